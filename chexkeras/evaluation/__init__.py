@@ -1,0 +1,1 @@
+"""Statistics: every number with its interval; none of it needs TensorFlow."""

@@ -1,0 +1,110 @@
+"""Writing so that a reader never sees half a file, and fingerprints that say which file it was.
+
+Everything is written beside its destination under a temporary name and renamed: an interrupted run leaves the
+previous output as it was.
+"""
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yields a temporary path that replaces `path` when the block ends without an error.
+
+    Args:
+        path: The destination; its folder is made if needed.
+
+    Yields:
+        A path in the same folder, with the same suffix, to be written by the caller.
+    """
+    destination = Path(path)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{destination.stem}.", suffix=destination.suffix, dir=destination.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes files private; outputs get the permissions any other new file would have.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        os.replace(temporary, destination)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Writes UTF-8 text atomically and returns the path."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return Path(path)
+
+
+def write_csv(path: str | Path, frame: pd.DataFrame) -> Path:
+    """Writes a table atomically, without its index, floats with all their digits, and returns the path."""
+    with replacing(path) as temporary:
+        frame.to_csv(temporary, index=False)
+    return Path(path)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item") and getattr(value, "shape", None) == ():
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        # JSON has no NaN and no infinity; both mean "not a number a reader can use".
+        return None
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def write_json(path: str | Path, value: Any) -> Path:
+    """Writes strict JSON atomically (NaN and infinity become null) and returns the path."""
+    return write_text(path, json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+        FileNotFoundError: If it is missing.
+        ValueError: If it is not JSON; the message names the file.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid JSON ({error}); it may be cut short: write it again.") from error
+
+
+def sha256_file(path: str | Path) -> str:
+    """Returns the SHA-256 of a file's bytes, in hexadecimal."""
+    with Path(path).open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def sha256_table(frame: pd.DataFrame) -> str:
+    """Returns the SHA-256 of a table's values, whatever the order of its rows and whatever wrote it.
+
+    Args:
+        frame: A table; its columns count by name and order, its index does not count.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    lines = frame.to_csv(index=False, header=False, lineterminator="\n").splitlines()
+    header = ",".join(map(str, frame.columns))
+    return hashlib.sha256("\n".join([header, *sorted(lines)]).encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Scoring films that no training run has seen."""

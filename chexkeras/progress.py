@@ -1,0 +1,30 @@
+"""Progress that a person can watch, on standard error, and silence when nobody watches."""
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+
+def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
+    """Yields `items` behind a progress bar with the rate and the time left.
+
+    The bar goes to standard error and shows only on a terminal or in a notebook, so logs and pipes stay clean.
+
+    Args:
+        items: What to go through.
+        description: What is being done, a few words.
+        total: How many there are, where `len` cannot tell.
+
+    Yields:
+        The items, in order.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    if total is None:
+        total = len(items) if hasattr(items, "__len__") else None
+    with Progress(*columns, console=console, transient=True, disable=not console.is_interactive) as progress:
+        yield from progress.track(items, total=total, description=description)
