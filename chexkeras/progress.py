@@ -1,6 +1,6 @@
 """Progress that a person can watch, on standard error, and silence when nobody watches."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -25,6 +25,13 @@ def track(items: Iterable[Item], description: str, total: int | None = None) -> 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     if total is None:
-        total = len(items) if hasattr(items, "__len__") else None
+        total = len(items) if isinstance(items, Sized) else None
     with Progress(*columns, console=console, transient=True, disable=not console.is_interactive) as progress:
         yield from progress.track(items, total=total, description=description)
+
+
+def say(line: str) -> None:
+    """Shows one line to a person, on standard error or in the notebook's cell."""
+    from rich.console import Console
+
+    Console(stderr=True, highlight=False).print(line, markup=False, soft_wrap=True)

@@ -20,6 +20,7 @@ class TableSource:
         cautions: Sentences shown wherever a number from this table is shown.
         left_out: (image_id, reason) of every row the loader dropped.
         implausible_ages: How many ages were impossible and became NaN.
+        contradictory: image_ids labelled both "No Finding" and with a finding; the finding is kept, the audit tells.
     """
 
     dataset: str
@@ -29,6 +30,7 @@ class TableSource:
     cautions: tuple[str, ...] = ()
     left_out: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     implausible_ages: int = 0
+    contradictory: tuple[str, ...] = field(default=(), repr=False)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "TableSource":
         """Returns itself: pandas deep-copies `attrs` at every step, and this never changes."""
@@ -44,6 +46,7 @@ class TableSource:
             "cautions": list(self.cautions),
             "left_out": len(self.left_out),
             "implausible_ages": self.implausible_ages,
+            "contradictory": len(self.contradictory),
         }
 
 

@@ -1,1 +1,1 @@
-"""Reports made from a run folder alone."""
+"""Reports made from a run folder: facts keyed to the files they were read from, and the texts that use them."""

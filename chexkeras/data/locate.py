@@ -1,0 +1,79 @@
+"""Finding the films of a table on disk: flat, in Kaggle's twelve folders, or nested in any way, in one scan."""
+
+import os
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from chexkeras import checks
+
+_KAGGLE = tuple(f"images_{number:03d}" for number in range(1, 13))
+
+
+def _files_below(folder: str | Path) -> Iterator[os.DirEntry[str]]:
+    """Yields every file below a folder; a folder that links lead to twice is entered once."""
+    waiting = [str(folder)]
+    entered: set[tuple[int, int]] = set()
+    while waiting:
+        current = waiting.pop()
+        status = os.stat(current)
+        if (status.st_dev, status.st_ino) in entered:
+            continue
+        entered.add((status.st_dev, status.st_ino))
+        inner = []
+        with os.scandir(current) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    inner.append(entry.path)
+                elif entry.is_file():
+                    yield entry
+        # A stack gives the last pushed first: reversed keeps the scan in name order on every file system.
+        waiting.extend(sorted(inner, reverse=True))
+
+
+def _search(folders: Collection[Path], names: Collection[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for folder in folders:
+        for entry in _files_below(folder):
+            if entry.name not in names:
+                continue
+            earlier = found.setdefault(entry.name, entry.path)
+            if earlier != entry.path:
+                raise ValueError(
+                    f"the film {entry.name} lies both in {os.path.dirname(earlier)} and in "
+                    f"{os.path.dirname(entry.path)}; name the one folder to use with images=."
+                )
+    return found
+
+
+def locate_films(
+    root: Path, names: Collection[str], images: str | Path | None = None
+) -> tuple[dict[str, str], tuple[Path, ...]]:
+    """Finds films by file name.
+
+    Without `images`, the first of these that holds a wanted film is used: ``root/images``; Kaggle's
+    ``root/images_001/images`` to ``root/images_012/images``; everything below `root`.
+
+    Args:
+        root: The data set's folder.
+        names: Wanted file names; a set or a dict, since each file found is looked up in it.
+        images: A folder, absolute or relative to `root`, searched with everything below it.
+
+    Returns:
+        The path of each film found by file name, and the folders searched.
+
+    Raises:
+        FileNotFoundError: If `images` does not exist.
+        NotADirectoryError: If `images` is a file.
+        ValueError: If a wanted name lies in two folders.
+    """
+    if images is not None:
+        chosen = Path(images).expanduser()
+        folder = checks.existing_folder(chosen if chosen.is_absolute() else root / chosen, "images")
+        return _search((folder,), names), (folder,)
+    kaggle = tuple(folder for folder in (root / name / "images" for name in _KAGGLE) if folder.is_dir())
+    flat = (root / "images",) if (root / "images").is_dir() else ()
+    for folders in (flat, kaggle):
+        found = _search(folders, names)
+        if found:
+            return found, folders
+    return _search((root,), names), (root,)

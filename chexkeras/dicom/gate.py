@@ -1,0 +1,313 @@
+"""The gate: may this film be scored at all? Every violation is collected, each with a stable code."""
+
+import dataclasses
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from chexkeras.dicom import ages, anatomy, privacy
+from chexkeras.dicom.header import Header, fold, name_tag
+from chexkeras.dicom.profiles import CLINICAL, COURSE, PROFILES, Profile, find_profile, rules_table
+from chexkeras.dicom.rules import OFF, REJECT, RULE_BY_CODE, RULES, WARN, Rule
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+__all__ = [
+    "CLINICAL",
+    "COURSE",
+    "PROFILES",
+    "RULES",
+    "DicomRejected",
+    "Profile",
+    "Rule",
+    "Violation",
+    "check_header",
+    "check_size",
+    "find_profile",
+    "parse_age",
+    "require",
+    "rules_table",
+]
+
+parse_age = ages.parse_age
+
+DICOMDIR = "1.2.840.10008.1.3.10"
+_FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1.1"
+# Computed radiography, and digital X-ray for presentation.
+_RADIOGRAPHS = ("1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.1.1.1")
+# Secondary capture: single-frame, and multi-frame of bytes and of words, which exporters use for single frames too.
+_SECONDARY_CAPTURES = ("1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.7.2", "1.2.840.10008.5.1.4.1.1.7.3")
+
+# SNOMED CT, and both SNOMED RT codes in use for Homo sapiens.
+_HUMAN_CODES = frozenset({"337915000", "L-85B00", "L-85003"})
+_HUMAN_WORDS = frozenset({"", "UNKNOWN", "HUMAN", "HOMO SAPIENS", "H SAPIENS"})
+_ANIMAL_WORDS = re.compile(r"\b(CANINE|FELINE|EQUINE|BOVINE|AVIAN|CANIS|FELIS|EQUUS|VETERINARY)\b")
+
+
+@dataclasses.dataclass(frozen=True)
+class Violation:
+    """One rule that a film breaks.
+
+    Attributes:
+        code: The rule's code.
+        severity: "reject" or "warn".
+        tag: The tag that was looked at.
+        found: The coded or numeric value there, at most 16 characters; empty when it is missing or came from free
+            text, which is never repeated.
+        expected: What would have passed.
+    """
+
+    code: str
+    severity: str
+    tag: str
+    found: str
+    expected: str
+
+    def __str__(self) -> str:
+        found = f"; found {self.found}" if self.found else ""
+        return f"{self.code}: {self.tag}: expected {self.expected}{found}"
+
+
+class DicomRejected(Exception):
+    """A film that must not be scored, with the reason.
+
+    Attributes:
+        code: The code of the first rejecting violation.
+        tag: The tag that was looked at.
+        found: The coded or numeric value found there; never free text.
+        expected: What would have passed.
+        violations: All violations, warnings included, in the order of the rules.
+    """
+
+    def __init__(self, violations: tuple[Violation, ...]):
+        rejecting = [violation for violation in violations if violation.severity == REJECT]
+        if not rejecting:
+            raise ValueError("DicomRejected needs at least one violation of severity 'reject'; received none.")
+        self.violations = tuple(violations)
+        self.code, self.tag = rejecting[0].code, rejecting[0].tag
+        self.found, self.expected = rejecting[0].found, rejecting[0].expected
+        super().__init__("; ".join(map(str, rejecting)))
+
+    def __reduce__(self) -> tuple[type, tuple[tuple[Violation, ...]]]:
+        # Exceptions pickle by their message by default; a worker process must hand back the violations.
+        return type(self), (self.violations,)
+
+    @classmethod
+    def because(cls, code: str, found: str = "", expected: str = "", profile: Profile = CLINICAL) -> "DicomRejected":
+        """Returns the rejection for one rule.
+
+        Args:
+            code: The rule's code.
+            found: A coded or numeric value.
+            expected: What would have passed; by default what the rule says.
+            profile: Where that depends on the profile, which one.
+        """
+        expected = expected or profile.expected(code)
+        return cls((Violation(code, REJECT, profile.tag(code), privacy.coded(found), expected),))
+
+
+class _Notes:
+    """Collects violations with the severity that the profile gives them."""
+
+    def __init__(self, profile: Profile):
+        self.profile = profile
+        self.violations: list[Violation] = []
+
+    def add(self, code: str, found: str = "", *, keyword: str = "", expected: str = "") -> None:
+        """Notes a violation, unless the profile switches its rule off."""
+        severity = self.profile.severity(code)
+        if severity != OFF:
+            tag = name_tag(keyword) if keyword else self.profile.tag(code)
+            expected = expected or self.profile.expected(code)
+            self.violations.append(Violation(code, severity, tag, privacy.coded(found), expected))
+
+    def in_order(self) -> list[Violation]:
+        """Returns the violations in the order of the rules."""
+        order = list(RULE_BY_CODE)
+        return sorted(self.violations, key=lambda violation: order.index(violation.code))
+
+
+_Check = Callable[[Header, Profile, _Notes], None]
+
+
+def check_header(dataset: "Dataset", file_size: int, profile: str | Profile = "clinical") -> list[Violation]:
+    """Checks everything that can be checked before the pixels are decoded.
+
+    Args:
+        dataset: The header; pixel data may be absent.
+        file_size: Size of the file in bytes.
+        profile: A profile or its name.
+
+    Returns:
+        The violations, in the order of the rules; empty for a film in order.
+    """
+    chosen = find_profile(profile)
+    header, notes = Header(dataset), _Notes(chosen)
+    if file_size > chosen.maximum_file_bytes:
+        notes.add("too_large", str(file_size))
+    with privacy.quiet():
+        for check in _CHECKS:
+            check(header, chosen, notes)
+    for keyword in header.unreadable:
+        notes.add("unreadable", keyword=keyword, expected="a value that can be read")
+    return notes.in_order()
+
+
+def check_size(rows: int, columns: int, profile: str | Profile = "clinical") -> list[Violation]:
+    """Checks the size of an image.
+
+    Args:
+        rows: Its rows; 0 when unknown.
+        columns: Its columns; 0 when unknown.
+        profile: A profile or its name.
+
+    Returns:
+        The violations: "geometry", "aspect" or none.
+    """
+    chosen = find_profile(profile)
+    notes = _Notes(chosen)
+    _note_size(rows, columns, chosen, notes)
+    return notes.violations
+
+
+def require(violations: list[Violation]) -> tuple[str, ...]:
+    """Returns the codes of the warnings.
+
+    Raises:
+        DicomRejected: If any violation rejects.
+    """
+    if any(violation.severity == REJECT for violation in violations):
+        raise DicomRejected(tuple(violations))
+    return tuple(violation.code for violation in violations if violation.severity == WARN)
+
+
+def _check_kind(header: Header, profile: Profile, notes: _Notes) -> None:
+    sop_class, modality = header.sop_class, header.word("Modality")
+    if sop_class == DICOMDIR:
+        notes.add("dicomdir")
+    elif sop_class in _SECONDARY_CAPTURES:
+        notes.add("sop_class_secondary")
+    elif sop_class not in (*_RADIOGRAPHS, _FOR_PROCESSING):
+        # A UID itself is not repeated, it could be anyone's; the name of a registered class is no secret.
+        notes.add("sop_class", _class_name(sop_class))
+    if sop_class == _FOR_PROCESSING or header.word("PresentationIntentType") == "FOR PROCESSING":
+        notes.add("for_processing", "FOR PROCESSING")
+    if not modality:
+        # The class says what the object is and the modality only repeats it, so that its absence need not reject.
+        notes.add("modality_missing" if sop_class in _RADIOGRAPHS else "modality")
+    elif modality not in profile.modalities:
+        notes.add("modality", modality)
+
+
+def _class_name(uid: str) -> str:
+    from pydicom.uid import UID
+
+    name = UID(uid).name
+    return "" if name == uid else name
+
+
+def _check_species(header: Header, profile: Profile, notes: _Notes) -> None:
+    codes = header.codes("PatientSpeciesCodeSequence")
+    free_text = " ".join(fold(header.text(name)) for name in ("StudyDescription", "SeriesDescription", "ProtocolName"))
+    animal = (
+        (bool(codes) and not _HUMAN_CODES.intersection(codes))
+        or fold(header.text("PatientSpeciesDescription")) not in _HUMAN_WORDS
+        or header.word("AnatomicalOrientationType") == "QUADRUPED"
+        or bool(_ANIMAL_WORDS.search(free_text))
+    )
+    if animal:
+        notes.add("species")
+
+
+def _check_body_part(header: Header, profile: Profile, notes: _Notes) -> None:
+    answer = anatomy.find_body_part(header, profile.body_parts, fallbacks=profile.body_part_fallbacks)
+    if not answer.source:
+        notes.add("body_part_missing")
+    elif not answer.value:
+        notes.add("body_part", answer.named, keyword=answer.source)
+    elif answer.also:
+        notes.add("body_part_conflict", answer.also)
+    elif answer.source != "BodyPartExamined":
+        notes.add("body_part_fallback", keyword=answer.source)
+
+
+def _check_view(header: Header, profile: Profile, notes: _Notes) -> None:
+    answer = anatomy.find_view(header, profile.view_sources)
+    if not answer.source:
+        notes.add("view_missing")
+    elif not answer.value:
+        notes.add("view", answer.named, keyword=answer.source)
+    elif answer.also and answer.also not in ("PA", "AP"):
+        notes.add("view_conflict", answer.also, keyword=answer.also_source)
+    elif answer.also:
+        notes.add("view_ambiguous", answer.also, keyword=answer.also_source)
+    if answer.value and answer.source != "ViewPosition":
+        notes.add("view_fallback", answer.value, keyword=answer.source)
+    if anatomy.is_lateral_by_orientation(header):
+        notes.add("orientation", header.text("PatientOrientation"))
+
+
+def _check_age(header: Header, profile: Profile, notes: _Notes) -> None:
+    years, codes = ages.find_age(header, from_dates=profile.age_from_dates)
+    for code in codes:
+        notes.add(code)
+    if years is not None and not profile.minimum_age_years <= years <= profile.maximum_age_years:
+        notes.add("age", f"{years:.4g}")
+
+
+def _note_size(rows: int, columns: int, profile: Profile, notes: _Notes) -> None:
+    short, long = min(rows, columns), max(rows, columns)
+    found = f"{rows} X {columns}" if short > 0 else ""
+    if (
+        short < max(profile.minimum_side_px, 1)
+        or long > profile.maximum_side_px
+        or short * long > profile.maximum_pixels
+    ):
+        notes.add("geometry", found)
+    elif long > profile.maximum_aspect * short:
+        notes.add("aspect", found)
+
+
+def _check_frames_and_size(header: Header, profile: Profile, notes: _Notes) -> None:
+    frames = header.integer("NumberOfFrames")
+    if frames is not None and frames != 1:
+        notes.add("multi_frame", str(frames))
+    _note_size(header.integer("Rows") or 0, header.integer("Columns") or 0, profile, notes)
+
+
+def _check_pixel_description(header: Header, profile: Profile, notes: _Notes) -> None:
+    photometric, samples = header.word("PhotometricInterpretation"), header.integer("SamplesPerPixel")
+    if photometric not in ("MONOCHROME1", "MONOCHROME2"):
+        notes.add("photometric", photometric)
+    elif samples not in (None, 1):
+        notes.add("photometric", str(samples), keyword="SamplesPerPixel")
+    allocated, stored = header.integer("BitsAllocated"), header.integer("BitsStored")
+    high, sign = header.integer("HighBit"), header.integer("PixelRepresentation")
+    if allocated not in (8, 16) or stored is None or not 8 <= stored <= allocated:
+        notes.add("bits", "" if stored is None else str(stored))
+    elif high is not None and not stored - 1 <= high < allocated:
+        notes.add("bits", str(high), keyword="HighBit")
+    elif sign not in (None, 0, 1):
+        notes.add("bits", str(sign), keyword="PixelRepresentation", expected="0 or 1")
+    elif high is None or sign is None:
+        notes.add("bits_assumed")
+
+
+def _check_quality(header: Header, profile: Profile, notes: _Notes) -> None:
+    if header.word("BurnedInAnnotation") == "YES":
+        notes.add("burned_in", "YES")
+    if header.text("LossyImageCompression") == "01":
+        notes.add("lossy", "01")
+
+
+_CHECKS: tuple[_Check, ...] = (
+    _check_kind,
+    _check_species,
+    _check_body_part,
+    _check_view,
+    _check_age,
+    _check_frames_and_size,
+    _check_pixel_description,
+    _check_quality,
+)

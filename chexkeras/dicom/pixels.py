@@ -1,0 +1,284 @@
+"""From stored values to what a viewer shows: 0 black, 255 white, in the sense of MONOCHROME2.
+
+Every step of the chain maps one grey value to one, so the chain is worked out once for each possible stored value (at
+most 65,536 of them) and then looked up for every pixel. The order of the steps is that of PS3.4 N.2.
+"""
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from chexkeras.dicom import decode
+from chexkeras.dicom.header import Header
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+_LUT_DEPTHS = range(8, 17)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Rendered:
+    """Display pixels and how they came about.
+
+    Attributes:
+        pixels: (rows, columns), uint8; 0 is black, 255 is white.
+        warnings: Codes of the display rules that the image breaks.
+        decoder: What decoded the stored values.
+        padding_fraction: Share of the pixels that is padding, 0 to 1.
+    """
+
+    pixels: np.ndarray = dataclasses.field(repr=False)
+    warnings: tuple[str, ...]
+    decoder: str
+    padding_fraction: float
+
+
+def display_pixels(dataset: "Dataset") -> np.ndarray:
+    """Returns the film as a viewer shows it.
+
+    Args:
+        dataset: A single-frame grayscale image with its file meta information.
+
+    Returns:
+        (rows, columns), uint8, 0 black to 255 white.
+
+    Raises:
+        DicomRejected: If the pixel data cannot be decoded.
+    """
+    return render(dataset).pixels
+
+
+def render(dataset: "Dataset") -> Rendered:
+    """Returns the film as a viewer shows it, with the warnings met on the way; see `display_pixels`.
+
+    Args:
+        dataset: A single-frame grayscale image with its file meta information.
+
+    Raises:
+        DicomRejected: If the pixel data cannot be decoded.
+
+    Source:
+        PS3.4 N.2.1 (order of the transformations); PS3.3 C.11.1, C.11.2, C.7.6.3.1.2, C.7.5.1.1.2.
+    """
+    stored = decode.stored_values(dataset)
+    header = Header(dataset)
+    warnings: list[str] = []
+    # The stored values become row numbers of the table, in place: a film can have 50 million of them.
+    index = stored.values
+    index -= stored.lowest
+    domain = np.arange(stored.lowest, stored.highest + 1, dtype=np.float64)
+
+    padding = padding_mask(header, stored, warnings)
+    seen = np.zeros(domain.size, dtype=bool)
+    seen[index.ravel()] = True
+    used = seen & ~padding
+
+    values, depth = modality_values(header, domain, warnings)
+    shown = voi_values(header, values, warnings)
+    if shown is None:
+        if depth <= 8:
+            # Rescaling is linear, so that the range of the stored bits is the range of the domain's two ends.
+            low, high = (0.0, 2.0**depth - 1) if header.has("ModalityLUTSequence") else (values.min(), values.max())
+        else:
+            warnings.append("window_missing")
+            inside = values[used] if used.any() else values
+            low, high = inside.min(), inside.max()
+        shown = np.clip((values - low) / (high - low), 0.0, 1.0) if high > low else np.zeros(domain.size)
+    if is_inverted(header, warnings):
+        shown = 1.0 - shown
+    shown = np.where(padding, 0.0, shown)
+    table = np.rint(shown * 255.0).astype(np.uint8)
+    fraction = float(padding[index].mean()) if padding.any() else 0.0
+    return Rendered(table[index], tuple(dict.fromkeys(warnings)), stored.decoder, fraction)
+
+
+def padding_mask(header: Header, stored: decode.StoredPixels, warnings: list[str]) -> np.ndarray:
+    """Returns which stored values are padding and take no part in the chain; they are shown black.
+
+    Args:
+        header: The header.
+        stored: The stored values, for their range.
+        warnings: Codes are appended here; none so far.
+
+    Returns:
+        One bool for each possible stored value, the lowest first.
+
+    Source:
+        PS3.3 C.7.5.1.1.2 (Pixel Padding Value and Range Limit, in stored values, both included).
+    """
+    domain = np.arange(stored.lowest, stored.highest + 1)
+    ends = [header.integer(name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    # A signed value written as an unsigned one is a common slip; 16 bits hold either.
+    known = [end - 65536 if stored.lowest < 0 and end > 32767 else end for end in ends if end is not None]
+    if ends[0] is None:
+        return np.zeros(domain.size, dtype=bool)
+    return (domain >= min(known)) & (domain <= max(known))
+
+
+def _lookup(item: Header) -> tuple[np.ndarray, int, int] | None:
+    """Returns a table's entries, the first value mapped and its bits; None where the table is unusable.
+
+    Source:
+        PS3.3 C.11.1.1 and C.11.2.1.1: descriptor (entries, 0 meaning 65,536; first value mapped; bits per entry).
+    """
+    descriptor = item.numbers("LUTDescriptor")
+    if len(descriptor) != 3:
+        return None
+    count, first, bits = int(descriptor[0]) % 65536 or 65536, int(descriptor[1]), int(descriptor[2])
+    data = item.value("LUTData")
+    if isinstance(data, bytes):
+        # Entries in OW are 16-bit words, but 8-bit entries may be packed two to a word.
+        wide = len(data) >= 2 * count
+        little = getattr(item.dataset, "original_encoding", (None, True))[1] is not False
+        entries = np.frombuffer(data, dtype=("<u2" if little else ">u2") if wide else "u1")
+    else:
+        numbers = item.numbers("LUTData")
+        entries = np.asarray(numbers)
+    if bits not in _LUT_DEPTHS or entries.size < count:
+        return None
+    return np.clip(entries[:count].astype(np.float64), 0, 2**bits - 1), first, bits
+
+
+def _apply_lookup(values: np.ndarray, table: tuple[np.ndarray, int, int]) -> np.ndarray:
+    entries, first, _ = table
+    if first > 32767 and values.min() < 0:
+        first -= 65536
+    # Values before the first entry take the first one, values after the last entry the last one.
+    return entries[np.clip(np.rint(values).astype(np.int64) - first, 0, entries.size - 1)]
+
+
+def modality_values(header: Header, values: np.ndarray, warnings: list[str]) -> tuple[np.ndarray, int]:
+    """Applies the modality table, or rescale slope and intercept.
+
+    Args:
+        header: The header.
+        values: Stored values, float.
+        warnings: Codes are appended here.
+
+    Returns:
+        The modality values, float, and the bits they were described with.
+
+    Source:
+        PS3.3 C.11.1.1.
+    """
+    items = header.items("ModalityLUTSequence")
+    depth = header.integer("BitsStored") or 16
+    if items:
+        table = _lookup(items[0])
+        if table is not None:
+            return _apply_lookup(values, table), table[2]
+        warnings.append("modality_lut_invalid")
+        return values, depth
+    slope, intercept = header.numbers("RescaleSlope"), header.numbers("RescaleIntercept")
+    if not slope and not intercept and not (header.has("RescaleSlope") and header.text("RescaleSlope")):
+        return values, depth
+    if len(slope) != 1 or slope[0] == 0 or len(intercept) != 1:
+        warnings.append("modality_lut_invalid")
+        return values, depth
+    return values * slope[0] + intercept[0], depth
+
+
+def voi_values(header: Header, values: np.ndarray, warnings: list[str]) -> np.ndarray | None:
+    """Applies the first VOI table or else the first window.
+
+    Args:
+        header: The header.
+        values: Modality values, float.
+        warnings: Codes are appended here.
+
+    Returns:
+        The shown values, 0 to 1, float; None where there is neither, or none that is usable.
+
+    Source:
+        PS3.3 C.11.2.1: the items of the sequence and the windows are alternatives; the first one is the default.
+    """
+    items = header.items("VOILUTSequence")
+    if items:
+        table = _lookup(items[0])
+        if table is not None:
+            return _apply_lookup(values, table) / (2.0 ** table[2] - 1)
+        warnings.append("voi_lut_invalid")
+    present = header.has("WindowCenter") or header.has("WindowWidth")
+    centers, widths = header.numbers("WindowCenter"), header.numbers("WindowWidth")
+    if not present:
+        return None
+    function = header.word("VOILUTFunction") or "LINEAR"
+    if function not in _WINDOWS:
+        warnings.append("voi_function_unknown")
+        function = "LINEAR"
+    if not centers or not widths or widths[0] <= 0 or (function == "LINEAR" and widths[0] < 1):
+        warnings.append("window_invalid")
+        return None
+    return _WINDOWS[function](values, centers[0], widths[0])
+
+
+def linear_window(values: np.ndarray, center: float, width: float) -> np.ndarray:
+    """Returns the values seen through a LINEAR window, 0 to 1.
+
+    The half and the one belong to it: with center 128 and width 256, 0 becomes 0 and 255 becomes 1.
+
+    Args:
+        values: Modality values.
+        center: Window Center.
+        width: Window Width, at least 1.
+
+    Source:
+        PS3.3 C.11.2.1.2.1.
+    """
+    if width == 1:
+        return (values > center - 0.5).astype(np.float64)
+    return np.clip((values - (center - 0.5)) / (width - 1) + 0.5, 0.0, 1.0)
+
+
+def linear_exact_window(values: np.ndarray, center: float, width: float) -> np.ndarray:
+    """Returns the values seen through a LINEAR_EXACT window, 0 to 1.
+
+    Args:
+        values: Modality values.
+        center: Window Center.
+        width: Window Width, above 0.
+
+    Source:
+        PS3.3 C.11.2.1.3.2.
+    """
+    return np.clip((values - center) / width + 0.5, 0.0, 1.0)
+
+
+def sigmoid_window(values: np.ndarray, center: float, width: float) -> np.ndarray:
+    """Returns the values seen through a SIGMOID window, 0 to 1.
+
+    Args:
+        values: Modality values.
+        center: Window Center, shown as one half.
+        width: Window Width, above 0.
+
+    Source:
+        PS3.3 C.11.2.1.3.1.
+    """
+    # Beyond 700 the exponential overflows, and the value is 0 or 1 in any case.
+    return 1.0 / (1.0 + np.exp(np.clip(-4.0 * (values - center) / width, -700.0, 700.0)))
+
+
+_WINDOWS = {"LINEAR": linear_window, "LINEAR EXACT": linear_exact_window, "SIGMOID": sigmoid_window}
+
+
+def is_inverted(header: Header, warnings: list[str]) -> bool:
+    """Returns whether low values are to be shown white.
+
+    MONOCHROME1 and the shape INVERSE say the same thing, and a digital radiograph must carry both or neither; together
+    they mean one inversion. Where they disagree, the one that asks for an inversion is believed, with a warning.
+
+    Args:
+        header: The header.
+        warnings: Codes are appended here.
+
+    Source:
+        PS3.3 C.7.6.3.1.2 (MONOCHROME1), C.8.11.3.1.2 (Presentation LUT Shape).
+    """
+    is_first = header.word("PhotometricInterpretation") == "MONOCHROME1"
+    shape = header.word("PresentationLUTShape")
+    if shape in ("IDENTITY", "INVERSE") and is_first != (shape == "INVERSE"):
+        warnings.append("presentation_conflict")
+    return is_first or shape == "INVERSE"

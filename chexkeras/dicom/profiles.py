@@ -1,0 +1,152 @@
+"""Which films a deployment accepts: the limits and vocabularies that the rules are applied with."""
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from chexkeras import checks
+from chexkeras.dicom.header import name_tag
+from chexkeras.dicom.rules import OFF, REJECT, RULE_BY_CODE, RULES, WARN
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_CHEST_SYNONYMS = (
+    "CHEST",
+    "THORAX",
+    "TORAX",
+    "LUNG",
+    "LUNGS",
+    "CHEST PA",
+    "CHEST AP",
+    "PORT CHEST",
+    "PORTABLE CHEST",
+    "CHEST PORTABLE",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """What a deployment accepts; change one with `dataclasses.replace`.
+
+    Attributes:
+        name: Shown in results.
+        severities: Which severities of the rules apply: "clinical" or "course".
+        overrides: (code, severity) that differ from these.
+        modalities: Accepted values of Modality.
+        body_parts: Accepted values of Body Part Examined, in upper case, words separated by one space.
+        body_part_fallbacks: Whether the coded region and descriptions are asked where Body Part Examined is empty.
+        view_sources: Keywords of the tags asked for the view, the most trusted first.
+        minimum_age_years: Youngest patient of the intended use.
+        maximum_age_years: Oldest patient of the intended use.
+        age_from_dates: Whether a missing age may be worked out from dates.
+        minimum_side_px: Smallest accepted number of rows and of columns.
+        maximum_side_px: Largest accepted number of rows and of columns.
+        maximum_pixels: Largest accepted rows times columns.
+        maximum_aspect: Largest accepted long side over short side.
+        maximum_file_bytes: Largest accepted file.
+
+    Example:
+        >>> import dataclasses
+        >>> transitional = dataclasses.replace(CLINICAL, name="22 and over", minimum_age_years=22)
+    """
+
+    name: str
+    severities: str
+    overrides: tuple[tuple[str, str], ...] = ()
+    modalities: tuple[str, ...] = ("DX", "CR")
+    body_parts: tuple[str, ...] = _CHEST_SYNONYMS
+    body_part_fallbacks: bool = True
+    view_sources: tuple[str, ...] = ("ViewPosition", "ViewCodeSequence", "PatientPosition", "SeriesDescription")
+    minimum_age_years: float = 18.0
+    maximum_age_years: float = 120.0
+    age_from_dates: bool = True
+    minimum_side_px: int = 256
+    maximum_side_px: int = 10_000
+    maximum_pixels: int = 50_000_000
+    maximum_aspect: float = 3.0
+    maximum_file_bytes: int = 256 * 2**20
+
+    def __post_init__(self) -> None:
+        checks.one_of(self.severities, ("clinical", "course"), "severities")
+        for code, severity in self.overrides:
+            checks.one_of(code, RULE_BY_CODE, "code in overrides")
+            checks.one_of(severity, (REJECT, WARN, OFF), f"severity of {code} in overrides")
+
+    def severity(self, code: str) -> str:
+        """Returns how severe the violation of a rule is here: "reject", "warn" or "off"."""
+        return dict(self.overrides).get(code) or str(getattr(RULE_BY_CODE[code], self.severities))
+
+    def expected(self, code: str) -> str:
+        """Returns what a rule expects here, with the limits of this profile filled in."""
+        return RULE_BY_CODE[code].check.format_map(self._words())
+
+    def tag(self, code: str) -> str:
+        """Returns the tag that a rule looks at here, with its number."""
+        return name_tag(RULE_BY_CODE[code].tag.format_map(self._words()))
+
+    def _words(self) -> dict[str, str]:
+        return {
+            "modalities": " or ".join(self.modalities),
+            "body_parts": " or ".join((", ".join(self.body_parts[:-1]), self.body_parts[-1])).removeprefix(" or "),
+            "view_tag": self.view_sources[0],
+            "ages": f"{self.minimum_age_years:g} to {self.maximum_age_years:g}",
+            "sides": f"{self.minimum_side_px} to {self.maximum_side_px}",
+            "maximum_pixels": str(self.maximum_pixels),
+            "maximum_aspect": f"{self.maximum_aspect:g}",
+            "maximum_file_bytes": str(self.maximum_file_bytes),
+        }
+
+
+CLINICAL = Profile("clinical", "clinical")
+"""Adult frontal chest films as hospitals store them."""
+
+COURSE = Profile(
+    "course",
+    "course",
+    modalities=("DX",),
+    body_parts=("CHEST",),
+    body_part_fallbacks=False,
+    view_sources=("PatientPosition",),
+    minimum_age_years=1.0,
+    age_from_dates=False,
+    minimum_side_px=1,
+)
+"""The literal checks of the reference project, which reads the view from PatientPosition."""
+
+PROFILES = {profile.name: profile for profile in (CLINICAL, COURSE)}
+
+
+def find_profile(profile: str | Profile) -> Profile:
+    """Returns a profile by its name; a `Profile` is returned as it is.
+
+    Raises:
+        ValueError: If no profile has that name.
+    """
+    return profile if isinstance(profile, Profile) else PROFILES[checks.one_of(profile, PROFILES, "profile")]
+
+
+def rules_table(profile: str | Profile = "clinical") -> "pd.DataFrame":
+    """Returns the rules that a profile applies, one row each, for a report.
+
+    Args:
+        profile: A profile or its name.
+
+    Returns:
+        Columns code, item, expected, tag, severity, reason, in the order in which violations are reported.
+    """
+    import pandas as pd
+
+    chosen = find_profile(profile)
+    rows = [
+        (
+            rule.code,
+            rule.item,
+            chosen.expected(rule.code),
+            chosen.tag(rule.code),
+            chosen.severity(rule.code),
+            rule.reason,
+        )
+        for rule in RULES
+        if chosen.severity(rule.code) != OFF
+    ]
+    return pd.DataFrame(rows, columns=["code", "item", "expected", "tag", "severity", "reason"])

@@ -1,0 +1,188 @@
+"""The rules a film must pass, as data: what is checked, on which tag, how severely in which profile, and why.
+
+The gate looks its severities and expectations up here and a report prints the same rows, so the two cannot tell
+different stories. Words in braces are filled in from the profile (`profiles.Profile.words`).
+"""
+
+import dataclasses
+
+REJECT, WARN, OFF = "reject", "warn", "off"
+
+# The severities (clinical, course), named for the table below.
+_ALWAYS = (REJECT, REJECT)
+_CLINICAL = (REJECT, OFF)
+_STRICT_COURSE = (WARN, REJECT)
+_NOTE = (WARN, OFF)
+_ALWAYS_NOTE = (WARN, WARN)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """One thing that is checked.
+
+    Attributes:
+        code: The stable name by which results, tables and tests know it.
+        item: The group it belongs to.
+        check: What is expected, readable after "expected".
+        tag: Keyword of the tag that is looked at, or "file".
+        severities: "reject", "warn" or "off" in the clinical and in the course profile.
+        reason: The clause of the standard, or why the rule exists.
+    """
+
+    code: str
+    item: str
+    check: str
+    tag: str
+    severities: tuple[str, str]
+    reason: str
+
+    @property
+    def clinical(self) -> str:
+        """Severity in the clinical profile."""
+        return self.severities[0]
+
+    @property
+    def course(self) -> str:
+        """Severity in the course profile."""
+        return self.severities[1]
+
+
+_FILE = (
+    ("too_large", "at most {maximum_file_bytes} bytes", "file", _ALWAYS, "memory stays bounded for untrusted files"),
+    ("not_dicom", "DICM after a 128-byte preamble", "file", _ALWAYS, "PS3.10 7.1"),
+    ("dicomdir", "an image, not a directory of other files", "MediaStorageSOPClassUID", _ALWAYS, "PS3.10 8.6"),
+    (
+        "transfer_syntax",
+        "a named still-image transfer syntax, not a deflated one",
+        "TransferSyntaxUID",
+        _ALWAYS,
+        "PS3.5 10, A.5; deflated data can inflate a thousandfold before any check",
+    ),
+    ("unreadable", "values that can be read in every tag looked at", "file", _ALWAYS, "PS3.5 6.2, 7.1"),
+    ("no_header", "a DICOM header that says what the film is", "file", _ALWAYS_NOTE, "a PNG or JPEG file has none"),
+)
+
+_KIND = (
+    ("sop_class", "digital or computed radiography image storage", "SOPClassUID", _CLINICAL, "PS3.3 A.2, A.26"),
+    ("sop_class_secondary", "an original image, not a secondary capture", "SOPClassUID", _NOTE, "PS3.3 A.8"),
+    ("for_processing", "FOR PRESENTATION", "PresentationIntentType", _CLINICAL, "PS3.3 C.8.11.1"),
+    ("modality", "{modalities}", "Modality", _ALWAYS, "PS3.3 C.7.3.1.1.1"),
+    ("modality_missing", "{modalities}", "Modality", _STRICT_COURSE, "PS3.3 C.7.3.1; the class tells as well"),
+    (
+        "species",
+        "a human patient",
+        "PatientSpeciesDescription",
+        _CLINICAL,
+        "PS3.3 C.7.1.1; veterinary archives hold chest films too",
+    ),
+)
+
+_BODY_PART = (
+    ("body_part", "{body_parts}", "BodyPartExamined", _ALWAYS, "PS3.16 Annex L"),
+    ("body_part_missing", "{body_parts}", "BodyPartExamined", _STRICT_COURSE, "PS3.3 C.7.3.1; often left empty"),
+    (
+        "body_part_fallback",
+        "the body part in its own tag, not only in another",
+        "BodyPartExamined",
+        _NOTE,
+        "PS3.16 CID 4031, then the descriptions",
+    ),
+    ("body_part_conflict", "two tags that agree", "AnatomicRegionSequence", _CLINICAL, "PS3.16 CID 4031"),
+)
+
+_VIEW = (
+    ("view", "PA or AP", "{view_tag}", _ALWAYS, "PS3.3 C.8.1.2, C.8.11.5; the model has seen frontal films only"),
+    ("view_missing", "PA or AP", "{view_tag}", _ALWAYS, "an unknown view can be a lateral one"),
+    ("view_fallback", "the view in its own tag, not only in another", "ViewPosition", _NOTE, "PS3.16 CID 4010"),
+    ("view_conflict", "no other tag that names another view", "{view_tag}", _CLINICAL, "PS3.16 CID 4010"),
+    ("view_ambiguous", "no other tag that swaps PA and AP", "{view_tag}", _NOTE, "PS3.16 CID 4010"),
+    ("orientation", "rows that run from side to side", "PatientOrientation", _NOTE, "PS3.3 C.7.6.1.1.1"),
+)
+
+_AGE = (
+    ("age", "{ages} years", "PatientAge", _ALWAYS, "the intended use"),
+    ("age_unknown", "{ages} years", "PatientAge", _STRICT_COURSE, "PS3.3 C.7.2.2"),
+    ("age_malformed", "three digits and D, W, M or Y", "PatientAge", _STRICT_COURSE, "PS3.5 6.2, VR AS"),
+    ("age_implausible", "at most 120 years", "PatientAge", _STRICT_COURSE, "taken as unknown"),
+    ("age_format", "three digits and D, W, M or Y", "PatientAge", _NOTE, "PS3.5 6.2, VR AS; read as meant"),
+    ("age_from_dates", "the age itself, not only two dates", "PatientAge", _NOTE, "PS3.3 C.7.1.1"),
+)
+
+_IMAGE = (
+    ("multi_frame", "1", "NumberOfFrames", _ALWAYS, "PS3.3 C.7.6.6"),
+    ("geometry", "{sides} rows and columns, at most {maximum_pixels} pixels", "Rows", _ALWAYS, "PS3.3 C.7.6.3"),
+    ("aspect", "a long side at most {maximum_aspect} times the short one", "Rows", _CLINICAL, "a strip is no chest"),
+    (
+        "photometric",
+        "MONOCHROME1 or MONOCHROME2 with one sample per pixel",
+        "PhotometricInterpretation",
+        _ALWAYS,
+        "PS3.3 C.7.6.3.1.2",
+    ),
+    ("bits", "8 to 16 bits in 8 or 16, the high bit among them", "BitsStored", _ALWAYS, "PS3.5 8.1.1"),
+    (
+        "bits_assumed",
+        "sign and high bit; unsigned and right-aligned is assumed",
+        "PixelRepresentation",
+        _ALWAYS_NOTE,
+        "PS3.3 C.7.6.3",
+    ),
+    ("burned_in", "NO", "BurnedInAnnotation", _NOTE, "PS3.3 C.7.6.1; its absence proves nothing"),
+    ("lossy", "00", "LossyImageCompression", _NOTE, "PS3.3 C.7.6.1.1.5"),
+)
+
+_PIXELS = (
+    ("no_pixels", "an image", "PixelData", _ALWAYS, "PS3.3 C.7.6.3"),
+    ("truncated", "as many bytes as rows, columns and bits make", "PixelData", _ALWAYS, "PS3.5 8.1.1"),
+    ("pixel_length", "as many bytes as rows, columns and bits make", "PixelData", _ALWAYS, "PS3.5 8.1.1"),
+    ("decode", "data that a decoder can read", "PixelData", _ALWAYS, "PS3.5 8.2"),
+    ("constant", "more than one grey value", "PixelData", _ALWAYS, "there is nothing to score"),
+    ("padding", "less than half of the pixels as padding", "PixelPaddingValue", _NOTE, "PS3.3 C.7.5.1.1.2"),
+)
+
+_DISPLAY = (
+    ("modality_lut_invalid", "a usable table or slope", "ModalityLUTSequence", _ALWAYS_NOTE, "PS3.3 C.11.1; left out"),
+    ("voi_lut_invalid", "a usable table", "VOILUTSequence", _ALWAYS_NOTE, "PS3.3 C.11.2.1.1; left out"),
+    ("window_invalid", "a usable window", "WindowWidth", _ALWAYS_NOTE, "PS3.3 C.11.2.1.2; left out"),
+    (
+        "window_missing",
+        "a window or table for more than 8 bits",
+        "WindowWidth",
+        _ALWAYS_NOTE,
+        "PS3.3 C.11.2; the range of the values is used",
+    ),
+    (
+        "voi_function_unknown",
+        "LINEAR, LINEAR_EXACT or SIGMOID",
+        "VOILUTFunction",
+        _ALWAYS_NOTE,
+        "PS3.3 C.11.2.1.3; LINEAR is used",
+    ),
+    (
+        "presentation_conflict",
+        "INVERSE with MONOCHROME1, IDENTITY with MONOCHROME2",
+        "PresentationLUTShape",
+        _ALWAYS_NOTE,
+        "PS3.3 C.8.11.3; inverted once",
+    ),
+)
+
+_GROUPS = (
+    ("File", _FILE),
+    ("Kind of image", _KIND),
+    ("Body part", _BODY_PART),
+    ("View", _VIEW),
+    ("Age", _AGE),
+    ("Image description", _IMAGE),
+    ("Pixel data", _PIXELS),
+    ("Display", _DISPLAY),
+)
+
+RULES: tuple[Rule, ...] = tuple(
+    Rule(code, item, check, tag, severities, reason)
+    for item, rows in _GROUPS
+    for code, check, tag, severities, reason in rows
+)
+"""Every rule, in the order in which violations are reported."""
+
+RULE_BY_CODE = {rule.code: rule for rule in RULES}

@@ -1,0 +1,146 @@
+"""Backbones by name, each with the pixel normalisation its ImageNet weights were trained with.
+
+The normalisation is part of the model, so training, notebooks and DICOM scoring cannot disagree. To add a backbone of
+`keras.applications`, add one line to `_BACKBONES`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from chexkeras.checks import existing_file, nearest
+
+# Channel means and standard deviations of ImageNet on the 0-1 scale (He et al., CVPR 2016, and torchvision's models).
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A convolutional base without its classification layers.
+
+    Attributes:
+        name: How recipes name it.
+        build: Takes an RGB tensor (batch, height, width, 3), already normalised, and weights (None, "imagenet" or a
+            file); adds its layers to the tensor's graph and returns the feature map (batch, rows, columns, channels).
+        normalisation: "imagenet" (subtract the channel mean, divide by the standard deviation) or "unit" (0-1).
+        pretrained: Whether ImageNet weights exist for it.
+    """
+
+    name: str
+    build: Callable[[Any, str | None], Any]
+    normalisation: str = "imagenet"
+    pretrained: bool = True
+
+
+def _application(name: str) -> Callable[[Any, str | None], Any]:
+    def build(pixels: Any, weights: str | None) -> Any:
+        constructor = getattr(keras.applications, name)
+        return constructor(include_top=False, weights=weights, input_tensor=pixels).output
+
+    return build
+
+
+def _small_cnn(pixels: Any, weights: str | None) -> Any:
+    """Builds four convolution-BatchNorm-ReLU blocks: for smoke tests and lessons, not for results."""
+    features = pixels
+    for block, filters in enumerate((16, 32, 64, 64), start=1):
+        convolution = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"block{block}_conv")
+        features = convolution(features)
+        features = keras.layers.BatchNormalization(name=f"block{block}_bn")(features)
+        features = keras.layers.Activation("relu", name=f"block{block}_relu")(features)
+        features = keras.layers.MaxPooling2D(2, name=f"block{block}_pool")(features)
+    return features
+
+
+_BACKBONES = {
+    backbone.name: backbone
+    for backbone in (
+        Backbone("DenseNet121", _application("DenseNet121")),
+        Backbone("DenseNet169", _application("DenseNet169")),
+        Backbone("DenseNet201", _application("DenseNet201")),
+        Backbone("SmallCNN", _small_cnn, normalisation="unit", pretrained=False),
+    )
+}
+
+
+def names() -> tuple[str, ...]:
+    """Returns the names of the backbones there are."""
+    return tuple(_BACKBONES)
+
+
+def get(name: str) -> Backbone:
+    """Returns a backbone by name.
+
+    Args:
+        name: For example "DenseNet121".
+
+    Raises:
+        ValueError: If there is none of that name; the message gives the nearest.
+    """
+    if name not in _BACKBONES:
+        raise ValueError(f"unknown backbone {name!r}; {nearest(name, _BACKBONES)}. Known: {', '.join(_BACKBONES)}.")
+    return _BACKBONES[name]
+
+
+def normalise(pixels: Any, normalisation: str) -> Any:
+    """Turns gray pixels 0-255 into the three normalised channels a backbone expects.
+
+    Args:
+        pixels: Keras tensor (batch, height, width, 1), 0-255.
+        normalisation: As in `Backbone`.
+
+    Returns:
+        Keras tensor (batch, height, width, 3).
+    """
+    # float32 whatever the policy: these layers are cheap and half precision would round the means.
+    channels = keras.layers.Concatenate(name="preprocess_channels", dtype="float32")([pixels, pixels, pixels])
+    if normalisation == "unit":
+        return keras.layers.Rescaling(1.0 / 255.0, name="preprocess_unit", dtype="float32")(channels)
+    mean = [255.0 * value for value in _IMAGENET_MEAN]
+    variance = [(255.0 * value) ** 2 for value in _IMAGENET_STD]
+    layer = keras.layers.Normalization(mean=mean, variance=variance, name="preprocess_imagenet", dtype="float32")
+    return layer(channels)
+
+
+def attach(backbone: Backbone, pixels: Any, weights: str | Path | None) -> Any:
+    """Adds a backbone to a graph and gives it its weights.
+
+    Args:
+        backbone: What `get` returned.
+        pixels: Keras tensor (batch, height, width, 3), normalised.
+        weights: "imagenet", a weights file of the same backbone without its top, or None for random weights.
+
+    Returns:
+        The feature map, a Keras tensor (batch, rows, columns, channels).
+
+    Raises:
+        ValueError: If the backbone has no ImageNet weights, or the file does not fit.
+        OSError: If ImageNet weights cannot be downloaded; the message gives the ways out.
+    """
+    if weights is None:
+        return backbone.build(pixels, None)
+    if str(weights) != "imagenet":
+        file = existing_file(weights, "weights")
+        try:
+            return backbone.build(pixels, str(file))
+        except (ValueError, OSError, KeyError) as error:
+            raise ValueError(
+                f"weights={str(weights)!r} does not fit {backbone.name} without its top ({error}); give a file saved "
+                f"from keras.applications.{backbone.name}(include_top=False)."
+            ) from error
+    if not backbone.pretrained:
+        raise ValueError(f"{backbone.name} has no ImageNet weights; use weights=None.")
+    try:
+        return backbone.build(pixels, "imagenet")
+    # keras.utils.get_file wraps URLError and HTTPError in a bare Exception, so nothing narrower can be caught.
+    except Exception as error:  # noqa: BLE001
+        raise OSError(
+            f"ImageNet weights for {backbone.name} could not be loaded ({error}). Three ways out: "
+            "(1) run once with internet access (on Kaggle: Settings > Internet > On), Keras then keeps them; "
+            f"(2) download the 'notop' weights file of {backbone.name} elsewhere and pass weights='path/to/file.h5'; "
+            "(3) pass weights=None for an untrained base, which shows that the software works, not what it can do."
+        ) from error

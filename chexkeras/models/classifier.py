@@ -1,0 +1,88 @@
+"""The classifier: raw gray pixels in, probabilities out, with everything between them inside one flat graph."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+
+from chexkeras.checks import one_of, positive_int
+from chexkeras.findings import resolve
+from chexkeras.models import backbones, heads
+
+PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
+_SMALLEST_IMAGE = 32
+
+
+def resolve_precision(precision: str) -> str:
+    """Returns the precision policy to use.
+
+    Args:
+        precision: One of `PRECISIONS`; "auto" is mixed_float16 where TensorFlow sees an NVIDIA GPU with tensor cores
+            (compute capability 7.0 or higher) and float32 everywhere else.
+
+    Raises:
+        ValueError: If it is none of `PRECISIONS`.
+    """
+    if one_of(precision, PRECISIONS, "precision") != "auto":
+        return precision
+    if keras.backend.backend() != "tensorflow":
+        return "float32"
+    import tensorflow as tf
+
+    for device in tf.config.list_physical_devices("GPU"):
+        capability = tf.config.experimental.get_device_details(device).get("compute_capability", (0, 0))
+        if capability >= (7, 0):
+            return "mixed_float16"
+    return "float32"
+
+
+@contextlib.contextmanager
+def _dtype_policy(policy: str) -> Iterator[None]:
+    previous = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(previous)
+
+
+def build_classifier(
+    targets: str | tuple[str, ...],
+    *,
+    backbone: str = "DenseNet121",
+    weights: str | Path | None = "imagenet",
+    image_size: int = 224,
+    head: str = "three_layer",
+    precision: str = "auto",
+) -> keras.Model:
+    """Builds a classifier that takes raw gray pixels.
+
+    The graph is flat: the backbone's layers are the model's own, so that a stage can freeze them by name and a heat
+    map can reach any of them. Layers before the backbone are named ``preprocess_*``, those after it ``head_*``.
+
+    Args:
+        targets: One finding or several of NIH's 14, in output order.
+        backbone: A name known to `models.backbones`.
+        weights: "imagenet", a weights file, or None for an untrained base.
+        image_size: Height and width of the input, pixels.
+        head: A name known to `models.heads`.
+        precision: "auto", "float32", "mixed_float16" or "mixed_bfloat16".
+
+    Returns:
+        A Keras model from (batch, image_size, image_size, 1), 0-255, to (batch, n_targets) float32 probabilities. Not
+        compiled: `models.stages.apply_stage` does that.
+
+    Raises:
+        ValueError: If an argument is unknown or out of range.
+        OSError: If ImageNet weights cannot be had.
+    """
+    names = resolve(targets)
+    if positive_int(image_size, "image_size") < _SMALLEST_IMAGE:
+        raise ValueError(f"image_size={image_size} is too small for a backbone; use at least {_SMALLEST_IMAGE}.")
+    base = backbones.get(backbone)
+    with _dtype_policy(resolve_precision(precision)):
+        pixels = keras.Input((image_size, image_size, 1), name="pixels", dtype="float32")
+        features = backbones.attach(base, backbones.normalise(pixels, base.normalisation), weights)
+        probabilities = heads.attach(features, len(names), head)
+        return keras.Model(pixels, probabilities, name=f"chexkeras_{base.name.lower()}")

@@ -1,0 +1,36 @@
+"""Classification heads: from a backbone's feature map to float32 probabilities."""
+
+from typing import Any
+
+import keras
+
+from chexkeras.checks import one_of
+
+HEADS = ("three_layer", "linear")
+
+
+def attach(features: Any, n_targets: int, head: str = "three_layer") -> Any:
+    """Adds a head to a feature map.
+
+    "three_layer" is Dense 1024 - Dropout 0.5 - Dense 512 - Dropout 0.3 - Dense n, the head of the two-stage pneumonia
+    recipe; "linear" is one Dense layer, as in CheXNet (Rajpurkar et al., 2017).
+
+    Args:
+        features: Keras tensor (batch, rows, columns, channels).
+        n_targets: How many probabilities.
+        head: One of `HEADS`.
+
+    Returns:
+        Keras tensor (batch, n_targets), float32 whatever the precision policy, each in [0, 1].
+
+    Raises:
+        ValueError: If the head is unknown.
+    """
+    one_of(head, HEADS, "head")
+    pooled = keras.layers.GlobalAveragePooling2D(name="head_pool")(features)
+    if head == "three_layer":
+        pooled = keras.layers.Dense(1024, activation="relu", name="head_dense_1024")(pooled)
+        pooled = keras.layers.Dropout(0.5, name="head_dropout_1")(pooled)
+        pooled = keras.layers.Dense(512, activation="relu", name="head_dense_512")(pooled)
+        pooled = keras.layers.Dropout(0.3, name="head_dropout_2")(pooled)
+    return keras.layers.Dense(n_targets, activation="sigmoid", dtype="float32", name="head_probability")(pooled)

@@ -1,0 +1,72 @@
+"""From a model and an image table to scores that are keyed by image, never aligned by position."""
+
+import keras
+import numpy as np
+import pandas as pd
+
+from chexkeras.data.pipeline import films_with_ids
+from chexkeras.findings import resolve
+from chexkeras.progress import track
+
+
+def predict_scores(
+    model: keras.Model, table: pd.DataFrame, targets: str | tuple[str, ...], *, batch_size: int = 32
+) -> pd.DataFrame:
+    """Scores every film of a table exactly once.
+
+    Args:
+        model: A classifier of `build_classifier` or one loaded from a run.
+        table: Image table with `image_id`, `patient_id`, `path` and, where known, one label column per target.
+        targets: The findings the model was built for, in output order.
+        batch_size: Films a batch; does not change the scores beyond rounding.
+
+    Returns:
+        One row per image and finding: `image_id`, `patient_id`, `finding`, `label` (1, 0 or NaN), `score` in [0, 1].
+
+    Raises:
+        ValueError: If the model has another number of outputs, image ids repeat, or the table is unusable.
+    """
+    names = resolve(targets)
+    if model.output_shape[-1] != len(names):
+        raise ValueError(
+            f"the model has {model.output_shape[-1]} output(s) but {len(names)} target(s) were named "
+            f"({', '.join(names)}); name the targets it was trained for, in order."
+        )
+    if table["image_id"].duplicated().any():
+        repeated = table.loc[table["image_id"].duplicated(), "image_id"].iloc[0]
+        raise ValueError(f"image ids must be unique to key scores; {repeated!r} occurs more than once.")
+    batches = films_with_ids(table, image_size=model.input_shape[1], batch_size=batch_size)
+    ids: list[str] = []
+    scores: list[np.ndarray] = []
+    for pixels, image_ids in track(batches, "scoring", total=-(-len(table) // batch_size)):
+        scores.append(np.asarray(model.predict_on_batch(pixels), np.float64))
+        ids.extend(value.decode() for value in image_ids.numpy())
+    return scores_table(table, names, ids, np.concatenate(scores))
+
+
+def scores_table(table: pd.DataFrame, targets: tuple[str, ...], ids: list[str], scores: np.ndarray) -> pd.DataFrame:
+    """Joins scores to labels by image id.
+
+    Args:
+        table: Image table.
+        targets: Findings in output order.
+        ids: Image id of each row of `scores`.
+        scores: float array (n_images, n_targets), each in [0, 1].
+
+    Returns:
+        The long table of `predict_scores`, one finding after the other.
+    """
+    known = table.set_index("image_id").reindex(ids)
+    parts = [
+        pd.DataFrame(
+            {
+                "image_id": ids,
+                "patient_id": known["patient_id"].to_numpy(),
+                "finding": finding,
+                "label": known[finding].to_numpy(float) if finding in known else np.nan,
+                "score": scores[:, column],
+            }
+        )
+        for column, finding in enumerate(targets)
+    ]
+    return pd.concat(parts, ignore_index=True)

@@ -1,0 +1,154 @@
+"""Stages: which layers are frozen, and the one function that switches.
+
+Two facts of Keras 3 make it one function. Changing ``trainable`` after ``compile`` does nothing until the model is
+compiled again; and a BatchNorm layer keeps updating its moving statistics once it is unfrozen, whatever ``training``
+flag the base was called with. So switching a stage sets ``trainable``, holds every BatchNorm, and compiles.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import keras
+
+from chexkeras.checks import nearest
+
+
+@dataclass(frozen=True)
+class StageBoundary:
+    """What a stage trains and what it leaves alone.
+
+    Attributes:
+        stage: The stage's name.
+        first_trainable_layer: The first layer of the graph from which on layers may change.
+        backbone_layers: Layers of the backbone, its input included (427 for DenseNet121).
+        backbone_layers_trainable: How many of them, counted from the top, are unfrozen.
+        batchnorm_layers_held: BatchNorm layers whose weights and statistics cannot change.
+        layers_trainable: Names of the layers with weights that this stage changes.
+        trainable_parameters: Parameters this stage changes.
+        frozen_parameters: Parameters it leaves alone, BatchNorm statistics among them.
+        total_parameters: Both together.
+    """
+
+    stage: str
+    first_trainable_layer: str
+    backbone_layers: int
+    backbone_layers_trainable: int
+    batchnorm_layers_held: int
+    layers_trainable: tuple[str, ...]
+    trainable_parameters: int
+    frozen_parameters: int
+    total_parameters: int
+
+    def __str__(self) -> str:
+        """Returns one line for a person."""
+        return (
+            f"{self.stage}: trains from {self.first_trainable_layer} "
+            f"({self.backbone_layers_trainable} of {self.backbone_layers} backbone layers), "
+            f"{self.trainable_parameters:,} parameters trained, {self.frozen_parameters:,} frozen, "
+            f"{self.batchnorm_layers_held} BatchNorm layers held"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields as plain values."""
+        return asdict(self)
+
+
+def backbone_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """Returns the backbone's layers in graph order, the model's input first, preprocessing and head left out.
+
+    The input counts as in `keras.applications`, so that a share of the layers means there and here the same.
+    """
+    return [layer for layer in model.layers if not layer.name.startswith(("preprocess_", "head_"))]
+
+
+def trainable_start(layers: list[keras.layers.Layer], trainable: float | str) -> int:
+    """Returns the index of the first unfrozen backbone layer; ``len(layers)`` when all are frozen.
+
+    Args:
+        layers: The backbone's layers in graph order.
+        trainable: Share of the layers to unfreeze, counted from the top and rounded up (0 to 1), or a layer's name.
+
+    Raises:
+        ValueError: If the share lies outside [0, 1] or no layer has that name.
+    """
+    if isinstance(trainable, str):
+        names = [layer.name for layer in layers]
+        if trainable not in names:
+            raise ValueError(
+                f"trainable={trainable!r} is no layer of the backbone; {nearest(trainable, names)}. "
+                "Give a layer's name or a share from 0 to 1."
+            )
+        return names.index(trainable)
+    if not 0.0 <= trainable <= 1.0:
+        raise ValueError(f"trainable={trainable!r} must be a share from 0 to 1 (20 % is 0.2) or a layer's name.")
+    # 1e-9: 0.1 * 30 is 3.0000000000000004, which must not become 4 layers.
+    return len(layers) - math.ceil(trainable * len(layers) - 1e-9)
+
+
+def _parameters(weights: list[Any]) -> int:
+    return sum(math.prod(weight.shape) for weight in weights)
+
+
+def freeze(model: keras.Model, trainable: float | str) -> int:
+    """Sets which layers are trainable, BatchNorm held, without compiling; takes effect at the next `compile`.
+
+    Args:
+        model: A classifier of `build_classifier`.
+        trainable: As for `apply_stage`.
+
+    Returns:
+        The index of the first unfrozen backbone layer.
+    """
+    layers = backbone_layers(model)
+    start = trainable_start(layers, trainable)
+    model.trainable = True
+    for index, layer in enumerate(layers):
+        layer.trainable = index >= start and not isinstance(layer, keras.layers.BatchNormalization)
+    return start
+
+
+def apply_stage(
+    model: keras.Model,
+    trainable: float | str,
+    *,
+    optimizer: keras.optimizers.Optimizer,
+    loss: keras.losses.Loss,
+    name: str = "stage",
+) -> StageBoundary:
+    """Freezes and unfreezes the backbone's layers for a stage, holds BatchNorm, and compiles.
+
+    Args:
+        model: A classifier of `build_classifier`.
+        trainable: Share of the backbone's layers to unfreeze, counted from the top, or the name of the first layer to
+            unfreeze. 0 trains the head alone, 1 everything but BatchNorm.
+        optimizer: A fresh optimizer; its state belongs to this stage.
+        loss: The loss.
+        name: The stage's name, for the record.
+
+    Returns:
+        What the stage trains.
+
+    Raises:
+        ValueError: If `trainable` names nothing or is out of range.
+    """
+    layers = backbone_layers(model)
+    start = freeze(model, trainable)
+    model.compile(optimizer=optimizer, loss=loss)
+    changing = [layer for layer in model.layers if layer.trainable_weights]
+    first = layers[start].name if start < len(layers) else next(x.name for x in model.layers if _is_head(x))
+    return StageBoundary(
+        stage=name,
+        first_trainable_layer=first,
+        backbone_layers=len(layers),
+        backbone_layers_trainable=len(layers) - start,
+        batchnorm_layers_held=sum(isinstance(layer, keras.layers.BatchNormalization) for layer in layers),
+        layers_trainable=tuple(layer.name for layer in changing),
+        trainable_parameters=_parameters(model.trainable_weights),
+        frozen_parameters=_parameters(model.non_trainable_weights),
+        total_parameters=_parameters(model.weights),
+    )
+
+
+def _is_head(layer: keras.layers.Layer) -> bool:
+    return layer.name.startswith("head_") and bool(layer.weights)

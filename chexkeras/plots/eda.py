@@ -1,0 +1,281 @@
+"""What is in an image table: findings, patients, ages, views, and what occurs together."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from chexkeras.checks import require_columns
+from chexkeras.findings import NIH14, resolve
+from chexkeras.plots import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_FIX = "Give an image table as load_nih returns it."
+
+
+def _findings(table: pd.DataFrame, findings: str | Iterable[str] | None) -> list[str]:
+    if findings is None:
+        present = [name for name in NIH14 if name in table.columns]
+    else:
+        present = list(resolve(findings))
+    require_columns(table, present or NIH14, "the image table", _FIX)
+    return present
+
+
+def _counts(table: pd.DataFrame) -> str:
+    return f"{len(table):,} images of {table['patient_id'].nunique():,} patients"
+
+
+@style.styled
+def prevalence(
+    table: pd.DataFrame,
+    findings: str | Iterable[str] | None = None,
+    *,
+    ax: "Axes | None" = None,
+    note: str | Sequence[str] | None = None,
+) -> "Axes":
+    """Draws how many images show each finding, with the share of the images whose label is known.
+
+    Args:
+        table: Image table.
+        findings: Which findings; all that the table has by default.
+        ax: Axes to draw on; a new figure by default.
+        note: Sentences written on the figure; by default the cautions that the table carries.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: If a finding is unknown or not in the table.
+    """
+    names = _findings(table, findings)
+    labels = table[names]
+    positives = (labels == 1).sum().sort_values(kind="stable")
+    known = labels.notna().sum()
+    ax = style.axes(ax, 6.4, 1.4 + 0.27 * len(names))
+    bars = ax.barh([style.words(name) for name in positives.index], positives.to_numpy(), color=style.BLUE, height=0.7)
+    share = [
+        f" {count:,} ({count / known[name] * 100:.1f} %)" if known[name] else f" {count:,} (no known label)"
+        for name, count in positives.items()
+    ]
+    ax.bar_label(bars, share, fontsize=8.5)
+    ax.margins(x=0.22)
+    ax.set_xlabel("images labelled positive")
+    ax.grid(axis="y", visible=False)
+    style.title(ax, f"Findings in {_counts(table)}", style.cautions(note, table))
+    return ax
+
+
+@style.styled
+def age_sex(
+    table: pd.DataFrame,
+    *,
+    bin_years: int = 10,
+    ax: "Axes | None" = None,
+    note: str | Sequence[str] | None = None,
+) -> "Axes":
+    """Draws the images by age band and sex.
+
+    Args:
+        table: Image table.
+        bin_years: Width of an age band, in years.
+        ax: Axes to draw on; a new figure by default.
+        note: Sentences written on the figure; by default the cautions that the table carries.
+
+    Returns:
+        The axes.
+    """
+    require_columns(table, ["age_years", "sex", "patient_id"], "the image table", _FIX)
+    ages = table["age_years"]
+    top = ages.max() if ages.notna().any() else bin_years
+    edges = np.arange(0, top + bin_years + 1, bin_years)
+    centres = (edges[:-1] + edges[1:]) / 2
+    ax = style.axes(ax)
+    shown = (("F", "female", style.ORANGE, -1, "//"), ("M", "male", style.BLUE, 1, ""))
+    for code, word, colour, side, hatch in shown:
+        heights, _ = np.histogram(ages[table["sex"] == code].dropna(), edges)
+        ax.bar(
+            centres + side * bin_years * 0.21,
+            heights,
+            width=bin_years * 0.4,
+            color=colour,
+            edgecolor="white",
+            hatch=hatch,
+            label=f"{word}, n = {int((table['sex'] == code).sum()):,}",
+        )
+    missing = int(ages.isna().sum())
+    ax.set_xlabel("age, years" + (f" ({missing:,} images without a plausible age are not shown)" if missing else ""))
+    ax.set_ylabel("images")
+    ax.set_xticks(edges)
+    ax.grid(axis="x", visible=False)
+    ax.legend()
+    style.title(ax, f"Age and sex: {_counts(table)}", style.cautions(note, table))
+    return ax
+
+
+@style.styled
+def views(
+    table: pd.DataFrame,
+    finding: str | None = None,
+    *,
+    ax: "Axes | None" = None,
+    note: str | Sequence[str] | None = None,
+) -> "Axes":
+    """Draws the images by view, split by one finding where asked: a finding tied to a view is a shortcut to learn.
+
+    Args:
+        table: Image table.
+        finding: A finding whose positives are shown apart.
+        ax: Axes to draw on; a new figure by default.
+        note: Sentences written on the figure; by default the cautions that the table carries.
+
+    Returns:
+        The axes.
+    """
+    require_columns(table, ["view", "patient_id"], "the image table", _FIX)
+    ax = style.axes(ax, 6.4, 3.0)
+    kinds = sorted(table["view"].astype(str).unique(), reverse=True)
+    if finding is None:
+        groups = [("images", np.ones(len(table), bool), style.BLUE)]
+    else:
+        (name,) = _findings(table, finding)
+        positive = (table[name] == 1).to_numpy()
+        groups = [
+            (f"{style.words(name)} positive", positive, style.ORANGE),
+            ("other", ~positive, style.SKY),
+        ]
+    left = np.zeros(len(kinds))
+    totals = [int((table["view"].astype(str) == kind).sum()) for kind in kinds]
+    for word, mask, colour in groups:
+        counts = np.array([int(((table["view"].astype(str) == kind) & mask).sum()) for kind in kinds], float)
+        ax.barh(kinds, counts, left=left, color=colour, height=0.6, label=f"{word}, n = {int(counts.sum()):,}")
+        left += counts
+    for row, total in enumerate(totals):
+        positives = int((positive & (table["view"].astype(str) == kinds[row])).sum()) if finding else None
+        share = f"; {positives / total * 100:.1f} % positive" if positives is not None and total else ""
+        ax.annotate(
+            f" {total:,} ({total / max(len(table), 1) * 100:.1f} %){share}", (total, row), va="center", fontsize=8.5
+        )
+    ax.margins(x=0.4 if finding else 0.2)
+    ax.set_xlabel("images")
+    ax.grid(axis="y", visible=False)
+    if finding is not None:
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+    style.title(ax, f"Views: {_counts(table)}", style.cautions(note, table))
+    return ax
+
+
+@style.styled
+def cooccurrence(
+    table: pd.DataFrame,
+    findings: str | Iterable[str] | None = None,
+    *,
+    ax: "Axes | None" = None,
+    note: str | Sequence[str] | None = None,
+) -> "Axes":
+    """Draws how often two findings share an image, as a share of the row's finding.
+
+    Args:
+        table: Image table.
+        findings: Which findings; all that the table has by default.
+        ax: Axes to draw on; a new figure by default.
+        note: Sentences written on the figure; by default the cautions that the table carries.
+
+    Returns:
+        The axes.
+    """
+    names = _findings(table, findings)
+    positive = (table[names] == 1).to_numpy(float)
+    together = positive.T @ positive
+    alone = np.diag(together)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.where(alone[:, None] > 0, together / alone[:, None], np.nan)
+    np.fill_diagonal(share, np.nan)
+    side = 2.2 + 0.42 * len(names)
+    ax = style.axes(ax, side + 1.2, side)
+    ax.grid(visible=False)
+    top = max(0.01, float(np.nanmax(share))) if np.isfinite(share).any() else 0.01
+    ax.imshow(share, cmap="Blues", vmin=0, vmax=top, aspect="equal")
+    spelled = [style.words(name) for name in names]
+    ax.set_xticks(range(len(names)), spelled, rotation=55, ha="right", rotation_mode="anchor")
+    rows = [f"{word} ({int(count):,})" for word, count in zip(spelled, alone, strict=True)]
+    ax.set_yticks(range(len(names)), rows)
+    for row in range(len(names)):
+        for column in range(len(names)):
+            if np.isfinite(share[row, column]):
+                colour = "white" if share[row, column] > 0.6 * top else style.INK
+                text = f"{share[row, column] * 100:.0f}"
+                ax.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    ax.set_xlabel("% of the row's positive images that also show")
+    style.title(ax, f"Findings together: {_counts(table)}", style.cautions(note, table))
+    return ax
+
+
+def _bars_of_counts(counts: pd.Series, ax: "Axes", most: int) -> None:
+    """Draws a bar for 0, 1, 2, ... with everything from `most` on in the last one."""
+    clipped = counts.clip(upper=most).value_counts().sort_index()
+    positions = range(int(counts.min()), min(int(counts.max()), most) + 1)
+    heights = [int(clipped.get(position, 0)) for position in positions]
+    bars = ax.bar(list(positions), heights, color=style.BLUE, width=0.75)
+    ax.bar_label(bars, [f"{height:,}" if height else "" for height in heights], fontsize=8.5)
+    names = [f"{position}+" if position == most and counts.max() > most else str(position) for position in positions]
+    ax.set_xticks(list(positions), names)
+    ax.grid(axis="x", visible=False)
+    ax.margins(y=0.12)
+
+
+@style.styled
+def images_per_patient(
+    table: pd.DataFrame, *, most: int = 12, ax: "Axes | None" = None, note: str | Sequence[str] | None = None
+) -> "Axes":
+    """Draws how many images the patients have; the reason why splits must be made by patient.
+
+    Args:
+        table: Image table.
+        most: The last bar holds this many images or more.
+        ax: Axes to draw on; a new figure by default.
+        note: Sentences written on the figure; by default the cautions that the table carries.
+
+    Returns:
+        The axes.
+    """
+    require_columns(table, ["patient_id"], "the image table", _FIX)
+    counts = table.groupby("patient_id").size()
+    ax = style.axes(ax)
+    if len(counts):
+        _bars_of_counts(counts, ax, most)
+    ax.set_xlabel("images of one patient")
+    ax.set_ylabel("patients")
+    style.title(ax, f"Images per patient: {_counts(table)}", style.cautions(note, table))
+    return ax
+
+
+@style.styled
+def findings_per_image(
+    table: pd.DataFrame, *, most: int = 6, ax: "Axes | None" = None, note: str | Sequence[str] | None = None
+) -> "Axes":
+    """Draws how many findings an image shows at once.
+
+    Args:
+        table: Image table.
+        most: The last bar holds this many findings or more.
+        ax: Axes to draw on; a new figure by default.
+        note: Sentences written on the figure; by default the cautions that the table carries.
+
+    Returns:
+        The axes.
+    """
+    names = _findings(table, None)
+    counts = (table[names] == 1).sum(axis=1)
+    ax = style.axes(ax)
+    if len(counts):
+        _bars_of_counts(counts, ax, most)
+    ax.set_xlabel(f"findings on one image (of {len(names)} looked for)")
+    ax.set_ylabel("images")
+    style.title(ax, f"Findings per image: {_counts(table)}", style.cautions(note, table))
+    return ax

@@ -1,0 +1,195 @@
+"""Facts on where the run and its data come from: provenance, split, patients, findings, and what was left out."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from chexkeras.report.facts import NOT_STATED, Documents, Facts, percent, printed
+
+PARTS = ("train", "validation", "test")
+ADULT_AGE_YEARS = 22
+"""From this age on FDA speaks of adults; 18 to 21 are transitional adolescents."""
+
+OLDER_AGE_YEARS = 65
+
+NIH_REFERENCE = (
+    "Wang X, Peng Y, Lu L, Lu Z, Bagheri M, Summers RM. ChestX-ray8: Hospital-scale Chest X-ray Database and "
+    "Benchmarks on Weakly-Supervised Classification and Localization of Common Thorax Diseases. CVPR 2017"
+)
+
+_PROVENANCE = "provenance.json"
+
+
+def add_provenance(facts: Facts, documents: Documents) -> None:
+    """Records who made the run from what."""
+    documents.add(facts, "run.name", "recipe.json", "name", default="")
+    for key in ("created_utc", "git_commit", "python", "platform", "precision"):
+        documents.add(facts, f"run.{key}", _PROVENANCE, key, default="")
+    seconds = documents.pick(_PROVENANCE, "seconds", None)
+    facts.add(
+        "run.minutes",
+        seconds,
+        NOT_STATED if seconds is None else f"{seconds / 60:.1f} minutes",
+        file=_PROVENANCE,
+        field="seconds",
+    )
+    packages = documents.pick(_PROVENANCE, "packages", {})
+    version = str(packages.get("chexkeras", NOT_STATED))
+    facts.add("run.version", version, file=_PROVENANCE, field="packages.chexkeras")
+    others = ", ".join(f"{name} {version}" for name, version in packages.items() if name != "chexkeras")
+    facts.add("run.packages", packages, others, file=_PROVENANCE, field="packages")
+    for key in ("dataset", "label_release"):
+        documents.add(facts, f"source.{key}", _PROVENANCE, f"source.{key}", default="")
+    documents.add(facts, "source.synthetic", _PROVENANCE, "source.synthetic", default=False)
+    documents.add(facts, "source.implausible_ages", _PROVENANCE, "source.implausible_ages", default=0)
+    hashes = documents.pick(_PROVENANCE, "source.files", {})
+    listed = dict(hashes) if isinstance(hashes, dict) else {str(name): str(digest) for name, digest in hashes}
+    text = "; ".join(f"{name} `{digest[:16]}`" for name, digest in listed.items())
+    facts.add("source.files", listed, text or NOT_STATED, file=_PROVENANCE, field="source.files")
+    for key, path in (("hash.table", "split.table_fingerprint"), ("hash.split", "split.fingerprint")):
+        digest = documents.pick(_PROVENANCE, path, "") or ""
+        facts.add(key, digest, f"`{digest[:16]}`" if digest else NOT_STATED, file=_PROVENANCE, field=path)
+    documents.add(facts, "run.weights", _PROVENANCE, "weights.origin", default="")
+    digest = documents.pick(_PROVENANCE, "weights.sha256", "") or ""
+    text = f"`{digest[:16]}`" if digest else NOT_STATED
+    facts.add("hash.model", digest, text, file=_PROVENANCE, field="weights.sha256")
+    best = documents.pick(_PROVENANCE, "best", {})
+    text = f"epoch {best['epoch']} of {best['stage']}" if best.get("stage") else NOT_STATED
+    facts.add("run.best", best, text, file=_PROVENANCE, field="best")
+    facts.add("reference.nih", NIH_REFERENCE, file="convention", field="the data set's paper")
+
+
+def add_split(facts: Facts, documents: Documents, splits: pd.DataFrame) -> None:
+    """Records how the parts were made, and counts from splits.csv itself whether they share patients."""
+    for key in ("kind", "seed", "description"):
+        documents.add(facts, f"split.{key}", _PROVENANCE, f"split.{key}", default="")
+    parts = splits.groupby("patient_id")["part"].agg(lambda rows: frozenset(rows))
+    shared = int((parts.map(len) > 1).sum())
+    tested = parts[parts.map(lambda names: "test" in names)]
+    leaked = int(tested.map(lambda names: len(names) > 1).sum())
+    stated = bool(documents.pick(_PROVENANCE, "split.leaky", False))
+    facts.add("split.shared_patients", shared, file="splits.csv", field="patients found in more than one part")
+    facts.add("split.leaked_patients", leaked, file="splits.csv", field="test patients found in another part")
+    facts.add("split.test_patients", len(tested), file="splits.csv", field="patients of the test part")
+    facts.add(
+        "split.leaky", stated or shared > 0, file="splits.csv", field="any patient in two parts, or stated to be so"
+    )
+
+
+def _where(part: str) -> str:
+    return "all images" if part == "all" else f"images of the {part} part"
+
+
+def _add_part(facts: Facts, part: str, rows: pd.DataFrame, targets: list[str]) -> None:
+    def add(name: str, value: Any, text: str | None = None, field: str = "") -> None:
+        facts.add(f"data.{part}.{name}", value, text, file="table.csv", field=f"{field or name}: {_where(part)}")
+
+    images, patients = len(rows), int(rows["patient_id"].nunique())
+    add("images", images)
+    add("patients", patients)
+    add("images_per_patient", images / patients if patients else math.nan, field="images / patients")
+    ages = rows["age_years"].dropna()
+    for name, value in (("age_min", ages.min()), ("age_median", ages.median()), ("age_max", ages.max())):
+        add(name, float(value) if len(ages) else math.nan, field=f"age_years, {name[4:]}")
+    add("age_missing", int(rows["age_years"].isna().sum()), field="age_years missing")
+    minors = int((ages < ADULT_AGE_YEARS).sum())
+    add("below_adult", minors, field=f"age_years < {ADULT_AGE_YEARS}")
+    for code, name in (("F", "female"), ("M", "male")):
+        count = int((rows["sex"] == code).sum())
+        add(name, count, f"{count:,} ({percent(count / images if images else math.nan)})", field=f"sex {code}")
+    views = {str(view): int(count) for view, count in rows["view"].value_counts().sort_index(ascending=False).items()}
+    text = ", ".join(f"{view} {count:,} ({percent(count / images)})" for view, count in views.items())
+    add("views", views, text or NOT_STATED, field="view")
+    for finding in targets:
+        known, positive = int(rows[finding].notna().sum()), int((rows[finding] == 1).sum())
+        share = positive / known if known else math.nan
+        field = f"{finding} = 1"
+        add(f"{finding}.positive", positive, field=field)
+        add(f"{finding}.unknown", images - known, field=f"{finding} missing")
+        add(f"{finding}.prevalence", share, f"{positive:,} of {known:,} ({percent(share)})", field=field)
+        held = int(rows.loc[rows[finding] == 1, "patient_id"].nunique())
+        add(f"{finding}.positive_patients", held, field=f"patients with {field}")
+
+
+def add_data(facts: Facts, documents: Documents, table: pd.DataFrame, left_out: pd.DataFrame) -> None:
+    """Records counts, ages, sex, views and prevalence of each part, subgroups of the test part, and exclusions."""
+    targets = [str(name) for name in documents.pick("recipe.json", "targets")]
+    facts.add("targets", targets, printed([name.replace("_", " ") for name in targets]), file="recipe.json",
+              field="targets")  # fmt: skip
+    parts = [part for part in PARTS if (table["part"] == part).any()]
+    facts.add("parts", parts, file="table.csv", field="part")
+    for part in (*parts, "all"):
+        _add_part(facts, part, table if part == "all" else table[table["part"] == part], targets)
+    kinds = sorted({str(view) for view in table["view"].dropna()}, reverse=True)
+    facts.add("data.view_names", kinds, " and ".join(kinds) or NOT_STATED, file="table.csv", field="view")
+    facts.add("convention.adult_age", ADULT_AGE_YEARS, file="convention", field="FDA's age from which adults count")
+    _add_subgroups(facts, table[table["part"] == "test"], targets)
+    reasons = left_out["reason"].astype(str).value_counts() if len(left_out) else pd.Series(dtype=int)
+    rows = [
+        [reason, int(count)] for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], str(item[0])))
+    ]
+    issues = documents.pick("audit.json", "issues", {}) or {}
+    found = [[code, issue["severity"], issue["meaning"], int(issue["count"])] for code, issue in issues.items()]
+    facts.add("audit.issues", found, "", file="audit.json", field="issues")
+    documents.add(facts, "audit.checked", "audit.json", "checked", default=None)
+    facts.add("data.left_out", len(left_out), file="left_out.csv", field="rows")
+    facts.add("data.left_out_reasons", rows, "", file="left_out.csv", field="reason")
+
+
+def _add_subgroups(facts: Facts, test: pd.DataFrame, targets: list[str]) -> None:
+    """Records how many test images, and how many positives, each subgroup has."""
+    ages = test["age_years"]
+    masks: dict[str, pd.Series] = {
+        "female": test["sex"] == "F",
+        "male": test["sex"] == "M",
+        f"younger than {ADULT_AGE_YEARS} years": ages < ADULT_AGE_YEARS,
+        f"{ADULT_AGE_YEARS} to {OLDER_AGE_YEARS - 1} years": ages.between(
+            ADULT_AGE_YEARS, OLDER_AGE_YEARS, inclusive="left"
+        ),
+        f"{OLDER_AGE_YEARS} years and older": ages >= OLDER_AGE_YEARS,
+    }
+    masks |= {f"{view} view": test["view"] == view for view in sorted(test["view"].dropna().unique(), reverse=True)}
+    rows = [
+        {"name": name, "images": int(mask.sum()), **{f: int((test.loc[mask, f] == 1).sum()) for f in targets}}
+        for name, mask in masks.items()
+    ]
+    facts.add("subgroups", rows, "", file="table.csv", field="images and positives of the test part by sex, age, view")
+
+
+def add_cautions(facts: Facts, run: Any) -> None:
+    """Records every sentence that a reader must see before any number: the run's own and those computed here."""
+    found: list[str] = []
+    if facts["split.leaky"].value:
+        shared = facts["split.leaked_patients"].text
+        found.append(
+            f"LEAKY: {shared} of {facts['split.test_patients'].text} test patients also have images in another part. "
+            "The performance below is too good and proves nothing."
+        )
+    source = run.provenance.get("source", {}).get("cautions", ())
+    found += [*source, *run.cautions, *run.provenance.get("cautions", ()), *run.evaluation.cautions]
+    weights = facts["recipe.weights"].value
+    if weights is None and not any("untrained" in caution.casefold() for caution in found):
+        found.append("The network's base started untrained: no pretrained weights were used.")
+    if not facts["check.test_scores"].value or not facts["check.validation_scores"].value:
+        found.append("The scores on file are not the scores that were measured; see the provenance table.")
+    if not facts["check.thresholds"].value:
+        found.append("A threshold in evaluation.json differs from operating_points.json: the run folder is mixed up.")
+    few = facts["goal.fewest_positives"].value
+    for finding in facts["targets"].value:
+        positives = facts[f"test.{finding}.n_positive"]
+        if positives.value < few:
+            found.append(
+                f"{finding.replace('_', ' ')}: only {positives.text} positive test images, too few to judge (fewer "
+                f"than {few})."
+            )
+    unique = list(dict.fromkeys(found))
+    facts.add("cautions", unique, "", file="provenance.json", field="cautions, with those computed from the other files")
+    facts.add("cautions.data", list(dict.fromkeys(source)), "", file="provenance.json", field="source.cautions")
+
+
+def age_range(facts: Facts, part: str) -> str:
+    """Returns, for example, "4 to 90 years"."""
+    low, high = facts[f"data.{part}.age_min"].value, facts[f"data.{part}.age_max"].value
+    return NOT_STATED if np.isnan(low) else f"{low:g} to {high:g} years"

@@ -1,0 +1,172 @@
+"""Facts on what was measured: the frozen thresholds, the test part's numbers, verdicts, and errors per thousand films."""
+
+from typing import Any
+
+import pandas as pd
+
+from chexkeras.report.facts import Documents, Facts, estimate_text, interval_text
+from chexkeras.report.goals import PerformanceGoals, judge, overall
+from chexkeras.results import Estimate, FindingEvaluation
+
+CHANCE_AUROC = 0.5
+FILMS = 1000
+_EVALUATION, _POINTS = "evaluation.json", "operating_points.json"
+_RATES = ("sensitivity", "specificity", "ppv", "npv", "auroc", "average_precision", "prevalence")
+_COUNTS = ("n_images", "n_patients", "n_positive", "n_negative", "true_positives", "false_negatives",
+           "false_positives", "true_negatives")  # fmt: skip
+_RULES = {
+    "sensitivity": "the largest threshold that reaches a target sensitivity",
+    "guarded_sensitivity": "the largest threshold whose lower confidence bound reaches a target sensitivity",
+    "specificity": "the smallest threshold that reaches a target specificity",
+    "youden": "the largest sum of sensitivity and specificity",
+    "f1": "the largest F1",
+    "fixed": "stated beforehand",
+}
+
+
+def compared(estimate: Estimate, level: float) -> str:
+    """Returns where an interval lies: "above", "below" or "around" a level, or "unknown".
+
+    Example:
+        >>> compared(Estimate(0.55, 0.48, 0.62), 0.5)
+        'around'
+    """
+    if not estimate.estimable:
+        return "unknown"
+    if estimate.low > level:
+        return "above"
+    return "below" if estimate.high < level else "around"
+
+
+def _add_point(facts: Facts, documents: Documents, finding: str) -> None:
+    """Records the operating point of a finding under "point.<finding>."; its existence under "point.<finding>"."""
+    points = documents.pick(_POINTS, "")
+    found = [index for index, point in enumerate(points) if point["finding"] == finding]
+    facts.add(f"point.{finding}", bool(found), file=_POINTS, field=f"an entry for {finding}")
+    if not found:
+        return
+    at, key = f"[{found[0]}]", f"point.{finding}"
+    threshold = documents.pick(_POINTS, f"{at}.threshold")
+    facts.add(f"{key}.threshold", threshold, f"{threshold:.4g}", file=_POINTS, field=f"{at}.threshold")
+    rule = str(documents.add(facts, f"{key}.rule", _POINTS, f"{at}.rule"))
+    facts.add(f"{key}.rule_meaning", rule, _RULES.get(rule, rule.replace("_", " ")), file=_POINTS, field=f"{at}.rule")
+    for name in ("target", "chosen_on", "n_positive", "n_negative", "inequality", "note"):
+        documents.add(facts, f"{key}.{name}", _POINTS, f"{at}.{name}")
+    digest = str(documents.pick(_POINTS, f"{at}.scores_fingerprint"))
+    field = f"{at}.scores_fingerprint"
+    facts.add(f"{key}.fingerprint", digest, f"`{digest[:16]}`" if digest else "none", file=_POINTS, field=field)
+    for name in ("sensitivity", "specificity"):
+        estimate = Estimate.from_dict(documents.pick(_POINTS, f"{at}.{name}"))
+        facts.add(f"{key}.{name}", estimate, file=_POINTS, field=f"{at}.{name}")
+
+
+def _add_impact(facts: Facts, finding: str, at: str, entry: FindingEvaluation) -> None:
+    """Records false calls per thousand films, the prevalence held at the test part's."""
+    share = entry.prevalence.value
+    for name, rate, among in (
+        ("false_negatives", entry.sensitivity, share),
+        ("false_positives", entry.specificity, 1 - share),
+    ):
+        source = "sensitivity" if name == "false_negatives" else "specificity"
+        field = f"{FILMS} x prevalence x (1 - {source}) of {at}".replace(
+            "prevalence", "prevalence" if name == "false_negatives" else "(1 - prevalence)"
+        )
+        if not rate.estimable or not entry.prevalence.estimable:
+            reason = rate.reason or entry.prevalence.reason
+            value = Estimate.not_estimable(reason, n=rate.n)
+            text = estimate_text(value)
+        else:
+            low, middle, high = (FILMS * among * (1 - bound) for bound in (rate.high, rate.value, rate.low))
+            value = Estimate(middle, low, high, rate.confidence, rate.n, rate.method)
+            text = f"{middle:.0f} ({interval_text(value, digits=0)})"
+        facts.add(f"impact.{finding}.{name}", value, text, file=_EVALUATION, field=field)
+
+
+def _add_finding(facts: Facts, documents: Documents, index: int, goals: PerformanceGoals, invalid: str) -> list[str]:
+    at = f"findings[{index}]"
+    entry = FindingEvaluation.from_dict(documents.pick(_EVALUATION, at))
+    finding = entry.finding
+    key = f"test.{finding}"
+    for name in _COUNTS:
+        documents.add(facts, f"{key}.{name}", _EVALUATION, f"{at}.{name}")
+    for name in _RATES:
+        estimate = getattr(entry, name)
+        facts.add(f"{key}.{name}", estimate, file=_EVALUATION, field=f"{at}.{name}")
+        facts.add(f"{key}.{name}.method", estimate.method, file=_EVALUATION, field=f"{at}.{name}.method")
+    share = entry.prevalence
+    text = f"{share.value * 100:.1f} % ({interval_text(share, scale=100, digits=1)})" if share.estimable else None
+    facts.add(f"{key}.prevalence_percent", share, text, file=_EVALUATION, field=f"{at}.prevalence")
+    against_chance = compared(entry.auroc, CHANCE_AUROC)
+    facts.add(f"{key}.auroc_is", against_chance, file=_EVALUATION, field=f"{at}.auroc against chance")
+    point = entry.operating_point
+    aims = point is not None and point.rule in ("sensitivity", "guarded_sensitivity") and point.target is not None
+    reached = compared(entry.sensitivity, point.target) if aims and point and point.target is not None else "no target"
+    facts.add(f"{key}.target_is", reached, file=_EVALUATION, field=f"{at}.sensitivity against its target")
+    words = []
+    for name, goal in (("sensitivity", goals.sensitivity_above), ("specificity", goals.specificity_above)):
+        verdict = judge(getattr(entry, name), goal, invalid=invalid)
+        words.append(verdict.word)
+        field = f"{at}.{name}.low against the goal"
+        facts.add(f"verdict.{finding}.{name}", verdict.word, file=_EVALUATION, field=field)
+        facts.add(f"verdict.{finding}.{name}.reason", verdict.reason, file=_EVALUATION, field=field)
+    facts.add(f"verdict.{finding}", overall(words), file=_EVALUATION, field=f"{at}, all goals")
+    _add_impact(facts, finding, at, entry)
+    return words
+
+
+def _scores_agree(scores: pd.DataFrame, fingerprint: str) -> bool:
+    from chexkeras.evaluation.scores import scores_fingerprint
+
+    return scores_fingerprint(scores) == fingerprint
+
+
+def _add_checks(facts: Facts, run: Any) -> None:
+    """Records whether the scores on file are the ones that were measured and that chose the thresholds."""
+    test = run.scores("test")
+    agree = _scores_agree(test, run.evaluation.scores_fingerprint)
+    verdict = {True: "yes", False: "NO: scores and measurements do not belong together"}
+    facts.add("check.test_scores", agree, verdict[agree], file="scores_test.csv", field="fingerprint of all rows")
+    facts.add("test.score_rows", len(test), file="scores_test.csv", field="rows")
+    digest = run.evaluation.scores_fingerprint
+    facts.add("hash.test_scores", digest, f"`{digest[:16]}`", file=_EVALUATION, field="scores_fingerprint")
+    frozen = {point.finding: point.threshold for point in run.operating_points}
+    used = {e.finding: e.operating_point.threshold for e in run.evaluation.findings if e.operating_point}
+    facts.add("check.thresholds", used == frozen, "yes" if used == frozen else "NO: they differ",
+              file=_POINTS, field="threshold, against evaluation.json")  # fmt: skip
+    validation = run.scores("validation")
+    agree = all(
+        _scores_agree(validation[validation["finding"] == point.finding], point.scores_fingerprint)
+        for point in run.operating_points
+        if point.chosen_on == "validation"
+    )
+    facts.add(
+        "check.validation_scores", agree, verdict[agree], file="scores_validation.csv", field="fingerprint by finding"
+    )
+
+
+def add_performance(facts: Facts, documents: Documents, run: Any, goals: PerformanceGoals) -> None:
+    """Records thresholds, test numbers, verdicts and impact for every finding, and the goals they are held against."""
+    for name, text in (
+        ("sensitivity_above", f"{goals.sensitivity_above:.2f}"),
+        ("specificity_above", f"{goals.specificity_above:.2f}"),
+        ("fewest_positives", str(goals.fewest_positives)),
+        ("origin", goals.origin),
+    ):
+        facts.add(f"goal.{name}", getattr(goals, name), text, file="convention", field=f"PerformanceGoals.{name}")
+    facts.add("convention.films", FILMS, file="convention", field="films that errors are counted on")
+    facts.add("convention.chance", CHANCE_AUROC, file="convention", field="AUROC of a coin")
+    _add_checks(facts, run)
+    documents.add(facts, "test.part", _EVALUATION, "split")
+    confidence = documents.pick(_EVALUATION, "findings[0].auroc.confidence")
+    facts.add("test.confidence", confidence, f"{confidence * 100:g} %", file=_EVALUATION,
+              field="findings[0].auroc.confidence")  # fmt: skip
+    invalid = ""
+    if facts["split.leaky"].value:
+        invalid = "the split is leaky: patients of the test part also have images in another part"
+    words: list[str] = []
+    evaluated = [str(entry["finding"]) for entry in documents.pick(_EVALUATION, "findings")]
+    for index, finding in enumerate(evaluated):
+        words += _add_finding(facts, documents, index, goals, invalid)
+        _add_point(facts, documents, finding)
+    facts.add("verdict", overall(words), file=_EVALUATION, field="all findings, all goals")
+    facts.add("evaluated", evaluated, file=_EVALUATION, field="finding of every entry")

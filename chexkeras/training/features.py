@@ -1,0 +1,203 @@
+"""What a frozen prefix computes, kept on disk: once per film and view instead of once per epoch.
+
+The store is one memory-mapped ``.npy`` file for each crossing tensor, filled in table order, with a small JSON file
+that says whose features they are and how far the filling has come. Memory use does not grow with the data set.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from chexkeras import files
+from chexkeras.data.pipeline import checked_paths, films_with_ids
+from chexkeras.progress import say, track
+
+DTYPES = ("float16", "float32")
+_SAVE_EVERY = 20
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """Whose features a store holds.
+
+    Attributes:
+        model: From pixels to the crossing tensors, a list of outputs.
+        layers: Name of the layer behind each output.
+        views: The fixed views of every film: (False,) for the film itself, (False, True) for it and its mirror image.
+        dtype: "float16" or "float32".
+    """
+
+    model: keras.Model
+    layers: tuple[str, ...]
+    views: tuple[bool, ...]
+    dtype: str = "float16"
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Shape of each crossing tensor for one film."""
+        return [tuple(output.shape[1:]) for output in self.model.outputs]
+
+    def bytes_per_film(self) -> int:
+        """Returns the disk space of one film in all its views."""
+        values = sum(int(np.prod(shape)) for shape in self.shapes)
+        return values * np.dtype(self.dtype).itemsize * len(self.views)
+
+    def key(self, table: pd.DataFrame) -> str:
+        """Returns a hash of everything the features depend on.
+
+        Films count by path, size and time of last change, which tells a changed film without reading it.
+
+        Args:
+            table: Image table whose films are to be computed, in order.
+        """
+        digest = hashlib.sha256()
+        digest.update(json.dumps([keras.version(), self.layers, self.views, self.dtype]).encode())
+        digest.update(self.model.to_json().encode())
+        for weight in self.model.weights:
+            digest.update(np.ascontiguousarray(np.asarray(weight)).tobytes())
+        for path in checked_paths(table):
+            status = Path(path).stat()
+            digest.update(f"{path}|{status.st_size}|{status.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+
+class FeatureStore:
+    """Features of the films of one table.
+
+    Args:
+        folder: Where it lies.
+        spec: Whose features.
+        table: Image table, one row a film.
+    """
+
+    def __init__(self, folder: Path, spec: FeatureSpec, table: pd.DataFrame) -> None:
+        self.folder = folder
+        self.spec = spec
+        self.table = table
+        self._manifest = {
+            "key": spec.key(table),
+            "films": len(table),
+            "layers": list(spec.layers),
+            "shapes": [list(shape) for shape in spec.shapes],
+            "views": list(spec.views),
+            "dtype": spec.dtype,
+        }
+
+    def _path(self, layer: str) -> Path:
+        return self.folder / f"{layer}.npy"
+
+    def _shape(self, layer: str) -> tuple[int, ...]:
+        return (len(self.table), len(self.spec.views), *self.spec.shapes[self.spec.layers.index(layer)])
+
+    def _films_done(self) -> int:
+        """Returns how many films a store of this very key already holds; 0 if it is stale, foreign or cut short."""
+        manifest = self.folder / "manifest.json"
+        if not manifest.is_file():
+            return 0
+        try:
+            found = files.read_json(manifest)
+        except ValueError:
+            return 0
+        if {name: found.get(name) for name in self._manifest} != self._manifest:
+            say(f"the feature store {self.folder.name} belongs to other films or weights; it is computed anew")
+            return 0
+        for layer in self.spec.layers:
+            try:
+                array = np.load(self._path(layer), mmap_mode="r")
+            except (OSError, ValueError):
+                say(f"the feature store {self.folder.name} is cut short; it is computed anew")
+                return 0
+            if array.shape != self._shape(layer) or array.dtype != np.dtype(self.spec.dtype):
+                return 0
+        return int(found.get("films_done", 0))
+
+    def fill(self, batch_size: int) -> None:
+        """Computes what is missing; a filling that was killed goes on where it was last saved.
+
+        Args:
+            batch_size: Films a step.
+
+        Raises:
+            ValueError: If a feature does not fit the number type, so that nothing rounded to infinity is trained on.
+        """
+        done = self._films_done()
+        if done == len(self.table):
+            say(f"features of {done:,} films taken from an earlier pass")
+            return
+        if done == 0:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True)
+        arrays = [
+            np.lib.format.open_memmap(
+                self._path(layer), mode="r+" if done else "w+", dtype=self.spec.dtype, shape=self._shape(layer)
+            )
+            for layer in self.spec.layers
+        ]
+        rest = self.table.iloc[done:]
+        image_size = self.spec.model.input_shape[1]
+        batches = films_with_ids(rest, image_size=image_size, batch_size=batch_size)
+        total = -(-len(rest) // batch_size)
+        for step, (pixels, _) in enumerate(track(batches, "computing what is frozen", total), start=1):
+            count = len(pixels)
+            for view, mirrored in enumerate(self.spec.views):
+                outputs = self.spec.model.predict_on_batch(pixels[:, :, ::-1] if mirrored else pixels)
+                for array, output in zip(arrays, keras.tree.flatten(outputs), strict=True):
+                    values = np.asarray(output).astype(self.spec.dtype)
+                    if not np.isfinite(values).all():
+                        raise ValueError(
+                            f"a feature is too large for {self.spec.dtype}; train with features='float32' or 'off'."
+                        )
+                    array[done : done + count, view] = values
+            done += count
+            if step % _SAVE_EVERY == 0 or step == total:
+                for array in arrays:
+                    array.flush()
+                files.write_json(self.folder / "manifest.json", {**self._manifest, "films_done": done})
+
+    def features(self, layer: str) -> np.ndarray:
+        """Returns a memory map (films, views, ...) of one crossing tensor."""
+        return np.load(self._path(layer), mmap_mode="r")
+
+
+def feature_batches(
+    features: np.ndarray,
+    labels: np.ndarray | None,
+    *,
+    order: np.ndarray,
+    views: np.ndarray | None,
+    batch_size: int,
+) -> tf.data.Dataset:
+    """Builds batches from stored features.
+
+    Args:
+        features: Memory map (films, views, ...).
+        labels: float32 array (films, n_targets), or None for inputs alone.
+        order: int array: the rows to read, in order.
+        views: int array: the view of each entry of `order`; None takes the first.
+        batch_size: Films a batch.
+
+    Returns:
+        A `tf.data.Dataset` of float32 features, with labels if given.
+    """
+    chosen = np.zeros(len(order), np.int64) if views is None else views
+
+    def generate() -> Iterator[Any]:
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            batch = features[rows, chosen[start : start + batch_size]].astype(np.float32)
+            yield batch if labels is None else (batch, labels[rows])
+
+    inputs = tf.TensorSpec((None, *features.shape[2:]), tf.float32)
+    signature = inputs if labels is None else (inputs, tf.TensorSpec((None, labels.shape[1]), tf.float32))
+    steps = -(-len(order) // batch_size)
+    dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
+    return dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(4)

@@ -1,0 +1,181 @@
+"""The run folder: what a training run leaves behind, and all that a report needs.
+
+Reading one imports neither TensorFlow nor Keras; only `Run.load_model` does.
+"""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from chexkeras import files
+from chexkeras.checks import existing_folder, one_of
+from chexkeras.evaluation.scores import read_scores
+from chexkeras.results import Evaluation, OperatingPoint
+from chexkeras.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    import keras
+
+PARTS = ("train", "validation", "test")
+_TEXT_COLUMNS = {"image_id": str, "patient_id": str}
+
+
+class Run:
+    """A finished run, read file by file when asked.
+
+    Attributes:
+        folder: Where it lies.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Run":
+        """Opens a run folder.
+
+        Args:
+            folder: What `train` was given as `run_dir`.
+
+        Raises:
+            FileNotFoundError: If the folder, or its recipe, is not there.
+        """
+        run = cls(existing_folder(folder, "run"))
+        run._file("recipe.json")
+        return run
+
+    def _file(self, name: str) -> Path:
+        path = self.folder / name
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"the run folder {str(self.folder)!r} has no {name}; train again, or restore that file. "
+                "A run folder is what chexkeras train writes."
+            )
+        return path
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The recipe it was trained by."""
+        return Recipe.load(self._file("recipe.json"))
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """Data, split, versions, commit and seconds."""
+        return files.read_json(self._file("provenance.json"))
+
+    @cached_property
+    def cautions(self) -> tuple[str, ...]:
+        """Sentences a reader must see beside any number of this run."""
+        return tuple(self.provenance["cautions"])
+
+    @cached_property
+    def stages(self) -> list[dict[str, Any]]:
+        """What each stage trained, as `models.stages.StageBoundary`, and how it ended."""
+        return files.read_json(self._file("stages.json"))
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """One row per epoch: stage, epoch, global_epoch, loss, val_loss, val_auroc, learning_rate, seconds."""
+        return pd.read_csv(self._file("history.csv"))
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The image table without file paths, with each film's `part`."""
+        return pd.read_csv(self._file("table.csv"), dtype=_TEXT_COLUMNS, keep_default_na=True)
+
+    @cached_property
+    def audit(self) -> dict[str, Any]:
+        """What the audit found in the films."""
+        return files.read_json(self._file("audit.json"))
+
+    @cached_property
+    def left_out(self) -> pd.DataFrame:
+        """Films that were listed but not used: image_id, reason."""
+        return pd.read_csv(self._file("left_out.csv"), dtype=str)
+
+    @cached_property
+    def operating_points(self) -> tuple[OperatingPoint, ...]:
+        """The frozen thresholds, in target order."""
+        return tuple(OperatingPoint.from_dict(entry) for entry in files.read_json(self._file("operating_points.json")))
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """The evaluation on the test part."""
+        return Evaluation.load(self._file("evaluation.json"))
+
+    @property
+    def dicom_results(self) -> pd.DataFrame | None:
+        """Verdicts and scores of DICOM files scored with this run, or None when none were."""
+        path = self.folder / "dicom_results.csv"
+        return pd.read_csv(path, keep_default_na=False) if path.is_file() else None
+
+    def scores(self, part: str) -> pd.DataFrame:
+        """Returns the scores of a part.
+
+        Args:
+            part: "validation" or "test".
+        """
+        return read_scores(self._file(f"scores_{one_of(part, PARTS[1:], 'part')}.csv"))
+
+    def load_model(self) -> "keras.Model":
+        """Loads the model in Keras' safe mode: no code stored in the file is run."""
+        import keras
+
+        # Registers the losses, so that the file's own names are known.
+        from chexkeras.training import losses  # noqa: F401
+
+        return keras.saving.load_model(self._file("model.keras"), compile=False, safe_mode=True)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r}, recipe={self.recipe.name!r}, targets={', '.join(self.recipe.targets)})"
+
+
+def check_free(run_dir: str | Path, overwrite: bool) -> Path:
+    """Returns the run folder's path if a run may be written there.
+
+    Raises:
+        FileExistsError: If something is there and `overwrite` is false, or it is no run folder.
+    """
+    folder = Path(run_dir).expanduser()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if not (folder / "recipe.json").is_file():
+            raise FileExistsError(f"{str(folder)!r} exists and is no run folder; choose another name for the run.")
+        if not overwrite:
+            raise FileExistsError(
+                f"the run {str(folder)!r} exists; choose another name, or allow it to be replaced "
+                "(overwrite=True, on the command line --overwrite)."
+            )
+    return folder
+
+
+@contextlib.contextmanager
+def writing(run_dir: Path) -> Iterator[Path]:
+    """Yields a working folder that becomes the run folder when the block ends without an error.
+
+    Until then a run of the same name stays as it was.
+
+    Args:
+        run_dir: The destination, as returned by `check_free`.
+    """
+    run_dir.parent.mkdir(parents=True, exist_ok=True)
+    working = Path(tempfile.mkdtemp(prefix=f".{run_dir.name}.", dir=run_dir.parent))
+    working.chmod(0o755)
+    try:
+        yield working
+        previous = None
+        if run_dir.exists():
+            previous = working.with_name(f"{working.name}.previous")
+            os.replace(run_dir, previous)
+        os.replace(working, run_dir)
+        if previous is not None:
+            shutil.rmtree(previous)
+    finally:
+        if working.exists():
+            shutil.rmtree(working)

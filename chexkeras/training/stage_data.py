@@ -1,0 +1,56 @@
+"""What one stage reads and fits: the whole classifier on films, or its suffix on stored features."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import pandas as pd
+
+from chexkeras.data.pipeline import make_dataset
+from chexkeras.training.recipe import Recipe
+
+
+@dataclass
+class StageData:
+    """What one stage reads and fits.
+
+    Attributes:
+        model: What `fit` is called on; compiled.
+        train: Gives the batches (inputs, labels) of an epoch.
+        validation: Gives the input batches of the validation part, in table order.
+    """
+
+    model: keras.Model
+    train: Callable[[int], Any]
+    validation: Callable[[], Any]
+
+
+def film_data(model: keras.Model, recipe: Recipe, train: pd.DataFrame, validation: pd.DataFrame) -> StageData:
+    """Returns the data of a stage that reads every film in every epoch.
+
+    Args:
+        model: The classifier, compiled for the stage.
+        recipe: The recipe.
+        train: Image table of the training part.
+        validation: Image table of the validation part.
+    """
+    size, batch_size = recipe.image_size, recipe.batch_size
+
+    def batches(epoch: int) -> Any:
+        return make_dataset(
+            train,
+            recipe.targets,
+            image_size=size,
+            batch_size=batch_size,
+            shuffle=True,
+            augmentation=recipe.augment,
+            seed=recipe.seed,
+            epoch=epoch,
+        )
+
+    def held_out() -> Any:
+        films = make_dataset(validation, recipe.targets, image_size=size, batch_size=batch_size)
+        return films.map(lambda pixels, _: pixels)
+
+    return StageData(model, batches, held_out)

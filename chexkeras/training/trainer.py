@@ -1,0 +1,203 @@
+"""Training from a recipe and a split to a run folder."""
+
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from chexkeras import files, provenance
+from chexkeras.data.audit import Audit
+from chexkeras.data.audit import audit as audit_films
+from chexkeras.data.pipeline import films_with_ids
+from chexkeras.data.source import source_of
+from chexkeras.data.splits import Splits, check_classes
+from chexkeras.evaluation.evaluate import evaluate
+from chexkeras.evaluation.scores import write_scores
+from chexkeras.evaluation.thresholds import choose_threshold
+from chexkeras.models.batchnorm import adapt_batchnorm
+from chexkeras.models.classifier import build_classifier, resolve_precision
+from chexkeras.models.scoring import predict_scores, scores_table
+from chexkeras.progress import say, track
+from chexkeras.training import run as run_folder
+from chexkeras.training.feature_plan import plan_features
+from chexkeras.training.fitting import Fitted, fit_stages
+from chexkeras.training.imbalance import class_weights
+from chexkeras.training.losses import FocalLoss, WeightedBinaryCrossentropy
+from chexkeras.training.recipe import Recipe
+from chexkeras.training.run import Run
+
+UNTRAINED_CAUTION = (
+    "Untrained backbone: the frozen convolutions keep random weights, so the results show that the software works, "
+    "not what pretrained weights reach."
+)
+
+
+def build_loss(recipe: Recipe, train: pd.DataFrame) -> keras.losses.Loss:
+    """Returns the recipe's loss, its class weights taken from the training films.
+
+    Args:
+        recipe: The recipe.
+        train: Image table of the training part.
+
+    Raises:
+        ValueError: If balanced weights are asked for a target with one class.
+    """
+    spec = recipe.loss
+    if spec.name == "focal":
+        return FocalLoss(spec.gamma, spec.alpha)
+    positive, negative = class_weights(train, recipe.targets, spec.class_weights)
+    return WeightedBinaryCrossentropy(positive, negative, spec.label_smoothing)
+
+
+def train(
+    recipe: Recipe,
+    splits: Splits,
+    run_dir: str | Path,
+    *,
+    audit: Audit | None = None,
+    cautions: Sequence[str] = (),
+    overwrite: bool = False,
+    features: str = "auto",
+) -> Run:
+    """Trains, chooses the operating points on validation, evaluates on test and writes the run folder.
+
+    Everything that can be refused is refused before the first epoch. A run of the same name stays as it was until the
+    new one is complete.
+
+    Args:
+        recipe: What to do.
+        splits: Which film belongs to which part.
+        run_dir: Folder to write.
+        audit: An audit of the films made before; None makes one now.
+        cautions: Further sentences to show beside every number of the run, for example on how the films were sampled.
+        overwrite: Whether a run of the same name may be replaced.
+        features: Whether to compute what is frozen once and store it instead of once per epoch: "auto" (float16 where
+            that is exact but for rounding, and cheaper), "float16", "float32" or "off".
+
+    Returns:
+        The run.
+
+    Raises:
+        ValueError: If a film cannot be read, a part lacks a class, the operating point cannot be chosen from so few
+            positives, or the loss stops being a number.
+        FileExistsError: If the folder is taken.
+    """
+    start = time.perf_counter()
+    folder = run_folder.check_free(run_dir, overwrite)
+    check_classes(splits, recipe.targets)
+    _rehearse_operating_points(recipe, splits.validation)
+    audit = audit or audit_films(pd.concat([splits.train, splits.validation, splits.test]), splits)
+    keras.utils.set_random_seed(recipe.seed)
+    model = build_classifier(
+        recipe.targets,
+        backbone=recipe.backbone,
+        weights=recipe.weights,
+        image_size=recipe.image_size,
+        head=recipe.head,
+        precision=recipe.precision,
+    )
+    with run_folder.writing(folder) as working:
+        if recipe.weights is None:
+            _adapt(model, splits.train, recipe)
+        loss = build_loss(recipe, splits.train)
+        store = folder.with_name(f".{folder.name}.features")
+        plan = plan_features(model, recipe, splits.train, splits.validation, store, features)
+        if plan is not None:
+            plan.fill(recipe.batch_size)
+        fitted = fit_stages(model, recipe, loss, splits.train, splits.validation, plan)
+        say(f"keeping the weights of {fitted.best_stage} epoch {fitted.best_epoch}, best on validation")
+        model.save(working / "model.keras")
+        shown = _cautions(recipe, splits, cautions)
+        _write_results(model, recipe, splits, working, shown)
+        _write_data(splits, audit, working)
+        files.write_csv(working / "history.csv", pd.DataFrame(fitted.history))
+        files.write_json(working / "stages.json", fitted.stages)
+        recipe.save(working / "recipe.json")
+        record = _provenance(model, recipe, splits, loss, fitted, shown)
+        record["weights"]["sha256"] = files.sha256_file(working / "model.keras")
+        record["seconds"] = time.perf_counter() - start
+        record["features"] = {"dtype": plan.train.spec.dtype, "layers": plan.layers} if plan else None
+        files.write_json(working / "provenance.json", record)
+    # Kept until here: a run that was interrupted takes its features up again.
+    shutil.rmtree(store, ignore_errors=True)
+    return Run.load(folder)
+
+
+def _rehearse_operating_points(recipe: Recipe, validation: pd.DataFrame) -> None:
+    """Chooses the operating points once for a perfect classifier: what fails here would fail after training."""
+    perfect = validation[list(recipe.targets)].fillna(0.0).to_numpy()
+    scores = scores_table(validation, recipe.targets, validation["image_id"].tolist(), perfect)
+    _operating_points(recipe, scores)
+
+
+def _operating_points(recipe: Recipe, scores: pd.DataFrame) -> list[Any]:
+    spec = recipe.operating_point
+    return [
+        choose_threshold(scores, rule=spec.rule, target=spec.target, finding=finding, chosen_on="validation")
+        for finding in recipe.targets
+    ]
+
+
+def _adapt(model: keras.Model, train: pd.DataFrame, recipe: Recipe) -> None:
+    # Shuffled once: NIH lists a patient's films together, and a batch should look like the whole.
+    order = np.random.default_rng(recipe.seed).permutation(len(train))
+    batches = films_with_ids(train.iloc[order], image_size=recipe.image_size, batch_size=recipe.batch_size)
+    total = -(-len(train) // recipe.batch_size)
+    count = adapt_batchnorm(model, (pixels for pixels, _ in track(batches, "BatchNorm statistics", total)))
+    say(f"untrained base: {count} BatchNorm layers took their statistics from {len(train):,} training films")
+
+
+def _cautions(recipe: Recipe, splits: Splits, further: Sequence[str]) -> list[str]:
+    shown = list(source_of(splits.train).cautions)
+    if recipe.weights is None:
+        shown.append(UNTRAINED_CAUTION)
+    if splits.leaky:
+        shown.append(f"Leaky split: {splits.description}")
+    return list(dict.fromkeys([*shown, *further]))
+
+
+def _write_results(model: keras.Model, recipe: Recipe, splits: Splits, working: Path, cautions: Sequence[str]) -> None:
+    validation = predict_scores(model, splits.validation, recipe.targets, batch_size=recipe.batch_size)
+    test = predict_scores(model, splits.test, recipe.targets, batch_size=recipe.batch_size)
+    points = _operating_points(recipe, validation)
+    write_scores(working / "scores_validation.csv", validation)
+    write_scores(working / "scores_test.csv", test)
+    files.write_json(working / "operating_points.json", [point.to_dict() for point in points])
+    evaluate(test, points, split="test", cautions=tuple(cautions)).save(working / "evaluation.json")
+
+
+def _write_data(splits: Splits, audit: Audit, working: Path) -> None:
+    parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
+    table = pd.concat([part.drop(columns="path").assign(part=name) for name, part in parts.items()])
+    files.write_csv(working / "table.csv", table)
+    splits.save(working / "splits.csv")
+    left_out = list(source_of(splits.train).left_out)
+    files.write_csv(working / "left_out.csv", pd.DataFrame(left_out, columns=["image_id", "reason"]))
+    files.write_json(working / "audit.json", audit.to_dict())
+
+
+def _provenance(
+    model: keras.Model,
+    recipe: Recipe,
+    splits: Splits,
+    loss: keras.losses.Loss,
+    fitted: Fitted,
+    cautions: Sequence[str],
+) -> dict[str, Any]:
+    origin = {"imagenet": "ImageNet", None: f"untrained, seed {recipe.seed}"}
+    return {
+        **provenance.collect(),
+        "source": source_of(splits.train).to_dict(),
+        "split": splits.to_dict(),
+        "weights": {"origin": origin.get(recipe.weights, f"file {Path(str(recipe.weights)).name}")},
+        "loss": loss.get_config(),
+        "precision": resolve_precision(recipe.precision),
+        "best": {"stage": fitted.best_stage, "epoch": fitted.best_epoch},
+        "model": {"name": model.name, "parameters": model.count_params()},
+        "cautions": list(cautions),
+    }

@@ -1,0 +1,376 @@
+import dataclasses
+import shutil
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from chexkeras.data.columns import fingerprint
+from chexkeras.data.nih import load_nih
+from chexkeras.data.source import TableSource, source_of
+from chexkeras.data.splits import (
+    PARTS,
+    Splits,
+    check_classes,
+    official_split,
+    split_by_image,
+    split_by_patient,
+)
+from chexkeras.findings import NIH14
+
+
+def table_of(patients: int = 60, films: int = 4, seed: int = 0) -> pd.DataFrame:
+    """A table with `films` films per patient, two findings, and the last quarter of patients in the test list."""
+    rng = np.random.default_rng(seed)
+    patient = np.repeat(np.arange(patients), films)
+    follow_up = np.tile(np.arange(films), patients)
+    table = pd.DataFrame(
+        {
+            "image_id": [f"{one:08d}_{two:03d}.png" for one, two in zip(patient, follow_up, strict=True)],
+            "path": "/films",
+            "patient_id": patient.astype(str),
+            "age_years": 50.0,
+            "Pneumonia": (rng.random(len(patient)) < 0.3).astype(float),
+            "Edema": (rng.random(len(patient)) < 0.4).astype(float),
+            "official_split": np.where(patient < patients * 3 // 4, "train_val", "test"),
+        }
+    )
+    table.attrs["source"] = TableSource("made for the test", cautions=("careful",))
+    return table
+
+
+def assignment_of(table: pd.DataFrame, part: list[str] | np.ndarray) -> pd.DataFrame:
+    return table[["image_id", "patient_id"]].assign(part=part)
+
+
+# Properties of the three ways
+
+
+def test_no_patient_is_in_two_parts_and_every_film_in_one():
+    table = table_of()
+    splits = split_by_patient(table, ["Pneumonia", "Edema"])
+    patients = [set(splits.part(name)["patient_id"]) for name in PARTS]
+    assert patients[0].isdisjoint(patients[1] | patients[2]) and patients[1].isdisjoint(patients[2])
+    films = pd.concat([splits.train, splits.validation, splits.test])["image_id"]
+    assert sorted(films) == sorted(table["image_id"])
+    assert not splits.leaky and splits.crossing_patients == ()
+    assert splits.description == "split by patient, stratified over Pneumonia and Edema, seed 0"
+    assert repr(splits) == "<Splits by patient, seed 0: train 168, validation 36, test 36 films>"
+
+
+def test_parts_are_image_tables_in_order_with_their_source():
+    table = table_of()
+    part = split_by_patient(table, "Pneumonia").validation
+    assert list(part.columns) == list(table.columns)
+    assert part.index.tolist() == list(range(len(part)))
+    assert part["image_id"].is_monotonic_increasing
+    assert source_of(part) is source_of(table)
+
+
+@pytest.mark.parametrize("split", [split_by_patient, split_by_image, official_split])
+def test_one_seed_gives_one_split_whatever_the_order_of_rows(split):
+    table = table_of()
+    first, again, other = (split(table, "Pneumonia", seed=seed) for seed in (0, 0, 1))
+    assert first.fingerprint == again.fingerprint != other.fingerprint
+    assert split(table.sample(frac=1, random_state=1), "Pneumonia").fingerprint == first.fingerprint
+
+
+def test_a_later_change_of_the_table_does_not_reach_the_split():
+    table = table_of()
+    splits = split_by_patient(table, "Pneumonia")
+    expected = splits.train["Pneumonia"].tolist()
+    table["Pneumonia"] = 0.0
+    assert splits.train["Pneumonia"].tolist() == expected
+
+
+def test_shares_are_those_asked_for():
+    summary = split_by_patient(table_of(), "Pneumonia", validation=0.2, test=0.3).summary()
+    np.testing.assert_allclose(summary["share"], [0.5, 0.2, 0.3], atol=0.02)
+
+
+def test_the_summary_counts_by_hand():
+    table = table_of()
+    splits = split_by_patient(table, ["Edema", "Pneumonia"])
+    summary = splits.summary()
+    assert list(summary.index) == list(PARTS)
+    assert list(summary.columns) == [
+        "images", "patients", "share", "Edema_positives", "Edema_prevalence", "Pneumonia_positives",
+        "Pneumonia_prevalence",
+    ]  # fmt: skip
+    row, part = summary.loc["test"], splits.test
+    assert row["images"] == len(part) == 4 * row["patients"]
+    assert row["Edema_positives"] == part["Edema"].sum()
+    assert row["Edema_prevalence"] == pytest.approx(part["Edema"].sum() / len(part))
+    assert "split by patient" in splits._repr_html_()
+
+
+def test_unknown_labels_count_neither_way():
+    table = table_of()
+    table.loc[table.index % 4 == 0, "Edema"] = np.nan
+    summary = split_by_patient(table, "Edema").summary()
+    assert summary["Edema_positives"].sum() == (table["Edema"] == 1).sum()
+    assert summary.loc["train", "Edema_prevalence"] == pytest.approx(table["Edema"].mean(), abs=0.03)
+
+
+def test_a_split_by_image_calls_itself_leaky_everywhere():
+    splits = split_by_image(table_of(), "Pneumonia")
+    assert splits.leaky
+    assert len(splits.crossing_patients) > 10
+    assert repr(splits).startswith("<LEAKY Splits by image")
+    assert splits.description.startswith(f"LEAKY split by image: {len(splits.crossing_patients)} of 60 patients")
+    assert splits.to_dict()["leaky"] is True
+    assert "LEAKY" in splits._repr_html_()
+
+
+def test_the_official_split_keeps_the_test_list_and_takes_validation_patients_from_the_rest():
+    table = table_of()
+    splits = official_split(table, "Pneumonia", validation=0.2)
+    assert set(splits.test["image_id"]) == set(table["image_id"][table["official_split"] == "test"])
+    assert set(splits.validation["official_split"]) == {"train_val"}
+    assert set(splits.validation["patient_id"]).isdisjoint(splits.train["patient_id"])
+    assert len(splits.validation) / 180 == pytest.approx(0.2, abs=0.03)
+    assert not splits.leaky
+    assert splits.description.startswith("official test list; validation split by patient")
+
+
+# Bad input
+
+
+@pytest.mark.parametrize("split", [split_by_patient, split_by_image, official_split])
+def test_an_unknown_target_is_refused_with_the_nearest(split):
+    with pytest.raises(ValueError, match=r"unknown finding 'Pnuemonia'; did you mean 'Pneumonia'"):
+        split(table_of(), "Pnuemonia")
+
+
+def test_a_table_without_labels_or_patients_is_refused():
+    table = table_of()
+    with pytest.raises(ValueError, match="has no label column"):
+        split_by_patient(table.drop(columns=["Pneumonia", "Edema"]), "Pneumonia")
+    with pytest.raises(ValueError, match=r"lacks the column\(s\) patient_id; .* needs to know each film's patient"):
+        split_by_patient(table.drop(columns="patient_id"), "Pneumonia")
+    table.loc[3, "patient_id"] = ""
+    with pytest.raises(ValueError, match=r"1 film\(s\) have no patient_id, first '00000000_003.png'"):
+        split_by_patient(table, "Pneumonia")
+
+
+def test_a_film_twice_in_the_table_is_refused():
+    table = pd.concat([table_of(), table_of().head(1)])
+    with pytest.raises(ValueError, match=r"names 1 film\(s\) twice, first '00000000_000.png'"):
+        split_by_patient(table, "Pneumonia")
+
+
+def test_shares_outside_their_range_are_refused():
+    with pytest.raises(ValueError, match=r"validation=0 must lie strictly between 0 and 1"):
+        split_by_patient(table_of(), "Pneumonia", validation=0)
+    with pytest.raises(ValueError, match=r"validation=0.5 and test=0.5 leave nothing for training"):
+        split_by_patient(table_of(), "Pneumonia", validation=0.5, test=0.5)
+    with pytest.raises(ValueError, match=r"validation=15 must lie"):
+        official_split(table_of(), "Pneumonia", validation=15)
+
+
+def test_too_few_patients_are_counted():
+    with pytest.raises(
+        ValueError, match=r"2 patients cannot fill 3 parts \(train, validation, test\); load more patients"
+    ):
+        split_by_patient(table_of(patients=2), "Pneumonia")
+
+
+def test_a_part_without_a_class_is_named_with_its_counts():
+    table = table_of()
+    table["Edema"] = (table["patient_id"] == "7").astype(float)
+    with pytest.raises(ValueError) as e:
+        split_by_patient(table, ["Pneumonia", "Edema"])
+    message = str(e.value)
+    assert "validation has 0 positive and 36 negative films of Edema" in message
+    assert "leave Edema out of the targets" in message
+    assert "Pneumonia" not in message
+
+
+def test_an_official_test_list_with_one_class_points_to_the_split_by_patient():
+    table = table_of()
+    table.loc[table["official_split"] == "test", "Pneumonia"] = 1.0
+    with pytest.raises(
+        ValueError, match=r"test has 60 positive and 0 negative films of Pneumonia.*use split_by_patient"
+    ):
+        official_split(table, "Pneumonia")
+
+
+def test_check_classes_looks_at_targets_the_split_was_not_made_for():
+    table = table_of()
+    table["Mass"] = 0.0
+    splits = split_by_patient(table, "Pneumonia")
+    check_classes(splits, "Edema")
+    with pytest.raises(ValueError, match="0 positive and 168 negative films of Mass"):
+        check_classes(splits, ["Mass"])
+
+
+def test_films_in_no_official_list_are_counted():
+    table = table_of()
+    with pytest.raises(ValueError, match=r"has no column 'official_split'; use split_by_patient"):
+        official_split(table.drop(columns="official_split"), "Pneumonia")
+    with pytest.raises(ValueError, match=r"none of the 180 films is in the official test list"):
+        official_split(table[table["official_split"] == "train_val"], "Pneumonia")
+    table.loc[5, "official_split"] = ""
+    with pytest.raises(ValueError, match=r"1 of 240 films are in neither official list, first '00000001_001.png'"):
+        official_split(table, "Pneumonia")
+
+
+def test_a_patient_in_both_official_lists_is_refused():
+    table = table_of()
+    table.loc[0, "official_split"] = "test"
+    with pytest.raises(ValueError, match=r"1 patient\(s\) have films in several parts, first patient '0' in test and"):
+        official_split(table, "Pneumonia")
+
+
+# The proof, whoever made the assignment
+
+
+def test_an_assignment_that_crosses_is_refused_unless_it_is_by_image():
+    table = table_of()
+    part = np.where(np.arange(len(table)) % 4 == 0, "test", "train")
+    made = ("Pneumonia",), (("train", 0.75), ("test", 0.25)), table, assignment_of(table, part)
+    for kind in ("patient", "official"):
+        with pytest.raises(
+            ValueError, match=r"60 patient\(s\) have films in several parts, first patient '0' in test and train"
+        ):
+            Splits(kind, 0, *made)
+    assert Splits("image", 0, *made).leaky
+
+
+def test_an_assignment_must_fit_the_table():
+    table = table_of()
+    good = assignment_of(table, "train")
+
+    def made(assignment, kind="patient"):
+        return Splits(kind, 0, ("Pneumonia",), (), table, assignment)
+
+    made(good)
+    with pytest.raises(ValueError, match="differ in their films or patients"):
+        made(good.iloc[1:])
+    with pytest.raises(ValueError, match="differ in their films or patients"):
+        made(good.assign(patient_id=["x", *good["patient_id"][1:]]))
+    with pytest.raises(ValueError, match=r"unknown part\(s\) 'training'; expected train, validation, test"):
+        made(good.assign(part="training"))
+    with pytest.raises(ValueError, match=r"1 film\(s\) are assigned twice, first '00000000_000.png'"):
+        made(pd.concat([good, good.head(1)]))
+    with pytest.raises(ValueError, match=r"kind='random'"):
+        made(good, "random")
+
+
+def test_a_split_cannot_be_changed():
+    splits = split_by_patient(table_of(), "Pneumonia")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        splits.kind = "image"
+
+
+# Saved and loaded
+
+
+def test_a_saved_split_loads_onto_the_same_table(tmp_path):
+    table = table_of()
+    splits = split_by_image(table, ["Pneumonia", "Edema"], seed=3)
+    path = splits.save(tmp_path / "run" / "splits.csv")
+    assert path.read_text().splitlines()[0] == "image_id,patient_id,part"
+    loaded = Splits.load(path, table)
+    pd.testing.assert_frame_equal(loaded.assignment, splits.assignment, check_dtype=False)
+    assert loaded.to_dict() == splits.to_dict()
+    assert (loaded.kind, loaded.seed, loaded.targets, loaded.shares) == ("image", 3, splits.targets, splits.shares)
+    pd.testing.assert_frame_equal(loaded.test, splits.test)
+    assert source_of(loaded.test) is source_of(table)
+
+
+def test_films_may_move_and_rows_may_change_order(tmp_path):
+    table = table_of()
+    path = split_by_patient(table, "Pneumonia").save(tmp_path / "splits.csv")
+    moved = table.assign(path="/elsewhere").sample(frac=1, random_state=0)
+    assert fingerprint(moved) == fingerprint(table)
+    assert len(Splits.load(path, moved).test) == 36
+
+
+def test_patients_with_leading_zeros_or_named_na_survive(tmp_path):
+    table = table_of()
+    table["patient_id"] = table["patient_id"].replace({"0": "007", "1": "NA", "2": "1.0"})
+    splits = split_by_patient(table, "Pneumonia")
+    assert Splits.load(splits.save(tmp_path / "s.csv"), table).fingerprint == splits.fingerprint
+
+
+def test_another_table_is_refused(tmp_path):
+    table = table_of()
+    path = split_by_patient(table, "Pneumonia").save(tmp_path / "splits.csv")
+    relabelled = table.copy()
+    relabelled.loc[0, "Edema"] = 1 - relabelled.loc[0, "Edema"]
+    for other in (relabelled, table.iloc[1:]):
+        with pytest.raises(ValueError, match=rf"belongs to another table: 240 films.* has {len(other)} films"):
+            Splits.load(path, other)
+
+
+def test_an_edited_csv_is_refused(tmp_path):
+    table = table_of()
+    path = split_by_patient(table, "Pneumonia").save(tmp_path / "splits.csv")
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], *[line.replace(",train", ",test") for line in lines[1:]]]))
+    with pytest.raises(ValueError, match=r"splits.csv is not what was saved .* edited or cut short"):
+        Splits.load(path, table)
+
+
+def test_missing_and_foreign_files_are_said(tmp_path):
+    table = table_of()
+    path = split_by_patient(table, "Pneumonia").save(tmp_path / "splits.csv")
+    shutil.copy(path, tmp_path / "alone.csv")
+    with pytest.raises(FileNotFoundError, match=r"alone.json'; a split is two files"):
+        Splits.load(tmp_path / "alone.csv", table)
+    (tmp_path / "alone.json").write_text('{"kind": "patient"}')
+    with pytest.raises(ValueError, match=r"alone.json lacks seed, targets"):
+        Splits.load(tmp_path / "alone.csv", table)
+    with pytest.raises(FileNotFoundError, match="splits: no file at"):
+        Splits.load(tmp_path / "absent.csv", table)
+    with pytest.raises(ValueError, match=r"does not end in .csv"):
+        split_by_patient(table, "Pneumonia").save(tmp_path / "splits.json")
+
+
+# The real file
+
+
+def spread(splits: Splits, parts: tuple[str, ...]) -> pd.Series:
+    """Each target's largest relative deviation from its overall prevalence, over `parts`."""
+    together = pd.concat([splits.part(name) for name in parts])
+    summary = splits.summary().loc[list(parts)]
+    return pd.Series(
+        {
+            target: (summary[f"{target}_prevalence"] / together[target].mean() - 1).abs().max()
+            for target in splits.targets
+            if together[target].sum() >= 500
+        }
+    )
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_full_file_splits_by_patient_within_the_tolerances(full_nih, seed):
+    started = time.process_time()
+    splits = split_by_patient(full_nih, NIH14, seed=seed)
+    assert time.process_time() - started < 30
+    np.testing.assert_allclose(splits.summary()["share"], [0.7, 0.15, 0.15], atol=0.005)
+    deviation = spread(splits, PARTS)
+    assert len(deviation) == 13
+    assert deviation.max() < 0.05, deviation
+
+
+@pytest.mark.realdata
+def test_the_full_file_splits_officially(full_nih):
+    splits = official_split(full_nih, NIH14)
+    summary = splits.summary()
+    assert summary.loc["test", ["images", "patients", "Pneumonia_positives"]].tolist() == [25_596, 2_797, 555]
+    assert summary.loc[["train", "validation"], "patients"].sum() == 28_008
+    assert summary.loc["validation", "images"] / 86_524 == pytest.approx(0.125, abs=0.005)
+    assert spread(splits, ("train", "validation")).max() < 0.05
+
+
+@pytest.mark.realdata
+def test_the_case_control_films_need_the_split_by_patient(real_nih):
+    table = load_nih(real_nih, missing="skip")
+    with pytest.raises(ValueError, match=r"test has 153 positive and 0 negative films of Pneumonia"):
+        official_split(table, "Pneumonia")
+    prevalence = split_by_patient(table, "Pneumonia").summary()["Pneumonia_prevalence"]
+    np.testing.assert_allclose(prevalence, 0.5, atol=0.025)

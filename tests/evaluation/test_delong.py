@@ -1,0 +1,128 @@
+"""The variance of the AUROC: against its definition, counted pair by pair and patient by patient."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chexkeras.evaluation.delong import auc_covariance
+from chexkeras.evaluation.intervals import auc_variance
+
+quick = settings(derandomize=True, deadline=None, max_examples=50)
+
+
+def kernel(positive_score, negative_score):
+    return 1.0 if positive_score > negative_score else 0.5 if positive_score == negative_score else 0.0
+
+
+def slow_delong(labels, first, second):
+    """Covariance of two areas by the definition of DeLong et al. 1988, equations 4 to 8."""
+    components = []
+    for scores in (first, second):
+        x = [s for s, label in zip(scores, labels, strict=True) if label]
+        y = [s for s, label in zip(scores, labels, strict=True) if not label]
+        v10 = [np.mean([kernel(a, b) for b in y]) for a in x]
+        v01 = [np.mean([kernel(a, b) for a in x]) for b in y]
+        components.append((v10, v01))
+    (a10, a01), (b10, b01) = components
+    return np.cov(a10, b10)[0, 1] / len(a10) + np.cov(a01, b01)[0, 1] / len(a01)
+
+
+def slow_obuchowski(labels, scores, patients):
+    """Variance of the area for clustered images by the definition of Obuchowski 1997, equations 3 to 6."""
+    x = [(p, s) for p, s, label in zip(patients, scores, labels, strict=True) if label]
+    y = [(p, s) for p, s, label in zip(patients, scores, labels, strict=True) if not label]
+    area = np.mean([kernel(a, b) for _, a in x for _, b in y])
+    v10 = {patient: 0.0 for patient in patients}
+    v01 = {patient: 0.0 for patient in patients}
+    for patient, a in x:
+        v10[patient] += np.mean([kernel(a, b) for _, b in y]) - area
+    for patient, b in y:
+        v01[patient] += np.mean([kernel(a, b) for _, a in x]) - area
+    i10, i01, i = len({p for p, _ in x}), len({p for p, _ in y}), len(set(patients))
+    s10 = i10 / ((i10 - 1) * len(x)) * sum(v**2 for v in v10.values())
+    s01 = i01 / ((i01 - 1) * len(y)) * sum(v**2 for v in v01.values())
+    s11 = i / (i - 1) * sum(v10[patient] * v01[patient] for patient in v10)
+    return s10 / len(x) + s01 / len(y) + 2 * s11 / (len(x) * len(y))
+
+
+@st.composite
+def films(draw):
+    n = draw(st.integers(6, 40))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    labels = rng.random(n) < 0.4
+    labels[:4] = [True, True, False, False]
+    scores = rng.integers(0, 15, (2, n)) / 15
+    return (labels, scores, np.concatenate([np.arange(4), rng.integers(0, max(5, n // 3), n - 4)]))
+
+
+@quick
+@given(films())
+def test_variance_and_covariance_equal_the_definition_of_delong(case):
+    labels, scores, _ = case
+    _, covariance = auc_covariance(labels, scores)
+    for row in (0, 1):
+        for column in (0, 1):
+            slow = slow_delong(labels, scores[row], scores[column])
+            assert covariance[row, column] == pytest.approx(slow, rel=1e-9, abs=1e-12)
+
+
+@quick
+@given(films())
+def test_clustered_variance_equals_the_definition_of_obuchowski(case):
+    labels, scores, patients = case
+    _, variance = auc_variance(labels, scores[0], clusters=patients)
+    assert variance == pytest.approx(slow_obuchowski(labels, scores[0], patients), rel=1e-9, abs=1e-12)
+    assert variance >= 0
+
+
+@quick
+@given(films())
+def test_one_film_for_each_patient_gives_delong_exactly(case):
+    labels, scores, _ = case
+    names = [f"patient {number}" for number in range(len(labels))]
+    assert auc_variance(labels, scores[0], clusters=names) == auc_variance(labels, scores[0])
+    _, clustered = auc_covariance(labels, scores, np.arange(len(labels))[::-1].copy())
+    _, plain = auc_covariance(labels, scores)
+    np.testing.assert_allclose(clustered, plain, rtol=1e-12, atol=1e-18)
+
+
+@quick
+@given(films())
+def test_repeating_every_film_of_a_patient_adds_no_information(case):
+    labels, scores, patients = case
+    twice = (np.tile(labels, 2), np.tile(scores[0], 2))
+    once = auc_variance(labels, scores[0], clusters=patients)
+    assert auc_variance(*twice, clusters=np.tile(patients, 2)) == pytest.approx(once, rel=1e-9, abs=1e-15)
+
+
+def test_treating_repeated_films_as_independent_shrinks_the_error_by_root_two():
+    rng = np.random.default_rng(5)
+    labels = rng.random(4000) < 0.5
+    scores = rng.random(4000) + 0.3 * labels
+    once = auc_variance(labels, scores)[1]
+    naive = auc_variance(np.tile(labels, 2), np.tile(scores, 2))[1]
+    assert np.sqrt(once / naive) == pytest.approx(np.sqrt(2), rel=1e-3)
+
+
+def test_the_same_classifier_twice_is_perfectly_correlated():
+    rng = np.random.default_rng(2)
+    labels, scores = np.arange(50) % 3 == 0, rng.random(50)
+    _, covariance = auc_covariance(labels, np.stack([scores, scores]))
+    contrast = np.array([1, -1])
+    assert contrast @ covariance @ contrast == pytest.approx(0, abs=1e-18)
+
+
+def test_variance_is_undefined_when_a_class_comes_from_one_patient():
+    assert np.isnan(auc_variance([1, 0, 0], [0.9, 0.1, 0.95])[1])
+    assert np.isnan(auc_variance([1, 1, 0, 0], [0.9, 0.2, 0.1, 0.95], clusters=["a", "a", "b", "c"])[1])
+
+
+def test_a_perfect_ranking_has_exactly_no_variance():
+    scores = np.linspace(0, 1, 31)
+    assert auc_variance(scores > 0.61, scores) == (1.0, 0.0)
+
+
+def test_one_class_is_refused_with_its_reason():
+    with pytest.raises(ValueError, match="no positives: all 2 known labels are negative"):
+        auc_variance([0, 0], [0.1, 0.2])

@@ -1,0 +1,171 @@
+"""The whole evaluation: by hand on ten films, its guards, its clustering, and that it starts without Keras."""
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from chexkeras.evaluation.evaluate import evaluate
+from chexkeras.evaluation.intervals import (
+    auc_interval,
+    average_precision_interval,
+    clustered_proportion_interval,
+    proportion_interval,
+)
+from chexkeras.evaluation.scores import read_scores, scores_fingerprint, write_scores
+from chexkeras.evaluation.thresholds import choose_threshold
+from chexkeras.results import Evaluation
+
+LABELS = [1, 1, 0, 1, 0, 0, 1, 0, 0, 0]
+SCORES = [0.9, 0.8, 0.7, 0.6, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]
+
+
+def table(labels, scores, finding="Pneumonia", patients=None, prefix="test"):
+    ids = [f"{prefix}{number:05d}" for number in range(len(labels))]
+    return pd.DataFrame(
+        {
+            "image_id": [f"{name}.png" for name in ids],
+            "patient_id": ids if patients is None else [str(patient) for patient in patients],
+            "finding": finding,
+            "label": np.asarray(labels, float),
+            "score": np.asarray(scores, float),
+        }
+    )
+
+
+@pytest.fixture
+def point():
+    return choose_threshold(table([1, 0, 1, 0], [0.6, 0.2, 0.7, 0.1], prefix="validation"), target=1.0)
+
+
+def test_ten_films_by_hand(point):
+    entry = evaluate(table(LABELS, SCORES), [point])["Pneumonia"]
+    assert point.threshold == 0.6
+    assert (entry.n_images, entry.n_patients, entry.n_positive, entry.n_negative) == (10, 10, 4, 6)
+    counts = (entry.true_positives, entry.false_negatives, entry.false_positives, entry.true_negatives)
+    assert counts == (3, 1, 2, 4)
+    assert entry.prevalence == proportion_interval(4, 10)
+    assert entry.sensitivity == proportion_interval(3, 4)
+    assert entry.specificity == proportion_interval(4, 6)
+    assert entry.ppv == proportion_interval(3, 5)
+    assert entry.npv == proportion_interval(4, 5)
+    assert entry.auroc == auc_interval(LABELS, SCORES)
+    assert entry.average_precision == average_precision_interval(LABELS, SCORES)
+    assert entry.operating_point == point
+
+
+def test_several_films_of_a_patient_are_clustered_without_being_asked(point):
+    rng = np.random.default_rng(1)
+    labels, values = rng.random(200) < 0.3, rng.random(200)
+    patients = np.array([f"{number:03d}" for number in np.arange(200) // 4])
+    entry = evaluate(table(labels, values, patients=patients), point)["Pneumonia"]
+    called = values >= point.threshold
+    assert entry.n_patients == 50
+    assert entry.sensitivity == clustered_proportion_interval(called[labels], patients[labels])
+    assert entry.ppv == clustered_proportion_interval(labels[called], patients[called])
+    assert entry.npv == clustered_proportion_interval(~labels[~called], patients[~called])
+    assert entry.auroc == auc_interval(labels, values, clusters=patients)
+    assert entry.average_precision == average_precision_interval(labels, values, clusters=patients)
+    assert "Obuchowski" in entry.auroc.method
+    assert "200 images of 50 patients" in entry.prevalence.method
+
+
+def test_a_threshold_is_not_measured_on_the_scores_that_chose_it(tmp_path):
+    scores = table(LABELS, SCORES)
+    point = choose_threshold(scores)
+    read_back = read_scores(write_scores(tmp_path / "scores.csv", scores.sample(frac=1, random_state=0)))
+    for same in (scores, read_back, pd.concat([scores, table(LABELS, SCORES, finding="Edema")])):
+        with pytest.raises(ValueError, match=r"chosen on these very scores \(validation\).*another split than 'test'"):
+            evaluate(same, [point])
+    assert evaluate(scores.assign(image_id=lambda t: "new " + t["image_id"]), [point]).findings
+
+
+def test_a_stated_threshold_may_be_measured_anywhere():
+    stated = choose_threshold(None, rule="fixed", target=0.5, finding="Pneumonia")
+    assert evaluate(table(LABELS, SCORES), [stated])["Pneumonia"].true_positives == 3
+
+
+def test_a_point_needs_scores_of_its_finding_and_no_rival(point):
+    with pytest.raises(ValueError, match="decides 'Pneumonia', but these scores have only: Edema"):
+        evaluate(table(LABELS, SCORES, finding="Edema"), [point])
+    with pytest.raises(ValueError, match="more than one operating point"):
+        evaluate(table(LABELS, SCORES), [point, point])
+
+
+def test_findings_keep_their_order_and_go_without_a_threshold_where_none_was_chosen(point):
+    names = ["Edema", "Pneumonia", "Atelectasis"]
+    scores = pd.concat([table(LABELS, SCORES, finding=name) for name in names])
+    evaluation = evaluate(scores, [point], split="official test", cautions=["Synthetic films."])
+    assert [entry.finding for entry in evaluation.findings] == names
+    assert (evaluation.split, evaluation.cautions) == ("official test", ("Synthetic films.",))
+    assert evaluation.scores_fingerprint == scores_fingerprint(scores)
+    assert evaluation["Edema"].operating_point is None
+    assert evaluation["Edema"].true_positives is None
+    assert evaluation["Edema"].npv.reason == "no operating point was chosen"
+    assert evaluation["Pneumonia"].sensitivity.estimable
+
+
+def test_a_caution_given_as_one_sentence_stays_one_sentence():
+    assert evaluate(table(LABELS, SCORES), cautions="Synthetic films.").cautions == ("Synthetic films.",)
+
+
+def test_unknown_labels_are_left_out(point):
+    scores = table([*LABELS, math.nan, math.nan], [*SCORES, 0.95, 0.01])
+    ours, plain = evaluate(scores, point)["Pneumonia"], evaluate(table(LABELS, SCORES), point)["Pneumonia"]
+    assert ours == plain
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason", "empty"),
+    [
+        ([0, 0, 0], "no positives", ["sensitivity", "auroc", "average_precision"]),
+        ([1, 1, 1], "no negatives", ["specificity", "auroc", "average_precision"]),
+        (
+            [math.nan] * 3,
+            "no image",
+            ["sensitivity", "specificity", "ppv", "npv", "prevalence", "auroc", "average_precision"],
+        ),
+    ],
+)
+def test_what_cannot_be_estimated_says_why(point, labels, reason, empty):
+    entry = evaluate(table(labels, [0.2, 0.6, 0.9]), point)["Pneumonia"]
+    for name in empty:
+        estimate = getattr(entry, name)
+        assert not estimate.estimable, name
+        if name not in ("sensitivity", "specificity") or reason != "no image":
+            assert reason in estimate.reason, name
+    assert entry.ppv.estimable == ("ppv" not in empty)
+
+
+def test_nothing_called_positive_leaves_ppv_without_a_value(point):
+    entry = evaluate(table([1, 0, 0], [0.1, 0.2, 0.3]), point)["Pneumonia"]
+    assert entry.ppv.reason == "no image scores at or above the threshold"
+    assert (entry.sensitivity.value, entry.npv.value) == (0, 2 / 3)
+
+
+def test_evaluation_survives_json_exactly(point, tmp_path):
+    scores = pd.concat([table(LABELS, SCORES), table([0] * 10, SCORES, finding="Edema")])
+    evaluation = evaluate(scores, [point])
+    back = Evaluation.load(evaluation.save(tmp_path / "evaluation.json"))
+    assert back["Pneumonia"] == evaluation["Pneumonia"]
+    assert repr(back) == repr(evaluation)
+
+
+def test_confidence_reaches_every_interval(point):
+    entry = evaluate(table(LABELS, SCORES), point, confidence=0.8)["Pneumonia"]
+    for name in ("prevalence", "auroc", "average_precision", "sensitivity", "specificity", "ppv", "npv"):
+        assert getattr(entry, name).confidence == 0.8, name
+    assert entry.sensitivity == proportion_interval(3, 4, confidence=0.8)
+
+
+def test_statistics_start_without_tensorflow_keras_or_the_heavy_statistics_packages():
+    heavy = ("tensorflow", "keras", "sklearn", "statsmodels", "matplotlib", "scipy.stats")
+    code = (
+        "import sys, chexkeras.evaluation.evaluate; "
+        f"sys.exit(' '.join(name for name in {heavy} if name in sys.modules) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.strip()) == (0, "")

@@ -1,0 +1,407 @@
+"""Confidence intervals: published numbers with their source, properties, and coverage in a seeded simulation."""
+
+import math
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chexkeras.evaluation.intervals import (
+    auc_interval,
+    average_precision_interval,
+    clustered_proportion_interval,
+    proportion_interval,
+)
+from chexkeras.evaluation.metrics import average_precision
+
+quick = settings(derandomize=True, deadline=None, max_examples=60)
+
+# Hanley & McNeil, Radiology 143, 1982, Table I: 58 normal and 51 abnormal CT images in five rating categories. The
+# paper prints .893 with standard error .032 (its own formula); DeLong's standard error on these data is .0307.
+NORMAL, ABNORMAL = (33, 6, 6, 11, 2), (3, 2, 2, 11, 33)
+RATED_LABELS = np.repeat([0, 1], [sum(NORMAL), sum(ABNORMAL)])
+RATED_SCORES = np.concatenate([np.repeat(np.arange(5), NORMAL), np.repeat(np.arange(5), ABNORMAL)])
+
+
+def limits(estimate):
+    return (estimate.low, estimate.high)
+
+
+@st.composite
+def films(draw):
+    n = draw(st.integers(2, 50))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    labels = (rng.random(n) < draw(st.sampled_from([0.1, 0.5]))).astype(float)
+    labels[:2] = [1, 0]
+    return labels, rng.integers(0, 10, n) / 10, rng.integers(0, max(2, n // 2), n)
+
+
+# AUROC
+
+
+def test_auc_of_hanley_and_mcneil_is_reproduced():
+    estimate = auc_interval(RATED_LABELS, RATED_SCORES)
+    assert estimate.value == pytest.approx(0.8931710615280596, abs=1e-15)
+    assert f"{estimate.value:.3f}" == "0.893"
+    # The interval is symmetric on the logit scale, so its half width gives the standard error back.
+    half = (math.log(estimate.high / (1 - estimate.high)) - math.log(estimate.low / (1 - estimate.low))) / 2
+    error = half / 1.959963984540054 * estimate.value * (1 - estimate.value)
+    assert error == pytest.approx(0.03072440837938112, rel=1e-9)
+    assert (estimate.n, estimate.method) == (109, "DeLong, logit interval")
+
+
+@pytest.mark.parametrize("flipped", [False, True])
+def test_perfect_ranking_of_20_and_20_gives_newcombes_interval(flipped):
+    # Newcombe, Statistics in Medicine 25, 2006, method 5, at 20 against 20 perfectly separated: .899 to 1.
+    labels = np.repeat([0, 1], 20)
+    estimate = auc_interval(labels, -np.arange(40) if flipped else np.arange(40))
+    near, far = (1 - estimate.high, 1 - estimate.low) if flipped else limits(estimate)
+    assert f"{near:.3f}" == "0.899"
+    assert far == 1
+    assert "Newcombe" in estimate.method
+
+
+def test_a_constant_classifier_is_not_said_to_be_known_exactly():
+    estimate = auc_interval([0, 0, 0, 1, 1, 1], [0.5] * 6)
+    assert estimate.value == 0.5
+    assert estimate.low < 0.2 < 0.8 < estimate.high
+    assert "Newcombe" in estimate.method
+
+
+def test_a_single_positive_gets_a_wide_interval():
+    estimate = auc_interval([1] + [0] * 50, np.linspace(0.8, 0, 51))
+    assert estimate.value == 1
+    assert estimate.low < 0.75
+
+
+def test_one_class_is_not_estimable_and_says_why():
+    estimate = auc_interval([0, 0, math.nan], [0.1, 0.2, 0.3], clusters=["a", "a", "b"])
+    assert not estimate.estimable
+    assert str(estimate) == "not estimable: no positives: all 2 known labels are negative"
+    assert estimate.n == 2
+
+
+def test_patients_with_several_films_widen_the_interval_and_are_named():
+    rng = np.random.default_rng(3)
+    patient = np.repeat(np.arange(60), 5)
+    labels = np.repeat(rng.random(60) < 0.4, 5)
+    scores = np.repeat(rng.normal(size=60), 5) + labels + 0.1 * rng.normal(size=300)
+    naive, clustered = auc_interval(labels, scores), auc_interval(labels, scores, clusters=patient)
+    assert clustered.value == naive.value
+    assert clustered.high - clustered.low > 1.8 * (naive.high - naive.low)
+    assert "Obuchowski" in clustered.method
+    assert "300 images of 60 patients" in clustered.method
+
+
+def test_a_perfect_ranking_of_few_patients_counts_patients():
+    labels = np.repeat([0, 1], [40, 40])
+    estimate = auc_interval(labels, np.arange(80), clusters=np.arange(80) // 10)
+    assert estimate.low == pytest.approx(auc_interval([0] * 4 + [1] * 4, range(8)).low)
+    assert "4 positive and 4 negative patients" in estimate.method
+
+
+def test_few_positive_patients_are_mentioned():
+    labels = np.repeat([1, 0], [6, 94])
+    scores = np.random.default_rng(1).random(100)
+    estimate = auc_interval(labels, scores, clusters=np.arange(100) // 2)
+    assert "only 3 positive patients, the interval is approximate" in estimate.method
+
+
+@quick
+@given(films())
+def test_auc_interval_contains_its_estimate_and_stays_within_0_and_1(case):
+    labels, scores, patients = case
+    for clusters in (None, patients):
+        estimate = auc_interval(labels, scores, clusters=clusters)
+        assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
+        assert estimate.high - estimate.low > 1e-6
+
+
+@quick
+@given(films())
+def test_auc_interval_survives_monotone_maps_row_order_and_turning_the_question_round(case):
+    labels, scores, patients = case
+    estimate = auc_interval(labels, scores, clusters=patients)
+    assert auc_interval(labels, np.exp(scores) * 9 - 40, clusters=patients) == estimate
+    order = np.random.default_rng(0).permutation(len(labels))
+    shuffled = auc_interval(labels[order], scores[order], clusters=patients[order])
+    assert limits(shuffled) == pytest.approx(limits(estimate), abs=1e-9)
+    turned = auc_interval(1 - labels, scores, clusters=patients)
+    assert limits(turned) == pytest.approx((1 - estimate.high, 1 - estimate.low), abs=1e-6)
+
+
+def test_delong_interval_covers_as_often_as_it_says():
+    rng = np.random.default_rng(11)
+    truth = 0.8413447460685429  # The normal distribution function at 1: two normal classes sqrt(2) apart.
+    labels = np.repeat([1, 0], [40, 80])
+    covered = 0
+    for _ in range(1000):
+        estimate = auc_interval(labels, rng.normal(size=120) + labels * math.sqrt(2))
+        covered += estimate.low <= truth <= estimate.high
+    assert 0.93 <= covered / 1000 <= 0.97
+
+
+def test_clustered_interval_covers_where_the_naive_one_does_not():
+    rng = np.random.default_rng(12)
+    truth, patients = 0.8413447460685429, np.repeat(np.arange(60), 4)
+    covered = {"naive": 0, "clustered": 0}
+    for _ in range(500):
+        labels = np.repeat(rng.permutation(60) < 25, 4)
+        # Nearly all of a film's score belongs to its patient; the variance stays 1.
+        shared = np.repeat(rng.normal(size=60), 4)
+        scores = math.sqrt(0.8) * shared + math.sqrt(0.2) * rng.normal(size=240) + labels * math.sqrt(2)
+        for name, clusters in (("naive", None), ("clustered", patients)):
+            estimate = auc_interval(labels, scores, clusters=clusters)
+            covered[name] += estimate.low <= truth <= estimate.high
+    assert 0.92 <= covered["clustered"] / 500 <= 0.98
+    assert covered["naive"] / 500 < 0.8
+
+
+# Proportions
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "wilson", "exact"),
+    [
+        (81, 263, (0.2553, 0.3662), (0.2527, 0.3676)),
+        (15, 148, (0.0624, 0.1605), (0.0578, 0.1617)),
+        (0, 20, (0.0000, 0.1611), (0.0000, 0.1684)),
+        (1, 29, (0.0061, 0.1718), (0.0009, 0.1776)),
+    ],
+)
+def test_newcombes_table_is_reproduced(successes, n, wilson, exact):
+    """Newcombe, Statistics in Medicine 17, 1998, Table I, methods 3 (Wilson) and 5 (Clopper-Pearson)."""
+    assert limits(proportion_interval(successes, n, method="wilson")) == pytest.approx(wilson, abs=5e-5)
+    assert limits(proportion_interval(successes, n)) == pytest.approx(exact, abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "published"),
+    [(283, 299, (0.9465, 0.9146, 0.9691)), (518, 589, (0.8795, 0.8504, 0.9046))],
+)
+def test_intervals_printed_for_the_red_dot_device_are_reproduced(successes, n, published):
+    """Sensitivity and specificity in the 510(k) summary of red dot, K191556 (Clopper-Pearson)."""
+    estimate = proportion_interval(successes, n)
+    assert (estimate.value, *limits(estimate)) == pytest.approx(published, abs=5.1e-5)
+
+
+@pytest.mark.parametrize(
+    ("hits", "misses", "alarms", "passed", "sensitivity", "specificity"),
+    [
+        (188, 34, 10412, 5736, (0.7926, 0.8915), (0.3478, 0.3627)),
+        (45, 177, 1291, 14857, (0.1519, 0.2617), (0.9158, 0.9242)),
+        (89, 133, 2527, 13621, (0.3359, 0.4686), (0.8378, 0.8491)),
+        (122, 100, 4843, 11305, (0.4816, 0.6162), (0.6930, 0.7071)),
+    ],
+)
+def test_course_experiments_1a_to_2b_get_their_missing_intervals(
+    hits, misses, alarms, passed, sensitivity, specificity
+):
+    """Confusion matrices reconstructed from the four published recalls and accuracies (222 of 16,370 positive)."""
+    assert limits(proportion_interval(hits, hits + misses)) == pytest.approx(sensitivity, abs=5.1e-5)
+    assert limits(proportion_interval(passed, passed + alarms)) == pytest.approx(specificity, abs=5.1e-5)
+
+
+@quick
+@given(st.integers(1, 500), st.data(), st.sampled_from([0.8, 0.95, 0.99]))
+def test_proportions_agree_with_statsmodels_and_contain_their_estimate(n, data, confidence):
+    from statsmodels.stats.proportion import proportion_confint
+
+    successes = data.draw(st.integers(0, n))
+    for method, theirs in (("clopper-pearson", "beta"), ("wilson", "wilson")):
+        estimate = proportion_interval(successes, n, method=method, confidence=confidence)
+        assert limits(estimate) == pytest.approx(
+            proportion_confint(successes, n, alpha=1 - confidence, method=theirs), abs=1e-9
+        )
+        assert estimate.low <= estimate.value <= estimate.high
+
+
+def test_no_cases_are_not_estimable():
+    assert str(proportion_interval(0, 0)) == "not estimable: no cases (n = 0)"
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "method", "message"),
+    [
+        (3, 2, "wilson", "successes=3 exceed n=2"),
+        (-1, 2, "wilson", "successes=-1"),
+        (0.5, 2, "wilson", "whole number"),
+        (1, 2, "clopper", "did you mean 'clopper-pearson'"),
+    ],
+)
+def test_impossible_counts_are_refused(successes, n, method, message):
+    with pytest.raises(ValueError, match=message):
+        proportion_interval(successes, n, method=method)
+
+
+@pytest.mark.parametrize("confidence", [0, 1, 95, math.nan])
+def test_confidence_must_be_a_fraction(confidence):
+    with pytest.raises(ValueError, match="confidence"):
+        proportion_interval(1, 2, confidence=confidence)
+    with pytest.raises(ValueError, match="confidence"):
+        auc_interval([0, 1], [0.1, 0.2], confidence=confidence)
+
+
+# Clustered proportions
+
+
+def test_clustered_proportion_by_hand():
+    # Residuals of the patients from 6/8: 3 - 2.25, 2 - 1.5, 1 - 2.25. Squares: .5625 + .25 + 1.5625 = 2.375, against
+    # 6 x .0625 + 2 x .5625 = 1.5 of the images. Student's t at .975: 2.364624 with 7, 4.302653 with 2 degrees.
+    outcomes, patients = [1, 1, 1, 1, 1, 1, 0, 0], list("aaabbccc")
+    effective = 8 * 1.5 / 2.375 * (2.364624 / 4.302653) ** 2
+    estimate = clustered_proportion_interval(outcomes, patients)
+    assert f"effective sample size {effective:.1f}" in estimate.method
+    assert "8 images of 3 patients" in estimate.method
+    assert (estimate.value, estimate.n) == (0.75, 8)
+
+
+@quick
+@given(films())
+def test_clustered_proportion_is_never_narrower_than_the_plain_one(case):
+    outcomes, _, patients = case
+    plain = proportion_interval(int(outcomes.sum()), len(outcomes))
+    clustered = clustered_proportion_interval(outcomes, patients)
+    assert clustered.value == plain.value
+    assert clustered.low <= plain.low + 1e-12
+    assert clustered.high >= plain.high - 1e-12
+
+
+@quick
+@given(films())
+def test_one_film_for_each_patient_gives_the_plain_interval(case):
+    outcomes, _, _ = case
+    names = [f"{number:08d}" for number in range(len(outcomes))]
+    assert clustered_proportion_interval(outcomes, names) == proportion_interval(int(outcomes.sum()), len(outcomes))
+
+
+def test_films_that_only_repeat_their_patient_count_as_patients():
+    outcomes = np.repeat(np.arange(200) % 4 > 0, 3)
+    repeated = clustered_proportion_interval(outcomes, np.repeat(np.arange(200), 3))
+    plain = proportion_interval(150, 200)
+    assert limits(repeated) == pytest.approx(limits(plain), abs=2e-3)
+
+
+@pytest.mark.parametrize(("outcome", "successes"), [(0, 0), (1, 7)])
+def test_without_variance_patients_are_counted(outcome, successes):
+    estimate = clustered_proportion_interval([outcome] * 21, np.arange(21) // 3)
+    assert limits(estimate) == limits(proportion_interval(successes, 7))
+    assert "on patients" in estimate.method
+
+
+def test_films_of_a_single_patient_tell_almost_nothing():
+    estimate = clustered_proportion_interval([1, 0, 1, 1], ["a"] * 4)
+    assert estimate.high - estimate.low > 0.9
+
+
+def test_no_film_gives_the_reason_of_the_caller():
+    estimate = clustered_proportion_interval([], [], empty="no image scores below the threshold")
+    assert str(estimate) == "not estimable: no image scores below the threshold"
+
+
+def test_clustered_proportion_covers_where_the_plain_one_does_not():
+    rng = np.random.default_rng(13)
+    patients = np.repeat(np.arange(50), 6)
+    covered = {"plain": 0, "clustered": 0}
+    for _ in range(500):
+        # Sensitivity .8 on average, differing between patients with an intraclass correlation of .5.
+        outcomes = rng.random(300) < np.repeat(rng.beta(0.8, 0.2, 50), 6)
+        clustered = clustered_proportion_interval(outcomes, patients)
+        plain = proportion_interval(int(outcomes.sum()), 300)
+        covered["clustered"] += clustered.low <= 0.8 <= clustered.high
+        covered["plain"] += plain.low <= 0.8 <= plain.high
+    assert 0.92 <= covered["clustered"] / 500 <= 0.985
+    assert covered["plain"] / 500 < 0.8
+
+
+@pytest.mark.parametrize("patients", [["a", None, "b"], [1.0, math.nan, 2.0], ["a", "b"]])
+def test_every_film_needs_its_patient(patients):
+    with pytest.raises(ValueError, match="patient"):
+        clustered_proportion_interval([1, 0, 1], patients)
+    with pytest.raises(ValueError, match="patient"):
+        auc_interval([1, 0, 1], [0.1, 0.2, 0.3], clusters=patients)
+
+
+def test_outcomes_other_than_0_and_1_are_refused():
+    with pytest.raises(ValueError, match="0/1"):
+        clustered_proportion_interval([0.2, math.nan], ["a", "b"])
+
+
+# Average precision
+
+
+def slow_replicates(labels, scores, patients, counts):
+    """Average precision of each replicate, by copying rows and calling the plain function."""
+    names = np.unique(patients)
+    values = []
+    for drawn in counts:
+        times = drawn[np.searchsorted(names, patients)]
+        values.append(average_precision(np.repeat(labels, times), np.repeat(scores, times)))
+    return np.array(values)
+
+
+def test_bootstrap_equals_copying_the_films_of_the_drawn_patients():
+    from chexkeras.evaluation.bootstrap import bootstrap_average_precision, patient_counts
+
+    rng = np.random.default_rng(4)
+    labels, scores = rng.random(80) < 0.3, rng.integers(0, 20, 80) / 20
+    patients = np.unique(rng.integers(0, 30, 80), return_inverse=True)[1]
+    fast = bootstrap_average_precision(labels, scores, patients, replicates=50, seed=9)
+    ever_positive = np.bincount(patients, labels) > 0
+    counts = np.concatenate(list(patient_counts(ever_positive, replicates=50, seed=9, width=80)))
+    np.testing.assert_allclose(fast, slow_replicates(labels, scores, patients, counts), atol=1e-12)
+    assert (counts[:, ever_positive].sum(axis=1) == ever_positive.sum()).all()
+    assert (counts.sum(axis=1) == len(ever_positive)).all()
+
+
+def test_average_precision_interval_has_one_result_for_one_seed_whatever_the_row_order():
+    rng = np.random.default_rng(4)
+    labels, scores, patients = rng.random(300) < 0.2, rng.integers(0, 50, 300) / 50, rng.integers(0, 90, 300)
+    order = rng.permutation(300)
+    for clusters, shuffled in ((None, None), (patients, patients[order])):
+        estimate = average_precision_interval(labels, scores, clusters=clusters, replicates=200)
+        assert estimate == average_precision_interval(labels[order], scores[order], clusters=shuffled, replicates=200)
+        assert estimate != average_precision_interval(labels, scores, clusters=clusters, replicates=200, seed=1)
+        assert estimate.low < estimate.value == average_precision(labels, scores) < estimate.high
+
+
+def test_average_precision_interval_of_a_perfect_ranking_is_not_a_point():
+    estimate = average_precision_interval(np.arange(30) >= 20, np.linspace(0, 1, 30))
+    assert (estimate.value, estimate.high) == (1, 1)
+    assert estimate.low == proportion_interval(10, 10).low
+    assert "binomial" in estimate.method
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [([0, 0, 0], "no positives"), ([1, 1, 1], "no negatives"), ([1, 0, 0], "only one positive image")],
+)
+def test_average_precision_without_enough_positives_is_not_estimable(labels, reason):
+    assert reason in average_precision_interval(labels, [0.9, 0.5, 0.1]).reason
+
+
+def test_average_precision_of_one_positive_patient_is_not_estimable():
+    estimate = average_precision_interval([1, 1, 0, 0], [0.9, 0.5, 0.6, 0.1], clusters=["a", "a", "b", "c"])
+    assert "only one positive patient" in estimate.reason
+
+
+def test_average_precision_interval_covers_as_often_as_it_says():
+    rng = np.random.default_rng(14)
+    large = np.repeat([1, 0], [60_000, 240_000])
+    truth = average_precision(large, rng.normal(size=len(large)) + 1.5 * large)
+    labels = np.repeat([1, 0], [50, 200])
+    covered = 0
+    for _ in range(200):
+        estimate = average_precision_interval(labels, rng.normal(size=250) + 1.5 * labels, replicates=300)
+        covered += estimate.low <= truth <= estimate.high
+    assert 0.89 <= covered / 200 <= 0.99
+
+
+def test_a_few_thousand_films_take_well_under_two_seconds():
+    rng = np.random.default_rng(6)
+    labels, scores = rng.random(4000) < 0.05, rng.random(4000)
+    start = time.perf_counter()
+    average_precision_interval(labels, scores, clusters=np.arange(4000) // 3)
+    assert time.perf_counter() - start < 2

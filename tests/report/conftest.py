@@ -1,0 +1,204 @@
+"""A complete run folder made of seeded random numbers: everything the report reads, nothing that needs training."""
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from chexkeras import files
+from chexkeras.data.augment import Augmentation
+from chexkeras.evaluation.evaluate import evaluate
+from chexkeras.evaluation.scores import write_scores
+from chexkeras.evaluation.thresholds import choose_threshold
+from chexkeras.findings import NIH14
+from chexkeras.training.recipe import Recipe, Stage
+from chexkeras.training.run import Run
+
+SYNTHETIC = "Synthetic films, not clinical evidence."
+
+
+@dataclass(frozen=True)
+class Design:
+    """What the made-up run is like."""
+
+    targets: tuple[str, ...] = ("Effusion",)
+    skill: float = 2.0
+    synthetic: bool = True
+    leaky: bool = False
+    dicom: bool = True
+    weights: str | None = "imagenet"
+    patients: int = 260
+    prevalence: float = 0.25
+    seed: int = 0
+
+
+def _table(design: Design, rng: np.random.Generator) -> pd.DataFrame:
+    rows = []
+    for patient in range(1, design.patients + 1):
+        age, sex = int(rng.integers(4, 91)), str(rng.choice(["F", "M"]))
+        part = str(rng.choice(["train", "validation", "test"], p=[0.6, 0.18, 0.22]))
+        for follow_up in range(int(rng.integers(1, 5))):
+            view = str(rng.choice(["PA", "AP"], p=[0.6, 0.4]))
+            if design.leaky:
+                part = str(rng.choice(["train", "validation", "test"], p=[0.6, 0.18, 0.22]))
+            row = {
+                "image_id": f"{patient:08d}_{follow_up:03d}.png", "patient_id": str(patient), "follow_up": follow_up,
+                "age_years": float("nan") if rng.random() < 0.01 else float(age), "sex": sex, "view": view,
+                "width_px": 256, "height_px": 256, "pixel_spacing_mm": 0.6,
+            }  # fmt: skip
+            for name in NIH14:
+                row[name] = float(rng.random() < (design.prevalence if name in design.targets else 0.06))
+            rows.append({**row, "official_split": "", "part": part})
+    return pd.DataFrame(rows)
+
+
+def _scores(table: pd.DataFrame, design: Design, rng: np.random.Generator) -> pd.DataFrame:
+    pieces = []
+    for name in design.targets:
+        logit = rng.normal(size=len(table)) + design.skill * table[name].to_numpy() - 1.5
+        pieces.append(
+            pd.DataFrame(
+                {
+                    "image_id": table["image_id"], "patient_id": table["patient_id"], "finding": name,
+                    "label": table[name], "score": 1 / (1 + np.exp(-logit)),
+                }
+            )
+        )  # fmt: skip
+    return pd.concat(pieces, ignore_index=True)
+
+
+def _history() -> pd.DataFrame:
+    rows = []
+    for epoch in range(1, 13):
+        stage, rate = ("stage1", 1e-3) if epoch <= 6 else ("stage2", 1e-4)
+        rows.append(
+            {
+                "stage": stage, "epoch": (epoch - 1) % 6 + 1, "global_epoch": epoch,
+                "loss": 0.7 * 0.93**epoch, "val_loss": 0.72 * 0.95**epoch + 0.004 * max(0, epoch - 9),
+                "val_auroc": 0.93 - 0.3 * 0.8**epoch - 0.004 * max(0, epoch - 10), "learning_rate": rate, "seconds": 3.1,
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _dicom() -> pd.DataFrame:
+    rows = [
+        (f"accept_{number}.dcm", "accept", "", "", "PA", 40 + number, 0.2 + 0.1 * number) for number in range(5)
+    ]
+    rows.append(("accept_5.dcm", "warn", "AGE_MISSING", "no PatientAge", "AP", None, 0.7))
+    rows += [
+        ("ct.dcm", "reject", "MODALITY", "CT", "", None, None),
+        ("lateral.dcm", "reject", "VIEW", "LL", "", None, None),
+        ("lateral_2.dcm", "reject", "VIEW", "LL", "", None, None),
+    ]
+    frame = pd.DataFrame(rows, columns=["file", "verdict", "code", "detail", "view", "age_years", "score"])
+    frame["finding"] = "Effusion"
+    frame["threshold"] = 0.4
+    frame["decision"] = [
+        "" if math.isnan(score) else ("positive" if score >= 0.4 else "negative") for score in frame["score"]
+    ]
+    frame["decoder"] = "native"
+    frame["seconds"] = 0.1
+    columns = "file,verdict,code,detail,view,age_years,finding,score,threshold,decision,decoder,seconds".split(",")
+    return frame[columns]
+
+
+def write_run_folder(folder: Path, design: Design = Design()) -> Path:  # noqa: B008 - a frozen value
+    """Writes every file that the run-folder contract names, but the model."""
+    rng = np.random.default_rng(design.seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    table = _table(design, rng)
+    table.to_csv(folder / "table.csv", index=False)
+    table[["image_id", "patient_id", "part"]].to_csv(folder / "splits.csv", index=False)
+    left_out = [("00000400_000.png", "unreadable image"), ("00000401_000.png", "unreadable image")]
+    left_out.append(("00000402_000.png", "no image on disk"))
+    pd.DataFrame(left_out, columns=["image_id", "reason"]).to_csv(folder / "left_out.csv", index=False)
+    validation = _scores(table[table["part"] == "validation"], design, rng)
+    test = _scores(table[table["part"] == "test"], design, rng)
+    write_scores(folder / "scores_validation.csv", validation)
+    write_scores(folder / "scores_test.csv", test)
+    points = [choose_threshold(validation, finding=name) for name in design.targets]
+    cautions = (SYNTHETIC,) if design.synthetic else ()
+    files.write_json(folder / "operating_points.json", [point.to_dict() for point in points])
+    evaluate(test, points, cautions=cautions).save(folder / "evaluation.json")
+    _history().to_csv(folder / "history.csv", index=False)
+    if design.dicom:
+        _dicom().to_csv(folder / "dicom_results.csv", index=False)
+    head = ["head_dense_1024", "head_dense_512", "head_probability"]
+    stage = {"batchnorm_layers_held": 121, "backbone_layers": 427, "total_parameters": 8_612_417}
+    stages = [
+        {
+            "stage": "stage1", "first_trainable_layer": "head_dense_1024", "trainable_parameters": 1_574_913,
+            "frozen_parameters": 7_037_504, "backbone_layers_trainable": 0, "layers_trainable": head, **stage,
+        },
+        {
+            "stage": "stage2", "first_trainable_layer": "conv5_block5_0_bn", "trainable_parameters": 3_517_313,
+            "frozen_parameters": 5_095_104, "backbone_layers_trainable": 86,
+            "layers_trainable": ["conv5_block5_1_conv", "conv5_block5_2_conv", *head], **stage,
+        },
+    ]  # fmt: skip
+    files.write_json(folder / "stages.json", stages)
+    stage1 = Stage("stage1", epochs=6, learning_rate=1e-3)
+    stage2 = Stage("stage2", epochs=6, learning_rate=1e-5, trainable=0.2)
+    Recipe(
+        name="demo", targets=design.targets, image_size=128, weights=design.weights, stages=(stage1, stage2),
+        augment=Augmentation(rotation_degrees=5.0, zoom_fraction=0.08),
+    ).save(folder / "recipe.json")  # fmt: skip
+    dataset = "chexkeras phantoms" if design.synthetic else "NIH ChestX-ray14"
+    files.write_json(
+        folder / "provenance.json",
+        {
+            "created_utc": "2025-03-01T10:00:00+00:00", "git_commit": "0123456789abcdef0123456789abcdef01234567",
+            "python": "3.12.3", "platform": "Linux x86_64",
+            "packages": {"chexkeras": "0.1.0", "tensorflow": "2.21.0", "keras": "3.15.1", "numpy": "2.4.0"},
+            "source": {
+                "dataset": dataset, "label_release": "2020 revision", "files": {"Data_Entry_2017.csv": "ab" * 32},
+                "synthetic": design.synthetic, "cautions": list(cautions), "left_out": 3, "implausible_ages": 2,
+            },
+            "split": {
+                "kind": "image" if design.leaky else "patient", "seed": 0, "leaky": design.leaky,
+                "description": "split by patient, stratified over the targets, seed 0", "fingerprint": "cd" * 32,
+                "table_fingerprint": "ef" * 32,
+            },
+            "weights": {"origin": "ImageNet", "sha256": "12" * 32}, "precision": "float32", "seconds": 84.2,
+            "best": {"stage": "stage2", "epoch": 5}, "cautions": list(cautions),
+        },
+    )  # fmt: skip
+    files.write_json(
+        folder / "audit.json",
+        {"images": len(table), "patients": int(table["patient_id"].nunique()), "checked": len(table) + 3,
+         "issues": {"unreadable": {"severity": "error", "meaning": "the file cannot be decoded", "count": 2},
+                    "missing_file": {"severity": "error", "meaning": "no image file", "count": 1}}},
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder that tests read and never change."""
+    return write_run_folder(tmp_path_factory.mktemp("runs") / "demo")
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    """A run folder of one's own."""
+    return write_run_folder(tmp_path / "run")
+
+
+@pytest.fixture
+def make_run(tmp_path: Path):
+    """Makes run folders that differ from the usual one in the fields named."""
+
+    def make(**changes: object) -> Run:
+        return Run.load(write_run_folder(tmp_path / f"run_{len(list(tmp_path.iterdir()))}", replace(Design(), **changes)))
+
+    return make
+
+
+@pytest.fixture
+def load_run():
+    """Loads a run folder."""
+    return Run.load

@@ -1,0 +1,80 @@
+"""Argument checks: each returns a clean value or says what came, what was expected and how to fix it."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from chexkeras import checks
+
+
+def test_one_of_returns_the_value_or_names_the_choices():
+    assert checks.one_of("b", ("a", "b"), "letter") == "b"
+    with pytest.raises(ValueError, match=r"letter='gama'; did you mean 'gamma'\? Expected one of: alpha, gamma"):
+        checks.one_of("gama", ("alpha", "gamma"), "letter")
+    with pytest.raises(ValueError, match="nothing similar is known"):
+        checks.one_of("zzz", ("alpha",), "letter")
+
+
+def test_nearest_ignores_case():
+    assert checks.nearest("EDEMA", ["Edema", "Mass"]) == "did you mean 'Edema'?"
+
+
+@pytest.mark.parametrize("value", [0, 1, 0.5, "0.5", np.float32(0.25)])
+def test_a_probability_is_returned_as_a_float(value):
+    assert checks.probability(value, "target") == float(value)
+    assert type(checks.probability(value, "target")) is float
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, 90, math.nan, math.inf, "many", None])
+def test_what_is_no_probability_is_refused(value):
+    with pytest.raises(ValueError, match="target="):
+        checks.probability(value, "target")
+
+
+@pytest.mark.parametrize("value", [0, 1, 0.0, 1.0])
+def test_an_open_interval_excludes_its_ends(value):
+    with pytest.raises(ValueError, match="strictly between 0 and 1"):
+        checks.probability(value, "confidence", open_interval=True)
+
+
+@pytest.mark.parametrize("value", [1, 7, np.int64(7)])
+def test_a_positive_whole_number_is_returned_as_an_int(value):
+    assert type(checks.positive_int(value, "batch_size")) is int
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.0, "2", True, None, math.nan])
+def test_what_is_no_positive_whole_number_is_refused(value):
+    with pytest.raises(ValueError, match="batch_size=.* whole number of at least 1"):
+        checks.positive_int(value, "batch_size")
+
+
+def test_all_missing_columns_are_named_at_once():
+    frame = pd.DataFrame({"a": [1], "b": [2]})
+    checks.require_columns(frame, ["a", "b"], "table", "")
+    with pytest.raises(ValueError, match=r"scores\.csv lacks the column\(s\) c, d; it has: a, b\. Export it again\."):
+        checks.require_columns(frame, ["a", "c", "d"], "scores.csv", "Export it again.")
+
+
+def test_a_folder_must_exist_and_be_a_folder(tmp_path):
+    assert checks.existing_folder(str(tmp_path), "root") == tmp_path
+    with pytest.raises(FileNotFoundError, match="root: no folder at .*missing"):
+        checks.existing_folder(tmp_path / "missing", "root")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError, match="is a file, a folder was expected"):
+        checks.existing_folder(tmp_path / "file", "root")
+
+
+def test_a_file_must_exist_and_be_a_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert checks.existing_file(str(tmp_path / "file"), "weights") == tmp_path / "file"
+    for wrong in (tmp_path / "missing", tmp_path):
+        with pytest.raises(FileNotFoundError, match=r"weights: no file at .*; download it first\."):
+            checks.existing_file(wrong, "weights", "download it first.")
+
+
+def test_a_tilde_means_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "films").mkdir()
+    assert checks.existing_folder("~/films", "root") == tmp_path / "films"

@@ -1,0 +1,92 @@
+"""Writing files: whole or not at all, strict JSON, and fingerprints that depend on contents only."""
+
+import hashlib
+import json
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from chexkeras import files
+
+
+def test_a_failed_write_leaves_the_previous_file_and_nothing_else(tmp_path):
+    destination = tmp_path / "report.md"
+    destination.write_text("old")
+    with pytest.raises(RuntimeError, match="power cut"), files.replacing(destination) as temporary:
+        temporary.write_text("half of the new")
+        raise RuntimeError("power cut")
+    assert destination.read_text() == "old"
+    assert os.listdir(tmp_path) == ["report.md"]
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path):
+    destination = tmp_path / "report.md"
+    destination.write_text("old")
+    with files.replacing(destination) as temporary:
+        temporary.write_text("new")
+        assert destination.read_text() == "old"
+        assert (temporary.parent, temporary.suffix) == (tmp_path, ".md")
+    assert destination.read_text() == "new"
+    assert os.listdir(tmp_path) == ["report.md"]
+
+
+def test_written_files_have_the_permissions_of_any_other_new_file(tmp_path):
+    ordinary = tmp_path / "ordinary"
+    ordinary.write_text("")
+    written = files.write_text(tmp_path / "deep" / "folder" / "written", "Grüße")
+    assert written.stat().st_mode == ordinary.stat().st_mode
+    assert written.read_bytes() == "Grüße".encode()
+
+
+def test_json_is_strict_and_takes_numpy_paths_and_tuples(tmp_path):
+    value = {
+        "nan": math.nan, "infinite": [np.float64("inf"), np.float32(0.5)], "count": np.int64(3), "path": Path("a/b"),
+        7: (1, 2), "flag": np.bool_(True), "name": "Pleura – naïve",
+    }  # fmt: skip
+    path = files.write_json(tmp_path / "value.json", value)
+    expected = {
+        "nan": None, "infinite": [None, 0.5], "count": 3, "path": "a/b", "7": [1, 2], "flag": True,
+        "name": "Pleura – naïve",
+    }  # fmt: skip
+    assert files.read_json(path) == json.loads(path.read_text(encoding="utf-8"), parse_constant=pytest.fail) == expected
+
+
+def test_json_that_cannot_be_written_leaves_the_old_one(tmp_path):
+    path = files.write_json(tmp_path / "value.json", {"a": 1})
+    with pytest.raises(TypeError):
+        files.write_json(path, {"a": object()})
+    assert files.read_json(path) == {"a": 1}
+
+
+def test_damaged_json_is_named(tmp_path):
+    (tmp_path / "evaluation.json").write_text('{"split": ')
+    with pytest.raises(ValueError, match=r"evaluation\.json is not valid JSON"):
+        files.read_json(tmp_path / "evaluation.json")
+    (tmp_path / "evaluation.json").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match="write it again"):
+        files.read_json(tmp_path / "evaluation.json")
+
+
+def test_floats_in_csv_keep_all_their_digits(tmp_path):
+    values = [0.1 + 0.2, np.nextafter(0.7, 1), 1e-300, 1 / 3]
+    path = files.write_csv(tmp_path / "table.csv", pd.DataFrame({"value": values}))
+    assert [float(line) for line in path.read_text().splitlines()[1:]] == values
+
+
+def test_sha256_of_a_file_is_that_of_its_bytes(tmp_path):
+    (tmp_path / "file").write_bytes(b"film" * 100_000)
+    assert files.sha256_file(tmp_path / "file") == hashlib.sha256(b"film" * 100_000).hexdigest()
+
+
+def test_fingerprint_of_a_table_depends_on_values_and_column_names_only():
+    frame = pd.DataFrame({"image": ["a", "b", "c"], "label": [1.0, math.nan, 0.0]})
+    fingerprint = files.sha256_table(frame)
+    assert files.sha256_table(frame.iloc[::-1].set_index(pd.Index([7, 8, 9]))) == fingerprint
+    assert files.sha256_table(frame.rename(columns={"label": "score"})) != fingerprint
+    assert files.sha256_table(frame.assign(label=[1.0, 0.0, 0.0])) != fingerprint
+    assert files.sha256_table(frame[["label", "image"]]) != fingerprint
+    assert files.sha256_table(pd.concat([frame, frame.iloc[[0]]])) != fingerprint
