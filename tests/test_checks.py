@@ -11,7 +11,7 @@ from chexkeras import checks
 
 def test_one_of_returns_the_value_or_names_the_choices():
     assert checks.one_of("b", ("a", "b"), "letter") == "b"
-    with pytest.raises(ValueError, match=r"letter='gama'; did you mean 'gamma'\? Expected one of: alpha, gamma"):
+    with pytest.raises(ValueError, match=r"letter='gama'; did you mean 'gamma.\?.* Expected one of: alpha, gamma"):
         checks.one_of("gama", ("alpha", "gamma"), "letter")
     with pytest.raises(ValueError, match="nothing similar is known"):
         checks.one_of("zzz", ("alpha",), "letter")
@@ -46,7 +46,7 @@ def test_a_positive_whole_number_is_returned_as_an_int(value):
 
 @pytest.mark.parametrize("value", [0, -1, 2.0, "2", True, None, math.nan])
 def test_what_is_no_positive_whole_number_is_refused(value):
-    with pytest.raises(ValueError, match="batch_size=.* whole number of at least 1"):
+    with pytest.raises(ValueError, match=r"batch_size=.* whole number of at least 1"):
         checks.positive_int(value, "batch_size")
 
 
@@ -59,7 +59,7 @@ def test_all_missing_columns_are_named_at_once():
 
 def test_a_folder_must_exist_and_be_a_folder(tmp_path):
     assert checks.existing_folder(str(tmp_path), "root") == tmp_path
-    with pytest.raises(FileNotFoundError, match="root: no folder at .*missing"):
+    with pytest.raises(FileNotFoundError, match=r"root: no folder at .*missing"):
         checks.existing_folder(tmp_path / "missing", "root")
     (tmp_path / "file").write_text("")
     with pytest.raises(NotADirectoryError, match="is a file, a folder was expected"):

@@ -59,11 +59,11 @@ def _coded_view(header: Header, keyword: str) -> Answer:
     if keyword == "ViewCodeSequence":
         codes = header.codes(keyword)
         return Answer(_FRONTAL_CODES.get(codes[0], ""), codes[0], keyword) if codes else Answer()
-    word = header.word(keyword)
+    word, written = header.word(keyword), header.text(keyword)
     if keyword == "PatientPosition" and word not in _FRONTAL:
         # PS3.3 C.7.3.1.1.2: its own terms (HFS, FFP, ...) place a patient on a table and say nothing on the view.
         return Answer()
-    return Answer(_FRONTAL.get(word, ""), word, keyword) if word else Answer()
+    return Answer(_FRONTAL.get(word, ""), written, keyword) if word else Answer()
 
 
 def _described_view(header: Header) -> Answer:
@@ -89,7 +89,9 @@ def find_view(header: Header, sources: tuple[str, ...]) -> Answer:
     if sources == ("PatientPosition",):
         # Where this tag alone is asked, its value is taken for what it is.
         word = header.word("PatientPosition")
-        return Answer(word if word in (_PA, _AP) else "", word, "PatientPosition" if word else "")
+        return Answer(
+            word if word in (_PA, _AP) else "", header.text("PatientPosition"), "PatientPosition" if word else ""
+        )
     coded = [_coded_view(header, keyword) for keyword in sources if keyword != "SeriesDescription"]
     answered = [answer for answer in coded if answer.source]
     if answered:
@@ -125,11 +127,11 @@ def find_body_part(header: Header, accepted: tuple[str, ...], *, fallbacks: bool
         The answer; `also` holds the code of an anatomic region that contradicts Body Part Examined.
     """
     # Several values can stand here; every one of them must be the chest.
-    parts = [fold(text) for text in header.texts("BodyPartExamined")] if header.word("BodyPartExamined") else []
+    parts = header.texts("BodyPartExamined") if header.word("BodyPartExamined") else ()
     regions = header.codes("AnatomicRegionSequence") if fallbacks else ()
     elsewhere = next((code for code in regions if code not in _CHEST_CODES), "")
     if parts:
-        strange = next((word for word in parts if word not in accepted), "")
+        strange = next((part for part in parts if fold(part) not in accepted), "")
         return Answer("" if strange else "CHEST", strange or parts[0], "BodyPartExamined", also=elsewhere)
     if regions:
         return Answer("" if elsewhere else "CHEST", elsewhere or regions[0], "AnatomicRegionSequence")

@@ -69,12 +69,12 @@ def _decode(dataset: "Dataset", syntax: str, sign: int) -> tuple[np.ndarray, str
         try:
             decoder = get_decoder(syntax)
             names = [""] if decoder.is_native else list(decoder.available_plugins)
-        except privacy.DECODE_ERRORS as error:
+        except privacy.decode_errors() as error:
             failures.append(privacy.scrub(error))
         for name in names:
             try:
                 values, _ = decoder.as_array(dataset, raw=True, index=0, decoding_plugin=name, **options)
-            except privacy.DECODE_ERRORS as error:
+            except privacy.decode_errors() as error:
                 failures.append(f"{name or 'native'} {privacy.scrub(error)}")
             else:
                 return values, name or "native"

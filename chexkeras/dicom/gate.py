@@ -53,7 +53,7 @@ class Violation:
         code: The rule's code.
         severity: "reject" or "warn".
         tag: The tag that was looked at.
-        found: The coded or numeric value there, at most 16 characters; empty when it is missing or came from free
+        found: The coded or numeric value there; empty when it is missing, is not shaped like a code, or came from free
             text, which is never repeated.
         expected: What would have passed.
     """
@@ -197,14 +197,14 @@ def _check_kind(header: Header, profile: Profile, notes: _Notes) -> None:
         # The class says what the object is and the modality only repeats it, so that its absence need not reject.
         notes.add("modality_missing" if sop_class in _RADIOGRAPHS else "modality")
     elif modality not in profile.modalities:
-        notes.add("modality", modality)
+        notes.add("modality", header.text("Modality"))
 
 
 def _class_name(uid: str) -> str:
     from pydicom.uid import UID
 
     name = UID(uid).name
-    return "" if name == uid else name
+    return "" if name == uid else name[:16].strip()
 
 
 def _check_species(header: Header, profile: Profile, notes: _Notes) -> None:
@@ -279,7 +279,7 @@ def _check_frames_and_size(header: Header, profile: Profile, notes: _Notes) -> N
 def _check_pixel_description(header: Header, profile: Profile, notes: _Notes) -> None:
     photometric, samples = header.word("PhotometricInterpretation"), header.integer("SamplesPerPixel")
     if photometric not in ("MONOCHROME1", "MONOCHROME2"):
-        notes.add("photometric", photometric)
+        notes.add("photometric", header.text("PhotometricInterpretation"))
     elif samples not in (None, 1):
         notes.add("photometric", str(samples), keyword="SamplesPerPixel")
     allocated, stored = header.integer("BitsAllocated"), header.integer("BitsStored")

@@ -63,7 +63,7 @@ class Header:
                 value = self.dataset[keyword].value if keyword in self.dataset else None
                 if value is not None and not isinstance(value, (int, float)) and len(value) == 0:
                     value = None
-            except privacy.TAG_ERRORS:
+            except privacy.tag_errors():
                 self._cannot_read(keyword)
                 value = None
         return value
@@ -96,7 +96,7 @@ class Header:
         """Returns the values as finite floats; empty when there is none, or when any is not a finite number."""
         try:
             found = tuple(float(part) for part in self._parts(keyword))
-        except privacy.TAG_ERRORS:
+        except privacy.tag_errors():
             found = (math.nan,)
         if not all(map(math.isfinite, found)):
             self._cannot_read(keyword)

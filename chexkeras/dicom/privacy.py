@@ -5,6 +5,7 @@ of the three may leave this room.
 """
 
 import contextlib
+import functools
 import hashlib
 import hmac
 import logging
@@ -20,28 +21,7 @@ from typing import Any
 
 HASH_KEY_VARIABLE = "CHEXKERAS_HASH_KEY"
 
-# pydicom converts a value when it is first touched, and a damaged one then raises whatever the conversion met: int()
-# and float() (ValueError, OverflowError), struct, a missing index or code (LookupError), an empty value (TypeError,
-# AttributeError), a sequence nested too deep (RecursionError, a RuntimeError), an end of file inside a length.
-TAG_ERRORS: tuple[type[Exception], ...] = (
-    ValueError,
-    TypeError,
-    AttributeError,
-    LookupError,
-    ArithmeticError,
-    RuntimeError,
-    AssertionError,
-    struct.error,
-    zlib.error,
-    EOFError,
-    OSError,
-)
-
-# A decoder adds what the codec libraries raise: Pillow answers a broken stream with SyntaxError or OSError, pydicom
-# wraps its plugins' failures in RuntimeError, and a header that promises too much ends in MemoryError.
-DECODE_ERRORS: tuple[type[Exception], ...] = (*TAG_ERRORS, SyntaxError, ImportError, MemoryError)
-
-_FALLBACK_KEY = secrets.token_bytes(32)
+_FALLBACK_KEY_FALLBACK_KEY = secrets.token_bytes(32)
 
 
 def keyed_hash(text: str, key: str | bytes | None = None) -> str:
@@ -73,21 +53,53 @@ def keyed_hash(text: str, key: str | bytes | None = None) -> str:
 
 
 def coded(value: Any) -> str:
-    r"""Returns a coded value in a form that is safe to print: upper case, at most 16 characters of a code string.
+    r"""Returns a coded value if it is one, and otherwise nothing.
 
-    Everything outside letters, digits, space and ``_ . + - \`` becomes "?".
+    A name or a sentence put where a code belongs has small letters lost, but not its commas, carets or length: what is
+    not shaped like a code string is not repeated.
 
     Args:
         value: The value of a coded or technical tag, never of a free-text one.
+
+    Returns:
+        The value in upper case; empty unless it consists of 1 to 16 of ``A-Z 0-9 _ . + - \`` and spaces.
 
     Source:
         PS3.5 6.2, VR CS.
 
     Example:
-        >>> coded(" Ribcage ")
-        'RIBCAGE'
+        >>> coded(" Ribcage "), coded("DOE^JOHN")
+        ('RIBCAGE', '')
     """
-    return re.sub(r"[^A-Z0-9_ .+\\-]", "?", str(value).strip().upper())[:16]
+    text = str(value).strip().upper()
+    return text if re.fullmatch(r"[A-Z0-9_ .+\\-]{1,16}", text) else ""
+
+
+@functools.cache
+def tag_errors() -> tuple[type[Exception], ...]:
+    """Returns what touching a tag of a damaged file can raise.
+
+    pydicom converts a value when it is first asked for, and a bad one then raises whatever the conversion met: int()
+    and float() (ValueError, OverflowError), struct, a missing index or code (LookupError), an empty value (TypeError,
+    AttributeError), sequences nested too deep (RecursionError, a RuntimeError), an end of file inside a length, or one
+    of pydicom's own two exceptions, which derive from none of these.
+    """
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    python = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError, AssertionError)
+    return (*python, EOFError, OSError, struct.error, zlib.error, BytesLengthException, InvalidDicomError)
+
+
+@functools.cache
+def decode_errors() -> tuple[type[Exception], ...]:
+    """Returns what decoding a damaged image can raise.
+
+    Added to `tag_errors`: Pillow answers a broken stream with SyntaxError, or with its own class for one that is too
+    large, a plugin may lack its library, and a header that promises too much ends in MemoryError.
+    """
+    from PIL.Image import DecompressionBombError
+
+    return (*tag_errors(), SyntaxError, ImportError, MemoryError, DecompressionBombError)
 
 
 def scrub(error: BaseException) -> str:

@@ -127,7 +127,7 @@ def _rejecting(code: str) -> Iterator[None]:
     """Turns what reading an untrusted file raises into a rejection that names the class of the error only."""
     try:
         yield
-    except privacy.DECODE_ERRORS as error:
+    except privacy.decode_errors() as error:
         raise DicomRejected.because(code, "", f"a file that can be read ({privacy.scrub(error)})") from None
 
 

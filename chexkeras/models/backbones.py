@@ -137,7 +137,7 @@ def attach(backbone: Backbone, pixels: Any, weights: str | Path | None) -> Any:
     try:
         return backbone.build(pixels, "imagenet")
     # keras.utils.get_file wraps URLError and HTTPError in a bare Exception, so nothing narrower can be caught.
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         raise OSError(
             f"ImageNet weights for {backbone.name} could not be loaded ({error}). Three ways out: "
             "(1) run once with internet access (on Kaggle: Settings > Internet > On), Keras then keeps them; "

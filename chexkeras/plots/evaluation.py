@@ -124,7 +124,10 @@ def roc(
         ax.errorbar(
             [x],
             [y],
-            xerr=[[entry.specificity.high - entry.specificity.value], [entry.specificity.value - entry.specificity.low]],
+            xerr=[
+                [entry.specificity.high - entry.specificity.value],
+                [entry.specificity.value - entry.specificity.low],
+            ],
             yerr=[[y - entry.sensitivity.low], [entry.sensitivity.high - y]],
             color=style.ORANGE,
             marker="o",
@@ -277,9 +280,9 @@ def threshold_tradeoff(
             linestyle="-.",
             label=f"chosen: {point.threshold:.4g} (rule {rule}{aim})",
         )
-        for estimate, colour, marker in (
-            (point.sensitivity, style.BLUE, "o"),
-            (point.specificity, style.ORANGE, "s"),
+        for name, estimate, colour, marker in (
+            ("sensitivity", point.sensitivity, style.BLUE, "o"),
+            ("specificity", point.specificity, style.ORANGE, "s"),
         ):
             if estimate.estimable:
                 ax.plot(
@@ -291,7 +294,7 @@ def threshold_tradeoff(
                     markeredgecolor="white",
                     linestyle="none",
                     zorder=4,
-                    label=f"there: {style.interval_text(estimate)}",
+                    label=f"{name} there {style.interval_text(estimate)}",
                 )
     # Below the drawing: every corner of the drawing itself is crossed by one of the two curves.
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=1 if _narrow(ax) else 2)

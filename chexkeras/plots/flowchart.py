@@ -11,6 +11,10 @@ from chexkeras.results import OperatingPoint
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_ORIGINS = {"imagenet": "ImageNet"}
+_WRAP = 56
+_LINE = 0.19
+
 
 @dataclass(frozen=True)
 class Step:
@@ -33,18 +37,12 @@ def _recipe(recipe: Any) -> Mapping[str, Any]:
 
 def _network(recipe: Mapping[str, Any], stages: Sequence[Mapping[str, Any]]) -> str:
     weights = recipe.get("weights")
-    start = "untrained" if weights in (None, "none") else f"weights: {weights}"
-    if not stages:
-        return str(start)
-    last = stages[-1]
-    held, tuned = last.get("frozen_parameters"), last.get("trainable_parameters")
-    if held is None or tuned is None:
-        return str(start)
-    first = str(last.get("first_trainable_layer", ""))
-    return (
-        f"{start}; {held:,} of {held + tuned:,} parameters of the whole network frozen, "
-        f"{tuned:,} trained (from {first})"
-    )
+    start = "untrained base" if weights is None else f"base with {_ORIGINS.get(weights, weights)} weights"
+    last = stages[-1] if stages else {}
+    frozen, tuned = last.get("frozen_parameters"), last.get("trainable_parameters")
+    if frozen is None or tuned is None:
+        return start
+    return f"{start}; last stage: {tuned:,} parameters trained, head included, and {frozen:,} frozen"
 
 
 def steps(
@@ -80,12 +78,17 @@ def steps(
     )
 
 
-def _box(ax: "Axes", x: float, y: float, width: float, height: float, step: Step, wrap: int) -> None:
+def _lines(step: Step, wrap: int) -> list[str]:
+    return textwrap.wrap(step.detail, wrap)
+
+
+def _box(ax: "Axes", x: float, top: float, size: tuple[float, float], step: Step, wrap: int = _WRAP) -> None:
     from matplotlib.patches import FancyBboxPatch
 
+    width, height = size
     ax.add_patch(
         FancyBboxPatch(
-            (x - width / 2, y - height / 2),
+            (x - width / 2, top - height),
             width,
             height,
             boxstyle="round,pad=0,rounding_size=0.12",
@@ -95,9 +98,8 @@ def _box(ax: "Axes", x: float, y: float, width: float, height: float, step: Step
             label=step.name,
         )
     )
-    lines = textwrap.wrap(step.detail, wrap)
-    ax.text(x, y + 0.105 * len(lines), step.name, ha="center", va="center", fontsize=9.5, fontweight="bold")
-    ax.text(x, y - 0.13, "\n".join(lines), ha="center", va="center", fontsize=8.5, linespacing=1.15)
+    ax.text(x, top - 0.1, step.name, ha="center", va="top", fontsize=9.5, fontweight="bold")
+    ax.text(x, top - 0.34, "\n".join(_lines(step, wrap)), ha="center", va="top", fontsize=8.5, linespacing=1.15)
 
 
 def _arrow(ax: "Axes", start: tuple[float, float], end: tuple[float, float], colour: str = style.INK) -> None:
@@ -127,32 +129,36 @@ def flowchart(
         The axes.
     """
     flow = steps(recipe, stages, points)
-    height, gap = 0.74, 0.3
-    pitch = height + gap
-    total = len(flow) * pitch + pitch
-    ax = style.axes(ax, 7.2, 0.78 * total + 0.6)
+    gap = 0.3
+    heights = [0.44 + _LINE * len(_lines(step, _WRAP)) for step in flow]
+    last_height = 0.44 + 2 * _LINE
+    total = sum(heights) + gap * len(flow) + last_height
+    ax = style.axes(ax, 7.2, 0.95 * total + 0.6)
     ax.grid(visible=False)
     ax.set_axis_off()
     centre, width = 2.6, 4.6
-    tops = [total - pitch / 2 - index * pitch for index in range(len(flow))]
-    for index, (step, y) in enumerate(zip(flow, tops, strict=True)):
-        _box(ax, centre, y, width, height, step, 62)
-        if index:
-            _arrow(ax, (centre, tops[index - 1] - height / 2), (centre, y + height / 2))
-    gate = next(index for index, step in enumerate(flow) if step.name == "DICOM checks")
-    refused = Step("Rejected", "not scored; reason code reported", "#FBE3D6")
-    _box(ax, 6.45, tops[gate], 2.1, height, refused, 24)
-    _arrow(ax, (centre + width / 2, tops[gate]), (6.45 - 1.05, tops[gate]), style.ORANGE)
-    ax.text(centre + 0.08, tops[gate] - height / 2 - gap / 2, "accepted", fontsize=8, va="center", color=style.GREY)
-    last = tops[-1] - pitch
+    top = total
+    for index, (step, height) in enumerate(zip(flow, heights, strict=True)):
+        _box(ax, centre, top, (width, height), step)
+        if step.name == "DICOM checks":
+            refused = Step("Rejected", "not scored; the reason is reported", "#FBE3D6")
+            side = 0.44 + _LINE * len(_lines(refused, 24))
+            middle = top - height / 2
+            _box(ax, 6.45, middle + side / 2, (2.1, side), refused, 24)
+            _arrow(ax, (centre + width / 2, middle), (6.45 - 1.05, middle), style.ORANGE)
+            ax.text(centre + 0.1, top - height - gap / 2, "accepted", fontsize=8, va="center", color=style.GREY)
+        top -= height
+        if index < len(flow) - 1:
+            _arrow(ax, (centre, top), (centre, top - gap))
+            top -= gap
     for x, name, words, colour in (
         (centre - 1.25, "Call: positive", "score at or above the threshold", "#DDF0E8"),
         (centre + 1.25, "Call: negative", "score below the threshold", style.PALE),
     ):
-        _box(ax, x, last, 2.1, height, Step(name, words, colour), 30)
-        _arrow(ax, (centre, tops[-1] - height / 2), (x, last + height / 2))
+        _box(ax, x, top - gap, (2.1, last_height), Step(name, words, colour), 24)
+        _arrow(ax, (centre, top), (x, top - gap))
     ax.set_xlim(0.15, 7.6)
-    ax.set_ylim(last - pitch / 2 - 0.05, total)
+    ax.set_ylim(top - gap - last_height - 0.05, total + 0.05)
     name = _recipe(recipe).get("name") or "algorithm"
     style.title(ax, f"From film to call: {name}", style.cautions(note))
     return ax

@@ -3,10 +3,9 @@
 import math
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from chexkeras.report.facts import NOT_STATED, Documents, Facts, percent, printed
+from chexkeras.report.facts import NOT_STATED, Documents, Facts, percent
 
 PARTS = ("train", "validation", "test")
 ADULT_AGE_YEARS = 22
@@ -116,8 +115,9 @@ def _add_part(facts: Facts, part: str, rows: pd.DataFrame, targets: list[str]) -
 def add_data(facts: Facts, documents: Documents, table: pd.DataFrame, left_out: pd.DataFrame) -> None:
     """Records counts, ages, sex, views and prevalence of each part, subgroups of the test part, and exclusions."""
     targets = [str(name) for name in documents.pick("recipe.json", "targets")]
-    facts.add("targets", targets, printed([name.replace("_", " ") for name in targets]), file="recipe.json",
-              field="targets")  # fmt: skip
+    named = [name.replace("_", " ") for name in targets]
+    text = " and ".join(filter(None, (", ".join(named[:-1]), named[-1])))
+    facts.add("targets", targets, text, file="recipe.json", field="targets")
     parts = [part for part in PARTS if (table["part"] == part).any()]
     facts.add("parts", parts, file="table.csv", field="part")
     for part in (*parts, "all"):
@@ -165,7 +165,7 @@ def add_cautions(facts: Facts, run: Any) -> None:
         shared = facts["split.leaked_patients"].text
         found.append(
             f"LEAKY: {shared} of {facts['split.test_patients'].text} test patients also have images in another part. "
-            "The performance below is too good and proves nothing."
+            "What is measured on it can be better than on new patients and proves nothing."
         )
     source = run.provenance.get("source", {}).get("cautions", ())
     found += [*source, *run.cautions, *run.provenance.get("cautions", ()), *run.evaluation.cautions]
@@ -185,11 +185,7 @@ def add_cautions(facts: Facts, run: Any) -> None:
                 f"than {few})."
             )
     unique = list(dict.fromkeys(found))
-    facts.add("cautions", unique, "", file="provenance.json", field="cautions, with those computed from the other files")
+    facts.add(
+        "cautions", unique, "", file="provenance.json", field="cautions, with those computed from the other files"
+    )
     facts.add("cautions.data", list(dict.fromkeys(source)), "", file="provenance.json", field="source.cautions")
-
-
-def age_range(facts: Facts, part: str) -> str:
-    """Returns, for example, "4 to 90 years"."""
-    low, high = facts[f"data.{part}.age_min"].value, facts[f"data.{part}.age_max"].value
-    return NOT_STATED if np.isnan(low) else f"{low:g} to {high:g} years"

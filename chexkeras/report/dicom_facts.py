@@ -9,13 +9,24 @@ from chexkeras.report.facts import Facts, percent
 _FILE = "dicom_results.csv"
 
 
-def rules(profile: str = "clinical") -> pd.DataFrame | None:
-    """Returns the rules of the DICOM gate as a table, or None where this installation has no gate."""
-    try:
-        from chexkeras.dicom.gate import rules_table
-    except ImportError:
-        return None
-    return rules_table(profile)
+def _gate(facts: Facts, table: pd.DataFrame) -> None:
+    """Records the rules of the DICOM gate in its default profile, and which ages it lets pass."""
+    from chexkeras.dicom.gate import find_profile, rules_table
+
+    profile = find_profile("clinical")
+    rules = rules_table(profile)
+    where = f"rules_table of the DICOM gate, profile {profile.name}"
+    plain = {
+        "columns": [str(c) for c in rules.columns],
+        "rows": [[str(x) for x in row] for row in rules.to_numpy(object)],
+    }
+    facts.add("dicom.rules", plain, str(len(rules)), file="convention", field=where)
+    facts.add("dicom.profile", profile.name, file="convention", field=where)
+    youngest, oldest = profile.minimum_age_years, profile.maximum_age_years
+    facts.add("dicom.youngest", youngest, f"{youngest:g}", file="convention", field=f"minimum_age_years, {where}")
+    facts.add("dicom.oldest", oldest, f"{oldest:g}", file="convention", field=f"maximum_age_years, {where}")
+    below = int((table["age_years"] < youngest).sum())
+    facts.add("dicom.below_youngest", below, file="table.csv", field=f"age_years < {youngest:g}: all images")
 
 
 def _reasons(per_file: pd.DataFrame, verdict: str) -> list[list[Any]]:
@@ -24,14 +35,10 @@ def _reasons(per_file: pd.DataFrame, verdict: str) -> list[list[Any]]:
     return [[code, int(n)] for code, n in sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))]
 
 
-def add_dicom(facts: Facts, results: pd.DataFrame | None) -> None:
+def add_dicom(facts: Facts, results: pd.DataFrame | None, table: pd.DataFrame) -> None:
     """Records how many files were accepted, accepted with a warning and rejected, and why."""
     facts.add("dicom", results is not None, file=_FILE, field="whether DICOM files were scored")
-    table = rules()
-    columns = [] if table is None else [str(column) for column in table.columns]
-    rows = [] if table is None else [[str(value) for value in row] for row in table.to_numpy(dtype=object)]
-    facts.add("dicom.rules", {"columns": columns, "rows": rows}, str(len(rows)), file="convention",
-              field="rules_table of the DICOM gate, profile clinical")  # fmt: skip
+    _gate(facts, table)
     if results is None:
         return
     per_file = results.drop_duplicates("file")

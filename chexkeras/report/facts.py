@@ -222,6 +222,6 @@ def collect_facts(run: Any, goals: PerformanceGoals | None = None) -> Facts:
     data_facts.add_data(facts, documents, run.table, run.left_out)
     training_facts.add_training(facts, documents, run.history)
     performance_facts.add_performance(facts, documents, run, goals or PerformanceGoals())
-    dicom_facts.add_dicom(facts, run.dicom_results)
+    dicom_facts.add_dicom(facts, run.dicom_results, run.table)
     data_facts.add_cautions(facts, run)
     return facts

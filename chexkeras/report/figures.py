@@ -103,9 +103,7 @@ def draw_figures(run: Any, facts: Facts, folder: Path) -> dict[str, Figure]:
     single(
         "flowchart",
         f"Flow of a film through the algorithm, from the DICOM file to the call for {named}",
-        lambda ax: plots.flowchart(
-            run.recipe, stages=run.stages, points=run.operating_points, ax=ax, note=about_all
-        ),
+        lambda ax: plots.flowchart(run.recipe, stages=run.stages, points=run.operating_points, ax=ax, note=about_all),
         (7.2, 8.4),
     )
     single(
@@ -142,8 +140,9 @@ def draw_figures(run: Any, facts: Facts, folder: Path) -> dict[str, Figure]:
               lambda f, ax, n: plots.confusion_matrix(evaluation, finding=f, ax=ax, note=n),
               (5.2, 4.6), decided)  # fmt: skip
     if run.dicom_results is not None:
+        reasons = len(facts["dicom.reject_reasons"].value) + len(facts["dicom.warn_reasons"].value)
         single("dicom_verdicts", f"Verdicts on {facts['dicom.files'].text} DICOM files, by reason",
-               lambda ax: plots.dicom_verdicts(run.dicom_results, ax=ax, note=about_data), (6.6, 4.0))  # fmt: skip
+               lambda ax: plots.dicom_verdicts(run.dicom_results, ax=ax, note=about_data), (6.6, 1.7 + 0.3 * reasons))  # fmt: skip
     for figure, job in track(jobs, "Drawing figures"):
         job(folder / figure.file)
         made[figure.name] = figure

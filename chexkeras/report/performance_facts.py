@@ -1,5 +1,6 @@
 """Facts on what was measured: the frozen thresholds, the test part's numbers, verdicts, and errors per thousand films."""
 
+import math
 from typing import Any
 
 import pandas as pd
@@ -14,14 +15,6 @@ _EVALUATION, _POINTS = "evaluation.json", "operating_points.json"
 _RATES = ("sensitivity", "specificity", "ppv", "npv", "auroc", "average_precision", "prevalence")
 _COUNTS = ("n_images", "n_patients", "n_positive", "n_negative", "true_positives", "false_negatives",
            "false_positives", "true_negatives")  # fmt: skip
-_RULES = {
-    "sensitivity": "the largest threshold that reaches a target sensitivity",
-    "guarded_sensitivity": "the largest threshold whose lower confidence bound reaches a target sensitivity",
-    "specificity": "the smallest threshold that reaches a target specificity",
-    "youden": "the largest sum of sensitivity and specificity",
-    "f1": "the largest F1",
-    "fixed": "stated beforehand",
-}
 
 
 def compared(estimate: Estimate, level: float) -> str:
@@ -48,9 +41,7 @@ def _add_point(facts: Facts, documents: Documents, finding: str) -> None:
     at, key = f"[{found[0]}]", f"point.{finding}"
     threshold = documents.pick(_POINTS, f"{at}.threshold")
     facts.add(f"{key}.threshold", threshold, f"{threshold:.4g}", file=_POINTS, field=f"{at}.threshold")
-    rule = str(documents.add(facts, f"{key}.rule", _POINTS, f"{at}.rule"))
-    facts.add(f"{key}.rule_meaning", rule, _RULES.get(rule, rule.replace("_", " ")), file=_POINTS, field=f"{at}.rule")
-    for name in ("target", "chosen_on", "n_positive", "n_negative", "inequality", "note"):
+    for name in ("rule", "target", "chosen_on", "n_positive", "n_negative", "inequality", "note"):
         documents.add(facts, f"{key}.{name}", _POINTS, f"{at}.{name}")
     digest = str(documents.pick(_POINTS, f"{at}.scores_fingerprint"))
     field = f"{at}.scores_fingerprint"
@@ -63,14 +54,18 @@ def _add_point(facts: Facts, documents: Documents, finding: str) -> None:
 def _add_impact(facts: Facts, finding: str, at: str, entry: FindingEvaluation) -> None:
     """Records false calls per thousand films, the prevalence held at the test part's."""
     share = entry.prevalence.value
+    for name, part in (("positives", share), ("negatives", 1 - share)):
+        count = FILMS * part
+        text = "an unknown number" if math.isnan(count) else f"{count:.0f}"
+        facts.add(f"impact.{finding}.{name}", count, text, file=_EVALUATION, field=f"{FILMS} x prevalence of {at}")
     for name, rate, among in (
         ("false_negatives", entry.sensitivity, share),
         ("false_positives", entry.specificity, 1 - share),
     ):
-        source = "sensitivity" if name == "false_negatives" else "specificity"
-        field = f"{FILMS} x prevalence x (1 - {source}) of {at}".replace(
-            "prevalence", "prevalence" if name == "false_negatives" else "(1 - prevalence)"
-        )
+        missed = name == "false_negatives"
+        word = "positive" if missed else "negative"
+        product = "prevalence x (1 - sensitivity)" if missed else "(1 - prevalence) x (1 - specificity)"
+        field = f"{FILMS} x {product} of {at}"
         if not rate.estimable or not entry.prevalence.estimable:
             reason = rate.reason or entry.prevalence.reason
             value = Estimate.not_estimable(reason, n=rate.n)
@@ -78,7 +73,7 @@ def _add_impact(facts: Facts, finding: str, at: str, entry: FindingEvaluation) -
         else:
             low, middle, high = (FILMS * among * (1 - bound) for bound in (rate.high, rate.value, rate.low))
             value = Estimate(middle, low, high, rate.confidence, rate.n, rate.method)
-            text = f"{middle:.0f} ({interval_text(value, digits=0)})"
+            text = f"{middle:.0f} ({interval_text(value, digits=0)}; from {rate.n:,} {word} test images)"
         facts.add(f"impact.{finding}.{name}", value, text, file=_EVALUATION, field=field)
 
 
@@ -94,7 +89,11 @@ def _add_finding(facts: Facts, documents: Documents, index: int, goals: Performa
         facts.add(f"{key}.{name}", estimate, file=_EVALUATION, field=f"{at}.{name}")
         facts.add(f"{key}.{name}.method", estimate.method, file=_EVALUATION, field=f"{at}.{name}.method")
     share = entry.prevalence
-    text = f"{share.value * 100:.1f} % ({interval_text(share, scale=100, digits=1)})" if share.estimable else None
+    text = (
+        f"{share.value * 100:.1f} %, {interval_text(share, scale=100, digits=1)}, n = {share.n:,}"
+        if share.estimable
+        else None
+    )
     facts.add(f"{key}.prevalence_percent", share, text, file=_EVALUATION, field=f"{at}.prevalence")
     against_chance = compared(entry.auroc, CHANCE_AUROC)
     facts.add(f"{key}.auroc_is", against_chance, file=_EVALUATION, field=f"{at}.auroc against chance")

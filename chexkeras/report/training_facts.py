@@ -67,9 +67,13 @@ def _add_recipe(facts: Facts, documents: Documents) -> None:
     for key in ("image_size", "backbone", "head", "batch_size", "seed"):
         documents.add(facts, f"recipe.{key}", _RECIPE, key)
     weights = documents.pick(_RECIPE, "weights", None)
-    text = "no pretrained weights (the base starts untrained)" if weights is None else f"{_ORIGINS.get(weights, weights)} weights"
+    text = (
+        "no pretrained weights (the base starts untrained)"
+        if weights is None
+        else f"{_ORIGINS.get(weights, weights)} weights"
+    )
     facts.add("recipe.weights", weights, text, file=_RECIPE, field="weights")
-    documents.add(facts, "recipe.optimizer", _RECIPE, "optimizer", default="adam")
+    facts.add("recipe.optimizer", documents.pick(_RECIPE, "optimizer", "Adam"), file=_RECIPE, field="optimizer")
     loss = documents.pick(_RECIPE, "loss")
     facts.add("recipe.loss", loss, _loss(loss), file=_RECIPE, field="loss")
     changes = documents.pick(_RECIPE, "augment", None) or {}
@@ -87,9 +91,7 @@ def _add_stage(facts: Facts, documents: Documents, index: int, history: pd.DataF
     documents.add(facts, f"{key}.epochs_planned", _RECIPE, f"stages[{at}].epochs")
     documents.add(facts, f"{key}.learning_rate", _RECIPE, f"stages[{at}].learning_rate")
     trainable = documents.pick(_RECIPE, f"stages[{at}].trainable")
-    facts.add(
-        f"{key}.trains", trainable, _share_trained(trainable), file=_RECIPE, field=f"stages[{at}].trainable"
-    )
+    facts.add(f"{key}.trains", trainable, _share_trained(trainable), file=_RECIPE, field=f"stages[{at}].trainable")
     for field in ("trainable_parameters", "frozen_parameters", "batchnorm_layers_held", "first_trainable_layer"):
         documents.add(facts, f"{key}.{field}", _STAGES, f"[{index}].{field}")
     for field in ("backbone_layers", "backbone_layers_trainable"):

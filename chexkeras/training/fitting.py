@@ -1,4 +1,4 @@
-"""The two (or more) stages of fitting: epoch by epoch, with exact validation AUROC, keeping the best epoch's weights."""
+"""Fitting stage after stage, epoch by epoch, with exact validation AUROC; the best epoch's weights are kept."""
 
 import math
 import time
@@ -12,8 +12,8 @@ import pandas as pd
 from chexkeras.models.stages import apply_stage
 from chexkeras.progress import say
 from chexkeras.training.callbacks import EpochProgress, FiniteLoss
-from chexkeras.training.monitor import EarlyStopping, mean_auc
 from chexkeras.training.feature_plan import FeaturePlan
+from chexkeras.training.monitor import EarlyStopping, mean_auc
 from chexkeras.training.recipe import Recipe, Stage
 from chexkeras.training.stage_data import StageData, film_data
 
@@ -108,7 +108,7 @@ def _epoch(
     where = f"{stage.name} epoch {epoch}"
     callbacks = [FiniteLoss(where), EpochProgress(f"{where}/{stage.epochs}", steps)]
     # The epoch's number fixes order and augmentation, so that a run can be taken up again at any epoch.
-    result = data.model.fit(data.train(global_epoch), epochs=1, verbose=0, callbacks=callbacks)
+    result = data.model.fit(data.train(global_epoch), epochs=1, verbose=0, shuffle=False, callbacks=callbacks)
     scores = np.concatenate([np.asarray(data.model.predict_on_batch(batch)) for batch in data.validation()])
     return {
         "stage": stage.name,

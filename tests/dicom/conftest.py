@@ -1,97 +1,8 @@
-"""A factory of small DICOM files: a well-formed digital chest film, of which a test overrides or drops any tag."""
-
-import io
 import os
-import warnings
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
-from pydicom import config
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.encaps import encapsulate
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-
-DX = "1.2.840.10008.5.1.4.1.1.1.1"
-CR = "1.2.840.10008.5.1.4.1.1.1"
-SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-
-CHEST_FILM = {
-    "SOPClassUID": DX,
-    "SOPInstanceUID": "1.2.826.0.1.3680043.10.1",
-    "Modality": "DX",
-    "PresentationIntentType": "FOR PRESENTATION",
-    "PatientSex": "F",
-    "PatientAge": "045Y",
-    "BodyPartExamined": "CHEST",
-    "ViewPosition": "PA",
-    "PatientOrientation": ["L", "F"],
-    "ImagerPixelSpacing": [0.14, 0.14],
-    "BurnedInAnnotation": "NO",
-    "LossyImageCompression": "00",
-    "SamplesPerPixel": 1,
-    "PhotometricInterpretation": "MONOCHROME2",
-    "BitsAllocated": 16,
-    "BitsStored": 12,
-    "HighBit": 11,
-    "PixelRepresentation": 0,
-    "PixelIntensityRelationship": "LOG",
-    "RescaleIntercept": 0,
-    "RescaleSlope": 1,
-    "WindowCenter": 2048,
-    "WindowWidth": 4096,
-    "PresentationLUTShape": "IDENTITY",
-}
-
-
-def ramp(rows=256, columns=256, highest=4095):
-    """A film with every grey value of a diagonal ramp."""
-    return np.linspace(0, highest, rows * columns).reshape(rows, columns).round().astype(np.uint16)
-
-
-def image(values, *, syntax=ExplicitVRLittleEndian, drop=(), raw=None, **tags):
-    """A data set in memory: the chest film with other pixels, tags and transfer syntax."""
-    values = np.asarray(values)
-    merged = {**CHEST_FILM, "Rows": values.shape[0], "Columns": values.shape[1], **tags}
-    dataset = Dataset()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for keyword, value in merged.items():
-            if keyword not in drop:
-                setattr(dataset, keyword, value)
-    depth = merged["BitsAllocated"]
-    order = ">" if syntax == ExplicitVRBigEndian else "<"
-    data = values.astype(f"{order}{'i' if values.dtype.kind == 'i' else 'u'}{depth // 8}").tobytes()
-    data = data + b"\0" * (len(data) % 2) if raw is None else raw
-    if "PixelData" not in drop:
-        dataset.PixelData = data
-        dataset["PixelData"].VR = "OW"
-    dataset.file_meta = FileMetaDataset()
-    if "TransferSyntaxUID" not in drop:
-        dataset.file_meta.TransferSyntaxUID = syntax
-    dataset.file_meta.MediaStorageSOPClassUID = merged["SOPClassUID"] or DX
-    dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.826.0.1.3680043.10.1"
-    return dataset
-
-
-def write(path, dataset):
-    """Writes a data set as a DICOM file, valid or not."""
-    syntax = dataset.file_meta.get("TransferSyntaxUID", ExplicitVRLittleEndian)
-    little, implicit = syntax != ExplicitVRBigEndian, syntax == ImplicitVRLittleEndian
-    before = config.settings.writing_validation_mode
-    config.settings.writing_validation_mode = config.IGNORE
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if "TransferSyntaxUID" in dataset.file_meta:
-                dataset.save_as(path, enforce_file_format=True)
-            else:
-                file = FileDataset(path, dataset, preamble=b"\0" * 128, file_meta=dataset.file_meta)
-                file.save_as(path, implicit_vr=implicit, little_endian=little)
-    finally:
-        config.settings.writing_validation_mode = before
-    return path
+from dicom_films import image, ramp, write
 
 
 @pytest.fixture
@@ -102,31 +13,6 @@ def make_film(tmp_path):
         return write(tmp_path / name, image(ramp() if values is None else values, **options))
 
     return make
-
-
-def code_item(value, meaning="x", scheme="SCT"):
-    """One item of a code sequence."""
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
-    return [item]
-
-
-def lookup_item(entries, first, bits, *, words=True):
-    """One item of a modality or VOI table."""
-    item = Dataset()
-    item.add_new("LUTDescriptor", "US" if first >= 0 else "SS", [len(entries), first, bits])
-    if words:
-        item.add_new("LUTData", "OW", np.asarray(entries, dtype="<u2").tobytes())
-    else:
-        item.add_new("LUTData", "US", list(map(int, entries)))
-    return [item]
-
-
-def encoded(values, format_name, **options):
-    """Pixel data of one frame, compressed by Pillow."""
-    stream = io.BytesIO()
-    Image.fromarray(values).save(stream, format_name, **options)
-    return encapsulate([stream.getvalue()])
 
 
 @pytest.fixture

@@ -85,9 +85,7 @@ def _history() -> pd.DataFrame:
 
 
 def _dicom() -> pd.DataFrame:
-    rows = [
-        (f"accept_{number}.dcm", "accept", "", "", "PA", 40 + number, 0.2 + 0.1 * number) for number in range(5)
-    ]
+    rows = [(f"accept_{number}.dcm", "accept", "", "", "PA", 40 + number, 0.2 + 0.1 * number) for number in range(5)]
     rows.append(("accept_5.dcm", "warn", "AGE_MISSING", "no PatientAge", "AP", None, 0.7))
     rows += [
         ("ct.dcm", "reject", "MODALITY", "CT", "", None, None),
@@ -160,7 +158,7 @@ def write_run_folder(folder: Path, design: Design = Design()) -> Path:  # noqa: 
             },
             "split": {
                 "kind": "image" if design.leaky else "patient", "seed": 0, "leaky": design.leaky,
-                "description": "split by patient, stratified over the targets, seed 0", "fingerprint": "cd" * 32,
+                "description": f"{'LEAKY split by image' if design.leaky else 'split by patient'}, seed 0", "fingerprint": "cd" * 32,
                 "table_fingerprint": "ef" * 32,
             },
             "weights": {"origin": "ImageNet", "sha256": "12" * 32}, "precision": "float32", "seconds": 84.2,
@@ -169,9 +167,15 @@ def write_run_folder(folder: Path, design: Design = Design()) -> Path:  # noqa: 
     )  # fmt: skip
     files.write_json(
         folder / "audit.json",
-        {"images": len(table), "patients": int(table["patient_id"].nunique()), "checked": len(table) + 3,
-         "issues": {"unreadable": {"severity": "error", "meaning": "the file cannot be decoded", "count": 2},
-                    "missing_file": {"severity": "error", "meaning": "no image file", "count": 1}}},
+        {
+            "images": len(table),
+            "patients": int(table["patient_id"].nunique()),
+            "checked": len(table) + 3,
+            "issues": {
+                "unreadable": {"severity": "error", "meaning": "the file cannot be decoded", "count": 2},
+                "missing_file": {"severity": "error", "meaning": "no image file", "count": 1},
+            },
+        },
     )
     return folder
 
@@ -193,7 +197,9 @@ def make_run(tmp_path: Path):
     """Makes run folders that differ from the usual one in the fields named."""
 
     def make(**changes: object) -> Run:
-        return Run.load(write_run_folder(tmp_path / f"run_{len(list(tmp_path.iterdir()))}", replace(Design(), **changes)))
+        return Run.load(
+            write_run_folder(tmp_path / f"run_{len(list(tmp_path.iterdir()))}", replace(Design(), **changes))
+        )
 
     return make
 

@@ -4,6 +4,7 @@ Lengths are fractions of the film's width (about 42 cm); x runs from the viewer'
 right side is on the viewer's left.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -73,7 +74,8 @@ def draw_anatomy(rng: np.random.Generator, sex: str, age_years: int) -> Anatomy:
         sex: "M" or "F".
         age_years: Age at the first film.
     """
-    normal, uniform = rng.standard_normal(24), rng.random(12)
+    # Python floats: NumPy 2 would let a NumPy float turn whole films into double precision.
+    normal, uniform = rng.standard_normal(24).tolist(), rng.random(12).tolist()
     child = max(0.0, (16 - age_years) / 16)
     old = float(np.clip((age_years - 50) / 40, 0, 1))
     right_dome = 0.715 + 0.022 * normal[0]
@@ -84,24 +86,24 @@ def draw_anatomy(rng: np.random.Generator, sex: str, age_years: int) -> Anatomy:
         domes=(right_dome, right_dome + 0.022 + 0.009 * normal[4]),
         angle=right_dome + 0.125 + 0.012 * normal[5],
         cage_power=2.8 + 0.25 * normal[6],
-        heart_size=float(normal[7]) + 0.4 * old,
+        heart_size=normal[7] + 0.4 * old,
         heart_tilt=float(np.clip(0.675 + 0.03 * normal[8], 0.6, 0.75)),
         knob=float(np.clip(0.018 + 0.006 * normal[9] + 0.012 * old - 0.008 * child, 0.004, 0.05)),
         mediastinum=0.054 + 0.005 * normal[10] + 0.008 * stoutness,
         rib_spacing=0.0690 + 0.0035 * normal[11] - 0.006 * child,
         rib_slope=1.75 + 0.28 * normal[12],
-        rib_phase=float(uniform[0]),
+        rib_phase=uniform[0],
         rib_density=0.086 + 0.012 * normal[13] - 0.012 * old,
         clavicle=(0.198 + 0.010 * normal[14], 0.042 + 0.014 * normal[15]),
-        lean=(0.012 * float(normal[16]), 0.006 * float(normal[17])),
-        girth=0.412 + 0.012 * float(normal[18]) + 0.075 * stoutness - 0.03 * child,
+        lean=(0.012 * normal[16], 0.006 * normal[17]),
+        girth=0.412 + 0.012 * normal[18] + 0.075 * stoutness - 0.03 * child,
         stoutness=stoutness,
         breasts=float(np.clip(0.6 + 0.3 * normal[19], 0.15, 1.2)) if sex == "F" and age_years > 12 else 0.0,
-        lung_air=0.66 + 0.03 * float(normal[20]) - 0.05 * stoutness,
+        lung_air=0.66 + 0.03 * normal[20] - 0.05 * stoutness,
         vessel_gain=float(np.clip(1.0 + 0.18 * normal[21], 0.6, 1.5)),
-        gas=(0.64 + 0.06 * float(uniform[1]), 0.055 + 0.03 * float(uniform[2]), 0.5 + 0.5 * float(uniform[3])),
+        gas=(0.64 + 0.06 * uniform[1], 0.055 + 0.03 * uniform[2], 0.5 + 0.5 * uniform[3]),
         vessels=int(rng.integers(2**31)),
-        exposure=(0.028 * float(normal[22]), float(np.clip(1.0 + 0.07 * normal[23], 0.8, 1.2))),
+        exposure=(0.028 * normal[22], float(np.clip(1.0 + 0.07 * normal[23], 0.8, 1.2))),
     )
 
 
@@ -156,11 +158,11 @@ def draw_pose(rng: np.random.Generator, anatomy: Anatomy, view: str, severity: M
         view: "PA" or "AP".
         severity: Findings present; cardiomegaly and emphysema set the heart's size, emphysema the diaphragm.
     """
-    normal, uniform = rng.standard_normal(12), rng.random(4)
+    normal, uniform = rng.standard_normal(12).tolist(), rng.random(4).tolist()
     ap = view == "AP"
-    lift = 0.008 * abs(float(normal[0])) + (0.045 + 0.022 * float(normal[1]) if ap else 0.0)
+    lift = 0.008 * abs(normal[0]) + (0.060 + 0.024 * normal[1] if ap else 0.0)
     # A logistic curve keeps every heart without cardiomegaly below a ratio of 0.5, whatever the normal number.
-    size = 1 / (1 + np.exp(-(0.9 * anatomy.heart_size + 0.25 * float(normal[2]))))
+    size = 1 / (1 + math.exp(-(0.9 * anatomy.heart_size + 0.25 * normal[2])))
     ratio = 0.385 + 0.085 * size + (0.018 if ap else 0.0)
     if "Cardiomegaly" in severity:
         ratio = 0.525 + 0.11 * severity["Cardiomegaly"] + 0.015 * size + (0.012 if ap else 0.0)
@@ -168,7 +170,7 @@ def draw_pose(rng: np.random.Generator, anatomy: Anatomy, view: str, severity: M
         ratio = min(0.492, ratio + 0.012)
     pose = Pose(
         ap=ap,
-        center=(0.5 + 0.010 * float(normal[3]), anatomy.lean[0] + 0.008 * float(normal[4]), anatomy.lean[1]),
+        center=(0.5 + 0.010 * normal[3], anatomy.lean[0] + 0.008 * normal[4], anatomy.lean[1]),
         lift=lift,
         scale=float(np.clip(1.0 + 0.018 * normal[5] + (0.02 if ap else 0.0), 0.93, 1.07)),
         ratio=float(ratio),
@@ -177,11 +179,11 @@ def draw_pose(rng: np.random.Generator, anatomy: Anatomy, view: str, severity: M
         angles=[anatomy.angle - 0.85 * lift] * 2,
         flatness=0.0,
         shift=0.0,
-        air=[anatomy.lung_air - (0.07 if ap else 0.0) + 0.012 * float(normal[6])] * 2,
+        air=[anatomy.lung_air - (0.07 if ap else 0.0) + 0.012 * normal[6]] * 2,
         vessel_gain=anatomy.vessel_gain * (1.12 if ap else 1.0),
         contrast=anatomy.exposure[1] * (0.86 if ap else 1.0) * float(np.clip(1 + 0.04 * normal[7], 0.85, 1.15)),
-        offset=anatomy.exposure[0] + 0.02 * float(normal[8]) + (0.015 if ap else 0.0),
-        noise=1.6 + 1.2 * float(uniform[0]) + (1.0 if ap else 0.0),
+        offset=anatomy.exposure[0] + 0.02 * normal[8] + (0.015 if ap else 0.0),
+        noise=1.6 + 1.2 * uniform[0] + (1.0 if ap else 0.0),
     )
     if "Emphysema" in severity:
         degree = 0.4 + 0.6 * severity["Emphysema"]

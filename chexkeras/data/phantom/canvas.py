@@ -31,6 +31,7 @@ class Canvas:
         self.size, self.fine = size, fine
         self._image = Image.new("L", (size * fine, size * fine), 0)
         self._draw = ImageDraw.Draw(self._image)
+        self.blank = True
 
     def _scaled(self, points: Iterable[Point]) -> list[Point]:
         factor = self.size * self.fine
@@ -38,12 +39,14 @@ class Canvas:
 
     def line(self, points: Iterable[Point], width: float, level: float) -> None:
         """Draws a line of a width (fraction of the film) and a level (0 to 1); thin lines fade instead of vanishing."""
+        self.blank = False
         pixels = width * self.size * self.fine
         level = level * min(1.0, pixels)
         self._draw.line(self._scaled(points), fill=round(255 * level), width=max(1, round(pixels)), joint="curve")
 
     def lines(self, xy: NDArray[np.float64], width: float, level: float) -> None:
         """Draws many lines of one width; `xy` has shape (lines, points, 2)."""
+        self.blank = False
         pixels = width * self.size * self.fine
         fill, thick = round(255 * level * min(1.0, pixels)), max(1, round(pixels))
         for line in (xy.reshape(len(xy), -1) * (self.size * self.fine)).tolist():
@@ -51,10 +54,12 @@ class Canvas:
 
     def polygon(self, points: Iterable[Point], level: float) -> None:
         """Fills a polygon."""
+        self.blank = False
         self._draw.polygon(self._scaled(points), fill=round(255 * level))
 
     def ellipse(self, center: Point, radii: Point, level: float) -> None:
         """Fills an ellipse."""
+        self.blank = False
         (cx, cy), (rx, ry) = center, radii
         self._draw.ellipse(self._scaled([(cx - rx, cy - ry), (cx + rx, cy + ry)]), fill=round(255 * level))
 

@@ -45,7 +45,7 @@ def _body(geometry: Geometry, anatomy: Anatomy, pose: Pose) -> Field:
 
 def _tubes(canvas: Canvas, geometry: Geometry, rng: np.random.Generator) -> None:
     """Draws what lies on and in a bedridden patient: monitor leads, sometimes a tracheal tube and a venous line."""
-    numbers = rng.random(12)
+    numbers = rng.random(12).tolist()
     for index in range(int(numbers[0] * 4)):
         x0, x1 = 0.1 + 0.8 * rng.random(), 0.05 + 0.9 * rng.random()
         t = np.linspace(0, 1, 14)
@@ -72,7 +72,7 @@ def _tubes(canvas: Canvas, geometry: Geometry, rng: np.random.Generator) -> None
 
 
 def _marker(canvas: Canvas, pose: Pose, rng: np.random.Generator) -> None:
-    numbers = rng.random(5)
+    numbers = rng.random(5).tolist()
     slant = 0.25 * (numbers[0] - 0.5)
     height = 0.034 + 0.012 * numbers[1]
     if numbers[2] < 0.75:
@@ -136,7 +136,8 @@ def render(film: Film, seed: int, size: int) -> tuple[NDArray[np.uint8], dict[st
     draw_vessels(vessels, geometry, anatomy)
     seen = enlarge(layers.vessels * (1 - layers.haze), size)
     density += (0.17 * pose.vessel_gain) * vessels.field(blur=1 / 700) * np.minimum(geometry.lung * 1.5, 1) * seen
-    density += 0.17 * layers.strands.field() * np.minimum(geometry.lung * 4, 1)
+    if not layers.strands.blank:
+        density += 0.17 * layers.strands.field() * np.minimum(geometry.lung * 4, 1)
 
     bones, airways = Canvas(size), Canvas(size, 1)
     draw_bones(bones, geometry, anatomy, pose)
@@ -145,7 +146,8 @@ def render(film: Film, seed: int, size: int) -> tuple[NDArray[np.uint8], dict[st
     density -= 0.20 * airways.field(blur=1 / 128)
     if pose.ap and rng.random() < 0.55:
         _tubes(layers.crisp, geometry, rng)
-    density += 0.19 * layers.crisp.field()
+    if not layers.crisp.blank:
+        density += 0.19 * layers.crisp.field()
 
     density = (density - 0.5) * np.float32(pose.contrast) + np.float32(0.5 + pose.offset)
     np.clip(density, 0, 1.499, out=density)

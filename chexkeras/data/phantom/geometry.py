@@ -126,6 +126,7 @@ def _borders(y: Field, anatomy: Anatomy, pose: Pose, widest: float) -> tuple[Fie
 
 def _diaphragm(x: Field, anatomy: Anatomy, pose: Pose, walls: tuple[float, float], middle: float) -> Field:
     height = np.empty_like(x)
+    tendon = max(pose.domes) + 0.016 - 0.012 * pose.flatness
     for side in (RIGHT, LEFT):
         chosen = x < middle if side == RIGHT else x >= middle
         share = np.abs(x[chosen] - middle) / walls[side]
@@ -134,7 +135,8 @@ def _diaphragm(x: Field, anatomy: Anatomy, pose: Pose, walls: tuple[float, float
         inner = np.clip((peak - share) / peak, 0, 1)
         drop = pose.angles[side] - pose.domes[side]
         curve = drop * (1 - pose.flatness * 0.35) * outer ** (2.6 - 0.8 * pose.flatness)
-        height[chosen] = pose.domes[side] + curve + (0.038 - 0.02 * pose.flatness) * inner**1.8
+        # Both domes meet in the central tendon, hidden by the heart.
+        height[chosen] = pose.domes[side] + curve + (tendon - pose.domes[side]) * inner**1.8
     return height
 
 
@@ -174,7 +176,10 @@ def build_geometry(size: int, anatomy: Anatomy, pose: Pose) -> Geometry:
     below = np.clip((y[:, None] - diaphragm[None, :]) * (1 / 0.10), 0, 1)
     # The chest is shallow at the apices and deep at the bases.
     deep = np.interp(y, [0.08, 0.16, 0.28, 0.45, 0.75], [0.66, 0.78, 0.90, 1.0, 1.06]).astype(np.float32)
-    lung = thickness * (1 - np.minimum(1.15 * mediastinal, 1)) * (1 - np.sqrt(below)) * deep[:, None]
+    below = np.sqrt(below)
+    lung = thickness * (1 - np.minimum(1.15 * mediastinal, 1)) * (1 - below) * deep[:, None]
+    # Under the diaphragm the heart's outline is lost in the liver and the spleen.
+    mediastinal = np.maximum(mediastinal, below * thickness)
 
     heart_rows = (y > top + 0.02) & (y < max(pose.domes))
     heart = (

@@ -1,6 +1,7 @@
 """Lung vessels branching from the hila, trachea and main bronchi, gas in the stomach."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chexkeras.data.phantom.anatomy import Anatomy, Pose
 from chexkeras.data.phantom.canvas import Canvas
@@ -8,6 +9,16 @@ from chexkeras.data.phantom.geometry import LEFT, RIGHT, Geometry
 
 _TRUNKS = np.deg2rad([-86, -68, -47, -24, -2, 18, 36, 52, 66, 79])
 _REACH = np.array([0.20, 0.20, 0.18, 0.16, 0.16, 0.18, 0.21, 0.24, 0.25, 0.23])
+
+
+def _within_lung(geometry: Geometry, side: int, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Returns which points lie between the mediastinum and the chest wall, above the diaphragm."""
+    last = geometry.size - 1
+    rows = np.clip((points[:, 1] * geometry.size).astype(int), 0, last)
+    columns = np.clip((points[:, 0] * geometry.size).astype(int), 0, last)
+    distance = geometry.sign(side) * (points[:, 0] - geometry.midline[rows])
+    inside = (distance > 0.9 * geometry.border[side][rows]) & (distance < geometry.wall[side][rows])
+    return inside & (points[:, 1] < geometry.diaphragm[columns] + 0.03)
 
 
 def draw_vessels(canvas: Canvas, geometry: Geometry, anatomy: Anatomy) -> None:
@@ -31,10 +42,13 @@ def draw_vessels(canvas: Canvas, geometry: Geometry, anatomy: Anatomy) -> None:
             bend = 0.34 * rng.standard_normal(len(angle))
             middle = start + 0.5 * length[:, None] * np.stack([sign * np.cos(angle), np.sin(angle)], 1)
             end = middle + 0.5 * length[:, None] * np.stack([sign * np.cos(angle + bend), np.sin(angle + bend)], 1)
-            generations.append(np.stack([start, middle, end], 1))
+            branches = np.stack([start, middle, end], 1)
+            generations.append(branches[_within_lung(geometry, side, end)])
             spread = (0.24 + 0.05 * generation) * (1 + 0.3 * rng.standard_normal(len(angle)))
             angle = np.concatenate([angle + bend + spread, angle + bend - 0.8 * spread])
-            length = np.concatenate([length, length]) * np.clip(0.74 + 0.24 * rng.standard_normal(2 * len(length)), 0.25, 1.3)
+            length = np.concatenate([length, length]) * np.clip(
+                0.74 + 0.24 * rng.standard_normal(2 * len(length)), 0.25, 1.3
+            )
             start = np.concatenate([end, end])
         widths, levels = (0.0105, 0.0075, 0.0052, 0.0036, 0.0025), (0.62, 0.60, 0.56, 0.48, 0.36)
         for tree, width, level in reversed(list(zip(generations, widths, levels, strict=True))):
@@ -62,4 +76,6 @@ def draw_airways(canvas: Canvas, geometry: Geometry, anatomy: Anatomy, pose: Pos
     rng = np.random.default_rng([anatomy.vessels, 2])
     for _ in range(rng.integers(0, 6)):
         center = (x + 0.10 * rng.standard_normal(), vault + 0.07 + 0.12 * rng.random())
-        canvas.ellipse(center, (0.012 + 0.02 * rng.random(), 0.009 + 0.012 * rng.random()), (0.3 + 0.4 * rng.random()) * gain)
+        canvas.ellipse(
+            center, (0.012 + 0.02 * rng.random(), 0.009 + 0.012 * rng.random()), (0.3 + 0.4 * rng.random()) * gain
+        )

@@ -1,0 +1,41 @@
+# Two commands: "make demo" shows what chexkeras does, "make test" proves that it works.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+.PHONY: demo test lint types unit notebooks clean
+
+demo: $(VENV)/.installed
+	$(BIN)/chexkeras demo
+
+test: lint types unit notebooks
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+unit: $(VENV)/.installed-dev
+	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest --durations=15
+
+# One after the other and in order: the later ones read the run that the earlier ones trained.
+notebooks: $(VENV)/.installed-dev
+	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest --nbmake --nbmake-timeout=600 notebooks -p no:randomly
+
+$(VENV)/.installed: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"Python 3.11 or newer is needed, found {sys.version.split()[0]}: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	@echo "installing what requirements.txt lists into $(VENV); the first time this takes some minutes"
+	$(PIP) --requirement requirements.txt
+	$(PIP) --no-deps --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) --editable ".[dev]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

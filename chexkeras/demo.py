@@ -1,0 +1,70 @@
+"""The main job from end to end on phantoms: films, audit, split, two stages, threshold, evaluation, DICOM, report."""
+
+from pathlib import Path
+
+from chexkeras import files
+from chexkeras.data.audit import audit
+from chexkeras.data.nih import load_nih
+from chexkeras.data.phantom import make_phantoms
+from chexkeras.data.splits import split_by_patient
+from chexkeras.inference.batch import find_files
+from chexkeras.inference.predictor import Predictor
+from chexkeras.progress import say
+from chexkeras.report.fda import write_report
+from chexkeras.training.presets import preset
+from chexkeras.training.recipe import Recipe
+from chexkeras.training.run import Run
+from chexkeras.training.trainer import train
+
+
+def run_demo(
+    run_dir: str | Path = "runs/demo",
+    *,
+    phantoms: str | Path = "data/phantoms",
+    images: int = 800,
+    recipe: Recipe | None = None,
+    report: str | Path | None = "FDA_Submission.md",
+    assets: str | Path | None = "reports/demo",
+) -> Run:
+    """Runs the whole job on synthetic films.
+
+    Args:
+        run_dir: Run folder to write; an earlier run of that name is replaced when the new one is complete.
+        phantoms: Folder of the synthetic films, made if it is not there.
+        images: How many films.
+        recipe: The recipe; None takes the preset "demo".
+        report: Where the report goes; None writes none.
+        assets: Where its figures and numbers go.
+
+    Returns:
+        The run, with the DICOM folder scored.
+    """
+    say("1/6 films: synthetic, not clinical evidence")
+    root = make_phantoms(phantoms, images=images)
+    recipe = recipe or preset("demo")
+    say("2/6 audit")
+    checked = audit(load_nih(root))
+    say(checked.summary)
+    say("3/6 split by patient")
+    splits = split_by_patient(checked.table, recipe.targets, validation=0.2, test=0.25, seed=recipe.seed)
+    say("4/6 training, threshold on validation, evaluation on test")
+    run = train(recipe, splits, run_dir, audit=checked, overwrite=True)
+    say("5/6 DICOM folder")
+    score_folder(run, root / "dicom")
+    if report is not None:
+        say("6/6 report")
+        write_report(run, report, assets=assets)
+    return run
+
+
+def score_folder(run: Run, folder: str | Path, profile: str = "clinical") -> None:
+    """Scores a folder of DICOM files with a run and keeps the results in the run folder.
+
+    Args:
+        run: The run.
+        folder: Where the files are.
+        profile: The DICOM gate's profile.
+    """
+    results = Predictor.load(run, profile).predict(find_files(folder))
+    results["file"] = [str(Path(name).relative_to(folder)) for name in results["file"]]
+    files.write_csv(run.folder / "dicom_results.csv", results)

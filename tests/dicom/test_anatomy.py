@@ -1,0 +1,110 @@
+import pytest
+from dicom_films import code_item, image, ramp
+
+from chexkeras.dicom.anatomy import find_body_part, find_view, is_lateral_by_orientation
+from chexkeras.dicom.gate import CLINICAL, COURSE
+from chexkeras.dicom.header import Header
+
+
+def _header(**tags):
+    return Header(image(ramp(4, 4), **tags))
+
+
+def _view(profile=CLINICAL, **tags):
+    return find_view(_header(**tags), profile.view_sources)
+
+
+@pytest.mark.parametrize("written", ["PA", "pa ", "POSTERO-ANTERIOR", "POSTERO_ANTERIOR", "POSTEROANTERIOR"])
+def test_spellings_of_postero_anterior_are_folded(written):
+    assert _view(ViewPosition=written).value == "PA"
+
+
+@pytest.mark.parametrize("written", ["LL", "RL", "LATERAL", "LLD", "RLO", "OBLIQUE", "XX", "PA\\LL"])
+def test_any_other_view_is_named_but_not_frontal(written):
+    answer = _view(ViewPosition=written)
+    assert (answer.value, answer.source) == ("", "ViewPosition")
+
+
+@pytest.mark.parametrize(
+    ("tags", "value", "source"),
+    [
+        ({"ViewCodeSequence": code_item("399348003")}, "AP", "ViewCodeSequence"),
+        ({"ViewCodeSequence": code_item("R-10214", scheme="SRT")}, "PA", "ViewCodeSequence"),
+        ({"ViewCodeSequence": code_item("399173006")}, "", "ViewCodeSequence"),
+        ({"PatientPosition": "AP"}, "AP", "PatientPosition"),
+        ({"PatientPosition": "HFS"}, "", ""),
+        ({"SeriesDescription": "view: AP"}, "AP", "SeriesDescription"),
+        ({"SeriesDescription": "Chest pa erect"}, "PA", "SeriesDescription"),
+        ({"SeriesDescription": "Chest PA and lateral"}, "", "SeriesDescription"),
+        ({"SeriesDescription": "PA or AP"}, "", ""),
+        ({"SeriesDescription": "Japan"}, "", ""),
+        ({}, "", ""),
+    ],
+)
+def test_where_view_position_is_empty_the_other_tags_are_asked_in_order(tags, value, source):
+    answer = _view(ViewPosition="", **tags)
+    assert (answer.value, answer.source) == (value, source)
+
+
+def test_the_first_tag_that_answers_wins_and_the_other_is_kept():
+    answer = _view(ViewPosition="PA", PatientPosition="AP")
+    assert (answer.value, answer.also, answer.also_source) == ("PA", "AP", "PatientPosition")
+    assert _view(ViewPosition="PA", ViewCodeSequence=code_item("399173006")).also == "399173006"
+    assert _view(ViewPosition="PA", PatientPosition="PA", SeriesDescription="lateral").also == ""
+
+
+def test_the_course_profile_reads_the_view_from_patient_position_only():
+    assert _view(COURSE, ViewPosition="PA").source == ""
+    assert _view(COURSE, PatientPosition="PA").value == "PA"
+    assert _view(COURSE, PatientPosition="XX").named == "XX"
+
+
+@pytest.mark.parametrize(("rows", "lateral"), [("A", True), ("PF", True), ("L", False), ("R", False)])
+def test_rows_running_to_the_front_or_back_suggest_a_lateral_film(rows, lateral):
+    assert is_lateral_by_orientation(_header(PatientOrientation=[rows, "F"])) is lateral
+    assert not is_lateral_by_orientation(_header(PatientOrientation=""))
+
+
+def _part(**tags):
+    return find_body_part(_header(**tags), CLINICAL.body_parts, fallbacks=True)
+
+
+@pytest.mark.parametrize("written", ["CHEST", "chest ", "Thorax", "LUNG", "PORT_CHEST", "CHEST\\THORAX"])
+def test_synonyms_of_chest_are_folded(written):
+    assert _part(BodyPartExamined=written).value == "CHEST"
+
+
+@pytest.mark.parametrize("written", ["RIBCAGE", "KNEE", "CHESTABDOMEN", "CHEST\\ABDOMEN", "TSPINE"])
+def test_another_body_part_is_named(written):
+    answer = _part(BodyPartExamined=written)
+    assert (answer.value, answer.source) == ("", "BodyPartExamined")
+    assert answer.named
+
+
+@pytest.mark.parametrize(
+    ("tags", "value", "source"),
+    [
+        ({"AnatomicRegionSequence": code_item("816094009")}, "CHEST", "AnatomicRegionSequence"),
+        ({"AnatomicRegionSequence": code_item("T-D3000", scheme="SRT")}, "CHEST", "AnatomicRegionSequence"),
+        ({"AnatomicRegionSequence": code_item("72696002")}, "", "AnatomicRegionSequence"),
+        ({"StudyDescription": "THORAX"}, "CHEST", "StudyDescription"),
+        ({"SeriesDescription": "Chest PA"}, "CHEST", "SeriesDescription"),
+        ({"ProtocolName": "left knee 2 views"}, "", "ProtocolName"),
+        ({"StudyDescription": "Chest and abdomen"}, "", ""),
+        ({"StudyDescription": "follow-up"}, "", ""),
+        ({}, "", ""),
+    ],
+)
+@pytest.mark.parametrize("empty", ["", "UNKNOWN", "n/a"])
+def test_where_body_part_is_empty_the_other_tags_are_asked_in_order(tags, value, source, empty):
+    answer = _part(BodyPartExamined=empty, **tags)
+    assert (answer.value, answer.source) == (value, source)
+
+
+def test_free_text_is_never_part_of_an_answer():
+    assert _part(BodyPartExamined="", StudyDescription="knee of John Doe").named == ""
+    assert _view(ViewPosition="", SeriesDescription="lateral John Doe").named == ""
+
+
+def test_a_region_that_contradicts_the_body_part_is_kept():
+    assert _part(AnatomicRegionSequence=code_item("72696002")).also == "72696002"

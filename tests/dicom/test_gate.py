@@ -1,0 +1,305 @@
+import dataclasses
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from dicom_films import CHEST_FILM, CR, SECONDARY_CAPTURE, code_item, image, ramp
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
+
+from chexkeras.dicom import gate
+from chexkeras.dicom.gate import CLINICAL, RULES, DicomRejected, check_header, require, rules_table
+
+SIZE = 200_000
+COURSE_FILM = {"PatientPosition": "PA"}
+
+
+def violations(profile="clinical", **tags):
+    values = tags.pop("values", ramp())
+    return check_header(image(values, **tags), SIZE, profile)
+
+
+def codes(profile="clinical", **tags):
+    found = violations(profile, **tags)
+    return {violation.code: violation.severity for violation in found}
+
+
+def test_a_well_formed_chest_film_breaks_no_rule():
+    assert violations() == []
+    assert violations("course", **COURSE_FILM) == []
+
+
+CLINICAL_CASES = [
+    ("sop_class", "reject", {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"}),
+    ("sop_class", "reject", {"SOPClassUID": ""}),
+    ("sop_class_secondary", "warn", {"SOPClassUID": SECONDARY_CAPTURE}),
+    ("for_processing", "reject", {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.1.1"}),
+    ("for_processing", "reject", {"PresentationIntentType": "FOR PROCESSING"}),
+    ("dicomdir", "reject", {"SOPClassUID": "1.2.840.10008.1.3.10"}),
+    ("modality", "reject", {"Modality": "CT"}),
+    ("modality", "reject", {"Modality": "RF"}),
+    ("modality", "reject", {"Modality": "", "SOPClassUID": SECONDARY_CAPTURE}),
+    ("modality_missing", "warn", {"Modality": ""}),
+    ("species", "reject", {"PatientSpeciesDescription": "Canine"}),
+    ("species", "reject", {"PatientSpeciesCodeSequence": code_item("448771007")}),
+    ("species", "reject", {"AnatomicalOrientationType": "QUADRUPED"}),
+    ("species", "reject", {"StudyDescription": "FELINE thorax"}),
+    ("body_part", "reject", {"BodyPartExamined": "RIBCAGE"}),
+    ("body_part", "reject", {"BodyPartExamined": "", "StudyDescription": "left knee"}),
+    ("body_part_missing", "warn", {"BodyPartExamined": ""}),
+    ("body_part_fallback", "warn", {"BodyPartExamined": "", "StudyDescription": "Thorax"}),
+    ("body_part_conflict", "reject", {"AnatomicRegionSequence": code_item("72696002")}),
+    ("view", "reject", {"ViewPosition": "LL"}),
+    ("view", "reject", {"ViewPosition": "", "SeriesDescription": "lateral"}),
+    ("view_missing", "reject", {"ViewPosition": ""}),
+    ("view_fallback", "warn", {"ViewPosition": "", "PatientPosition": "AP"}),
+    ("view_conflict", "reject", {"ViewCodeSequence": code_item("399173006")}),
+    ("view_ambiguous", "warn", {"PatientPosition": "AP"}),
+    ("orientation", "warn", {"PatientOrientation": ["A", "F"]}),
+    ("age", "reject", {"PatientAge": "017Y"}),
+    ("age", "reject", {"PatientAge": "006M"}),
+    ("age", "reject", {"PatientAge": "", "PatientBirthDate": "20100101", "StudyDate": "20200101"}),
+    ("age_unknown", "warn", {"PatientAge": ""}),
+    ("age_malformed", "warn", {"PatientAge": "old"}),
+    ("age_implausible", "warn", {"PatientAge": "411Y"}),
+    ("age_format", "warn", {"PatientAge": "58"}),
+    ("age_from_dates", "warn", {"PatientAge": "", "PatientBirthDate": "19500101", "StudyDate": "20200101"}),
+    ("multi_frame", "reject", {"NumberOfFrames": 2}),
+    ("multi_frame", "reject", {"NumberOfFrames": 0}),
+    ("geometry", "reject", {"Rows": 255}),
+    ("geometry", "reject", {"Columns": 10_001}),
+    ("geometry", "reject", {"Rows": 10_000, "Columns": 10_000}),
+    ("geometry", "reject", {"drop": ("Rows",)}),
+    ("aspect", "reject", {"Rows": 256, "Columns": 1000}),
+    ("photometric", "reject", {"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}),
+    ("photometric", "reject", {"SamplesPerPixel": 3}),
+    ("photometric", "reject", {"PhotometricInterpretation": "PALETTE COLOR"}),
+    ("photometric", "reject", {"PhotometricInterpretation": ""}),
+    ("bits", "reject", {"BitsAllocated": 32, "BitsStored": 32, "HighBit": 31}),
+    ("bits", "reject", {"BitsStored": 7, "HighBit": 6}),
+    ("bits", "reject", {"BitsStored": 17}),
+    ("bits", "reject", {"HighBit": 10}),
+    ("bits", "reject", {"HighBit": 16}),
+    ("bits", "reject", {"PixelRepresentation": 2}),
+    ("bits", "reject", {"drop": ("BitsStored",)}),
+    ("bits_assumed", "warn", {"drop": ("PixelRepresentation",)}),
+    ("bits_assumed", "warn", {"drop": ("HighBit",)}),
+    ("burned_in", "warn", {"BurnedInAnnotation": "YES"}),
+    ("lossy", "warn", {"LossyImageCompression": "01"}),
+]
+
+
+@pytest.mark.parametrize(("code", "severity", "tags"), CLINICAL_CASES)
+def test_the_clinical_profile_names_what_is_wrong_and_nothing_else(code, severity, tags):
+    found = codes(**tags)
+    companions = {"age_from_dates"} if code == "age" else set()
+    companions |= {"sop_class_secondary"} if tags.get("SOPClassUID") == SECONDARY_CAPTURE else set()
+    assert found.pop(code) == severity
+    assert set(found) <= companions
+
+
+ACCEPTED = [
+    {"SOPClassUID": CR, "Modality": "CR"},
+    {"BodyPartExamined": "THORAX"},
+    {"PatientAge": "018Y"},
+    {"PatientAge": "120Y"},
+    {"PatientSpeciesDescription": "Homo sapiens"},
+    {"PatientSpeciesCodeSequence": code_item("337915000")},
+    {"NumberOfFrames": 1},
+    {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7},
+    {"BitsStored": 16, "HighBit": 15},
+    {"BitsStored": 12, "HighBit": 15},
+    {"PhotometricInterpretation": "MONOCHROME1", "PresentationLUTShape": "INVERSE"},
+    {"Rows": 256, "Columns": 768},
+    {"Rows": 5000, "Columns": 10_000},
+]
+
+
+@pytest.mark.parametrize("tags", ACCEPTED)
+def test_what_is_just_inside_the_limits_breaks_no_rule(tags):
+    assert codes(**tags) == {}
+
+
+COURSE_CASES = [
+    ("modality", {"Modality": "CT"}),
+    ("modality", {"Modality": "CR"}),
+    ("body_part", {"BodyPartExamined": "RIBCAGE"}),
+    ("body_part", {"BodyPartExamined": "THORAX"}),
+    ("body_part_missing", {"BodyPartExamined": "", "StudyDescription": "CHEST"}),
+    ("view", {"PatientPosition": "XX"}),
+    ("view_missing", {"PatientPosition": ""}),
+    ("age", {"PatientAge": "006M"}),
+    ("age_unknown", {"PatientAge": "", "PatientBirthDate": "19500101", "StudyDate": "20200101"}),
+    ("age_malformed", {"PatientAge": "?"}),
+    ("age_implausible", {"PatientAge": "121"}),
+    ("multi_frame", {"NumberOfFrames": 2}),
+    ("geometry", {"drop": ("Columns",)}),
+    ("photometric", {"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}),
+]
+
+
+@pytest.mark.parametrize(("code", "tags"), COURSE_CASES)
+def test_the_course_profile_rejects_by_its_own_literal_checks(code, tags):
+    assert codes("course", **{**COURSE_FILM, **tags}) == {code: "reject"}
+
+
+@pytest.mark.parametrize(
+    "tags", [{"PatientAge": "81"}, {"PatientAge": "081Y"}, {"PatientAge": "5"}, {"SOPClassUID": SECONDARY_CAPTURE}]
+)
+def test_the_course_profile_accepts_what_the_reference_project_does(tags):
+    assert codes("course", **COURSE_FILM, **tags) == {}
+
+
+def test_every_rule_of_the_header_has_a_case_here():
+    covered = {code for code, *_ in CLINICAL_CASES} | {"too_large", "unreadable"}
+    elsewhere = {"not_dicom", "transfer_syntax", "no_header"}
+    tested_with_pixels = {rule.code for rule in RULES if rule.item in ("Pixel data", "Display")}
+    assert covered | elsewhere | tested_with_pixels == {rule.code for rule in RULES}
+
+
+def test_a_file_over_the_limit_is_rejected():
+    found = check_header(image(ramp()), CLINICAL.maximum_file_bytes + 1)
+    assert [violation.code for violation in found] == ["too_large"]
+
+
+def test_all_violations_are_collected_in_the_order_of_the_rules():
+    found = violations(Modality="CT", BodyPartExamined="KNEE", ViewPosition="LL", PatientAge="58", Rows=10)
+    assert [violation.code for violation in found] == ["modality", "body_part", "view", "age_format", "geometry"]
+    with pytest.raises(DicomRejected) as caught:
+        require(found)
+    assert caught.value.code == "modality"
+    assert (caught.value.tag, caught.value.found) == ("(0008,0060) Modality", "CT")
+    assert caught.value.expected == "DX or CR"
+    assert caught.value.violations == tuple(found)
+
+
+def test_warnings_alone_do_not_reject():
+    assert require(violations(PatientAge="58", BodyPartExamined="")) == ("body_part_missing", "age_format")
+
+
+def test_the_tag_named_is_the_one_that_was_looked_at():
+    (violation,) = violations("course", PatientPosition="XX")
+    assert (violation.tag, violation.found) == ("(0018,5100) PatientPosition", "XX")
+    (violation,) = violations(HighBit=16)
+    assert (violation.tag, violation.found) == ("(0028,0102) HighBit", "16")
+
+
+@pytest.mark.parametrize("written", ["Doe^John", "Müller", "Doe, John", "JOHN DOE 19500312 F", "a\nb"])
+def test_what_is_not_shaped_like_a_code_is_not_repeated(written):
+    for keyword, code in (("BodyPartExamined", "body_part"), ("ViewPosition", "view"), ("Modality", "modality")):
+        (violation,) = violations(**{keyword: written})
+        assert (violation.code, violation.found) == (code, "")
+
+
+def test_a_class_is_named_but_an_unregistered_uid_is_not_repeated():
+    assert violations(SOPClassUID="1.2.840.10008.5.1.4.1.1.2")[0].found == "CT IMAGE STORAGE"
+    assert violations(SOPClassUID="1.2.3.19500312")[0].found == ""
+
+
+def _spoil(dataset, keyword, vr, value):
+    tag = Tag(keyword)
+    dataset[tag] = RawDataElement(tag, vr, len(value), value, 0, False, True)
+    return dataset
+
+
+@pytest.mark.parametrize(
+    ("keyword", "vr", "value"),
+    [
+        ("Rows", "US", b"\x01"),
+        ("Rows", "DS", b"abc"),
+        ("Columns", "US", b"\0\1\0\1"),
+        ("BitsStored", "IS", b"12.5"),
+        ("NumberOfFrames", "IS", b"one"),
+        ("NumberOfFrames", "DS", b"nan"),
+        ("Modality", "OB", b"\xff\xfe\0\0"),
+        ("ViewCodeSequence", "SQ", b"\xfe\xff"),
+        ("ViewCodeSequence", "LO", b"PA"),
+        ("SOPClassUID", "XX", b"1.2"),
+        ("PatientAge", "SQ", b"045Y"),
+    ],
+)
+def test_a_value_that_cannot_be_read_rejects_and_raises_nothing(keyword, vr, value):
+    found = check_header(_spoil(image(ramp()), keyword, vr, value), SIZE)
+    assert found
+
+
+@pytest.mark.parametrize("keyword", sorted({*CHEST_FILM, "Rows", "Columns"}))
+@pytest.mark.parametrize("profile", ["clinical", "course"])
+def test_any_single_missing_tag_is_accepted_warned_of_or_rejected(keyword, profile):
+    for violation in violations(profile, PatientPosition="PA", drop=(keyword,)):
+        assert violation.severity in ("reject", "warn")
+
+
+def test_an_empty_data_set_is_rejected():
+    from pydicom.dataset import Dataset
+
+    found = check_header(Dataset(), 0)
+    assert {"sop_class", "modality", "view_missing", "geometry"} <= {violation.code for violation in found}
+
+
+def test_profiles_are_changed_by_replacing_fields():
+    ribs = dataclasses.replace(CLINICAL, name="ribs", body_parts=(*CLINICAL.body_parts, "RIBCAGE"))
+    assert codes(ribs, BodyPartExamined="RIBCAGE") == {}
+    strict = dataclasses.replace(CLINICAL, name="strict", overrides=(("lossy", "reject"), ("age_format", "off")))
+    assert codes(strict, LossyImageCompression="01", PatientAge="58") == {"lossy": "reject"}
+    older = dataclasses.replace(CLINICAL, name="22", minimum_age_years=22)
+    (violation,) = violations(older, PatientAge="021Y")
+    assert (violation.found, violation.expected) == ("21", "22 to 120 years")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"overrides": (("lossi", "warn"),)}, "lossy"),
+        ({"overrides": (("lossy", "ignore"),)}, "reject, warn, off"),
+        ({"severities": "clinic"}, "clinical"),
+    ],
+)
+def test_a_profile_with_unknown_words_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(CLINICAL, **changes)
+
+
+def test_an_unknown_profile_is_refused():
+    with pytest.raises(ValueError, match="clinical, course"):
+        violations("udacity")
+
+
+def test_the_table_shows_what_a_profile_applies_with_its_own_limits():
+    clinical, course = rules_table(), rules_table("course")
+    assert list(clinical.columns) == ["code", "item", "expected", "tag", "severity", "reason"]
+    assert clinical["code"].is_unique and len(clinical) == len(RULES)
+    row = clinical.set_index("code").loc["modality"]
+    assert (row["expected"], row["tag"], row["severity"]) == ("DX or CR", "(0008,0060) Modality", "reject")
+    assert course.set_index("code").loc["view", "tag"] == "(0018,5100) PatientPosition"
+    assert "sop_class" not in set(course["code"])
+    assert (clinical[["expected", "tag", "reason"]] != "").all().all()
+    assert not clinical["expected"].str.contains("{", regex=False).any()
+
+
+def test_a_rejection_survives_the_way_back_from_a_worker_process():
+    with pytest.raises(DicomRejected) as caught:
+        require(violations(Modality="CT"))
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (copy.code, copy.violations, str(copy)) == ("modality", caught.value.violations, str(caught.value))
+
+
+def test_a_rejection_needs_a_reason():
+    with pytest.raises(ValueError, match="at least one violation"):
+        DicomRejected(())
+
+
+def test_the_gate_starts_without_pydicom_and_without_tensorflow():
+    script = "import sys, chexkeras.dicom.gate; print({'pydicom', 'tensorflow', 'keras', 'PIL'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_sizes_of_images_without_a_header_are_checked_by_the_same_rules():
+    assert gate.check_size(1024, 1024) == []
+    assert [violation.code for violation in gate.check_size(100, 1024)] == ["geometry"]
+    assert [violation.code for violation in gate.check_size(256, 1024)] == ["aspect"]
+    assert [violation.code for violation in gate.check_size(0, 0, "course")] == ["geometry"]
+    assert gate.check_size(np.int64(300), np.int64(300)) == []
