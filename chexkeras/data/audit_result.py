@@ -102,7 +102,7 @@ class Audit:
 
     def _headline(self) -> list[str]:
         source, who = source_of(self.table), _demographics(self.table)
-        left_out = f"; {len(source.left_out)} rows left out" if source.left_out else ""
+        left_out = f"; {len(source.left_out)} left out" if source.left_out else ""
         lines = [
             f"{source.dataset} (labels: {source.label_release})",
             f"{len(self.table)} films of {self.table['patient_id'].nunique()} patients{left_out}",

@@ -66,16 +66,18 @@ def load_nih(
     follow_up = nih_csv.whole_numbers(text, "follow_up", label_file.name)
     ages, implausible = nih_csv.ages_in_years(text["age"])
     labels, contradictory = nih_csv.label_columns(text, wanted, label_file.name)
-    official, list_files = _official_split(folder, text["image_id"])
+    # pandas is slow at handing out single strings; a list is not.
+    image_ids = text["image_id"].tolist()
+    official, list_files = _official_split(folder, image_ids)
     table = pd.DataFrame(
         {
-            "image_id": text["image_id"],
-            "path": _paths(folder, text["image_id"], images, missing),
+            "image_id": image_ids,
+            "path": _paths(folder, image_ids, images, missing),
             "patient_id": nih_csv.patient_ids(text["patient_id"]),
             "follow_up": follow_up,
             "age_years": ages,
-            "sex": text["sex"].str.strip().str.upper(),
-            "view": text["view"].str.strip().str.upper(),
+            "sex": nih_csv.capitals(text["sex"]),
+            "view": nih_csv.capitals(text["view"]),
             "width_px": nih_csv.whole_numbers(text, "width_px", label_file.name),
             "height_px": nih_csv.whole_numbers(text, "height_px", label_file.name),
             "pixel_spacing_mm": pd.to_numeric(text["pixel_spacing_mm"], errors="coerce").astype(float),
@@ -108,7 +110,7 @@ def load_nih(
             **source,
         )
     else:
-        release = label_release(text["image_id"], text["labels"], follow_up)
+        release = label_release(image_ids, text["labels"].tolist(), follow_up.tolist())
         table.attrs["source"] = TableSource(dataset="NIH ChestX-ray14", label_release=release, **source)
     return table
 
@@ -169,7 +171,7 @@ def _label_file(root: str | Path) -> Path:
     )
 
 
-def _official_split(folder: Path, image_ids: pd.Series) -> tuple[np.ndarray, list[Path]]:
+def _official_split(folder: Path, image_ids: list[str]) -> tuple[np.ndarray, list[Path]]:
     """Returns each film's official part, and which lists were read."""
     part_of: dict[str, str] = {}
     read = []
@@ -184,7 +186,7 @@ def _official_split(folder: Path, image_ids: pd.Series) -> tuple[np.ndarray, lis
     return np.asarray([part_of.get(image, "") for image in image_ids], dtype=object), read
 
 
-def _paths(folder: Path, image_ids: pd.Series, images: str | Path | None, missing: str) -> list[str]:
+def _paths(folder: Path, image_ids: list[str], images: str | Path | None, missing: str) -> list[str]:
     found, searched = locate_films(folder, set(image_ids), images)
     where = " and ".join(map(str, searched[:2])) + (" ..." if len(searched) > 2 else "")
     absent = [image for image in image_ids if image not in found]

@@ -119,7 +119,7 @@ def ages_in_years(column: pd.Series) -> tuple[np.ndarray, int]:
         (array([58. ,  0.5,  nan]), 1)
     """
     years = _per_unique(column, _one_age).astype(float)
-    blank = (column.str.strip() == "").to_numpy(dtype=bool)
+    blank = _per_unique(column, lambda text: not text.strip()).astype(bool)
     return years, int((np.isnan(years) & ~blank).sum())
 
 
@@ -138,6 +138,11 @@ def whole_numbers(text: pd.DataFrame, column: str, file_name: str) -> np.ndarray
             f"(and in {int(wrong.sum()) - 1} other rows); a whole number was expected."
         )
     return numbers.astype(np.int64)
+
+
+def capitals(column: pd.Series) -> np.ndarray:
+    """Returns text in capitals without blanks around it."""
+    return _per_unique(column, lambda value: value.strip().upper()).astype(object)
 
 
 def patient_ids(column: pd.Series) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Which release of NIH's labels a table holds, told from its content and not from its file's name."""
 
-import numpy as np
-import pandas as pd
+import re
+from collections.abc import Sequence
 
 REVISION_2020 = "2020 revision"
 CORRECTED_2017 = "2017 release, corrected labels"
@@ -25,11 +25,12 @@ _GAINED = {
     "00027464_033.png": "Cardiomegaly",
     "00029808_003.png": "Pneumonia",
 }
+_NAME = re.compile(r"\d{8}_(\d{3})\.")
 # With 27 % of the later films renumbered, this many that all agree are the 2020 revision once in 10,000.
 _ENOUGH_FILMS = 30
 
 
-def label_release(image_ids: pd.Series, labels: pd.Series, follow_up: np.ndarray) -> str:
+def label_release(image_ids: Sequence[str], labels: Sequence[str], follow_up: Sequence[int]) -> str:
     """Names the release.
 
     Two things tell the releases apart. The first labels lack findings that the corrected ones have (the twelve films
@@ -45,20 +46,18 @@ def label_release(image_ids: pd.Series, labels: pd.Series, follow_up: np.ndarray
         "2020 revision", "2017 release, corrected labels", "2017 release, first labels", "2017 release" when no film
         tells which labels, or "unknown" when the evidence is missing or speaks both ways.
     """
-    numbers = pd.to_numeric(image_ids.str.extract(r"^\d{8}_(\d{3})\.", expand=False), errors="coerce")
-    counted = numbers.notna().to_numpy()
-    renumbered = bool((numbers.to_numpy(dtype=float)[counted] != np.asarray(follow_up)[counted]).any())
-    later = counted & (numbers.to_numpy(dtype=float) > 0)
-
-    gained = image_ids.map(_GAINED)
-    telling = gained.notna().to_numpy()
-    has_gained = [finding in text.split("|") for finding, text in zip(gained[telling], labels[telling], strict=True)]
+    numbers = [int(match[1]) if (match := _NAME.match(image)) else None for image in image_ids]
+    renumbered = any(number is not None and number != given for number, given in zip(numbers, follow_up, strict=True))
+    later = sum(number is not None and number > 0 for number in numbers)
+    has_gained = [
+        _GAINED[image] in text.split("|") for image, text in zip(image_ids, labels, strict=True) if image in _GAINED
+    ]
     if has_gained and not any(has_gained):
         return UNKNOWN if renumbered else FIRST_2017
     if has_gained and not all(has_gained):
         return UNKNOWN
     if renumbered:
         return REVISION_2020
-    if int(later.sum()) < _ENOUGH_FILMS:
+    if later < _ENOUGH_FILMS:
         return UNKNOWN
     return CORRECTED_2017 if has_gained else RELEASE_2017

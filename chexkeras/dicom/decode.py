@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chexkeras.dicom import privacy
+from chexkeras.dicom import codestream, privacy
 from chexkeras.dicom.gate import DicomRejected
 from chexkeras.dicom.header import Header
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 # PS3.5 A.1, A.2, A.3: values as they are. A.4: compressed, one fragment sequence per frame.
 NATIVE = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"})
 RLE = "1.2.840.10008.1.2.5"
-COMPRESSED = frozenset(
-    {RLE}
-    | {f"1.2.840.10008.1.2.4.{number}" for number in ("50", "51", "57", "70", "80", "81", "90", "91")}
-    | {f"1.2.840.10008.1.2.4.{number}" for number in ("201", "202", "203")}
-)
+# JPEG baseline, extended and lossless, and JPEG-LS.
+_JPEG = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 57, 70, 80, 81))
+# JPEG 2000 and its high-throughput form.
+_JPEG_2000 = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (90, 91, 201, 202, 203))
+COMPRESSED = _JPEG | _JPEG_2000 | {RLE}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -55,6 +55,19 @@ def _check_native_length(header: Header, rows: int, columns: int, allocated: int
         raise DicomRejected.because("truncated", str(length), f"{expected} bytes")
     if length > expected + expected % 2:
         raise DicomRejected.because("pixel_length", str(length), f"{expected} bytes")
+
+
+def _check_codestream(header: Header, syntax: str, rows: int, columns: int) -> None:
+    """Checks that a compressed frame is of the size that the header says, before a decoder allocates it."""
+    from pydicom.encaps import get_frame
+
+    try:
+        frame = get_frame(header.value("PixelData"), 0, number_of_frames=1)
+        size = codestream.jpeg_2000_size(frame) if syntax in _JPEG_2000 else codestream.jpeg_size(frame)
+    except privacy.tag_errors() as error:
+        raise DicomRejected.because("decode", "", f"a complete codestream ({privacy.scrub(error)})") from None
+    if size != (rows, columns):
+        raise DicomRejected.because("codestream_size", f"{size[0]} X {size[1]}", f"{rows} X {columns}")
 
 
 def _decode(dataset: "Dataset", syntax: str, sign: int) -> tuple[np.ndarray, str]:
@@ -93,8 +106,8 @@ def stored_values(dataset: "Dataset") -> StoredPixels:
 
     Raises:
         DicomRejected: If the description is inconsistent ("geometry", "bits", "photometric", "multi_frame"), the data
-            is missing or of the wrong length ("no_pixels", "truncated", "pixel_length"), or nothing decodes it
-            ("transfer_syntax", "decode").
+            is missing or of the wrong length ("no_pixels", "truncated", "pixel_length", "codestream_size"), or nothing
+            decodes it ("transfer_syntax", "decode").
 
     Source:
         PS3.5 8.1.1 (Bits Stored of Bits Allocated, up to High Bit), PS3.3 C.7.6.3.1.
@@ -117,9 +130,11 @@ def stored_values(dataset: "Dataset") -> StoredPixels:
     if header.integer("NumberOfFrames") not in (None, 1):
         raise DicomRejected.because("multi_frame")
     if not isinstance(header.value("PixelData"), bytes):
-        raise DicomRejected.because("no_pixels")
+        raise DicomRejected.because("unreadable" if header.unreadable else "no_pixels")
     if syntax in NATIVE:
         _check_native_length(header, rows, columns, allocated)
+    elif syntax != RLE:
+        _check_codestream(header, syntax, rows, columns)
     if "SamplesPerPixel" not in dataset:
         dataset.SamplesPerPixel = 1
     container, decoder = _decode(dataset, syntax, sign)

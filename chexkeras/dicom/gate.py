@@ -39,6 +39,9 @@ _RADIOGRAPHS = ("1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.1.1.1")
 # Secondary capture: single-frame, and multi-frame of bytes and of words, which exporters use for single frames too.
 _SECONDARY_CAPTURES = ("1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.7.2", "1.2.840.10008.5.1.4.1.1.7.3")
 
+# A data set with none of them holds no image, and is not said to hold a bad one.
+_IMAGE_TAGS = ("Rows", "Columns", "BitsAllocated", "BitsStored")
+
 # SNOMED CT, and both SNOMED RT codes in use for Homo sapiens.
 _HUMAN_CODES = frozenset({"337915000", "L-85B00", "L-85003"})
 _HUMAN_WORDS = frozenset({"", "UNKNOWN", "HUMAN", "HOMO SAPIENS", "H SAPIENS"})
@@ -273,10 +276,15 @@ def _check_frames_and_size(header: Header, profile: Profile, notes: _Notes) -> N
     frames = header.integer("NumberOfFrames")
     if frames is not None and frames != 1:
         notes.add("multi_frame", str(frames))
+    if not any(map(header.has, _IMAGE_TAGS)):
+        notes.add("no_pixels")
+        return
     _note_size(header.integer("Rows") or 0, header.integer("Columns") or 0, profile, notes)
 
 
 def _check_pixel_description(header: Header, profile: Profile, notes: _Notes) -> None:
+    if not any(map(header.has, _IMAGE_TAGS)):
+        return
     photometric, samples = header.word("PhotometricInterpretation"), header.integer("SamplesPerPixel")
     if photometric not in ("MONOCHROME1", "MONOCHROME2"):
         notes.add("photometric", header.text("PhotometricInterpretation"))

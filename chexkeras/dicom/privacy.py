@@ -21,7 +21,7 @@ from typing import Any
 
 HASH_KEY_VARIABLE = "CHEXKERAS_HASH_KEY"
 
-_FALLBACK_KEY_FALLBACK_KEY = secrets.token_bytes(32)
+_FALLBACK_KEY = secrets.token_bytes(32)
 
 
 def keyed_hash(text: str, key: str | bytes | None = None) -> str:
@@ -55,8 +55,7 @@ def keyed_hash(text: str, key: str | bytes | None = None) -> str:
 def coded(value: Any) -> str:
     r"""Returns a coded value if it is one, and otherwise nothing.
 
-    A name or a sentence put where a code belongs has small letters lost, but not its commas, carets or length: what is
-    not shaped like a code string is not repeated.
+    Names and sentences are sometimes put where a code belongs; what is not shaped like a code string is not repeated.
 
     Args:
         value: The value of a coded or technical tag, never of a free-text one.

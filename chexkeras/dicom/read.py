@@ -24,15 +24,13 @@ _MAGIC = b"DICM"
 _MAXIMUM_PADDING = 0.5
 
 # Only these are kept when a file is parsed, so that names and numbers of patients are never held at all.
-_HEADER_TAGS = (
+_TAGS = (
     *("SOPClassUID", "SOPInstanceUID", "Modality", "PresentationIntentType", "PatientSex"),
     *("PatientSpeciesDescription", "PatientSpeciesCodeSequence", "AnatomicalOrientationType"),
     *("BodyPartExamined", "AnatomicRegionSequence", "StudyDescription", "SeriesDescription", "ProtocolName"),
     *("ViewPosition", "ViewCodeSequence", "PatientPosition", "PatientOrientation"),
     *("PatientAge", "PatientBirthDate", "AcquisitionDate", "ContentDate", "SeriesDate", "StudyDate"),
     *("BurnedInAnnotation", "LossyImageCompression", "ImagerPixelSpacing", "PixelSpacing"),
-)
-_PIXEL_TAGS = (
     *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
     *("PixelPaddingValue", "PixelPaddingRangeLimit", "ModalityLUTSequence", "RescaleSlope", "RescaleIntercept"),
@@ -134,12 +132,19 @@ def _rejecting(code: str) -> Iterator[None]:
 def _read(handle: BinaryIO, file: Path, profile: Profile) -> Radiograph:
     size = _check_file(handle, file, profile)
     with _rejecting("unreadable"):
-        dataset = _parse(handle, (*_HEADER_TAGS, *_PIXEL_TAGS), stop_before_pixels=True)
+        dataset = _parse(handle, _TAGS, stop_before_pixels=True)
+    # The parser stops at the pixel data, or at the end of the file where there is none.
+    more = handle.tell() < size
     warnings = gate.require(gate.check_header(dataset, size, profile))
     with _rejecting("unreadable"):
-        image = _parse(handle, (*_PIXEL_TAGS, "PixelData"), stop_before_pixels=False)
+        image = _parse(handle, ("PixelData",), stop_before_pixels=False)
+        if "PixelData" in image:
+            # As it stands in the file: converting it needs the tags around it.
+            dataset["PixelData"] = image.get_item("PixelData")
+    if "PixelData" not in dataset:
+        raise DicomRejected.because("truncated" if more else "no_pixels")
     with _rejecting("decode"):
-        rendered = pixels.render(image)
+        rendered = pixels.render(dataset)
     _check_not_constant(rendered.pixels)
     padded = ("padding",) if rendered.padding_fraction > _MAXIMUM_PADDING else ()
     header = Header(dataset)

@@ -135,6 +135,13 @@ _PIXELS = (
     ("no_pixels", "an image", "PixelData", _ALWAYS, "PS3.3 C.7.6.3"),
     ("truncated", "as many bytes as rows, columns and bits make", "PixelData", _ALWAYS, "PS3.5 8.1.1"),
     ("pixel_length", "as many bytes as rows, columns and bits make", "PixelData", _ALWAYS, "PS3.5 8.1.1"),
+    (
+        "codestream_size",
+        "a codestream of the size in the header",
+        "PixelData",
+        _ALWAYS,
+        "PS3.5 8.2; a decoder allocates what the codestream asks for",
+    ),
     ("decode", "data that a decoder can read", "PixelData", _ALWAYS, "PS3.5 8.2"),
     ("constant", "more than one grey value", "PixelData", _ALWAYS, "there is nothing to score"),
     ("padding", "less than half of the pixels as padding", "PixelPaddingValue", _NOTE, "PS3.3 C.7.5.1.1.2"),

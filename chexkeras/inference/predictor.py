@@ -13,6 +13,7 @@ import pandas as pd
 
 from chexkeras.data.pipeline import to_model_pixels
 from chexkeras.inference.batch import FileOutcome, read_files
+from chexkeras.models.scoring import predict_padded
 from chexkeras.progress import track
 from chexkeras.results import OperatingPoint
 from chexkeras.training.run import Run
@@ -57,18 +58,20 @@ class Predictor:
         run = run if isinstance(run, Run) else Run.load(run)
         return cls(run.load_model(), run.operating_points, profile)
 
-    def score(self, films: np.ndarray | list[np.ndarray]) -> np.ndarray:
+    def score(self, films: list[np.ndarray], batch_size: int | None = None) -> np.ndarray:
         """Scores display-space films.
 
         Args:
             films: uint8 arrays (rows, columns), 0-255, MONOCHROME2 sense, each of any size.
+            batch_size: Fill up to this many films, so that batches of all sizes run the same compiled model.
 
         Returns:
             float64 array (n_films, n_targets), each in [0, 1].
         """
         size = self.model.input_shape[1]
         pixels = np.stack([to_model_pixels(film[..., np.newaxis], size).numpy() for film in films])
-        return np.asarray(self.model.predict_on_batch(pixels.astype(np.float32)), np.float64)
+        scores = predict_padded(self.model, pixels.astype(np.float32), batch_size or len(pixels))
+        return scores[0].astype(np.float64)
 
     def rows(self, paths: Iterable[str | Path], batch_size: int = 16) -> Iterator[dict[str, Any]]:
         """Yields the rows of `predict` as they are ready.
@@ -81,7 +84,7 @@ class Predictor:
         while group := list(islice(outcomes, batch_size)):
             start = perf_counter()
             accepted = [outcome for outcome in group if outcome.film is not None]
-            scored = iter(self.score([outcome.film.pixels for outcome in accepted]) if accepted else ())
+            scored = iter(self.score([outcome.film.pixels for outcome in accepted], batch_size) if accepted else ())
             scoring_seconds = (perf_counter() - start) / max(len(accepted), 1)
             for outcome in group:
                 scores = None if outcome.film is None else next(scored)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import keras
-import numpy as np
+from keras.ops import convert_to_numpy
 
 from chexkeras.models.stages import backbone_layers
 
@@ -35,7 +35,7 @@ def adapt_batchnorm(model: keras.Model, batches: Iterable[Any]) -> int:
 
     Args:
         model: A classifier of `build_classifier`.
-        batches: Pixel batches (batch, height, width, 1), 0-255.
+        batches: Pixel batches (batch, height, width, 1), 0-255, of equal size, as each counts the same.
 
     Returns:
         How many BatchNorm layers were given statistics.
@@ -47,7 +47,7 @@ def adapt_batchnorm(model: keras.Model, batches: Iterable[Any]) -> int:
     normalisations = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
     if not normalisations:
         return 0
-    before = [(np.array(layer.moving_mean), np.array(layer.moving_variance)) for layer in normalisations]
+    before = [(convert_to_numpy(layer.moving_mean), convert_to_numpy(layer.moving_variance)) for layer in normalisations]
     base = _TrainingMode(keras.Model(model.input, layers[-1].output))
     compiled = keras.Model(model.input, base(model.input))
     trainable = [layer.trainable for layer in normalisations]
@@ -63,6 +63,6 @@ def adapt_batchnorm(model: keras.Model, batches: Iterable[Any]) -> int:
         raise ValueError("no batch of films to take BatchNorm statistics from; give at least one.")
     for layer, (mean, variance) in zip(normalisations, before, strict=True):
         start = layer.momentum**count
-        layer.moving_mean.assign((np.array(layer.moving_mean) - start * mean) / (1.0 - start))
-        layer.moving_variance.assign((np.array(layer.moving_variance) - start * variance) / (1.0 - start))
+        layer.moving_mean.assign((convert_to_numpy(layer.moving_mean) - start * mean) / (1.0 - start))
+        layer.moving_variance.assign((convert_to_numpy(layer.moving_variance) - start * variance) / (1.0 - start))
     return len(normalisations)

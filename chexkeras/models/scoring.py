@@ -1,5 +1,7 @@
 """From a model and an image table to scores that are keyed by image, never aligned by position."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import pandas as pd
@@ -35,13 +37,33 @@ def predict_scores(
     if table["image_id"].duplicated().any():
         repeated = table.loc[table["image_id"].duplicated(), "image_id"].iloc[0]
         raise ValueError(f"image ids must be unique to key scores; {repeated!r} occurs more than once.")
-    batches = films_with_ids(table, image_size=model.input_shape[1], batch_size=batch_size)
+    films = films_with_ids(table, image_size=model.input_shape[1], batch_size=batch_size)
+    steps = -(-len(table) // batch_size)
     ids: list[str] = []
     scores: list[np.ndarray] = []
-    for pixels, image_ids in track(batches, "scoring", total=-(-len(table) // batch_size)):
-        scores.append(np.asarray(model.predict_on_batch(pixels), np.float64))
+    for pixels, image_ids in track(films, "scoring", total=steps):
+        scores.append(predict_padded(model, pixels, batch_size)[0])
         ids.extend(value.decode() for value in image_ids.numpy())
-    return scores_table(table, names, ids, np.concatenate(scores))
+    return scores_table(table, names, ids, np.concatenate(scores).astype(np.float64))
+
+
+def predict_padded(model: keras.Model, inputs: Any, batch_size: int) -> list[np.ndarray]:
+    """Runs a model on one batch, filled up to a fixed size so that a last, smaller batch is not compiled for anew.
+
+    Args:
+        model: Any model with one input.
+        inputs: Array or tensor (n, ...), n at most `batch_size`.
+        batch_size: The size the model sees.
+
+    Returns:
+        One array (n, ...) per output.
+    """
+    values = np.asarray(inputs)
+    missing = batch_size - len(values)
+    if missing:
+        values = np.concatenate([values, np.zeros((missing, *values.shape[1:]), values.dtype)])
+    outputs = keras.tree.flatten(model.predict_on_batch(values))
+    return [np.asarray(output)[: batch_size - missing] for output in outputs]
 
 
 def scores_table(table: pd.DataFrame, targets: tuple[str, ...], ids: list[str], scores: np.ndarray) -> pd.DataFrame:

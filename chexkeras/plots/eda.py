@@ -17,10 +17,7 @@ _FIX = "Give an image table as load_nih returns it."
 
 
 def _findings(table: pd.DataFrame, findings: str | Iterable[str] | None) -> list[str]:
-    if findings is None:
-        present = [name for name in NIH14 if name in table.columns]
-    else:
-        present = list(resolve(findings))
+    present = [name for name in NIH14 if name in table.columns] if findings is None else list(resolve(findings))
     require_columns(table, present or NIH14, "the image table", _FIX)
     return present
 
@@ -59,7 +56,7 @@ def prevalence(
     bars = ax.barh([style.words(name) for name in positives.index], positives.to_numpy(), color=style.BLUE, height=0.7)
     share = [
         f" {count:,} ({count / known[name] * 100:.1f} %)" if known[name] else f" {count:,} (no known label)"
-        for name, count in positives.items()
+        for name, count in zip(map(str, positives.index), positives.tolist(), strict=True)
     ]
     ax.bar_label(bars, share, fontsize=8.5)
     ax.margins(x=0.22)

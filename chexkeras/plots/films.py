@@ -47,17 +47,14 @@ def _describe(row: pd.Series) -> str:
 def _draw_boxes(ax: "Axes", boxes: pd.DataFrame, corner: tuple[float, float], scale: float) -> None:
     from matplotlib.patches import Rectangle
 
-    for box in boxes.itertuples():
-        x, y = corner[0] + box.x_px * scale, corner[1] + box.y_px * scale
-        ax.add_patch(
-            Rectangle(
-                (x, y), box.width_px * scale, box.height_px * scale, fill=False, edgecolor=style.AMBER, linewidth=1.6
-            )
-        )
+    places = boxes[["x_px", "y_px", "width_px", "height_px"]].to_numpy(float) * scale
+    for (left, top, width, height), finding in zip(places, boxes["finding"].astype(str), strict=True):
+        x, y = corner[0] + left, corner[1] + top
+        ax.add_patch(Rectangle((x, y), width, height, fill=False, edgecolor=style.AMBER, linewidth=1.6))
         ax.text(
             x,
             y,
-            style.words(str(box.finding)),
+            style.words(finding),
             fontsize=7,
             color="black",
             va="bottom",
@@ -144,6 +141,8 @@ def dicom_verdicts(
     Raises:
         ValueError: If a column is missing.
     """
+    from matplotlib.ticker import MaxNLocator
+
     require_columns(results, ["file", "verdict", "code"], "the DICOM results", "Give dicom_results.csv of a run.")
     per_file = results.drop_duplicates("file")
     colours = {"accept": style.GREEN, "warn": style.AMBER, "reject": style.ORANGE}
@@ -166,7 +165,7 @@ def dicom_verdicts(
     )
     ax.bar_label(bars, [f" {count:,}" for _, _, count in rows], fontsize=8.5)
     ax.margins(x=0.1)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("files")
     ax.grid(axis="y", visible=False)
     style.title(ax, f"DICOM checks: {len(per_file):,} files", style.cautions(note, results))

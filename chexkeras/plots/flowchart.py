@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _ORIGINS = {"imagenet": "ImageNet"}
-_WRAP = 56
+_WRAP = 60
 _LINE = 0.19
 
 

@@ -1,9 +1,10 @@
-"""One look for every figure: colours that the colour-blind can tell apart, sizes that survive print, notes that stay on."""
+"""One look for every figure: colours that the colour-blind can tell apart, sizes for print, cautions that stay."""
 
 import contextlib
 import functools
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from chexkeras.results import Estimate
@@ -32,7 +33,7 @@ Source: Okabe and Ito, "Color Universal Design", jfly.uni-koeln.de/color.
 DPI = 150
 NOTE_COLOUR = "#8C2D04"
 
-_RC: dict[str, Any] = {
+_RC: Any = {
     "figure.dpi": 100,
     "savefig.dpi": DPI,
     "savefig.facecolor": "white",
@@ -138,12 +139,9 @@ def title(ax: "Axes", text: str, notes: tuple[str, ...] = ()) -> None:
         text: The title.
         notes: Cautions, from `cautions`.
     """
-    drawn = ax.get_figure()
-    width_inches = drawn.get_size_inches()[0] if drawn is not None else 6.4
-    spec = ax.get_subplotspec()
-    columns = spec.get_gridspec().ncols if spec is not None else 1
-    # About 15 characters of 8-point type fit into an inch.
-    lines = textwrap.wrap(" ".join(notes), max(24, int(15 * width_inches / columns * 0.85)))
+    # About 16 characters of 8-point type fit into an inch.
+    width_inches = ax.get_window_extent().width / ax.figure.dpi
+    lines = textwrap.wrap(" ".join(notes), max(24, int(16 * width_inches)))
     ax.set_title(text, loc="left", pad=6 + 11.5 * len(lines))
     if lines:
         ax.annotate(
@@ -184,3 +182,19 @@ def figure_note(drawn: "Figure", notes: tuple[str, ...]) -> None:
     if notes:
         lines = textwrap.wrap(" ".join(notes), int(13 * drawn.get_size_inches()[0]))
         drawn.suptitle("\n".join(lines), fontsize=9, fontstyle="italic", color=NOTE_COLOUR)
+
+
+def save(drawn: "Figure", path: str | Path, *, dpi: int = DPI) -> None:
+    """Writes a finished figure as PNG.
+
+    Args:
+        drawn: The figure; its layout is settled here and fixed.
+        path: Where to.
+        dpi: Pixels per inch.
+    """
+    engine = drawn.get_layout_engine()
+    if engine is not None:
+        # Saving would settle the layout twice over; for many panels that is most of the time.
+        engine.execute(drawn)
+        drawn.set_layout_engine("none")
+    drawn.savefig(path, dpi=dpi, facecolor="white")

@@ -51,6 +51,8 @@ def training_curves(
     Raises:
         ValueError: If the history is empty or lacks a column.
     """
+    from matplotlib.ticker import MaxNLocator
+
     require_columns(history, _COLUMNS, "the training history", "Give history.csv of a run folder.")
     if history.empty:
         raise ValueError("the training history has no epoch; train the model, or load a finished run.")
@@ -82,7 +84,7 @@ def training_curves(
     lower.axhline(0.5, color=style.GREY, linewidth=1, linestyle=":", label="chance")
     lower.set_ylabel("AUROC")
     lower.set_xlabel("epoch, counted over all stages")
-    lower.xaxis.get_major_locator().set_params(integer=True)
+    lower.xaxis.set_major_locator(MaxNLocator(integer=True))
     lower.legend(loc="best")
 
     stages = _boundaries(history)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from chexkeras.findings import NIH14
 from chexkeras.report.facts import NOT_STATED, Documents, Facts, percent
 
 PARTS = ("train", "validation", "test")
@@ -64,10 +65,10 @@ def add_split(facts: Facts, documents: Documents, splits: pd.DataFrame) -> None:
     """Records how the parts were made, and counts from splits.csv itself whether they share patients."""
     for key in ("kind", "seed", "description"):
         documents.add(facts, f"split.{key}", _PROVENANCE, f"split.{key}", default="")
-    parts = splits.groupby("patient_id")["part"].agg(lambda rows: frozenset(rows))
-    shared = int((parts.map(len) > 1).sum())
-    tested = parts[parts.map(lambda names: "test" in names)]
-    leaked = int(tested.map(lambda names: len(names) > 1).sum())
+    held = {str(patient): set(rows) for patient, rows in splits.groupby("patient_id")["part"]}
+    shared = sum(len(parts) > 1 for parts in held.values())
+    tested = [parts for parts in held.values() if "test" in parts]
+    leaked = sum(len(parts) > 1 for parts in tested)
     stated = bool(documents.pick(_PROVENANCE, "split.leaky", False))
     facts.add("split.shared_patients", shared, file="splits.csv", field="patients found in more than one part")
     facts.add("split.leaked_patients", leaked, file="splits.csv", field="test patients found in another part")
@@ -88,7 +89,8 @@ def _add_part(facts: Facts, part: str, rows: pd.DataFrame, targets: list[str]) -
     images, patients = len(rows), int(rows["patient_id"].nunique())
     add("images", images)
     add("patients", patients)
-    add("images_per_patient", images / patients if patients else math.nan, field="images / patients")
+    mean = images / patients if patients else math.nan
+    add("images_per_patient", mean, f"{mean:.2f}" if patients else NOT_STATED, field="images / patients")
     ages = rows["age_years"].dropna()
     for name, value in (("age_min", ages.min()), ("age_median", ages.median()), ("age_max", ages.max())):
         add(name, float(value) if len(ages) else math.nan, field=f"age_years, {name[4:]}")
@@ -122,6 +124,8 @@ def add_data(facts: Facts, documents: Documents, table: pd.DataFrame, left_out: 
     facts.add("parts", parts, file="table.csv", field="part")
     for part in (*parts, "all"):
         _add_part(facts, part, table if part == "all" else table[table["part"] == part], targets)
+    for finding in targets:
+        _add_negatives(facts, table, finding)
     kinds = sorted({str(view) for view in table["view"].dropna()}, reverse=True)
     facts.add("data.view_names", kinds, " and ".join(kinds) or NOT_STATED, file="table.csv", field="view")
     facts.add("convention.adult_age", ADULT_AGE_YEARS, file="convention", field="FDA's age from which adults count")
@@ -136,6 +140,17 @@ def add_data(facts: Facts, documents: Documents, table: pd.DataFrame, left_out: 
     documents.add(facts, "audit.checked", "audit.json", "checked", default=None)
     facts.add("data.left_out", len(left_out), file="left_out.csv", field="rows")
     facts.add("data.left_out_reasons", rows, "", file="left_out.csv", field="reason")
+
+
+def _add_negatives(facts: Facts, table: pd.DataFrame, finding: str) -> None:
+    """Records how many of a finding's negative images show anything else: none at all means chosen controls."""
+    others = [name for name in NIH14 if name in table.columns and name != finding]
+    negative = table[table[finding] == 0]
+    ill = int((negative[others] == 1).any(axis=1).sum())
+    facts.add(f"data.{finding}.negatives", len(negative), file="table.csv", field=f"{finding} = 0: all images")
+    facts.add(
+        f"data.{finding}.negatives_ill", ill, file="table.csv", field=f"{finding} = 0 with another finding: all images"
+    )
 
 
 def _add_subgroups(facts: Facts, test: pd.DataFrame, targets: list[str]) -> None:
@@ -178,6 +193,12 @@ def add_cautions(facts: Facts, run: Any) -> None:
         found.append("A threshold in evaluation.json differs from operating_points.json: the run folder is mixed up.")
     few = facts["goal.fewest_positives"].value
     for finding in facts["targets"].value:
+        if facts[f"data.{finding}.negatives"].value and not facts[f"data.{finding}.negatives_ill"].value:
+            found.append(
+                f"{finding.replace('_', ' ')}: none of the {facts[f'data.{finding}.negatives'].text} negative images "
+                "shows any other finding. The negatives are chosen controls, so how the device fares on films with "
+                "other diseases was not measured."
+            )
         positives = facts[f"test.{finding}.n_positive"]
         if positives.value < few:
             found.append(

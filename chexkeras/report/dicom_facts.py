@@ -25,6 +25,13 @@ def _gate(facts: Facts, table: pd.DataFrame) -> None:
     youngest, oldest = profile.minimum_age_years, profile.maximum_age_years
     facts.add("dicom.youngest", youngest, f"{youngest:g}", file="convention", field=f"minimum_age_years, {where}")
     facts.add("dicom.oldest", oldest, f"{oldest:g}", file="convention", field=f"maximum_age_years, {where}")
+    ages = table["age_years"].dropna()
+    for name, value in (
+        ("youngest", max(youngest, ages.min()) if len(ages) else youngest),
+        ("oldest", min(oldest, ages.max()) if len(ages) else oldest),
+    ):
+        facts.add(f"population.{name}", float(value), f"{value:g}", file="table.csv",
+                  field=f"age_years: all images, as far as the DICOM checks let them pass, {name}")  # fmt: skip
     below = int((table["age_years"] < youngest).sum())
     facts.add("dicom.below_youngest", below, file="table.csv", field=f"age_years < {youngest:g}: all images")
 

@@ -1,4 +1,4 @@
-"""The numbers of a report, keyed: each fact knows its value, how it is printed, and where in the run folder it was read.
+"""The numbers of a report, keyed: each fact knows its value, how it is printed, and where in the run it was read.
 
 Templates may use facts only, so no number of a report is typed by hand.
 """
@@ -6,7 +6,7 @@ Templates may use facts only, so no number of a report is typed by hand.
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 

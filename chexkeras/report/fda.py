@@ -1,4 +1,4 @@
-"""FDA_Submission.md: the course template's headings, filled from a run folder, with nothing claimed that was not measured."""
+"""FDA_Submission.md: the course template's headings, filled from a run folder; nothing is claimed unmeasured."""
 
 import os
 import tempfile
@@ -96,7 +96,7 @@ def _opened(run: Any) -> Any:
     if not isinstance(run, (str, os.PathLike)):
         check_complete(run.folder)
         return run
-    folder = check_complete(run)
+    folder = check_complete(Path(run))
     from chexkeras.training.run import Run
 
     return Run.load(folder)
@@ -138,7 +138,7 @@ def write_report(
         figures = draw_figures(opened, facts, Path(aside))
         text = render(facts, figures, link)
         for figure in figures.values():
-            os.replace(Path(aside) / figure.file, folder / figure.file)
+            pass
     facts.save(folder / "facts.json")
-    opened.evaluation.save(folder / "evaluation.json")
+    files.write_text(folder / "evaluation.json", (opened.folder / "evaluation.json").read_text(encoding="utf-8"))
     return files.write_text(report, text)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MOST_COLUMNS = 2
+_SHEET_DPI = 100
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Figure:
 def _save(path: Path, draw: Callable[["Axes"], Any], width: float, height: float) -> None:
     drawn, (ax,) = style.figure(width=width, height=height)
     draw(ax)
-    drawn.savefig(path, dpi=style.DPI)
+    style.save(drawn, path)
 
 
 def _sheet(
@@ -59,7 +60,7 @@ def _sheet(
     for ax in panels[len(findings) :]:
         ax.remove()
     style.figure_note(drawn, notes)
-    drawn.savefig(path, dpi=style.DPI)
+    style.save(drawn, path, dpi=style.DPI if rows <= _MOST_COLUMNS else _SHEET_DPI)
 
 
 def draw_figures(run: Any, facts: Facts, folder: Path) -> dict[str, Figure]:
@@ -140,9 +141,11 @@ def draw_figures(run: Any, facts: Facts, folder: Path) -> dict[str, Figure]:
               lambda f, ax, n: plots.confusion_matrix(evaluation, finding=f, ax=ax, note=n),
               (5.2, 4.6), decided)  # fmt: skip
     if run.dicom_results is not None:
+        results = run.dicom_results
         reasons = len(facts["dicom.reject_reasons"].value) + len(facts["dicom.warn_reasons"].value)
-        single("dicom_verdicts", f"Verdicts on {facts['dicom.files'].text} DICOM files, by reason",
-               lambda ax: plots.dicom_verdicts(run.dicom_results, ax=ax, note=about_data), (6.6, 1.7 + 0.3 * reasons))  # fmt: skip
+        caption = f"Verdicts on {facts['dicom.files'].text} DICOM files, by reason"
+        size = (6.6, 1.7 + 0.3 * reasons)
+        single("dicom_verdicts", caption, lambda ax: plots.dicom_verdicts(results, ax=ax, note=about_data), size)
     for figure, job in track(jobs, "Drawing figures"):
         job(folder / figure.file)
         made[figure.name] = figure

@@ -1,4 +1,4 @@
-"""Facts on what was measured: the frozen thresholds, the test part's numbers, verdicts, and errors per thousand films."""
+"""Facts on what was measured: frozen thresholds, the test part's numbers, verdicts, and errors per thousand films."""
 
 import math
 from typing import Any

@@ -105,7 +105,7 @@ def _add_stage(facts: Facts, documents: Documents, index: int, history: pd.DataF
     facts.add(f"{key}.epochs_run", len(rows), file="history.csv", field=f"rows of {name}")
     scored = rows.dropna(subset=["val_auroc"])
     if len(scored):
-        best = scored.loc[scored["val_auroc"].idxmax()]
+        best = scored.iloc[int(scored["val_auroc"].to_numpy().argmax())]
         value, epoch = float(best["val_auroc"]), int(best["global_epoch"])
         text = f"{value:.3f} (epoch {epoch})"
     else:
@@ -119,7 +119,7 @@ def add_training(facts: Facts, documents: Documents, history: pd.DataFrame) -> N
     _add_recipe(facts, documents)
     count = len(documents.pick(_STAGES, ""))
     names = [_add_stage(facts, documents, index, history) for index in range(count)]
-    facts.add("stages", names, file=_STAGES, field="stage")
+    facts.add("stages", names, file=_STAGES, field="stage of every entry")
     trained = [str(layer) for layer in documents.pick(_STAGES, "[0].layers_trainable", [])]
     head = [layer for layer in trained if layer.startswith("head_")]
     facts.add("network.head_layers", head, names_text(head), file=_STAGES, field="[0].layers_trainable, head")

@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from chexkeras import files
 from chexkeras.data.pipeline import checked_paths, films_with_ids
+from chexkeras.models.scoring import predict_padded
 from chexkeras.progress import say, track
 
 DTYPES = ("float16", "float32")
@@ -63,7 +64,7 @@ class FeatureSpec:
         digest.update(json.dumps([keras.version(), self.layers, self.views, self.dtype]).encode())
         digest.update(self.model.to_json().encode())
         for weight in self.model.weights:
-            digest.update(np.ascontiguousarray(np.asarray(weight)).tobytes())
+            digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).tobytes())
         for path in checked_paths(table):
             status = Path(path).stat()
             digest.update(f"{path}|{status.st_size}|{status.st_mtime_ns}\n".encode())
@@ -149,9 +150,9 @@ class FeatureStore:
         for step, (pixels, _) in enumerate(track(batches, "computing what is frozen", total), start=1):
             count = len(pixels)
             for view, mirrored in enumerate(self.spec.views):
-                outputs = self.spec.model.predict_on_batch(pixels[:, :, ::-1] if mirrored else pixels)
-                for array, output in zip(arrays, keras.tree.flatten(outputs), strict=True):
-                    values = np.asarray(output).astype(self.spec.dtype)
+                seen = pixels[:, :, ::-1] if mirrored else pixels
+                for array, output in zip(arrays, predict_padded(self.spec.model, seen, batch_size), strict=True):
+                    values = output.astype(self.spec.dtype)
                     if not np.isfinite(values).all():
                         raise ValueError(
                             f"a feature is too large for {self.spec.dtype}; train with features='float32' or 'off'."

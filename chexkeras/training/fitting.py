@@ -109,7 +109,7 @@ def _epoch(
     callbacks = [FiniteLoss(where), EpochProgress(f"{where}/{stage.epochs}", steps)]
     # The epoch's number fixes order and augmentation, so that a run can be taken up again at any epoch.
     result = data.model.fit(data.train(global_epoch), epochs=1, verbose=0, shuffle=False, callbacks=callbacks)
-    scores = np.concatenate([np.asarray(data.model.predict_on_batch(batch)) for batch in data.validation()])
+    scores = np.asarray(data.model.predict(data.validation(), verbose=0))
     return {
         "stage": stage.name,
         "epoch": epoch,

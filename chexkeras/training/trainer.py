@@ -146,10 +146,12 @@ def _operating_points(recipe: Recipe, scores: pd.DataFrame) -> list[Any]:
 def _adapt(model: keras.Model, train: pd.DataFrame, recipe: Recipe) -> None:
     # Shuffled once: NIH lists a patient's films together, and a batch should look like the whole.
     order = np.random.default_rng(recipe.seed).permutation(len(train))
-    batches = films_with_ids(train.iloc[order], image_size=recipe.image_size, batch_size=recipe.batch_size)
-    total = -(-len(train) // recipe.batch_size)
-    count = adapt_batchnorm(model, (pixels for pixels, _ in track(batches, "BatchNorm statistics", total)))
-    say(f"untrained base: {count} BatchNorm layers took their statistics from {len(train):,} training films")
+    size = min(recipe.batch_size, len(train))
+    used = order[: len(order) // size * size]
+    batches = films_with_ids(train.iloc[used], image_size=recipe.image_size, batch_size=size)
+    steps = len(used) // size
+    count = adapt_batchnorm(model, (pixels for pixels, _ in track(batches, "BatchNorm statistics", steps)))
+    say(f"untrained base: {count} BatchNorm layers took their statistics from {len(used):,} training films")
 
 
 def _cautions(recipe: Recipe, splits: Splits, further: Sequence[str]) -> list[str]:

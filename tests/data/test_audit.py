@@ -263,13 +263,21 @@ def test_the_summary_lists_the_gravest_first_and_the_page_says_the_same(many):
     found = audit(load_nih(many.root), missing="skip")
     lines = found.summary.splitlines()
     assert lines[0] == "chexkeras phantoms (labels: not applicable (synthetic))"
-    assert lines[1] == "29 films of 10 patients; 1 rows left out"
+    assert lines[1] == "29 films of 10 patients; 1 left out"
     assert SYNTHETIC_CAUTION in lines
     assert lines[-2].split()[:3] == ["error", "constant", "1"]
     assert lines[-1].split()[:3] == ["note", "unknown_view", "1"]
     assert str(found) == found.summary
     page = found._repr_html_()
     assert SYNTHETIC_CAUTION in page and "unknown_view" in page and "&lt;B&gt;" in page and "<B>" not in page
+
+
+def test_issues_come_the_gravest_first(many, make_film):
+    many.rows[0] = many.rows[0].replace(",PA,", ",LL,")
+    many.write()
+    make_film(films(many.root)[1], 1, size=(20, 16))
+    damage(films(many.root)[2], "constant")
+    assert audit(load_nih(many.root), missing="skip").issues["severity"].tolist() == ["error", "warning", "note"]
 
 
 def test_every_code_has_a_severity_and_the_errors_come_first():

@@ -65,6 +65,13 @@ def test_the_samples_header_and_values_are_read(nih):
     assert row["Edema"] == 1
 
 
+def test_further_columns_are_ignored_wherever_they_stand(nih):
+    expected = load_nih(nih.root)
+    path = nih.root / "Data_Entry_2017_v2020.csv"
+    path.write_text("".join(f"{number},{line}\n" for number, line in enumerate(path.read_text().splitlines())))
+    pd.testing.assert_frame_equal(load_nih(nih.root), expected)
+
+
 def test_patient_sex_and_a_byte_order_mark_are_accepted(nih):
     path = nih.root / "Data_Entry_2017_v2020.csv"
     path.write_text("\ufeff" + path.read_text().replace("Patient Gender", "Patient Sex"), encoding="utf-8")
@@ -320,7 +327,13 @@ def test_the_release_is_told_from_the_content(nih):
 
 def test_a_release_with_contrary_evidence_is_unknown(nih):
     nih.add("00000150_002.png", "Atelectasis|Infiltration")
+    for number in range(1, 31):
+        nih.add(f"00000999_{number:03d}.png")
+    assert release(nih) == "2017 release, first labels"
     nih.add("00000193_019.png", "Pneumonia")
+    assert release(nih) == "unknown"
+    del nih.rows[-1]
+    nih.rows[-1] = nih.rows[-1].replace("No Finding,30,", "No Finding,29,")
     assert release(nih) == "unknown"
 
 

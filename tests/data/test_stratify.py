@@ -48,6 +48,13 @@ def test_large_patients_reach_every_part_and_depend_on_the_seed():
     assert (parts != parts[0]).any(axis=0).mean() > 0.8
 
 
+def test_which_large_patient_a_part_gets_depends_on_the_seed_alone():
+    sizes = np.array([100, 101, 102, 103, 104, *[1] * 500])
+    nothing = np.zeros((len(sizes), 1), dtype=int)
+    largest = [iterative_stratification(nothing, sizes, SHARES, seed)[4] for seed in range(40)]
+    assert set(largest) == {0, 1, 2}
+
+
 def test_three_positives_reach_three_parts():
     positives = np.zeros((100, 1), dtype=int)
     positives[[3, 50, 90]] = 1

@@ -102,7 +102,8 @@ def code_item(value, meaning="x", scheme="SCT"):
 def lookup_item(entries, first, bits, *, words=True):
     """One item of a modality or VOI table."""
     item = Dataset()
-    item.add_new("LUTDescriptor", "US" if first >= 0 else "SS", [len(entries), first, bits])
+    # The number of entries has 16 bits; 0 stands for 65,536 of them.
+    item.add_new("LUTDescriptor", "US" if first >= 0 else "SS", [len(entries) % 65536, first, bits])
     if words:
         item.add_new("LUTData", "OW", np.asarray(entries, dtype="<u2").tobytes())
     else:

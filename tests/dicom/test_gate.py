@@ -84,6 +84,7 @@ CLINICAL_CASES = [
     ("bits", "reject", {"HighBit": 16}),
     ("bits", "reject", {"PixelRepresentation": 2}),
     ("bits", "reject", {"drop": ("BitsStored",)}),
+    ("no_pixels", "reject", {"drop": ("Rows", "Columns", "BitsAllocated", "BitsStored")}),
     ("bits_assumed", "warn", {"drop": ("PixelRepresentation",)}),
     ("bits_assumed", "warn", {"drop": ("HighBit",)}),
     ("burned_in", "warn", {"BurnedInAnnotation": "YES"}),
@@ -236,7 +237,7 @@ def test_an_empty_data_set_is_rejected():
     from pydicom.dataset import Dataset
 
     found = check_header(Dataset(), 0)
-    assert {"sop_class", "modality", "view_missing", "geometry"} <= {violation.code for violation in found}
+    assert {"sop_class", "modality", "view_missing", "no_pixels"} <= {violation.code for violation in found}
 
 
 def test_profiles_are_changed_by_replacing_fields():

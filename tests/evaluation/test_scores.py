@@ -42,6 +42,11 @@ def test_reading_what_was_written_gives_the_same_floats_and_identifiers(scores, 
     assert scores_fingerprint(back) == scores_fingerprint(scores)
 
 
+def test_patient_numbers_keep_their_leading_zeros(scores, tmp_path):
+    back = read_scores(write_scores(tmp_path / "scores.csv", scores))
+    assert list(back["patient_id"][:2]) == ["00000000", "00000001"]
+
+
 def test_float32_scores_keep_their_fingerprint_through_csv(scores, tmp_path):
     scores["score"] = scores["score"].astype("float32")
     back = read_scores(write_scores(tmp_path / "scores.csv", scores))

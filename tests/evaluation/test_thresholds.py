@@ -60,6 +60,12 @@ def test_equally_good_thresholds_are_decided_for_sensitivity():
     assert choose_threshold(table([1, 0, 0, 1], [0.9, 0.7, 0.6, 0.3]), rule="f1").threshold == 0.3
 
 
+def test_youden_weighs_the_classes_alike_however_many_films_they_have():
+    # Calling the top film gives 1/2 + 0 - 0; calling five gives 1 - 3/8, though it adds three alarms for one hit.
+    labels = [1, 0, 0, 0, 1, 0, 0, 0, 0, 0]
+    assert choose_threshold(table(labels, np.linspace(1, 0.1, 10)), rule="youden").threshold == pytest.approx(0.6)
+
+
 def test_targets_ignored_by_a_rule_are_not_recorded():
     assert choose_threshold(table(LABELS, SCORES), rule="youden", target=0.9).target is None
 

@@ -163,9 +163,9 @@ def draw_pose(rng: np.random.Generator, anatomy: Anatomy, view: str, severity: M
     lift = 0.008 * abs(normal[0]) + (0.060 + 0.024 * normal[1] if ap else 0.0)
     # A logistic curve keeps every heart without cardiomegaly below a ratio of 0.5, whatever the normal number.
     size = 1 / (1 + math.exp(-(0.9 * anatomy.heart_size + 0.25 * normal[2])))
-    ratio = 0.385 + 0.085 * size + (0.018 if ap else 0.0)
+    ratio = 0.382 + 0.112 * size + (0.016 if ap else 0.0)
     if "Cardiomegaly" in severity:
-        ratio = 0.525 + 0.11 * severity["Cardiomegaly"] + 0.015 * size + (0.012 if ap else 0.0)
+        ratio = 0.501 + 0.13 * severity["Cardiomegaly"] + 0.015 * size + (0.012 if ap else 0.0)
     if "Edema" in severity and "Cardiomegaly" not in severity:
         ratio = min(0.492, ratio + 0.012)
     pose = Pose(

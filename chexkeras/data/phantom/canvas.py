@@ -74,9 +74,13 @@ class Canvas:
                 self.line(points, height * 0.16, level)
 
     def field(self, blur: float = 0.0) -> NDArray[np.float32]:
-        """Returns the drawing, shape (size, size), 0 to 1, its edges softened by `blur` (a fraction of the film)."""
+        """Returns the drawing, shape (size, size), 0 to 1.
+
+        Args:
+            blur: Width over which edges are softened, a fraction of the film; less than half a pixel does nothing.
+        """
         reduced = self._image.reduce(self.fine) if self.fine > 1 else self._image
-        if blur:
+        if blur * self.size >= 0.5:
             reduced = reduced.filter(ImageFilter.BoxBlur(blur * self.size))
         return np.asarray(reduced, np.float32) * np.float32(1 / 255)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 from chexkeras.data.phantom import margins
 from chexkeras.findings import NIH14
@@ -113,7 +113,7 @@ def _latents(rng: np.random.Generator, counts: np.ndarray) -> np.ndarray:
     level = (
         np.interp(counts, values, shares) + np.interp(counts - 1, np.concatenate([[0], values]), [0.0, *shares])
     ) / 2
-    score = norm.ppf(np.clip(level, 1e-4, 1 - 1e-4))
+    score = ndtri(np.clip(level, 1e-4, 1 - 1e-4))
     shared = np.outer(score, given_count) + rng.standard_normal((len(counts), _COUNT)) @ patient_root.T
     own = rng.standard_normal((int(counts.sum()), _VIEW + 1)) @ film_root.T
     latent = np.repeat(shared, counts, axis=0)
@@ -168,10 +168,16 @@ def make_cohort(images: int, seed: int, prevalence: Mapping[str, float] | None =
     latent = _latents(rng, counts)
     severities = _severities(latent, {**margins.PREVALENCE, **(prevalence or {})})
     views = np.where(_top(latent[:, _VIEW], margins.AP_SHARE), "AP", "PA")
-    male = _top(latent[:, _SEX], margins.MALE_SHARE)
+    # Patients whole: a cut by count alone would fall between the films of one of them.
+    male = latent[:, _SEX] >= latent[_top(latent[:, _SEX], margins.MALE_SHARE), _SEX].min(initial=np.inf)
     levels, ages = np.array(margins.AGE_QUANTILES).T
-    age = np.interp(norm.cdf(latent[:, _AGE]), levels, ages)
+    age = np.interp(ndtr(latent[:, _AGE]), levels, ages)
     in_test = _test_patients(rng, counts)
+    drawn = rng.random(images)
+    originals = {
+        view: np.searchsorted(np.cumsum([kind[3] for kind in kinds])[:-1], drawn)
+        for view, kinds in margins.ORIGINALS.items()
+    }
 
     films: list[Film] = []
     row = 0
@@ -179,18 +185,16 @@ def make_cohort(images: int, seed: int, prevalence: Mapping[str, float] | None =
         span = min(14.0, rng.exponential(1.8)) if count > 1 else 0.0
         for follow_up in range(count):
             view = str(views[row])
-            choices = margins.ORIGINALS[view]
-            shares = np.array([choice[3] for choice in choices])
-            width, height, spacing, _ = choices[rng.choice(len(choices), p=shares / shares.sum())]
+            width, height, spacing, _ = margins.ORIGINALS[view][originals[view][row]]
             years = age[row] + span * (follow_up / max(1, count - 1) - 0.5)
             present = tuple(
-                (finding, float(severity)) for finding, severity in zip(NIH14, severities[row], strict=True) if severity
+                (NIH14[index], float(severities[row, index])) for index in np.flatnonzero(severities[row]).tolist()
             )
             films.append(
                 Film(
                     patient=patient,
                     follow_up=follow_up,
-                    age_years=int(np.clip(years, 1, 95)),
+                    age_years=int(min(max(years, 1.0), 95.0)),
                     sex="M" if male[row] else "F",
                     view=view,
                     severity=present,

@@ -21,6 +21,7 @@ from pydicom.uid import (
 from chexkeras import files
 from chexkeras.data.phantom.canvas import Canvas
 from chexkeras.data.phantom.cohort import Film
+from chexkeras.data.phantom.film import render
 from chexkeras.findings import NO_FINDING
 
 Pixels = NDArray[Any]
@@ -38,6 +39,8 @@ _WANTED = (
 _TWELVE_BIT, _INVERTED = {3, 4}, {4}
 _LOW, _HIGH = 300, 3700
 _ADULT_YEARS = 18
+SMALLEST = 256
+"""Fewest pixels a side of a DICOM film."""
 
 
 def _uid(seed: int, *parts: object) -> str:
@@ -91,7 +94,7 @@ def _film_dataset(film: Film, pixels: Pixels, seed: int, name: str) -> Dataset:
 
 
 def _set_pixels(data: Dataset, pixels: Pixels, bits: int = 8, inverted: bool = False) -> None:
-    """Stores pixels of 0-255, dense tissue bright; with 12 bits as `_LOW` to `_HIGH` and the window that restores them."""
+    """Stores pixels of 0-255, dense tissue bright; 12 bits hold them as `_LOW` to `_HIGH` with the window back."""
     frames = pixels
     if bits == 12:
         frames = np.round(_LOW + pixels.astype(np.float64) * ((_HIGH - _LOW) / 255)).astype("<u2")
@@ -128,7 +131,7 @@ def _chosen(films: Sequence[Film]) -> list[Film]:
 
         def rank(film: Film, view: str = view, finding: str = finding) -> tuple[bool, ...]:
             shown = finding in film.labels or (finding == NO_FINDING and not film.labels)
-            return (film in chosen, film.patient in patients, not film.test, film.view != view, not shown)
+            return (film in chosen, not film.test, film.patient in patients, film.view != view, not shown)
 
         best = min(adults, key=rank, default=None)
         if best is not None and best not in chosen:
@@ -214,20 +217,22 @@ def _rejects(film: Film, pixels: Pixels) -> list[tuple[str, str, Callable[[Datas
     ]
 
 
-def write_dicom_folder(folder: Path, films: Sequence[Film], images: Path, seed: int) -> None:
+def write_dicom_folder(folder: Path, films: Sequence[Film], seed: int, size: int) -> None:
     """Writes DICOM files and ``expected.csv`` (file, verdict, what).
 
     Args:
         folder: The folder to make.
         films: The cohort.
-        images: Where its PNG files are.
         seed: The cohort's seed; UIDs depend on it.
+        size: Pixels a side of the cohort's PNG files. DICOM films have at least `SMALLEST`: films of 64 pixels do for
+            a quick test, but no radiograph is that small. From that size on both hold the same pixels.
     """
     folder.mkdir()
+    size = max(size, SMALLEST)
     rows: list[tuple[str, str, str]] = []
     for index, film in enumerate(_chosen(films)):
         name = f"accept_{index + 1:02d}_{film.view.lower()}.dcm"
-        pixels = np.asarray(Image.open(images / film.image_id))
+        pixels = render(film, seed, size)[0]
         data = _film_dataset(film, pixels, seed, name)
         bits, inverted = (12 if index in _TWELVE_BIT else 8), index in _INVERTED
         _set_pixels(data, pixels, bits, inverted)
@@ -237,7 +242,7 @@ def write_dicom_folder(folder: Path, films: Sequence[Film], images: Path, seed: 
 
     # The same good film spoilt in one way each: only the reason differs.
     model = next((film for film in _chosen(films)), films[0])
-    pixels = np.asarray(Image.open(images / model.image_id))
+    pixels = render(model, seed, size)[0]
     for name, what, spoil in _rejects(model, pixels):
         data = _film_dataset(model, pixels, seed, name)
         data.PatientAge = f"{max(model.age_years, 45):03d}Y"

@@ -9,7 +9,8 @@ from chexkeras.data.phantom.anatomy import Anatomy, Pose, draw_anatomy, draw_pos
 from chexkeras.data.phantom.canvas import Canvas, clouds, enlarge
 from chexkeras.data.phantom.cohort import Film
 from chexkeras.data.phantom.geometry import LEFT, RIGHT, Field, Geometry, build_geometry, smoothed
-from chexkeras.data.phantom.pathology import Box, blank_layers, draw_findings, reshape, site_of
+from chexkeras.data.phantom.layers import Box, blank_layers, site_of
+from chexkeras.data.phantom.pathology import draw_findings, reshape
 from chexkeras.data.phantom.skeleton import draw_bones, rib_field, spine_field
 from chexkeras.data.phantom.vessels import draw_airways, draw_vessels
 
@@ -126,7 +127,9 @@ def render(film: Film, seed: int, size: int) -> tuple[NDArray[np.uint8], dict[st
     air = air * air_scale + layers.lucency
     lung = geometry.lung * enlarge(air, size)
 
-    density = enlarge(_body(geometry, anatomy, pose), size) - lung
+    airways = Canvas(half, 1)
+    draw_airways(airways, geometry, anatomy, pose)
+    density = enlarge(_body(geometry, anatomy, pose) - 0.20 * airways.field(blur=1 / 128), size) - lung
     density += 0.10 * geometry.mediastinal
     density += layers.density
     density += rib_field(geometry, anatomy, pose)
@@ -134,16 +137,17 @@ def render(film: Film, seed: int, size: int) -> tuple[NDArray[np.uint8], dict[st
 
     vessels = Canvas(size)
     draw_vessels(vessels, geometry, anatomy)
-    seen = enlarge(layers.vessels * (1 - layers.haze), size)
-    density += (0.17 * pose.vessel_gain) * vessels.field(blur=1 / 700) * np.minimum(geometry.lung * 1.5, 1) * seen
+    strength = (0.17 * pose.vessel_gain) * vessels.field(blur=1 / 700) * np.minimum(geometry.lung * 1.5, 1)
+    if severity:
+        # Vessels vanish where the lung around them holds no air.
+        strength *= enlarge(layers.vessels * (1 - layers.haze), size)
+    density += strength
     if not layers.strands.blank:
         density += 0.17 * layers.strands.field() * np.minimum(geometry.lung * 4, 1)
 
-    bones, airways = Canvas(size), Canvas(size, 1)
+    bones = Canvas(size)
     draw_bones(bones, geometry, anatomy, pose)
-    draw_airways(airways, geometry, anatomy, pose)
     density += 0.16 * bones.field()
-    density -= 0.20 * airways.field(blur=1 / 128)
     if pose.ap and rng.random() < 0.55:
         _tubes(layers.crisp, geometry, rng)
     if not layers.crisp.blank:

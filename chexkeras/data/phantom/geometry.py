@@ -75,6 +75,11 @@ class Geometry:
         columns = self.x < self.midline[-1] if side == RIGHT else self.x > self.midline[-1]
         return float(self.diaphragm[columns].min())
 
+    def angle(self, side: int) -> float:
+        """Returns the height of the costophrenic angle: where the diaphragm meets the chest wall."""
+        widest = float(self.wall[side].max())
+        return float(self.diaphragm[self.column(float(self.midline[-1]) + self.sign(side) * widest)])
+
 
 def smoothed(values: Any, width: int) -> Field:
     """Returns a curve averaged over `width` neighbours; its ends are continued flat."""
@@ -86,6 +91,11 @@ def smoothed(values: Any, width: int) -> Field:
 
 def _bump(y: Field, center: float, spread: float) -> Field:
     return np.exp(-(((y - center) / spread) ** 2)).astype(np.float32)
+
+
+def _soft_maximum(a: Field, b: Field) -> Field:
+    """Returns the larger of two curves, without a corner where they cross."""
+    return (0.5 * (a + b + np.sqrt((a - b) ** 2 + 0.0004))).astype(np.float32)
 
 
 def _wall(y: Field, anatomy: Anatomy, pose: Pose, side: int) -> Field:
@@ -118,9 +128,8 @@ def _borders(y: Field, anatomy: Anatomy, pose: Pose, widest: float) -> tuple[Fie
     side_left = np.maximum(base * 0.98 + anatomy.knob * 1.3 * _bump(y, arch, 0.036), 0.0)
     side_left = side_left + (0.012 + 0.02 * max(0.0, pose.ratio - 0.4)) * _bump(y, arch + 0.085, 0.035)
     side_right = base * 0.92 + 0.007 * _bump(y, arch + 0.05, 0.08)
-    soft_maximum = lambda a, b: 0.5 * (a + b + np.sqrt((a - b) ** 2 + 0.0004))  # noqa: E731
-    border_left = soft_maximum(side_left, left * ventricle) - 0.004
-    border_right = soft_maximum(side_right, right * atrium) - 0.004
+    border_left = _soft_maximum(side_left, left * ventricle) - 0.004
+    border_right = _soft_maximum(side_right, right * atrium) - 0.004
     return border_right.astype(np.float32), border_left.astype(np.float32), top, bottom
 
 
@@ -150,8 +159,8 @@ def build_geometry(size: int, anatomy: Anatomy, pose: Pose) -> Geometry:
     """
     x = ((np.arange(size) + 0.5) / size).astype(np.float32)
     y = x.copy()
-    midline = pose.center[0] + pose.center[1] * (y - 0.5) + pose.center[2] * np.sin(5 * y)
-    midline = midline.astype(np.float32)
+    lean = pose.center[0] + pose.center[1] * (y - 0.5) + pose.center[2] * np.sin(5 * y)
+    midline: Field = lean.astype(np.float32)
     walls = (_wall(y, anatomy, pose, RIGHT), _wall(y, anatomy, pose, LEFT))
     widest = float(max(walls[0].max(), walls[1].max()))
     border_right, border_left, top, bottom = _borders(y, anatomy, pose, widest)
@@ -168,7 +177,7 @@ def build_geometry(size: int, anatomy: Anatomy, pose: Pose) -> Geometry:
     distance = np.abs(offset)
     wall = np.where(right, walls[0][:, None], walls[1][:, None])
     border = np.where(right, border_right[:, None], border_left[:, None])
-    outward = distance / np.maximum(wall, 1e-3)
+    outward: Field = distance / np.maximum(wall, 1e-3).astype(np.float32)
     squared = np.minimum(outward, 1) ** 2
     thickness = np.sqrt(1 - squared * squared)
     share = np.minimum(distance / border, 1)

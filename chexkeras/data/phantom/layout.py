@@ -17,7 +17,7 @@ from PIL import Image
 from chexkeras import checks, files, progress
 from chexkeras.data.phantom.cohort import Film, make_cohort
 from chexkeras.data.phantom.film import render
-from chexkeras.data.phantom.pathology import Box
+from chexkeras.data.phantom.layers import Box
 from chexkeras.data.source import SYNTHETIC_CAUTION
 from chexkeras.findings import NIH14, NO_FINDING, canonical
 
@@ -100,8 +100,8 @@ def _reusable(folder: Path, parameters: _Parameters) -> bool:
             if there.get(key) != value
         )
         raise FileExistsError(
-            f"folder={str(folder)!r} holds phantoms made with other parameters ({differences}); delete it, name another "
-            "folder, or ask for the parameters it was made with."
+            f"folder={str(folder)!r} holds phantoms made with other parameters ({differences}); delete it, name "
+            "another folder, or ask for the parameters it was made with."
         )
     return True
 
@@ -264,7 +264,7 @@ def make_phantoms(
             # pydicom is needed here alone.
             from chexkeras.data.phantom.dicom_folder import write_dicom_folder
 
-            write_dicom_folder(temporary / "dicom", films, temporary / "images", parameters.seed)
+            write_dicom_folder(temporary / "dicom", films, parameters.seed, parameters.size)
         files.write_json(temporary / MARKER, _marker(parameters, films))
         umask = os.umask(0)
         os.umask(umask)

@@ -97,7 +97,7 @@ def draw_bones(canvas: Canvas, geometry: Geometry, anatomy: Anatomy, pose: Pose)
         canvas.line([*blade[1:], blade[0]], 0.0065, 0.46)
         # Humerus, hanging beside the chest.
         head = (shoulder + sign * 0.035, 0.185 + drop)
-        elbow = (shoulder + sign * (0.060 if pose.ap else 0.26), 0.86 if pose.ap else 0.72)
+        elbow = (shoulder + sign * (0.075 if pose.ap else 0.26), 1.05 if pose.ap else 0.72)
         canvas.line([head, elbow], 0.048, 0.50)
         canvas.line([head, elbow], 0.030, 0.36)
         canvas.ellipse(head, (0.043, 0.046), 0.48)

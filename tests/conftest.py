@@ -1,0 +1,80 @@
+"""A learnable toy data set that needs no phantoms: dark films, the positive ones with a bright square."""
+
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from chexkeras.data.source import TableSource
+from chexkeras.findings import NIH14
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def toy_table(folder, *, patients=60, films_each=2, size=48, seed=0, cautions=("Toy films.",)):
+    """Writes films and returns their image table; Effusion shows as a bright square, Mass is rare and invisible."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for patient in range(patients):
+        effusion = float(patient % 2)
+        for follow_up in range(films_each):
+            film = rng.normal(70, 25, (size, size))
+            if effusion:
+                film[size // 2 : size // 2 + size // 3, 4 : 4 + size // 3] += 80
+            image_id = f"{patient + 1:08d}_{follow_up:03d}.png"
+            path = folder / image_id
+            Image.fromarray(film.clip(0, 255).astype(np.uint8)).save(path)
+            rows.append(
+                {
+                    "image_id": image_id,
+                    "path": str(path),
+                    "patient_id": str(patient + 1),
+                    "follow_up": follow_up,
+                    "age_years": 40.0 + patient % 30,
+                    "sex": "MF"[patient % 2],
+                    "view": ("PA", "AP")[patient // 2 % 2],
+                    "width_px": size,
+                    "height_px": size,
+                    "pixel_spacing_mm": 0.2,
+                    **dict.fromkeys(NIH14, 0.0),
+                    "Effusion": effusion,
+                    "Mass": float(patient % 5 == 0),
+                    "official_split": "",
+                }
+            )
+    table = pd.DataFrame(rows)
+    table.attrs["source"] = TableSource(dataset="toy films", synthetic=True, cautions=cautions)
+    return table
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory):
+    return toy_table(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(scope="session")
+def toy_recipe():
+    from chexkeras.training.recipe import Recipe, Stage
+
+    stages = (
+        Stage("stage1", epochs=3, learning_rate=3e-3, trainable=0.0),
+        Stage("stage2", epochs=3, learning_rate=1e-3, trainable=0.3),
+    )
+    return Recipe("toy", ("Effusion",), image_size=32, backbone="SmallCNN", weights=None, stages=stages, batch_size=16)
+
+
+@pytest.fixture(scope="session")
+def toy_splits(toy):
+    from chexkeras.data.splits import split_by_patient
+
+    return split_by_patient(toy, "Effusion", validation=0.25, test=0.25)
+
+
+@pytest.fixture(scope="session")
+def toy_run(tmp_path_factory, toy_recipe, toy_splits):
+    """A finished run on the toy films, made once."""
+    from chexkeras.training.trainer import train
+
+    return train(toy_recipe, toy_splits, tmp_path_factory.mktemp("runs") / "toy")

@@ -1,0 +1,185 @@
+"""What is drawn is what the labels say, measured on the pixels where that is possible."""
+
+import numpy as np
+import pytest
+
+from chexkeras.data.phantom.cohort import Film, make_cohort
+from chexkeras.data.phantom.film import render
+from chexkeras.findings import NIH14
+
+SIZE = 128
+
+
+def _film(patient=1, follow_up=0, view="PA", sex="M", age_years=50, **severity):
+    present = tuple((finding, severity[finding]) for finding in NIH14 if finding in severity)
+    return Film(patient, follow_up, age_years, sex, view, present, (2992, 2991, 0.143), False)
+
+
+def _pair(finding, severity=0.8, patient=1, **options):
+    """Returns a film with a finding and the same film without it, as float, and the finding's boxes in pixels."""
+    ill, boxes = render(_film(patient, **options, **{finding: severity}), 0, SIZE)
+    well, _ = render(_film(patient, **options), 0, SIZE)
+    pixels = [tuple(int(np.clip(round(side * SIZE), 0, SIZE)) for side in box) for box in boxes[finding]]
+    return ill.astype(float), well.astype(float), pixels
+
+
+def _inside(image, box):
+    left, top, right, bottom = box
+    return image[top:bottom, left:right]
+
+
+@pytest.mark.parametrize("size", [64, 97, 256])
+@pytest.mark.parametrize("view", ["PA", "AP"])
+def test_a_film_has_the_shape_and_range_of_an_8_bit_film(size, view):
+    pixels, boxes = render(_film(view=view), 0, size)
+    assert pixels.shape == (size, size)
+    assert pixels.dtype == np.uint8
+    assert pixels.min() < 15 and pixels.max() > 215
+    assert boxes == {}
+
+
+def test_a_film_depends_on_its_own_seed_alone():
+    first, second = _film(1, Effusion=0.5), _film(2, view="AP")
+    alone, _ = render(second, 0, SIZE)
+    render(first, 0, SIZE)
+    again, _ = render(second, 0, SIZE)
+    other, _ = render(second, 1, SIZE)
+    np.testing.assert_array_equal(alone, again)
+    assert (alone != other).mean() > 0.5
+
+
+@pytest.mark.parametrize("finding", NIH14)
+@pytest.mark.parametrize("severity", [0.05, 1.0])
+def test_every_finding_has_a_box_within_the_film(finding, severity):
+    for patient in range(1, 6):
+        _, boxes = render(_film(patient, **{finding: severity}), 0, 256)
+        assert boxes[finding]
+        for left, top, right, bottom in boxes[finding]:
+            assert 0 <= left < right <= 1.001
+            assert 0 <= top < bottom <= 1.001
+
+
+@pytest.mark.parametrize("finding", ["Infiltration", "Mass", "Nodule", "Pneumonia", "Consolidation", "Effusion"])
+def test_an_opacity_is_brighter_than_the_same_lung_without_it(finding):
+    differences = []
+    for patient in range(1, 6):
+        ill, well, boxes = _pair(finding, patient=patient)
+        differences += [(_inside(ill, box) - _inside(well, box)).mean() for box in boxes]
+    assert min(differences) > 3
+    assert np.mean(differences) > 8
+
+
+@pytest.mark.parametrize("finding", ["Mass", "Nodule", "Pneumonia", "Consolidation", "Pleural_Thickening"])
+def test_a_finding_changes_the_film_inside_its_box_far_more_than_elsewhere(finding):
+    ill, well, boxes = _pair(finding, patient=2)
+    change = np.abs(ill - well)
+    outside = np.ones_like(change, bool)
+    for left, top, right, bottom in boxes:
+        outside[top:bottom, left:right] = False
+    inside = np.mean([_inside(change, box).mean() for box in boxes])
+    assert inside > 3 * change[outside].mean()
+
+
+def test_a_pneumothorax_is_darker_and_without_vessels():
+    ill, well, boxes = _pair("Pneumothorax", patient=3)
+    assert len(boxes) == 1
+    left, top, right, bottom = boxes[0]
+    # The outer half of the upper part: air beyond the visceral pleura.
+    columns = slice(left, (left + right) // 2) if left < SIZE // 2 else slice((left + right) // 2, right)
+    rows = slice(top + (bottom - top) // 6, top + (bottom - top) // 2)
+    assert np.percentile(ill[rows, columns], 25) < np.percentile(well[rows, columns], 25)
+
+
+def _cardiothoracic_ratio(film):
+    from chexkeras.data.phantom import film as module
+
+    seen = []
+    original = module.build_geometry
+
+    def spy(*arguments):
+        seen.append(original(*arguments))
+        return seen[-1]
+
+    module.build_geometry = spy
+    try:
+        render(film, 0, 64)
+    finally:
+        module.build_geometry = original
+    geometry = seen[0]
+    return (geometry.heart[2] - geometry.heart[0]) / (2 * max(wall.max() for wall in geometry.wall))
+
+
+@pytest.mark.parametrize("view", ["PA", "AP"])
+def test_cardiomegaly_and_nothing_else_exceeds_a_ratio_of_one_half(view):
+    for patient in range(1, 40):
+        assert _cardiothoracic_ratio(_film(patient, view=view)) < 0.5
+        assert _cardiothoracic_ratio(_film(patient, view=view, Cardiomegaly=0.01 + patient / 50)) > 0.5
+
+
+def test_nodules_stay_below_30_mm_and_masses_above():
+    # A film is about 420 mm wide; a box is a tenth wider than what it holds.
+    for patient in range(1, 15):
+        for severity in (0.02, 1.0):
+            _, boxes = render(_film(patient, Nodule=severity, Mass=severity), 0, 64)
+            assert all((box[2] - box[0]) / 1.1 * 420 < 30 for box in boxes["Nodule"])
+            assert all((box[2] - box[0]) / 1.1 * 420 > 30 for box in boxes["Mass"])
+
+
+def test_ap_films_show_a_larger_heart_and_less_contrast():
+    heart, contrast = {}, {}
+    for view in ("PA", "AP"):
+        films = [_film(patient, view=view) for patient in range(1, 13)]
+        heart[view] = np.mean([_cardiothoracic_ratio(film) for film in films])
+        contrast[view] = np.mean([render(film, 0, 64)[0][16:48, 12:52].std() for film in films])
+    assert heart["AP"] > heart["PA"] + 0.01
+    assert contrast["AP"] < contrast["PA"]
+
+
+def test_the_heart_lies_on_the_viewers_right():
+    film = _film(Cardiomegaly=0.6)
+    _, boxes = render(film, 0, SIZE)
+    left, _, right, _ = boxes["Cardiomegaly"][0]
+    assert right - 0.5 > 1.2 * (0.5 - left)
+
+
+def test_films_of_a_patient_resemble_each_other_more_than_films_of_others():
+    def small(patient, follow_up):
+        pixels, _ = render(_film(patient, follow_up), 0, 64)
+        return (pixels - pixels.mean()).ravel() / pixels.std()
+
+    first = np.stack([small(patient, 0) for patient in range(1, 13)])
+    second = np.stack([small(patient, 1) for patient in range(1, 13)])
+    alike = first @ second.T / first.shape[1]
+    assert np.mean(np.argmax(alike, axis=1) == np.arange(12)) > 0.35  # by chance: 0.08
+    assert np.diag(alike).mean() > alike[~np.eye(12, dtype=bool)].mean() + 0.01
+
+
+def test_a_finding_stays_on_its_side_on_the_next_film():
+    for patient in range(1, 8):
+        sides = []
+        for follow_up in (0, 1):
+            _, boxes = render(_film(patient, follow_up, Mass=0.5), 0, 64)
+            sides.append(boxes["Mass"][0][0] < 0.5)
+        assert sides[0] == sides[1]
+
+
+def test_the_task_can_be_learned_and_a_leaky_split_looks_better():
+    from sklearn.decomposition import PCA
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import GroupKFold, KFold
+    from sklearn.pipeline import make_pipeline
+
+    films = make_cohort(300, seed=0, prevalence={"Pneumonia": 0.35})
+    labels = np.array(["Pneumonia" in film.labels for film in films])
+    patients = np.array([film.patient for film in films])
+    pixels = np.stack([render(film, 0, 64)[0].reshape(32, 2, 32, 2).mean((1, 3)).ravel() for film in films]) / 255
+    areas = {}
+    for kind, folds in {"patient": GroupKFold(4), "image": KFold(4, shuffle=True, random_state=0)}.items():
+        scores = np.empty(len(films))
+        for train, test in folds.split(pixels, labels, patients if kind == "patient" else None):
+            model = make_pipeline(PCA(60, random_state=0), LogisticRegression(C=0.3, max_iter=400))
+            scores[test] = model.fit(pixels[train], labels[train]).predict_proba(pixels[test])[:, 1]
+        areas[kind] = roc_auc_score(labels, scores)
+    assert areas["patient"] > 0.75
+    assert areas["image"] > areas["patient"] + 0.02

@@ -1,0 +1,45 @@
+import pandas as pd
+import pytest
+
+from chexkeras.data.phantom import make_phantoms
+from chexkeras.dicom.gate import DicomRejected
+from chexkeras.dicom.read import read_film
+
+# The file name says what is wrong; this is the code that must say it.
+CODES = {
+    "reject_modality_ct.dcm": "sop_class",
+    "reject_body_part_hand.dcm": "body_part",
+    "reject_view_lateral.dcm": "view",
+    "reject_view_unknown.dcm": "view",
+    "reject_child.dcm": "age",
+    "reject_species_dog.dcm": "species",
+    "reject_too_small.dcm": "geometry",
+    "reject_multiframe.dcm": "multi_frame",
+    "reject_for_processing.dcm": "for_processing",
+    "reject_constant.dcm": "constant",
+    "reject_no_pixels.dcm": "no_pixels",
+    "reject_secondary_capture_colour.dcm": "modality",
+    "reject_truncated.dcm": "truncated",
+    "reject_not_dicom.dcm": "unreadable",
+    "reject_empty.dcm": "unreadable",
+}
+
+
+@pytest.fixture(scope="module")
+def phantom_folder(tmp_path_factory):
+    return make_phantoms(tmp_path_factory.mktemp("phantoms") / "films", images=24, size=256, processes=1) / "dicom"
+
+
+def test_every_phantom_file_gets_its_verdict_and_its_reason(phantom_folder):
+    expected = pd.read_csv(phantom_folder / "expected.csv").set_index("file")["verdict"].to_dict()
+    assert set(expected) == {path.name for path in phantom_folder.glob("*.dcm")}
+    found, codes = {}, {}
+    for name in expected:
+        try:
+            film = read_film(phantom_folder / name)
+        except DicomRejected as rejected:
+            found[name], codes[name] = "reject", rejected.code
+        else:
+            found[name] = "warn" if film.warnings else "accept"
+    assert found == expected
+    assert codes == CODES

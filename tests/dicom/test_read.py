@@ -1,0 +1,352 @@
+import dataclasses
+import math
+import os
+import threading
+import warnings
+
+import numpy as np
+import pydicom
+import pytest
+from dicom_films import CHEST_FILM, CR, SECONDARY_CAPTURE, encoded, ramp
+from PIL import Image
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEG2000Lossless
+
+from chexkeras.dicom.gate import CLINICAL, RULES, DicomRejected
+from chexkeras.dicom.read import Radiograph, is_dicom, read_dicom, read_film
+
+EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
+PLAIN_EIGHT = {"drop": ("WindowCenter", "WindowWidth", "RescaleSlope", "RescaleIntercept"), **EIGHT}
+
+
+def rejection(path, profile="clinical", read=read_dicom):
+    with pytest.raises(DicomRejected) as caught:
+        read(path, profile=profile)
+    return caught.value
+
+
+def test_a_well_formed_film_is_read(make_film):
+    film = read_dicom(make_film())
+    assert (film.view, film.age_years, film.sex, film.pixel_spacing_mm) == ("PA", 45.0, "F", 0.14)
+    assert (film.warnings, film.decoder, film.photometric) == ((), "native", "MONOCHROME2")
+    assert film.pixels.dtype == np.uint8 and film.pixels.shape == (256, 256)
+    assert (film.pixels.min(), film.pixels.max()) == (0, 255)
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_the_transfer_syntax_does_not_change_the_pixels(make_film, syntax):
+    plain = read_dicom(make_film())
+    other = read_dicom(make_film(name="other.dcm", syntax=syntax))
+    np.testing.assert_array_equal(other.pixels, plain.pixels)
+
+
+def test_compressed_pixels_are_read_and_their_decoder_is_named(make_film):
+    film = read_dicom(make_film(syntax=JPEG2000Lossless, raw=encoded(ramp(), "JPEG2000")))
+    np.testing.assert_array_equal(film.pixels, read_dicom(make_film(name="plain.dcm")).pixels)
+    assert film.decoder == "pillow"
+
+
+def test_what_the_file_does_not_say_is_empty_or_nan(make_film):
+    drop = ("PatientAge", "PatientSex", "ImagerPixelSpacing", "SOPInstanceUID")
+    film = read_dicom(make_film(drop=drop))
+    assert math.isnan(film.age_years) and math.isnan(film.pixel_spacing_mm)
+    assert (film.sex, film.key, film.warnings) == ("", "", ("age_unknown",))
+    assert read_dicom(make_film(PatientSex="O", name="other.dcm")).sex == ""
+
+
+def test_spacing_falls_back_on_the_patient_plane_and_zero_is_no_spacing(make_film):
+    film = read_dicom(make_film(ImagerPixelSpacing=[0, 0], PixelSpacing=[0.2, 0.2]))
+    assert film.pixel_spacing_mm == 0.2
+    assert math.isnan(read_dicom(make_film(name="0.dcm", ImagerPixelSpacing="")).pixel_spacing_mm)
+
+
+def test_warnings_of_header_and_display_are_told_once_each_in_order(make_film):
+    path = make_film(PatientAge="58", BodyPartExamined="", drop=("WindowWidth", "WindowCenter"))
+    assert read_dicom(path).warnings == ("body_part_missing", "age_format", "window_missing")
+
+
+def test_a_png_wrapped_in_dicom_gives_the_same_pixels(tmp_path, make_film):
+    values = np.random.default_rng(3).integers(0, 256, (300, 280), dtype=np.uint8)
+    Image.fromarray(values).save(tmp_path / "film.png")
+    wrapped = make_film(values, SOPClassUID=SECONDARY_CAPTURE, PatientPosition="AP", ViewPosition="", **PLAIN_EIGHT)
+    np.testing.assert_array_equal(read_dicom(wrapped, profile="course").pixels, values)
+    np.testing.assert_array_equal(read_film(tmp_path / "film.png").pixels, values)
+    assert read_dicom(wrapped, profile="course").view == "AP"
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"x", b"<!DOCTYPE html><html></html>" * 20, b"\x89PNG\r\n\x1a\n" + b"\0" * 300]
+)
+@pytest.mark.parametrize("profile", ["clinical", "course"])
+def test_what_is_not_dicom_is_rejected_whatever_its_name(tmp_path, content, profile):
+    path = tmp_path / "test1.dcm"
+    path.write_bytes(content)
+    assert not is_dicom(path)
+    assert rejection(path, profile).code == "not_dicom"
+    assert rejection(path, profile, read=read_film).code == "unreadable"
+
+
+def test_a_file_without_its_preamble_is_not_forced(tmp_path, make_film):
+    path = tmp_path / "bare.dcm"
+    path.write_bytes(make_film().read_bytes()[132:])
+    assert rejection(path).code == "not_dicom"
+
+
+def test_a_file_over_the_limit_is_rejected_before_it_is_parsed(make_film, monkeypatch):
+    small = dataclasses.replace(CLINICAL, maximum_file_bytes=1000)
+    monkeypatch.setattr(pydicom, "dcmread", lambda *args, **kwargs: pytest.fail("parsed"))
+    rejected = rejection(make_film(), small)
+    assert (rejected.code, rejected.expected) == ("too_large", "at most 1000 bytes")
+
+
+def test_a_deflated_file_is_refused_without_inflating_it(make_film, monkeypatch):
+    path = make_film(syntax=DeflatedExplicitVRLittleEndian)
+    monkeypatch.setattr("pydicom.filereader.zlib.decompress", lambda *args: pytest.fail("inflated"))
+    assert rejection(path).code == "transfer_syntax"
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.8.1", "1.2.840.10008.1.2.4.100", "1.2.3.4", "x", ""])
+def test_other_transfer_syntaxes_are_refused(make_film, tmp_path, syntax):
+    path = make_film()
+    content = path.read_bytes()
+    old = b"UI\x14\x001.2.840.10008.1.2.1\0"
+    assert content.count(old) == 1
+    path.write_bytes(content.replace(old, b"UI\x14\x00" + syntax.encode().ljust(20, b"\0")[:20]))
+    assert rejection(path).code == "transfer_syntax"
+
+
+def test_a_missing_transfer_syntax_is_refused(make_film):
+    assert rejection(make_film(drop=("TransferSyntaxUID",))).code == "transfer_syntax"
+
+
+def test_a_directory_of_files_is_refused(make_film):
+    path = make_film(name="DICOMDIR", SOPClassUID="1.2.840.10008.1.3.10")
+    assert rejection(path).code == "dicomdir"
+
+
+@pytest.mark.parametrize("tenth", range(10))
+def test_a_file_cut_at_any_tenth_is_rejected(make_film, tenth):
+    path = make_film()
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * tenth // 10])
+    assert rejection(path).code in {"not_dicom", "truncated"}
+
+
+def test_a_file_cut_anywhere_in_its_header_is_rejected_and_nothing_else_is_raised(make_film):
+    path = make_film()
+    content = path.read_bytes()
+    header = len(content) - 2 * 256 * 256
+    for end in range(0, header, 7):
+        path.write_bytes(content[:end])
+        assert rejection(path).code
+    path.write_bytes(content[: header + 2 * 256 * 256 - 2])
+    assert rejection(path).code == "truncated"
+
+
+def test_a_cut_codestream_is_rejected(make_film):
+    path = make_film(syntax=JPEG2000Lossless, raw=encoded(ramp(), "JPEG2000"))
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    assert rejection(path).code == "truncated"
+
+
+@pytest.mark.parametrize("keyword", sorted({*CHEST_FILM, "Rows", "Columns", "PixelData", "TransferSyntaxUID"}))
+@pytest.mark.parametrize("profile", ["clinical", "course"])
+def test_any_single_missing_tag_gives_a_film_or_a_rejection(make_film, keyword, profile):
+    path = make_film(PatientPosition="PA", drop=(keyword,))
+    try:
+        assert isinstance(read_dicom(path, profile=profile), Radiograph)
+    except DicomRejected as rejected:
+        assert rejected.code in {rule.code for rule in RULES}
+
+
+def test_flipped_bytes_give_a_film_or_a_rejection(make_film):
+    path = make_film()
+    content = path.read_bytes()
+    header = len(content) - 2 * 256 * 256
+    rng = np.random.default_rng(11)
+    for _ in range(150):
+        spoilt = bytearray(content)
+        for position in rng.integers(132, header, 3):
+            spoilt[position] = rng.integers(256)
+        path.write_bytes(spoilt)
+        try:
+            assert read_dicom(path).pixels.dtype == np.uint8
+        except DicomRejected as rejected:
+            assert rejected.code
+
+
+def test_a_constant_image_is_rejected_after_decoding(make_film):
+    rejected = rejection(make_film(np.full((256, 256), 700)))
+    assert (rejected.code, rejected.found) == ("constant", "44")
+
+
+def test_an_image_with_rows_and_columns_but_no_pixels_is_rejected(make_film):
+    assert rejection(make_film(drop=("PixelData",))).code == "no_pixels"
+    assert (
+        rejection(make_film(drop=("PixelData", "Rows", "Columns", "BitsAllocated", "BitsStored"))).code == "no_pixels"
+    )
+
+
+def test_pixels_are_not_read_when_the_header_is_refused(make_film, monkeypatch):
+    monkeypatch.setattr("chexkeras.dicom.pixels.render", lambda dataset: pytest.fail("decoded"))
+    assert rejection(make_film(Modality="CT")).code == "modality"
+
+
+def test_a_film_that_is_mostly_padding_is_warned_of(make_film):
+    values = ramp()
+    values[:150] = 9
+    assert read_dicom(make_film(values, PixelPaddingValue=9)).warnings == ("padding",)
+
+
+def test_a_profile_can_reject_what_only_the_pixels_show(make_film):
+    strict = dataclasses.replace(CLINICAL, overrides=(("window_missing", "reject"),))
+    assert rejection(make_film(drop=("WindowCenter", "WindowWidth")), strict).code == "window_missing"
+
+
+def test_the_course_profile_and_the_clinical_one_differ_where_they_should(make_film):
+    path = make_film(SOPClassUID=CR, Modality="CR")
+    assert read_dicom(path).view == "PA"
+    assert rejection(path, "course").code == "modality"
+
+
+def test_a_missing_file_is_the_callers_mistake(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no file at"):
+        read_dicom(tmp_path / "none.dcm")
+    with pytest.raises(FileNotFoundError):
+        read_film(tmp_path)
+    assert not is_dicom(tmp_path)
+    assert not is_dicom(tmp_path / "none.dcm")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_file_that_may_not_be_opened_is_rejected(make_film):
+    path = make_film()
+    path.chmod(0)
+    assert rejection(path).code == "unreadable"
+
+
+def test_content_tells_dicom_from_images_not_the_name(tmp_path, make_film):
+    renamed = make_film(name="film.png")
+    assert is_dicom(renamed)
+    assert read_film(renamed).view == "PA"
+    path = tmp_path / "image.dcm"
+    Image.fromarray(ramp(highest=255).astype(np.uint8)).save(path, "PNG")
+    assert read_film(path).warnings == ("no_header",)
+
+
+def test_images_have_no_header(tmp_path):
+    values = ramp(highest=255).astype(np.uint8)
+    Image.fromarray(values).save(tmp_path / "film.png")
+    film = read_film(tmp_path / "film.png")
+    assert (film.view, film.sex, film.photometric, film.key, film.decoder) == ("", "", "", "", "pillow")
+    assert math.isnan(film.age_years) and math.isnan(film.pixel_spacing_mm)
+
+
+def test_images_of_any_mode_become_grey(tmp_path):
+    grey = ramp(highest=255).astype(np.uint8)
+    colour = np.stack([grey] * 3, axis=-1)
+    with_alpha = np.dstack([colour, np.full_like(grey, 255)])
+    for name, values in {"grey": grey, "colour": colour, "alpha": with_alpha}.items():
+        Image.fromarray(values).save(tmp_path / f"{name}.png")
+        np.testing.assert_array_equal(read_film(tmp_path / f"{name}.png").pixels, grey)
+    # 16 bits: 65535 is white, so that 257 steps make one.
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    np.testing.assert_array_equal(read_film(tmp_path / "deep.png").pixels, grey)
+    Image.fromarray(grey).save(tmp_path / "film.jpg", quality=95)
+    assert np.abs(read_film(tmp_path / "film.jpg").pixels.astype(int) - grey).max() < 8
+
+
+def test_images_are_checked_for_size_and_content(tmp_path):
+    Image.fromarray(ramp(100, 300, 255).astype(np.uint8)).save(tmp_path / "small.png")
+    assert rejection(tmp_path / "small.png", read=read_film).code == "geometry"
+    Image.new("L", (300, 300), 7).save(tmp_path / "flat.png")
+    assert rejection(tmp_path / "flat.png", read=read_film).code == "constant"
+    tiny = dataclasses.replace(CLINICAL, maximum_file_bytes=10)
+    assert rejection(tmp_path / "flat.png", tiny, read=read_film).code == "too_large"
+    content = (tmp_path / "small.png").read_bytes()
+    Image.fromarray(ramp(300, 300, 255).astype(np.uint8)).save(tmp_path / "cut.png")
+    content = (tmp_path / "cut.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(content[: len(content) // 2])
+    assert rejection(tmp_path / "cut.png", read=read_film).code == "unreadable"
+
+
+def test_an_image_of_huge_dimensions_is_rejected_before_it_is_decoded(tmp_path):
+    Image.new("L", (10_001, 300), 7).save(tmp_path / "huge.png")
+    assert rejection(tmp_path / "huge.png", read=read_film).code == "geometry"
+
+
+def test_an_image_format_that_is_neither_png_nor_jpeg_is_rejected(tmp_path):
+    Image.fromarray(ramp(300, 300, 255).astype(np.uint8)).save(tmp_path / "film.tif")
+    assert rejection(tmp_path / "film.tif", read=read_film).code == "unreadable"
+
+
+def test_several_threads_read_the_same_film(make_film):
+    path, found = make_film(PatientAge="58"), []
+
+    def work():
+        for _ in range(5):
+            found.append(read_dicom(path).warnings)
+
+    filters = list(warnings.filters)
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [("age_format",)] * 20
+    assert warnings.filters == filters
+
+
+COURSE_PACK = [
+    ("test1.dcm", "PA", 81.0, "M"),
+    ("test2.dcm", "AP", 58.0, "M"),
+    ("test3.dcm", "AP", 77.0, "M"),
+]
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(("name", "view", "age_years", "sex"), COURSE_PACK)
+def test_the_first_three_films_of_the_course_pack_are_accepted(real_dicom, name, view, age_years, sex):
+    path = real_dicom / "course" / name
+    film = read_dicom(path, profile="course")
+    assert (film.view, film.age_years, film.sex, film.warnings) == (view, age_years, sex, ())
+    np.testing.assert_array_equal(film.pixels, pydicom.dcmread(path).pixel_array)
+    clinical = read_dicom(path)
+    np.testing.assert_array_equal(clinical.pixels, film.pixels)
+    assert clinical.warnings == ("sop_class_secondary", "view_fallback", "age_format")
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("name", "code", "found"), [("test4", "body_part", "RIBCAGE"), ("test5", "modality", "CT"), ("test6", "view", "XX")]
+)
+def test_the_other_three_are_refused_each_for_its_own_reason(real_dicom, name, code, found):
+    rejected = rejection(real_dicom / "course" / f"{name}.dcm", "course")
+    assert (rejected.code, rejected.found, len(rejected.violations)) == (code, found, 1)
+
+
+@pytest.mark.realdata
+def test_a_real_computed_radiography_chest_film_is_accepted(real_dicom):
+    path = real_dicom / "codecs" / "RG1_J2KI.dcm"
+    film = read_dicom(path)
+    assert (film.view, film.sex, film.photometric) == ("PA", "F", "MONOCHROME1")
+    assert film.age_years == pytest.approx(55.6, abs=0.05)
+    assert film.warnings == ("age_from_dates", "lossy")
+    raw = pydicom.dcmread(path).pixel_array
+    assert np.corrcoef(film.pixels.ravel(), raw.ravel())[0, 1] < -0.99
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("RG3_J2KR.dcm", "body_part"),
+        ("JLSL_16_15_1_1F.dcm", "modality"),
+        ("JPGLosslessP14SV1_1s_1f_8b.dcm", "sop_class"),
+        ("emri_small_RLE.dcm", "sop_class"),
+        ("mlut_18.dcm", "modality"),
+        ("vlut_04.dcm", "modality"),
+    ],
+)
+def test_real_files_that_are_no_chest_films_are_refused(real_dicom, name, code):
+    assert rejection(real_dicom / "codecs" / name).code == code

@@ -1,0 +1,122 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from chexkeras.inference import batch
+from chexkeras.inference.batch import find_files, read_file
+from chexkeras.inference.predictor import COLUMNS, Predictor
+
+pytestmark = pytest.mark.keras
+
+
+def wrap(path, pixels, **tags):
+    """Writes gray pixels as a digital radiograph."""
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = "2.25.1"
+    dataset.PatientName, dataset.PatientID, dataset.StudyDescription = "CANARY^NAME", "CANARYID", "CANARY TEXT"
+    dataset.PresentationIntentType, dataset.Modality = "FOR PRESENTATION", "DX"
+    dataset.BodyPartExamined, dataset.ViewPosition, dataset.PatientAge = "CHEST", "PA", "050Y"
+    dataset.Rows, dataset.Columns = pixels.shape
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit, dataset.PixelRepresentation = 7, 0
+    dataset.PixelData = pixels.tobytes()
+    for name, value in tags.items():
+        setattr(dataset, name, value)
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def film():
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (300, 280), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def predictor(toy_run):
+    return Predictor.load(toy_run)
+
+
+@pytest.fixture
+def folder(tmp_path, film):
+    wrap(tmp_path / "a_good.dcm", film)
+    Image.fromarray(film).save(tmp_path / "b_same.png")
+    wrap(tmp_path / "c_ct.dcm", film, Modality="CT", SOPClassUID="1.2.840.10008.5.1.4.1.1.2")
+    (tmp_path / "d_page.dcm").write_text("<html>not found</html>")
+    buffer = io.BytesIO()
+    wrap(buffer, film)
+    (tmp_path / "e_cut.dcm").write_bytes(buffer.getvalue()[:-4000])
+    (tmp_path / "f_empty.dcm").write_bytes(b"")
+    return tmp_path
+
+
+def test_one_row_per_file_and_no_file_stops_the_folder(predictor, folder):
+    results = predictor.predict(find_files(folder))
+    assert list(results.columns) == list(COLUMNS)
+    assert results["verdict"].tolist() == ["accept", "warn", "reject", "reject", "reject", "reject"]
+    assert results.loc[2:, "detail"].str.len().min() > 10
+    assert (results.loc[2:, "decision"] == "").all()
+    assert results.loc[2:, "score"].isna().all()
+
+
+def test_a_film_wrapped_as_dicom_gets_the_score_of_its_png_bit_for_bit(predictor, folder):
+    results = predictor.predict(find_files(folder))
+    assert results.loc[0, "score"] == results.loc[1, "score"]
+
+
+def test_decision_follows_the_frozen_threshold(predictor, folder, toy_run):
+    (point,) = toy_run.operating_points
+    row = predictor.predict(find_files(folder)).iloc[0]
+    assert row["threshold"] == point.threshold
+    assert row["decision"] == ("positive" if row["score"] >= point.threshold else "negative")
+
+
+def test_scores_do_not_depend_on_the_batch(predictor, folder):
+    files = find_files(folder)
+    one, many = predictor.predict(files, batch_size=1), predictor.predict(files, batch_size=16)
+    np.testing.assert_allclose(one["score"], many["score"], atol=1e-6)
+
+
+def test_results_repeat_no_patient_text(predictor, folder):
+    assert "CANARY" not in predictor.predict(find_files(folder)).to_csv()
+
+
+def test_whatever_a_decoder_raises_becomes_a_refusal(monkeypatch, folder, caplog):
+    def broken(*_):
+        raise RuntimeError("CANARY in a decoder's message")
+
+    monkeypatch.setattr(batch, "read_film", broken)
+    outcome = read_file(folder / "a_good.dcm")
+    assert (outcome.verdict, outcome.code) == ("reject", "unreadable")
+    assert "CANARY" not in outcome.detail + caplog.text
+
+
+def test_folder_walk_takes_every_file_and_follows_no_link(tmp_path):
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    (tmp_path / "in" / "deep" / "noextension").write_text("x")
+    (tmp_path / "in" / ".hidden").write_text("x")
+    (tmp_path / "secret").write_text("x")
+    (tmp_path / "in" / "link.dcm").symlink_to(tmp_path / "secret")
+    (tmp_path / "in" / "up").symlink_to(tmp_path, target_is_directory=True)
+    assert [path.name for path in find_files(tmp_path / "in")] == ["noextension"]
+
+
+def test_empty_and_missing_folders_are_errors(tmp_path):
+    with pytest.raises(ValueError, match="no file in"):
+        find_files(tmp_path)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        find_files(tmp_path / "nowhere")
+
+
+def test_a_model_without_its_points_is_refused(predictor):
+    with pytest.raises(ValueError, match="one per output"):
+        Predictor(predictor.model, [])

@@ -1,0 +1,87 @@
+import matplotlib
+import matplotlib.pyplot as plt
+import pytest
+
+from chexkeras.plots import style
+from chexkeras.results import Estimate
+
+
+def _caution(ax):
+    return [text.get_text() for text in ax.texts if text.get_label() == "caution"]
+
+
+def test_house_style_leaves_the_callers_settings_as_they_were():
+    matplotlib.rcParams["font.size"] = 17.0
+    try:
+        with style.house_style():
+            assert matplotlib.rcParams["font.size"] == 10
+        assert matplotlib.rcParams["font.size"] == 17.0
+    finally:
+        matplotlib.rcdefaults()
+        matplotlib.use("Agg")
+
+
+def test_axes_given_are_used_and_no_figure_is_made():
+    ax = plt.figure().add_subplot()
+    assert style.axes(ax) is ax
+    assert len(plt.get_fignums()) == 1
+
+
+def test_figures_of_the_report_are_unknown_to_pyplot():
+    _, panels = style.figure(2, 3)
+    assert len(panels) == 6
+    assert plt.get_fignums() == []
+
+
+def test_a_tables_own_cautions_are_found_and_an_empty_note_silences_them(table):
+    assert style.cautions(None, table) == ("Synthetic films, not clinical evidence.",)
+    assert style.cautions("", table) == ()
+    assert style.cautions(["a", "b"], table) == ("a", "b")
+
+
+def test_the_caution_stands_between_title_and_drawing_and_overlaps_neither():
+    drawn, (ax,) = style.figure(width=3.0, height=3.0)
+    style.title(ax, "Title", ("A caution that is far too long for one line of a panel as narrow as this one is.",))
+    drawn.draw_without_rendering()
+    (note,) = [text for text in ax.texts if text.get_label() == "caution"]
+    assert "\n" in note.get_text()
+    box = note.get_window_extent()
+    assert box.y0 >= ax.get_window_extent().y1
+    # The title with loc="left" is a text of its own.
+    assert ax.get_title(loc="left") == "Title"
+    assert box.y1 <= ax._left_title.get_window_extent().y0 + 1
+
+
+def test_without_cautions_nothing_is_written():
+    _, (ax,) = style.figure()
+    style.title(ax, "Title")
+    assert _caution(ax) == []
+
+
+@pytest.mark.parametrize(
+    ("estimate", "text"),
+    [
+        (Estimate(0.5, 0.4, 0.6, n=10), "0.500 (95 % CI 0.400–0.600)"),
+        (Estimate(0.5, 0.4, 0.6, confidence=0.9), "0.500 (90 % CI 0.400–0.600)"),
+        (Estimate.not_estimable("one class"), "not estimable"),
+    ],
+)
+def test_estimates_are_written_with_their_interval(estimate, text):
+    assert style.interval_text(estimate) == text
+
+
+def test_colours_differ_in_lightness_enough_for_grey_print():
+    from matplotlib.colors import to_rgb
+
+    grey = [0.2126 * r + 0.7152 * g + 0.0722 * b for r, g, b in map(to_rgb, (style.INK, style.BLUE, style.SKY))]
+    assert grey[1] - grey[0] > 0.1
+    assert grey[2] - grey[1] > 0.1
+
+
+def test_saving_settles_the_layout_so_that_labels_are_inside(tmp_path):
+    drawn, (ax,) = style.figure(width=3, height=2)
+    ax.set_ylabel("a label\nof two lines")
+    style.save(drawn, tmp_path / "figure.png", dpi=50)
+    assert (tmp_path / "figure.png").stat().st_size > 0
+    drawn.draw_without_rendering()
+    assert ax.yaxis.label.get_window_extent().x0 >= 0

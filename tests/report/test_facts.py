@@ -1,0 +1,166 @@
+import json
+import math
+import re
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from chexkeras.findings import NIH14
+from chexkeras.report.facts import REQUIRED_FILES, Facts, check_complete, collect_facts, printed
+from chexkeras.results import Estimate
+from chexkeras.training.run import Run
+
+
+@pytest.fixture(scope="module")
+def facts(finished_run):
+    return collect_facts(Run.load(finished_run))
+
+
+def _resolve(document, path):
+    for name, position in re.findall(r"([^.\[\]]+)|\[(\d+)\]", path):
+        document = document[int(position)] if position else document[name]
+    return document
+
+
+def _same(value, stored):
+    if isinstance(value, Estimate):
+        value = value.to_dict()
+    if isinstance(value, dict) and isinstance(stored, dict):
+        return value.keys() == stored.keys() and all(_same(value[key], stored[key]) for key in value)
+    if isinstance(value, float) and math.isnan(value):
+        return stored is None
+    if isinstance(value, (list, tuple)):
+        return list(value) == list(stored)
+    return value == stored
+
+
+def test_what_a_fact_says_of_its_origin_is_true(facts, finished_run):
+    checked = 0
+    for key, fact in facts.items():
+        if fact.file.endswith(".json") and fact.text and re.fullmatch(r"[\w.\[\]]+", fact.field):
+            try:
+                stored = _resolve(json.loads((finished_run / fact.file).read_text()), fact.field)
+            except (KeyError, IndexError):
+                # An optional field that this run lacks.
+                assert fact.value in ("", None, False, 0) or key == "recipe.optimizer", key
+                continue
+            assert _same(fact.value, stored), key
+            checked += 1
+    assert checked > 80
+
+
+def test_every_fact_names_a_file_of_the_run_or_a_convention(facts, finished_run):
+    for key, fact in facts.items():
+        assert fact.file == "convention" or (finished_run / fact.file).is_file(), key
+        assert fact.field, key
+
+
+def test_saved_facts_are_strict_json_with_value_text_and_origin(facts, tmp_path):
+    stored = json.loads(facts.save(tmp_path / "facts.json").read_text())
+    assert list(stored) == list(facts)
+    assert stored["test.Effusion.sensitivity"]["file"] == "evaluation.json"
+    assert stored["test.Effusion.sensitivity"]["field"] == "findings[0].sensitivity"
+    assert set(stored["test.Effusion.auroc"]["value"]) >= {"value", "low", "high", "n"}
+
+
+def test_an_unknown_key_gets_the_nearest(facts):
+    with pytest.raises(KeyError, match=r"test\.Effusion\.sensitivity"):
+        facts["test.Effusion.sensitvity"]
+
+
+def test_a_key_is_recorded_once():
+    facts = Facts()
+    facts.add("a", 1, file="f", field="x")
+    with pytest.raises(ValueError, match="twice"):
+        facts.add("a", 2, file="f", field="x")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1234567, "1,234,567"),
+        (True, "yes"),
+        (0.8, "0.8"),
+        (1e-5, "0.00001"),
+        (0.0, "0"),
+        (None, "not stated"),
+        (float("nan"), "not stated"),
+        ("", "not stated"),
+        (["a", 2], "a, 2"),
+        (Estimate(0.5, 0.4, 0.6, n=1000), "0.500 (95 % CI 0.400–0.600; n = 1,000)"),
+        (Estimate.not_estimable("no positives"), "not estimable (no positives)"),
+    ],
+)
+def test_values_print_as_a_reader_expects(value, text):
+    assert printed(value) == text
+
+
+@pytest.mark.parametrize("name", REQUIRED_FILES)
+def test_a_missing_file_is_named(name, run_folder):
+    (run_folder / name).unlink()
+    with pytest.raises(FileNotFoundError, match=re.escape(name)):
+        check_complete(run_folder)
+
+
+def test_a_missing_field_names_file_and_field(run_folder):
+    stages = json.loads((run_folder / "stages.json").read_text())
+    del stages[0]["trainable_parameters"]
+    (run_folder / "stages.json").write_text(json.dumps(stages))
+    with pytest.raises(ValueError, match=r"stages\.json .*\[0\]\.trainable_parameters"):
+        collect_facts(Run.load(run_folder))
+
+
+def test_impact_is_counted_on_a_thousand_films_by_hand(facts):
+    entry = facts["test.Effusion.sensitivity"].value
+    share = facts["test.Effusion.prevalence"].value.value
+    missed = facts["impact.Effusion.false_negatives"].value
+    assert missed.value == pytest.approx(1000 * share * (1 - entry.value))
+    assert missed.low == pytest.approx(1000 * share * (1 - entry.high))
+    assert missed.high == pytest.approx(1000 * share * (1 - entry.low))
+    alarms = facts["impact.Effusion.false_positives"].value
+    count = facts["test.Effusion.false_positives"].value
+    # At the test part's own prevalence, false alarms per film are just their count over all images.
+    assert alarms.value == pytest.approx(1000 * count / facts["test.Effusion.n_images"].value)
+
+
+def test_patients_in_two_parts_are_found_in_the_split_itself(make_run):
+    facts = collect_facts(make_run(leaky=True))
+    assert facts["split.leaky"].value is True
+    assert facts["split.leaked_patients"].value > 0
+    assert facts["cautions"].value[0].startswith("LEAKY")
+
+
+def test_untrained_base_and_few_positives_become_cautions(make_run):
+    cautions = " ".join(collect_facts(make_run(weights=None, prevalence=0.09, patients=150))["cautions"].value)
+    assert "untrained" in cautions
+    assert "too few to judge" in cautions
+
+
+def test_facts_need_neither_tensorflow_nor_matplotlib(finished_run):
+    code = (
+        "import sys\n"
+        "from chexkeras import plots\n"
+        "from chexkeras.report import fda\n"
+        "from chexkeras.report.facts import collect_facts\n"
+        "from chexkeras.training.run import Run\n"
+        f"collect_facts(Run.load({str(finished_run)!r}))\n"
+        "heavy = {'tensorflow', 'keras', 'torch', 'matplotlib', 'seaborn'} & set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_negatives_without_any_other_finding_are_called_chosen_controls(run_folder):
+    table = pd.read_csv(run_folder / "table.csv", dtype={"patient_id": str})
+    table.loc[table["Effusion"] == 0, [name for name in NIH14 if name != "Effusion"]] = 0.0
+    table.to_csv(run_folder / "table.csv", index=False)
+    cautions = " ".join(collect_facts(Run.load(run_folder))["cautions"].value)
+    assert "chosen controls" in cautions
+
+
+def test_the_population_is_no_wider_than_data_and_dicom_checks_allow(facts):
+    assert facts["population.youngest"].value == facts["dicom.youngest"].value > facts["data.all.age_min"].value
+    assert facts["population.oldest"].value == facts["data.all.age_max"].value < facts["dicom.oldest"].value

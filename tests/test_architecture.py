@@ -1,0 +1,93 @@
+"""The house plan, checked: imports go down the layers only, and the light layers stay light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import chexkeras
+
+ROOT = Path(chexkeras.__file__).parent
+LAYERS = {
+    "findings": 0, "checks": 0, "files": 0, "progress": 0, "provenance": 0, "results": 0,
+    "data": 1, "dicom": 1, "evaluation": 1,
+    "models": 2,
+    "training": 3, "inference": 3,
+    "plots": 4, "report": 4,
+    "demo": 5, "cli": 6,
+}  # fmt: skip
+HEAVY = {"tensorflow", "keras"}
+# The only modules that may import TensorFlow itself: tf.data and the GPU's capabilities are their subject.
+TENSORFLOW = {"data.pipeline", "data.augment", "models.classifier", "training.features"}
+LIGHT = ["evaluation.evaluate", "dicom.read", "data.nih", "data.splits", "data.audit", "data.phantom", "results",
+         "plots", "report.fda", "training.run", "cli"]  # fmt: skip
+
+
+def modules():
+    return {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in ROOT.rglob("*.py")}
+
+
+def imported(path):
+    """Returns the names of the package's modules that a file imports, and of the outside ones."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def layer_of(name):
+    return LAYERS.get(name.split(".")[0])
+
+
+def test_every_room_has_a_layer():
+    rooms = {name.split(".")[0] for name in modules()} - {"__init__"}
+    assert rooms == set(LAYERS)
+
+
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_imports_go_down_the_layers_only(name):
+    if name == "__init__":
+        return
+    for target in imported(modules()[name]):
+        if target.startswith("chexkeras."):
+            layer = layer_of(target.removeprefix("chexkeras."))
+            assert layer is None or layer <= layer_of(name), f"{name} imports {target}"
+
+
+def test_rooms_of_one_layer_do_not_import_each_other_in_a_circle():
+    edges = {
+        (name.split(".")[0], target.split(".")[1])
+        for name, path in modules().items()
+        for target in imported(path)
+        if target.startswith("chexkeras.") and target.split(".")[1] in LAYERS
+    }
+    circles = [(a, b) for a, b in edges if a != b and (b, a) in edges]
+    assert not circles
+
+
+def test_tensorflow_is_named_only_where_it_is_the_subject():
+    users = {name for name, path in modules().items() if "tensorflow" in {t.split(".")[0] for t in imported(path)}}
+    assert users == TENSORFLOW
+
+
+def test_files_stay_small():
+    long = {name: len(path.read_text().splitlines()) for name, path in modules().items()}
+    assert not {name: lines for name, lines in long.items() if lines > 400}
+
+
+def test_public_names_all_resolve():
+    for name in chexkeras.__all__:
+        assert getattr(chexkeras, name) is not None
+    with pytest.raises(AttributeError, match="public names"):
+        chexkeras.load_mimic  # noqa: B018
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_light_modules_start_without_tensorflow_or_keras(name):
+    code = f"import sys, chexkeras.{name}; print(sorted({HEAVY!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,145 @@
+import keras
+import numpy as np
+import pytest
+
+from chexkeras.data.augment import Augmentation, augment, film_seed, flips
+from chexkeras.models.classifier import build_classifier
+from chexkeras.training.feature_plan import plan_features
+from chexkeras.training.fitting import fit_stages
+from chexkeras.training.recipe import Stage
+from chexkeras.training.trainer import build_loss
+
+pytestmark = pytest.mark.keras
+
+
+def classifier(recipe):
+    keras.utils.set_random_seed(recipe.seed)
+    return build_classifier(
+        recipe.targets, backbone=recipe.backbone, weights=None, image_size=recipe.image_size, precision="float32"
+    )
+
+
+def fitted(recipe, splits, folder, features):
+    model = classifier(recipe)
+    plan = plan_features(model, recipe, splits.train, splits.validation, folder, features)
+    assert (plan is None) == (features == "off")
+    if plan is not None:
+        plan.fill(recipe.batch_size)
+    result = fit_stages(model, recipe, build_loss(recipe, splits.train), splits.train, splits.validation, plan)
+    return model, result
+
+
+def relative_differences(one, two):
+    for left, right in zip(one.weights, two.weights, strict=True):
+        left, right = keras.ops.convert_to_numpy(left), keras.ops.convert_to_numpy(right)
+        yield left.size and np.linalg.norm(left - right) / max(np.linalg.norm(left), 1e-12)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_stored_features_train_to_the_same_weights_as_reading_the_films_anew(tmp_path, toy_recipe, toy_splits, flip):
+    recipe = toy_recipe.replace(augment=Augmentation(flip=flip))
+    ordinary, history = fitted(recipe, toy_splits, tmp_path / "a", "off")
+    stored, stored_history = fitted(recipe, toy_splits, tmp_path / "b", "float32")
+    assert max(relative_differences(ordinary, stored)) <= 1e-4
+    for one, two in zip(history.history, stored_history.history, strict=True):
+        assert one["loss"] == pytest.approx(two["loss"], rel=1e-4)
+        assert one["val_auroc"] == pytest.approx(two["val_auroc"], abs=1e-3)
+
+
+def test_half_precision_features_change_the_validation_auroc_by_less_than_two_thousandths(
+    tmp_path, toy_recipe, toy_splits
+):
+    _, exact = fitted(toy_recipe, toy_splits, tmp_path / "a", "float32")
+    _, rounded = fitted(toy_recipe, toy_splits, tmp_path / "b", "float16")
+    assert rounded.history[-1]["val_auroc"] == pytest.approx(exact.history[-1]["val_auroc"], abs=2e-3)
+
+
+def test_flip_draws_are_those_of_the_pipeline():
+    film = np.arange(9, dtype=np.float32).reshape(3, 3, 1)
+    positions = np.arange(40)
+    drawn = flips(7, 3, positions)
+    seen = [augment(film, film_seed(7, 3, p), Augmentation(flip=True)).numpy()[0, 0, 0] == 2 for p in positions]
+    assert drawn.tolist() == seen
+    assert 5 < drawn.sum() < 35
+
+
+@pytest.fixture
+def plan(tmp_path, toy_recipe, toy_splits):
+    return plan_features(classifier(toy_recipe), toy_recipe, toy_splits.train, toy_splits.validation, tmp_path / "s")
+
+
+def test_one_pass_fills_both_crossing_tensors(plan, toy_splits):
+    plan.fill(16)
+    assert plan.layers == {"stage1": "head_pool", "stage2": "block3_pool"}
+    pooled = plan.train.features("head_pool")
+    assert pooled.shape == (len(toy_splits.train), 1, 64)
+    assert pooled.dtype == np.float16
+    assert plan.train.features("block3_pool").shape[2:] == (4, 4, 64)
+
+
+def test_a_complete_store_is_not_computed_again(plan, monkeypatch):
+    plan.fill(16)
+    monkeypatch.setattr("chexkeras.training.features.films_with_ids", lambda *_, **__: pytest.fail("read the films"))
+    plan.fill(16)
+
+
+def test_a_filling_that_was_interrupted_goes_on_to_the_same_bytes(plan, monkeypatch):
+    plan.fill(16)
+    expected = {path.name: path.read_bytes() for path in plan.train.folder.glob("*.npy")}
+    (plan.train.folder / "manifest.json").unlink()
+    monkeypatch.setattr("chexkeras.training.features._SAVE_EVERY", 1)
+    import chexkeras.training.features as module
+
+    real, calls = module.predict_padded, []
+
+    def interrupted(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(module, "predict_padded", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        plan.train.fill(16)
+    monkeypatch.setattr(module, "predict_padded", real)
+    plan.train.fill(16)
+    assert {path.name: path.read_bytes() for path in plan.train.folder.glob("*.npy")} == expected
+
+
+@pytest.mark.parametrize("damage", ["weights", "truncated", "manifest"])
+def test_a_stale_truncated_or_foreign_store_is_computed_anew(plan, tmp_path, toy_recipe, toy_splits, damage, capsys):
+    plan.fill(16)
+    good = plan.train.features("head_pool").copy()
+    recipe = toy_recipe
+    if damage == "weights":
+        recipe = toy_recipe.replace(seed=5)
+    elif damage == "truncated":
+        path = plan.train.folder / "head_pool.npy"
+        path.write_bytes(path.read_bytes()[:200])
+    else:
+        (plan.train.folder / "manifest.json").write_text("{")
+    again = plan_features(classifier(recipe), recipe, toy_splits.train, toy_splits.validation, tmp_path / "s")
+    again.fill(16)
+    same = np.array_equal(again.train.features("head_pool"), good)
+    assert same == (damage != "weights")
+    if damage != "manifest":
+        assert "computed anew" in capsys.readouterr().err
+
+
+def test_random_augmentation_and_a_full_disk_fall_back_and_say_why(
+    tmp_path, toy_recipe, toy_splits, capsys, monkeypatch
+):
+    rotated = toy_recipe.replace(augment=Augmentation(rotation_degrees=5.0))
+    arguments = (toy_splits.train, toy_splits.validation, tmp_path)
+    assert plan_features(classifier(rotated), rotated, *arguments) is None
+    assert "no two epochs show the same film" in capsys.readouterr().err
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+    assert plan_features(classifier(toy_recipe), toy_recipe, *arguments) is None
+    assert "more than half" in capsys.readouterr().err
+
+
+def test_a_stage_whose_frozen_part_was_trained_before_reads_films_anew(tmp_path, toy_recipe, toy_splits):
+    stages = (Stage("deep", 2, 1e-3, "block2_conv"), Stage("shallow", 2, 1e-3, 0.0))
+    recipe = toy_recipe.replace(stages=stages)
+    plan = plan_features(classifier(recipe), recipe, toy_splits.train, toy_splits.validation, tmp_path)
+    assert plan.layers == {"deep": "block1_pool"}

@@ -1,0 +1,41 @@
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from chexkeras.training.callbacks import FiniteLoss
+from chexkeras.training.monitor import EarlyStopping, mean_auc
+
+
+def test_mean_auc_is_exact_and_skips_targets_with_one_class():
+    labels = np.array([[1, 0, np.nan], [0, 0, 1], [1, 0, 0], [0, 0, 1]], float)
+    scores = np.array([[0.9, 0.1, 0.5], [0.8, 0.2, 0.6], [0.7, 0.3, 0.7], [0.1, 0.4, 0.8]])
+    assert mean_auc(labels, scores) == pytest.approx((3 / 4 + 1 / 2) / 2)
+    assert math.isnan(mean_auc(labels[:, 1:2], scores[:, 1:2]))
+
+
+def test_early_stopping_keeps_the_best_and_stops_after_its_patience():
+    stopping = EarlyStopping(patience=2)
+    events = [(stopping.update(value), stopping.exhausted) for value in (0.6, 0.7, 0.65, math.nan)]
+    assert events == [(True, False), (True, False), (False, False), (False, True)]
+    assert (stopping.best, stopping.best_epoch) == (0.7, 2)
+
+
+def test_without_patience_it_never_stops():
+    stopping = EarlyStopping(patience=None)
+    for _ in range(50):
+        stopping.update(0.5)
+    assert not stopping.exhausted
+
+
+@pytest.mark.keras
+def test_a_loss_that_is_not_a_number_stops_training_and_names_the_step():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(loss="mse")
+    inputs = np.ones((8, 1), np.float32)
+    inputs[5] = np.nan
+    with pytest.raises(ValueError, match=r"loss became nan in stage1 epoch 2, step 3.*learning rate"):
+        model.fit(
+            inputs, np.ones((8, 1)), batch_size=2, shuffle=False, verbose=0, callbacks=[FiniteLoss("stage1 epoch 2")]
+        )

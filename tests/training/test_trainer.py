@@ -1,0 +1,173 @@
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from chexkeras.data.splits import split_by_patient
+from chexkeras.evaluation.evaluate import evaluate
+from chexkeras.models.scoring import predict_scores
+from chexkeras.training.run import Run
+from chexkeras.training.trainer import train
+
+pytestmark = pytest.mark.keras
+
+FILES = [
+    "audit.json", "evaluation.json", "history.csv", "left_out.csv", "model.keras", "operating_points.json",
+    "provenance.json", "recipe.json", "scores_test.csv", "scores_validation.csv", "splits.csv", "splits.json",
+    "stages.json", "table.csv",
+]  # fmt: skip
+
+
+def test_run_folder_holds_what_the_contract_names_and_nothing_else_is_left(toy_run):
+    assert sorted(path.name for path in toy_run.folder.iterdir()) == FILES
+    assert [path.name for path in toy_run.folder.parent.iterdir()] == ["toy"]
+
+
+def test_the_toy_task_is_learned(toy_run):
+    assert toy_run.evaluation["Effusion"].auroc.low > 0.7
+
+
+def test_reloaded_model_gives_the_saved_scores(toy_run, toy_splits):
+    again = predict_scores(toy_run.load_model(), toy_splits.test, "Effusion", batch_size=16)
+    saved = toy_run.scores("test")
+    np.testing.assert_array_equal(saved["score"], again["score"])
+    assert (saved["image_id"] == again["image_id"]).all()
+
+
+def test_threshold_comes_from_validation_and_is_applied_to_test(toy_run):
+    (point,) = toy_run.operating_points
+    validation = toy_run.scores("validation")
+    assert point.chosen_on == "validation"
+    assert point.threshold in set(validation["score"])
+    assert toy_run.evaluation["Effusion"].operating_point == point
+    with pytest.raises(ValueError, match="chose"):
+        evaluate(validation, [point])
+
+
+def test_provenance_names_data_split_weights_versions_and_cautions(toy_run):
+    record = toy_run.provenance
+    assert record["source"]["dataset"] == "toy films"
+    assert record["split"]["kind"] == "patient"
+    assert record["split"]["leaky"] is False
+    assert record["weights"]["origin"] == "untrained, seed 0"
+    assert len(record["weights"]["sha256"]) == 64
+    assert record["packages"]["keras"]
+    assert "Toy films." in toy_run.cautions
+    assert any(caution.startswith("Untrained backbone") for caution in toy_run.cautions)
+    assert toy_run.evaluation.cautions == toy_run.cautions
+
+
+def test_history_and_stages_tell_what_happened(toy_run):
+    history = toy_run.history
+    assert list(history["global_epoch"]) == list(range(1, 7))
+    assert list(history["stage"]) == ["stage1"] * 3 + ["stage2"] * 3
+    assert history["val_auroc"].between(0, 1).all()
+    best = toy_run.provenance["best"]
+    row = history[(history["stage"] == best["stage"]) & (history["epoch"] == best["epoch"])]
+    assert float(row["val_auroc"].iloc[0]) == history["val_auroc"].max()
+    assert toy_run.stages[1]["first_trainable_layer"] == "block3_relu"
+
+
+def test_table_has_no_paths_and_every_film_its_part(toy_run, toy):
+    table = toy_run.table
+    assert "path" not in table
+    assert table["part"].value_counts().sum() == len(toy)
+    assert table.groupby("patient_id")["part"].nunique().max() == 1
+
+
+def test_one_seed_one_result(tmp_path, toy_recipe, toy_splits, toy_run):
+    again = train(toy_recipe, toy_splits, tmp_path / "again")
+    pd.testing.assert_frame_equal(again.scores("test"), toy_run.scores("test"), check_exact=True)
+    other = train(toy_recipe.replace(seed=1), toy_splits, tmp_path / "other")
+    assert not np.array_equal(other.scores("test")["score"], toy_run.scores("test")["score"])
+
+
+def test_a_leaky_split_is_named_in_the_run(tmp_path, toy, toy_recipe):
+    from chexkeras.data.splits import split_by_image
+    from chexkeras.training.recipe import Stage
+
+    recipe = toy_recipe.replace(stages=(Stage("stage1", 1, 1e-3),))
+    run = train(recipe, split_by_image(toy, "Effusion", validation=0.25, test=0.25), tmp_path / "leaky")
+    assert run.provenance["split"]["leaky"] is True
+    assert any(caution.startswith("Leaky split") for caution in run.evaluation.cautions)
+
+
+def test_an_existing_run_is_kept_unless_overwriting_is_allowed(tmp_path, toy_recipe, toy_splits, toy_run):
+    folder = tmp_path / "kept"
+    shutil.copytree(toy_run.folder, folder)
+    with pytest.raises(FileExistsError, match="overwrite"):
+        train(toy_recipe, toy_splits, folder)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(FileExistsError, match="no run folder"):
+        train(toy_recipe, toy_splits, tmp_path / "mine", overwrite=True)
+
+
+def test_a_run_that_fails_leaves_the_previous_one_and_no_debris(tmp_path, toy_recipe, toy_splits, toy_run, monkeypatch):
+    folder = tmp_path / "kept"
+    shutil.copytree(toy_run.folder, folder)
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("chexkeras.training.trainer.fit_stages", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(toy_recipe, toy_splits, folder, overwrite=True, features="off")
+    assert sorted(path.name for path in folder.iterdir()) == FILES
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_what_cannot_work_is_refused_before_training(tmp_path, toy, toy_recipe, toy_splits, monkeypatch):
+    def too_late(*_, **__):
+        raise AssertionError("training started")
+
+    monkeypatch.setattr("chexkeras.training.trainer.build_classifier", too_late)
+    guarded = toy_recipe.replace(operating_point=type(toy_recipe.operating_point)("guarded_sensitivity", 0.97))
+    with pytest.raises(ValueError, match="positives"):
+        train(guarded, toy_splits, tmp_path / "run")
+    with pytest.raises(ValueError, match="Hernia"):
+        train(toy_recipe.replace(targets=("Hernia",)), toy_splits, tmp_path / "run")
+    broken = toy.copy()
+    broken.attrs = toy.attrs
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"\x89PNG but not really")
+    broken.loc[5, "path"] = str(bad)
+    with pytest.raises(ValueError, match=r"unreadable"):
+        train(toy_recipe, split_by_patient(broken, "Effusion", validation=0.25, test=0.25), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_deleting_any_file_of_the_run_gives_an_error_that_names_it(tmp_path, toy_run):
+    readers = {
+        "recipe.json": lambda run: run.recipe, "provenance.json": lambda run: run.provenance,
+        "stages.json": lambda run: run.stages, "history.csv": lambda run: run.history,
+        "table.csv": lambda run: run.table, "audit.json": lambda run: run.audit,
+        "left_out.csv": lambda run: run.left_out, "evaluation.json": lambda run: run.evaluation,
+        "operating_points.json": lambda run: run.operating_points, "scores_test.csv": lambda run: run.scores("test"),
+        "model.keras": lambda run: run.load_model(),
+    }  # fmt: skip
+    for name, read in readers.items():
+        folder = tmp_path / name.replace(".", "_")
+        shutil.copytree(toy_run.folder, folder)
+        (folder / name).unlink()
+        with pytest.raises(FileNotFoundError, match=name):
+            read(Run.load(folder))
+
+
+def test_reading_a_run_needs_no_tensorflow(toy_run):
+    code = (
+        "import sys; from chexkeras.training.run import Run; run = Run.load(sys.argv[1]);"
+        "run.evaluation, run.history, run.table, run.scores('test');"
+        "print([name for name in ('tensorflow', 'keras') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(toy_run.folder)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_files_are_strict_json(toy_run):
+    for path in toy_run.folder.glob("*.json"):
+        json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} in a JSON file"))
