@@ -48,9 +48,9 @@ def auc_covariance(
     within = within + _small_sample(len(np.unique(group[~positive]))) * (of_negatives @ of_negatives.T)
     cross = of_positives @ of_negatives.T
     covariance = within + _small_sample(n_groups) * (cross + cross.T)
-    # Where terms cancel, what is left is rounding: a perfect ranking has no variance, not one of 1e-33.
+    # Where the terms of patients cancel, what is left is rounding, and may even be negative.
     scale = np.sqrt(np.outer(np.diag(within), np.diag(within)))
-    covariance[np.abs(covariance) <= np.maximum(1e-12 * scale, 1e-28)] = 0.0
+    covariance[np.abs(covariance) <= 1e-12 * scale] = 0.0
     return areas, covariance
 
 

@@ -295,4 +295,5 @@ def average_precision_interval(
     )
     if positive_patients < _FEW_PATIENTS:
         method += f"; only {positive_patients} positive {unit}, the interval is approximate"
+    # Films drawn twice are ranked as ties, which can lift all replicates of a poor ranking above its estimate.
     return Estimate(value, min(low, value), max(high, value), confidence, n, method)

@@ -138,7 +138,7 @@ def write_report(
         figures = draw_figures(opened, facts, Path(aside))
         text = render(facts, figures, link)
         for figure in figures.values():
-            pass
+            os.replace(Path(aside) / figure.file, folder / figure.file)
     facts.save(folder / "facts.json")
     files.write_text(folder / "evaluation.json", (opened.folder / "evaluation.json").read_text(encoding="utf-8"))
     return files.write_text(report, text)

@@ -38,7 +38,7 @@ def test_jpeg_ls_tells_its_size():
 def test_a_stream_cut_before_its_size_is_refused(read, format_name):
     stream = _stream(format_name)
     for end in (0, 1, 2, 11, 12, 20):
-        with pytest.raises(ValueError, match="begin with|frame header|length"):
+        with pytest.raises(ValueError, match=r"begin with|frame header|length"):
             read(stream[:end])
 
 

@@ -1,3 +1,6 @@
+import re
+
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -43,3 +46,14 @@ def test_every_phantom_file_gets_its_verdict_and_its_reason(phantom_folder):
             found[name] = "warn" if film.warnings else "accept"
     assert found == expected
     assert codes == CODES
+
+
+def test_accepted_phantoms_show_the_pixels_of_their_png_whatever_their_depth_and_sense(phantom_folder):
+    rows = pd.read_csv(phantom_folder / "expected.csv").query("verdict == 'accept'")
+    assert rows["what"].str.contains("12 bit MONOCHROME1").any()
+    for name, what in zip(rows["file"], rows["what"], strict=True):
+        (image_id,) = re.findall(r"\S+\.png", what)
+        (png,) = phantom_folder.parent.rglob(image_id)
+        film = read_film(phantom_folder / name)
+        np.testing.assert_array_equal(film.pixels, read_film(png).pixels)
+        assert film.view == what[:2]

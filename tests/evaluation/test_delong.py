@@ -123,6 +123,16 @@ def test_a_perfect_ranking_has_exactly_no_variance():
     assert auc_variance(scores > 0.61, scores) == (1.0, 0.0)
 
 
+@pytest.mark.parametrize("patients", [5, 21, 31, 35, 200])
+def test_patients_whose_films_cancel_leave_no_rounding_dust(patients):
+    # Every patient has one positive and one negative film; what one gains by scoring high the other loses.
+    level = np.repeat(np.arange(patients), 2) * 2.0
+    labels = np.tile([1, 0], patients)
+    area, variance = auc_variance(labels, level + 0.5 * labels, clusters=level)
+    assert 0.5 < area < 1
+    assert variance == 0
+
+
 def test_one_class_is_refused_with_its_reason():
     with pytest.raises(ValueError, match="no positives: all 2 known labels are negative"):
         auc_variance([0, 0], [0.1, 0.2])

@@ -374,6 +374,13 @@ def test_average_precision_interval_of_a_perfect_ranking_is_not_a_point():
     assert "binomial" in estimate.method
 
 
+def test_average_precision_interval_contains_its_estimate_even_for_a_classifier_that_is_wrong_throughout():
+    # Drawing a film twice can only help such a ranking, so nearly every replicate lies above the estimate.
+    labels = np.repeat([1, 0], [22, 1600])
+    estimate = average_precision_interval(labels, np.linspace(0, 1, 1622), replicates=300)
+    assert 0 < estimate.low <= estimate.value < estimate.high
+
+
 @pytest.mark.parametrize(
     ("labels", "reason"),
     [([0, 0, 0], "no positives"), ([1, 1, 1], "no negatives"), ([1, 0, 0], "only one positive image")],
