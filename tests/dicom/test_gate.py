@@ -174,6 +174,8 @@ def test_all_violations_are_collected_in_the_order_of_the_rules():
     assert (caught.value.tag, caught.value.found) == ("(0008,0060) Modality", "CT")
     assert caught.value.expected == "DX or CR"
     assert caught.value.violations == tuple(found)
+    assert str(caught.value).startswith("modality: (0008,0060) Modality: expected DX or CR; found CT; body_part: ")
+    assert "age_format" not in str(caught.value)
 
 
 def test_warnings_alone_do_not_reject():

@@ -10,6 +10,7 @@ from pydicom import config, dcmread
 from pydicom.datadict import DicomDictionary
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
+from pydicom.uid import JPEG2000Lossless
 
 from chexkeras.dicom import privacy
 from chexkeras.dicom.gate import DicomRejected
@@ -156,6 +157,26 @@ def test_silence_is_local_and_restores_what_was_before():
         assert config.settings.reading_validation_mode == config.IGNORE
         warnings.warn("unheard", stacklevel=1)
     assert (list(warnings.filters), logger.level, config.settings.reading_validation_mode) == before
+
+
+def test_warnings_are_not_heard_inside_and_are_heard_after():
+    with warnings.catch_warnings(record=True) as recorded:
+        warnings.simplefilter("always")
+        with privacy.quiet():
+            warnings.warn(CANARY, stacklevel=1)
+        assert recorded == []
+        warnings.warn("after", stacklevel=1)
+    assert [str(warning.message) for warning in recorded] == ["after"]
+
+
+def test_a_rejection_carries_neither_the_cause_nor_the_frames_it_came_through(tmp_path):
+    broken = image(ramp(), syntax=JPEG2000Lossless, raw=b"\xfe\xff\x00\xe0" + b"\0" * 60)
+    with pytest.raises(DicomRejected) as caught:
+        read_dicom(write(tmp_path / "film.dcm", broken))
+    assert caught.value.code == "decode"
+    assert caught.value.__context__ is None and caught.value.__cause__ is None
+    names = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert names[1:] == ["read_dicom", "_raise_or_return"]
 
 
 def test_silence_ends_with_an_error_too():

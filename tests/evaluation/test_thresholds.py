@@ -121,14 +121,14 @@ def test_the_guarded_rule_rarely_falls_short_where_the_plain_rule_often_does():
     rng = np.random.default_rng(20)
     short = {"sensitivity": 0, "guarded_sensitivity": 0}
     labels = [1] * 100 + [0] * 20
-    for _ in range(100):
+    for _ in range(60):
         # Scores of positives are uniform, so the true sensitivity at threshold t is exactly 1 - t.
         scores = table(labels, rng.random(120))
         for rule in short:
             point = choose_threshold(scores, rule=rule, target=0.9)
             short[rule] += 1 - point.threshold < 0.9
-    assert short["guarded_sensitivity"] / 100 <= 0.06
-    assert short["sensitivity"] / 100 >= 0.4
+    assert short["guarded_sensitivity"] / 60 <= 0.06
+    assert short["sensitivity"] / 60 >= 0.4
 
 
 @settings(derandomize=True, deadline=None, max_examples=40)
