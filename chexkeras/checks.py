@@ -13,7 +13,7 @@ import pandas as pd
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """Returns a phrase naming the choices that look like `name`, for use inside an error message.
+    """Returns a sentence naming the choices that look like `name`, to end or go on an error message with.
 
     Example:
         >>> nearest("Pnuemonia", ["Pneumonia", "Edema"])
@@ -21,7 +21,7 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     """
     lowered = {str(choice).casefold(): str(choice) for choice in choices}
     close = [lowered[match] for match in difflib.get_close_matches(str(name).casefold(), lowered, n=2, cutoff=0.6)]
-    return f"did you mean {' or '.join(map(repr, close))}?" if close else "nothing similar is known"
+    return f"did you mean {' or '.join(map(repr, close))}?" if close else "nothing similar is known."
 
 
 def one_of(value: str, choices: Iterable[str], name: str) -> str:
@@ -37,7 +37,7 @@ def one_of(value: str, choices: Iterable[str], name: str) -> str:
     """
     allowed = tuple(choices)
     if value not in allowed:
-        raise ValueError(f"{name}={value!r}; {nearest(str(value), allowed)}. Expected one of: {', '.join(allowed)}.")
+        raise ValueError(f"{name}={value!r}; {nearest(str(value), allowed)} Expected one of: {', '.join(allowed)}.")
     return value
 
 

@@ -16,6 +16,10 @@ from chexkeras.training.recipe import Recipe
 from chexkeras.training.run import Run
 from chexkeras.training.trainer import train
 
+PREVALENCE = 0.3
+"""Share of the demo's films with each finding to learn: a case-control sample, since a few hundred films at NIH's own
+prevalences hold too few positives to learn from."""
+
 
 def run_demo(
     run_dir: str | Path = "runs/demo",
@@ -40,8 +44,8 @@ def run_demo(
         The run, with the DICOM folder scored.
     """
     say("1/6 films: synthetic, not clinical evidence")
-    root = make_phantoms(phantoms, images=images)
     recipe = recipe or preset("demo")
+    root = make_phantoms(phantoms, images=images, prevalence=dict.fromkeys(recipe.targets, PREVALENCE))
     say("2/6 audit")
     checked = audit(load_nih(root))
     say(checked.summary)

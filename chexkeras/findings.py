@@ -62,7 +62,7 @@ def canonical(name: str, vocabulary: Iterable[str] = NIH14) -> str:
     for candidate in names:
         if _fold(candidate) == _fold(name):
             return candidate
-    raise ValueError(f"unknown finding {name!r}; {nearest(name, names)}. Known findings: {', '.join(names)}.")
+    raise ValueError(f"unknown finding {name!r}; {nearest(name, names)} Known findings: {', '.join(names)}.")
 
 
 def resolve(findings: str | Iterable[str], vocabulary: Iterable[str] = NIH14) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """How old the patient was: from the age, however it is written, or else from two dates."""
 
 import datetime
+import math
 import re
 
 from chexkeras.dicom.header import Header
@@ -55,12 +56,15 @@ def _date(text: str) -> datetime.date | None:
 
 
 def age_from_dates(header: Header) -> float | None:
-    """Returns the years between birth and exposure, or None where the dates are missing or cannot be right."""
+    """Returns the whole years between birth and exposure, or None where the dates are missing or cannot be right.
+
+    Whole years, as the age tag gives them: a fraction would tell the birthday to whoever knows the day of the film.
+    """
     born = _date(header.text("PatientBirthDate"))
     exposed = next((date for name in _EXPOSURE_DATES if (date := _date(header.text(name)))), None)
     if born is None or exposed is None:
         return None
-    years = (exposed - born).days / 365.25
+    years = float(math.floor((exposed - born).days / 365.25))
     return years if 0 <= years <= OLDEST_PLAUSIBLE_YEARS else None
 
 

@@ -20,7 +20,7 @@ from chexkeras.training.run import Run
 
 COLUMNS = (
     "file", "verdict", "code", "detail", "view", "age_years", "finding", "score", "threshold", "decision", "decoder",
-    "seconds",
+    "seconds", "profile",
 )  # fmt: skip
 """Columns of the table of results; a rejected file has empty `finding`, `score`, `threshold` and `decision`."""
 
@@ -118,6 +118,7 @@ class Predictor:
             "age_years": film.age_years if film else math.nan,
             "decoder": film.decoder if film else "",
             "seconds": round(outcome.seconds + (scoring_seconds if film else 0.0), 4),
+            "profile": self.profile,
         }
         if scores is None:
             yield {**common, "finding": "", "score": math.nan, "threshold": math.nan, "decision": ""}

@@ -82,7 +82,7 @@ def get(name: str) -> Backbone:
         ValueError: If there is none of that name; the message gives the nearest.
     """
     if name not in _BACKBONES:
-        raise ValueError(f"unknown backbone {name!r}; {nearest(name, _BACKBONES)}. Known: {', '.join(_BACKBONES)}.")
+        raise ValueError(f"unknown backbone {name!r}; {nearest(name, _BACKBONES)} Known: {', '.join(_BACKBONES)}.")
     return _BACKBONES[name]
 
 

@@ -76,7 +76,7 @@ def trainable_start(layers: list[keras.layers.Layer], trainable: float | str) ->
         names = [layer.name for layer in layers]
         if trainable not in names:
             raise ValueError(
-                f"trainable={trainable!r} is no layer of the backbone; {nearest(trainable, names)}. "
+                f"trainable={trainable!r} is no layer of the backbone; {nearest(trainable, names)} "
                 "Give a layer's name or a share from 0 to 1."
             )
         return names.index(trainable)

@@ -28,7 +28,7 @@ def rows_of(scores: pd.DataFrame, finding: str | None) -> tuple[str, pd.DataFram
             raise ValueError(f"the scores hold {len(names)} findings ({', '.join(names)}); say finding='...'.")
         finding = names[0]
     if finding not in names:
-        raise ValueError(f"no scores for {finding!r}; {nearest(finding, names)}. There are: {', '.join(names)}.")
+        raise ValueError(f"no scores for {finding!r}; {nearest(finding, names)} There are: {', '.join(names)}.")
     rows = scores[(scores["finding"] == finding) & scores["label"].notna()]
     return finding, rows
 

@@ -9,11 +9,11 @@ from chexkeras.report.facts import Facts, percent
 _FILE = "dicom_results.csv"
 
 
-def _gate(facts: Facts, table: pd.DataFrame) -> None:
-    """Records the rules of the DICOM gate in its default profile, and which ages it lets pass."""
+def _gate(facts: Facts, table: pd.DataFrame, profile_name: str) -> None:
+    """Records the rules of the DICOM gate in the profile that was used, and which ages it lets pass."""
     from chexkeras.dicom.gate import find_profile, rules_table
 
-    profile = find_profile("clinical")
+    profile = find_profile(profile_name)
     rules = rules_table(profile)
     where = f"rules_table of the DICOM gate, profile {profile.name}"
     plain = {
@@ -45,7 +45,7 @@ def _reasons(per_file: pd.DataFrame, verdict: str) -> list[list[Any]]:
 def add_dicom(facts: Facts, results: pd.DataFrame | None, table: pd.DataFrame) -> None:
     """Records how many files were accepted, accepted with a warning and rejected, and why."""
     facts.add("dicom", results is not None, file=_FILE, field="whether DICOM files were scored")
-    _gate(facts, table)
+    _gate(facts, table, "clinical" if results is None or results.empty else str(results["profile"].iloc[0]))
     if results is None:
         return
     per_file = results.drop_duplicates("file")

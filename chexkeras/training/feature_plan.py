@@ -1,6 +1,5 @@
 """Which stages can train on stored features, and the stores they share: one pass over the films fills them all."""
 
-import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,10 +127,10 @@ def plan_features(
             f"{free / 1e9:.1f} GB free"
         )
         return None
-    passes = math.ceil(len(views) * 10) / 10
+    passes = f"{len(views)} pass{'es' if len(views) > 1 else ''}"
     say(
         f"{', '.join(layers)}: what is frozen is computed once and stored ({', '.join(crossing)}; {dtype}, "
-        f"{size / 1e6:,.0f} MB): {passes:g} pass(es) over the training films instead of {epochs}"
+        f"{size / 1e6:,.0f} MB): {passes} over the training films instead of up to {epochs}"
     )
     stores = (FeatureStore(folder / "train", spec, train), FeatureStore(folder / "validation", plain, validation))
     return FeaturePlan(layers, *stores)

@@ -134,7 +134,7 @@ class Recipe:
         known = [entry.name for entry in fields(self)]
         for name in changes:
             if name not in known:
-                raise ValueError(f"a recipe has no field {name!r}; {nearest(name, known)}. Fields: {', '.join(known)}.")
+                raise ValueError(f"a recipe has no field {name!r}; {nearest(name, known)} Fields: {', '.join(known)}.")
         return replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:

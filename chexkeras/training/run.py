@@ -16,6 +16,7 @@ import pandas as pd
 
 from chexkeras import files
 from chexkeras.checks import existing_folder, one_of
+from chexkeras.data.source import TableSource
 from chexkeras.evaluation.scores import read_scores
 from chexkeras.results import Evaluation, OperatingPoint
 from chexkeras.training.recipe import Recipe
@@ -87,8 +88,18 @@ class Run:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """The image table without file paths, with each film's `part`."""
-        return pd.read_csv(self._file("table.csv"), dtype=_TEXT_COLUMNS, keep_default_na=True)
+        """The image table without file paths, with each film's `part`; its source carries the run's cautions."""
+        table = pd.read_csv(self._file("table.csv"), dtype=_TEXT_COLUMNS)
+        source = self.provenance["source"]
+        table.attrs["source"] = TableSource(
+            dataset=source["dataset"],
+            label_release=source["label_release"],
+            files=tuple(source["files"].items()),
+            synthetic=source["synthetic"],
+            cautions=self.cautions,
+            implausible_ages=source["implausible_ages"],
+        )
+        return table
 
     @cached_property
     def audit(self) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def with_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
             place = _inner(place, group, setting)
         if name not in place or isinstance(place[name], dict) or name == "stages":
             known = _fields(place)
-            raise ValueError(f"setting {setting!r} names no field; {nearest(name, known)}. There: {', '.join(known)}.")
+            raise ValueError(f"setting {setting!r} names no field; {nearest(name, known)} There: {', '.join(known)}.")
         place[name] = _value(text, place[name])
     try:
         return Recipe.from_dict(data)
@@ -51,7 +51,7 @@ def _inner(place: dict[str, Any], group: str, setting: str) -> dict[str, Any]:
     inside = stages.get(group, place.get(group))
     if not isinstance(inside, dict):
         known = [*stages, *(name for name, value in place.items() if isinstance(value, dict))]
-        raise ValueError(f"setting {setting!r} names no group {group!r}; {nearest(group, known)}. Groups: {known}.")
+        raise ValueError(f"setting {setting!r} names no group {group!r}; {nearest(group, known)} Groups: {known}.")
     return inside
 
 

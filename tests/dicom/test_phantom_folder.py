@@ -34,7 +34,7 @@ def phantom_folder(tmp_path_factory):
 
 
 def test_every_phantom_file_gets_its_verdict_and_its_reason(phantom_folder):
-    expected = pd.read_csv(phantom_folder / "expected.csv").set_index("file")["verdict"].to_dict()
+    expected = pd.read_csv(phantom_folder.parent / "dicom_expected.csv").set_index("file")["verdict"].to_dict()
     assert set(expected) == {path.name for path in phantom_folder.glob("*.dcm")}
     found, codes = {}, {}
     for name in expected:
@@ -49,7 +49,7 @@ def test_every_phantom_file_gets_its_verdict_and_its_reason(phantom_folder):
 
 
 def test_accepted_phantoms_show_the_pixels_of_their_png_whatever_their_depth_and_sense(phantom_folder):
-    rows = pd.read_csv(phantom_folder / "expected.csv").query("verdict == 'accept'")
+    rows = pd.read_csv(phantom_folder.parent / "dicom_expected.csv").query("verdict == 'accept'")
     assert rows["what"].str.contains("12 bit MONOCHROME1").any()
     for name, what in zip(rows["file"], rows["what"], strict=True):
         (image_id,) = re.findall(r"\S+\.png", what)

@@ -101,6 +101,7 @@ def _dicom() -> pd.DataFrame:
     ]
     frame["decoder"] = "native"
     frame["seconds"] = 0.1
+    frame["profile"] = "clinical"
     return frame
 
 

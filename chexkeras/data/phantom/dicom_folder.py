@@ -218,7 +218,7 @@ def _rejects(film: Film, pixels: Pixels) -> list[tuple[str, str, Callable[[Datas
 
 
 def write_dicom_folder(folder: Path, films: Sequence[Film], seed: int, size: int) -> None:
-    """Writes DICOM files and ``expected.csv`` (file, verdict, what).
+    """Writes DICOM files and ``dicom_expected.csv`` beside the folder (file, verdict, what).
 
     Args:
         folder: The folder to make.
@@ -263,4 +263,4 @@ def write_dicom_folder(folder: Path, films: Sequence[Film], seed: int, size: int
     for name, (bytes_written, what) in damaged.items():
         (folder / name).write_bytes(bytes_written)
         rows.append((name, "reject", what))
-    files.write_csv(folder / "expected.csv", pd.DataFrame(sorted(rows), columns=["file", "verdict", "what"]))
+    files.write_csv(folder.parent / "dicom_expected.csv", pd.DataFrame(sorted(rows), columns=["file", "verdict", "what"]))
