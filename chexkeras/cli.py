@@ -116,7 +116,8 @@ def train(
     from chexkeras.data.audit import audit as audit_films
     from chexkeras.data.nih import load_nih
     from chexkeras.progress import say
-    from chexkeras.training import presets, run as run_folder
+    from chexkeras.training import presets
+    from chexkeras.training import run as run_folder
     from chexkeras.training.settings import with_settings
 
     recipe = presets.preset(preset).replace(seed=seed)

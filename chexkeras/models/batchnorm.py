@@ -47,7 +47,9 @@ def adapt_batchnorm(model: keras.Model, batches: Iterable[Any]) -> int:
     normalisations = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
     if not normalisations:
         return 0
-    before = [(convert_to_numpy(layer.moving_mean), convert_to_numpy(layer.moving_variance)) for layer in normalisations]
+    before = [
+        (convert_to_numpy(layer.moving_mean), convert_to_numpy(layer.moving_variance)) for layer in normalisations
+    ]
     base = _TrainingMode(keras.Model(model.input, layers[-1].output))
     compiled = keras.Model(model.input, base(model.input))
     trainable = [layer.trainable for layer in normalisations]

@@ -263,4 +263,6 @@ def write_dicom_folder(folder: Path, films: Sequence[Film], seed: int, size: int
     for name, (bytes_written, what) in damaged.items():
         (folder / name).write_bytes(bytes_written)
         rows.append((name, "reject", what))
-    files.write_csv(folder.parent / "dicom_expected.csv", pd.DataFrame(sorted(rows), columns=["file", "verdict", "what"]))
+    files.write_csv(
+        folder.parent / "dicom_expected.csv", pd.DataFrame(sorted(rows), columns=["file", "verdict", "what"])
+    )

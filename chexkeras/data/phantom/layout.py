@@ -213,8 +213,8 @@ def make_phantoms(
 
     The folder gets ``Data_Entry_2017.csv``, ``images/``, ``BBox_List_2017.csv``, ``train_val_list.txt``,
     ``test_list.txt``, ``PHANTOM.json`` (which marks it as synthetic) and ``dicom/`` (acceptable files and one for each
-    reason to reject; ``dicom_expected.csv`` says which). Prevalence, co-occurrence, persistence within a patient, age, sex
-    and view follow NIH's margins. Synthetic films, not clinical evidence.
+    reason to reject; ``dicom_expected.csv`` says which). Prevalence, co-occurrence, persistence within a patient, age,
+    sex and view follow NIH's margins. Synthetic films, not clinical evidence.
 
     A folder already made with the same parameters is used as it is. Nothing is deleted, ever, and an interrupted call
     leaves nothing behind under the folder's name.
