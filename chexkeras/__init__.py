@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "NIH14": "findings",
+    "find_data": "data.find",
     "load_nih": "data.nih",
     "load_boxes": "data.nih",
     "make_phantoms": "data.phantom",
@@ -37,7 +38,9 @@ _PUBLIC = {
     "DicomRejected": "dicom.gate",
     "read_dicom": "dicom.read",
     "Predictor": "inference.predictor",
+    "score_folder": "inference.folder",
     "write_report": "report.fda",
+    "show_report": "report.shown",
     "run_demo": "demo",
     "plots": "plots",
 }

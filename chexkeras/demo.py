@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-from chexkeras import files
 from chexkeras.data.audit import audit
 from chexkeras.data.nih import load_nih
 from chexkeras.data.phantom import make_phantoms
 from chexkeras.data.splits import split_by_patient
-from chexkeras.inference.batch import find_files
-from chexkeras.inference.predictor import Predictor
+from chexkeras.inference.folder import score_folder
 from chexkeras.progress import say
 from chexkeras.report.fda import write_report
 from chexkeras.training.presets import preset
@@ -59,16 +57,3 @@ def run_demo(
         say("6/6 report")
         write_report(run, report, assets=assets)
     return run
-
-
-def score_folder(run: Run, folder: str | Path, profile: str = "clinical") -> None:
-    """Scores a folder of DICOM files with a run and keeps the results in the run folder.
-
-    Args:
-        run: The run.
-        folder: Where the files are.
-        profile: The DICOM gate's profile.
-    """
-    results = Predictor.load(run, profile).predict(find_files(folder))
-    results["file"] = [str(Path(name).relative_to(folder)) for name in results["file"]]
-    files.write_csv(run.folder / "dicom_results.csv", results)

@@ -1,6 +1,7 @@
 """The house plan, checked: imports go down the layers only, and the light layers stay light."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -91,3 +92,15 @@ def test_light_modules_start_without_tensorflow_or_keras(name):
     code = f"import sys, chexkeras.{name}; print(sorted({HEAVY!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_architecture_page_names_every_room_and_only_rooms_that_exist():
+    page = (ROOT.parent / "ARCHITECTURE.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| ") and line[2].isdigit()]
+    named = set()
+    for row in rows:
+        folder = row.split("|")[2].strip().strip("`").removeprefix("chexkeras").strip("/").replace("/", ".")
+        rooms = [room for room in re.findall(r"`([a-z_]+)`", row.split("|")[3])]
+        named |= {f"{folder}.{room}" if folder else room for room in rooms}
+    real = {name for name in modules() if not name.endswith("__init__")}
+    assert named == real

@@ -21,6 +21,7 @@ from chexkeras.data.source import SYNTHETIC_CAUTION, TableSource
 
 LABEL_FILES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv", "sample_labels.csv")
 BOX_FILE = "BBox_List_2017.csv"
+BOX_FILM_PX = 1024
 PHANTOM_FILE = "PHANTOM.json"
 OFFICIAL_LISTS = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
 CASE_CONTROL_CAUTION = (
@@ -123,7 +124,8 @@ def load_boxes(root: str | Path) -> pd.DataFrame:
 
     Returns:
         A table with image_id, finding (canonical: the file's ``Infiltrate`` is Infiltration), and x_px, y_px (top left
-        corner), width_px, height_px in pixels of the 1024 x 1024 film.
+        corner), width_px, height_px in pixels of the 1024 x 1024 film, whatever the size of the copy at hand;
+        ``attrs["film_px"]`` is that 1024, by which figures fit the boxes to smaller films.
 
     Raises:
         FileNotFoundError: If the file is missing.
@@ -150,6 +152,7 @@ def load_boxes(root: str | Path) -> pd.DataFrame:
             image = boxes["image_id"][numbers.isna()].iloc[0]
             raise ValueError(f"{path.name}: {column} of {image} is not a number; download the file again.")
         boxes[column] = numbers.astype(float)
+    boxes.attrs["film_px"] = BOX_FILM_PX
     return boxes
 
 

@@ -5,6 +5,7 @@ from chexkeras.plots.eda import age_sex, cooccurrence, findings_per_image, image
 from chexkeras.plots.evaluation import precision_recall, roc
 from chexkeras.plots.films import dicom_verdicts, films
 from chexkeras.plots.flowchart import flowchart
+from chexkeras.plots.intensities import intensity_histogram
 from chexkeras.plots.training import training_curves
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "findings_per_image",
     "flowchart",
     "images_per_patient",
+    "intensity_histogram",
     "precision_recall",
     "prevalence",
     "roc",

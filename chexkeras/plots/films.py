@@ -19,8 +19,16 @@ _GAP = 0.04
 _TITLE_ROOM = 0.16
 
 
-def _read(path: str, image_id: str) -> tuple[np.ndarray, float]:
-    """Returns a film reduced for display, and its original width in pixels."""
+def read_film(path: str, image_id: str) -> tuple[np.ndarray, float]:
+    """Returns a film as (rows, columns) uint8, reduced for display, and its original width in pixels.
+
+    Args:
+        path: The film's file.
+        image_id: Its name, for the message.
+
+    Raises:
+        FileNotFoundError: If there is no file.
+    """
     from PIL import Image
 
     if not path:
@@ -78,7 +86,8 @@ def films(
 
     Args:
         table: Image table; its films are drawn in order, at most 48.
-        boxes: Boxes as `load_boxes` returns them (x_px, y_px, width_px, height_px in pixels of the original film).
+        boxes: Boxes as `load_boxes` returns them (x_px, y_px, width_px, height_px). They are measured on films
+            ``boxes.attrs["film_px"]`` wide, so that they fit reduced copies too; without it, on the file drawn.
         titles: One line per film; by default its findings and view.
         columns: Films in a row.
         ax: Axes to draw on; a new figure by default.
@@ -105,7 +114,7 @@ def films(
     for index, (_, row) in enumerate(table.iterrows()):
         x = (index % columns) * step_x
         y = (index // columns) * step_y + _TITLE_ROOM
-        film, width_px = _read(str(row["path"]), str(row["image_id"]))
+        film, width_px = read_film(str(row["path"]), str(row["image_id"]))
         # The longer edge fills the unit cell, so films keep their shape.
         unit = 1 / max(film.shape)
         tall, wide = film.shape[0] * unit, film.shape[1] * unit
@@ -116,7 +125,8 @@ def films(
             x, y - 0.03, titles[index] if titles is not None else _describe(row), fontsize=8, va="bottom", ha="left"
         )
         if boxes is not None:
-            _draw_boxes(ax, boxes[boxes["image_id"] == row["image_id"]], corner, wide / width_px)
+            measured_px = float(boxes.attrs.get("film_px", width_px))
+            _draw_boxes(ax, boxes[boxes["image_id"] == row["image_id"]], corner, wide / measured_px)
     ax.set_xlim(0, columns * step_x - _GAP)
     ax.set_ylim(count_rows * step_y - _GAP, 0)
     ax.set_aspect("equal")

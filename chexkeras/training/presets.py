@@ -37,6 +37,17 @@ _PRESETS = {
                 Stage("stage2", epochs=8, learning_rate=1e-4, trainable=0.2, patience=4),
             ),
         ),
+        # The same in a minute, for the notebooks: fewer epochs on smaller films.
+        Recipe(
+            name="quick",
+            targets=("Cardiomegaly",),
+            image_size=64,
+            weights=None,
+            stages=(
+                Stage("stage1", epochs=12, learning_rate=1e-3, trainable=0.0, patience=4),
+                Stage("stage2", epochs=4, learning_rate=1e-4, trainable=0.2, patience=2),
+            ),
+        ),
     )
 }
 
