@@ -160,7 +160,7 @@ def views(
     ax.set_xlabel("images")
     ax.grid(axis="y", visible=False)
     if finding is not None:
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.42), ncols=2)
     style.title(ax, f"Views: {_counts(table)}", style.cautions(note, table))
     return ax
 

@@ -1,0 +1,76 @@
+"""The main job, run as `make demo` runs it, and what its films are worth."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from chexkeras.data.nih import load_nih
+from chexkeras.data.phantom import make_phantoms
+from chexkeras.data.splits import split_by_image, split_by_patient
+from chexkeras.evaluation.metrics import auc
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    from chexkeras.demo import run_demo
+
+    folder = tmp_path_factory.mktemp("demo")
+    run = run_demo(
+        folder / "runs" / "demo",
+        phantoms=folder / "data" / "phantoms",
+        report=folder / "FDA_Submission.md",
+        assets=folder / "reports" / "demo",
+    )
+    return folder, run
+
+
+@pytest.mark.slow
+@pytest.mark.keras
+def test_the_phantom_task_is_learned_on_patients_never_seen(demo):
+    _, run = demo
+    assert run.evaluation["Cardiomegaly"].auroc.low > 0.7
+    assert run.stages[1]["first_trainable_layer"] == "conv5_block5_0_bn"
+    assert run.provenance["features"]["layers"] == {"stage1": "head_pool", "stage2": "conv5_block4_concat"}
+
+
+@pytest.mark.slow
+@pytest.mark.keras
+def test_every_dicom_file_gets_the_verdict_it_was_made_for(demo):
+    folder, run = demo
+    expected = pd.read_csv(folder / "data" / "phantoms" / "dicom_expected.csv").set_index("file")["verdict"]
+    found = run.dicom_results.set_index("file")["verdict"].replace("warn", "accept")
+    assert found.sort_index().to_dict() == expected.sort_index().to_dict()
+    assert (run.dicom_results.loc[run.dicom_results["verdict"] == "reject", "detail"] != "").all()
+
+
+@pytest.mark.slow
+@pytest.mark.keras
+def test_report_and_figures_are_where_the_demo_says_and_marked_synthetic(demo):
+    folder, _ = demo
+    report = (folder / "FDA_Submission.md").read_text()
+    assert "Synthetic films, not clinical evidence." in report[:300]
+    for figure in ("roc", "precision_recall", "training_curves", "confusion_matrix", "threshold_tradeoff"):
+        assert (folder / "reports" / "demo" / f"{figure}.png").is_file()
+        assert f"(reports/demo/{figure}.png)" in report
+
+
+def pixels(table, size=24):
+    films = [Image.open(path).convert("L").resize((size, size), Image.Resampling.BOX) for path in table["path"]]
+    return np.stack([np.asarray(film, float).ravel() for film in films]) / 255.0
+
+
+def test_a_split_by_image_is_visibly_too_good(tmp_path):
+    """Films of one patient share anatomy and findings, so a nearest neighbour among them gives the label away."""
+    from sklearn.neighbors import KNeighborsClassifier
+
+    table = load_nih(make_phantoms(tmp_path / "phantoms", images=700, size=64, seed=1, dicom=False))
+    table["pixels"] = list(pixels(table))
+    areas = {}
+    for make in (split_by_patient, split_by_image):
+        splits = make(table, "Effusion", validation=0.1, test=0.3, seed=0)
+        model = KNeighborsClassifier(5, weights="distance")
+        model.fit(np.stack(splits.train["pixels"]), splits.train["Effusion"])
+        scores = model.predict_proba(np.stack(splits.test["pixels"]))[:, 1]
+        areas[splits.kind] = auc(splits.test["Effusion"], scores)
+    assert areas["image"] > areas["patient"] + 0.05
