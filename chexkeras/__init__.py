@@ -34,6 +34,7 @@ _PUBLIC = {
     "auc_interval": "evaluation.intervals",
     "proportion_interval": "evaluation.intervals",
     "choose_threshold": "evaluation.thresholds",
+    "positives_needed": "evaluation.thresholds",
     "evaluate": "evaluation.evaluate",
     "DicomRejected": "dicom.gate",
     "read_dicom": "dicom.read",

@@ -91,7 +91,9 @@ def train(
     data: _Data,
     run: Annotated[Path, typer.Option(help="Run folder to write.")],
     finding: Annotated[list[str] | None, typer.Option(help="Finding to learn; repeat for several.")] = None,
-    preset: Annotated[str, typer.Option(help="Recipe to start from: two-stage, udacity-2a, demo or quick.")] = "two-stage",
+    preset: Annotated[
+        str, typer.Option(help="Recipe to start from: two-stage, udacity-2a, demo or quick.")
+    ] = "two-stage",
     weights: Annotated[
         str | None, typer.Option(help="'imagenet', a weights file, or 'none' for an untrained base.")
     ] = None,

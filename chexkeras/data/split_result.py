@@ -54,7 +54,7 @@ class Splits:
                 f"{len(repeated)} film(s) are assigned twice, first {repeated.iloc[0]!r}; assign each once."
             )
         if set(zip(self.assignment["image_id"], self.assignment["patient_id"], strict=True)) != set(
-            zip(self.table["image_id"], self.table["patient_id"], strict=True)
+            zip(self.table["image_id"], self.table["patient_id"].astype(str), strict=True)
         ):
             raise ValueError("the assignment and the table differ in their films or patients; split this table anew.")
         if self.kind != "image" and len(self.crossing_patients):

@@ -1,7 +1,6 @@
 """How old the patient was: from the age, however it is written, or else from two dates."""
 
 import datetime
-import math
 import re
 
 from chexkeras.dicom.header import Header
@@ -64,7 +63,8 @@ def age_from_dates(header: Header) -> float | None:
     exposed = next((date for name in _EXPOSURE_DATES if (date := _date(header.text(name)))), None)
     if born is None or exposed is None:
         return None
-    years = float(math.floor((exposed - born).days / 365.25))
+    before_birthday = (exposed.month, exposed.day) < (born.month, born.day)
+    years = float(exposed.year - born.year - before_birthday)
     return years if 0 <= years <= OLDEST_PLAUSIBLE_YEARS else None
 
 

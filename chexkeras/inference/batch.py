@@ -12,6 +12,7 @@ from time import perf_counter
 from chexkeras.checks import existing_folder
 from chexkeras.dicom.gate import DicomRejected
 from chexkeras.dicom.privacy import scrub
+from chexkeras.dicom.profiles import Profile
 from chexkeras.dicom.read import Radiograph, read_film
 
 _log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ def find_files(folder: str | Path) -> list[Path]:
     return sorted(found)
 
 
-def read_file(path: Path, profile: str = "clinical") -> FileOutcome:
+def read_file(path: Path, profile: str | Profile = "clinical") -> FileOutcome:
     """Reads one file, and turns whatever goes wrong into a refusal.
 
     Args:
@@ -90,7 +91,9 @@ def read_file(path: Path, profile: str = "clinical") -> FileOutcome:
     return FileOutcome(path, film, ";".join(film.warnings), "", perf_counter() - start)
 
 
-def read_files(paths: Iterable[str | Path], profile: str = "clinical", workers: int = 2) -> Iterator[FileOutcome]:
+def read_files(
+    paths: Iterable[str | Path], profile: str | Profile = "clinical", workers: int = 2
+) -> Iterator[FileOutcome]:
     """Reads files ahead of their use, in order.
 
     Args:

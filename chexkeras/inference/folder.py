@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from chexkeras import files
+from chexkeras.checks import existing_folder
 from chexkeras.inference.batch import find_files
 from chexkeras.inference.predictor import Predictor
 from chexkeras.training.run import Run
@@ -27,9 +28,10 @@ def score_folder(run: Run, folder: str | Path, profile: str = "clinical", *, kee
         FileNotFoundError: If the folder, or a file of the run, is not there.
         ValueError: If the folder holds no file.
     """
-    found = find_files(folder)
+    root = existing_folder(folder, "folder")
+    found = find_files(root)
     results = Predictor.load(run, profile).predict(found)
-    results["file"] = [Path(name).relative_to(folder).as_posix() for name in results["file"]]
+    results["file"] = [Path(name).relative_to(root).as_posix() for name in results["file"]]
     if keep:
         files.write_csv(run.folder / "dicom_results.csv", results)
     return results

@@ -11,7 +11,9 @@ import keras
 import numpy as np
 import pandas as pd
 
+from chexkeras.checks import positive_int
 from chexkeras.data.pipeline import to_model_pixels
+from chexkeras.dicom.profiles import Profile, find_profile
 from chexkeras.inference.batch import FileOutcome, read_files
 from chexkeras.models.scoring import predict_padded
 from chexkeras.progress import track
@@ -31,13 +33,19 @@ class Predictor:
     Args:
         model: A classifier of `build_classifier`.
         points: One operating point per output, in output order.
-        profile: The DICOM gate's profile.
+        profile: The DICOM gate's profile: "clinical", "course", or a `Profile` of your own.
+
+    Raises:
+        ValueError: If there is no such profile, or not one operating point per output.
     """
 
-    def __init__(self, model: keras.Model, points: Iterable[OperatingPoint], profile: str = "clinical") -> None:
+    def __init__(
+        self, model: keras.Model, points: Iterable[OperatingPoint], profile: str | Profile = "clinical"
+    ) -> None:
         self.model = model
         self.points = tuple(points)
-        self.profile = profile
+        # Found here: an unknown name would otherwise refuse every file of a folder, one by one.
+        self.profile = find_profile(profile)
         if model.output_shape[-1] != len(self.points):
             raise ValueError(
                 f"the model has {model.output_shape[-1]} output(s) but {len(self.points)} operating point(s) were "
@@ -45,18 +53,19 @@ class Predictor:
             )
 
     @classmethod
-    def load(cls, run: Run | str | Path, profile: str = "clinical") -> "Predictor":
+    def load(cls, run: Run | str | Path, profile: str | Profile = "clinical") -> "Predictor":
         """Loads the model and the frozen operating points of a run.
 
         Args:
             run: A run or its folder.
-            profile: The DICOM gate's profile, "clinical" or "course".
+            profile: The DICOM gate's profile: "clinical", "course", or a `Profile` of your own.
 
         Raises:
             FileNotFoundError: If the run lacks a file.
+            ValueError: If there is no such profile.
         """
-        run = run if isinstance(run, Run) else Run.load(run)
-        return cls(run.load_model(), run.operating_points, profile)
+        run, chosen = run if isinstance(run, Run) else Run.load(run), find_profile(profile)
+        return cls(run.load_model(), run.operating_points, chosen)
 
     def score(self, films: list[np.ndarray], batch_size: int | None = None) -> np.ndarray:
         """Scores display-space films.
@@ -80,6 +89,7 @@ class Predictor:
             paths: Files.
             batch_size: Films scored at a time.
         """
+        positive_int(batch_size, "batch_size")
         outcomes = read_files(paths, self.profile)
         while group := list(islice(outcomes, batch_size)):
             start = perf_counter()
@@ -101,7 +111,13 @@ class Predictor:
             One row per refused file, one row per finding of an accepted one, in the order given, with `COLUMNS`:
             the gate's verdict and code, the score and, at the frozen threshold, the decision "positive" or
             "negative".
+
+        Raises:
+            TypeError: If `paths` is a single path, whose characters would otherwise count as files.
+            ValueError: If `batch_size` is below 1.
         """
+        if isinstance(paths, (str, Path)):
+            raise TypeError(f"paths={str(paths)!r} is one path; give a list, [{str(paths)!r}], or find_files(folder).")
         files = list(paths)
         return pd.DataFrame(track(self.rows(files, batch_size), "scoring files", len(files)), columns=list(COLUMNS))
 
@@ -118,7 +134,7 @@ class Predictor:
             "age_years": film.age_years if film else math.nan,
             "decoder": film.decoder if film else "",
             "seconds": round(outcome.seconds + (scoring_seconds if film else 0.0), 4),
-            "profile": self.profile,
+            "profile": self.profile.name,
         }
         if scores is None:
             yield {**common, "finding": "", "score": math.nan, "threshold": math.nan, "decision": ""}

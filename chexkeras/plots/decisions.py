@@ -42,7 +42,8 @@ def threshold_tradeoff(
     """
     finding, rows = rows_of(scores, finding or (point.finding if point else None))
     labels, values, positives, negatives = classes(rows)
-    ax = style.axes(ax)
+    # Wide enough for the legend's two columns; in a narrower figure they would squeeze the drawing.
+    ax = style.axes(ax, 7.4, 4.8)
     notes = style.cautions(note, scores)
     ax.set_xlabel("threshold (a film is called positive when its score is at least this)")
     ax.set_ylabel("share")

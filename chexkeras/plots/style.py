@@ -64,10 +64,16 @@ _RC: Any = {
 @contextlib.contextmanager
 def house_style() -> Iterator[None]:
     """Applies the package's look inside a ``with`` block and restores whatever the caller had set."""
-    import matplotlib
+    from matplotlib import rcParams
 
-    with matplotlib.rc_context(_RC):
+    # Not rc_context, which restores every setting: the first figure of a notebook switches pyplot to interactive, and
+    # with that undone Jupyter would show no figure after the first.
+    before = {name: rcParams[name] for name in _RC}
+    rcParams.update(_RC)
+    try:
         yield
+    finally:
+        rcParams.update(before)
 
 
 def styled(draw: Callable[Parameters, Drawn]) -> Callable[Parameters, Drawn]:

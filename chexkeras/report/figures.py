@@ -136,7 +136,7 @@ def draw_figures(run: Any, facts: Facts, folder: Path) -> dict[str, Figure]:
         sheet("threshold_tradeoff",
               f"Sensitivity and specificity against the threshold on the validation part ({counted('validation')})",
               lambda f, ax, n: plots.threshold_tradeoff(validation, points[f], ax=ax, note=n),
-              (6.4, 4.8), decided)  # fmt: skip
+              (7.4, 4.8), decided)  # fmt: skip
         sheet("confusion_matrix", f"Calls at the frozen threshold on the test part ({counted('test')})",
               lambda f, ax, n: plots.confusion_matrix(evaluation, finding=f, ax=ax, note=n),
               (5.2, 4.6), decided)  # fmt: skip

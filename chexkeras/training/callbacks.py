@@ -39,6 +39,7 @@ class EpochProgress(keras.callbacks.Callback):
         super().__init__()
         self.description = description
         self.steps = steps
+        self.bar: Any = None
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Opens the bar."""
@@ -57,4 +58,9 @@ class EpochProgress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Takes the bar away."""
-        self.bar.stop()
+        self.close()
+
+    def close(self) -> None:
+        """Takes the bar away, also after an epoch that broke off: a bar that is left hides the terminal's cursor."""
+        if self.bar is not None:
+            self.bar.stop()

@@ -106,9 +106,13 @@ def _epoch(
 ) -> dict[str, Any]:
     start = time.perf_counter()
     where = f"{stage.name} epoch {epoch}"
-    callbacks = [FiniteLoss(where), EpochProgress(f"{where}/{stage.epochs}", steps)]
-    # The epoch's number fixes order and augmentation, so that a run can be taken up again at any epoch.
-    result = data.model.fit(data.train(global_epoch), epochs=1, verbose=0, shuffle=False, callbacks=callbacks)
+    progress = EpochProgress(f"{where}/{stage.epochs}", steps)
+    callbacks = [FiniteLoss(where), progress]
+    try:
+        # The epoch's number fixes order and augmentation, so that a run can be taken up again at any epoch.
+        result = data.model.fit(data.train(global_epoch), epochs=1, verbose=0, shuffle=False, callbacks=callbacks)
+    finally:
+        progress.close()
     scores = np.asarray(data.model.predict(data.validation(), verbose=0))
     return {
         "stage": stage.name,

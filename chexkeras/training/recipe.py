@@ -63,6 +63,12 @@ class Loss:
     def __post_init__(self) -> None:
         one_of(self.name, LOSSES, "loss.name")
         one_of(self.class_weights, ("balanced", "none"), "loss.class_weights")
+        if probability(self.label_smoothing, "loss.label_smoothing") == 1.0:
+            raise ValueError("loss.label_smoothing=1 leaves no label to learn from; it must be below 1, try 0.1.")
+        number = isinstance(self.gamma, (int, float)) and not isinstance(self.gamma, bool)
+        if not (number and 0.0 <= self.gamma < math.inf):
+            raise ValueError(f"loss.gamma={self.gamma!r} must be a number of at least 0; the paper uses 2.")
+        probability(self.alpha, "loss.alpha", open_interval=True)
 
 
 @dataclass(frozen=True)

@@ -149,12 +149,20 @@ class Run:
 
 
 def check_free(run_dir: str | Path, overwrite: bool) -> Path:
-    """Returns the run folder's path if a run may be written there.
+    """Returns the run folder's path, absolute and free of links, if a run may be written there.
+
+    Args:
+        run_dir: What the caller gave.
+        overwrite: Whether a run that is there may be replaced.
 
     Raises:
         FileExistsError: If something is there and `overwrite` is false, or it is no run folder.
+        ValueError: If it is the root of a file system, which cannot be replaced by renaming.
     """
-    folder = Path(run_dir).expanduser()
+    # Resolved: "." has no name to make neighbours of, and renaming a link would leave the folder behind it empty.
+    folder = Path(run_dir).expanduser().resolve()
+    if folder.is_mount():
+        raise ValueError(f"{str(folder)!r} is the root of a file system; name a folder inside it for the run.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         if not (folder / "recipe.json").is_file():
             raise FileExistsError(f"{str(folder)!r} exists and is no run folder; choose another name for the run.")
@@ -184,7 +192,12 @@ def writing(run_dir: Path) -> Iterator[Path]:
         if run_dir.exists():
             previous = working.with_name(f"{working.name}.previous")
             os.replace(run_dir, previous)
-        os.replace(working, run_dir)
+        try:
+            os.replace(working, run_dir)
+        except BaseException:
+            if previous is not None:
+                os.replace(previous, run_dir)
+            raise
         if previous is not None:
             shutil.rmtree(previous)
     finally:

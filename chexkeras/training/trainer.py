@@ -22,6 +22,7 @@ from chexkeras.evaluation.thresholds import choose_threshold
 from chexkeras.models.batchnorm import adapt_batchnorm
 from chexkeras.models.classifier import build_classifier, resolve_precision
 from chexkeras.models.scoring import predict_scores, scores_table
+from chexkeras.models.stages import backbone_layers, trainable_start
 from chexkeras.progress import say, track
 from chexkeras.training import run as run_folder
 from chexkeras.training.feature_plan import plan_features
@@ -83,8 +84,8 @@ def train(
         The run.
 
     Raises:
-        ValueError: If a film cannot be read, a part lacks a class, the operating point cannot be chosen from so few
-            positives, or the loss stops being a number.
+        ValueError: If a film cannot be read, a part lacks a class, a stage names no layer, the operating point cannot
+            be chosen from so few positives, or the loss stops being a number.
         FileExistsError: If the folder is taken.
     """
     start = time.perf_counter()
@@ -101,6 +102,8 @@ def train(
         head=recipe.head,
         precision=recipe.precision,
     )
+    for stage in recipe.stages:
+        trainable_start(backbone_layers(model), stage.trainable)
     with run_folder.writing(folder) as working:
         if recipe.weights is None:
             _adapt(model, splits.train, recipe)
@@ -125,7 +128,7 @@ def train(
         files.write_json(working / "provenance.json", record)
     # Kept until here: a run that was interrupted takes its features up again.
     shutil.rmtree(store, ignore_errors=True)
-    return Run.load(folder)
+    return Run.load(run_dir)
 
 
 def _rehearse_operating_points(recipe: Recipe, validation: pd.DataFrame) -> None:

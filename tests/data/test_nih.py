@@ -346,6 +346,7 @@ def test_boxes_have_tidy_columns_and_canonical_findings(nih):
     path = nih.root / "BBox_List_2017.csv"
     path.write_text(f"{BOX_HEADER}\n00000001_000.png,Infiltrate,1.5,2,3,4\n00000002_000.png,Mass,5,6,7,8\n")
     boxes = load_boxes(nih.root)
+    assert boxes.attrs["film_px"] == 1024
     assert list(boxes.columns) == ["image_id", "finding", "x_px", "y_px", "width_px", "height_px"]
     assert boxes.iloc[0].tolist() == ["00000001_000.png", "Infiltration", 1.5, 2.0, 3.0, 4.0]
     path.write_text(f"{BOX_HEADER}\n00000001_000.png,Infiltrate,1.5,2,3,4,,,\n")

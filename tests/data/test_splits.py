@@ -374,3 +374,13 @@ def test_the_case_control_films_need_the_split_by_patient(real_nih):
         official_split(table, "Pneumonia")
     prevalence = split_by_patient(table, "Pneumonia").summary()["Pneumonia_prevalence"]
     np.testing.assert_allclose(prevalence, 0.5, atol=0.025)
+
+
+def test_whole_numbers_as_patient_ids_are_taken_as_text(tmp_path):
+    table = table_of()
+    numbers = table.assign(patient_id=table["patient_id"].astype(int))
+    splits = split_by_patient(numbers, "Pneumonia")
+    assert splits.assignment["patient_id"].map(type).eq(str).all()
+    again = Splits.load(splits.save(tmp_path / "splits.csv"), numbers)
+    assert again.fingerprint == splits.fingerprint
+    assert not again.crossing_patients

@@ -117,6 +117,45 @@ def test_empty_and_missing_folders_are_errors(tmp_path):
         find_files(tmp_path / "nowhere")
 
 
+def test_what_would_refuse_every_file_or_none_is_an_error_at_once(predictor, folder, toy_run):
+    with pytest.raises(ValueError, match="did you mean 'course'"):
+        Predictor.load(toy_run, "corse")
+    with pytest.raises(TypeError, match="is one path; give a list"):
+        predictor.predict(str(folder / "a_good.dcm"))
+    with pytest.raises(ValueError, match="batch_size=0"):
+        predictor.predict(find_files(folder), batch_size=0)
+    assert list(predictor.predict([]).columns) == list(COLUMNS)
+
+
+def test_a_profile_of_ones_own_is_named_in_the_results(toy_run, folder):
+    import dataclasses
+
+    from chexkeras.dicom.profiles import CLINICAL
+
+    elderly = dataclasses.replace(CLINICAL, name="60 and over", minimum_age_years=60)
+    results = Predictor.load(toy_run, elderly).predict([folder / "a_good.dcm"])
+    assert results[["verdict", "code", "profile"]].iloc[0].tolist() == ["reject", "age", "60 and over"]
+
+
+def test_a_score_at_the_threshold_is_positive(toy_run, folder):
+    import dataclasses
+
+    (point,) = toy_run.operating_points
+    model = toy_run.load_model()
+    score = Predictor(model, [point]).predict([folder / "a_good.dcm"])["score"].iloc[0]
+    for threshold, decision in ((score, "positive"), (np.nextafter(score, 1.0), "negative")):
+        predictor = Predictor(model, [dataclasses.replace(point, threshold=float(threshold))])
+        assert predictor.predict([folder / "a_good.dcm"])["decision"].iloc[0] == decision
+
+
+def test_a_folder_below_the_home_folder_can_be_scored(toy_run, folder, monkeypatch):
+    from chexkeras.inference.folder import score_folder
+
+    monkeypatch.setenv("HOME", str(folder.parent))
+    results = score_folder(toy_run, f"~/{folder.name}", keep=False)
+    assert results["file"].iloc[0] == "a_good.dcm"
+
+
 def test_a_model_without_its_points_is_refused(predictor):
     with pytest.raises(ValueError, match="one per output"):
         Predictor(predictor.model, [])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from chexkeras.models.classifier import build_classifier
-from chexkeras.models.scoring import predict_padded, predict_scores
+from chexkeras.models.scoring import predict_padded, predict_scores, scores_table
 
 pytestmark = pytest.mark.keras
 
@@ -26,6 +26,15 @@ def test_scores_follow_the_image_id_not_the_position(model, toy):
     two = predict_scores(model, shuffled, ("Effusion", "Mass")).set_index(["image_id", "finding"])
     np.testing.assert_allclose(one["score"], two["score"].reindex(one.index), atol=1e-6)
     assert (one["label"] == two["label"].reindex(one.index)).all()
+
+
+def test_labels_are_joined_by_image_id_when_scores_come_in_another_order(toy):
+    ids = toy["image_id"].tolist()[::-1]
+    scores = scores_table(toy, ("Effusion",), ids, np.linspace(0.0, 1.0, len(ids))[:, np.newaxis])
+    expected = toy.set_index("image_id").loc[ids]
+    assert scores["image_id"].tolist() == ids
+    assert scores["label"].tolist() == expected["Effusion"].tolist()
+    assert scores["patient_id"].tolist() == expected["patient_id"].tolist()
 
 
 def test_padding_leaves_no_trace(model):

@@ -52,6 +52,20 @@ def test_a_box_lies_where_it_lies_on_the_film(on_disk):
     assert "Pleural Thickening" in [text.get_text() for text in ax.texts]
 
 
+def test_boxes_measured_on_larger_films_fit_the_reduced_copy(on_disk):
+    boxes = pd.DataFrame(
+        [[on_disk["image_id"].iloc[0], "Mass", 256, 512, 128, 256]],
+        columns=["image_id", "finding", "x_px", "y_px", "width_px", "height_px"],
+    )
+    boxes.attrs["film_px"] = 1024
+    ax = plots.films(on_disk, boxes)
+    (box,) = ax.patches
+    left, right, _, top = ax.images[0].get_extent()
+    assert (box.get_x() - left) / (right - left) == pytest.approx(0.25)
+    assert box.get_y() - top == pytest.approx(0.5)
+    assert (box.get_width(), box.get_height()) == pytest.approx((0.125, 0.25))
+
+
 def test_a_missing_file_is_named_and_kept_rows_without_file_too(on_disk):
     on_disk.loc[on_disk.index[1], "path"] = "nowhere.png"
     with pytest.raises(FileNotFoundError, match=r"nowhere\.png"):

@@ -21,6 +21,16 @@ def test_house_style_leaves_the_callers_settings_as_they_were():
         matplotlib.use("Agg")
 
 
+def test_a_session_that_turns_interactive_while_a_figure_is_drawn_stays_so():
+    """Jupyter turns pyplot interactive with the first figure; undone, it would show no other."""
+    try:
+        with style.house_style():
+            matplotlib.interactive(True)
+        assert matplotlib.is_interactive()
+    finally:
+        matplotlib.interactive(False)
+
+
 def test_axes_given_are_used_and_no_figure_is_made():
     ax = plt.figure().add_subplot()
     assert style.axes(ax) is ax

@@ -83,6 +83,43 @@ def test_a_complete_store_is_not_computed_again(plan, monkeypatch):
     plan.fill(16)
 
 
+def test_a_store_is_taken_up_again_by_a_model_built_anew_in_the_same_session(
+    plan, tmp_path, toy_recipe, toy_splits, monkeypatch
+):
+    plan.fill(16)
+    monkeypatch.setattr("chexkeras.training.features.films_with_ids", lambda *_, **__: pytest.fail("read the films"))
+    plan_features(classifier(toy_recipe), toy_recipe, toy_splits.train, toy_splits.validation, tmp_path / "s").fill(16)
+
+
+def test_the_key_tells_other_films_views_sizes_and_weights(plan, toy_splits, tmp_path):
+    import dataclasses
+    import shutil
+
+    spec, table = plan.train.spec, toy_splits.train.head(2)
+    keys = {spec.key(table), spec.key(table.iloc[::-1]), spec.key(table.head(1))}
+    keys |= {dataclasses.replace(spec, views=(False, True)).key(table)}
+    keys |= {dataclasses.replace(spec, dtype="float32").key(table)}
+    film = tmp_path / "film.png"
+    shutil.copy(table["path"].iloc[0], film)
+    moved = table.assign(path=[str(film), table["path"].iloc[1]])
+    keys |= {spec.key(moved)}
+    film.write_bytes(film.read_bytes() + b"0")
+    keys |= {spec.key(moved)}
+    kernel = spec.model.get_layer("block1_conv").kernel
+    kernel.assign(kernel * 1.0001)
+    keys |= {spec.key(table)}
+    assert len(keys) == 8
+
+
+def test_a_feature_that_does_not_fit_half_precision_is_refused(plan, monkeypatch):
+    import chexkeras.training.features as module
+
+    real = module.predict_padded
+    monkeypatch.setattr(module, "predict_padded", lambda *a: [output + np.float32(1e6) for output in real(*a)])
+    with pytest.raises(ValueError, match=r"too large for float16.*float32"), np.errstate(over="ignore"):
+        plan.fill(16)
+
+
 def test_a_filling_that_was_interrupted_goes_on_to_the_same_bytes(plan, monkeypatch):
     plan.fill(16)
     expected = {path.name: path.read_bytes() for path in plan.train.folder.glob("*.npy")}

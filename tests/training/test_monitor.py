@@ -30,6 +30,28 @@ def test_without_patience_it_never_stops():
 
 
 @pytest.mark.keras
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_the_bar_goes_when_an_epoch_breaks_off(monkeypatch, error):
+    from chexkeras.training import fitting
+    from chexkeras.training.recipe import Stage
+    from chexkeras.training.stage_data import StageData
+
+    def breaks_off(*_, callbacks, **__):
+        for callback in callbacks:
+            callback.on_epoch_begin(0)
+        bars.append(callbacks[-1].bar)
+        raise error
+
+    bars = []
+    monkeypatch.setattr("rich.console.Console.is_interactive", True, raising=False)
+    model = type("Model", (), {"fit": staticmethod(breaks_off)})()
+    data = StageData(model, lambda _: None, lambda: None)
+    with pytest.raises(error):
+        fitting._epoch(Stage("stage1", 1, 1e-3), 1, 1, data, None, np.zeros((1, 1)), 1)
+    assert not bars[0].live.is_started
+
+
+@pytest.mark.keras
 def test_a_loss_that_is_not_a_number_stops_training_and_names_the_step():
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile(loss="mse")

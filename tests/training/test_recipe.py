@@ -43,6 +43,9 @@ def test_settings_reach_every_level():
         ("augment.rotation_degrees=90", "from 0 to 45"),
         ("targets=pneumo", "unknown finding 'pneumo'"),
         ("seed=-1", "at least 0"),
+        ("loss.gamma=strong", "loss.gamma='strong' must be a number"),
+        ("loss.label_smoothing=1", "must be below 1"),
+        ("loss.alpha=0", "strictly between 0 and 1"),
     ],
 )
 def test_wrong_settings_are_refused_with_the_nearest_name(setting, message):

@@ -1,7 +1,9 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,7 +12,7 @@ import pytest
 from chexkeras.data.splits import split_by_patient
 from chexkeras.evaluation.evaluate import evaluate
 from chexkeras.models.scoring import predict_scores
-from chexkeras.training.run import Run
+from chexkeras.training.run import Run, check_free, writing
 from chexkeras.training.trainer import train
 
 pytestmark = pytest.mark.keras
@@ -139,6 +141,48 @@ def test_what_cannot_work_is_refused_before_training(tmp_path, toy, toy_recipe, 
     with pytest.raises(ValueError, match=r"unreadable"):
         train(toy_recipe, split_by_patient(broken, "Effusion", validation=0.25, test=0.25), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_stage_that_names_no_layer_is_refused_before_training(tmp_path, toy_recipe, toy_splits, monkeypatch):
+    from chexkeras.training.recipe import Stage
+
+    monkeypatch.setattr("chexkeras.training.trainer.fit_stages", lambda *_: pytest.fail("training started"))
+    recipe = toy_recipe.replace(stages=(toy_recipe.stages[0], Stage("stage2", 1, 1e-3, "block3_conb")))
+    with pytest.raises(ValueError, match="did you mean 'block3_conv'"):
+        train(recipe, toy_splits, tmp_path / "run", features="off")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_run_folders_are_found_behind_links_and_dots(tmp_path, monkeypatch):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk", target_is_directory=True)
+    monkeypatch.chdir(tmp_path / "disk")
+    for name in (".", "../link", "../disk/"):
+        assert check_free(name, overwrite=False) == (tmp_path / "disk").resolve()
+    with writing(check_free(tmp_path / "link", overwrite=False)) as working:
+        (working / "recipe.json").write_text("{}")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "disk" / "recipe.json").is_file()
+    with pytest.raises(ValueError, match="root of a file system"):
+        check_free("/", overwrite=True)
+
+
+def test_a_run_that_cannot_take_its_place_leaves_the_previous_one(tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "recipe.json").write_text("previous")
+    real = os.replace
+
+    def refused(source, destination):
+        if Path(destination) == folder and not str(source).endswith(".previous"):
+            raise OSError("no")
+        real(source, destination)
+
+    monkeypatch.setattr("chexkeras.training.run.os.replace", refused)
+    with pytest.raises(OSError, match="no"), writing(folder) as working:
+        (working / "recipe.json").write_text("new")
+    assert (folder / "recipe.json").read_text() == "previous"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_deleting_any_file_of_the_run_gives_an_error_that_names_it(tmp_path, toy_run):

@@ -1,0 +1,113 @@
+"""The notebooks stay thin and portable; the notebook run itself proves that they work."""
+
+import ast
+import builtins
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import chexkeras
+from chexkeras import plots
+
+FOLDER = Path(__file__).parent.parent / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+MOST_LINES = 12
+ALLOWED = {"chexkeras", "numpy", "pandas", "matplotlib", "os", "json", "pathlib"}
+# Kaggle's own paths may be spoken of; the library finds them.
+MACHINE_PATH = re.compile(r"(?<![\w.])(/(?:home|work|tmp|root|Users|mnt|content)/|[A-Z]:\\\\)")
+
+
+def cells(path, kind="code"):
+    found = [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == kind]
+    return [(cell, "".join(cell["source"])) for cell in found]
+
+
+def tree(path):
+    return ast.parse("\n".join(source for _, source in cells(path)))
+
+
+def chexkeras_names(parsed):
+    """Returns the dotted names below cx, as far as they are written out: "train", "plots.roc", ..."""
+    names = set()
+    for node in ast.walk(parsed):
+        if isinstance(node, ast.Attribute):
+            dotted, inner = node.attr, node.value
+            while isinstance(inner, ast.Attribute):
+                dotted, inner = f"{inner.attr}.{dotted}", inner.value
+            if isinstance(inner, ast.Name) and inner.id == "cx":
+                names.add(dotted)
+    return names
+
+
+def unknown_names(names):
+    return {
+        name
+        for name in names
+        if name.split(".")[0] not in chexkeras.__all__
+        or (name.startswith("plots.") and name.split(".")[1] not in plots.__all__)
+    }
+
+
+def test_there_are_the_five_notebooks_in_order():
+    assert [path.stem for path in NOTEBOOKS] == [
+        "1_eda", "2_train", "3_evaluate", "4_dicom_inference", "5_fda_report",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+class TestEveryNotebook:
+    def test_is_stored_without_outputs(self, path):
+        for cell, _ in cells(path):
+            assert cell["outputs"] == []
+            assert cell["execution_count"] is None
+        assert json.loads(path.read_text(encoding="utf-8"))["metadata"]["kernelspec"]["name"] == "python3"
+
+    def test_opens_with_its_question_and_one_cell_of_parameters(self, path):
+        first, second = json.loads(path.read_text(encoding="utf-8"))["cells"][:2]
+        assert first["cell_type"] == "markdown"
+        title = first["source"][0] if isinstance(first["source"], list) else first["source"].splitlines()[0]
+        assert title.startswith(f"# {path.stem[0]}. ")
+        assert title.rstrip().endswith("?")
+        assert second["cell_type"] == "code"
+        assert "import chexkeras as cx" in "".join(second["source"])
+
+    def test_says_that_phantoms_are_synthetic(self, path):
+        assert "synthetic" in cells(path, "markdown")[0][1]
+
+    def test_defines_nothing_and_keeps_its_cells_short(self, path):
+        defined = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+        assert not [node for node in ast.walk(tree(path)) if isinstance(node, defined)]
+        assert not [source for _, source in cells(path) if len(source.splitlines()) > MOST_LINES]
+
+    def test_uses_public_names_of_chexkeras_only(self, path):
+        parsed = tree(path)
+        imported = {alias.name for node in ast.walk(parsed) if isinstance(node, ast.Import) for alias in node.names}
+        origins = {node.module for node in ast.walk(parsed) if isinstance(node, ast.ImportFrom)}
+        assert {name.split(".")[0] for name in imported | origins} <= ALLOWED
+        assert not {name for name in imported | origins if name.startswith("chexkeras.")}
+        assert chexkeras_names(parsed)
+        assert not unknown_names(chexkeras_names(parsed))
+        private = {node.attr for node in ast.walk(parsed) if isinstance(node, ast.Attribute)}
+        assert not {name for name in private if name.startswith("_")}
+
+    def test_names_no_path_of_one_machine(self, path):
+        for kind in ("code", "markdown"):
+            assert not [source for _, source in cells(path, kind) if MACHINE_PATH.search(source)]
+
+    def test_hides_no_name_of_python(self, path):
+        stored = {node.id for node in ast.walk(tree(path)) if isinstance(node, ast.Name) and not _reads(node)}
+        assert not stored & set(dir(builtins))
+
+
+def _reads(node):
+    return isinstance(node.ctx, ast.Load)
+
+
+def test_the_checks_would_notice():
+    parsed = ast.parse("cx.train(x)\ncx.plots.roc(y)\ncx.plots.nothing(y)\ncx.secret.thing()")
+    assert unknown_names(chexkeras_names(parsed)) == {"plots.nothing", "secret", "secret.thing"}
+    assert MACHINE_PATH.search('open("/home/me/x")')
+    assert MACHINE_PATH.search("C:\\\\films")
+    assert not MACHINE_PATH.search("/kaggle/input/data")
