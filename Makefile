@@ -19,7 +19,7 @@ types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 unit: $(VENV)/.installed-dev
-	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest --durations=15
+	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations=10
 
 # One after the other and in order: the later ones read the run that the earlier ones trained.
 notebooks: $(VENV)/.installed-dev

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chexkeras.checks import one_of
+from chexkeras.checks import one_of, probability
 
 if TYPE_CHECKING:
     from chexkeras.results import Evaluation
@@ -25,6 +25,7 @@ app = typer.Typer(
     help="Chest X-ray classifiers from a folder of films to an FDA-style report, every number with its interval.",
 )
 
+_USUAL_TARGET = 0.8
 _Data = Annotated[Path, typer.Option("--data", help="Folder with the films and NIH's CSV (flat or Kaggle layout).")]
 _RunFolder = Annotated[Path, typer.Argument(help="Run folder, as written by 'chexkeras train'.")]
 _Images = Annotated[str | None, typer.Option(help="Folder of the films inside --data, where there are several.")]
@@ -130,9 +131,13 @@ def train(
     recipe = with_settings(recipe, settings or ())
     run_folder.check_free(run, overwrite)
     one_of(missing, ("error", "skip"), "--missing")
+    one_of(split, ("patient", "official", "image"), "--split")
+    one_of(features, ("auto", "float16", "float32", "off"), "--features")
+    for share, name in ((validation, "--validation"), (test, "--test")):
+        probability(share, name, open_interval=True)
     checked = audit_films(load_nih(data, images=images, missing=missing), missing=missing)
     say(checked.summary)
-    splits = _split(split, checked.table, recipe.targets, validation, test, seed)
+    splits = _split(split, checked.table, recipe.targets, validation, test, recipe.seed)
     say(str(splits))
     from chexkeras.training.trainer import train as train_recipe
 
@@ -146,7 +151,6 @@ def train(
 def _split(kind: str, table: Any, targets: tuple[str, ...], validation: float, test: float, seed: int) -> Any:
     from chexkeras.data import splits
 
-    one_of(kind, ("patient", "official", "image"), "--split")
     if kind == "official":
         return splits.official_split(table, targets, validation=validation, seed=seed)
     make = splits.split_by_patient if kind == "patient" else splits.split_by_image
@@ -160,7 +164,7 @@ def evaluate(
     rule: Annotated[
         str | None, typer.Option(help="Choose the threshold anew on validation by this rule, e.g. guarded_sensitivity.")
     ] = None,
-    target: Annotated[float | None, typer.Option(help="What the rule aims at, e.g. 0.9.")] = None,
+    target: Annotated[float | None, typer.Option(help="What the rule aims at; 0.8 where a rule needs one.")] = None,
     out: Annotated[Path | None, typer.Option(help="JSON file to write the evaluation to.")] = None,
 ) -> None:
     """Shows a run's test results; with --rule, those at another threshold. The run folder stays as it is."""
@@ -171,6 +175,8 @@ def evaluate(
     loaded = Run.load(run)
     evaluation = loaded.evaluation
     if rule is not None:
+        if target is None and rule in ("sensitivity", "guarded_sensitivity", "specificity"):
+            target = _USUAL_TARGET
         validation = loaded.scores("validation")
         points = [
             choose_threshold(validation, rule=rule, target=target, finding=finding) for finding in loaded.recipe.targets
@@ -190,15 +196,21 @@ def predict(
     run: Annotated[Path, typer.Option(help="Run folder whose model and threshold are used.")],
     out: Annotated[Path, typer.Option(help="CSV file to write, one row a file and finding.")] = Path("results.csv"),
     profile: _Profile = "clinical",
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the results with the run too, for its report.")] = False,
 ) -> None:
     """Scores a folder: a decision or a reasoned refusal for every file. Exit status 3 if any file was refused."""
     from chexkeras import files
     from chexkeras.inference.batch import find_files
     from chexkeras.inference.predictor import Predictor
 
-    found = find_files(folder)
+    if out.is_dir():
+        raise ValueError(f"--out {str(out)!r} is a folder; name the CSV file to write, such as {out / 'results.csv'}.")
+    # The table of an earlier run may lie among the films.
+    found = [path for path in find_files(folder) if path.resolve() != out.resolve()]
     results = Predictor.load(run, profile).predict(found)
-    files.write_csv(out, results)
+    results["file"] = [Path(name).relative_to(folder).as_posix() for name in results["file"]]
+    for table in (out, run / "dicom_results.csv") if keep else (out,):
+        files.write_csv(table, results)
     refused = results[results["verdict"] == "reject"]
     typer.echo(f"{len(found) - len(refused)} accepted, {len(refused)} refused; written: {out}")
     for code, count in refused["code"].value_counts().items():

@@ -79,7 +79,7 @@ def choose_threshold(
         Wilks, Annals of Mathematical Statistics 12, 1941 (the guard is an order-statistic tolerance bound); Youden,
         Cancer 3, 1950.
     """
-    checks.one_of(rule, RULES, "rule")
+    check_rule(rule, target)
     checks.probability(confidence, "confidence", open_interval=True)
     if rule == "fixed":
         return _fixed(scores, target, finding, confidence)
@@ -97,7 +97,7 @@ def choose_threshold(
             "choose it on a part that has both."
         )
     aimed = rule not in ("youden", "f1")
-    aim = _check_target(rule, target) if aimed else math.nan
+    aim = float(target) if aimed and target is not None else math.nan
     candidates = threshold_table(known["label"], known["score"])
     chosen = _choose(rule, aim, candidates, confidence, f"{name} on {chosen_on}")
     threshold = float(candidates["threshold"].iloc[chosen])
@@ -129,17 +129,28 @@ def _one_finding(table: pd.DataFrame, finding: str | None) -> str:
     return checks.one_of(finding, names, "finding")
 
 
-def _check_target(rule: str, target: float | None) -> float:
+def check_rule(rule: str, target: float | None) -> None:
+    """Checks a rule and what it aims at, before there are any scores.
+
+    Args:
+        rule: One of `RULES`.
+        target: As for `choose_threshold`.
+
+    Raises:
+        ValueError: If the rule is unknown or the target is missing or out of range.
+    """
+    if checks.one_of(rule, RULES, "rule") in ("youden", "f1"):
+        return
     if target is None:
+        if rule == "fixed":
+            raise ValueError("rule='fixed' needs the threshold itself as target, for example target=0.5.")
         raise ValueError(f"rule={rule!r} needs a target, for example target=0.8.")
     if rule == "guarded_sensitivity" and target == 1:
         raise ValueError("target=1.0 cannot be guaranteed from any number of positives; aim below 1, for example 0.9.")
-    aim = checks.probability(target, "target")
-    if aim == 0:
+    if checks.probability(target, "target") == 0 and rule != "fixed":
         raise ValueError(
             f"target=0 asks nothing of rule={rule!r}; give the {rule.split('_')[-1]} to reach, such as 0.8."
         )
-    return aim
 
 
 def _choose(rule: str, aim: float, candidates: pd.DataFrame, confidence: float, where: str) -> int:
@@ -204,9 +215,8 @@ def _note(rule: str, aim: float, confidence: float, n_positive: int, n_patients:
 
 
 def _fixed(scores: pd.DataFrame | None, target: float | None, finding: str | None, confidence: float) -> OperatingPoint:
-    if target is None:
-        raise ValueError("rule='fixed' needs the threshold itself as target, for example target=0.5.")
-    threshold = checks.probability(target, "target")
+    # `check_rule` has seen that there is a target.
+    threshold = checks.probability(math.nan if target is None else target, "target")
     if scores is not None:
         name = _one_finding(check_scores(scores), finding)
     elif finding is None:

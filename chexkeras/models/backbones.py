@@ -1,7 +1,7 @@
 """Backbones by name, each with the pixel normalisation its ImageNet weights were trained with.
 
 The normalisation is part of the model, so training, notebooks and DICOM scoring cannot disagree. To add a backbone of
-`keras.applications`, add one line to `_BACKBONES`.
+`keras.applications`, add one line to `_BACKBONES` and its name to `models.options`.
 """
 
 from collections.abc import Callable

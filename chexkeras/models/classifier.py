@@ -9,8 +9,8 @@ import keras
 from chexkeras.checks import one_of, positive_int
 from chexkeras.findings import resolve
 from chexkeras.models import backbones, heads
+from chexkeras.models.options import PRECISIONS
 
-PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
 _SMALLEST_IMAGE = 32
 
 
@@ -18,11 +18,11 @@ def resolve_precision(precision: str) -> str:
     """Returns the precision policy to use.
 
     Args:
-        precision: One of `PRECISIONS`; "auto" is mixed_float16 where TensorFlow sees an NVIDIA GPU with tensor cores
-            (compute capability 7.0 or higher) and float32 everywhere else.
+        precision: One of `models.options.PRECISIONS`; "auto" is mixed_float16 where TensorFlow sees an NVIDIA GPU with
+            tensor cores (compute capability 7.0 or higher) and float32 everywhere else.
 
     Raises:
-        ValueError: If it is none of `PRECISIONS`.
+        ValueError: If it is none of them.
     """
     if one_of(precision, PRECISIONS, "precision") != "auto":
         return precision

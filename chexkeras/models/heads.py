@@ -5,8 +5,7 @@ from typing import Any
 import keras
 
 from chexkeras.checks import one_of
-
-HEADS = ("three_layer", "linear")
+from chexkeras.models.options import HEADS
 
 
 def attach(features: Any, n_targets: int, head: str = "three_layer") -> Any:
@@ -18,7 +17,7 @@ def attach(features: Any, n_targets: int, head: str = "three_layer") -> Any:
     Args:
         features: Keras tensor (batch, rows, columns, channels).
         n_targets: How many probabilities.
-        head: One of `HEADS`.
+        head: One of `models.options.HEADS`.
 
     Returns:
         Keras tensor (batch, n_targets), float32 whatever the precision policy, each in [0, 1].

@@ -52,9 +52,9 @@ def add_provenance(facts: Facts, documents: Documents) -> None:
         digest = documents.pick(_PROVENANCE, path, "") or ""
         facts.add(key, digest, f"`{digest[:16]}`" if digest else NOT_STATED, file=_PROVENANCE, field=path)
     documents.add(facts, "run.weights", _PROVENANCE, "weights.origin", default="")
-    digest = documents.pick(_PROVENANCE, "weights.sha256", "") or ""
+    digest = documents.pick(_PROVENANCE, "model.sha256", "") or ""
     text = f"`{digest[:16]}`" if digest else NOT_STATED
-    facts.add("hash.model", digest, text, file=_PROVENANCE, field="weights.sha256")
+    facts.add("hash.model", digest, text, file=_PROVENANCE, field="model.sha256")
     best = documents.pick(_PROVENANCE, "best", {})
     text = f"epoch {best['epoch']} of {best['stage']}" if best.get("stage") else NOT_STATED
     facts.add("run.best", best, text, file=_PROVENANCE, field="best")

@@ -1,7 +1,7 @@
 """Which stages can train on stored features, and the stores they share: one pass over the films fills them all."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from chexkeras.data.pipeline import epoch_order
 from chexkeras.models.partition import Partition, partition
 from chexkeras.models.stages import freeze
 from chexkeras.progress import say
-from chexkeras.training.features import FeatureSpec, FeatureStore, feature_batches
+from chexkeras.training.features import FeatureOverflow, FeatureSpec, FeatureStore, feature_batches
 from chexkeras.training.recipe import Recipe
 from chexkeras.training.stage_data import StageData
 
@@ -31,16 +31,27 @@ class FeaturePlan:
         layers: Crossing layer of each stage that trains on features, by stage name.
         train: Store of the training films, in all views.
         validation: Store of the validation films, unchanged.
+        automatic: Whether float32 may be taken where float16 cannot hold a feature.
     """
 
     layers: dict[str, str]
     train: FeatureStore
     validation: FeatureStore
+    automatic: bool = False
 
     def fill(self, batch_size: int) -> None:
-        """Computes both stores."""
-        self.validation.fill(batch_size)
-        self.train.fill(batch_size)
+        """Computes both stores; in float32 where the number type was left to us and float16 cannot hold a feature."""
+        try:
+            self.validation.fill(batch_size)
+            self.train.fill(batch_size)
+        except FeatureOverflow:
+            if not self.automatic or self.train.spec.dtype == "float32":
+                raise
+            say("a feature is too large for float16; storing float32 instead")
+            for name in ("validation", "train"):
+                store = getattr(self, name)
+                setattr(self, name, FeatureStore(store.folder, replace(store.spec, dtype="float32"), store.table))
+            self.fill(batch_size)
 
     def stage_data(self, model: keras.Model, recipe: Recipe, stage: str) -> StageData:
         """Returns the data of a stage whose suffix is fitted on stored features.
@@ -133,4 +144,4 @@ def plan_features(
         f"{size / 1e6:,.0f} MB): {passes} over the training films instead of up to {epochs}"
     )
     stores = (FeatureStore(folder / "train", spec, train), FeatureStore(folder / "validation", plain, validation))
-    return FeaturePlan(layers, *stores)
+    return FeaturePlan(layers, *stores, automatic=features == "auto")

@@ -24,6 +24,12 @@ from chexkeras.progress import say, track
 
 DTYPES = ("float16", "float32")
 _SAVE_EVERY = 20
+# Raise it when a film's way to the prefix changes (data.pipeline.to_model_pixels): stores made before are then stale.
+_PIXELS_VERSION = 1
+
+
+class FeatureOverflow(ValueError):
+    """A feature is too large for the number type it was to be stored in."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ class FeatureSpec:
             table: Image table whose films are to be computed, in order.
         """
         digest = hashlib.sha256()
-        digest.update(json.dumps([keras.version(), self.layers, self.views, self.dtype]).encode())
+        digest.update(json.dumps([_PIXELS_VERSION, keras.version(), self.layers, self.views, self.dtype]).encode())
         digest.update(_graph(self.model).encode())
         for weight in self.model.weights:
             digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).tobytes())
@@ -136,7 +142,7 @@ class FeatureStore:
             batch_size: Films a step.
 
         Raises:
-            ValueError: If a feature does not fit the number type, so that nothing rounded to infinity is trained on.
+            FeatureOverflow: If a feature does not fit the number type; nothing rounded to infinity is trained on.
         """
         done = self._films_done()
         if done == len(self.table):
@@ -160,9 +166,10 @@ class FeatureStore:
             for view, mirrored in enumerate(self.spec.views):
                 seen = pixels[:, :, ::-1] if mirrored else pixels
                 for array, output in zip(arrays, predict_padded(self.spec.model, seen, batch_size), strict=True):
-                    values = output.astype(self.spec.dtype)
+                    with np.errstate(over="ignore"):
+                        values = output.astype(self.spec.dtype)
                     if not np.isfinite(values).all():
-                        raise ValueError(
+                        raise FeatureOverflow(
                             f"a feature is too large for {self.spec.dtype}; train with features='float32' or 'off'."
                         )
                     array[done : done + count, view] = values

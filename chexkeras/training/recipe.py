@@ -8,7 +8,9 @@ from typing import Any
 from chexkeras import files
 from chexkeras.checks import nearest, one_of, positive_int, probability
 from chexkeras.data.augment import Augmentation
+from chexkeras.evaluation.thresholds import check_rule
 from chexkeras.findings import resolve
+from chexkeras.models import options
 
 LOSSES = ("weighted_bce", "focal")
 
@@ -78,6 +80,9 @@ class ThresholdRule:
     rule: str = "sensitivity"
     target: float | None = 0.8
 
+    def __post_init__(self) -> None:
+        check_rule(self.rule, self.target)
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -118,6 +123,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "targets", resolve(self.targets))
+        one_of(self.backbone, options.BACKBONES, "backbone")
+        one_of(self.head, options.HEADS, "head")
+        one_of(self.precision, options.PRECISIONS, "precision")
         positive_int(self.image_size, "image_size")
         positive_int(self.batch_size, "batch_size")
         if not self.stages:

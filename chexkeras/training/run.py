@@ -5,6 +5,7 @@ Reading one imports neither TensorFlow nor Keras; only `Run.load_model` does.
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from chexkeras import files
 from chexkeras.checks import existing_folder, one_of
 from chexkeras.data.source import TableSource
 from chexkeras.evaluation.scores import read_scores
+from chexkeras.progress import say
 from chexkeras.results import Evaluation, OperatingPoint
 from chexkeras.training.recipe import Recipe
 
@@ -89,7 +91,8 @@ class Run:
     @cached_property
     def table(self) -> pd.DataFrame:
         """The image table without file paths, with each film's `part`; its source carries the run's cautions."""
-        table = pd.read_csv(self._file("table.csv"), dtype=_TEXT_COLUMNS)
+        # Only a blank is a missing value: a patient may be called "NA".
+        table = pd.read_csv(self._file("table.csv"), dtype=_TEXT_COLUMNS, keep_default_na=False, na_values=[""])
         source = self.provenance["source"]
         table.attrs["source"] = TableSource(
             dataset=source["dataset"],
@@ -109,7 +112,7 @@ class Run:
     @cached_property
     def left_out(self) -> pd.DataFrame:
         """Films that were listed but not used: image_id, reason."""
-        return pd.read_csv(self._file("left_out.csv"), dtype=str)
+        return pd.read_csv(self._file("left_out.csv"), dtype=str, keep_default_na=False)
 
     @cached_property
     def operating_points(self) -> tuple[OperatingPoint, ...]:
@@ -178,13 +181,15 @@ def check_free(run_dir: str | Path, overwrite: bool) -> Path:
 def writing(run_dir: Path) -> Iterator[Path]:
     """Yields a working folder that becomes the run folder when the block ends without an error.
 
-    Until then a run of the same name stays as it was.
+    Until then a run of the same name stays as it was. What fails after the model was saved is kept beside it under
+    the name ``<run>.failed``: hours of training are not thrown away.
 
     Args:
         run_dir: The destination, as returned by `check_free`.
     """
     run_dir.parent.mkdir(parents=True, exist_ok=True)
-    working = Path(tempfile.mkdtemp(prefix=f".{run_dir.name}.", dir=run_dir.parent))
+    _clear_abandoned(run_dir)
+    working = Path(tempfile.mkdtemp(prefix=f".{run_dir.name}.{os.getpid()}.", dir=run_dir.parent))
     working.chmod(0o755)
     try:
         yield working
@@ -200,6 +205,36 @@ def writing(run_dir: Path) -> Iterator[Path]:
             raise
         if previous is not None:
             shutil.rmtree(previous)
+    except BaseException:
+        if (working / "model.keras").is_file():
+            kept = run_dir.with_name(f"{run_dir.name}.failed")
+            shutil.rmtree(kept, ignore_errors=True)
+            os.replace(working, kept)
+            say(f"the run did not finish; its model and what else was written are kept in {kept}")
+        raise
     finally:
         if working.exists():
             shutil.rmtree(working)
+
+
+def _clear_abandoned(run_dir: Path) -> None:
+    """Removes working folders of killed processes, and puts back a run that was being replaced when one was killed."""
+    pattern = re.compile(rf"\.{re.escape(run_dir.name)}\.(\d+)\.[^.]+(\.previous)?")
+    for folder in run_dir.parent.iterdir():
+        match = pattern.fullmatch(folder.name)
+        if match is None or _alive(int(match[1])):
+            continue
+        if match[2] and not run_dir.exists():
+            os.replace(folder, run_dir)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

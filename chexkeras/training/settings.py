@@ -63,7 +63,7 @@ def _value(text: str, before: Any) -> Any:
     try:
         value = json.loads(text)
     except json.JSONDecodeError:
-        value = text.strip()
+        value = None if text.strip().lower() == "none" else text.strip()
     if isinstance(before, (list, tuple)) and isinstance(value, str):
         return [part.strip() for part in value.split(",")]
     return value

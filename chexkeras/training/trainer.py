@@ -1,8 +1,9 @@
 """Training from a recipe and a split to a run folder."""
 
+import contextlib
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,11 +109,11 @@ def train(
         if recipe.weights is None:
             _adapt(model, splits.train, recipe)
         loss = build_loss(recipe, splits.train)
-        store = folder.with_name(f".{folder.name}.features")
-        plan = plan_features(model, recipe, splits.train, splits.validation, store, features)
-        if plan is not None:
-            plan.fill(recipe.batch_size)
-        fitted = fit_stages(model, recipe, loss, splits.train, splits.validation, plan)
+        with _feature_folder(folder) as store:
+            plan = plan_features(model, recipe, splits.train, splits.validation, store, features)
+            if plan is not None:
+                plan.fill(recipe.batch_size)
+            fitted = fit_stages(model, recipe, loss, splits.train, splits.validation, plan)
         say(f"keeping the weights of {fitted.best_stage} epoch {fitted.best_epoch}, best on validation")
         model.save(working / "model.keras")
         shown = _cautions(recipe, splits, cautions)
@@ -122,13 +123,27 @@ def train(
         files.write_json(working / "stages.json", fitted.stages)
         recipe.save(working / "recipe.json")
         record = _provenance(model, recipe, splits, loss, fitted, shown)
-        record["weights"]["sha256"] = files.sha256_file(working / "model.keras")
+        record["model"]["sha256"] = files.sha256_file(working / "model.keras")
         record["seconds"] = time.perf_counter() - start
         record["features"] = {"dtype": plan.train.spec.dtype, "layers": plan.layers} if plan else None
         files.write_json(working / "provenance.json", record)
-    # Kept until here: a run that was interrupted takes its features up again.
-    shutil.rmtree(store, ignore_errors=True)
     return Run.load(run_dir)
+
+
+@contextlib.contextmanager
+def _feature_folder(run_dir: Path) -> Iterator[Path]:
+    """Yields the folder for stored features; it goes when the block ends, unless a person or a kill interrupted it."""
+    folder = run_dir.with_name(f".{run_dir.name}.features")
+    try:
+        yield folder
+    except KeyboardInterrupt:
+        if folder.exists():
+            say(f"interrupted: the same training takes up the features stored in {folder}; delete it to free the space")
+        raise
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _rehearse_operating_points(recipe: Recipe, validation: pd.DataFrame) -> None:
@@ -162,7 +177,7 @@ def _cautions(recipe: Recipe, splits: Splits, further: Sequence[str]) -> list[st
     if recipe.weights is None:
         shown.append(UNTRAINED_CAUTION)
     if splits.leaky:
-        shown.append(f"Leaky split: {splits.description}")
+        shown.append(splits.description)
     return list(dict.fromkeys([*shown, *further]))
 
 
@@ -194,12 +209,17 @@ def _provenance(
     fitted: Fitted,
     cautions: Sequence[str],
 ) -> dict[str, Any]:
-    origin = {"imagenet": "ImageNet", None: f"untrained, seed {recipe.seed}"}
+    if recipe.weights is None:
+        weights = {"origin": f"untrained, seed {recipe.seed}"}
+    elif recipe.weights == "imagenet":
+        weights = {"origin": "ImageNet"}
+    else:
+        weights = {"origin": f"file {Path(recipe.weights).name}", "sha256": files.sha256_file(recipe.weights)}
     return {
         **provenance.collect(),
         "source": source_of(splits.train).to_dict(),
         "split": splits.to_dict(),
-        "weights": {"origin": origin.get(recipe.weights, f"file {Path(str(recipe.weights)).name}")},
+        "weights": weights,
         "loss": loss.get_config(),
         "precision": resolve_precision(recipe.precision),
         "best": {"stage": fitted.best_stage, "epoch": fitted.best_epoch},

@@ -164,7 +164,9 @@ def write_run_folder(folder: Path, design: Design | None = None) -> Path:
                 "fingerprint": "cd" * 32,
                 "table_fingerprint": "ef" * 32,
             },
-            "weights": {"origin": "ImageNet", "sha256": "12" * 32}, "precision": "float32", "seconds": 84.2,
+            "weights": {"origin": "ImageNet"},
+            "model": {"name": "chexkeras_densenet121", "parameters": 1, "sha256": "12" * 32},
+            "precision": "float32", "seconds": 84.2,
             "best": {"stage": "stage2", "epoch": 5}, "cautions": list(cautions),
         },
     )  # fmt: skip

@@ -56,7 +56,7 @@ def test_provenance_names_data_split_weights_versions_and_cautions(toy_run):
     assert record["split"]["kind"] == "patient"
     assert record["split"]["leaky"] is False
     assert record["weights"]["origin"] == "untrained, seed 0"
-    assert len(record["weights"]["sha256"]) == 64
+    assert len(record["model"]["sha256"]) == 64
     assert record["packages"]["keras"]
     assert "Toy films." in toy_run.cautions
     assert any(caution.startswith("Untrained backbone") for caution in toy_run.cautions)
@@ -95,7 +95,7 @@ def test_a_leaky_split_is_named_in_the_run(tmp_path, toy, toy_recipe):
     recipe = toy_recipe.replace(stages=(Stage("stage1", 1, 1e-3),))
     run = train(recipe, split_by_image(toy, "Effusion", validation=0.25, test=0.25), tmp_path / "leaky")
     assert run.provenance["split"]["leaky"] is True
-    assert any(caution.startswith("Leaky split") for caution in run.evaluation.cautions)
+    assert any(caution.startswith("LEAKY split") for caution in run.evaluation.cautions)
 
 
 def test_an_existing_run_is_kept_unless_overwriting_is_allowed(tmp_path, toy_recipe, toy_splits, toy_run):
@@ -215,3 +215,48 @@ def test_reading_a_run_needs_no_tensorflow(toy_run):
 def test_files_are_strict_json(toy_run):
     for path in toy_run.folder.glob("*.json"):
         json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} in a JSON file"))
+
+
+def test_a_threshold_that_cannot_be_chosen_leaves_the_model_beside_the_run(
+    tmp_path, toy_recipe, toy_splits, monkeypatch, capsys
+):
+    from chexkeras.training import trainer
+
+    real, calls = trainer._operating_points, []
+
+    def fails_on_real_scores(recipe, scores):
+        calls.append(1)
+        if len(calls) > 1:
+            raise ValueError("no threshold reaches a specificity of 0.9")
+        return real(recipe, scores)
+
+    monkeypatch.setattr(trainer, "_operating_points", fails_on_real_scores)
+    with pytest.raises(ValueError, match="no threshold"):
+        train(toy_recipe, toy_splits, tmp_path / "run")
+    assert [path.name for path in tmp_path.iterdir()] == ["run.failed"]
+    assert (tmp_path / "run.failed" / "model.keras").is_file()
+    assert "run.failed" in capsys.readouterr().err
+
+
+def test_what_a_killed_run_left_is_cleared_and_a_run_being_replaced_is_put_back(tmp_path, toy_run):
+    from chexkeras.training.run import writing
+
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    (tmp_path / f".run.{done.pid}.abc").mkdir()
+    shutil.copytree(toy_run.folder, tmp_path / f".run.{done.pid}.abd.previous")
+    (tmp_path / ".run.features").mkdir()
+    (tmp_path / f".run2.{done.pid}.abc").mkdir()
+    with pytest.raises(KeyboardInterrupt), writing(tmp_path / "run"):
+        raise KeyboardInterrupt
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([".run.features", f".run2.{done.pid}.abc", "run"])
+    assert Run.load(tmp_path / "run").recipe == toy_run.recipe
+
+
+def test_a_patient_may_be_called_na(tmp_path, toy_run):
+    folder = tmp_path / "run"
+    shutil.copytree(toy_run.folder, folder)
+    table = pd.read_csv(folder / "table.csv", dtype=str)
+    table.loc[0, "patient_id"] = "NA"
+    table.to_csv(folder / "table.csv", index=False)
+    assert Run.load(folder).table.loc[0, "patient_id"] == "NA"
