@@ -143,6 +143,11 @@ def test_densenet121_boundaries_are_those_of_the_published_recipe():
     assert boundary.batchnorm_layers_held == 121
     assert partition(model).crossing == "conv5_block4_concat"
     assert partition(model).prefix.output_shape == (None, 2, 2, 640)
+    before = weights_by_layer(model)
+    films = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 1)).astype(np.float32)
+    model.fit(films, np.ones((8, 1), np.float32), epochs=1, batch_size=8, verbose=0)
+    assert changed(before, weights_by_layer(model)) == boundary.layers_trainable
+    assert len(boundary.layers_trainable) == 27
     assert stage(model, 0.35).first_trainable_layer.startswith("conv4_block20")
     assert stage(model, 0.0).trainable_parameters == 1_574_913
     assert partition(model).crossing == "head_pool"
