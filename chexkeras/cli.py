@@ -26,13 +26,17 @@ app = typer.Typer(
 )
 
 _USUAL_TARGET = 0.8
+_SECOND_LOOK = "Exploratory: the test part was measured before; a rule picked by these numbers makes them optimistic."
 _Data = Annotated[Path, typer.Option("--data", help="Folder with the films and NIH's CSV (flat or Kaggle layout).")]
 _RunFolder = Annotated[Path, typer.Argument(help="Run folder, as written by 'chexkeras train'.")]
 _Images = Annotated[str | None, typer.Option(help="Folder of the films inside --data, where there are several.")]
 _Missing = Annotated[
     str, typer.Option(help="Films listed but absent or unreadable: 'error' stops, 'skip' leaves them out and says so.")
 ]
-_Profile = Annotated[str, typer.Option(help="DICOM rules: 'clinical', or 'course' for the reference project's own.")]
+_Profile = Annotated[
+    str,
+    typer.Option(help="DICOM rules: 'clinical', or 'course' for the literal checks of Udacity's pneumonia project."),
+]
 
 
 def _errors_for_people(command: Callable[..., None]) -> Callable[..., None]:
@@ -55,7 +59,10 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder that receives everything the demo writes.")] = Path("."),
     images: Annotated[int, typer.Option(help="How many synthetic films.")] = 800,
 ) -> None:
-    """Runs the whole job on synthetic films: films, audit, training, evaluation, DICOM, report. Takes minutes."""
+    """Runs the whole job on synthetic films, from films to report, in minutes.
+
+    Replaces runs/demo, reports/demo and FDA_Submission.md in the folder of --out.
+    """
     from chexkeras.demo import run_demo
 
     report, assets = out / "FDA_Submission.md", out / "reports" / "demo"
@@ -72,7 +79,9 @@ def demo(
 @_errors_for_people
 def audit(
     root: Annotated[Path, typer.Argument(help="Folder with the films and NIH's CSV.")],
-    images: _Images = None,
+    images: Annotated[
+        str | None, typer.Option(help="Folder of the films inside ROOT, where there are several.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="JSON file to write the full audit to.")] = None,
 ) -> None:
     """Looks a folder of films over: missing, unreadable, duplicate and odd films, labels, ages, views."""
@@ -91,12 +100,15 @@ def audit(
 def train(
     data: _Data,
     run: Annotated[Path, typer.Option(help="Run folder to write.")],
-    finding: Annotated[list[str] | None, typer.Option(help="Finding to learn; repeat for several.")] = None,
+    finding: Annotated[
+        list[str] | None, typer.Option(help="Finding to learn, by default the preset's; repeat for several.")
+    ] = None,
     preset: Annotated[
         str, typer.Option(help="Recipe to start from: two-stage, udacity-2a, demo or quick.")
     ] = "two-stage",
     weights: Annotated[
-        str | None, typer.Option(help="'imagenet', a weights file, or 'none' for an untrained base.")
+        str | None,
+        typer.Option(help="'imagenet', a weights file, or 'none' for an untrained base; by default the preset's."),
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change a field of the recipe, e.g. stage2.learning_rate=3e-5.")
@@ -162,7 +174,10 @@ def _split(kind: str, table: Any, targets: tuple[str, ...], validation: float, t
 def evaluate(
     run: _RunFolder,
     rule: Annotated[
-        str | None, typer.Option(help="Choose the threshold anew on validation by this rule, e.g. guarded_sensitivity.")
+        str | None,
+        typer.Option(
+            help="Choose the threshold anew: sensitivity, guarded_sensitivity, specificity, youden, f1 or fixed."
+        ),
     ] = None,
     target: Annotated[float | None, typer.Option(help="What the rule aims at; 0.8 where a rule needs one.")] = None,
     out: Annotated[Path | None, typer.Option(help="JSON file to write the evaluation to.")] = None,
@@ -181,7 +196,7 @@ def evaluate(
         points = [
             choose_threshold(validation, rule=rule, target=target, finding=finding) for finding in loaded.recipe.targets
         ]
-        evaluation = evaluate_scores(loaded.scores("test"), points, cautions=loaded.cautions)
+        evaluation = evaluate_scores(loaded.scores("test"), points, cautions=(*loaded.cautions, _SECOND_LOOK))
     elif target is not None:
         raise ValueError("--target needs --rule; for example --rule sensitivity --target 0.9.")
     _show(evaluation)
@@ -224,7 +239,9 @@ def predict(
 def report(
     run: _RunFolder,
     out: Annotated[Path, typer.Option(help="Markdown file to write.")] = Path("FDA_Submission.md"),
-    assets: Annotated[Path | None, typer.Option(help="Folder for figures and numbers; default: beside --out.")] = None,
+    assets: Annotated[
+        Path | None, typer.Option(help="Folder for figures and numbers; default: the name of --out with _files.")
+    ] = None,
 ) -> None:
     """Writes the FDA-style report from a run folder alone; needs neither films nor TensorFlow."""
     from chexkeras.report.fda import write_report

@@ -7,7 +7,7 @@ from chexkeras.dicom.header import Header, fold
 
 _PA, _AP = "PA", "AP"
 
-# PS3.3 C.8.1.2 and C.8.11.5 (defined terms of View Position), with the spellings seen in practice, folded.
+# PS3.3 C.8.1.1 and C.8.11.5 (defined terms of View Position), with the spellings seen in practice, folded.
 _FRONTAL = {
     "PA": _PA,
     "AP": _AP,

@@ -91,7 +91,7 @@ _BODY_PART = (
 )
 
 _VIEW = (
-    ("view", "PA or AP", "{view_tag}", _ALWAYS, "PS3.3 C.8.1.2, C.8.11.5; the model has seen frontal films only"),
+    ("view", "PA or AP", "{view_tag}", _ALWAYS, "PS3.3 C.8.1.1, C.8.11.5; the model has seen frontal films only"),
     ("view_missing", "PA or AP", "{view_tag}", _ALWAYS, "an unknown view can be a lateral one"),
     ("view_fallback", "the view in its own tag, not only in another", "ViewPosition", _NOTE, "PS3.16 CID 4010"),
     ("view_conflict", "no other tag that names another view", "{view_tag}", _CLINICAL, "PS3.16 CID 4010"),

@@ -152,7 +152,7 @@ def flowchart(
             _arrow(ax, (centre, top), (centre, top - gap))
             top -= gap
     for x, name, words, colour in (
-        (centre - 1.25, "Call: positive", "score at or above the threshold", "#DDF0E8"),
+        (centre - 1.25, "Call: positive", "score at or above the threshold", "#FCE8CF"),
         (centre + 1.25, "Call: negative", "score below the threshold", style.PALE),
     ):
         _box(ax, x, top - gap, (2.1, last_height), Step(name, words, colour), 24)

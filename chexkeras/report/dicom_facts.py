@@ -34,6 +34,8 @@ def _gate(facts: Facts, table: pd.DataFrame, profile_name: str) -> None:
                   field=f"age_years: all images, as far as the DICOM checks let them pass, {name}")  # fmt: skip
     below = int((table["age_years"] < youngest).sum())
     facts.add("dicom.below_youngest", below, file="table.csv", field=f"age_years < {youngest:g}: all images")
+    test = int((table.loc[table["part"] == "test", "age_years"] < youngest).sum())
+    facts.add("dicom.below_youngest_test", test, file="table.csv", field=f"age_years < {youngest:g}: test part")
 
 
 def _reasons(per_file: pd.DataFrame, verdict: str) -> list[list[Any]]:
@@ -62,5 +64,7 @@ def add_dicom(facts: Facts, results: pd.DataFrame | None, table: pd.DataFrame) -
     called = int((scored["decision"] == "positive").sum())
     facts.add("dicom.scored", int(scored["file"].nunique()), file=_FILE, field="files with a score")
     facts.add("dicom.positive_calls", called, file=_FILE, field='rows with decision "positive"')
-    seconds = pd.to_numeric(per_file["seconds"], errors="coerce").median() if total else float("nan")
-    facts.add("dicom.seconds", seconds, f"{seconds:.2f} s", file=_FILE, field="median of seconds")
+    # A refused file is done in milliseconds; counted in, it would hide what a scored one takes.
+    timed = pd.to_numeric(scored.drop_duplicates("file")["seconds"], errors="coerce").median()
+    text = "not measured, none was scored" if pd.isna(timed) else f"{timed:.2f} s"
+    facts.add("dicom.seconds", timed, text, file=_FILE, field="median of seconds, files with a score")

@@ -54,7 +54,7 @@ def judge(estimate: Estimate, goal: float, *, invalid: str = "") -> Verdict:
         >>> judge(Estimate(0.9, 0.82, 0.95, n=100), 0.8).word
         'MET'
         >>> judge(Estimate(0.9, 0.78, 0.95, n=40), 0.8).reason
-        'the estimate lies above the goal, but its lower limit 0.780 does not: too few images to tell'
+        'the estimate lies above the goal, but its lower limit 0.780 does not: not shown with this many images'
     """
     if invalid:
         return Verdict(NOT_ESTIMABLE, invalid)
@@ -68,7 +68,7 @@ def judge(estimate: Estimate, goal: float, *, invalid: str = "") -> Verdict:
         return Verdict(
             NOT_MET,
             f"the estimate lies above the goal, but its lower limit {estimate.low:.3f} does not: "
-            "too few images to tell",
+            "not shown with this many images",
         )
     return Verdict(NOT_MET, f"the estimate {estimate.value:.3f} itself does not lie above the goal")
 

@@ -8,7 +8,7 @@ from chexkeras.results import Estimate
     ("value", "low", "high", "word", "reason"),
     [
         (0.90, 0.801, 0.95, MET, "lower limit 0.801 lies above"),
-        (0.90, 0.800, 0.95, NOT_MET, "too few images to tell"),
+        (0.90, 0.800, 0.95, NOT_MET, "not shown with this many images"),
         (0.80, 0.700, 0.90, NOT_MET, "estimate 0.800 itself does not"),
         (0.50, 0.400, 0.60, NOT_MET, "even the upper limit 0.600"),
     ],

@@ -1,4 +1,4 @@
-"""A folder of DICOM files: films a classifier should accept, and one file for each reason to reject."""
+"""A folder of DICOM files: films a classifier should accept, and films with one mistake each."""
 
 import hashlib
 from collections.abc import Callable, Sequence
