@@ -1,9 +1,22 @@
 """Progress that a person can watch, on standard error, and silence when nobody watches."""
 
 from collections.abc import Iterable, Iterator, Sized
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 Item = TypeVar("Item")
+
+
+def bar() -> "Progress":
+    """Returns a progress bar on standard error that shows only on a terminal or in a notebook."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_interactive)
 
 
 def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
@@ -19,14 +32,9 @@ def track(items: Iterable[Item], description: str, total: int | None = None) -> 
     Yields:
         The items, in order.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     if total is None:
         total = len(items) if isinstance(items, Sized) else None
-    with Progress(*columns, console=console, transient=True, disable=not console.is_interactive) as progress:
+    with bar() as progress:
         yield from progress.track(items, total=total, description=description)
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import keras
 
+from chexkeras import progress
+
 
 class FiniteLoss(keras.callbacks.Callback):
     """Stops training at the first step whose loss is NaN or infinite, and says which step.
@@ -43,12 +45,7 @@ class EpochProgress(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Opens the bar."""
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        console = Console(stderr=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.bar = Progress(*columns, console=console, transient=True, disable=not console.is_interactive)
+        self.bar = progress.bar()
         self.task = self.bar.add_task(self.description, total=self.steps)
         self.bar.start()
 
