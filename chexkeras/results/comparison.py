@@ -1,0 +1,66 @@
+"""Whether two models, or two runs, can be told apart."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from chexkeras.results.estimate import Estimate
+
+VERDICTS = ("better", "worse", "not distinguishable", "not estimable")
+"""What can be said of the first against the second."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One statistic of two models on the same images, or of two published results.
+
+    Attributes:
+        first: Name of the first model.
+        second: Name of the second.
+        finding: The finding.
+        statistic: For example "AUROC" or "sensitivity".
+        first_value: Of the first model.
+        second_value: Of the second.
+        difference: First minus second, with its interval.
+        p_value: Two-sided; NaN where there is none.
+        p_adjusted: After Holm's correction over the comparisons made together; equals `p_value` for a single one.
+        verdict: One of `VERDICTS`, from the adjusted p-value at 1 - confidence.
+        margin: The stated non-inferiority margin, or None.
+        non_inferior: Whether the interval of the difference lies above ``-margin``; None without a margin.
+        method: How it was compared.
+    """
+
+    first: str
+    second: str
+    finding: str
+    statistic: str
+    first_value: Estimate
+    second_value: Estimate
+    difference: Estimate
+    p_value: float
+    p_adjusted: float
+    verdict: str
+    margin: float | None = None
+    non_inferior: bool | None = None
+    method: str = ""
+
+    def __str__(self) -> str:
+        """Returns the verdict as a sentence with the difference and its interval."""
+        if self.verdict == "not estimable":
+            return f"{self.finding}, {self.statistic}: {self.first} and {self.second} cannot be compared"
+        words = {"better": "is better than", "worse": "is worse than"}.get(self.verdict, "is not distinguishable from")
+        text = f"{self.finding}, {self.statistic}: {self.first} {words} {self.second}, difference {self.difference}"
+        if self.non_inferior is not None:
+            shown = "shown" if self.non_inferior else "not shown"
+            text += f"; non-inferiority within {self.margin:g} {shown}"
+        return text
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Comparison":
+        """Rebuilds a comparison from `to_dict`; null numbers become NaN."""
+        estimates = {name: Estimate.from_dict(data[name]) for name in ("first_value", "second_value", "difference")}
+        numbers = {name: float("nan") if data[name] is None else data[name] for name in ("p_value", "p_adjusted")}
+        return cls(**{**data, **estimates, **numbers})

@@ -1,0 +1,58 @@
+"""A number with its interval: nothing printed for a reader is a bare float."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One number with its confidence interval.
+
+    Attributes:
+        value: The point estimate; NaN when it cannot be estimated.
+        low: Lower confidence limit.
+        high: Upper confidence limit.
+        confidence: Coverage the interval claims, in (0, 1).
+        n: Sample size behind the number (images unless `method` says otherwise).
+        method: How value and interval were computed.
+        reason: Why there is no number; empty when there is one.
+    """
+
+    value: float
+    low: float
+    high: float
+    confidence: float = 0.95
+    n: int = 0
+    method: str = ""
+    reason: str = ""
+
+    @classmethod
+    def not_estimable(cls, reason: str, *, n: int = 0, confidence: float = 0.95, method: str = "") -> "Estimate":
+        """Returns the estimate that has no value, with the reason."""
+        return cls(math.nan, math.nan, math.nan, confidence, n, method, reason)
+
+    @property
+    def estimable(self) -> bool:
+        """Whether there is a value."""
+        return not math.isnan(self.value)
+
+    def __str__(self) -> str:
+        """Returns, for example, ``0.873 (95 % CI 0.812-0.917)`` or ``not estimable: no positives``."""
+        if not self.estimable:
+            return f"not estimable: {self.reason}"
+        return f"{self.value:.3f} ({self.confidence * 100:g} % CI {self.low:.3f}-{self.high:.3f})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Estimate":
+        """Rebuilds an estimate from `to_dict`; null numbers become NaN."""
+        numbers = {name: math.nan if data[name] is None else data[name] for name in ("value", "low", "high")}
+        return cls(**{**data, **numbers})
+
+
+NOT_MEASURED = Estimate.not_estimable("not measured")
+"""What stands where nothing was computed."""
