@@ -121,6 +121,10 @@ def train(
     features: Annotated[
         str, typer.Option(help="Compute what is frozen once: 'auto', 'float16', 'float32' or 'off'.")
     ] = "auto",
+    draws: Annotated[
+        int | None,
+        typer.Option(help="With random augmentation: store so many fixed draws of it (changes the recipe)."),
+    ] = None,
     caution: Annotated[
         list[str] | None, typer.Option(help="Sentence to show beside every number, e.g. how the films were sampled.")
     ] = None,
@@ -154,7 +158,14 @@ def train(
     from chexkeras.training.trainer import train as train_recipe
 
     finished = train_recipe(
-        recipe, splits, run, audit=checked, cautions=caution or (), overwrite=overwrite, features=features
+        recipe,
+        splits,
+        run,
+        audit=checked,
+        cautions=caution or (),
+        overwrite=overwrite,
+        features=features,
+        draws=draws,
     )
     _show(finished.evaluation)
     typer.echo(f"run folder: {finished.folder}")

@@ -21,7 +21,7 @@ LAYERS = {
 }  # fmt: skip
 HEAVY = {"tensorflow", "keras"}
 # The only modules that may import TensorFlow itself: tf.data and the GPU's capabilities are their subject.
-TENSORFLOW = {"data.pipeline", "data.augment", "models.classifier", "training.features"}
+TENSORFLOW = {"data.pipeline", "data.augment", "models.classifier", "training.features", "training.views"}
 LIGHT = ["evaluation.evaluate", "dicom.read", "data.nih", "data.splits", "data.audit", "data.phantom", "results",
          "plots", "report.fda", "training.run", "cli"]  # fmt: skip
 

@@ -9,18 +9,19 @@ import keras
 import numpy as np
 import pandas as pd
 
-from chexkeras.checks import one_of
-from chexkeras.data.augment import Augmentation, flips
+from chexkeras.checks import one_of, positive_int
 from chexkeras.data.pipeline import epoch_order
-from chexkeras.models.partition import Partition, partition
+from chexkeras.models.partition import Partition, first_changing, frozen_share, partition
 from chexkeras.models.stages import freeze
 from chexkeras.progress import say
 from chexkeras.training.features import FeatureOverflow, FeatureSpec, FeatureStore, feature_batches
 from chexkeras.training.recipe import Recipe
 from chexkeras.training.stage_data import StageData
+from chexkeras.training.views import Views
 
 FEATURES = ("auto", "float16", "float32", "off")
 _SHARE_OF_FREE_DISK = 0.5
+_WORTH_STORING = 0.2
 
 
 @dataclass
@@ -53,6 +54,11 @@ class FeaturePlan:
                 setattr(self, name, FeatureStore(store.folder, replace(store.spec, dtype="float32"), store.table))
             self.fill(batch_size)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Returns what was stored, as plain values for the record."""
+        spec = self.train.spec
+        return {"dtype": spec.dtype, "layers": self.layers, "views": str(spec.views), "exact": spec.views.exact}
+
     def stage_data(self, model: keras.Model, recipe: Recipe, stage: str) -> StageData:
         """Returns the data of a stage whose suffix is fitted on stored features.
 
@@ -71,8 +77,8 @@ class FeaturePlan:
 
         def batches(epoch: int) -> Any:
             order = epoch_order(len(labels), recipe.seed, epoch)
-            views = flips(recipe.seed, epoch, order).astype(np.int64) if recipe.augment.flip else None
-            return feature_batches(features, labels, order=order, views=views, batch_size=recipe.batch_size)
+            shown = self.train.spec.views.shown(epoch, order)
+            return feature_batches(features, labels, order=order, views=shown, batch_size=recipe.batch_size)
 
         def validation() -> Any:
             order = np.arange(len(held_out))
@@ -81,9 +87,44 @@ class FeaturePlan:
         return StageData(parts.suffix, batches, validation)
 
 
-def _useful_partition(model: keras.Model) -> Partition | None:
+def _useful_partition(model: keras.Model, stage: str = "") -> Partition | None:
+    """Returns the partition where storing pays; says why where it does not and `stage` is named."""
     parts = partition(model)
-    return parts if parts is not None and parts.prefix.weights else None
+    if parts is None or not parts.prefix.weights:
+        return None
+    share = frozen_share(model, parts.prefix)
+    if share >= _WORTH_STORING:
+        return parts
+    first = first_changing(model)
+    if stage and not first.trainable_weights:
+        say(
+            f"{stage} reads the films anew: {first.name} changes from step to step although it is frozen (dropout, or "
+            f"BatchNorm in training), and only {share:.0%} of the work lies before it"
+        )
+    return None
+
+
+def check_draws(recipe: Recipe, features: str, draws: int | None) -> None:
+    """Checks a request for stored draws, before anything is computed.
+
+    Args:
+        recipe: The recipe.
+        features: As for `plan_features`.
+        draws: Likewise.
+
+    Raises:
+        ValueError: If draws are asked for where there is nothing to draw, or nothing is stored.
+    """
+    if draws is None:
+        return
+    positive_int(draws, "draws")
+    if features == "off":
+        raise ValueError(f"draws={draws} stores features, but features='off' forbids it; leave one of them out.")
+    if Views(recipe.augment).exact:
+        raise ValueError(
+            f"draws={draws}, but recipe {recipe.name!r} changes no film at random beyond the flip, whose two views are "
+            "stored anyway; leave draws out."
+        )
 
 
 def plan_features(
@@ -93,8 +134,12 @@ def plan_features(
     validation: pd.DataFrame,
     folder: Path,
     features: str = "auto",
+    draws: int | None = None,
 ) -> FeaturePlan | None:
     """Decides whether training on stored features is exact and cheaper, and says so.
+
+    Random changes other than the flip are stored only when `draws` asks for it: an epoch then shows each film in one
+    of so many fixed draws instead of a new one, which is another recipe.
 
     Args:
         model: A classifier of `build_classifier` with the weights training starts from.
@@ -103,32 +148,37 @@ def plan_features(
         validation: Image table of the validation part.
         folder: Where the stores go.
         features: "auto" (float16 where it applies), "float16", "float32" or "off".
+        draws: How many draws of the recipe's random changes to store; None stores none.
 
     Returns:
         The plan, or None when every stage has to read the films anew in every epoch.
+
+    Raises:
+        ValueError: If draws are asked for and the recipe has no random changes to draw, or features are "off".
     """
+    check_draws(recipe, features, draws)
     if one_of(features, FEATURES, "features") == "off":
         return None
-    if recipe.augment.active and recipe.augment != Augmentation(flip=True):
+    views = Views(recipe.augment, recipe.seed, draws or 0)
+    if not views.exact and not views.draws:
         say("every epoch reads the films anew: with random augmentation no two epochs show the same film")
         return None
     layers, trained = {}, set()
     for stage in recipe.stages:
         freeze(model, stage.trainable)
-        parts = _useful_partition(model)
+        parts = _useful_partition(model, stage.name)
         # A prefix that an earlier stage has changed is not the function that was stored.
         if parts is not None and trained.isdisjoint(layer.name for layer in parts.prefix.layers):
             layers[stage.name] = parts.crossing
         trained.update(layer.name for layer in model.layers if layer.trainable_weights)
-    views = (False, True) if recipe.augment.flip else (False,)
     epochs = sum(stage.epochs for stage in recipe.stages if stage.name in layers)
-    if epochs <= len(views):
+    if epochs <= views.count:
         return None
     crossing = tuple(dict.fromkeys(layers.values()))
     outputs = [model.get_layer(name).output for name in crossing]
     dtype = "float32" if features == "float32" else "float16"
     spec = FeatureSpec(keras.Model(model.input, outputs), crossing, views, dtype)
-    plain = FeatureSpec(spec.model, crossing, (False,), dtype)
+    plain = replace(spec, views=Views())
     size = spec.bytes_per_film() * len(train) + plain.bytes_per_film() * len(validation)
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
@@ -138,10 +188,10 @@ def plan_features(
             f"{free / 1e9:.1f} GB free"
         )
         return None
-    passes = f"{len(views)} pass{'es' if len(views) > 1 else ''}"
+    passes = f"{views.count} pass{'es' if views.count > 1 else ''}"
     say(
-        f"{', '.join(layers)}: what is frozen is computed once and stored ({', '.join(crossing)}; {dtype}, "
-        f"{size / 1e6:,.0f} MB): {passes} over the training films instead of up to {epochs}"
+        f"{', '.join(layers)}: what is frozen is computed once and stored ({', '.join(crossing)}; {views}; "
+        f"{dtype}, {size / 1e6:,.0f} MB): {passes} over the training films instead of up to {epochs}"
     )
     stores = (FeatureStore(folder / "train", spec, train), FeatureStore(folder / "validation", plain, validation))
     return FeaturePlan(layers, *stores, automatic=features == "auto")

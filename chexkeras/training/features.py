@@ -7,8 +7,7 @@ that says whose features they are and how far the filling has come. Memory use d
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from chexkeras import files
 from chexkeras.data.pipeline import checked_paths, films_with_ids
 from chexkeras.models.scoring import predict_padded
 from chexkeras.progress import say, track
+from chexkeras.training.views import Views
 
 DTYPES = ("float16", "float32")
 _SAVE_EVERY = 20
@@ -39,13 +39,13 @@ class FeatureSpec:
     Attributes:
         model: From pixels to the crossing tensors, a list of outputs.
         layers: Name of the layer behind each output.
-        views: The fixed views of every film: (False,) for the film itself, (False, True) for it and its mirror image.
+        views: The fixed views of every film.
         dtype: "float16" or "float32".
     """
 
     model: keras.Model
     layers: tuple[str, ...]
-    views: tuple[bool, ...]
+    views: Views = field(default_factory=Views)
     dtype: str = "float16"
 
     @property
@@ -56,7 +56,7 @@ class FeatureSpec:
     def bytes_per_film(self) -> int:
         """Returns the disk space of one film in all its views."""
         values = sum(int(np.prod(shape)) for shape in self.shapes)
-        return values * np.dtype(self.dtype).itemsize * len(self.views)
+        return values * np.dtype(self.dtype).itemsize * self.views.count
 
     def key(self, table: pd.DataFrame) -> str:
         """Returns a hash of everything the features depend on.
@@ -67,7 +67,9 @@ class FeatureSpec:
             table: Image table whose films are to be computed, in order.
         """
         digest = hashlib.sha256()
-        digest.update(json.dumps([_PIXELS_VERSION, keras.version(), self.layers, self.views, self.dtype]).encode())
+        digest.update(
+            json.dumps([_PIXELS_VERSION, keras.version(), self.layers, self.views.key(), self.dtype]).encode()
+        )
         digest.update(_graph(self.model).encode())
         for weight in self.model.weights:
             digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).tobytes())
@@ -103,7 +105,7 @@ class FeatureStore:
             "films": len(table),
             "layers": list(spec.layers),
             "shapes": [list(shape) for shape in spec.shapes],
-            "views": list(spec.views),
+            "views": str(spec.views),
             "dtype": spec.dtype,
         }
 
@@ -111,7 +113,7 @@ class FeatureStore:
         return self.folder / f"{layer}.npy"
 
     def _shape(self, layer: str) -> tuple[int, ...]:
-        return (len(self.table), len(self.spec.views), *self.spec.shapes[self.spec.layers.index(layer)])
+        return (len(self.table), self.spec.views.count, *self.spec.shapes[self.spec.layers.index(layer)])
 
     def _films_done(self) -> int:
         """Returns how many films a store of this very key already holds; 0 if it is stale, foreign or cut short."""
@@ -163,8 +165,9 @@ class FeatureStore:
         total = -(-len(rest) // batch_size)
         for step, (pixels, _) in enumerate(track(batches, "computing what is frozen", total), start=1):
             count = len(pixels)
-            for view, mirrored in enumerate(self.spec.views):
-                seen = pixels[:, :, ::-1] if mirrored else pixels
+            rows = np.arange(done, done + count)
+            for view in range(self.spec.views.count):
+                seen = self.spec.views.pixels(pixels, rows, view)
                 for array, output in zip(arrays, predict_padded(self.spec.model, seen, batch_size), strict=True):
                     with np.errstate(over="ignore"):
                         values = output.astype(self.spec.dtype)
@@ -205,15 +208,20 @@ def feature_batches(
         A `tf.data.Dataset` of float32 features, with labels if given.
     """
     chosen = np.zeros(len(order), np.int64) if views is None else views
+    targets = np.zeros((len(features), 0), np.float32) if labels is None else labels
 
-    def generate() -> Iterator[Any]:
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            batch = features[rows, chosen[start : start + batch_size]].astype(np.float32)
-            yield batch if labels is None else (batch, labels[rows])
+    def gather(step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        here = slice(step * batch_size, (step + 1) * batch_size)
+        rows = order[here]
+        return np.ascontiguousarray(features[rows, chosen[here]]), targets[rows]
 
-    inputs = tf.TensorSpec((None, *features.shape[2:]), tf.float32)
-    signature = inputs if labels is None else (inputs, tf.TensorSpec((None, labels.shape[1]), tf.float32))
+    def batch(step: tf.Tensor) -> Any:
+        # Python copies the rows; widening them to float32 is left to TensorFlow's own threads.
+        stored, known = tf.numpy_function(gather, [step], (tf.as_dtype(features.dtype), tf.float32), stateful=False)
+        stored.set_shape((None, *features.shape[2:]))
+        known.set_shape((None, targets.shape[1]))
+        inputs = tf.cast(stored, tf.float32)
+        return inputs if labels is None else (inputs, known)
+
     steps = -(-len(order) // batch_size)
-    dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
-    return dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(4)
+    return tf.data.Dataset.range(steps).map(batch, num_parallel_calls=2).prefetch(4)

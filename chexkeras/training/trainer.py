@@ -26,7 +26,7 @@ from chexkeras.models.scoring import predict_scores, scores_table
 from chexkeras.models.stages import backbone_layers, trainable_start
 from chexkeras.progress import say, track
 from chexkeras.training import run as run_folder
-from chexkeras.training.feature_plan import plan_features
+from chexkeras.training.feature_plan import check_draws, plan_features
 from chexkeras.training.fitting import Fitted, fit_stages
 from chexkeras.training.imbalance import class_weights
 from chexkeras.training.losses import FocalLoss, WeightedBinaryCrossentropy
@@ -65,6 +65,7 @@ def train(
     cautions: Sequence[str] = (),
     overwrite: bool = False,
     features: str = "auto",
+    draws: int | None = None,
 ) -> Run:
     """Trains, chooses the operating points on validation, evaluates on test and writes the run folder.
 
@@ -80,6 +81,8 @@ def train(
         overwrite: Whether a run of the same name may be replaced.
         features: Whether to compute what is frozen once and store it instead of once per epoch: "auto" (float16 where
             that is exact but for rounding, and cheaper), "float16", "float32" or "off".
+        draws: With random augmentation: how many fixed draws of it to store for each film instead of drawing anew in
+            every epoch. That changes the recipe and is recorded; None reads the films anew.
 
     Returns:
         The run.
@@ -92,6 +95,7 @@ def train(
     start = time.perf_counter()
     folder = run_folder.check_free(run_dir, overwrite)
     check_classes(splits, recipe.targets)
+    check_draws(recipe, features, draws)
     _rehearse_operating_points(recipe, splits.validation)
     audit = audit or audit_films(pd.concat([splits.train, splits.validation, splits.test]), splits)
     keras.utils.set_random_seed(recipe.seed)
@@ -110,7 +114,7 @@ def train(
             _adapt(model, splits.train, recipe)
         loss = build_loss(recipe, splits.train)
         with _feature_folder(folder) as store:
-            plan = plan_features(model, recipe, splits.train, splits.validation, store, features)
+            plan = plan_features(model, recipe, splits.train, splits.validation, store, features, draws)
             if plan is not None:
                 plan.fill(recipe.batch_size)
             fitted = fit_stages(model, recipe, loss, splits.train, splits.validation, plan)
@@ -125,7 +129,7 @@ def train(
         record = _provenance(model, recipe, splits, loss, fitted, shown)
         record["model"]["sha256"] = files.sha256_file(working / "model.keras")
         record["seconds"] = time.perf_counter() - start
-        record["features"] = {"dtype": plan.train.spec.dtype, "layers": plan.layers} if plan else None
+        record["features"] = plan.to_dict() if plan else None
         files.write_json(working / "provenance.json", record)
     return Run.load(run_dir)
 

@@ -3,11 +3,13 @@ import numpy as np
 import pytest
 
 from chexkeras.data.augment import Augmentation, augment, film_seed, flips
+from chexkeras.data.pipeline import films_with_ids
 from chexkeras.models.classifier import build_classifier
-from chexkeras.training.feature_plan import plan_features
+from chexkeras.training.feature_plan import check_draws, plan_features
 from chexkeras.training.fitting import fit_stages
 from chexkeras.training.recipe import Stage
 from chexkeras.training.trainer import build_loss
+from chexkeras.training.views import Views
 
 pytestmark = pytest.mark.keras
 
@@ -97,7 +99,7 @@ def test_the_key_tells_other_films_views_sizes_and_weights(plan, toy_splits, tmp
 
     spec, table = plan.train.spec, toy_splits.train.head(2)
     keys = {spec.key(table), spec.key(table.iloc[::-1]), spec.key(table.head(1))}
-    keys |= {dataclasses.replace(spec, views=(False, True)).key(table)}
+    keys |= {dataclasses.replace(spec, views=Views(Augmentation(flip=True))).key(table)}
     keys |= {dataclasses.replace(spec, dtype="float32").key(table)}
     film = tmp_path / "film.png"
     shutil.copy(table["path"].iloc[0], film)
@@ -166,11 +168,50 @@ def test_random_augmentation_and_a_full_disk_fall_back_and_say_why(
     assert "more than half" in capsys.readouterr().err
 
 
+def test_a_frozen_part_that_is_little_work_is_not_stored(tmp_path, toy_recipe, toy_splits):
+    recipe = toy_recipe.replace(stages=(Stage("deep", 5, 1e-3, "block2_conv"),))
+    assert plan_features(classifier(recipe), recipe, toy_splits.train, toy_splits.validation, tmp_path) is None
+
+
+def test_stored_draws_are_shown_in_turn_and_are_those_of_the_pipeline(tmp_path, toy_recipe, toy_splits, capsys):
+    changes = Augmentation(flip=True, rotation_degrees=10.0)
+    recipe = toy_recipe.replace(augment=changes)
+    model, arguments = classifier(recipe), (recipe, toy_splits.train, toy_splits.validation, tmp_path)
+    plan = plan_features(model, *arguments, "float32", draws=3)
+    assert plan.to_dict()["views"] == "3 draws of the random changes"
+    assert not plan.to_dict()["exact"]
+    plan.fill(16)
+    assert "3 passes over the training films" in capsys.readouterr().err
+    films = next(iter(films_with_ids(toy_splits.train.head(4), image_size=recipe.image_size)))[0]
+    drawn = np.stack([augment(film, film_seed(recipe.seed, 2, row), changes) for row, film in enumerate(films)])
+    expected = plan.train.spec.model.predict(drawn, verbose=0)[0]
+    np.testing.assert_allclose(plan.train.features("head_pool")[:4, 2], expected, rtol=1e-4, atol=1e-5)
+    shown = [plan.train.spec.views.shown(epoch, np.arange(200)) for epoch in (1, 1, 2)]
+    assert shown[0].tolist() == shown[1].tolist() != shown[2].tolist()
+    assert set(shown[0]) == {0, 1, 2}
+    assert plan.validation.features("head_pool").shape[1] == 1
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "features", "draws", "message"),
+    [
+        (Augmentation(rotation_degrees=5.0), "off", 4, "forbids it"),
+        (Augmentation(flip=True), "auto", 4, "stored anyway"),
+        (Augmentation(rotation_degrees=5.0), "auto", 0, "draws"),
+    ],
+)
+def test_draws_that_make_no_sense_are_refused_before_anything_is_computed(
+    toy_recipe, augmentation, features, draws, message
+):
+    with pytest.raises(ValueError, match=message):
+        check_draws(toy_recipe.replace(augment=augmentation), features, draws)
+
+
 def test_a_stage_whose_frozen_part_was_trained_before_reads_films_anew(tmp_path, toy_recipe, toy_splits):
-    stages = (Stage("deep", 2, 1e-3, "block2_conv"), Stage("shallow", 2, 1e-3, 0.0))
+    stages = (Stage("deep", 2, 1e-3, "block3_conv"), Stage("shallow", 2, 1e-3, 0.0))
     recipe = toy_recipe.replace(stages=stages)
     plan = plan_features(classifier(recipe), recipe, toy_splits.train, toy_splits.validation, tmp_path)
-    assert plan.layers == {"deep": "block1_pool"}
+    assert plan.layers == {"deep": "block2_pool"}
 
 
 def test_features_too_large_for_float16_are_stored_in_float32_when_that_was_left_open(

@@ -1,0 +1,119 @@
+"""What is left of a classifier after its frozen prefix, computed without the gradients that nobody needs.
+
+In a dense network every block reads the prefix's constant output again, next to what the trained blocks added to it.
+Kept apart, the constant channels need no gradient; concatenated with the others they would get one, only to be thrown
+away. The two ways give the same output and the same weight gradients but for rounding.
+"""
+
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+
+class Channels(NamedTuple):
+    """A tensor in two groups of channels: those that no trained weight has touched, then the others."""
+
+    constant: Any
+    changing: Any
+
+    def whole(self) -> Any:
+        """Returns the tensor itself."""
+        present = [part for part in self if part is not None]
+        return present[0] if len(present) == 1 else ops.concatenate(present, axis=-1)
+
+
+class Step(NamedTuple):
+    """A layer and the names of the layers whose outputs it reads."""
+
+    layer: keras.layers.Layer
+    reads: tuple[str, ...]
+    constant: bool
+
+
+class TrainedPart(keras.Model):
+    """From a crossing tensor to the probabilities, sharing a classifier's layers and weights.
+
+    Args:
+        crossing: Name of the layer whose output is the input here.
+        steps: The layers after it in graph order; the last gives the output.
+    """
+
+    def __init__(self, crossing: str, steps: list[Step]) -> None:
+        super().__init__(name="trained_part")
+        self.crossing = crossing
+        self.plan = [step[1:] for step in steps]
+        self.shared_layers = [step.layer for step in steps]
+
+    def call(self, features: Any, training: bool | None = None) -> Any:
+        """Returns the probabilities.
+
+        Args:
+            features: Tensor (batch, ...), the crossing layer's output.
+            training: Whether dropout is active; Keras hands it on to the layers.
+        """
+        values = {self.crossing: Channels(features, None)}
+        for layer, (reads, constant) in zip(self.shared_layers, self.plan, strict=True):
+            given = [values[name] for name in reads]
+            values[layer.name] = _run(layer, given, constant)
+        return values[self.shared_layers[-1].name].whole()
+
+
+def _run(layer: keras.layers.Layer, given: list[Channels], constant: bool) -> Channels:
+    first = given[0]
+    if _joins_channels(layer) and first.constant is not None:
+        others = [first.changing] if first.changing is not None else []
+        others += [value.whole() for value in given[1:]]
+        if all(value.changing is None for value in given):
+            return Channels(layer([value.constant for value in given]), None)
+        return Channels(first.constant, others[0] if len(others) == 1 else ops.concatenate(others, axis=-1))
+    if first.constant is not None and first.changing is not None and layer.compute_dtype == "float32":
+        if isinstance(layer, (keras.layers.Activation, keras.layers.ReLU)) and _elementwise(layer):
+            return Channels(layer(first.constant), layer(first.changing))
+        if isinstance(layer, keras.layers.BatchNormalization) and not layer.trainable and _last_axis(layer, first):
+            cut = first.constant.shape[-1]
+            return Channels(_normalised(layer, first.constant, 0, cut), _normalised(layer, first.changing, cut, None))
+        if _is_pointwise(layer):
+            cut, kernel = first.constant.shape[-1], layer.kernel[0, 0]
+            product = ops.matmul(first.constant, kernel[:cut]) + ops.matmul(first.changing, kernel[cut:])
+            return Channels(None, product)
+    inputs = [value.whole() for value in given]
+    output = layer(inputs[0] if len(inputs) == 1 else inputs)
+    if constant and all(value.changing is None for value in given):
+        return Channels(output, None)
+    return Channels(None, output)
+
+
+def _joins_channels(layer: keras.layers.Layer) -> bool:
+    return isinstance(layer, keras.layers.Concatenate) and layer.axis in (-1, len(layer.output.shape) - 1)
+
+
+def _elementwise(layer: keras.layers.Layer) -> bool:
+    return isinstance(layer, keras.layers.ReLU) or layer.activation is keras.activations.relu
+
+
+def _last_axis(layer: keras.layers.BatchNormalization, value: Channels) -> bool:
+    return layer.axis in (-1, len(value.constant.shape) - 1)
+
+
+def _is_pointwise(layer: keras.layers.Layer) -> bool:
+    return (
+        type(layer) is keras.layers.Conv2D
+        and layer.kernel_size == (1, 1)
+        and layer.strides == (1, 1)
+        and layer.groups == 1
+        and not layer.use_bias
+        and layer.activation is keras.activations.linear
+        and layer.data_format == "channels_last"
+    )
+
+
+def _normalised(layer: keras.layers.BatchNormalization, values: Any, start: int, stop: int | None) -> Any:
+    """Applies some channels of a held BatchNorm as one multiplication and one addition."""
+    scale = ops.rsqrt(layer.moving_variance[start:stop] + layer.epsilon)
+    if layer.scale:
+        scale = scale * layer.gamma[start:stop]
+    shift = -layer.moving_mean[start:stop] * scale
+    if layer.center:
+        shift = shift + layer.beta[start:stop]
+    return values * scale + shift
