@@ -1,92 +1,175 @@
 """How much training on stored features saves: all variants in one run, on the same films, as ratios.
 
-    .venv/bin/python benchmarks/training.py --image-size 224 --films 128
+    .venv/bin/python benchmarks/training.py --image-size 224 --films 512
 
-Measured: one forward pass over the films, ordinary `fit` of stage 2 (top 20 %) and stage 1 (head), and `fit` of the
-suffix on stored features for both. From these rates follow the passes that a whole recipe costs.
+Measured: one pass of scoring over the films; `fit` of stage 1 (head) and of stage 2 (top 20 %), ordinary and on stored
+features; a whole recipe of both stages through the trainer's own engine, filling the store included; and the memory of
+an epoch on stores of two sizes.
 """
 
 import argparse
 import os
 import statistics
+import subprocess
+import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
+import pandas as pd
+from PIL import Image
 
+from chexkeras.data.augment import Augmentation
 from chexkeras.models.classifier import build_classifier
 from chexkeras.models.partition import partition
+from chexkeras.models.scoring import predict_scores
 from chexkeras.models.stages import apply_stage
+from chexkeras.training.feature_plan import plan_features
 from chexkeras.training.features import feature_batches
+from chexkeras.training.fitting import fit_stages
+from chexkeras.training.presets import preset
 
 
-def films_per_second(run: Callable[[], object], films: int, repeats: int) -> float:
+def seconds(run: Callable[[], Any], repeats: int) -> float:
     run()  # compiles
-    rates = []
+    times = []
     for _ in range(repeats):
         start = time.perf_counter()
         run()
-        rates.append(films / (time.perf_counter() - start))
-    return statistics.median(rates)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--image-size", type=int, default=224)
-    parser.add_argument("--films", type=int, default=128)
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--epochs", type=int, nargs=2, default=(17, 15), help="of stage 1 and stage 2")
-    parser.add_argument("--views", type=int, default=2, help="stored views of each film")
-    options = parser.parse_args()
-    size, n, batch = options.image_size, options.films, options.batch_size
+def classifier(size: int) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    return build_classifier("Pneumonia", weights=None, image_size=size, precision="float32")
+
+
+def film_table(folder: Path, films: int, size: int) -> pd.DataFrame:
+    """Writes films of noise and returns their image table; every second one is positive."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(films):
+        path = folder / f"{number:05d}.png"
+        Image.fromarray(rng.integers(0, 256, (size, size), dtype=np.uint8)).save(path, compress_level=1)
+        rows.append((path.name, str(path), str(number), float(number % 2)))
+    return pd.DataFrame(rows, columns=["image_id", "path", "patient_id", "Pneumonia"])
+
+
+def stage_rates(options: argparse.Namespace) -> None:
+    size, batch, n = options.image_size, options.batch_size, min(options.films, 128)
     rng = np.random.default_rng(0)
     films = rng.integers(0, 256, (n, size, size, 1)).astype(np.float32)
     labels = rng.integers(0, 2, (n, 1)).astype(np.float32)
-    keras.utils.set_random_seed(0)
-    model = build_classifier("Pneumonia", weights=None, image_size=size, precision="float32")
-
-    def compile_stage(trainable: float) -> None:
+    model = classifier(size)
+    for name, trainable, rounds in (("stage 2, top 20 %", 0.2, 16), ("stage 1, head alone", 0.0, 128)):
         apply_stage(model, trainable, optimizer=keras.optimizers.Adam(1e-4), loss=keras.losses.BinaryCrossentropy())
-
-    rates = {}
-    for stage, trainable in (("stage 2", 0.2), ("stage 1", 0.0)):
-        compile_stage(trainable)
         parts = partition(model)
-        if stage == "stage 2":
-            rates["forward"] = films_per_second(
-                lambda: model.predict(films, batch_size=batch, verbose=0), n, options.repeats
-            )
-        ordinary = films_per_second(lambda: model.fit(films, labels, batch_size=batch, verbose=0), n, options.repeats)
+        ordinary = n / seconds(lambda: model.fit(films, labels, batch_size=batch, verbose=0), options.repeats)
         features = parts.prefix.predict(films, batch_size=batch, verbose=0).astype(np.float16)[:, np.newaxis]
-        many = 4 if stage == "stage 2" else 64
-        order = rng.permutation(np.tile(np.arange(n), many))
-        compile_stage(trainable)
-        parts = partition(model)
-        parts.suffix.compile(optimizer=model.optimizer, loss=model.loss)
+        order = rng.permutation(np.tile(np.arange(n), rounds))
+        parts.suffix.compile(optimizer=keras.optimizers.Adam(1e-4), loss=model.loss)
 
         def fit_suffix(suffix=parts.suffix, features=features, order=order) -> None:
             batches = feature_batches(features, labels, order=order, views=None, batch_size=batch)
             suffix.fit(batches, verbose=0, shuffle=False)
 
-        stored = films_per_second(fit_suffix, n * many, options.repeats)
-        rates[stage] = stored
+        stored = n * rounds / seconds(fit_suffix, options.repeats)
         print(
-            f"{stage}: ordinary {ordinary:8.1f} films/s, stored features {stored:8.1f} films/s, "
-            f"{stored / ordinary:6.1f} times; stored at {parts.crossing}"
+            f"{name}: ordinary {ordinary:.1f} films/s, stored features {stored:,.1f} films/s, "
+            f"{stored / ordinary:.1f} times; stored at {parts.crossing}"
         )
-    passes = options.views + sum(
-        epochs * rates["forward"] / rates[stage]
-        for epochs, stage in zip(options.epochs, ("stage 1", "stage 2"), strict=True)
+
+
+def whole_recipe(options: argparse.Namespace) -> None:
+    size, batch = options.image_size, options.batch_size
+    recipe = preset("udacity-2a").replace(
+        weights=None, image_size=size, batch_size=batch, precision="float32", augment=Augmentation(flip=True)
     )
-    print(f"one forward pass: {rates['forward']:.1f} films/s at {size} px, batches of {batch}")
+    model = classifier(size)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        train = film_table(folder, options.films, size)
+        validation = train.head(8)
+        one_pass = seconds(lambda: predict_scores(model, train, recipe.targets, batch_size=batch), options.repeats)
+        start = time.perf_counter()
+        plan = plan_features(model, recipe, train, validation, folder / "store")
+        plan.fill(batch)
+        filled = time.perf_counter()
+        fitted = fit_stages(model, recipe, keras.losses.BinaryCrossentropy(), train, validation, plan)
+        total = time.perf_counter() - start
+        filling = filled - start
+    by_stage = {stage.name: 0.0 for stage in recipe.stages}
+    for row in fitted.history:
+        by_stage[row["stage"]] += row["seconds"]
+    epochs = " + ".join(str(stage["epochs_run"]) for stage in fitted.stages)
+    print(f"one pass of scoring over {options.films} films at {size} px: {one_pass:.1f} s")
     print(
-        f"{options.epochs[0]} + {options.epochs[1]} epochs with {options.views} stored views cost "
-        f"{passes:.2f} forward passes over the training films"
+        f"{recipe.name}, {epochs} epochs, film and mirror image: {total / one_pass:.2f} passes (filling the store "
+        f"{filling / one_pass:.2f}, "
+        + ", ".join(f"{name} {took / one_pass:.2f}" for name, took in by_stage.items())
+        + f"); store {plan.train.spec.bytes_per_film() / 1e3:.1f} kB a film"
     )
+
+
+def own_memory() -> int:
+    """Returns the process's anonymous memory in bytes: what it holds itself, without pages of mapped files."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("RssAnon:")[1].split()[0]) * 1024
+
+
+def epoch_on(entries: int, batch: int) -> None:
+    """Trains one epoch on a store of so many films and prints the largest memory seen."""
+    model = classifier(224)
+    apply_stage(model, 0.2, optimizer=keras.optimizers.Adam(1e-4), loss=keras.losses.BinaryCrossentropy())
+    suffix = partition(model).suffix
+    suffix.compile(optimizer=model.optimizer, loss=model.loss)
+    largest, done = 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal largest
+        while not done.wait(0.05):
+            largest = max(largest, own_memory())
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "features.npy"
+        np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(entries, 1, 7, 7, 640)).flush()
+        features, labels = np.load(path, mmap_mode="r"), np.zeros((entries, 1), np.float32)
+        order = np.random.default_rng(0).permutation(entries)
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        suffix.fit(
+            feature_batches(features, labels, order=order, views=None, batch_size=batch), verbose=0, shuffle=False
+        )
+        done.set()
+        watcher.join()
+    print(
+        f"an epoch on {entries:,} stored films ({path.name} of {entries * 62.72e-3:,.0f} MB): {largest / 1e6:,.0f} MB"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--image-size", type=int, default=224)
+    parser.add_argument("--films", type=int, default=512)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--memory", type=int, help="only train an epoch on so many stored films")
+    options = parser.parse_args()
+    if options.memory:
+        epoch_on(options.memory, options.batch_size)
+        return
+    stage_rates(options)
+    whole_recipe(options)
+    for entries in (1_000, 10_000):
+        subprocess.run([sys.executable, __file__, "--memory", str(entries)], check=True)
 
 
 if __name__ == "__main__":

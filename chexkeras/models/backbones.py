@@ -12,10 +12,13 @@ from typing import Any
 import keras
 
 from chexkeras.checks import existing_file, nearest
+from chexkeras.models.se_resnet import se_resnet34
 
 # Channel means and standard deviations of ImageNet on the 0-1 scale (He et al., CVPR 2016, and torchvision's models).
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
+# Channel means of ImageNet on the 0-255 scale, blue first (Simonyan & Zisserman, ICLR 2015; He et al., CVPR 2016).
+_CAFFE_MEAN = (103.939, 116.779, 123.68)
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,8 @@ class Backbone:
         name: How recipes name it.
         build: Takes an RGB tensor (batch, height, width, 3), already normalised, and weights (None, "imagenet" or a
             file); adds its layers to the tensor's graph and returns the feature map (batch, rows, columns, channels).
-        normalisation: "imagenet" (subtract the channel mean, divide by the standard deviation) or "unit" (0-1).
+        normalisation: "imagenet" (subtract the channel mean, divide by the standard deviation), "caffe" (subtract the
+            mean of blue, green and red), "unit" (0-1), or "own" (the backbone begins with its own).
         pretrained: Whether ImageNet weights exist for it.
     """
 
@@ -62,6 +66,12 @@ _BACKBONES = {
         Backbone("DenseNet121", _application("DenseNet121")),
         Backbone("DenseNet169", _application("DenseNet169")),
         Backbone("DenseNet201", _application("DenseNet201")),
+        Backbone("ResNet50", _application("ResNet50"), normalisation="caffe"),
+        Backbone("VGG16", _application("VGG16"), normalisation="caffe"),
+        *(Backbone(f"EfficientNetB{size}", _application(f"EfficientNetB{size}"), "own") for size in range(5)),
+        Backbone("EfficientNetV2S", _application("EfficientNetV2S"), normalisation="own"),
+        Backbone("ConvNeXtTiny", _application("ConvNeXtTiny"), normalisation="own"),
+        Backbone("SEResNet34", se_resnet34, pretrained=False),
         Backbone("SmallCNN", _small_cnn, normalisation="unit", pretrained=False),
     )
 }
@@ -98,6 +108,14 @@ def normalise(pixels: Any, normalisation: str) -> Any:
     """
     # float32 whatever the policy: these layers are cheap and half precision would round the means.
     channels = keras.layers.Concatenate(name="preprocess_channels", dtype="float32")([pixels, pixels, pixels])
+    if normalisation == "own":
+        return channels
+    if normalisation == "caffe":
+        # The three channels of a gray film are equal, so their order only decides which mean each one loses.
+        layer = keras.layers.Normalization(
+            mean=_CAFFE_MEAN, variance=[1.0] * 3, name="preprocess_caffe", dtype="float32"
+        )
+        return layer(channels)
     if normalisation == "unit":
         return keras.layers.Rescaling(1.0 / 255.0, name="preprocess_unit", dtype="float32")(channels)
     mean = [255.0 * value for value in _IMAGENET_MEAN]
@@ -112,7 +130,9 @@ def attach(backbone: Backbone, pixels: Any, weights: str | Path | None) -> Any:
     Args:
         backbone: What `get` returned.
         pixels: Keras tensor (batch, height, width, 3), normalised.
-        weights: "imagenet", a weights file of the same backbone without its top, or None for random weights.
+        weights: "imagenet", a weights file of the same backbone without its top, or None for random weights. With
+            "imagenet" Keras adds a rescaling to EfficientNetB0-B4 that a file does not bring along: for these, save
+            the file from a base that was built without ImageNet weights.
 
     Returns:
         The feature map, a Keras tensor (batch, rows, columns, channels).

@@ -6,6 +6,7 @@ the graph exactly one tensor crosses, everything before that point can be comput
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
@@ -27,12 +28,14 @@ class Partition:
     suffix: TrainedPart
 
 
-def changes_in_training(layer: keras.layers.Layer) -> bool:
+def changes_in_training(layer: keras.Operation) -> bool:
     """Returns whether a layer's output for the same input can differ between two training steps.
 
     That is so if it has trainable weights, if it is a BatchNorm that normalises by the batch, or if it draws random
-    numbers (dropout, stochastic depth).
+    numbers (dropout, stochastic depth). An operation without a layer, such as a sum, never changes.
     """
+    if not isinstance(layer, keras.layers.Layer):
+        return False
     if layer.trainable_weights:
         return True
     if isinstance(layer, keras.layers.BatchNormalization):
@@ -58,38 +61,66 @@ def frozen_share(model: keras.Model, prefix: keras.Model) -> float:
 
 
 def _multiplications(layer: keras.layers.Layer) -> int:
+    if isinstance(layer, keras.Model):
+        return sum(_multiplications(inner) for inner in layer.layers)
     kernel = getattr(layer, "kernel", None)
     return 0 if kernel is None else math.prod(kernel.shape) * math.prod(layer.output.shape[1:-1])
 
 
-def _inputs(layer: keras.layers.Layer) -> list[keras.KerasTensor]:
-    return [] if isinstance(layer, keras.layers.InputLayer) else keras.tree.flatten(layer.input)
+def _graph(model: keras.Model) -> tuple[dict[str, tuple[str, ...]], str] | None:
+    """Returns the names of what each layer or operation reads, in the order of its arguments, and the output's name.
+
+    From the model's configuration, because a layer that is itself a model (ConvNeXt's downsampling) does not tell
+    where it stands in the graph around it. None where an operation takes something else than tensors.
+    """
+    config = model.get_config()
+    reads = {}
+    for entry in config["layers"]:
+        names: list[str] = []
+        for node in entry["inbound_nodes"]:
+            if not _collect(node["args"], names):
+                return None
+        reads[entry["name"]] = tuple(names)
+    return reads, keras.tree.flatten(config["output_layers"])[0]
 
 
-def crossing_layer(model: keras.Model) -> keras.layers.Layer | None:
+def _collect(value: Any, names: list[str]) -> bool:
+    """Appends the producers of all tensors in `value`; returns whether there is nothing else in it."""
+    if isinstance(value, (list, tuple)):
+        return all([_collect(item, names) for item in value])
+    if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
+        names.append(value["config"]["keras_history"][0])
+        return True
+    return value is None
+
+
+def crossing_layer(model: keras.Model) -> keras.Operation | None:
     """Finds the last layer before anything trainable whose output alone feeds the rest of the graph.
 
     Args:
-        model: A flat functional classifier whose `trainable` flags are set (`models.stages.apply_stage`).
+        model: A functional classifier whose `trainable` flags are set (`models.stages.apply_stage`).
 
     Returns:
-        The layer, or None when nothing but the input crosses: then there is nothing to compute in advance.
+        The layer or operation, or None when nothing but the input crosses: then there is nothing to compute in advance.
     """
-    layers = model.layers
-    position = {id(tensor): index for index, layer in enumerate(layers) for tensor in keras.tree.flatten(layer.output)}
+    layers, graph = model.operations, _graph(model)
+    if graph is None:
+        return None
+    reads, output = graph
+    position = {layer.name: index for index, layer in enumerate(layers)}
     last_use = list(range(len(layers)))
     for index, layer in enumerate(layers):
-        for tensor in _inputs(layer):
-            producer = position[id(tensor)]
-            last_use[producer] = max(last_use[producer], index)
-    for tensor in keras.tree.flatten(model.output):
-        last_use[position[id(tensor)]] = len(layers)
+        for name in reads[layer.name]:
+            last_use[position[name]] = max(last_use[position[name]], index)
+    last_use[position[output]] = len(layers)
     changing = first_changing(model)
     first = layers.index(changing) if changing is not None else len(layers) - 1
     for cut in range(first, 1, -1):
         crossing = [index for index in range(cut) if last_use[index] >= cut]
-        if len(crossing) == 1 and not isinstance(layers[crossing[0]], keras.layers.InputLayer):
-            return layers[crossing[0]]
+        last = layers[crossing[0]] if len(crossing) == 1 else None
+        # A model among the layers gives its own inner output, not the tensor of this graph.
+        if last is not None and not isinstance(last, (keras.layers.InputLayer, keras.Model)):
+            return last
     return None
 
 
@@ -102,16 +133,10 @@ def partition(model: keras.Model) -> Partition | None:
     Returns:
         The two parts, or None when there is no point to cut at.
     """
-    layer = crossing_layer(model)
-    if layer is None:
+    layer, graph = crossing_layer(model), _graph(model)
+    if layer is None or graph is None:
         return None
-    return Partition(layer.name, keras.Model(model.input, layer.output), TrainedPart(layer.name, _after(model, layer)))
-
-
-def _after(model: keras.Model, crossing: keras.layers.Layer) -> list[Step]:
-    producer = {id(tensor): layer.name for layer in model.layers for tensor in keras.tree.flatten(layer.output)}
-    later = model.layers[model.layers.index(crossing) + 1 :]
-    return [
-        Step(layer, tuple(producer[id(tensor)] for tensor in _inputs(layer)), not changes_in_training(layer))
-        for layer in later
-    ]
+    reads, _ = graph
+    later = model.operations[model.operations.index(layer) + 1 :]
+    steps = [Step(after, reads[after.name], not changes_in_training(after)) for after in later]
+    return Partition(layer.name, keras.Model(model.input, layer.output), TrainedPart(layer.name, steps))

@@ -24,9 +24,9 @@ class Channels(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A layer and the names of the layers whose outputs it reads."""
+    """A layer, or an operation such as a sum, and the names of those whose outputs it reads."""
 
-    layer: keras.layers.Layer
+    layer: keras.Operation
     reads: tuple[str, ...]
     constant: bool
 
@@ -59,8 +59,10 @@ class TrainedPart(keras.Model):
         return values[self.shared_layers[-1].name].whole()
 
 
-def _run(layer: keras.layers.Layer, given: list[Channels], constant: bool) -> Channels:
+def _run(layer: keras.Operation, given: list[Channels], constant: bool) -> Channels:
     first = given[0]
+    if not isinstance(layer, keras.layers.Layer):
+        return Channels(None, layer(*(value.whole() for value in given)))
     if _joins_channels(layer) and first.constant is not None:
         others = [first.changing] if first.changing is not None else []
         others += [value.whole() for value in given[1:]]

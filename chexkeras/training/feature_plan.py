@@ -163,21 +163,20 @@ def plan_features(
     if not views.exact and not views.draws:
         say("every epoch reads the films anew: with random augmentation no two epochs show the same film")
         return None
-    layers, trained = {}, set()
+    layers, outputs, trained = {}, {}, set()
     for stage in recipe.stages:
         freeze(model, stage.trainable)
         parts = _useful_partition(model, stage.name)
         # A prefix that an earlier stage has changed is not the function that was stored.
         if parts is not None and trained.isdisjoint(layer.name for layer in parts.prefix.layers):
             layers[stage.name] = parts.crossing
+            outputs[parts.crossing] = parts.prefix.output
         trained.update(layer.name for layer in model.layers if layer.trainable_weights)
     epochs = sum(stage.epochs for stage in recipe.stages if stage.name in layers)
     if epochs <= views.count:
         return None
-    crossing = tuple(dict.fromkeys(layers.values()))
-    outputs = [model.get_layer(name).output for name in crossing]
     dtype = "float32" if features == "float32" else "float16"
-    spec = FeatureSpec(keras.Model(model.input, outputs), crossing, views, dtype)
+    spec = FeatureSpec(keras.Model(model.input, list(outputs.values())), tuple(outputs), views, dtype)
     plain = replace(spec, views=Views())
     size = spec.bytes_per_film() * len(train) + plain.bytes_per_film() * len(validation)
     folder.mkdir(parents=True, exist_ok=True)
@@ -190,7 +189,7 @@ def plan_features(
         return None
     passes = f"{views.count} pass{'es' if views.count > 1 else ''}"
     say(
-        f"{', '.join(layers)}: what is frozen is computed once and stored ({', '.join(crossing)}; {views}; "
+        f"{', '.join(layers)}: what is frozen is computed once and stored ({', '.join(outputs)}; {views}; "
         f"{dtype}, {size / 1e6:,.0f} MB): {passes} over the training films instead of up to {epochs}"
     )
     stores = (FeatureStore(folder / "train", spec, train), FeatureStore(folder / "validation", plain, validation))

@@ -48,6 +48,22 @@ def test_stored_features_train_to_the_same_weights_as_reading_the_films_anew(tmp
         assert one["val_auroc"] == pytest.approx(two["val_auroc"], abs=1e-3)
 
 
+@pytest.mark.slow
+def test_densenet121_trains_to_the_same_weights_and_scores_on_stored_features(tmp_path, toy_recipe, toy_splits):
+    recipe = toy_recipe.replace(
+        backbone="DenseNet121",
+        image_size=64,
+        stages=(Stage("stage1", 3, 1e-3, 0.0), Stage("stage2", 3, 1e-5, 0.2)),
+        augment=Augmentation(flip=True),
+    )
+    ordinary, history = fitted(recipe, toy_splits, tmp_path / "a", "off")
+    stored, _ = fitted(recipe, toy_splits, tmp_path / "b", "float32")
+    assert history.stages[1]["epochs_run"] == 3
+    assert max(relative_differences(ordinary, stored)) <= 1e-4
+    films = next(iter(films_with_ids(toy_splits.test, image_size=64)))[0]
+    np.testing.assert_allclose(ordinary.predict(films, verbose=0), stored.predict(films, verbose=0), atol=1e-4)
+
+
 def test_half_precision_features_change_the_validation_auroc_by_less_than_two_thousandths(
     tmp_path, toy_recipe, toy_splits
 ):
