@@ -22,7 +22,7 @@ LAYERS = {
 HEAVY = {"tensorflow", "keras"}
 # The only modules that may import TensorFlow itself: tf.data and the GPU's capabilities are their subject.
 TENSORFLOW = {"data.pipeline", "data.augment", "models.classifier", "training.features", "training.views"}
-LIGHT = ["evaluation.evaluate", "dicom.read", "data.nih", "data.splits", "data.audit", "data.phantom", "results",
+LIGHT = ["evaluation.evaluate", "dicom.read", "data.nih", "data.chexpert", "data.table", "data.uncertain", "data.splits", "data.audit", "data.phantom", "results",
          "plots", "report.fda", "training.run", "cli"]  # fmt: skip
 
 

@@ -1,42 +1,38 @@
-"""Looking a data set over before training: files, pixels, labels, patients and splits.
+"""Looking a data set over before training: files, pixels, labels, patients, splits and shortcuts.
 
 Nothing is deleted or corrected. Films that cannot be used are left out of the audit's table and listed with the
 reason; everything else is told and left to the reader.
 """
 
 import logging
-import multiprocessing
-import os
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import Literal
 
+import numpy as np
 import pandas as pd
 
-from chexkeras import checks, findings, progress
+from chexkeras import checks
 from chexkeras.data import columns
-from chexkeras.data.audit_result import CODES, ERROR, Audit
-from chexkeras.data.film_facts import FilmFacts, film_facts
-from chexkeras.data.source import source_of
+from chexkeras.data.audit_result import CODES, ERROR, Audit, Issue
+from chexkeras.data.film_checks import blurred, duplicate_issues, film_issues, open_films
+from chexkeras.data.film_facts import FilmFacts
+from chexkeras.data.shortcuts import shortcuts
+from chexkeras.data.source import TableSource, source_of
 from chexkeras.data.splits import Splits
+from chexkeras.data.table_checks import selection, split_issues, table_issues
 
 __all__ = ["CODES", "Audit", "audit"]
 
 _log = logging.getLogger(__name__)
 
 
-class _Issue(NamedTuple):
-    code: str
-    image_id: str
-    detail: str
-
-
 def audit(
     table: pd.DataFrame,
     splits: Splits | None = None,
     *,
+    targets: str | Sequence[str] | None = None,
     decode: bool = True,
     missing: Literal["error", "skip"] = "error",
     processes: int | None = None,
@@ -45,7 +41,9 @@ def audit(
 
     Args:
         table: An image table.
-        splits: A split of it, to check for patients and for equal films in several parts.
+        splits: A split of it, to check for patients and for equal or nearly equal films in several parts.
+        targets: The findings whose shortcuts are measured; None takes every finding with at least 50 positive and 50
+            negative films, an empty sequence none.
         decode: Whether to open every film; False checks the table alone.
         missing: What to do when films are missing, unreadable or constant: "error" raises, "skip" leaves them out of
             the audit's table and adds them to its source's ``left_out``.
@@ -53,117 +51,70 @@ def audit(
             decoding leaves the interpreter free; processes need a script guarded by ``if __name__ == "__main__"``.
 
     Returns:
-        The audit.
+        The audit. Where the films were chosen by their findings, its table's source carries a caution that says so.
 
     Raises:
-        ValueError: If films cannot be used and `missing` is "error"; the message lists the first few.
+        ValueError: If films cannot be used and `missing` is "error" (the message lists the first few), or a target is
+            no label of the table.
     """
     checks.one_of(missing, ("error", "skip"), "missing")
     needed = ("image_id", "path", "patient_id") if decode else ("image_id", "patient_id")
     checks.require_columns(table, needed, "the table", "Load it with load_nih, or rename your columns.")
     if processes is not None:
         checks.positive_int(processes, "processes")
-    issues = list(_label_issues(table))
-    unusable: dict[str, _Issue] = {}
-    sizes: list[tuple[str, int]] = []
-    part_of = dict(zip(splits.assignment["image_id"], splits.assignment["part"], strict=True)) if splits else {}
+    if targets:
+        columns.resolve_targets(table, targets)
+    issues = list(table_issues(table))
+    if splits is not None:
+        issues += split_issues(splits)
+    facts: list[FilmFacts] = []
+    thumbnails = np.zeros((0, 0, 0))
+    unusable: dict[str, Issue] = {}
     if decode:
-        facts = _decode([str(path) for path in table["path"].fillna("")], processes)
-        pixel_issues = list(_pixel_issues(table, facts, part_of))
-        unusable = {issue.image_id: issue for issue in pixel_issues if CODES[issue.code][0] == ERROR}
+        facts, thumbnails = open_films([str(path) for path in table["path"].fillna("")], processes)
+        found = list(film_issues(table, facts))
+        unusable = {issue.image_id: issue for issue in found if CODES[issue.code][0] == ERROR}
         if unusable and missing == "error":
             raise ValueError(_cannot_be_used(list(unusable.values()), len(table)))
-        issues += pixel_issues
-        sizes = Counter(f"{fact.size[0]} x {fact.size[1]}" for fact in facts if fact.mode).most_common()
-    if splits is not None:
-        issues += _split_issues(splits)
-
-    kept = table[~table["image_id"].isin(unusable)].reset_index(drop=True)
+        part_of = dict(zip(splits.assignment["image_id"], splits.assignment["part"], strict=True)) if splits else {}
+        issues += [*found, *duplicate_issues(table, facts, thumbnails, part_of)]
+    usable = ~table["image_id"].isin(unusable).to_numpy()
+    kept = table[usable].reset_index(drop=True)
     kept.attrs = dict(table.attrs)
+    seen = [fact for fact, kept_one in zip(facts, usable, strict=True) if kept_one] if decode else []
+    pictures = blurred(thumbnails[usable]) if decode else None
+    chosen, caution = selection(kept, table)
+    if unusable or caution:
+        kept.attrs["source"] = _told(source_of(table), unusable, caution)
     if unusable:
-        source = source_of(table)
-        reasons = tuple((issue.image_id, f"{issue.code}: {issue.detail}") for issue in unusable.values())
-        kept.attrs["source"] = replace(source, left_out=(*source.left_out, *reasons))
         _log.warning("%d of %d films cannot be used and are left out", len(unusable), len(table))
     return Audit(
         table=kept,
-        issues=_issue_table(issues),
+        issues=_issue_table([*issues, *chosen]),
         checked=len(table),
         decoded=decode,
-        sizes=tuple(sizes),
+        sizes=tuple(Counter(f"{fact.size[0]} x {fact.size[1]}" for fact in facts if fact.mode).most_common()),
         split=splits.description if splits is not None else "",
+        shortcuts=shortcuts(_with_sizes(kept, seen), targets, thumbnails=pictures),
     )
 
 
-def _decode(paths: Sequence[str], processes: int | None) -> list[FilmFacts]:
-    if processes is None:
-        with ThreadPoolExecutor(max_workers=os.cpu_count()) as threads:
-            return list(progress.track(threads.map(film_facts, paths), "opening films", total=len(paths)))
-    # Forking a process that runs TensorFlow's threads can hang it: always start fresh ones.
-    with ProcessPoolExecutor(max_workers=processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return list(progress.track(pool.map(film_facts, paths, chunksize=32), "opening films", total=len(paths)))
+def _told(source: TableSource, unusable: dict[str, Issue], caution: str) -> TableSource:
+    """Returns the source with what was left out, and with the caution if there is one."""
+    reasons = tuple((issue.image_id, f"{issue.code}: {issue.detail}") for issue in unusable.values())
+    cautions = tuple(dict.fromkeys((*source.cautions, caution))) if caution else source.cautions
+    return replace(source, left_out=(*source.left_out, *reasons), cautions=cautions)
 
 
-def _pixel_issues(table: pd.DataFrame, facts: Sequence[FilmFacts], part_of: dict[str, str]) -> Iterator[_Issue]:
-    images = table["image_id"].tolist()
-    patients = table["patient_id"].tolist()
-    usual = Counter(fact.size for fact in facts if fact.mode).most_common(1)
-    same: dict[str, list[int]] = defaultdict(list)
-    for row, (image, fact) in enumerate(zip(images, facts, strict=True)):
-        if fact.problem:
-            yield _Issue(fact.problem, image, fact.detail)
-            continue
-        same[fact.digest].append(row)
-        if fact.size != usual[0][0]:
-            (width, height), (usual_width, usual_height) = fact.size, usual[0][0]
-            yield _Issue("unusual_size", image, f"{width} x {height}; most are {usual_width} x {usual_height}")
-        if fact.mode != "L":
-            content = "colour" if fact.colour else "gray"
-            yield _Issue("not_grayscale", image, f"{content} pixels stored as {fact.mode}")
-    for rows in same.values():
-        first = rows[0]
-        for row in rows[1:]:
-            yield _Issue("duplicate_pixels", images[row], f"same pixels as {images[first]}")
-            if patients[row] != patients[first]:
-                detail = f"patient {patients[row]}; same pixels as {images[first]} of patient {patients[first]}"
-                yield _Issue("same_image_two_patients", images[row], detail)
-            here, there = part_of.get(images[row], ""), part_of.get(images[first], "")
-            if here != there:
-                yield _Issue("duplicate_crosses_split", images[row], f"in {here}; {images[first]} is in {there}")
+def _with_sizes(table: pd.DataFrame, facts: Sequence[FilmFacts]) -> pd.DataFrame:
+    """Returns the table with the sizes of the opened films, where it does not say how large the films were."""
+    if not facts or "width_px" in table.columns:
+        return table
+    sizes = pd.DataFrame([fact.size for fact in facts], columns=["width_px", "height_px"], index=table.index)
+    return table.assign(**sizes)
 
 
-def _label_issues(table: pd.DataFrame) -> Iterator[_Issue]:
-    contradictory = set(source_of(table).contradictory)
-    if findings.NO_FINDING in table.columns:
-        labels = [column for column in columns.finding_columns(table) if column in findings.NIH14]
-        both = (table[findings.NO_FINDING] == 1) & (table[labels] == 1).any(axis=1)
-        contradictory |= set(table["image_id"][both])
-    if contradictory:
-        for image in table["image_id"][table["image_id"].isin(contradictory)]:
-            yield _Issue("label_contradiction", image, f"{findings.NO_FINDING} together with a finding")
-    if "age_years" in table.columns:
-        for image in table["image_id"][table["age_years"].isna()]:
-            yield _Issue("implausible_age", image, "blank, or outside 0 to 120 years")
-    yield from _outside(table, "sex", ("M", "F"))
-    yield from _outside(table, "view", ("PA", "AP"))
-
-
-def _outside(table: pd.DataFrame, column: str, known: tuple[str, ...]) -> Iterator[_Issue]:
-    if column not in table.columns:
-        return
-    odd = table[~table[column].isin(known)]
-    for image, value in zip(odd["image_id"], odd[column], strict=True):
-        yield _Issue(f"unknown_{column}", image, f"{value!r}" if isinstance(value, str) and value else "blank")
-
-
-def _split_issues(splits: Splits) -> Iterator[_Issue]:
-    assignment = splits.assignment[splits.assignment["patient_id"].isin(splits.crossing_patients)]
-    for patient, rows in assignment.groupby("patient_id", sort=False):
-        counts = ", ".join(f"{part} {count}" for part, count in rows["part"].value_counts(sort=False).items())
-        yield _Issue("patient_crosses_split", rows["image_id"].iloc[0], f"patient {patient}: {counts}")
-
-
-def _issue_table(issues: Iterable[_Issue]) -> pd.DataFrame:
+def _issue_table(issues: Iterable[Issue]) -> pd.DataFrame:
     """Returns the issues, the gravest code first and within a code in table order."""
     rank = {code: position for position, code in enumerate(CODES)}
     ordered = sorted(issues, key=lambda issue: rank[issue.code])
@@ -171,7 +122,7 @@ def _issue_table(issues: Iterable[_Issue]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["code", "image_id", "severity", "detail"])
 
 
-def _cannot_be_used(unusable: Sequence[_Issue], films: int) -> str:
+def _cannot_be_used(unusable: Sequence[Issue], films: int) -> str:
     listed = "; ".join(f"{issue.image_id} ({issue.code}: {issue.detail})" for issue in unusable[:3])
     return (
         f"{len(unusable)} of {films} films cannot be used: {listed}{'; ...' if len(unusable) > 3 else ''}. Replace the "

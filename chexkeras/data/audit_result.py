@@ -2,32 +2,51 @@
 
 import html
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from chexkeras.data import columns
+from chexkeras.data.shortcuts import SHORTCUTS, Shortcut
 from chexkeras.data.source import source_of
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 CODES: dict[str, tuple[str, str]] = {
     "missing_file": (ERROR, "no image file"),
     "unreadable": (ERROR, "the file cannot be decoded"),
+    "rejected_dicom": (ERROR, "the DICOM gate refuses the file"),
     "constant": (ERROR, "all pixels are equal"),
     "patient_crosses_split": (WARNING, "patient with films in several parts of the split"),
     "duplicate_crosses_split": (WARNING, "the same pixels in two parts of the split"),
+    "near_duplicate_crosses_split": (WARNING, "nearly the same film in two parts of the split"),
     "same_image_two_patients": (WARNING, "the same pixels under two patients"),
+    "near_duplicate_two_patients": (WARNING, "nearly the same film under two patients"),
+    "duplicate_labels_differ": (WARNING, "the same pixels with other labels"),
     "duplicate_pixels": (WARNING, "the same pixels as another film"),
+    "films_too_alike": (WARNING, "near duplicates could not be told"),
+    "repeated_image_id": (WARNING, "the table names the film more than once"),
+    "unknown_patient": (WARNING, "no patient_id"),
+    "patient_two_sexes": (WARNING, "patient whose films give two sexes"),
+    "selected_sample": (WARNING, "a finding much commoner or rarer than in the whole data set"),
     "label_contradiction": (WARNING, "No Finding together with a finding"),
     "unusual_size": (WARNING, "a size that differs from most films"),
+    "near_duplicate": (NOTE, "nearly the same film twice of one patient"),
     "not_grayscale": (NOTE, "not stored as gray"),
     "implausible_age": (NOTE, "age blank or impossible"),
     "unknown_sex": (NOTE, "sex neither M nor F"),
-    "unknown_view": (NOTE, "view neither PA nor AP"),
+    "unknown_view": (NOTE, "view none of PA, AP and LATERAL"),
 }
 """Every code with its severity (error = the film cannot be used) and meaning, the gravest first."""
 
 _EXAMPLES = 20
+
+
+class Issue(NamedTuple):
+    """One finding of the audit: its code, the film ("" where it concerns the whole table), and what exactly."""
+
+    code: str
+    image_id: str
+    detail: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +60,7 @@ class Audit:
         decoded: Whether the films were opened.
         sizes: ("width x height", films) of the decoded films, the commonest first.
         split: The split's description, when one was checked.
+        shortcuts: How well view, age and sex, image size and a thumbnail alone tell each finding.
     """
 
     table: pd.DataFrame = field(repr=False)
@@ -49,6 +69,7 @@ class Audit:
     decoded: bool
     sizes: tuple[tuple[str, int], ...] = ()
     split: str = ""
+    shortcuts: tuple[Shortcut, ...] = field(default=(), repr=False)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -58,12 +79,21 @@ class Audit:
 
     @property
     def summary(self) -> str:
-        """A short text for a terminal: the data set in a few lines, then one line per code that occurred."""
+        """A text for a terminal: the data set in a few lines, the shortcuts, then one line per code that occurred."""
         width = max(map(len, self.counts), default=0)
         rows = [
             f"{CODES[code][0]:<8} {code:<{width}} {count:>7}  {CODES[code][1]}" for code, count in self.counts.items()
         ]
-        return "\n".join([*self._headline(), *(rows or ["no issues"])])
+        return "\n".join([*self._headline(), *self._shortcut_lines(), *(rows or ["no issues"])])
+
+    def shortcut_table(self) -> pd.DataFrame:
+        """Returns one row per finding and one column per shortcut: the AUROC with its interval, "*" = informative."""
+        rows: dict[str, dict[str, str]] = {}
+        for shortcut in self.shortcuts:
+            rows.setdefault(shortcut.finding, {})[shortcut.name] = str(shortcut)
+        names = [name for name in SHORTCUTS if any(name in row for row in rows.values())]
+        table = pd.DataFrame.from_dict(rows, orient="index", columns=names)
+        return table.rename_axis("finding").reset_index()
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the audit as plain values: per code the count and up to 20 examples, and who is on the films."""
@@ -91,6 +121,7 @@ class Audit:
                 }
                 for finding in columns.finding_columns(self.table)
             },
+            "shortcuts": [shortcut.to_dict() for shortcut in self.shortcuts],
             "split": self.split,
             "label_release": source.label_release,
             "source": source.to_dict(),
@@ -109,9 +140,8 @@ class Audit:
         ]
         if "age_years" in who:
             age = who["age_years"]
-            lines.append(
-                f"age {age['min']:g} to {age['max']:g} years, median {age['median']:g}; {age['unknown']} unknown"
-            )
+            known = f"{age['min']:g} to {age['max']:g} years, median {age['median']:g}; " if "min" in age else ""
+            lines.append(f"age {known}{age['unknown']} unknown")
         for column in ("sex", "view"):
             counts = ", ".join(f"{value or 'blank'} {count}" for value, count in who.get(column, {}).items())
             lines += [f"{column}: {counts}"] if counts else []
@@ -122,11 +152,25 @@ class Audit:
         lines += [self.split] if self.split else []
         return [*lines, *source.cautions]
 
+    def _shortcut_lines(self) -> list[str]:
+        if not self.shortcuts:
+            return []
+        table = self.shortcut_table()
+        table["finding"] = table["finding"].str.ljust(table["finding"].str.len().max())
+        table.columns = ["", *table.columns[1:]]
+        return [_SHORTCUTS_TITLE, *table.to_string(index=False, justify="left").splitlines()]
+
     def _repr_html_(self) -> str:
         head = "<br>".join(map(html.escape, self._headline()))
         rows = [(CODES[code][0], code, count, CODES[code][1]) for code, count in self.counts.items()]
         listed = pd.DataFrame(rows, columns=["severity", "code", "count", "meaning"]).to_html(index=False)
-        return f"<p>{head}</p>{listed if rows else '<p>no issues</p>'}"
+        shortcuts = f"<p>{_SHORTCUTS_TITLE}</p>{self.shortcut_table().to_html(index=False)}" if self.shortcuts else ""
+        return f"<p>{head}</p>{listed if rows else '<p>no issues</p>'}{shortcuts}"
+
+
+_SHORTCUTS_TITLE = (
+    "shortcuts: AUROC (95 % CI) from this alone, fitted to other patients; * informative, so a model may learn it"
+)
 
 
 def _demographics(table: pd.DataFrame) -> dict[str, Any]:
@@ -134,12 +178,8 @@ def _demographics(table: pd.DataFrame) -> dict[str, Any]:
     who: dict[str, Any] = {}
     if "age_years" in table:
         age = table["age_years"]
-        who["age_years"] = {
-            "min": float(age.min()),
-            "median": float(age.median()),
-            "max": float(age.max()),
-            "unknown": int(age.isna().sum()),
-        }
+        numbers = {"min": float(age.min()), "median": float(age.median()), "max": float(age.max())}
+        who["age_years"] = {**(numbers if age.notna().any() else {}), "unknown": int(age.isna().sum())}
     for column in ("sex", "view"):
         if column in table:
             who[column] = {str(value): int(count) for value, count in table[column].value_counts(dropna=False).items()}

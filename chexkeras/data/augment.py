@@ -1,57 +1,112 @@
-"""Random changes to training films, each drawn from a seed of its own, so that a run can be repeated exactly."""
+"""Random changes to training films, each drawn from a seed of its own, so that a run can be repeated exactly.
 
-import math
+What may be changed, and in which order; `augment_geometry` moves pixels, `augment_intensity` changes gray values.
+"""
+
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
+
+from chexkeras.checks import probability
+from chexkeras.data.augment_geometry import flipped, moved
+from chexkeras.data.augment_intensity import blurred, erased
 
 if TYPE_CHECKING:
     import numpy as np
     import tensorflow as tf
+
+_LIMITS = {
+    "rotation_degrees": 45.0,
+    "shift_fraction": 0.5,
+    "zoom_fraction": 0.5,
+    "shear_degrees": 30.0,
+    "brightness": 0.5,
+    "contrast": 0.9,
+}
+_LARGEST_SIGMA_PX = 10.0
+# A rectangle of this area still fits into the film at the longest shape that is drawn.
+_LARGEST_ERASED = 0.3
 
 
 @dataclass(frozen=True)
 class Augmentation:
     """How far training films may be changed; every default leaves them alone.
 
+    A film is mirrored; then rotated, shifted, scaled and sheared in one resampling; then contrast, brightness, blur and
+    erasing follow. Contrast-limited equalisation (CLAHE) is none of them: every film gets it alike or none does, so it
+    is a layer of the model (`models.clahe`).
+
     Attributes:
-        flip: Mirror half of the films left to right. Off by default: it moves the heart to the other side.
+        flip: Mirror films left to right. Off by default: it moves the heart to the other side.
+        flip_probability: Share of the films to mirror when `flip` is on, above 0 to 1.
         rotation_degrees: Largest rotation to either side, 0 to 45.
         shift_fraction: Largest shift in each direction, as a share of the side, 0 to 0.5.
         zoom_fraction: Largest relative change of scale, 0 to 0.5.
+        shear_degrees: Largest slant of vertical lines to either side, 0 to 30.
         brightness: Largest added gray value, as a share of 255, 0 to 0.5.
         contrast: Largest relative change of contrast about the film's mean, 0 to 0.9.
+        blur_probability: Share of the films to blur, 0 to 1.
+        blur_sigma_px: Smallest and largest standard deviation of the blur, pixels of the model's input, above 0 to 10.
+        blur_kernel_px: Width to which the blur's kernel is cut, odd, 3 to 31.
+        erase_probability: Share of the films in which a rectangle is filled with the film's mean, 0 to 1.
+        erase_area: Smallest and largest area of the rectangle, as a share of the film, above 0 to 0.3.
     """
 
     flip: bool = False
+    flip_probability: float = 0.5
     rotation_degrees: float = 0.0
     shift_fraction: float = 0.0
     zoom_fraction: float = 0.0
+    shear_degrees: float = 0.0
     brightness: float = 0.0
     contrast: float = 0.0
+    blur_probability: float = 0.0
+    blur_sigma_px: tuple[float, float] = (0.1, 2.0)
+    blur_kernel_px: int = 5
+    erase_probability: float = 0.0
+    erase_area: tuple[float, float] = (0.02, 0.08)
 
     def __post_init__(self) -> None:
-        limits = {
-            "rotation_degrees": 45.0,
-            "shift_fraction": 0.5,
-            "zoom_fraction": 0.5,
-            "brightness": 0.5,
-            "contrast": 0.9,
-        }
-        for name, limit in limits.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= limit:
-                raise ValueError(f"augment.{name}={value!r} must be a number from 0 to {limit:g}; 0 switches it off.")
         if not isinstance(self.flip, bool):
             raise ValueError(f"augment.flip={self.flip!r} must be true or false.")
+        for name, limit in _LIMITS.items():
+            value = getattr(self, name)
+            if not _is_number(value) or not 0.0 <= value <= limit:
+                raise ValueError(f"augment.{name}={value!r} must be a number from 0 to {limit:g}; 0 switches it off.")
+        for name in ("flip_probability", "blur_probability", "erase_probability"):
+            probability(getattr(self, name), f"augment.{name}")
+        if not self.flip_probability:
+            raise ValueError("augment.flip_probability=0 mirrors nothing; set augment.flip=false instead.")
+        for name, limit in (("blur_sigma_px", _LARGEST_SIGMA_PX), ("erase_area", _LARGEST_ERASED)):
+            object.__setattr__(self, name, _range(getattr(self, name), f"augment.{name}", limit))
+        width = self.blur_kernel_px
+        if isinstance(width, bool) or not isinstance(width, int) or not (3 <= width <= 31 and width % 2):
+            raise ValueError(f"augment.blur_kernel_px={width!r} must be an odd whole number from 3 to 31.")
 
     @property
     def active(self) -> bool:
         """Whether anything is changed at all."""
-        return self != Augmentation()
+        return bool(
+            self.flip or self.blur_probability or self.erase_probability or any(getattr(self, name) for name in _LIMITS)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields as plain values."""
         return asdict(self)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _range(values: Any, name: str, limit: float) -> tuple[float, float]:
+    if (
+        not isinstance(values, (tuple, list))
+        or len(values) != 2
+        or not all(map(_is_number, values))
+        or not 0.0 < values[0] <= values[1] <= limit
+    ):
+        raise ValueError(f"{name}={values!r} must be two numbers, smallest and largest, above 0 and up to {limit:g}.")
+    return float(values[0]), float(values[1])
 
 
 def augment(film: "tf.Tensor", seed: "tf.Tensor", settings: Augmentation) -> "tf.Tensor":
@@ -63,57 +118,43 @@ def augment(film: "tf.Tensor", seed: "tf.Tensor", settings: Augmentation) -> "tf
         settings: How far to go.
 
     Returns:
-        float32 tensor of the same shape, 0-255. What a rotation, shift or zoom uncovers is filled by reflection.
+        float32 tensor of the same shape, 0-255. What a rotation, shift, zoom or shear uncovers is filled by reflection.
     """
     import tensorflow as tf
 
+    # The first seven draws are one call, the later changes have calls of their own: adding one moves no other.
     draws = tf.random.stateless_uniform((7,), seed, -1.0, 1.0)
     if settings.flip:
-        film = tf.where(draws[0] < 0.0, film[:, ::-1], film)
-    if settings.rotation_degrees or settings.shift_fraction or settings.zoom_fraction:
-        film = _move(film, draws[1:5], settings)
+        film = tf.where(flipped(draws, settings.flip_probability), film[:, ::-1], film)
+    if settings.rotation_degrees or settings.shift_fraction or settings.zoom_fraction or settings.shear_degrees:
+        film = moved(film, draws[1:5], _further_draws(seed, 1)[0], settings)
     if settings.contrast:
         mean = tf.reduce_mean(film)
         film = mean + (film - mean) * (1.0 + settings.contrast * draws[5])
     if settings.brightness:
         film = film + 255.0 * settings.brightness * draws[6]
+    if settings.blur_probability:
+        film = blurred(film, _further_draws(seed, 2), settings)
+    if settings.erase_probability:
+        film = erased(film, _further_draws(seed, 3), settings)
     return tf.clip_by_value(film, 0.0, 255.0)
 
 
-def _move(film: "tf.Tensor", draws: "tf.Tensor", settings: Augmentation) -> "tf.Tensor":
-    """Rotates, scales and shifts a film about its centre by one bilinear resampling."""
+def _further_draws(seed: "tf.Tensor", change: int) -> "tf.Tensor":
+    """Returns five numbers in [0, 1) for one kind of change, independent of all others."""
     import tensorflow as tf
 
-    shape = tf.shape(film)
-    height, width = tf.cast(shape[0], tf.float32), tf.cast(shape[1], tf.float32)
-    angle = draws[0] * settings.rotation_degrees * math.pi / 180.0
-    scale = 1.0 / (1.0 + settings.zoom_fraction * draws[1])
-    cosine, sine = scale * tf.cos(angle), scale * tf.sin(angle)
-    centre_x, centre_y = (width - 1.0) / 2.0, (height - 1.0) / 2.0
-    shift_x = draws[2] * settings.shift_fraction * width
-    shift_y = draws[3] * settings.shift_fraction * height
-    # Maps an output position to an input position: x' = c x - s y + a, y' = s x + c y + b.
-    offset_x = centre_x - cosine * (centre_x + shift_x) + sine * (centre_y + shift_y)
-    offset_y = centre_y - sine * (centre_x + shift_x) - cosine * (centre_y + shift_y)
-    transform = tf.stack([cosine, -sine, offset_x, sine, cosine, offset_y, 0.0, 0.0])
-    moved = tf.raw_ops.ImageProjectiveTransformV3(
-        images=film[tf.newaxis],
-        transforms=transform[tf.newaxis],
-        output_shape=shape[:2],
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode="REFLECT",
-    )[0]
-    return tf.ensure_shape(moved, film.shape)
+    return tf.random.stateless_uniform((5,), tf.random.experimental.stateless_fold_in(seed, change))
 
 
-def flips(seed: int, epoch: int, positions: "np.ndarray") -> "np.ndarray":
+def flips(seed: int, epoch: int, positions: "np.ndarray", probability: float = 0.5) -> "np.ndarray":
     """Returns which films `augment` mirrors in an epoch, without touching a film.
 
     Args:
         seed: The seed of the data set.
         epoch: The epoch's number.
         positions: int array (n,), the films' rows in the table.
+        probability: `Augmentation.flip_probability`.
 
     Returns:
         bool array (n,).
@@ -121,7 +162,8 @@ def flips(seed: int, epoch: int, positions: "np.ndarray") -> "np.ndarray":
     import tensorflow as tf
 
     def mirrored(position: "tf.Tensor") -> "tf.Tensor":
-        return tf.random.stateless_uniform((7,), film_seed(seed, epoch, position), -1.0, 1.0)[0] < 0.0
+        draws = tf.random.stateless_uniform((7,), film_seed(seed, epoch, position), -1.0, 1.0)
+        return flipped(draws, probability)
 
     return tf.map_fn(mirrored, tf.constant(positions, tf.int64), fn_output_signature=tf.bool).numpy()
 

@@ -1,4 +1,8 @@
-"""The columns of an image table: which describe the film, which hold labels, and the fingerprint of them all."""
+"""The columns of an image table: which describe the film, which hold labels, and the fingerprint of them all.
+
+A label is a float: 1 present, 0 absent, NaN unknown. One exception is made, and only on training films: a label that
+`data.uncertain.fill_uncertain` filled is the first model's probability, strictly between 0 and 1.
+"""
 
 from collections.abc import Iterable
 
@@ -13,20 +17,45 @@ METADATA: tuple[str, ...] = (
 """What is known of a film besides its labels, in table order."""
 
 OFFICIAL_SPLIT = "official_split"
-"""The column, after the findings, that holds the data set's own split: "train_val", "test" or ""."""
+"""The column, after the labels, that holds the data set's own split: "train_val", "test" or ""."""
+
+UNCERTAIN = "uncertain"
+"""The column, where the data set has uncertain labels, that names a film's uncertain findings, joined by "|".
+
+Text, so that it is never taken for a label; a column, so that it stays with its film when tables are filtered, split,
+joined and saved. `data.uncertain.uncertain_mask` reads it.
+"""
+
+_DERIVED = (findings.NO_FINDING, findings.ABNORMAL)
+
+
+def label_columns(table: pd.DataFrame) -> tuple[str, ...]:
+    """Returns every column that can be a target: the findings, and "No Finding" and "Abnormal" where there are such.
+
+    Labels are numeric; text and booleans describe the film.
+
+    Example:
+        >>> label_columns(pd.DataFrame({"age_years": [58.0], "No Finding": [0.0], "Edema": [1.0], "icu": [True]}))
+        ('No Finding', 'Edema')
+    """
+    described = {*METADATA, OFFICIAL_SPLIT, UNCERTAIN}
+    return tuple(
+        column
+        for column in table.columns
+        if column not in described
+        and pd.api.types.is_numeric_dtype(table[column])
+        and not pd.api.types.is_bool_dtype(table[column])
+    )
 
 
 def finding_columns(table: pd.DataFrame) -> tuple[str, ...]:
-    """Returns the label columns of an image table: every numeric column that does not describe the film.
+    """Returns the label columns that are findings: all but "No Finding" and "Abnormal", which sum the others up.
 
     Example:
         >>> finding_columns(pd.DataFrame({"image_id": ["a"], "age_years": [58.0], "Edema": [1.0]}))
         ('Edema',)
     """
-    described = {*METADATA, OFFICIAL_SPLIT, findings.NO_FINDING}
-    return tuple(
-        column for column in table.columns if column not in described and pd.api.types.is_numeric_dtype(table[column])
-    )
+    return tuple(column for column in label_columns(table) if column not in _DERIVED)
 
 
 def resolve_targets(table: pd.DataFrame, targets: str | Iterable[str]) -> tuple[str, ...]:
@@ -34,7 +63,7 @@ def resolve_targets(table: pd.DataFrame, targets: str | Iterable[str]) -> tuple[
 
     Args:
         table: An image table.
-        targets: One finding or several, in any spelling that `findings.resolve` accepts.
+        targets: One label or several, in any spelling that `findings.resolve` accepts.
 
     Returns:
         Column names, in the order given.
@@ -42,13 +71,16 @@ def resolve_targets(table: pd.DataFrame, targets: str | Iterable[str]) -> tuple[
     Raises:
         ValueError: If a target is no label column of the table, is given twice, or none is given.
     """
-    present = finding_columns(table)
+    present = label_columns(table)
     if not present:
         raise ValueError(
             f"the table has no label column (it has: {', '.join(map(str, table.columns))}); "
             "add one float column per finding, 1 = present, 0 = absent, NaN = unknown."
         )
-    return findings.resolve(targets, present)
+    names = (targets,) if isinstance(targets, str) else tuple(targets)
+    if findings.ABNORMAL in names and findings.ABNORMAL not in present:
+        raise ValueError(f"the table has no column {findings.ABNORMAL!r}; add_abnormal(table) derives it.")
+    return findings.resolve(names, present)
 
 
 def fingerprint(table: pd.DataFrame) -> str:

@@ -1,10 +1,21 @@
-"""Finding the films of a table on disk: flat, in Kaggle's twelve folders, or nested in any way, in one scan."""
+"""Finding the films of a table on disk: flat, in Kaggle's twelve folders, or nested in any way, in one scan.
 
+And what to do about films that are not there.
+"""
+
+import logging
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from chexkeras import checks
+
+MISSING = ("error", "skip", "keep")
+"""What a loader may do about rows without a film: raise, leave them out, or keep them with an empty path."""
+
+_log = logging.getLogger(__name__)
 
 _KAGGLE = tuple(f"images_{number:03d}" for number in range(1, 13))
 
@@ -77,3 +88,38 @@ def locate_films(
         if found:
             return found, folders
     return _search((root,), names), (root,)
+
+
+def refuse_missing(image_ids: Sequence[str], paths: Sequence[str], missing: str, where: str, fix: str) -> None:
+    """Checks that there are films for a table.
+
+    Args:
+        image_ids: The films.
+        paths: The path of each, "" where it was not found.
+        missing: One of `MISSING`.
+        where: Where was looked, for the message.
+        fix: How to show where the films are, for the message: the beginning of a sentence.
+
+    Raises:
+        FileNotFoundError: If none was found and `missing` is not "keep", or any was not and it is "error".
+    """
+    absent = [image for image, path in zip(image_ids, paths, strict=True) if not path]
+    options = f"{fix}, drop the rows with missing='skip', or keep them without films with missing='keep'."
+    if missing != "keep" and len(absent) == len(image_ids):
+        raise FileNotFoundError(
+            f"none of the {len(image_ids)} films is in {where} (first: {', '.join(absent[:3])}). {options}"
+        )
+    if missing == "error" and absent:
+        raise FileNotFoundError(
+            f"{len(absent)} of {len(image_ids)} films are missing in {where} (first: {', '.join(absent[:3])}). "
+            f"{options}"
+        )
+
+
+def leave_out_missing(table: pd.DataFrame) -> tuple[pd.DataFrame, tuple[tuple[str, str], ...]]:
+    """Returns the rows that have a film, and (image_id, reason) of those that have none."""
+    absent = table["path"] == ""
+    left_out = tuple((image, "film not found") for image in table["image_id"][absent])
+    if left_out:
+        _log.warning("%d of %d rows have no film and are left out", len(left_out), len(table))
+    return table[~absent].reset_index(drop=True), left_out

@@ -4,7 +4,6 @@ Source:
     Wang et al., "ChestX-ray8", CVPR 2017; data from the NIH Clinical Center, nihcc.app.box.com/v/ChestXray-NIHCC.
 """
 
-import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -14,22 +13,15 @@ import pandas as pd
 
 from chexkeras import checks, files
 from chexkeras import findings as vocabulary
-from chexkeras.data import columns, nih_csv
-from chexkeras.data.locate import locate_films
+from chexkeras.data import columns, demographics, nih_csv
+from chexkeras.data.locate import MISSING, leave_out_missing, locate_films, refuse_missing
 from chexkeras.data.nih_release import label_release
-from chexkeras.data.source import SYNTHETIC_CAUTION, TableSource
+from chexkeras.data.source import PHANTOM_FILE, TableSource, phantom_cautions
 
 LABEL_FILES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv", "sample_labels.csv")
 BOX_FILE = "BBox_List_2017.csv"
 BOX_FILM_PX = 1024
-PHANTOM_FILE = "PHANTOM.json"
 OFFICIAL_LISTS = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
-CASE_CONTROL_CAUTION = (
-    "Prevalence was set when the films were made (a case-control sample): predictive values and calibration do not "
-    "carry over to other populations."
-)
-
-_log = logging.getLogger(__name__)
 
 
 def load_nih(
@@ -59,13 +51,13 @@ def load_nih(
         FileNotFoundError: If the folder, the label file, all films, or (with missing="error") any film is missing.
         ValueError: If the label file is malformed, a label is unknown, or a film lies in two folders.
     """
-    checks.one_of(missing, ("error", "skip", "keep"), "missing")
+    checks.one_of(missing, MISSING, "missing")
     wanted = vocabulary.resolve(findings)
     label_file = _label_file(root)
     folder = label_file.parent
     text = nih_csv.read_text(label_file)
     follow_up = nih_csv.whole_numbers(text, "follow_up", label_file.name)
-    ages, implausible = nih_csv.ages_in_years(text["age"])
+    ages, implausible = demographics.ages_in_years(text["age"])
     labels, contradictory = nih_csv.label_columns(text, wanted, label_file.name)
     # pandas is slow at handing out single strings; a list is not.
     image_ids = text["image_id"].tolist()
@@ -74,11 +66,11 @@ def load_nih(
         {
             "image_id": image_ids,
             "path": _paths(folder, image_ids, images, missing),
-            "patient_id": nih_csv.patient_ids(text["patient_id"]),
+            "patient_id": demographics.patient_ids(text["patient_id"]),
             "follow_up": follow_up,
             "age_years": ages,
-            "sex": nih_csv.capitals(text["sex"]),
-            "view": nih_csv.capitals(text["view"]),
+            "sex": demographics.sexes(text["sex"]),
+            "view": demographics.capitals(text["view"]),
             "width_px": nih_csv.whole_numbers(text, "width_px", label_file.name),
             "height_px": nih_csv.whole_numbers(text, "height_px", label_file.name),
             "pixel_spacing_mm": pd.to_numeric(text["pixel_spacing_mm"], errors="coerce").astype(float),
@@ -86,14 +78,7 @@ def load_nih(
             columns.OFFICIAL_SPLIT: official,
         }
     )
-    left_out: tuple[tuple[str, str], ...] = ()
-    if missing == "skip":
-        absent = table["path"] == ""
-        left_out = tuple((image, "film not found") for image in table["image_id"][absent])
-        table = table[~absent].reset_index(drop=True)
-        if left_out:
-            _log.warning("%d of %d rows have no film and are left out", len(left_out), len(text))
-
+    table, left_out = leave_out_missing(table) if missing == "skip" else (table, ())
     phantom = folder / PHANTOM_FILE
     read = [label_file, *list_files, *([phantom] if phantom.is_file() else [])]
     source: dict[str, Any] = {
@@ -107,7 +92,7 @@ def load_nih(
             dataset="chexkeras phantoms",
             label_release="not applicable (synthetic)",
             synthetic=True,
-            cautions=_phantom_cautions(phantom),
+            cautions=phantom_cautions(phantom),
             **source,
         )
     else:
@@ -191,26 +176,7 @@ def _official_split(folder: Path, image_ids: list[str]) -> tuple[np.ndarray, lis
 
 def _paths(folder: Path, image_ids: list[str], images: str | Path | None, missing: str) -> list[str]:
     found, searched = locate_films(folder, set(image_ids), images)
+    paths = [found.get(image, "") for image in image_ids]
     where = " and ".join(map(str, searched[:2])) + (" ..." if len(searched) > 2 else "")
-    absent = [image for image in image_ids if image not in found]
-    options = (
-        "Give the folder of the films with images=, drop the rows with missing='skip', "
-        "or keep them without films with missing='keep'."
-    )
-    if missing != "keep" and not found:
-        raise FileNotFoundError(
-            f"none of the {len(image_ids)} films is in {where} (first: {', '.join(absent[:3])}). {options}"
-        )
-    if missing == "error" and absent:
-        raise FileNotFoundError(
-            f"{len(absent)} of {len(image_ids)} films are missing in {where} (first: {', '.join(absent[:3])}). "
-            f"{options}"
-        )
-    return [found.get(image, "") for image in image_ids]
-
-
-def _phantom_cautions(path: Path) -> tuple[str, ...]:
-    made = files.read_json(path)
-    parameters = made.get("parameters", {}) if isinstance(made, dict) else {}
-    enriched = bool(parameters.get("prevalence"))
-    return (SYNTHETIC_CAUTION, CASE_CONTROL_CAUTION) if enriched else (SYNTHETIC_CAUTION,)
+    refuse_missing(image_ids, paths, missing, where, "Give the folder of the films with images=")
+    return paths

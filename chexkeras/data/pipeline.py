@@ -1,7 +1,7 @@
 """tf.data: from an image table to batches, and the one way a film becomes the classifier's pixels.
 
-Training reads files, DICOM scoring hands over arrays; both go through `to_model_pixels`, so that a film scored in a
-hospital folder is the film the model was trained on, bit for bit.
+Training reads files or a store that was made from them, DICOM scoring hands over arrays; all go through
+`to_model_pixels`, so that a film scored in a hospital folder is the film the model was trained on, bit for bit.
 """
 
 import itertools
@@ -13,7 +13,15 @@ import tensorflow as tf
 
 from chexkeras.checks import positive_int, require_columns
 from chexkeras.data.augment import Augmentation, augment, film_seed
-from chexkeras.findings import resolve
+from chexkeras.data.columns import resolve_targets
+from chexkeras.data.store import Store
+
+PIXELS_VERSION = 1
+"""Raised when a film's way to the classifier's pixels changes: stores made before are then refused."""
+
+# Two keep the cores busy while one waits for the disk; more would only hold more batches in memory.
+_STORE_READERS = 2
+_BATCHES_AHEAD = 4
 
 
 def to_model_pixels(film: tf.Tensor, image_size: int) -> tf.Tensor:
@@ -78,15 +86,16 @@ def make_dataset(
     augmentation: Augmentation | None = None,
     seed: int = 0,
     epoch: int | None = None,
+    store: Store | None = None,
 ) -> tf.data.Dataset:
     """Builds batches of (pixels, labels) from an image table.
 
-    Rows are permuted before anything is decoded, decoding runs in parallel, and every row comes exactly once a pass
-    (the last batch may be smaller).
+    Rows are permuted before anything is decoded, reading runs in parallel, and every row comes exactly once a pass
+    (the last batch may be smaller). A film that occurs in several rows comes as often, changed anew each time.
 
     Args:
-        table: Image table with `path` and one column per target.
-        targets: One finding or several, in output order.
+        table: Image table with one column per target, and `path` unless there is a store.
+        targets: One finding or several of the table's label columns, in output order.
         image_size: Height and width of the films, pixels.
         batch_size: Films a batch.
         shuffle: Whether to permute the rows, anew at every pass.
@@ -94,54 +103,117 @@ def make_dataset(
         seed: Decides order and augmentation together with the epoch.
         epoch: Fixes the epoch's number, for example to resume a run; None counts the passes from 0, so that
             ``model.fit(dataset, epochs=10)`` sees ten orders.
+        store: Films decoded before (`data.prepare.prepare`), found by `image_id`; None reads the files. The batches are
+            the same, bit for bit.
 
     Returns:
         A `tf.data.Dataset` of float32 pixels (batch, image_size, image_size, 1), 0-255, and float32 labels
         (batch, n_targets) of 1, 0 or NaN.
 
     Raises:
-        ValueError: If the table is empty, lacks a column, or has rows without a file.
+        ValueError: If the table is empty, lacks a column, or has rows without a file; or if the store lacks films or
+            holds them in another size.
     """
-    names = resolve(targets)
-    paths = checked_paths(table)
-    require_columns(table, names, "the image table", "Load it with load_nih, which makes one column per finding.")
-    labels = table[list(names)].to_numpy(np.float32)
+    films = _films(table, image_size, store)
+    names = resolve_targets(table, targets)
     settings = augmentation or Augmentation()
     positive_int(batch_size, "batch_size")
     epochs = itertools.count() if epoch is None else itertools.repeat(epoch)
-    all_paths, all_labels = tf.constant(paths), tf.constant(labels)
+    labels = tf.constant(table[list(names)].to_numpy(np.float32))
+    order = _orders(len(table), shuffle, seed, epochs)
 
-    def load(position: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        film = tf.cast(read_film(all_paths[position], image_size), tf.float32)
-        if settings.active:
-            film = augment(film, film_seed(seed, number, position), settings)
-        return film, all_labels[position]
+    def changed(film: tf.Tensor, position: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        film = augment(tf.cast(film, tf.float32), film_seed(seed, number, position), settings)
+        return film, labels[position]
 
-    dataset = _orders(len(paths), shuffle, seed, epochs).map(load, num_parallel_calls=tf.data.AUTOTUNE)
-    return dataset.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+    if not settings.active:
+        dataset = films.batches(order, batch_size).map(
+            lambda pixels, position, _: (tf.cast(pixels, tf.float32), tf.gather(labels, position)),
+            num_parallel_calls=_STORE_READERS,
+        )
+    else:
+        dataset = films.singly(order, batch_size).map(changed, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size)
+    return dataset.prefetch(_BATCHES_AHEAD)
 
 
-def films_with_ids(table: pd.DataFrame, *, image_size: int, batch_size: int = 32) -> tf.data.Dataset:
+def films_with_ids(
+    table: pd.DataFrame, *, image_size: int, batch_size: int = 32, store: Store | None = None
+) -> tf.data.Dataset:
     """Builds batches of (pixels, image_id) in table order, for scoring.
 
     Args:
-        table: Image table with `image_id` and `path`.
+        table: Image table with `image_id`, and `path` unless there is a store.
         image_size: Height and width of the films, pixels.
         batch_size: Films a batch.
+        store: Films decoded before, as for `make_dataset`.
 
     Returns:
         A `tf.data.Dataset` of float32 pixels (batch, image_size, image_size, 1), 0-255, and string ids (batch,).
 
     Raises:
-        ValueError: If the table is empty, lacks a column, or has rows without a file.
+        ValueError: As `make_dataset`.
     """
-    paths = checked_paths(table)
-    dataset = tf.data.Dataset.from_tensor_slices((paths, table["image_id"].astype(str).tolist()))
-    films = dataset.map(
-        lambda path, image_id: (tf.cast(read_film(path, image_size), tf.float32), image_id),
-        num_parallel_calls=tf.data.AUTOTUNE,
+    films = _films(table, image_size, store)
+    ids = tf.constant(table["image_id"].astype(str).tolist())
+    positions = tf.data.Dataset.range(len(table)).map(lambda position: (position, position))
+    return (
+        films.batches(positions, positive_int(batch_size, "batch_size"))
+        .map(lambda pixels, position, _: (tf.cast(pixels, tf.float32), tf.gather(ids, position)))
+        .prefetch(_BATCHES_AHEAD)
     )
-    return films.batch(positive_int(batch_size, "batch_size")).prefetch(tf.data.AUTOTUNE)
+
+
+class _FileFilms:
+    """The films of a table, read from their files.
+
+    Like `_StoreFilms`, takes a data set of (position in the table, number) and puts the films' uint8 pixels in front.
+    """
+
+    def __init__(self, table: pd.DataFrame, image_size: int) -> None:
+        self.paths = tf.constant(checked_paths(table))
+        self.size = image_size
+
+    def singly(self, order: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
+        """Returns (pixels, position, number) film by film."""
+        return order.map(
+            lambda position, number: (read_film(self.paths[position], self.size), position, number),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+
+    def batches(self, order: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
+        """Returns (pixels, position, number) batch by batch."""
+        return self.singly(order, batch_size).batch(batch_size)
+
+
+class _StoreFilms:
+    """The films of a table, read from a store; otherwise as `_FileFilms`."""
+
+    def __init__(self, table: pd.DataFrame, image_size: int, store: Store) -> None:
+        _require_films(table, ["image_id"])
+        store.require_size(image_size)
+        self.rows = store.rows(table["image_id"])
+        self.store = store
+
+    def singly(self, order: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
+        """Returns (pixels, position, number) film by film, read `batch_size` at a time."""
+        count = tf.data.experimental.assert_cardinality(len(self.rows))
+        return self.batches(order, batch_size).unbatch().apply(count)
+
+    def batches(self, order: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
+        """Returns (pixels, position, number) batch by batch."""
+        return order.batch(batch_size).map(self._gather, num_parallel_calls=_STORE_READERS)
+
+    def _gather(self, position: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        def read(positions: np.ndarray) -> np.ndarray:
+            return self.store.read(self.rows[positions])[..., np.newaxis]
+
+        pixels = tf.numpy_function(read, [position], tf.uint8, stateful=False)
+        pixels.set_shape((None, self.store.size, self.store.size, 1))
+        return pixels, position, number
+
+
+def _films(table: pd.DataFrame, image_size: int, store: Store | None) -> _FileFilms | _StoreFilms:
+    return _FileFilms(table, image_size) if store is None else _StoreFilms(table, image_size, store)
 
 
 def checked_paths(table: pd.DataFrame) -> list[str]:
@@ -150,11 +222,7 @@ def checked_paths(table: pd.DataFrame) -> list[str]:
     Raises:
         ValueError: If the table is empty, has no `path` column, or has rows without a file.
     """
-    require_columns(table, ["image_id", "path"], "the image table", "Load it with load_nih.")
-    if table.empty:
-        raise ValueError(
-            "the image table is empty; there is nothing to read. Check the split or the filter made of it."
-        )
+    _require_films(table, ["image_id", "path"])
     paths = table["path"].fillna("").astype(str).tolist()
     without = sum(path == "" for path in paths)
     if without:
@@ -163,3 +231,11 @@ def checked_paths(table: pd.DataFrame) -> list[str]:
             "load with missing='skip' to leave them out."
         )
     return paths
+
+
+def _require_films(table: pd.DataFrame, columns: list[str]) -> None:
+    require_columns(table, columns, "the image table", "Load it with load_nih.")
+    if table.empty:
+        raise ValueError(
+            "the image table is empty; there is nothing to read. Check the split or the filter made of it."
+        )

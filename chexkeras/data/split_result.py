@@ -1,8 +1,8 @@
 """A split as an object: which film belongs to which part, and the proof that no patient is in two of them."""
 
 import html
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import pandas as pd
 
 from chexkeras import checks, files
 from chexkeras.data import columns
+from chexkeras.data.up_sampling import checked_factors, repeated
 
 PARTS = ("train", "validation", "test")
 _ASSIGNMENT = ("image_id", "patient_id", "part")
@@ -28,6 +29,7 @@ class Splits:
         shares: (part, fraction of films asked for) of each part that was asked for.
         table: The image table.
         assignment: One row per film: image_id, patient_id, part ("train", "validation" or "test").
+        factors: (finding, how often an epoch of training shows its films), see `up_sampled`.
     """
 
     kind: str
@@ -36,6 +38,7 @@ class Splits:
     shares: tuple[tuple[str, float], ...]
     table: pd.DataFrame = field(repr=False)
     assignment: pd.DataFrame = field(repr=False)
+    factors: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         """Checks that each film has one part and, unless split by image, that no patient is in two.
@@ -89,7 +92,10 @@ class Splits:
     @property
     def description(self) -> str:
         """One sentence for a report."""
-        over = f"stratified over {_listed(self.targets)}, seed {self.seed}"
+        over = f"stratified over {listed(self.targets)}, seed {self.seed}"
+        if self.factors:
+            shown = ", ".join(f"{name} x {factor}" for name, factor in self.factors)
+            over += f"; training films up-sampled after splitting: {shown}"
         if self.kind == "image":
             patients = self.assignment["patient_id"].nunique()
             return (
@@ -102,7 +108,7 @@ class Splits:
 
     @property
     def train(self) -> pd.DataFrame:
-        """The training films as an image table."""
+        """The training films as an image table, each once; `training_rows` is what an epoch shows."""
         return self.part("train")
 
     @property
@@ -129,6 +135,30 @@ class Splits:
         table = self.table[self.table["image_id"].isin(images)].reset_index(drop=True)
         table.attrs = dict(self.table.attrs)
         return table
+
+    @property
+    def training_rows(self) -> pd.DataFrame:
+        """The training films as often as an epoch shows them: those of up-sampled findings several times."""
+        return repeated(self.train, self.factors)
+
+    def up_sampled(self, factors: Mapping[str, int]) -> "Splits":
+        """Returns this split with the training films of some findings shown several times an epoch.
+
+        Only `training_rows` changes: every part keeps each film once, so that nothing is scored or counted twice.
+        There is no way to up-sample before splitting, which would put copies of a film into two parts: a table that
+        names a film twice cannot be split.
+
+        Args:
+            factors: How often an epoch shows the films of each finding, for example {"Pneumonia": 4}. A film with
+                several of the findings counts with the largest of their factors. They replace earlier ones.
+
+        Returns:
+            A new split; its description and everything saved from it name the factors.
+
+        Raises:
+            ValueError: If a finding is no label or on no training film, or a factor is no whole number of at least 1.
+        """
+        return replace(self, factors=checked_factors(self.train, factors))
 
     def summary(self) -> pd.DataFrame:
         """Returns, per part, films, patients, share of films, and each target's positives and prevalence.
@@ -160,6 +190,7 @@ class Splits:
             "targets": list(self.targets),
             "shares": dict(self.shares),
             "leaky": self.leaky,
+            "up_sampled": dict(self.factors),
             "description": self.description,
             "table_fingerprint": self.table_sha256,
             "fingerprint": self.fingerprint,
@@ -222,54 +253,24 @@ class Splits:
                 f"{made['table_fingerprint'][:12]}; the one given has {len(table)} films, fingerprint {given[:12]}. "
                 "Load the same label file with the same options, or make a new split."
             )
-        return cls(
+        loaded = cls(
             made["kind"], made["seed"], tuple(made["targets"]), tuple(made["shares"].items()), table.copy(), assignment
         )
+        return loaded.up_sampled(made.get("up_sampled", {}))
 
     def __repr__(self) -> str:
         """Returns kind, seed and sizes; a leaky split says so first."""
         counts = self.assignment["part"].value_counts()
         sizes = ", ".join(f"{name} {counts.get(name, 0)}" for name in PARTS)
-        return f"<{'LEAKY ' if self.leaky else ''}Splits by {self.kind}, seed {self.seed}: {sizes} films>"
+        shown = f" (an epoch shows {len(self.training_rows)})" if self.factors else ""
+        return f"<{'LEAKY ' if self.leaky else ''}Splits by {self.kind}, seed {self.seed}: {sizes} films{shown}>"
 
     def _repr_html_(self) -> str:
         return f"<p>{html.escape(self.description)}</p>{self.summary().to_html(float_format='{:.4g}'.format)}"
 
 
-def check_classes(splits: Splits, targets: str | Sequence[str]) -> None:
-    """Checks that every part has at least one positive and one negative film of each target.
-
-    Without both, a finding can be neither learnt nor scored in that part.
-
-    Args:
-        splits: The split.
-        targets: The findings that will be used.
-
-    Raises:
-        ValueError: If not; the message names part, finding and counts, and what to do.
-    """
-    names = columns.resolve_targets(splits.table, targets)
-    problems = []
-    for name in PARTS:
-        part = splits.part(name)
-        for target in names:
-            positive, negative = int((part[target] == 1).sum()), int((part[target] == 0).sum())
-            if not positive or not negative:
-                problems.append((name, target, positive, negative))
-    if problems:
-        listed = "; ".join(
-            f"{name} has {positive} positive and {negative} negative films of {target}"
-            for name, target, positive, negative in problems[:5]
-        )
-        more = f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""
-        advice = "use split_by_patient, or " if splits.kind == "official" else "give that part a larger share, "
-        raise ValueError(
-            f"each part needs both classes of each target, but {listed}{more}. To go on, {advice}load more films, or "
-            f"leave {_listed(tuple(dict.fromkeys(problem[1] for problem in problems)))} out of the targets."
-        )
-
-
-def _listed(names: tuple[str, ...]) -> str:
+def listed(names: tuple[str, ...]) -> str:
+    """Returns, for example, "Edema, Hernia and Mass"."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 

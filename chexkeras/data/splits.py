@@ -11,7 +11,7 @@ import pandas as pd
 
 from chexkeras import checks
 from chexkeras.data import columns
-from chexkeras.data.split_result import PARTS, Splits, check_classes
+from chexkeras.data.split_result import PARTS, Splits, listed
 from chexkeras.data.stratify import iterative_stratification
 
 __all__ = ["PARTS", "Splits", "check_classes", "official_split", "split_by_image", "split_by_patient"]
@@ -114,6 +114,39 @@ def official_split(
     return _made("official", seed, names, {"validation": checked}, table, part)
 
 
+def check_classes(splits: Splits, targets: str | Sequence[str]) -> None:
+    """Checks that every part has at least one positive and one negative film of each target.
+
+    Without both, a finding can be neither learnt nor scored in that part.
+
+    Args:
+        splits: The split.
+        targets: The findings that will be used.
+
+    Raises:
+        ValueError: If not; the message names part, finding and counts, and what to do.
+    """
+    names = columns.resolve_targets(splits.table, targets)
+    problems = []
+    for name in PARTS:
+        part = splits.part(name)
+        for target in names:
+            positive, negative = int((part[target] == 1).sum()), int((part[target] == 0).sum())
+            if not positive or not negative:
+                problems.append((name, target, positive, negative))
+    if problems:
+        lacking = "; ".join(
+            f"{name} has {positive} positive and {negative} negative films of {target}"
+            for name, target, positive, negative in problems[:5]
+        )
+        more = f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""
+        advice = "use split_by_patient, or " if splits.kind == "official" else "give that part a larger share, "
+        raise ValueError(
+            f"each part needs both classes of each target, but {lacking}{more}. To go on, {advice}load more films, or "
+            f"leave {listed(tuple(dict.fromkeys(problem[1] for problem in problems)))} out of the targets."
+        )
+
+
 def _three_way(
     table: pd.DataFrame, targets: str | Sequence[str], validation: float, test: float, seed: int, kind: str
 ) -> Splits:
@@ -133,7 +166,8 @@ def _checked(table: pd.DataFrame, targets: str | Sequence[str]) -> tuple[str, ..
     repeated = table["image_id"][table["image_id"].duplicated()]
     if len(repeated):
         raise ValueError(
-            f"the table names {len(repeated)} film(s) twice, first {repeated.iloc[0]!r}; keep one row each."
+            f"the table names {len(repeated)} film(s) more than once, first {repeated.iloc[0]!r}; keep one row each. "
+            "To show films several times, split first: splits.up_sampled({'Pneumonia': 4}) repeats training films only."
         )
     nameless = table["patient_id"].isna() | (table["patient_id"].astype(str).str.strip() == "")
     if nameless.any():

@@ -1,17 +1,38 @@
 """What a compressed image says of its own size, read before anything decodes it.
 
 A decoder allocates what the codestream asks for, not what the header says; and a malformed one can keep a parser busy
-for ever. Only the few bytes that hold the size are looked at here.
+for ever. Only the few bytes that hold the size are looked at here; run-length coding has none, its runs are counted.
 """
+
+import itertools
+import struct
+from typing import NamedTuple
 
 _JP2_SIGNATURE = b"\x00\x00\x00\x0cjP  "
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
 # Markers without a segment behind them: TEM, RST0-RST7, SOI, EOI.
 _BARE = frozenset({0x01, *range(0xD0, 0xDA)})
+_RLE_HEADER = struct.Struct("<16L")
 
 
-def jpeg_2000_size(stream: bytes) -> tuple[int, int]:
-    """Returns (rows, columns) of a JPEG 2000 codestream, with or without a JP2 file around it.
+class Frame(NamedTuple):
+    """What a codestream says it holds.
+
+    Attributes:
+        rows: Rows.
+        columns: Columns.
+        samples: Samples (components) per pixel.
+        bits: Bits of the first sample.
+    """
+
+    rows: int
+    columns: int
+    samples: int
+    bits: int
+
+
+def jpeg_2000_frame(stream: bytes) -> Frame:
+    """Returns what a JPEG 2000 codestream holds, with or without a JP2 file around it.
 
     Args:
         stream: The frame; DICOM wants no file around it (PS3.5 8.2.4), but some writers leave one.
@@ -31,15 +52,16 @@ def jpeg_2000_size(stream: bytes) -> tuple[int, int]:
                 raise ValueError("a JP2 box without a length stands before the codestream")
             start += length
         start += 8
-    siz = stream[start : start + 24]
-    if len(siz) < 24 or siz[:4] != b"\xff\x4f\xff\x51":
+    siz = stream[start : start + 43]
+    if len(siz) < 43 or siz[:4] != b"\xff\x4f\xff\x51":
         raise ValueError("the codestream does not begin with SOC and SIZ")
     width, height, left, top = (int.from_bytes(siz[at : at + 4], "big") for at in (8, 12, 16, 20))
-    return height - top, width - left
+    # The highest bit of Ssiz is the sign.
+    return Frame(height - top, width - left, int.from_bytes(siz[40:42], "big"), (siz[42] & 0x7F) + 1)
 
 
-def jpeg_size(stream: bytes) -> tuple[int, int]:
-    """Returns (rows, columns) of a JPEG or JPEG-LS stream.
+def jpeg_frame(stream: bytes) -> Frame:
+    """Returns what a JPEG or JPEG-LS stream holds.
 
     Args:
         stream: The frame.
@@ -53,12 +75,56 @@ def jpeg_size(stream: bytes) -> tuple[int, int]:
     if stream[:2] != b"\xff\xd8":
         raise ValueError("the stream does not begin with SOI")
     at = 2
-    while at + 9 <= len(stream):
+    while at + 10 <= len(stream):
         if stream[at] != 0xFF:
             raise ValueError("a marker was expected")
         marker = stream[at + 1]
         if marker in _START_OF_FRAME:
-            return int.from_bytes(stream[at + 5 : at + 7], "big"), int.from_bytes(stream[at + 7 : at + 9], "big")
+            rows, columns = (int.from_bytes(stream[at + n : at + n + 2], "big") for n in (5, 7))
+            return Frame(rows, columns, stream[at + 9], stream[at + 4])
         # 0xFF may be repeated before a marker.
         at += 1 if marker == 0xFF else 2 if marker in _BARE else 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
     raise ValueError("the stream has no frame header")
+
+
+def run_length_segments(stream: bytes, at_most: int) -> tuple[int, int]:
+    """Returns how many segments a run-length coded frame has, and how many bytes the longest of them makes.
+
+    Two bytes can make 128, so a file of the largest accepted size could inflate to many gigabytes.
+
+    Args:
+        stream: The frame.
+        at_most: Counting ends where a segment makes more than this.
+
+    Raises:
+        ValueError: If it is not one.
+
+    Source:
+        PS3.5 G.3.1 (runs), G.5 (header).
+
+    Example:
+        >>> header = _RLE_HEADER.pack(1, 64, *[0] * 14)
+        >>> run_length_segments(header + bytes([2, 7, 8, 9, 256 - 3, 5]), at_most=100)
+        (1, 7)
+    """
+    if len(stream) < _RLE_HEADER.size:
+        raise ValueError("the frame is shorter than its header")
+    count, *offsets = _RLE_HEADER.unpack_from(stream)
+    bounds = [*offsets[:count], len(stream)]
+    if not 1 <= count <= 15 or bounds[0] < _RLE_HEADER.size or bounds != sorted(bounds):
+        raise ValueError("the offsets of the segments are not in order")
+    longest = 0
+    for start, end in itertools.pairwise(bounds):
+        at, made = start, 0
+        while at < end and made <= at_most:
+            code = stream[at]
+            if code < 128:
+                made += code + 1
+                at += code + 2
+            elif code > 128:
+                made += 257 - code
+                at += 2
+            else:
+                at += 1
+        longest = max(longest, made)
+    return count, longest

@@ -5,8 +5,8 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from chexkeras.dicom import ages, anatomy, privacy
-from chexkeras.dicom.header import Header, fold, name_tag
+from chexkeras.dicom import ages, anatomy, privacy, vocabulary
+from chexkeras.dicom.header import Header, fold, is_rgb, name_tag
 from chexkeras.dicom.profiles import CLINICAL, COURSE, PROFILES, Profile, find_profile, rules_table
 from chexkeras.dicom.rules import OFF, REJECT, RULE_BY_CODE, RULES, WARN, Rule
 
@@ -56,8 +56,8 @@ class Violation:
         code: The rule's code.
         severity: "reject" or "warn".
         tag: The tag that was looked at.
-        found: The coded or numeric value there; empty when it is missing, is not shaped like a code, or came from free
-            text, which is never repeated.
+        found: The value there, where it is a term of the vocabulary or a small number; empty when it is missing, is
+            neither, or came from free text, which is never repeated.
         expected: What would have passed.
     """
 
@@ -78,7 +78,7 @@ class DicomRejected(Exception):
     Attributes:
         code: The code of the first rejecting violation.
         tag: The tag that was looked at.
-        found: The coded or numeric value found there; never free text.
+        found: The term or number found there; never free text.
         expected: What would have passed.
         violations: All violations, warnings included, in the order of the rules.
     """
@@ -102,12 +102,12 @@ class DicomRejected(Exception):
 
         Args:
             code: The rule's code.
-            found: A coded or numeric value.
+            found: What was found, in words of our own or as a measured number; never a value of the file.
             expected: What would have passed; by default what the rule says.
             profile: Where that depends on the profile, which one.
         """
         expected = expected or profile.expected(code)
-        return cls((Violation(code, REJECT, profile.tag(code), privacy.coded(found), expected),))
+        return cls((Violation(code, REJECT, profile.tag(code), found, expected),))
 
 
 class _Notes:
@@ -117,13 +117,23 @@ class _Notes:
         self.profile = profile
         self.violations: list[Violation] = []
 
-    def add(self, code: str, found: str = "", *, keyword: str = "", expected: str = "") -> None:
-        """Notes a violation, unless the profile switches its rule off."""
+    def add(
+        self, code: str, found: str | int | float = "", *, own: str = "", keyword: str = "", expected: str = ""
+    ) -> None:
+        """Notes a violation, unless the profile switches its rule off.
+
+        Args:
+            code: The rule's code.
+            found: The value of the file; text is repeated only if it is a known term, a number only if it is small.
+            own: What was found, in words of our own.
+            keyword: The tag, where it is not the rule's.
+            expected: What would have passed, where it is not the rule's.
+        """
         severity = self.profile.severity(code)
         if severity != OFF:
             tag = name_tag(keyword) if keyword else self.profile.tag(code)
             expected = expected or self.profile.expected(code)
-            self.violations.append(Violation(code, severity, tag, privacy.coded(found), expected))
+            self.violations.append(Violation(code, severity, tag, own or vocabulary.known(found), expected))
 
     def in_order(self) -> list[Violation]:
         """Returns the violations in the order of the rules."""
@@ -148,7 +158,7 @@ def check_header(dataset: "Dataset", file_size: int, profile: str | Profile = "c
     chosen = find_profile(profile)
     header, notes = Header(dataset), _Notes(chosen)
     if file_size > chosen.maximum_file_bytes:
-        notes.add("too_large", str(file_size))
+        notes.add("too_large", own=str(file_size))
     with privacy.quiet():
         for check in _CHECKS:
             check(header, chosen, notes)
@@ -193,7 +203,7 @@ def _check_kind(header: Header, profile: Profile, notes: _Notes) -> None:
         notes.add("sop_class_secondary")
     elif sop_class not in (*_RADIOGRAPHS, _FOR_PROCESSING):
         # A UID itself is not repeated, it could be anyone's; the name of a registered class is no secret.
-        notes.add("sop_class", _class_name(sop_class))
+        notes.add("sop_class", own=_class_name(sop_class))
     if sop_class == _FOR_PROCESSING or header.word("PresentationIntentType") == "FOR PROCESSING":
         notes.add("for_processing", "FOR PROCESSING")
     if not modality:
@@ -207,7 +217,7 @@ def _class_name(uid: str) -> str:
     from pydicom.uid import UID
 
     name = UID(uid).name
-    return "" if name == uid else name[:16].strip()
+    return "" if name == uid else str(name)
 
 
 def _check_species(header: Header, profile: Profile, notes: _Notes) -> None:
@@ -256,26 +266,27 @@ def _check_age(header: Header, profile: Profile, notes: _Notes) -> None:
     for code in codes:
         notes.add(code)
     if years is not None and not profile.minimum_age_years <= years <= profile.maximum_age_years:
-        notes.add("age", f"{years:.4g}")
+        notes.add("age", years)
 
 
 def _note_size(rows: int, columns: int, profile: Profile, notes: _Notes) -> None:
     short, long = min(rows, columns), max(rows, columns)
-    found = f"{rows} X {columns}" if short > 0 else ""
+    # Sizes have 16 bits; a larger number is none.
+    found = f"{rows} X {columns}" if short > 0 and long < 65536 else ""
     if (
         short < max(profile.minimum_side_px, 1)
         or long > profile.maximum_side_px
         or short * long > profile.maximum_pixels
     ):
-        notes.add("geometry", found)
+        notes.add("geometry", own=found)
     elif long > profile.maximum_aspect * short:
-        notes.add("aspect", found)
+        notes.add("aspect", own=found)
 
 
 def _check_frames_and_size(header: Header, profile: Profile, notes: _Notes) -> None:
     frames = header.integer("NumberOfFrames")
     if frames is not None and frames != 1:
-        notes.add("multi_frame", str(frames))
+        notes.add("multi_frame", frames)
     if not any(map(header.has, _IMAGE_TAGS)):
         notes.add("no_pixels")
         return
@@ -286,18 +297,21 @@ def _check_pixel_description(header: Header, profile: Profile, notes: _Notes) ->
     if not any(map(header.has, _IMAGE_TAGS)):
         return
     photometric, samples = header.word("PhotometricInterpretation"), header.integer("SamplesPerPixel")
-    if photometric not in ("MONOCHROME1", "MONOCHROME2"):
+    if is_rgb(header) and profile.severity("grey_as_rgb") != REJECT:
+        # Whether the three channels are equal is seen when they are decoded.
+        notes.add("grey_as_rgb", "RGB")
+    elif photometric not in ("MONOCHROME1", "MONOCHROME2"):
         notes.add("photometric", header.text("PhotometricInterpretation"))
     elif samples not in (None, 1):
-        notes.add("photometric", str(samples), keyword="SamplesPerPixel")
+        notes.add("photometric", samples, keyword="SamplesPerPixel")
     allocated, stored = header.integer("BitsAllocated"), header.integer("BitsStored")
     high, sign = header.integer("HighBit"), header.integer("PixelRepresentation")
     if allocated not in (8, 16) or stored is None or not 8 <= stored <= allocated:
-        notes.add("bits", "" if stored is None else str(stored))
+        notes.add("bits", "" if stored is None else stored)
     elif high is not None and not stored - 1 <= high < allocated:
-        notes.add("bits", str(high), keyword="HighBit")
+        notes.add("bits", high, keyword="HighBit")
     elif sign not in (None, 0, 1):
-        notes.add("bits", str(sign), keyword="PixelRepresentation", expected="0 or 1")
+        notes.add("bits", sign, keyword="PixelRepresentation", expected="0 or 1")
     elif high is None or sign is None:
         notes.add("bits_assumed")
 

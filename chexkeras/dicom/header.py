@@ -133,3 +133,14 @@ class Header:
         meta = getattr(self.dataset, "file_meta", None)
         fallback = Header(meta).text("MediaStorageSOPClassUID") if meta is not None else ""
         return self.text("SOPClassUID") or fallback
+
+
+def is_rgb(header: Header) -> bool:
+    """Returns whether an image is described as RGB of 8 bits, which may be a grey film written three times.
+
+    Source:
+        PS3.3 C.7.6.3.1.1, C.7.6.3.1.2.
+    """
+    description = [header.integer(name) for name in ("SamplesPerPixel", "BitsAllocated", "BitsStored")]
+    unsigned = header.integer("PixelRepresentation") in (None, 0)
+    return header.word("PhotometricInterpretation") == "RGB" and description == [3, 8, 8] and unsigned

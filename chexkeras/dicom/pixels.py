@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chexkeras.dicom import decode
-from chexkeras.dicom.header import Header
+from chexkeras.dicom.gate import DicomRejected
+from chexkeras.dicom.header import Header, is_rgb
+from chexkeras.dicom.steps import REQUIRED, STEPS, USUAL_STEPS, PixelSteps
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -27,71 +29,98 @@ class Rendered:
         warnings: Codes of the display rules that the image breaks.
         decoder: What decoded the stored values.
         padding_fraction: Share of the pixels that is padding, 0 to 1.
+        steps: The steps of `STEPS` that were taken, in order.
     """
 
     pixels: np.ndarray = dataclasses.field(repr=False)
     warnings: tuple[str, ...]
     decoder: str
     padding_fraction: float
+    steps: tuple[str, ...]
 
 
-def display_pixels(dataset: "Dataset") -> np.ndarray:
+def display_pixels(dataset: "Dataset", steps: PixelSteps = USUAL_STEPS) -> np.ndarray:
     """Returns the film as a viewer shows it.
 
     Args:
-        dataset: A single-frame grayscale image with its file meta information.
+        dataset: A single-frame grey image with its file meta information.
+        steps: Which steps of the chain are taken.
 
     Returns:
         (rows, columns), uint8, 0 black to 255 white.
 
     Raises:
-        DicomRejected: If the pixel data cannot be decoded.
+        DicomRejected: If the pixel data cannot be decoded, or a required step does not apply.
     """
-    return render(dataset).pixels
+    return render(dataset, steps).pixels
 
 
-def render(dataset: "Dataset") -> Rendered:
+def render(dataset: "Dataset", steps: PixelSteps = USUAL_STEPS) -> Rendered:
     """Returns the film as a viewer shows it, with the warnings met on the way; see `display_pixels`.
 
     Args:
-        dataset: A single-frame grayscale image with its file meta information.
+        dataset: A single-frame grey image with its file meta information.
+        steps: Which steps of the chain are taken.
 
     Raises:
-        DicomRejected: If the pixel data cannot be decoded.
+        DicomRejected: If the pixel data cannot be decoded, or a required step does not apply.
 
     Source:
         PS3.4 N.2.1 (order of the transformations); PS3.3 C.11.1, C.11.2, C.7.6.3.1.2, C.7.5.1.1.2.
     """
     stored = decode.stored_values(dataset)
     header = Header(dataset)
-    warnings: list[str] = []
+    # The chain is that of grey images; RGB is stored as it is to be shown (PS3.3 C.11.1, C.11.2.1).
+    is_grey = not is_rgb(header)
+    taken, warnings = dict.fromkeys(STEPS, False), list[str]()
     # The stored values become row numbers of the table, in place: a film can have 50 million of them.
     index = stored.values
     index -= stored.lowest
     domain = np.arange(stored.lowest, stored.highest + 1, dtype=np.float64)
 
-    padding = padding_mask(header, stored, warnings)
-    seen = np.zeros(domain.size, dtype=bool)
-    seen[index.ravel()] = True
-    used = seen & ~padding
-
-    values, depth = modality_values(header, domain, warnings)
-    shown = voi_values(header, values, warnings)
+    padding = np.zeros(domain.size, dtype=bool)
+    if is_grey and steps.takes("padding"):
+        padding = padding_mask(header, stored, warnings)
+        taken["padding"] = bool(padding.any())
+    values, depth = domain, stored.bits
+    if is_grey and steps.takes("modality"):
+        values, depth, taken["modality"] = modality_values(header, domain, warnings)
+    shown = voi_values(header, values, warnings) if is_grey and steps.takes("voi") else None
+    taken["voi"] = shown is not None
     if shown is None:
         if depth <= 8:
             # Rescaling is linear, so that the range of the stored bits is the range of the domain's two ends.
-            low, high = (0.0, 2.0**depth - 1) if header.has("ModalityLUTSequence") else (values.min(), values.max())
+            tabled = taken["modality"] and header.has("ModalityLUTSequence")
+            low, high = (0.0, 2.0**depth - 1) if tabled else (values.min(), values.max())
         else:
             warnings.append("window_missing")
-            inside = values[used] if used.any() else values
-            low, high = inside.min(), inside.max()
+            low, high = _range_in_use(values, index, padding)
         shown = np.clip((values - low) / (high - low), 0.0, 1.0) if high > low else np.zeros(domain.size)
-    if is_inverted(header, warnings):
-        shown = 1.0 - shown
+    if is_grey and steps.takes("inversion") and is_inverted(header, warnings):
+        shown, taken["inversion"] = 1.0 - shown, True
+    _check_required(steps, taken)
     shown = np.where(padding, 0.0, shown)
     table = np.rint(shown * 255.0).astype(np.uint8)
-    fraction = float(padding[index].mean()) if padding.any() else 0.0
-    return Rendered(table[index], tuple(dict.fromkeys(warnings)), stored.decoder, fraction)
+    fraction = float(padding[index].mean()) if taken["padding"] else 0.0
+    used = tuple(step for step in STEPS if taken[step])
+    return Rendered(table[index], tuple(dict.fromkeys(warnings)), stored.decoder, fraction, used)
+
+
+def _range_in_use(values: np.ndarray, index: np.ndarray, padding: np.ndarray) -> tuple[float, float]:
+    """Returns the smallest and the largest modality value that occurs in the image, padding left out."""
+    seen = np.zeros(values.size, dtype=bool)
+    for row in index:
+        # One row at a time: numpy makes 64-bit numbers of what it indexes with, 400 MB for a large film.
+        seen[row] = True
+    used = seen & ~padding
+    inside = values[used] if used.any() else values
+    return float(inside.min()), float(inside.max())
+
+
+def _check_required(steps: PixelSteps, taken: dict[str, bool]) -> None:
+    for step, clause in STEPS.items():
+        if steps.choice(step) == REQUIRED and not taken[step]:
+            raise DicomRejected.because("pixel_step", "", f"a film to which the step {step!r} applies ({clause})")
 
 
 def padding_mask(header: Header, stored: decode.StoredPixels, warnings: list[str]) -> np.ndarray:
@@ -149,7 +178,7 @@ def _apply_lookup(values: np.ndarray, table: tuple[np.ndarray, int, int]) -> np.
     return entries[np.clip(np.rint(values).astype(np.int64) - first, 0, entries.size - 1)]
 
 
-def modality_values(header: Header, values: np.ndarray, warnings: list[str]) -> tuple[np.ndarray, int]:
+def modality_values(header: Header, values: np.ndarray, warnings: list[str]) -> tuple[np.ndarray, int, bool]:
     """Applies the modality table, or rescale slope and intercept.
 
     Args:
@@ -158,7 +187,7 @@ def modality_values(header: Header, values: np.ndarray, warnings: list[str]) -> 
         warnings: Codes are appended here.
 
     Returns:
-        The modality values, float, and the bits they were described with.
+        The modality values, float; the bits they were described with; and whether anything was applied.
 
     Source:
         PS3.3 C.11.1.1.
@@ -168,16 +197,16 @@ def modality_values(header: Header, values: np.ndarray, warnings: list[str]) -> 
     if items:
         table = _lookup(items[0])
         if table is not None:
-            return _apply_lookup(values, table), table[2]
+            return _apply_lookup(values, table), table[2], True
         warnings.append("modality_lut_invalid")
-        return values, depth
+        return values, depth, False
     slope, intercept = header.numbers("RescaleSlope"), header.numbers("RescaleIntercept")
     if not slope and not intercept and not (header.has("RescaleSlope") and header.text("RescaleSlope")):
-        return values, depth
+        return values, depth, False
     if len(slope) != 1 or slope[0] == 0 or len(intercept) != 1:
         warnings.append("modality_lut_invalid")
-        return values, depth
-    return values * slope[0] + intercept[0], depth
+        return values, depth, False
+    return values * slope[0] + intercept[0], depth, True
 
 
 def voi_values(header: Header, values: np.ndarray, warnings: list[str]) -> np.ndarray | None:

@@ -10,18 +10,21 @@ import hashlib
 import hmac
 import logging
 import os
-import re
 import secrets
 import struct
 import threading
 import warnings
 import zlib
 from collections.abc import Iterator
-from typing import Any
 
 HASH_KEY_VARIABLE = "CHEXKERAS_HASH_KEY"
 
-_FALLBACK_KEY = secrets.token_bytes(32)
+_FALLBACK_KEY = secrets.token_hex(32)
+
+
+def process_key() -> str:
+    """Returns the secret of this process: the variable CHEXKERAS_HASH_KEY or else a random one, for its workers."""
+    return os.environ.get(HASH_KEY_VARIABLE) or _FALLBACK_KEY
 
 
 def keyed_hash(text: str, key: str | bytes | None = None) -> str:
@@ -46,32 +49,9 @@ def keyed_hash(text: str, key: str | bytes | None = None) -> str:
         >>> keyed_hash("1.2.3", key="secret") == keyed_hash("1.2.3", key="other")
         False
     """
-    if key is None:
-        key = os.environ.get(HASH_KEY_VARIABLE) or _FALLBACK_KEY
+    key = process_key() if key is None else key
     secret = key.encode() if isinstance(key, str) else key
     return hmac.new(secret, text.encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:16]
-
-
-def coded(value: Any) -> str:
-    r"""Returns a coded value if it is one, and otherwise nothing.
-
-    Names and sentences are sometimes put where a code belongs; what is not shaped like a code string is not repeated.
-
-    Args:
-        value: The value of a coded or technical tag, never of a free-text one.
-
-    Returns:
-        The value in upper case; empty unless it consists of 1 to 16 of ``A-Z 0-9 _ . + - \`` and spaces.
-
-    Source:
-        PS3.5 6.2, VR CS.
-
-    Example:
-        >>> coded(" Ribcage "), coded("DOE^JOHN")
-        ('RIBCAGE', '')
-    """
-    text = str(value).strip().upper()
-    return text if re.fullmatch(r"[A-Z0-9_ .+\\-]{1,16}", text) else ""
 
 
 @functools.cache

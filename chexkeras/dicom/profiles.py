@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from chexkeras import checks
 from chexkeras.dicom.header import name_tag
 from chexkeras.dicom.rules import OFF, REJECT, RULE_BY_CODE, RULES, WARN
+from chexkeras.dicom.steps import USUAL_STEPS, PixelSteps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +45,7 @@ class Profile:
         maximum_pixels: Largest accepted rows times columns.
         maximum_aspect: Largest accepted long side over short side.
         maximum_file_bytes: Largest accepted file.
+        pixel_steps: Which steps of the display chain are taken.
 
     Example:
         >>> import dataclasses
@@ -65,6 +67,7 @@ class Profile:
     maximum_pixels: int = 50_000_000
     maximum_aspect: float = 3.0
     maximum_file_bytes: int = 256 * 2**20
+    pixel_steps: PixelSteps = USUAL_STEPS
 
     def __post_init__(self) -> None:
         checks.one_of(self.severities, ("clinical", "course"), "severities")

@@ -5,7 +5,7 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _MAGIC_AT = 128
 _MAGIC = b"DICM"
 _MAXIMUM_PADDING = 0.5
+_MAXIMUM_SATURATION = 0.5
 
 # Only these are kept when a file is parsed, so that names and numbers of patients are never held at all.
 _TAGS = (
@@ -32,7 +33,7 @@ _TAGS = (
     *("PatientAge", "PatientBirthDate", "AcquisitionDate", "ContentDate", "SeriesDate", "StudyDate"),
     *("BurnedInAnnotation", "LossyImageCompression", "ImagerPixelSpacing", "PixelSpacing"),
     *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation"),
-    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
+    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PlanarConfiguration"),
     *("PixelPaddingValue", "PixelPaddingRangeLimit", "ModalityLUTSequence", "RescaleSlope", "RescaleIntercept"),
     *("VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction", "PresentationLUTShape"),
 )
@@ -50,7 +51,7 @@ class Radiograph:
         pixel_spacing_mm: Distance of rows at the detector or in the patient; NaN when unknown.
         warnings: Codes of the rules that the film breaks without being refused.
         decoder: What decoded it: "native", the name of a pydicom plugin, or "pillow" for an image file.
-        photometric: "MONOCHROME1" or "MONOCHROME2", as stored; the pixels are always in the sense of MONOCHROME2.
+        photometric: "MONOCHROME1", "MONOCHROME2" or "RGB", as stored; the pixels are always in MONOCHROME2's sense.
         key: Keyed hash of the SOP instance UID; empty for an image file.
     """
 
@@ -113,7 +114,7 @@ def _raise_or_return(outcome: Radiograph | DicomRejected) -> Radiograph:
 def _outcome(file: Path, profile: Profile) -> Radiograph | DicomRejected:
     try:
         with file.open("rb") as handle, privacy.quiet():
-            return _read(handle, file, profile)
+            return _read(handle, profile)
     except DicomRejected as rejected:
         return rejected
     except OSError as error:
@@ -125,28 +126,58 @@ def _rejecting(code: str) -> Iterator[None]:
     """Turns what reading an untrusted file raises into a rejection that names the class of the error only."""
     try:
         yield
+    except MemoryError:
+        raise DicomRejected.because("decoder_limit", "", "a file that fits into memory") from None
     except privacy.decode_errors() as error:
         raise DicomRejected.because(code, "", f"a file that can be read ({privacy.scrub(error)})") from None
 
 
-def _read(handle: BinaryIO, file: Path, profile: Profile) -> Radiograph:
-    size = _check_file(handle, file, profile)
+class _Bounded:
+    """A file for the parser: it gives no more than there is, and never all that is left at once.
+
+    The parser asks for as many bytes as a length in the file says, up to 4 GB, for which Python would make room first.
+    And it asks for all that is left only to inflate it, a thousandfold if it must, before any check.
+    """
+
+    class Deflated(Exception):
+        """The parser was about to inflate the data set."""
+
+    def __init__(self, handle: BinaryIO, size: int):
+        self._handle, self._size = handle, size
+        self.seek, self.tell = handle.seek, handle.tell
+
+    def read(self, count: int = -1) -> bytes:
+        """Returns the next `count` bytes, fewer at the end of the file."""
+        if count < 0:
+            raise self.Deflated
+        return self._handle.read(min(count, max(self._size - self.tell(), 0)))
+
+
+def _read(handle: BinaryIO, profile: Profile) -> Radiograph:
+    size = _check_file(handle, profile)
+    bounded = _Bounded(handle, size)
     with _rejecting("unreadable"):
-        dataset = _parse(handle, _TAGS, stop_before_pixels=True)
+        dataset = _parse(bounded, _TAGS, stop_before_pixels=True)
+    meta = Header(dataset.file_meta)
+    if meta.text("MediaStorageSOPClassUID") == gate.DICOMDIR:
+        raise DicomRejected.because("dicomdir")
+    if meta.text("TransferSyntaxUID") not in decode.NATIVE | decode.COMPRESSED:
+        raise DicomRejected.because("transfer_syntax")
     # The parser stops at the pixel data, or at the end of the file where there is none.
     more = handle.tell() < size
     warnings = gate.require(gate.check_header(dataset, size, profile))
     with _rejecting("unreadable"):
-        image = _parse(handle, ("PixelData",), stop_before_pixels=False)
+        image = _parse(bounded, ("PixelData",), stop_before_pixels=False)
         if "PixelData" in image:
             # As it stands in the file: converting it needs the tags around it.
             dataset["PixelData"] = image.get_item("PixelData")
     if "PixelData" not in dataset:
         raise DicomRejected.because("truncated" if more else "no_pixels")
     with _rejecting("decode"):
-        rendered = pixels.render(dataset)
+        rendered = pixels.render(dataset, profile.pixel_steps)
     _check_not_constant(rendered.pixels)
-    padded = ("padding",) if rendered.padding_fraction > _MAXIMUM_PADDING else ()
+    quality: tuple[str, ...] = ("padding",) if rendered.padding_fraction > _MAXIMUM_PADDING else ()
+    quality += _saturation(rendered.pixels, rendered.padding_fraction)
     header = Header(dataset)
     years, _ = ages.find_age(header, from_dates=profile.age_from_dates)
     uid, sex = header.text("SOPInstanceUID"), header.word("PatientSex")
@@ -156,7 +187,7 @@ def _read(handle: BinaryIO, file: Path, profile: Profile) -> Radiograph:
         age_years=math.nan if years is None else years,
         sex=sex if sex in ("M", "F") else "",
         pixel_spacing_mm=_spacing(header),
-        warnings=_applicable((*warnings, *padded, *rendered.warnings), profile),
+        warnings=_applicable((*warnings, *quality, *rendered.warnings), profile),
         decoder=rendered.decoder,
         photometric=header.word("PhotometricInterpretation"),
         key=privacy.keyed_hash(uid) if uid else "",
@@ -180,31 +211,33 @@ def _check_not_constant(grey: np.ndarray) -> None:
         raise DicomRejected.because("constant", str(grey.flat[0]))
 
 
-def _check_file(handle: BinaryIO, file: Path, profile: Profile) -> int:
-    """Checks what can be told before the data set is parsed, and returns the file's size in bytes."""
-    from pydicom.filereader import read_file_meta_info
+def _saturation(grey: np.ndarray, padding_fraction: float = 0.0) -> tuple[str, ...]:
+    """Returns the code of a film that shows little but black or little but white; padding, shown black, is no part."""
+    black = np.count_nonzero(grey == 0) / grey.size - padding_fraction
+    white = np.count_nonzero(grey == 255) / grey.size
+    return ("saturated",) if max(black, white) > _MAXIMUM_SATURATION else ()
 
+
+def _check_file(handle: BinaryIO, profile: Profile) -> int:
+    """Checks what can be told before the data set is parsed, and returns the file's size in bytes."""
     size = handle.seek(0, 2)
     handle.seek(0)
     if size > profile.maximum_file_bytes:
         raise DicomRejected.because("too_large", str(size), profile=profile)
     if handle.read(_MAGIC_AT + len(_MAGIC))[_MAGIC_AT:] != _MAGIC:
         raise DicomRejected.because("not_dicom")
-    with _rejecting("unreadable"):
-        meta = Header(read_file_meta_info(file))
-    if meta.text("MediaStorageSOPClassUID") == gate.DICOMDIR:
-        raise DicomRejected.because("dicomdir")
-    # pydicom inflates a deflated data set whole as soon as it is asked for the first tag, so that this comes before.
-    if meta.text("TransferSyntaxUID") not in decode.NATIVE | decode.COMPRESSED:
-        raise DicomRejected.because("transfer_syntax")
     return size
 
 
-def _parse(handle: BinaryIO, keywords: tuple[str, ...], *, stop_before_pixels: bool) -> "Dataset":
+def _parse(bounded: _Bounded, keywords: tuple[str, ...], *, stop_before_pixels: bool) -> "Dataset":
     from pydicom import dcmread
 
-    handle.seek(0)
-    return dcmread(handle, stop_before_pixels=stop_before_pixels, specific_tags=list(keywords))
+    bounded.seek(0)
+    source = cast(BinaryIO, bounded)
+    try:
+        return dcmread(source, stop_before_pixels=stop_before_pixels, specific_tags=list(keywords))
+    except _Bounded.Deflated:
+        raise DicomRejected.because("transfer_syntax") from None
 
 
 def _spacing(header: Header) -> float:
@@ -241,7 +274,8 @@ def _image_outcome(file: Path, profile: Profile) -> Radiograph | DicomRejected:
         with privacy.quiet(), _rejecting("unreadable"):
             grey, warnings = _grey_image(file, profile)
         _check_not_constant(grey)
-        return Radiograph(grey, "", math.nan, "", math.nan, _applicable(warnings, profile), "pillow", "", "")
+        codes = _applicable((*warnings, *_saturation(grey)), profile)
+        return Radiograph(grey, "", math.nan, "", math.nan, codes, "pillow", "", "")
     except DicomRejected as rejected:
         return rejected
 

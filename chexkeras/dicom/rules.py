@@ -59,6 +59,20 @@ _FILE = (
         "PS3.5 10, A.5; deflated data can inflate a thousandfold before any check",
     ),
     ("unreadable", "values that can be read in every tag looked at", "file", _ALWAYS, "PS3.5 6.2, 7.1"),
+    (
+        "decoder_limit",
+        "a file that is read within the memory and time of a worker process",
+        "file",
+        _ALWAYS,
+        "no file may hold up the others",
+    ),
+    (
+        "decoder_crash",
+        "a file that does not end the worker process that reads it",
+        "file",
+        _ALWAYS,
+        "no file may take the others with it",
+    ),
     ("no_header", "a DICOM header that says what the film is", "file", _ALWAYS_NOTE, "a PNG or JPEG file has none"),
 )
 
@@ -119,6 +133,13 @@ _IMAGE = (
         _ALWAYS,
         "PS3.3 C.7.6.3.1.2",
     ),
+    (
+        "grey_as_rgb",
+        "one sample per pixel, not three equal ones",
+        "PhotometricInterpretation",
+        _STRICT_COURSE,
+        "PS3.3 C.7.6.3.1.2; exporters write grey films as RGB",
+    ),
     ("bits", "8 to 16 bits in 8 or 16, the high bit among them", "BitsStored", _ALWAYS, "PS3.5 8.1.1"),
     (
         "bits_assumed",
@@ -142,9 +163,17 @@ _PIXELS = (
         _ALWAYS,
         "PS3.5 8.2; a decoder allocates what the codestream asks for",
     ),
+    ("decoder_missing", "a transfer syntax whose decoder is installed", "TransferSyntaxUID", _ALWAYS, "PS3.5 8.2, A.4"),
     ("decode", "data that a decoder can read", "PixelData", _ALWAYS, "PS3.5 8.2"),
     ("constant", "more than one grey value", "PixelData", _ALWAYS, "there is nothing to score"),
     ("padding", "less than half of the pixels as padding", "PixelPaddingValue", _NOTE, "PS3.3 C.7.5.1.1.2"),
+    (
+        "saturated",
+        "less than half of the pixels at either end of the grey scale",
+        "PixelData",
+        _NOTE,
+        "what is shown all black or all white cannot be read",
+    ),
 )
 
 _DISPLAY = (
@@ -164,6 +193,13 @@ _DISPLAY = (
         "VOILUTFunction",
         _ALWAYS_NOTE,
         "PS3.3 C.11.2.1.3; LINEAR is used",
+    ),
+    (
+        "pixel_step",
+        "a film to which every step that the profile requires applies",
+        "PixelData",
+        _ALWAYS,
+        "PS3.4 N.2; the steps of the display chain",
     ),
     (
         "presentation_conflict",

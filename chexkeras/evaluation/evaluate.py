@@ -1,15 +1,49 @@
 """From scores and frozen thresholds to an `Evaluation`: every number with its interval, nothing tuned on the way."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from chexkeras import checks
+from chexkeras.evaluation.calibration import measure_calibration
+from chexkeras.evaluation.deployment import deployment_from_outcomes
 from chexkeras.evaluation.intervals import auc_interval, average_precision_interval, clustered_proportion_interval
+from chexkeras.evaluation.macro import macro_auc_interval
+from chexkeras.evaluation.rates import rates
 from chexkeras.evaluation.scores import check_scores, scores_fingerprint
+from chexkeras.evaluation.subgroups import subgroup_analyses
 from chexkeras.progress import track
-from chexkeras.results import Estimate, Evaluation, FindingEvaluation, OperatingPoint
+from chexkeras.results import Estimate, Evaluation, FindingEvaluation, OperatingPoint, SubgroupAnalysis
+
+Prevalences = float | Sequence[float] | Mapping[str, float | Sequence[float]]
+
+_AT_A_POINT = (
+    "sensitivity",
+    "specificity",
+    "ppv",
+    "npv",
+    "likelihood_ratio_positive",
+    "likelihood_ratio_negative",
+    "accuracy",
+    "f1",
+    "mcc",
+)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What to measure besides the usual."""
+
+    confidence: float
+    table: pd.DataFrame | None
+    subgroups: tuple[str, ...]
+    prevalences: Prevalences
+
+    def prevalences_of(self, finding: str) -> tuple[float, ...]:
+        stated = self.prevalences.get(finding, ()) if isinstance(self.prevalences, Mapping) else self.prevalences
+        return (float(stated),) if isinstance(stated, (int, float)) else tuple(stated)
 
 
 def evaluate(
@@ -19,6 +53,9 @@ def evaluate(
     split: str = "test",
     cautions: Iterable[str] = (),
     confidence: float = 0.95,
+    table: pd.DataFrame | None = None,
+    subgroups: str | Sequence[str] = (),
+    prevalences: Prevalences = (),
 ) -> Evaluation:
     """Measures how well each finding is recognised, at its frozen threshold where one was chosen.
 
@@ -31,23 +68,41 @@ def evaluate(
         split: The part the scores come from, for the record.
         cautions: Sentences a reader must see beside the numbers.
         confidence: Coverage of all intervals, in (0, 1).
+        table: Image table with the columns of `subgroups`; not needed without them.
+        subgroups: Columns to measure by, for example ("sex", "age_years", "view"); another finding groups by its
+            label. A column in which no image has a known value is left out.
+        prevalences: Shares of positives to state predictive values at, in (0, 1): one, several, or a mapping from
+            findings to these.
 
     Returns:
         One entry for each finding, in order of appearance.
 
     Raises:
         ValueError: If a point was chosen on these very scores, names a finding that was not scored, or is not the
-            only one for its finding; or if the scores are not a clean table of probabilities.
+            only one for its finding; if the scores are not a clean table of probabilities; if a subgroup's column or
+            an image is not in the table; or if a prevalence is out of range or stated for a finding not scored.
     """
     checks.probability(confidence, "confidence", open_interval=True)
-    table = check_scores(scores)
-    parts = {str(name): part for name, part in table.groupby("finding", sort=False)}
+    columns = (subgroups,) if isinstance(subgroups, str) else tuple(subgroups)
+    if columns and table is None:
+        raise ValueError(f"subgroups={columns!r} need table=..., the image table with these columns.")
+    wanted = _Wanted(confidence, table, columns, prevalences)
+    checked = check_scores(scores)
+    parts = {str(name): part for name, part in checked.groupby("finding", sort=False)}
     frozen = _by_finding(points, parts, split)
+    _check_prevalences(prevalences, parts)
     entries = tuple(
-        _evaluate_finding(name, parts[name], frozen.get(name), confidence) for name in track(parts, "Evaluating")
+        _evaluate_finding(name, parts[name], frozen.get(name), wanted) for name in track(parts, "Evaluating")
     )
     notes = (cautions,) if isinstance(cautions, str) else tuple(cautions)
-    return Evaluation(split, scores_fingerprint(table), entries, notes)
+    macro = macro_auc_interval(checked, confidence=confidence)
+    return Evaluation(split, scores_fingerprint(checked), entries, notes, macro)
+
+
+def _check_prevalences(prevalences: Prevalences, parts: Mapping[str, pd.DataFrame]) -> None:
+    if isinstance(prevalences, Mapping):
+        for finding in prevalences:
+            checks.one_of(finding, list(parts), "finding of prevalences")
 
 
 def _by_finding(
@@ -71,33 +126,36 @@ def _by_finding(
 
 
 def _evaluate_finding(
-    finding: str, rows: pd.DataFrame, point: OperatingPoint | None, confidence: float
+    finding: str, rows: pd.DataFrame, point: OperatingPoint | None, wanted: _Wanted
 ) -> FindingEvaluation:
-    known = rows[rows["label"].notna()]
+    known, confidence = rows[rows["label"].notna()], wanted.confidence
     positive = known["label"].to_numpy() == 1
     score, patients = known["score"].to_numpy(), known["patient_id"].to_numpy()
-
-    def share(outcomes: np.ndarray, among: np.ndarray, empty: str) -> Estimate:
-        return clustered_proportion_interval(outcomes[among], patients[among], confidence=confidence, empty=empty)
-
-    everyone = np.ones(len(known), dtype=bool)
+    calibration = None
     if len(known):
         auroc = auc_interval(positive, score, clusters=patients, confidence=confidence)
         precision = average_precision_interval(positive, score, clusters=patients, confidence=confidence)
+        calibration = measure_calibration(positive, score, clusters=patients, confidence=confidence)
     else:
         auroc = precision = Estimate.not_estimable("no image has a known label", confidence=confidence)
-    if point is None:
-        counts: tuple[int | None, ...] = (None, None, None, None)
-        rates = [Estimate.not_estimable("no operating point was chosen", confidence=confidence)] * 4
+    counts: tuple[int | None, ...] = (None, None, None, None)
+    if point is None or not len(known):
+        reason = "no operating point was chosen" if point is None else "no image has a known label"
+        at_point = dict.fromkeys(_AT_A_POINT, Estimate.not_estimable(reason, confidence=confidence))
+        deployed = []
     else:
         called = score >= point.threshold
-        outcomes = (called & positive, ~called & positive, called & ~positive, ~called & ~positive)
-        counts = tuple(int(outcome.sum()) for outcome in outcomes)
-        rates = [
-            share(called, positive, "no positives"),
-            share(~called, ~positive, "no negatives"),
-            share(positive, called, "no image scores at or above the threshold"),
-            share(~positive, ~called, "no image scores below the threshold"),
+        measured = rates(positive, called, clusters=patients, confidence=confidence)
+        counts = (
+            measured.true_positives,
+            measured.false_negatives,
+            measured.false_positives,
+            measured.true_negatives,
+        )
+        at_point = {name: getattr(measured, name) for name in _AT_A_POINT}
+        deployed = [
+            deployment_from_outcomes(positive, called, prevalence, clusters=patients, confidence=confidence)
+            for prevalence in wanted.prevalences_of(finding)
         ]
     return FindingEvaluation(
         finding=finding,
@@ -105,7 +163,9 @@ def _evaluate_finding(
         n_patients=len(np.unique(patients.astype(str))),
         n_positive=int(positive.sum()),
         n_negative=int((~positive).sum()),
-        prevalence=share(positive, everyone, "no image has a known label"),
+        prevalence=clustered_proportion_interval(
+            positive, patients, confidence=confidence, empty="no image has a known label"
+        ),
         auroc=auroc,
         average_precision=precision,
         operating_point=point,
@@ -113,8 +173,24 @@ def _evaluate_finding(
         false_negatives=counts[1],
         false_positives=counts[2],
         true_negatives=counts[3],
-        sensitivity=rates[0],
-        specificity=rates[1],
-        ppv=rates[2],
-        npv=rates[3],
+        **at_point,
+        deployment=tuple(deployed),
+        calibration=calibration,
+        subgroups=_subgroups(finding, known, point, wanted),
     )
+
+
+def _subgroups(
+    finding: str, known: pd.DataFrame, point: OperatingPoint | None, wanted: _Wanted
+) -> tuple[SubgroupAnalysis, ...]:
+    if wanted.table is None or not wanted.subgroups or known.empty:
+        return ()
+    here = wanted.table[wanted.table["image_id"].astype(str).isin(known["image_id"])]
+    # A misspelt column is an error; one that this data set leaves blank, or that is the finding itself, says nothing.
+    checks.require_columns(here, wanted.subgroups, "the image table", "Name columns of the image table.")
+    columns = [name for name in wanted.subgroups if name != finding and _any_known(here[name])]
+    return subgroup_analyses(known, here, columns, point=point, confidence=wanted.confidence) if columns else ()
+
+
+def _any_known(values: pd.Series) -> bool:
+    return bool((values.notna() & (values.astype(str).str.strip() != "")).any())

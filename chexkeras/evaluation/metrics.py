@@ -59,7 +59,7 @@ def placements(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> NDAr
     below it; for a negative, positives scored above it. Whole numbers keep the area exact.
 
     Args:
-        positive: Shape (n,), clean labels.
+        positive: Shape (n,), clean labels; at least one row.
         scores: Shape (n,), finite.
 
     Returns:
@@ -68,11 +68,16 @@ def placements(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> NDAr
     Source:
         Sun & Xu, IEEE Signal Processing Letters 21(11), 2014.
     """
-    positives, negatives = np.sort(scores[positive]), np.sort(scores[~positive])
+    order = np.argsort(scores)
+    ordered, positives_below = scores[order], np.append(0, np.cumsum(positive[order]))
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+    stops = np.append(starts[1:], len(ordered))
+    # One number for each tied block: rows of a class below it plus rows of that class not above it.
+    positives = positives_below[starts] + positives_below[stops]
+    beaten = np.repeat(starts + stops - positives, stops - starts)
+    beating = np.repeat(2 * positives_below[-1] - positives, stops - starts)
     doubled = np.empty(len(scores), dtype=np.int64)
-    doubled[positive] = sum(np.searchsorted(negatives, scores[positive], side) for side in ("left", "right"))
-    above = sum(np.searchsorted(positives, scores[~positive], side) for side in ("left", "right"))
-    doubled[~positive] = 2 * len(positives) - above
+    doubled[order] = np.where(positive[order], beaten, beating)
     return doubled
 
 

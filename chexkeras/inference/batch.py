@@ -1,21 +1,31 @@
 """Going through a folder of files: one outcome for every file, and no file that stops the others."""
 
+import contextlib
 import logging
 import os
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import stat
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
 
 from chexkeras.checks import existing_folder
 from chexkeras.dicom.gate import DicomRejected
+from chexkeras.dicom.pool import ReaderPool
 from chexkeras.dicom.privacy import scrub
+from chexkeras.dicom.process import WorkersUnavailable
 from chexkeras.dicom.profiles import Profile
 from chexkeras.dicom.read import Radiograph, read_film
+from chexkeras.dicom.reading import ISOLATED, Reading
 
 _log = logging.getLogger(__name__)
+
+# Threads that read where there are no worker processes.
+_IN_PROCESS_THREADS = 2
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,9 @@ class FileOutcome:
 def find_files(folder: str | Path) -> list[Path]:
     """Returns every file below a folder, sorted, whatever its name ends in.
 
-    Hidden files are left out, and links are not followed: a folder must not lead out of itself.
+    Hidden files are left out, and so is what is no file: links are not followed, since a folder must not lead out of
+    itself, and a pipe would be waited for. A folder that may not be read is listed itself, so that it is refused
+    instead of passed over.
 
     Args:
         folder: Where to look.
@@ -57,32 +69,47 @@ def find_files(folder: str | Path) -> list[Path]:
         ValueError: If it holds no file.
     """
     root = existing_folder(folder, "folder")
-    found = [
-        Path(parent) / name
-        for parent, _, names in os.walk(root, followlinks=False)
-        for name in names
-        if not name.startswith(".") and not (Path(parent) / name).is_symlink()
-    ]
+    found: list[Path] = []
+
+    def note(error: OSError) -> None:
+        if error.filename:
+            found.append(Path(error.filename))
+
+    for parent, _, names in os.walk(root, followlinks=False, onerror=note):
+        found.extend(path for name in names if not name.startswith(".") and _is_file(path := Path(parent) / name))
     if not found:
         raise ValueError(f"no file in {str(folder)!r}; give a folder with DICOM, PNG or JPEG files.")
     return sorted(found)
 
 
-def read_file(path: Path, profile: str | Profile = "clinical") -> FileOutcome:
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        # Gone since, or out of reach: it was listed, and gets its row.
+        return True
+
+
+def read_file(path: Path, read: Callable[[Path], Radiograph] = read_film) -> FileOutcome:
     """Reads one file, and turns whatever goes wrong into a refusal.
 
     Args:
         path: A file.
-        profile: The gate's profile.
+        read: What reads it: `read_film`, or the `read` of a `ReaderPool`.
 
     Returns:
         Its outcome.
+
+    Raises:
+        WorkersUnavailable: If the processes that read cannot be started.
     """
     start = perf_counter()
     try:
-        film = read_film(path, profile)
+        film = read(path)
     except DicomRejected as rejection:
         return FileOutcome(path, None, rejection.code, str(rejection), perf_counter() - start)
+    except WorkersUnavailable:
+        raise
     # The boundary of the batch: a decoder may raise anything, and one file must not end the folder.
     except Exception as error:  # noqa: BLE001
         detail = f"reading failed ({scrub(error)})"
@@ -92,21 +119,39 @@ def read_file(path: Path, profile: str | Profile = "clinical") -> FileOutcome:
 
 
 def read_files(
-    paths: Iterable[str | Path], profile: str | Profile = "clinical", workers: int = 2
+    paths: Iterable[str | Path], profile: str | Profile = "clinical", reading: Reading = ISOLATED
 ) -> Iterator[FileOutcome]:
     """Reads files ahead of their use, in order.
 
     Args:
         paths: Files.
         profile: The gate's profile.
-        workers: Threads that read; a few films are held in memory at a time, however many files there are.
+        reading: How many processes read, and their limits.
 
     Yields:
-        One outcome a file, in the order given.
+        One outcome a file, in the order given. A few films are held in memory at a time, however many files there are.
+
+    Raises:
+        WorkersUnavailable: If the processes that read cannot be started.
     """
-    waiting = iter(paths)
-    with ThreadPoolExecutor(workers) as pool:
-        pending = [pool.submit(read_file, Path(path), profile) for path in islice(waiting, 4 * workers)]
-        while pending:
-            yield pending.pop(0).result()
-            pending.extend(pool.submit(read_file, Path(path), profile) for path in islice(waiting, 1))
+    with contextlib.ExitStack() as stack:
+        threads, read = _IN_PROCESS_THREADS, partial(read_film, profile=profile)
+        if reading.processes:
+            pool = ReaderPool(profile, reading)
+            threads, read = pool.size, pool.read
+        executor = ThreadPoolExecutor(threads)
+        stack.callback(executor.shutdown, cancel_futures=True)
+        if reading.processes:
+            # Closed before the threads are waited for: an interrupted run does not wait for a file that hangs.
+            stack.callback(pool.close)
+        yield from _ahead(executor, partial(read_file, read=read), map(Path, paths), 4 * threads)
+
+
+def _ahead(
+    executor: ThreadPoolExecutor, task: Callable[[Path], FileOutcome], paths: Iterator[Path], count: int
+) -> Iterator[FileOutcome]:
+    pending: deque[Future[FileOutcome]] = deque(executor.submit(task, path) for path in islice(paths, count))
+    while pending:
+        outcome = pending.popleft().result()
+        pending.extend(executor.submit(task, path) for path in islice(paths, 1))
+        yield outcome

@@ -1,8 +1,11 @@
 """Scoring DICOM, PNG and JPEG files with a finished run: its model, its operating points, its pixels."""
 
+import contextlib
+import dataclasses
+import hashlib
 import math
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from functools import cached_property
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -11,20 +14,21 @@ import keras
 import numpy as np
 import pandas as pd
 
+import chexkeras
 from chexkeras.checks import positive_int
 from chexkeras.data.pipeline import to_model_pixels
 from chexkeras.dicom.profiles import Profile, find_profile
+from chexkeras.dicom.reading import ISOLATED, Reading
+from chexkeras.dicom.rules import RULES
 from chexkeras.inference.batch import FileOutcome, read_files
+from chexkeras.inference.outputs import COLUMNS, rows_of
 from chexkeras.models.scoring import predict_padded
 from chexkeras.progress import track
 from chexkeras.results import OperatingPoint
 from chexkeras.training.run import Run
 
-COLUMNS = (
-    "file", "verdict", "code", "detail", "view", "age_years", "finding", "score", "threshold", "decision", "decoder",
-    "seconds", "profile",
-)  # fmt: skip
-"""Columns of the table of results; a rejected file has empty `finding`, `score`, `threshold` and `decision`."""
+# Files that wait for a batch to fill up, in batches: where most are refused, results must still come out.
+_MOST_WAITING = 4
 
 
 class Predictor:
@@ -67,6 +71,32 @@ class Predictor:
         run, chosen = run if isinstance(run, Run) else Run.load(run), find_profile(profile)
         return cls(run.load_model(), run.operating_points, chosen)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that change with whatever a result depends on but the file itself.
+
+        That is the model's graph and weights, the operating points, the rules with their profile, and the version.
+        """
+        import pydicom
+
+        digest = hashlib.sha256(self.model.to_json().encode())
+        for weight in self.model.get_weights():
+            digest.update(np.ascontiguousarray(weight).tobytes())
+        for part in (self.points, self.profile, RULES, chexkeras.__version__, pydicom.__version__):
+            digest.update(repr(part).encode())
+        return digest.hexdigest()[:16]
+
+    def model_pixels(self, film: np.ndarray) -> np.ndarray:
+        """Returns a display-space film as the model takes it.
+
+        Args:
+            film: uint8 array (rows, columns), 0-255, MONOCHROME2 sense, of any size.
+
+        Returns:
+            uint8 array (height, width, 1) of the model's size.
+        """
+        return to_model_pixels(film[..., np.newaxis], self.model.input_shape[1]).numpy()
+
     def score(self, films: list[np.ndarray], batch_size: int | None = None) -> np.ndarray:
         """Scores display-space films.
 
@@ -77,35 +107,61 @@ class Predictor:
         Returns:
             float64 array (n_films, n_targets), each in [0, 1].
         """
-        size = self.model.input_shape[1]
-        pixels = np.stack([to_model_pixels(film[..., np.newaxis], size).numpy() for film in films])
-        scores = predict_padded(self.model, pixels.astype(np.float32), batch_size or len(pixels))
-        return scores[0].astype(np.float64)
+        return self._score([self.model_pixels(film) for film in films], batch_size or len(films))
 
-    def rows(self, paths: Iterable[str | Path], batch_size: int = 16) -> Iterator[dict[str, Any]]:
-        """Yields the rows of `predict` as they are ready.
+    def _score(self, pixels: list[np.ndarray], batch_size: int) -> np.ndarray:
+        return predict_padded(self.model, np.stack(pixels).astype(np.float32), batch_size)[0].astype(np.float64)
+
+    def records(
+        self, paths: Iterable[str | Path], batch_size: int = 16, reading: Reading = ISOLATED
+    ) -> Iterator[dict[str, Any]]:
+        """Yields what became of each file, as soon as it is known, in the order given.
 
         Args:
             paths: Files.
             batch_size: Films scored at a time.
+            reading: How many worker processes read, and their limits.
+
+        Yields:
+            One dictionary a file: the columns of `predict` but for those of the findings, which are dictionaries of
+            their own in "findings", empty for a refused file.
         """
         positive_int(batch_size, "batch_size")
-        outcomes = read_files(paths, self.profile)
-        while group := list(islice(outcomes, batch_size)):
-            start = perf_counter()
-            accepted = [outcome for outcome in group if outcome.film is not None]
-            scored = iter(self.score([outcome.film.pixels for outcome in accepted], batch_size) if accepted else ())
-            scoring_seconds = (perf_counter() - start) / max(len(accepted), 1)
-            for outcome in group:
-                scores = None if outcome.film is None else next(scored)
-                yield from self._rows_of(outcome, scores, scoring_seconds)
+        waiting: list[FileOutcome] = []
+        accepted = 0
+        # The films are read in other processes while the model scores the batch before.
+        with contextlib.closing(read_files(paths, self.profile, reading)) as outcomes:
+            for outcome in map(self._resized, outcomes):
+                accepted += outcome.film is not None
+                waiting.append(outcome)
+                if accepted == batch_size or len(waiting) == _MOST_WAITING * batch_size:
+                    yield from self._scored(waiting, batch_size)
+                    waiting, accepted = [], 0
+        yield from self._scored(waiting, batch_size)
 
-    def predict(self, paths: Iterable[str | Path], batch_size: int = 16) -> pd.DataFrame:
+    def _resized(self, outcome: FileOutcome) -> FileOutcome:
+        """Returns the outcome with the film as the model takes it; a batch of large ones would fill the memory."""
+        if outcome.film is None:
+            return outcome
+        start = perf_counter()
+        film = dataclasses.replace(outcome.film, pixels=self.model_pixels(outcome.film.pixels))
+        return dataclasses.replace(outcome, film=film, seconds=outcome.seconds + perf_counter() - start)
+
+    def _scored(self, outcomes: list[FileOutcome], batch_size: int) -> Iterator[dict[str, Any]]:
+        start = perf_counter()
+        films = [outcome.film.pixels for outcome in outcomes if outcome.film is not None]
+        scores = iter(self._score(films, batch_size) if films else ())
+        seconds = (perf_counter() - start) / max(len(films), 1)
+        for outcome in outcomes:
+            yield self._record(outcome, None if outcome.film is None else next(scores), seconds)
+
+    def predict(self, paths: Iterable[str | Path], batch_size: int = 16, reading: Reading = ISOLATED) -> pd.DataFrame:
         """Reads, checks and scores files.
 
         Args:
             paths: DICOM, PNG or JPEG files, told apart by content.
             batch_size: Films scored at a time.
+            reading: How many worker processes read, and their limits; `Reading(workers=0)` reads in this process.
 
         Returns:
             One row per refused file, one row per finding of an accepted one, in the order given, with `COLUMNS`:
@@ -119,32 +175,31 @@ class Predictor:
         if isinstance(paths, (str, Path)):
             raise TypeError(f"paths={str(paths)!r} is one path; give a list, [{str(paths)!r}], or find_files(folder).")
         files = list(paths)
-        return pd.DataFrame(track(self.rows(files, batch_size), "scoring files", len(files)), columns=list(COLUMNS))
+        with contextlib.closing(self.records(files, batch_size, reading)) as records:
+            shown = track(records, "scoring files", len(files))
+            return pd.DataFrame((row for record in shown for row in rows_of(record)), columns=list(COLUMNS))
 
-    def _rows_of(
-        self, outcome: FileOutcome, scores: np.ndarray | None, scoring_seconds: float
-    ) -> Iterator[dict[str, Any]]:
+    def _record(self, outcome: FileOutcome, scores: np.ndarray | None, scoring_seconds: float) -> dict[str, Any]:
         film = outcome.film
-        common = {
+        findings = [
+            {
+                "finding": point.finding,
+                "score": float(score),
+                "threshold": point.threshold,
+                "decision": "positive" if score >= point.threshold else "negative",
+            }
+            for point, score in zip(self.points, () if scores is None else scores, strict=scores is not None)
+        ]
+        return {
             "file": str(outcome.path),
             "verdict": outcome.verdict,
             "code": outcome.code,
             "detail": outcome.detail,
             "view": film.view if film else "",
             "age_years": film.age_years if film else math.nan,
+            "findings": findings,
             "decoder": film.decoder if film else "",
             "seconds": round(outcome.seconds + (scoring_seconds if film else 0.0), 4),
             "profile": self.profile.name,
+            "key": film.key if film else "",
         }
-        if scores is None:
-            yield {**common, "finding": "", "score": math.nan, "threshold": math.nan, "decision": ""}
-            return
-        for point, score in zip(self.points, scores, strict=True):
-            decision = "positive" if score >= point.threshold else "negative"
-            yield {
-                **common,
-                "finding": point.finding,
-                "score": float(score),
-                "threshold": point.threshold,
-                "decision": decision,
-            }

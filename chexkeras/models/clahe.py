@@ -16,22 +16,28 @@ _LEVELS = 256
 
 
 def lightness_tables() -> tuple[np.ndarray, np.ndarray]:
-    """Returns the tables from gray to 8-bit lightness L* and back, int32 arrays (256,).
+    """Returns the tables from gray to 8-bit lightness L* and back, int64 arrays (256,).
 
-    A gray pixel in Lab has a = b = 0, so that equalising L alone, as image libraries do with colour films, is a matter
-    of two tables.
+    A gray pixel has a = b = 0 in Lab, so that equalising L alone, as is done with colour films, takes no more than two
+    tables. The first is rounded as OpenCV's 8-bit conversion does (15 fractional bits, 296 for 295.8): where two grays
+    share one lightness decides the histogram.
+
+    Returns:
+        Lightness by gray, and gray by lightness, both 0-255.
 
     Source:
-        IEC 61966-2-1 (sRGB); CIE 15 (L*), scaled to 255 / 100.
+        IEC 61966-2-1 (sRGB); CIE 15 (L*), 0-100 there, 0-255 here; OpenCV, modules/imgproc/src/color_lab.cpp.
     """
     gray = np.arange(_LEVELS) / 255.0
     linear = np.where(gray <= 0.04045, gray / 12.92, ((gray + 0.055) / 1.055) ** 2.4)
-    threshold, slope = (6 / 29) ** 3, (29 / 3) ** 3
-    lightness = np.where(linear <= threshold, slope * linear, 116.0 * np.cbrt(linear) - 16.0)
+    coarse = np.rint(linear * 255 * 8) / (255 * 8)
+    root = np.rint(np.where(coarse < 0.008856, 7.787 * coarse + 16 / 116, np.cbrt(coarse)) * 2**15).astype(np.int64)
+    offset = (16 * 255 * 2**15 + 50) // 100
+    lightness = (296 * root - offset + 2**14) >> 15
     level = np.arange(_LEVELS) * 100.0 / 255.0
-    luminance = np.where(level <= 8.0, level / slope, ((level + 16.0) / 116.0) ** 3)
+    luminance = np.where(level <= 8.0, level / 903.3, ((level + 16.0) / 116.0) ** 3)
     encoded = np.where(luminance <= 0.0031308, 12.92 * luminance, 1.055 * luminance ** (1 / 2.4) - 0.055)
-    return np.rint(lightness * 2.55).astype(np.int32), np.rint(encoded * 255.0).astype(np.int32)
+    return lightness, np.rint(encoded * 255.0).astype(np.int64)
 
 
 @keras.saving.register_keras_serializable("chexkeras")
@@ -39,8 +45,9 @@ class Clahe(keras.layers.Layer):
     """Contrast-limited adaptive histogram equalisation.
 
     The film is cut into tiles; the histogram of each is clipped, what was cut off is spread over all levels, and its
-    cumulated form maps the gray values. Between the tiles' centres the maps are interpolated. Rounding and the
-    spreading of the remainder follow OpenCV's ``createCLAHE``, so that the result is the same to the gray level.
+    cumulated form maps the gray values. Between the tiles' centres the maps are interpolated. Limit, remainder and
+    borders are those of OpenCV's ``createCLAHE``. All arithmetic is on whole numbers, so that a film gives the same
+    result in any batch and on any device; where OpenCV's own arithmetic is inexact, halves can differ by one level.
 
     Args:
         clip_limit: Largest count of a level, as a multiple of the mean count; at least 1.
@@ -84,9 +91,9 @@ class Clahe(keras.layers.Layer):
         upper, lower, down = _neighbours(height, tall, self.tiles)
         left, right, across = _neighbours(width, wide, self.tiles)
         self._corners = [
-            (row[:, None] * self.tiles + column, vertical[:, None] * horizontal)
-            for row, vertical in ((upper, 1 - down), (lower, down))
-            for column, horizontal in ((left, 1 - across), (right, across))
+            (row[:, None] * self.tiles + column, (vertical[:, None] * horizontal).astype(np.float32))
+            for row, vertical in ((upper, 2 * tall - down), (lower, down))
+            for column, horizontal in ((left, 2 * wide - across), (right, across))
         ]
         self.built = True
 
@@ -100,40 +107,36 @@ class Clahe(keras.layers.Layer):
             float32 tensor of the same shape, whole values 0-255.
         """
         to_lightness, to_gray = lightness_tables()
-        values = ops.cast(ops.round(ops.clip(pixels[..., 0], 0.0, 255.0)), "int32")
+        values = ops.cast(ops.round(ops.clip(pixels[..., 0], 0.0, 255.0)), "int64")
         if self.lightness:
             values = ops.take(to_lightness, values)
-        maps = self._maps(values)
-        # One flat table, so that a look-up is a single gather: film, then tile, then level.
-        films = ops.arange(ops.shape(values)[0], dtype="int32")[:, None, None] * self.tiles**2
-        mixed = sum(
-            ops.take(maps, (films + tile.astype(np.int32)) * _LEVELS + values) * weight.astype(np.float32)
-            for tile, weight in self._corners
-        )
-        levels = ops.cast(ops.clip(ops.round(mixed), 0.0, 255.0), "int32")
+        # Tiles are counted through all films, so that one flat table holds all maps and a look-up is a single gather.
+        first_tile = ops.arange(ops.shape(values)[0], dtype="int64")[:, None, None] * self.tiles**2
+        maps = self._maps(values, first_tile)
+        mixed = sum(ops.take(maps, (first_tile + tile) * _LEVELS + values) * weight for tile, weight in self._corners)
+        levels = ops.cast(_divided(mixed, 4 * self._area), "int64")
         if self.lightness:
             levels = ops.take(to_gray, levels)
         return ops.cast(levels, "float32")[..., None]
 
-    def _maps(self, values: Any) -> Any:
+    def _maps(self, values: Any, first_tile: Any) -> Any:
         """Returns the map of every tile of every film, a flat float32 tensor (films * tiles * tiles * 256,)."""
         padded = ops.pad(values, ((0, 0), (0, self._margins[0]), (0, self._margins[1])), mode="reflect")
-        count = ops.shape(values)[0] * self.tiles**2
-        films = ops.arange(ops.shape(values)[0], dtype="int32")[:, None, None] * self.tiles**2
-        level_of_tile = ops.reshape((films + self._tile_of.astype(np.int32)) * _LEVELS + padded, (-1,))
-        counts = ops.segment_sum(ops.ones_like(level_of_tile), level_of_tile, count * _LEVELS)
-        counts = ops.reshape(counts, (-1, _LEVELS))
+        places = ops.reshape((first_tile + self._tile_of) * _LEVELS + padded, (-1,))
+        levels = ops.shape(values)[0] * self.tiles**2 * _LEVELS
+        counts = ops.reshape(ops.segment_sum(ops.ones_like(places, "float32"), places, levels), (-1, _LEVELS))
         limit = max(int(self.clip_limit * self._area / _LEVELS), 1)
         clipped = ops.minimum(counts, limit)
         excess = ops.sum(counts - clipped, axis=-1, keepdims=True)
-        rest = excess % _LEVELS
+        everywhere = ops.floor(excess / _LEVELS)
         # The rest is dealt out at equal distances, beginning with black.
-        step = ops.maximum(_LEVELS // ops.maximum(rest, 1), 1)
-        levels = np.arange(_LEVELS, dtype=np.int32)
-        dealt = ops.cast((levels % step == 0) & (levels // step < rest), "int32")
-        cumulated = ops.cumsum(clipped + excess // _LEVELS + dealt, axis=-1)
-        maps = ops.round(ops.cast(cumulated, "float32") * np.float32((_LEVELS - 1) / self._area))
-        return ops.reshape(ops.clip(maps, 0.0, 255.0), (-1,))
+        rest = excess - _LEVELS * everywhere
+        step = ops.maximum(ops.floor((_LEVELS + 0.5) / ops.maximum(rest, 1.0)), 1.0)
+        level = np.arange(_LEVELS, dtype=np.float32)
+        turn = ops.floor((level + 0.5) / step)
+        dealt = ops.cast((turn * step == level) & (turn < rest), "float32")
+        cumulated = ops.cumsum(clipped + everywhere + dealt, axis=-1)
+        return ops.reshape(_divided((_LEVELS - 1.0) * cumulated, self._area), (-1,))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Returns the shape of the films, which stays."""
@@ -146,7 +149,16 @@ class Clahe(keras.layers.Layer):
 
 
 def _neighbours(length: int, tile: int, tiles: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns for each position the tile before it, the tile after it, and the weight of the latter."""
-    place = np.arange(length, dtype=np.float32) * np.float32(1.0 / tile) - np.float32(0.5)
-    before = np.floor(place).astype(np.int64)
-    return np.maximum(before, 0), np.minimum(before + 1, tiles - 1), place - before.astype(np.float32)
+    """Returns for each position the tile before it, the tile after it, and the latter's weight in parts of 2 tile."""
+    place = 2 * np.arange(length) - tile
+    before = place // (2 * tile)
+    return np.maximum(before, 0), np.minimum(before + 1, tiles - 1), place - before * 2 * tile
+
+
+def _divided(whole: Any, divisor: int) -> Any:
+    """Returns whole numbers divided and rounded, halves to even as OpenCV does, as floats that are whole."""
+    # The 0.25 keeps a quotient off the whole numbers: a device may multiply by an inexact reciprocal instead.
+    rounded = ops.floor((whole + divisor / 2 + 0.25) / divisor)
+    is_half = rounded * divisor - whole == divisor / 2
+    is_odd = rounded - 2.0 * ops.floor(rounded / 2.0) == 1.0
+    return rounded - ops.cast(is_half & is_odd, "float32")

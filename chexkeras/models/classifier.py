@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 
 from chexkeras.checks import one_of, positive_int
-from chexkeras.findings import resolve
+from chexkeras.findings import label_names
 from chexkeras.models import backbones, heads
 from chexkeras.models.options import PRECISIONS
 
@@ -62,7 +62,7 @@ def build_classifier(
     map can reach any of them. Layers before the backbone are named ``preprocess_*``, those after it ``head_*``.
 
     Args:
-        targets: One finding or several of NIH's 14, in output order.
+        targets: One label or several, in output order.
         backbone: A name known to `models.backbones`.
         weights: "imagenet", a weights file, or None for an untrained base.
         image_size: Height and width of the input, pixels.
@@ -77,7 +77,7 @@ def build_classifier(
         ValueError: If an argument is unknown or out of range.
         OSError: If ImageNet weights cannot be had.
     """
-    names = resolve(targets)
+    names = label_names(targets)
     if positive_int(image_size, "image_size") < _SMALLEST_IMAGE:
         raise ValueError(f"image_size={image_size} is too small for a backbone; use at least {_SMALLEST_IMAGE}.")
     base = backbones.get(backbone)

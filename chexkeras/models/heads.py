@@ -11,8 +11,10 @@ from chexkeras.models.options import HEADS
 def attach(features: Any, n_targets: int, head: str = "three_layer") -> Any:
     """Adds a head to a feature map.
 
-    "three_layer" is Dense 1024 - Dropout 0.5 - Dense 512 - Dropout 0.3 - Dense n, the head of the two-stage pneumonia
-    recipe; "linear" is one Dense layer, as in CheXNet (Rajpurkar et al., 2017).
+    All begin with global average pooling and end with Dense n. Between the two, "three_layer" has Dense 1024 -
+    Dropout 0.5 - Dense 512 - Dropout 0.3, the head of the two-stage pneumonia recipe; "linear" has nothing, as in
+    CheXNet (Rajpurkar et al., 2017); "dense_512" has Dense 512 - Dropout 0.3, and "dense_1024" Dense 1024; "dense_bn"
+    has Dense 512 - BatchNorm, and that BatchNorm always trains, as it starts without statistics.
 
     Args:
         features: Keras tensor (batch, rows, columns, channels).
@@ -32,4 +34,12 @@ def attach(features: Any, n_targets: int, head: str = "three_layer") -> Any:
         pooled = keras.layers.Dropout(0.5, name="head_dropout_1")(pooled)
         pooled = keras.layers.Dense(512, activation="relu", name="head_dense_512")(pooled)
         pooled = keras.layers.Dropout(0.3, name="head_dropout_2")(pooled)
+    elif head == "dense_512":
+        pooled = keras.layers.Dense(512, activation="relu", name="head_dense_512")(pooled)
+        pooled = keras.layers.Dropout(0.3, name="head_dropout")(pooled)
+    elif head == "dense_1024":
+        pooled = keras.layers.Dense(1024, activation="relu", name="head_dense_1024")(pooled)
+    elif head == "dense_bn":
+        pooled = keras.layers.Dense(512, activation="relu", name="head_dense_512")(pooled)
+        pooled = keras.layers.BatchNormalization(name="head_batchnorm", dtype="float32")(pooled)
     return keras.layers.Dense(n_targets, activation="sigmoid", dtype="float32", name="head_probability")(pooled)

@@ -16,5 +16,6 @@ BACKBONES = (
     "SEResNet34",
     "SmallCNN",
 )
-HEADS = ("three_layer", "linear")
+HEADS = ("three_layer", "linear", "dense_512", "dense_1024", "dense_bn")
+BATCHNORM = ("held", "trained")
 PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from chexkeras.data.pipeline import films_with_ids
-from chexkeras.findings import resolve
+from chexkeras.findings import label_names
 from chexkeras.progress import track
 
 
@@ -28,7 +28,7 @@ def predict_scores(
     Raises:
         ValueError: If the model has another number of outputs, image ids repeat, or the table is unusable.
     """
-    names = resolve(targets)
+    names = label_names(targets)
     if model.output_shape[-1] != len(names):
         raise ValueError(
             f"the model has {model.output_shape[-1]} output(s) but {len(names)} target(s) were named "

@@ -2,7 +2,8 @@
 
 Two facts of Keras 3 make it one function. Changing ``trainable`` after ``compile`` does nothing until the model is
 compiled again; and a BatchNorm layer keeps updating its moving statistics once it is unfrozen, whatever ``training``
-flag the base was called with. So switching a stage sets ``trainable``, holds every BatchNorm, and compiles.
+flag the base was called with. So switching a stage sets ``trainable``, holds every BatchNorm of the backbone unless it
+is to be trained, and compiles.
 """
 
 import math
@@ -11,7 +12,8 @@ from typing import Any
 
 import keras
 
-from chexkeras.checks import nearest
+from chexkeras.checks import nearest, one_of
+from chexkeras.models.options import BATCHNORM
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class StageBoundary:
         first_trainable_layer: The first layer of the graph from which on layers may change.
         backbone_layers: Layers of the backbone, its input included (427 for DenseNet121).
         backbone_layers_trainable: How many of them, counted from the top, are unfrozen.
-        batchnorm_layers_held: BatchNorm layers whose weights and statistics cannot change.
+        batchnorm_layers_held: BatchNorm layers of the backbone whose weights and statistics cannot change.
         layers_trainable: Names of the layers with weights that this stage changes.
         trainable_parameters: Parameters this stage changes.
         frozen_parameters: Parameters it leaves alone, BatchNorm statistics among them.
@@ -67,17 +69,20 @@ def trainable_start(layers: list[keras.layers.Layer], trainable: float | str) ->
 
     Args:
         layers: The backbone's layers in graph order.
-        trainable: Share of the layers to unfreeze, counted from the top and rounded up (0 to 1), or a layer's name.
+        trainable: Share of the layers to unfreeze, counted from the top and rounded up (0 to 1), "none", "all", or a
+            layer's name.
 
     Raises:
         ValueError: If the share lies outside [0, 1] or no layer has that name.
     """
+    if trainable in ("all", "none"):
+        return 0 if trainable == "all" else len(layers)
     if isinstance(trainable, str):
         names = [layer.name for layer in layers]
         if trainable not in names:
             raise ValueError(
                 f"trainable={trainable!r} is no layer of the backbone; {nearest(trainable, names)} "
-                "Give a layer's name or a share from 0 to 1."
+                "Give a layer's name, a share from 0 to 1, 'all' or 'none'."
             )
         return names.index(trainable)
     if not 0.0 <= trainable <= 1.0:
@@ -90,21 +95,26 @@ def _parameters(weights: list[Any]) -> int:
     return sum(math.prod(weight.shape) for weight in weights)
 
 
-def freeze(model: keras.Model, trainable: float | str) -> int:
-    """Sets which layers are trainable, BatchNorm held, without compiling; takes effect at the next `compile`.
+def freeze(model: keras.Model, trainable: float | str, batchnorm: str = "held") -> int:
+    """Sets which layers are trainable, without compiling; takes effect at the next `compile`.
 
     Args:
         model: A classifier of `build_classifier`.
         trainable: As for `apply_stage`.
+        batchnorm: Likewise.
 
     Returns:
         The index of the first unfrozen backbone layer.
+
+    Raises:
+        ValueError: As `apply_stage`.
     """
     layers = backbone_layers(model)
     start = trainable_start(layers, trainable)
+    held = one_of(batchnorm, BATCHNORM, "batchnorm") == "held"
     model.trainable = True
     for index, layer in enumerate(layers):
-        layer.trainable = index >= start and not isinstance(layer, keras.layers.BatchNormalization)
+        layer.trainable = index >= start and not (held and isinstance(layer, keras.layers.BatchNormalization))
     return start
 
 
@@ -115,25 +125,28 @@ def apply_stage(
     optimizer: keras.optimizers.Optimizer,
     loss: keras.losses.Loss,
     name: str = "stage",
+    batchnorm: str = "held",
 ) -> StageBoundary:
-    """Freezes and unfreezes the backbone's layers for a stage, holds BatchNorm, and compiles.
+    """Freezes and unfreezes the backbone's layers for a stage, holds BatchNorm or not, and compiles.
 
     Args:
         model: A classifier of `build_classifier`.
         trainable: Share of the backbone's layers to unfreeze, counted from the top, or the name of the first layer to
-            unfreeze. 0 trains the head alone, 1 everything but BatchNorm.
+            unfreeze. 0 or "none" trains the head alone, 1 or "all" everything (but BatchNorm where it is held).
         optimizer: A fresh optimizer; its state belongs to this stage.
         loss: The loss.
         name: The stage's name, for the record.
+        batchnorm: "held" keeps every BatchNorm of the backbone as it is, weights and statistics; "trained" trains those
+            of unfrozen layers, which then normalise by the batch. Those of frozen layers are held in either case.
 
     Returns:
         What the stage trains.
 
     Raises:
-        ValueError: If `trainable` names nothing or is out of range.
+        ValueError: If `trainable` names nothing or is out of range, or `batchnorm` is neither.
     """
     layers = backbone_layers(model)
-    start = freeze(model, trainable)
+    start = freeze(model, trainable, batchnorm)
     model.compile(optimizer=optimizer, loss=loss)
     changing = [layer for layer in model.layers if layer.trainable_weights]
     first = layers[start].name if start < len(layers) else next(x.name for x in model.layers if _is_head(x))
@@ -142,7 +155,9 @@ def apply_stage(
         first_trainable_layer=first,
         backbone_layers=len(layers),
         backbone_layers_trainable=len(layers) - start,
-        batchnorm_layers_held=sum(isinstance(layer, keras.layers.BatchNormalization) for layer in layers),
+        batchnorm_layers_held=sum(
+            isinstance(layer, keras.layers.BatchNormalization) and not layer.trainable for layer in layers
+        ),
         layers_trainable=tuple(layer.name for layer in changing),
         trainable_parameters=_parameters(model.trainable_weights),
         frozen_parameters=_parameters(model.non_trainable_weights),

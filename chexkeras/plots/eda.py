@@ -1,4 +1,7 @@
-"""What is in an image table: findings, patients, ages, views, and what occurs together."""
+"""What is in an image table: findings, views, and how many there are of each patient and on each image.
+
+Ages, findings that come together and shortcuts have files of their own; all are found here.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -7,23 +10,26 @@ import numpy as np
 import pandas as pd
 
 from chexkeras.checks import require_columns
-from chexkeras.findings import NIH14, resolve
 from chexkeras.plots import style
+from chexkeras.plots.eda_age import age_sex, prevalence_by_age
+from chexkeras.plots.eda_inputs import FIX, chosen_findings, counted_table
+from chexkeras.plots.eda_shortcuts import shortcuts
+from chexkeras.plots.eda_together import cooccurrence, findings_with
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_FIX = "Give an image table as load_nih returns it."
-
-
-def _findings(table: pd.DataFrame, findings: str | Iterable[str] | None) -> list[str]:
-    present = [name for name in NIH14 if name in table.columns] if findings is None else list(resolve(findings))
-    require_columns(table, present or NIH14, "the image table", _FIX)
-    return present
-
-
-def _counts(table: pd.DataFrame) -> str:
-    return f"{len(table):,} images of {table['patient_id'].nunique():,} patients"
+__all__ = [
+    "age_sex",
+    "cooccurrence",
+    "findings_per_image",
+    "findings_with",
+    "images_per_patient",
+    "prevalence",
+    "prevalence_by_age",
+    "shortcuts",
+    "views",
+]
 
 
 @style.styled
@@ -48,7 +54,7 @@ def prevalence(
     Raises:
         ValueError: If a finding is unknown or not in the table.
     """
-    names = _findings(table, findings)
+    names = chosen_findings(table, findings)
     labels = table[names]
     positives = (labels == 1).sum().sort_values(kind="stable")
     known = labels.notna().sum()
@@ -62,54 +68,7 @@ def prevalence(
     ax.margins(x=0.22)
     ax.set_xlabel("images labelled positive")
     ax.grid(axis="y", visible=False)
-    style.title(ax, f"Findings in {_counts(table)}", style.cautions(note, table))
-    return ax
-
-
-@style.styled
-def age_sex(
-    table: pd.DataFrame,
-    *,
-    bin_years: int = 10,
-    ax: "Axes | None" = None,
-    note: str | Sequence[str] | None = None,
-) -> "Axes":
-    """Draws the images by age band and sex.
-
-    Args:
-        table: Image table.
-        bin_years: Width of an age band, in years.
-        ax: Axes to draw on; a new figure by default.
-        note: Sentences written on the figure; by default the cautions that the table carries.
-
-    Returns:
-        The axes.
-    """
-    require_columns(table, ["age_years", "sex", "patient_id"], "the image table", _FIX)
-    ages = table["age_years"]
-    top = ages.max() if ages.notna().any() else bin_years
-    edges = np.arange(0, top + bin_years + 1, bin_years)
-    centres = (edges[:-1] + edges[1:]) / 2
-    ax = style.axes(ax)
-    shown = (("F", "female", style.ORANGE, -1, "//"), ("M", "male", style.BLUE, 1, ""))
-    for code, word, colour, side, hatch in shown:
-        heights, _ = np.histogram(ages[table["sex"] == code].dropna(), edges)
-        ax.bar(
-            centres + side * bin_years * 0.21,
-            heights,
-            width=bin_years * 0.4,
-            color=colour,
-            edgecolor="white",
-            hatch=hatch,
-            label=f"{word}, n = {int((table['sex'] == code).sum()):,}",
-        )
-    missing = int(ages.isna().sum())
-    ax.set_xlabel("age, years" + (f" ({missing:,} images without a plausible age are not shown)" if missing else ""))
-    ax.set_ylabel("images")
-    ax.set_xticks(edges)
-    ax.grid(axis="x", visible=False)
-    ax.legend()
-    style.title(ax, f"Age and sex: {_counts(table)}", style.cautions(note, table))
+    style.title(ax, f"Findings in {counted_table(table)}", style.cautions(note, table))
     return ax
 
 
@@ -132,13 +91,13 @@ def views(
     Returns:
         The axes.
     """
-    require_columns(table, ["view", "patient_id"], "the image table", _FIX)
+    require_columns(table, ["view", "patient_id"], "the image table", FIX)
     ax = style.axes(ax, 6.4, 3.0)
     kinds = sorted(table["view"].astype(str).unique(), reverse=True)
     if finding is None:
         groups = [("images", np.ones(len(table), bool), style.BLUE)]
     else:
-        (name,) = _findings(table, finding)
+        (name,) = chosen_findings(table, finding)
         positive = (table[name] == 1).to_numpy()
         groups = [
             (f"{style.words(name)} positive", positive, style.ORANGE),
@@ -160,56 +119,9 @@ def views(
     ax.set_xlabel("images")
     ax.grid(axis="y", visible=False)
     if finding is not None:
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.42), ncols=2)
-    style.title(ax, f"Views: {_counts(table)}", style.cautions(note, table))
-    return ax
-
-
-@style.styled
-def cooccurrence(
-    table: pd.DataFrame,
-    findings: str | Iterable[str] | None = None,
-    *,
-    ax: "Axes | None" = None,
-    note: str | Sequence[str] | None = None,
-) -> "Axes":
-    """Draws how often two findings share an image, as a share of the row's finding.
-
-    Args:
-        table: Image table.
-        findings: Which findings; all that the table has by default.
-        ax: Axes to draw on; a new figure by default.
-        note: Sentences written on the figure; by default the cautions that the table carries.
-
-    Returns:
-        The axes.
-    """
-    names = _findings(table, findings)
-    positive = (table[names] == 1).to_numpy(float)
-    together = positive.T @ positive
-    alone = np.diag(together)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = np.where(alone[:, None] > 0, together / alone[:, None], np.nan)
-    np.fill_diagonal(share, np.nan)
-    side = 2.2 + 0.42 * len(names)
-    ax = style.axes(ax, side + 1.2, side)
-    ax.grid(visible=False)
-    top = max(0.01, float(np.nanmax(share))) if np.isfinite(share).any() else 0.01
-    ax.imshow(share, cmap="Blues", vmin=0, vmax=top, aspect="equal")
-    spelled = [style.words(name) for name in names]
-    ax.set_xticks(range(len(names)), spelled, rotation=55, ha="right", rotation_mode="anchor")
-    rows = [f"{word} ({int(count):,})" for word, count in zip(spelled, alone, strict=True)]
-    ax.set_yticks(range(len(names)), rows)
-    for row in range(len(names)):
-        for column in range(len(names)):
-            if np.isfinite(share[row, column]):
-                colour = "white" if share[row, column] > 0.6 * top else style.INK
-                text = f"{share[row, column] * 100:.0f}"
-                ax.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
-    for spine in ax.spines.values():
-        spine.set_visible(False)
-    ax.set_xlabel("% of the row's positive images that also show")
-    style.title(ax, f"Findings together: {_counts(table)}", style.cautions(note, table))
+        ax.set_ylim(-0.5, len(kinds) + 0.1)
+        ax.legend(loc="upper right", ncols=2)
+    style.title(ax, f"Views: {counted_table(table)}", style.cautions(note, table))
     return ax
 
 
@@ -241,14 +153,14 @@ def images_per_patient(
     Returns:
         The axes.
     """
-    require_columns(table, ["patient_id"], "the image table", _FIX)
+    require_columns(table, ["patient_id"], "the image table", FIX)
     counts = table.groupby("patient_id").size()
     ax = style.axes(ax)
     if len(counts):
         _bars_of_counts(counts, ax, most)
     ax.set_xlabel("images of one patient")
     ax.set_ylabel("patients")
-    style.title(ax, f"Images per patient: {_counts(table)}", style.cautions(note, table))
+    style.title(ax, f"Images per patient: {counted_table(table)}", style.cautions(note, table))
     return ax
 
 
@@ -267,12 +179,12 @@ def findings_per_image(
     Returns:
         The axes.
     """
-    names = _findings(table, None)
+    names = chosen_findings(table, None)
     counts = (table[names] == 1).sum(axis=1)
     ax = style.axes(ax)
     if len(counts):
         _bars_of_counts(counts, ax, most)
     ax.set_xlabel(f"findings on one image (of {len(names)} looked for)")
     ax.set_ylabel("images")
-    style.title(ax, f"Findings per image: {_counts(table)}", style.cautions(note, table))
+    style.title(ax, f"Findings per image: {counted_table(table)}", style.cautions(note, table))
     return ax

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from chexkeras.checks import require_columns
-from chexkeras.findings import NIH14
+from chexkeras.data.columns import finding_columns
 from chexkeras.plots import style
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ def read_film(path: str, image_id: str) -> tuple[np.ndarray, float]:
     return np.asarray(film), float(width)
 
 
-def _describe(row: pd.Series) -> str:
+def _describe(row: pd.Series, findings: Sequence[str]) -> str:
     """Returns a film's findings and view, for its title."""
-    shown = [style.words(name) for name in NIH14 if row.get(name) == 1]
+    shown = [style.words(name) for name in findings if row.get(name) == 1]
     more = f" +{len(shown) - 2}" if len(shown) > 2 else ""
     found = ", ".join(shown[:2]) + more if shown else "No Finding"
     view = row.get("view", "")
@@ -111,6 +111,7 @@ def films(
     ax = style.axes(ax, 2.3 * columns * step_x, 2.3 * count_rows * step_y + 0.5)
     ax.grid(visible=False)
     ax.set_axis_off()
+    findings = finding_columns(table)
     for index, (_, row) in enumerate(table.iterrows()):
         x = (index % columns) * step_x
         y = (index // columns) * step_y + _TITLE_ROOM
@@ -122,7 +123,12 @@ def films(
         extent = (corner[0], corner[0] + wide, corner[1] + tall, corner[1])
         ax.imshow(film, cmap="gray", vmin=0, vmax=255, extent=extent, aspect="equal", interpolation="antialiased")
         ax.text(
-            x, y - 0.03, titles[index] if titles is not None else _describe(row), fontsize=8, va="bottom", ha="left"
+            x,
+            y - 0.03,
+            titles[index] if titles is not None else _describe(row, findings),
+            fontsize=8,
+            va="bottom",
+            ha="left",
         )
         if boxes is not None:
             measured_px = float(boxes.attrs.get("film_px", width_px))

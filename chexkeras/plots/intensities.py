@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from chexkeras.checks import positive_int, require_columns
-from chexkeras.findings import canonical
 from chexkeras.plots import style
+from chexkeras.plots.eda_inputs import FIX, chosen_findings
 from chexkeras.plots.films import read_film
 
 if TYPE_CHECKING:
@@ -52,8 +52,9 @@ def intensity_histogram(
         ValueError: If the finding is unknown or not in the table.
         FileNotFoundError: If a film's file is missing; the message names it.
     """
-    finding, most = canonical(finding), positive_int(most, "most")
-    require_columns(table, ["image_id", "path", finding], "the image table", "Give one as load_nih returns it.")
+    most = positive_int(most, "most")
+    require_columns(table, ["image_id", "path"], "the image table", FIX)
+    (finding,) = chosen_findings(table, finding)
     ax = style.axes(ax)
     centres = (np.arange(_BINS) + 0.5) * 256 / _BINS
     word = style.words(finding)
@@ -68,7 +69,7 @@ def intensity_histogram(
         ax.fill_between(centres, low, high, color=colour, alpha=0.15, linewidth=0)
         ax.plot(centres, shares.mean(axis=0), color=colour, linestyle=line, label=f"{name}, n = {len(shares):,}{of}")
     ax.set_xlim(0, 255)
-    ax.set_ylim(bottom=0)
+    ax.set_ylim(0, ax.get_ylim()[1] * 1.3)
     ax.set_xlabel("gray level (0 black, 255 white)")
     ax.set_ylabel("% of a film's pixels")
     ax.legend(title="mean film; band: middle 80 % of films", title_fontsize=8.5)

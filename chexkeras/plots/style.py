@@ -130,8 +130,9 @@ def cautions(note: "str | Iterable[str] | None", *bearers: Any) -> tuple[str, ..
         return tuple(part for part in ([note] if isinstance(note, str) else note) if part)
     found: list[str] = []
     for bearer in bearers:
-        source = getattr(bearer, "attrs", {}).get("source")
-        found.extend(getattr(source, "cautions", ()) or getattr(bearer, "cautions", ()) or ())
+        carried = getattr(bearer, "attrs", {})
+        found.extend(getattr(carried.get("source"), "cautions", ()) or carried.get("cautions", ()))
+        found.extend(getattr(bearer, "cautions", ()) or ())
     return tuple(dict.fromkeys(found))
 
 
@@ -170,7 +171,8 @@ def interval_text(estimate: Estimate, digits: int = 3) -> str:
     if not estimate.estimable:
         return "not estimable"
     value, low, high = (f"{number:.{digits}f}" for number in (estimate.value, estimate.low, estimate.high))
-    return f"{value} ({estimate.confidence * 100:g} % CI {low}–{high})"
+    between = " to " if estimate.low < 0 else "–"
+    return f"{value} ({estimate.confidence * 100:g} % CI {low}{between}{high})"
 
 
 def words(finding: str) -> str:

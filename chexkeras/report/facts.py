@@ -13,7 +13,9 @@ from typing import Any
 import pandas as pd
 
 from chexkeras import files
-from chexkeras.checks import existing_folder, nearest
+from chexkeras.checks import existing_folder, nearest, one_of
+from chexkeras.report.answers import FILE as ANSWERS_FILE
+from chexkeras.report.answers import Answers
 from chexkeras.report.goals import PerformanceGoals
 from chexkeras.results import Estimate
 
@@ -43,7 +45,8 @@ class Fact:
     Attributes:
         value: As read or computed.
         text: As printed.
-        file: The file of the run folder it comes from, or "convention" for what no run decides.
+        file: The file of the run folder it comes from; "submission.toml" (or the file that it names) for what the
+            author stated; "convention" for what no run decides.
         field: Where in that file: a path such as "findings[0].sensitivity", or in words how it was computed.
     """
 
@@ -197,31 +200,62 @@ def check_complete(folder: str | Path) -> Path:
     return found
 
 
-def collect_facts(run: Any, goals: PerformanceGoals | None = None) -> Facts:
-    """Reads every number of the report from a run.
+def collect_facts(run: Any, goals: PerformanceGoals | None = None, answers: Answers | None = None) -> Facts:
+    """Reads every number of the report from a run, and what its author stated.
 
     Args:
         run: A `Run`.
-        goals: What performance is asked for; the conventional goals by default.
+        goals: What performance is asked for; by default the goals in `answers`, or the conventional ones.
+        answers: From `load_answers`; None for a report without answers.
 
     Returns:
         The facts, in the order of the report.
 
     Raises:
-        FileNotFoundError: If a file of the run folder is missing.
-        ValueError: If a file lacks a field.
+        FileNotFoundError: If a file of the run folder, or one that the answers name, is missing.
+        ValueError: If a file lacks a field, or the answers do not fit the run.
     """
-    from chexkeras.report import data_facts, dicom_facts, performance_facts, training_facts
+    from chexkeras.report import (
+        calibration_facts,
+        comparison_facts,
+        data_facts,
+        dicom_facts,
+        performance_facts,
+        planning_facts,
+        reader_facts,
+        software_facts,
+        subgroup_facts,
+        training_facts,
+        triage_facts,
+    )
 
     folder = check_complete(run.folder)
     documents = Documents(run)
     splits = pd.read_csv(folder / "splits.csv", dtype=str)
     facts = Facts()
+    stated = Answers() if answers is None else answers
+    if goals is not None and stated.goals() is not None:
+        raise ValueError(f"performance goals are given twice, by goals=... and in {ANSWERS_FILE}; give them once.")
+    wanted = goals or stated.goals() or PerformanceGoals()
+    evaluated = [entry.finding for entry in run.evaluation.findings]
+    for finding in stated.prevalences:
+        one_of(finding, evaluated, f"finding of [prevalence] in {ANSWERS_FILE}")
+    for key, value in stated.values.items():
+        facts.add(f"answer.{key}", value, file=ANSWERS_FILE, field=key)
     data_facts.add_provenance(facts, documents)
     data_facts.add_split(facts, documents, splits)
     data_facts.add_data(facts, documents, run.table, run.left_out)
     training_facts.add_training(facts, documents, run.history)
-    performance_facts.add_performance(facts, documents, run, goals or PerformanceGoals())
+    performance_facts.add_performance(facts, documents, run, wanted)
+    performance_facts.add_deployment(facts, run, stated)
     dicom_facts.add_dicom(facts, run.dicom_results, run.table)
+    subgroup_facts.add_subgroups(facts, documents, wanted.fewest_positives)
+    calibration_facts.add_calibration(facts, documents, run.scores("test"), stated)
+    triage_facts.add_processing_time(facts, run.dicom_results)
+    triage_facts.add_waiting(facts, stated)
+    planning_facts.add_planning(facts, stated)
+    comparison_facts.add_comparison(facts, run, stated)
+    reader_facts.add_readers(facts, run, stated)
+    software_facts.add_software(facts, documents, run)
     data_facts.add_cautions(facts, run)
     return facts

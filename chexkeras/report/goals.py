@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from chexkeras.checks import probability
+from chexkeras.checks import positive_int, probability
 from chexkeras.results import Estimate
 
 MET = "MET"
@@ -29,6 +29,7 @@ class PerformanceGoals:
     def __post_init__(self) -> None:
         probability(self.sensitivity_above, "sensitivity_above", open_interval=True)
         probability(self.specificity_above, "specificity_above", open_interval=True)
+        positive_int(self.fewest_positives, "fewest_positives")
 
 
 @dataclass(frozen=True)

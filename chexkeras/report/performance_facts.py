@@ -1,10 +1,12 @@
 """Facts on what was measured: frozen thresholds, the test part's numbers, verdicts, and errors per thousand films."""
 
 import math
+import re
 from typing import Any
 
 import pandas as pd
 
+from chexkeras.report.answers import STATED
 from chexkeras.report.facts import Documents, Facts, estimate_text, interval_text
 from chexkeras.report.goals import PerformanceGoals, judge, overall
 from chexkeras.results import Estimate, FindingEvaluation
@@ -12,7 +14,11 @@ from chexkeras.results import Estimate, FindingEvaluation
 CHANCE_AUROC = 0.5
 FILMS = 1000
 _EVALUATION, _POINTS = "evaluation.json", "operating_points.json"
-_RATES = ("sensitivity", "specificity", "ppv", "npv", "auroc", "average_precision", "prevalence")
+_RATES = ("sensitivity", "specificity", "ppv", "npv", "auroc", "average_precision", "likelihood_ratio_positive",
+          "likelihood_ratio_negative", "accuracy", "f1", "mcc")  # fmt: skip
+_DEPLOYED = ("ppv", "npv", "true_positives_per_1000", "false_negatives_per_1000", "false_positives_per_1000",
+             "true_negatives_per_1000")  # fmt: skip
+_SAMPLED = re.compile(r"case-control|enriched|equal numbers", re.IGNORECASE)
 _COUNTS = ("n_images", "n_patients", "n_positive", "n_negative", "true_positives", "false_negatives",
            "false_positives", "true_negatives")  # fmt: skip
 
@@ -88,13 +94,7 @@ def _add_finding(facts: Facts, documents: Documents, index: int, goals: Performa
         estimate = getattr(entry, name)
         facts.add(f"{key}.{name}", estimate, file=_EVALUATION, field=f"{at}.{name}")
         facts.add(f"{key}.{name}.method", estimate.method, file=_EVALUATION, field=f"{at}.{name}.method")
-    share = entry.prevalence
-    text = (
-        f"{share.value * 100:.1f} %, {interval_text(share, scale=100, digits=1)}, n = {share.n:,}"
-        if share.estimable
-        else None
-    )
-    facts.add(f"{key}.prevalence_percent", share, text, file=_EVALUATION, field=f"{at}.prevalence")
+    _add_prevalence(facts, key, at, entry.prevalence)
     against_chance = compared(entry.auroc, CHANCE_AUROC)
     facts.add(f"{key}.auroc_is", against_chance, file=_EVALUATION, field=f"{at}.auroc against chance")
     point = entry.operating_point
@@ -111,6 +111,65 @@ def _add_finding(facts: Facts, documents: Documents, index: int, goals: Performa
     facts.add(f"verdict.{finding}", overall(words), file=_EVALUATION, field=f"{at}, all goals")
     _add_impact(facts, finding, at, entry)
     return words
+
+
+def _add_prevalence(facts: Facts, key: str, at: str, share: Estimate) -> None:
+    """Records the share of positives; where sampling set it, an interval would claim a population that there is not."""
+    fraction, in_percent = None, None
+    if share.estimable and facts["prevalence.sampled"].value:
+        fraction = f"{share.value:.3f} (set by sampling, so without an interval; n = {share.n:,})"
+        in_percent = f"{share.value * 100:.1f} %, set by sampling, n = {share.n:,}"
+    elif share.estimable:
+        in_percent = f"{share.value * 100:.1f} %, {interval_text(share, scale=100, digits=1)}, n = {share.n:,}"
+    method = "set by sampling" if fraction else share.method
+    facts.add(f"{key}.prevalence", share, fraction, file=_EVALUATION, field=f"{at}.prevalence")
+    facts.add(f"{key}.prevalence.method", share.method, method, file=_EVALUATION, field=f"{at}.prevalence.method")
+    facts.add(f"{key}.prevalence_percent", share, in_percent, file=_EVALUATION, field=f"{at}.prevalence")
+
+
+def _add_deployed(facts: Facts, key: str, deployed: Any, file: str, field: str) -> None:
+    """Records predictive values, counts per thousand films and films called for each one found, at a prevalence."""
+    for name in _DEPLOYED:
+        value = getattr(deployed, name)
+        text = None
+        if value.estimable and name.endswith("per_1000"):
+            text = f"{value.value:.1f} ({interval_text(value, digits=1)})"
+        facts.add(f"{key}.{name}", value, text, file=file, field=f"{field}: {name}")
+    ppv = deployed.ppv
+    if ppv.estimable and ppv.value > 0:
+        low, value, high = (f"{1 / bound:.1f}" if bound > 0 else "no limit" for bound in (ppv.high, ppv.value, ppv.low))
+        text = f"{value} ({ppv.confidence * 100:g} % CI {low} to {high})"
+    else:
+        text = f"not estimable ({ppv.reason or 'no call is right'})"
+    facts.add(f"{key}.number_needed", ppv, text, file=file, field=f"{field}: 1 / ppv")
+
+
+def add_deployment(facts: Facts, run: Any, answers: Any) -> None:
+    """Records what each threshold would mean at the prevalence that the author stated.
+
+    Args:
+        facts: Where they go; thresholds are there already.
+        run: The `Run`.
+        answers: The author's `Answers`.
+    """
+    from chexkeras.evaluation.deployment import deployment_from_outcomes
+
+    scores = run.scores("test")
+    for finding in facts["evaluated"].value:
+        share, key = answers.prevalences.get(finding), f"deployed.{finding}"
+        possible = share is not None and bool(facts[f"point.{finding}"].value)
+        facts.add(key, possible, file="convention", field=f"whether submission.toml states a prevalence of {finding}")
+        if not possible:
+            continue
+        rows = scores[(scores["finding"] == finding) & scores["label"].notna()]
+        called = rows["score"].to_numpy() >= facts[f"point.{finding}.threshold"].value
+        confidence = facts["test.confidence"].value
+        deployed = deployment_from_outcomes(rows["label"], called, share, clusters=rows["patient_id"],
+                                            confidence=confidence)  # fmt: skip
+        text = f"{share * 100:.3g} %"
+        facts.add(f"{key}.prevalence", share, text, file="submission.toml", field=f"prevalence.{finding}")
+        where = f"labels and calls of {finding} at the prevalence of submission.toml"
+        _add_deployed(facts, key, deployed, "scores_test.csv", where)
 
 
 def _scores_agree(scores: pd.DataFrame, fingerprint: str) -> bool:
@@ -145,16 +204,21 @@ def _add_checks(facts: Facts, run: Any) -> None:
 
 def add_performance(facts: Facts, documents: Documents, run: Any, goals: PerformanceGoals) -> None:
     """Records thresholds, test numbers, verdicts and impact for every finding, and the goals they are held against."""
+    file = "submission.toml" if goals.origin == STATED else "convention"
     for name, text in (
         ("sensitivity_above", f"{goals.sensitivity_above:.2f}"),
         ("specificity_above", f"{goals.specificity_above:.2f}"),
         ("fewest_positives", str(goals.fewest_positives)),
         ("origin", goals.origin),
     ):
-        facts.add(f"goal.{name}", getattr(goals, name), text, file="convention", field=f"PerformanceGoals.{name}")
+        facts.add(f"goal.{name}", getattr(goals, name), text, file=file, field=f"goals.{name}")
     facts.add("convention.films", FILMS, file="convention", field="films that errors are counted on")
     facts.add("convention.chance", CHANCE_AUROC, file="convention", field="AUROC of a coin")
+    facts.add("goal.stated", goals.origin == STATED, file=file, field="whether the sponsor stated goals")
     _add_checks(facts, run)
+    cautions = [*run.provenance.get("source", {}).get("cautions", ()), *run.cautions, *run.evaluation.cautions]
+    sampled = bool(facts["source.synthetic"].value) or any(_SAMPLED.search(str(caution)) for caution in cautions)
+    facts.add("prevalence.sampled", sampled, file="provenance.json", field="cautions: synthetic or case-control films")
     documents.add(facts, "test.part", _EVALUATION, "split")
     confidence = documents.pick(_EVALUATION, "findings[0].auroc.confidence")
     facts.add("test.confidence", confidence, f"{confidence * 100:g} %", file=_EVALUATION,

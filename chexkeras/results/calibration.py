@@ -57,6 +57,11 @@ class Calibration:
     bins: tuple[ReliabilityBin, ...]
     scores: str = "as the model gave them"
 
+    @property
+    def skill(self) -> float:
+        """The Brier skill score: 1 is perfect, 0 no better than always saying the prevalence."""
+        return 1 - self.brier.value / self.uncertainty if self.uncertainty else float("nan")
+
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields as plain values."""
         return asdict(self)

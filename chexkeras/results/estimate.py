@@ -41,7 +41,9 @@ class Estimate:
         """Returns, for example, ``0.873 (95 % CI 0.812-0.917)`` or ``not estimable: no positives``."""
         if not self.estimable:
             return f"not estimable: {self.reason}"
-        return f"{self.value:.3f} ({self.confidence * 100:g} % CI {self.low:.3f}-{self.high:.3f})"
+        # "-0.517--0.026" would be hard to read.
+        between = " to " if self.low < 0 else "-"
+        return f"{self.value:.3f} ({self.confidence * 100:g} % CI {self.low:.3f}{between}{self.high:.3f})"
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields as plain values."""

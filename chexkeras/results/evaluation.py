@@ -60,7 +60,8 @@ class Evaluation:
     def _repr_html_(self) -> str:
         notes = "".join(f"<p><strong>Caution:</strong> {html.escape(caution)}</p>" for caution in self.cautions)
         table = self.to_frame().set_index("finding").T.to_html()
-        return f"<p>Measured on the {html.escape(self.split)} part.</p>{table}{notes}"
+        mean = f" Mean AUROC of the findings: {html.escape(str(self.macro_auroc))}." if len(self.findings) > 1 else ""
+        return f"<p>Measured on the {html.escape(self.split)} part.{mean}</p>{table}{notes}"
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields as plain values."""

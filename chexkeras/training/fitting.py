@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +14,12 @@ from chexkeras.models.stages import apply_stage
 from chexkeras.progress import say
 from chexkeras.training.callbacks import EpochProgress, FiniteLoss
 from chexkeras.training.feature_plan import FeaturePlan
-from chexkeras.training.monitor import EarlyStopping, mean_auc
+from chexkeras.training.monitor import MONITORS, EarlyStopping, better, mean_auc, one_class_targets
+from chexkeras.training.optimisation import AveragedWeights, LearningRate, make_optimizer
 from chexkeras.training.recipe import Recipe, Stage
 from chexkeras.training.stage_data import StageData, film_data
+
+_MONITOR_NAMES = {"val_auroc": "validation AUROC", "val_loss": "validation loss"}
 
 
 @dataclass
@@ -43,13 +47,13 @@ def fit_stages(
     validation: pd.DataFrame,
     plan: FeaturePlan | None = None,
 ) -> Fitted:
-    """Runs a recipe's stages; the model ends with the weights of the epoch with the best validation AUROC.
+    """Runs a recipe's stages; the model ends with the weights of the epoch that the recipe's monitor finds best.
 
     Args:
         model: A classifier of `build_classifier`; changed in place.
         recipe: The recipe.
         loss: The loss of every stage.
-        train: Image table of the training part.
+        train: Image table of the training part, its rows as often as an epoch shows them.
         validation: Image table of the validation part.
         plan: Stored features for the stages that can use them; None reads the films anew in every epoch.
 
@@ -57,36 +61,42 @@ def fit_stages(
         History and boundaries.
 
     Raises:
-        ValueError: If the loss stops being a number; the message says in which step.
+        ValueError: If the loss stops being a number (the message says in which step), or a stage accumulates over
+            more steps than it has.
     """
     fitted = Fitted()
-    best_value, best_weights = -math.inf, None
+    best_value, best_weights = None, None
+    mode, name = MONITORS[recipe.monitor], _MONITOR_NAMES[recipe.monitor]
     labels = validation[list(recipe.targets)].to_numpy(np.float32)
+    left_out = one_class_targets(labels, recipe.targets)
+    if left_out:
+        say(f"the validation AUROC leaves out what has one class there: {', '.join(left_out)}")
     steps = math.ceil(len(train) / recipe.batch_size)
-    for stage in recipe.stages:
+    optimizers = [make_optimizer(stage, steps) for stage in recipe.stages]
+    for stage, optimizer in zip(recipe.stages, optimizers, strict=True):
         if best_weights is not None:
             model.set_weights(best_weights)
         boundary = apply_stage(
-            model,
-            stage.trainable,
-            optimizer=keras.optimizers.Adam(stage.learning_rate),
-            loss=loss,
-            name=stage.name,
+            model, stage.trainable, optimizer=optimizer, loss=loss, name=stage.name, batchnorm=stage.batchnorm
         )
         say(str(boundary))
         stored = plan is not None and stage.name in plan.layers
         data = plan.stage_data(model, recipe, stage.name) if stored else film_data(model, recipe, train, validation)
-        stopping = EarlyStopping(stage.patience)
+        rate = LearningRate(stage, optimizer, mode)
+        callbacks = [] if stage.ema is None else [AveragedWeights()]
+        stopping = EarlyStopping(stage.patience, mode)
         for epoch in range(1, stage.epochs + 1):
-            row = _epoch(stage, epoch, len(fitted.history) + 1, data, loss, labels, steps)
+            row = _epoch(stage, epoch, len(fitted.history) + 1, data, loss, labels, steps, callbacks)
+            value = row[recipe.monitor]
+            row["learning_rate"] = rate.after_epoch(value)
             fitted.history.append(row)
-            if stopping.update(row["val_auroc"]) and row["val_auroc"] > best_value:
-                best_value, best_weights = row["val_auroc"], model.get_weights()
+            if stopping.update(value) and better(value, best_value, mode):
+                best_value, best_weights = value, model.get_weights()
                 fitted.best_stage, fitted.best_epoch = stage.name, epoch
             _report(row, stage)
             if stopping.exhausted:
                 break
-        ended = "no better validation AUROC for its patience" if stopping.exhausted else "all epochs run"
+        ended = f"no better {name} for its patience" if stopping.exhausted else "all epochs run"
         fitted.stages.append(
             {**boundary.to_dict(), "epochs_run": epoch, "best_epoch": stopping.best_epoch, "ended": ended}
         )
@@ -103,11 +113,12 @@ def _epoch(
     loss: keras.losses.Loss,
     labels: np.ndarray,
     steps: int,
+    further: Sequence[keras.callbacks.Callback] = (),
 ) -> dict[str, Any]:
     start = time.perf_counter()
     where = f"{stage.name} epoch {epoch}"
     progress = EpochProgress(f"{where}/{stage.epochs}", steps)
-    callbacks = [FiniteLoss(where), progress]
+    callbacks = [*further, FiniteLoss(where), progress]
     try:
         # The epoch's number fixes order and augmentation, so that a run can be taken up again at any epoch.
         result = data.model.fit(data.train(global_epoch), epochs=1, verbose=0, shuffle=False, callbacks=callbacks)

@@ -17,6 +17,13 @@ def _masked(labels: Any, probabilities: Any) -> tuple[Any, Any, Any]:
     return ops.where(unknown, 0.0, labels), probabilities, ops.cast(ops.logical_not(unknown), "float32")
 
 
+def _checked_weights(target_weights: Sequence[float]) -> list[float]:
+    weights = [float(weight) for weight in target_weights]
+    if not weights or min(weights) <= 0.0:
+        raise ValueError(f"target_weights={list(target_weights)} must be above 0, one per target or one for all.")
+    return weights
+
+
 @keras.saving.register_keras_serializable("chexkeras")
 class WeightedBinaryCrossentropy(keras.losses.Loss):
     """Binary cross-entropy with a weight for positives and one for negatives of every target.
@@ -75,12 +82,13 @@ class WeightedBinaryCrossentropy(keras.losses.Loss):
 class FocalLoss(keras.losses.Loss):
     """Focal loss: cross-entropy in which easy films count less.
 
-    ``-(alpha y (1 - p)^gamma log p + (1 - alpha) (1 - y) p^gamma log(1 - p))``, averaged over targets; an unknown label
-    adds nothing.
+    ``-(alpha y (1 - p)^gamma log p + (1 - alpha) (1 - y) p^gamma log(1 - p))``, times the target's weight, averaged
+    over targets; an unknown label adds nothing.
 
     Args:
         gamma: At least 0; 0 gives cross-entropy weighted by alpha alone.
         alpha: Weight of positives in (0, 1); negatives get the rest. One value, or one per target.
+        target_weights: How much each target counts; one value, or one per target.
         name: The loss's name.
 
     Raises:
@@ -91,7 +99,12 @@ class FocalLoss(keras.losses.Loss):
     """
 
     def __init__(
-        self, gamma: float = 2.0, alpha: float | Sequence[float] = 0.25, name: str = "focal_loss", **options: Any
+        self,
+        gamma: float = 2.0,
+        alpha: float | Sequence[float] = 0.25,
+        target_weights: Sequence[float] = (1.0,),
+        name: str = "focal_loss",
+        **options: Any,
     ) -> None:
         super().__init__(name=name, **options)
         alphas = [float(alpha)] if isinstance(alpha, (int, float)) else [float(value) for value in alpha]
@@ -101,6 +114,7 @@ class FocalLoss(keras.losses.Loss):
             raise ValueError(f"alpha={alpha!r} must lie strictly between 0 and 1; the paper uses 0.25.")
         self.gamma = float(gamma)
         self.alpha = alphas
+        self.target_weights = _checked_weights(target_weights)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Returns the loss of each film, shape (batch,)."""
@@ -108,8 +122,142 @@ class FocalLoss(keras.losses.Loss):
         alpha = ops.convert_to_tensor(self.alpha, "float32")
         positive = alpha * labels * ops.power(1.0 - probabilities, self.gamma) * ops.log(probabilities)
         negative = (1.0 - alpha) * (1.0 - labels) * ops.power(probabilities, self.gamma) * ops.log1p(-probabilities)
-        return -ops.mean(known * (positive + negative), axis=-1)
+        weights = ops.convert_to_tensor(self.target_weights, "float32")
+        return -ops.mean(weights * known * (positive + negative), axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that rebuild the loss."""
-        return {**super().get_config(), "gamma": self.gamma, "alpha": self.alpha}
+        own = {"gamma": self.gamma, "alpha": self.alpha, "target_weights": self.target_weights}
+        return {**super().get_config(), **own}
+
+
+@keras.saving.register_keras_serializable("chexkeras")
+class AsymmetricLoss(keras.losses.Loss):
+    """Asymmetric loss: negatives are focused on harder than positives, and the easiest do not count at all.
+
+    ``-(y (1 - p)^g+ log p + (1 - y) q^g- log(1 - q))`` with ``q = max(p - clip, 0)``, times the target's weight,
+    averaged over targets; an unknown label adds nothing. With both gammas and `clip` 0 it is binary cross-entropy.
+
+    Args:
+        gamma_positive: Focusing of positives, at least 0.
+        gamma_negative: Focusing of negatives, at least 0.
+        clip: Probability up to which a negative costs nothing, in [0, 1).
+        target_weights: How much each target counts; one value, or one per target.
+        name: The loss's name.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Source:
+        Ridnik et al., "Asymmetric Loss For Multi-Label Classification", ICCV 2021, equations 4 to 7.
+    """
+
+    def __init__(
+        self,
+        gamma_positive: float = 1.0,
+        gamma_negative: float = 4.0,
+        clip: float = 0.05,
+        target_weights: Sequence[float] = (1.0,),
+        name: str = "asymmetric_loss",
+        **options: Any,
+    ) -> None:
+        super().__init__(name=name, **options)
+        if gamma_positive < 0.0 or gamma_negative < 0.0:
+            raise ValueError(
+                f"gamma_positive={gamma_positive!r} and gamma_negative={gamma_negative!r} must be at least 0; "
+                "usual are 1 and 4."
+            )
+        if not 0.0 <= clip < 1.0:
+            raise ValueError(f"clip={clip!r} must be at least 0 and below 1; the paper uses 0.05.")
+        self.gamma_positive = float(gamma_positive)
+        self.gamma_negative = float(gamma_negative)
+        self.clip = float(clip)
+        self.target_weights = _checked_weights(target_weights)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Returns the loss of each film, shape (batch,)."""
+        labels, probabilities, known = _masked(y_true, y_pred)
+        # Not 0 but epsilon: the gradient of a power below 1 is infinite at 0.
+        shifted = ops.maximum(probabilities - self.clip, _EPSILON)
+        positive = labels * ops.power(1.0 - probabilities, self.gamma_positive) * ops.log(probabilities)
+        negative = (1.0 - labels) * ops.power(shifted, self.gamma_negative) * ops.log1p(-shifted)
+        weights = ops.convert_to_tensor(self.target_weights, "float32")
+        return -ops.mean(weights * known * (positive + negative), axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that rebuild the loss."""
+        return {
+            **super().get_config(),
+            "gamma_positive": self.gamma_positive,
+            "gamma_negative": self.gamma_negative,
+            "clip": self.clip,
+            "target_weights": self.target_weights,
+        }
+
+
+@keras.saving.register_keras_serializable("chexkeras")
+class AucMarginLoss(keras.losses.Loss):
+    """AUC margin loss: positives and negatives each close together, their means a margin apart.
+
+    The paper minimises over the network and two numbers a and b, and maximises over a third, alpha >= 0, the terms
+    ``E[(h - a)^2 | positive] + E[(h - b)^2 | negative] + 2 alpha (m + E[h | negative] - E[h | positive]) - alpha^2``.
+    For given scores all three have a closed form: a and b are the means of the scores of positives and of negatives,
+    and alpha is ``max(0, m + b - a)``. Put in, what is left to minimise is, for each target,
+
+    ``variance of positives + variance of negatives + max(0, m + b - a)^2``,
+
+    averaged over targets with their weights. No variable beside the network's has to be trained, saved or restored.
+    Means and variances are those of the batch, so a batch should hold several films of either class: with a rare
+    finding use larger batches or up-sampling. A target that lacks a class in the batch adds nothing, nor does an
+    unknown label. The factor p (1 - p) by which the paper's formula weighs a target of prevalence p is left out, so
+    that rare targets count as much as frequent ones; `target_weights` weighs them otherwise.
+
+    Args:
+        margin: By how much the mean score of positives is to exceed that of negatives, in (0, 1].
+        target_weights: How much each target counts; one value, or one per target.
+        name: The loss's name.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Source:
+        Yuan et al., "Large-scale Robust Deep AUC Maximization: A New Surrogate Loss and Empirical Studies on Medical
+        Image Classification", ICCV 2021.
+    """
+
+    def __init__(
+        self,
+        margin: float = 1.0,
+        target_weights: Sequence[float] = (1.0,),
+        name: str = "auc_margin_loss",
+        **options: Any,
+    ) -> None:
+        super().__init__(name=name, **options)
+        if not 0.0 < margin <= 1.0:
+            raise ValueError(f"margin={margin!r} must be above 0 and at most 1; the paper uses 1.")
+        self.margin = float(margin)
+        self.target_weights = _checked_weights(target_weights)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Returns the loss of the batch, once for each film, shape (batch,)."""
+        labels, probabilities, known = _masked(y_true, y_pred)
+        positive, negative = known * labels, known * (1.0 - labels)
+        mean_positive, spread_positive, some_positive = _moments(probabilities, positive)
+        mean_negative, spread_negative, some_negative = _moments(probabilities, negative)
+        alpha = ops.maximum(self.margin + mean_negative - mean_positive, 0.0)
+        weights = ops.convert_to_tensor(self.target_weights, "float32") * some_positive * some_negative
+        batch = ops.mean(weights * (spread_positive + spread_negative + ops.square(alpha)))
+        return batch * ops.ones_like(labels[:, 0])
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that rebuild the loss."""
+        return {**super().get_config(), "margin": self.margin, "target_weights": self.target_weights}
+
+
+def _moments(values: Any, chosen: Any) -> tuple[Any, Any, Any]:
+    """Returns, per column, mean and variance of the chosen values, and 1.0 where there are any, else 0.0."""
+    count = ops.sum(chosen, axis=0)
+    divisor = ops.maximum(count, 1.0)
+    mean = ops.sum(chosen * values, axis=0) / divisor
+    variance = ops.sum(chosen * ops.square(values - mean), axis=0) / divisor
+    return mean, variance, ops.cast(count > 0.0, "float32")

@@ -1,87 +1,18 @@
 """A recipe: everything that decides a run except the films, as plain values that are saved with it."""
 
-import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from chexkeras import files
-from chexkeras.checks import nearest, one_of, positive_int, probability
+from chexkeras.checks import nearest, one_of, positive_int
 from chexkeras.data.augment import Augmentation
-from chexkeras.evaluation.thresholds import check_rule
-from chexkeras.findings import resolve
+from chexkeras.findings import label_names
 from chexkeras.models import options
+from chexkeras.training.monitor import MONITORS
+from chexkeras.training.recipe_parts import Loss, Stage, ThresholdRule, finding_pairs
 
-LOSSES = ("weighted_bce", "focal")
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage of training.
-
-    Attributes:
-        name: For example "stage1".
-        epochs: Most passes over the training films.
-        learning_rate: Adam's, above 0.
-        trainable: Share of the backbone's layers to unfreeze, from the top (0 = head alone, 0.2 = top 20 %), or the
-            name of the first layer to unfreeze.
-        patience: Epochs without a better validation AUROC after which the stage ends; None runs all epochs.
-    """
-
-    name: str
-    epochs: int
-    learning_rate: float
-    trainable: float | str = 0.0
-    patience: int | None = None
-
-    def __post_init__(self) -> None:
-        positive_int(self.epochs, f"{self.name}.epochs")
-        if not (isinstance(self.learning_rate, (int, float)) and 0.0 < self.learning_rate < math.inf):
-            raise ValueError(f"{self.name}.learning_rate={self.learning_rate!r} must be a number above 0, e.g. 1e-4.")
-        if not isinstance(self.trainable, str):
-            probability(self.trainable, f"{self.name}.trainable")
-        if self.patience is not None:
-            positive_int(self.patience, f"{self.name}.patience")
-
-
-@dataclass(frozen=True)
-class Loss:
-    """Which loss, and its numbers.
-
-    Attributes:
-        name: "weighted_bce" or "focal".
-        class_weights: For weighted_bce: "balanced" (from the training labels) or "none".
-        label_smoothing: For weighted_bce, in [0, 1).
-        gamma: For focal, at least 0.
-        alpha: For focal: weight of positives, in (0, 1).
-    """
-
-    name: str = "weighted_bce"
-    class_weights: str = "balanced"
-    label_smoothing: float = 0.0
-    gamma: float = 2.0
-    alpha: float = 0.25
-
-    def __post_init__(self) -> None:
-        one_of(self.name, LOSSES, "loss.name")
-        one_of(self.class_weights, ("balanced", "none"), "loss.class_weights")
-        if probability(self.label_smoothing, "loss.label_smoothing") == 1.0:
-            raise ValueError("loss.label_smoothing=1 leaves no label to learn from; it must be below 1, try 0.1.")
-        number = isinstance(self.gamma, (int, float)) and not isinstance(self.gamma, bool)
-        if not (number and 0.0 <= self.gamma < math.inf):
-            raise ValueError(f"loss.gamma={self.gamma!r} must be a number of at least 0; the paper uses 2.")
-        probability(self.alpha, "loss.alpha", open_interval=True)
-
-
-@dataclass(frozen=True)
-class ThresholdRule:
-    """How the operating point is chosen on the validation part; see `evaluation.thresholds`."""
-
-    rule: str = "sensitivity"
-    target: float | None = 0.8
-
-    def __post_init__(self) -> None:
-        check_rule(self.rule, self.target)
+__all__ = ["Loss", "Recipe", "Stage", "ThresholdRule"]
 
 
 @dataclass(frozen=True)
@@ -100,6 +31,10 @@ class Recipe:
         batch_size: Films a step.
         augment: Random changes to training films.
         precision: "auto", "float32", "mixed_float16" or "mixed_bfloat16".
+        monitor: What decides which epoch was best and when a stage's patience is used up: "val_auroc" (exact, averaged
+            over findings, larger is better) or "val_loss" (smaller is better).
+        up_sample: (finding, how often an epoch shows its training films), after splitting; see
+            `data.split_result.Splits.up_sampled`.
         operating_point: How the threshold is chosen on validation.
         seed: Decides weights, order and augmentation.
     """
@@ -118,14 +53,17 @@ class Recipe:
     batch_size: int = 32
     augment: Augmentation = field(default_factory=Augmentation)
     precision: str = "auto"
+    monitor: str = "val_auroc"
+    up_sample: tuple[tuple[str, int], ...] = ()
     operating_point: ThresholdRule = field(default_factory=ThresholdRule)
     seed: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "targets", resolve(self.targets))
+        object.__setattr__(self, "targets", label_names(self.targets))
         one_of(self.backbone, options.BACKBONES, "backbone")
         one_of(self.head, options.HEADS, "head")
         one_of(self.precision, options.PRECISIONS, "precision")
+        one_of(self.monitor, MONITORS, "monitor")
         positive_int(self.image_size, "image_size")
         positive_int(self.batch_size, "batch_size")
         if not self.stages:
@@ -133,6 +71,15 @@ class Recipe:
         names = [stage.name for stage in self.stages]
         if len(set(names)) < len(names):
             raise ValueError(f"stage names must differ, got {', '.join(names)}.")
+        object.__setattr__(self, "up_sample", finding_pairs(self.up_sample, "up_sample"))
+        for finding, factor in self.up_sample:
+            positive_int(factor, f"up_sample: the factor of {finding}")
+        weighed = {finding for finding, _ in self.loss.target_weights}
+        if weighed - set(self.targets):
+            unknown = ", ".join(sorted(weighed - set(self.targets)))
+            raise ValueError(
+                f"loss.target_weights names {unknown}, no target of this recipe: {', '.join(self.targets)}."
+            )
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise ValueError(f"seed={self.seed!r} must be a whole number of at least 0.")
 

@@ -26,6 +26,8 @@ from chexkeras.training.recipe import Recipe
 if TYPE_CHECKING:
     import keras
 
+    from chexkeras.evaluation.recalibration import Recalibration
+
 PARTS = ("train", "validation", "test")
 _TEXT_COLUMNS = {"image_id": str, "patient_id": str}
 
@@ -101,6 +103,9 @@ class Run:
             synthetic=source["synthetic"],
             cautions=self.cautions,
             implausible_ages=source["implausible_ages"],
+            views=source.get("views", ""),
+            uncertain_policy=tuple(source.get("uncertain_policy", {}).items()),
+            blank_policy=source.get("blank_policy", ""),
         )
         return table
 
@@ -129,6 +134,13 @@ class Run:
         """Verdicts and scores of DICOM files scored with this run, or None when none were."""
         path = self.folder / "dicom_results.csv"
         return pd.read_csv(path, keep_default_na=False) if path.is_file() else None
+
+    @property
+    def recalibrations(self) -> "tuple[Recalibration, ...]":
+        """The frozen recalibrations of the scores; none where none were saved."""
+        from chexkeras.evaluation.recalibration import FILE, load_recalibrations
+
+        return load_recalibrations(self.folder) if (self.folder / FILE).is_file() else ()
 
     def scores(self, part: str) -> pd.DataFrame:
         """Returns the scores of a part.

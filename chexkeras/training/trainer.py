@@ -1,6 +1,8 @@
 """Training from a recipe and a split to a run folder."""
 
 import contextlib
+import dataclasses
+import itertools
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -14,6 +16,7 @@ import pandas as pd
 from chexkeras import files, provenance
 from chexkeras.data.audit import Audit
 from chexkeras.data.audit import audit as audit_films
+from chexkeras.data.columns import resolve_targets
 from chexkeras.data.pipeline import films_with_ids
 from chexkeras.data.source import source_of
 from chexkeras.data.splits import Splits, check_classes
@@ -28,10 +31,13 @@ from chexkeras.progress import say, track
 from chexkeras.training import run as run_folder
 from chexkeras.training.feature_plan import check_draws, plan_features
 from chexkeras.training.fitting import Fitted, fit_stages
-from chexkeras.training.imbalance import class_weights
-from chexkeras.training.losses import FocalLoss, WeightedBinaryCrossentropy
-from chexkeras.training.recipe import Recipe
+from chexkeras.training.imbalance import class_weights, imbalance_record
+from chexkeras.training.losses import AsymmetricLoss, AucMarginLoss, FocalLoss, WeightedBinaryCrossentropy
+from chexkeras.training.recipe import Recipe, Stage
 from chexkeras.training.run import Run
+
+SUBGROUPS = ("sex", "age_years", "view")
+"""What every run is measured by, besides as a whole, where its table knows it."""
 
 UNTRAINED_CAUTION = (
     "Untrained backbone: the frozen convolutions keep random weights, so the results show that the software works, "
@@ -44,15 +50,22 @@ def build_loss(recipe: Recipe, train: pd.DataFrame) -> keras.losses.Loss:
 
     Args:
         recipe: The recipe.
-        train: Image table of the training part.
+        train: Image table of the training part, its rows as often as an epoch shows them.
 
     Raises:
-        ValueError: If balanced weights are asked for a target with one class.
+        ValueError: If class weights are asked for a target with one class.
     """
     spec = recipe.loss
+    given = dict(spec.target_weights)
+    counts = [float(given.get(target, 1.0)) for target in recipe.targets]
     if spec.name == "focal":
-        return FocalLoss(spec.gamma, spec.alpha)
-    positive, negative = class_weights(train, recipe.targets, spec.class_weights)
+        return FocalLoss(spec.gamma, spec.alpha, counts)
+    if spec.name == "asymmetric":
+        return AsymmetricLoss(spec.gamma_positive, spec.gamma_negative, spec.clip, counts)
+    if spec.name == "auc_margin":
+        return AucMarginLoss(spec.margin, counts)
+    weights = class_weights(train, recipe.targets, spec.class_weights, cap=spec.cap, beta=spec.beta)
+    positive, negative = ([w * count for w, count in zip(side, counts, strict=True)] for side in weights)
     return WeightedBinaryCrossentropy(positive, negative, spec.label_smoothing)
 
 
@@ -94,8 +107,13 @@ def train(
     """
     start = time.perf_counter()
     folder = run_folder.check_free(run_dir, overwrite)
+    recipe = _for_table(recipe, splits.table)
     check_classes(splits, recipe.targets)
+    if recipe.up_sample:
+        splits = splits.up_sampled(dict(recipe.up_sample))
     check_draws(recipe, features, draws)
+    if draws is not None and not _leading_held(recipe):
+        raise ValueError(f"draws={draws} stores features, but the first stage trains BatchNorm; leave draws out.")
     _rehearse_operating_points(recipe, splits.validation)
     audit = audit or audit_films(pd.concat([splits.train, splits.validation, splits.test]), splits)
     keras.utils.set_random_seed(recipe.seed)
@@ -112,12 +130,15 @@ def train(
     with run_folder.writing(folder) as working:
         if recipe.weights is None:
             _adapt(model, splits.train, recipe)
-        loss = build_loss(recipe, splits.train)
+        rows = splits.training_rows
+        loss = build_loss(recipe, rows)
         with _feature_folder(folder) as store:
-            plan = plan_features(model, recipe, splits.train, splits.validation, store, features, draws)
+            stages = _leading_held(recipe)
+            planned = recipe.replace(stages=stages) if stages else None
+            plan = planned and plan_features(model, planned, rows, splits.validation, store, features, draws)
             if plan is not None:
                 plan.fill(recipe.batch_size)
-            fitted = fit_stages(model, recipe, loss, splits.train, splits.validation, plan)
+            fitted = fit_stages(model, recipe, loss, rows, splits.validation, plan)
         say(f"keeping the weights of {fitted.best_stage} epoch {fitted.best_epoch}, best on validation")
         model.save(working / "model.keras")
         shown = _cautions(recipe, splits, cautions)
@@ -127,11 +148,26 @@ def train(
         files.write_json(working / "stages.json", fitted.stages)
         recipe.save(working / "recipe.json")
         record = _provenance(model, recipe, splits, loss, fitted, shown)
+        weighed = recipe.loss.class_weights if recipe.loss.name == "weighted_bce" else "none"
+        record["imbalance"] = imbalance_record(rows, recipe.targets, weighed, splits.factors)
         record["model"]["sha256"] = files.sha256_file(working / "model.keras")
         record["seconds"] = time.perf_counter() - start
         record["features"] = plan.to_dict() if plan else None
         files.write_json(working / "provenance.json", record)
     return Run.load(run_dir)
+
+
+def _for_table(recipe: Recipe, table: pd.DataFrame) -> Recipe:
+    """Returns the recipe with its findings as the table spells them: NIH's Effusion is CheXpert's Pleural Effusion."""
+    spelt = dict(zip(recipe.targets, resolve_targets(table, recipe.targets), strict=True))
+    weights = tuple((spelt[name], weight) for name, weight in recipe.loss.target_weights)
+    loss = dataclasses.replace(recipe.loss, target_weights=weights)
+    return recipe.replace(targets=tuple(spelt.values()), loss=loss)
+
+
+def _leading_held(recipe: Recipe) -> tuple[Stage, ...]:
+    """Returns the stages before the first that trains BatchNorm: what a later one reads is no constant function."""
+    return tuple(itertools.takewhile(lambda stage: stage.batchnorm == "held", recipe.stages))
 
 
 @contextlib.contextmanager
@@ -192,7 +228,9 @@ def _write_results(model: keras.Model, recipe: Recipe, splits: Splits, working: 
     write_scores(working / "scores_validation.csv", validation)
     write_scores(working / "scores_test.csv", test)
     files.write_json(working / "operating_points.json", [point.to_dict() for point in points])
-    evaluate(test, points, split="test", cautions=tuple(cautions)).save(working / "evaluation.json")
+    subgroups = [column for column in SUBGROUPS if column in splits.test.columns]
+    measured = evaluate(test, points, cautions=cautions, table=splits.test, subgroups=subgroups)
+    measured.save(working / "evaluation.json")
 
 
 def _write_data(splits: Splits, audit: Audit, working: Path) -> None:

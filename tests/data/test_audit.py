@@ -1,6 +1,5 @@
 import json
 import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from PIL import Image
 from chexkeras.data.audit import CODES, audit
 from chexkeras.data.film_facts import film_facts
 from chexkeras.data.nih import load_nih
-from chexkeras.data.source import SYNTHETIC_CAUTION, source_of
+from chexkeras.data.source import SYNTHETIC_CAUTION, TableSource, source_of
 from chexkeras.data.splits import split_by_image, split_by_patient
 from chexkeras.files import write_json
 
@@ -21,8 +20,8 @@ def many(nih):
     """Thirty films of ten patients, all sound."""
     nih.rows = []
     for number in range(30):
-        labels = "Pneumonia" if number % 2 else "No Finding"
-        nih.add(f"{number // 3 + 1:08d}_{number % 3:03d}.png", labels, sex="F" if number % 2 else "M")
+        labels = "Infiltration" if number % 2 else "No Finding"
+        nih.add(f"{number // 3 + 1:08d}_{number % 3:03d}.png", labels, sex="FM"[number // 3 % 2 == 0])
     nih.write()
     nih.write_films()
     return nih
@@ -59,7 +58,7 @@ def damage(path: Path, how: str) -> None:
 
 def test_sound_films_have_no_issues(many):
     table = load_nih(many.root)
-    found = audit(table, split_by_patient(table, "Pneumonia"))
+    found = audit(table, split_by_patient(table, "Infiltration"))
     assert found.issues.empty and list(found.issues.columns) == ["code", "image_id", "severity", "detail"]
     pd.testing.assert_frame_equal(found.table, table)
     assert source_of(found.table) is source_of(table)
@@ -144,7 +143,7 @@ def test_sizes_and_modes_that_differ_are_told(many, make_film):
 
 def test_equal_pixels_are_found_across_formats_patients_and_parts(many, make_film):
     table = load_nih(many.root)
-    splits = split_by_patient(table, "Pneumonia")
+    splits = split_by_patient(table, "Infiltration")
     train, test = splits.train, splits.test
     same_patient = train["path"].iloc[0], train["path"].iloc[1]
     across = train["path"].iloc[0], test["path"].iloc[0]
@@ -191,7 +190,7 @@ def test_labels_ages_sexes_and_views_are_told(many):
 
 def test_a_tables_own_no_finding_column_is_compared_with_its_findings(many):
     table = load_nih(many.root)
-    table["No Finding"] = 1.0 - table["Pneumonia"]
+    table["No Finding"] = 1.0 - table["Infiltration"]
     assert audit(table).issues.empty
     table.loc[1, "No Finding"] = 1.0
     assert codes(audit(table)) == [("label_contradiction", many.images[1])]
@@ -199,7 +198,7 @@ def test_a_tables_own_no_finding_column_is_compared_with_its_findings(many):
 
 def test_patients_crossing_a_split_are_told_with_their_parts(many):
     table = load_nih(many.root)
-    splits = split_by_image(table, "Pneumonia")
+    splits = split_by_image(table, "Infiltration")
     found = audit(table, splits)
     crossing = found.issues[found.issues["code"] == "patient_crosses_split"]
     assert len(crossing) == len(splits.crossing_patients) > 0
@@ -250,7 +249,7 @@ def test_the_json_holds_counts_examples_and_demographics(many):
     assert facts["issues"]["constant"]["severity"] == "error"
     assert facts["demographics"]["age_years"] == {"min": 58, "median": 58, "max": 58, "unknown": 25}
     assert facts["demographics"]["sex"] == {"M": 15, "F": 14}
-    assert facts["findings"]["Pneumonia"] == {"positive": 14, "negative": 15, "unknown": 0}
+    assert facts["findings"]["Infiltration"] == {"positive": 14, "negative": 15, "unknown": 0}
     assert facts["label_release"] == facts["source"]["label_release"] == "unknown"
     assert facts["source"]["implausible_ages"] == 25
 
@@ -285,26 +284,274 @@ def test_every_code_has_a_severity_and_the_errors_come_first():
     assert severities == sorted(severities, key=["error", "warning", "note"].index)
 
 
-@pytest.mark.realdata
-def test_the_real_films_are_sound_and_quickly_audited(real_nih):
-    table = load_nih(real_nih, missing="skip")
-    started = time.process_time()
+# Near duplicates
+
+
+def picture(seed: int) -> np.ndarray:
+    """A 64 x 64 film that no other seed's film resembles."""
+    coarse = Image.fromarray(np.random.default_rng(seed).integers(0, 256, (8, 8), dtype=np.uint8))
+    return np.asarray(coarse.resize((64, 64), Image.Resampling.BICUBIC))
+
+
+def draw(many, like: dict[int, int] | None = None) -> pd.DataFrame:
+    """Draws every film; `like` makes one (by row) a brighter, noisier copy of another. Returns the table."""
+    like = like or {}
+    table = load_nih(many.root)
+    for row, path in enumerate(table["path"]):
+        pixels = picture(like.get(row, row)).astype(float)
+        noise = np.random.default_rng(1000 + row).normal(0, 3, pixels.shape) + 5 if row in like else 0
+        Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8)).save(path)
+    return table
+
+
+def test_films_that_differ_have_no_near_duplicate(many):
+    assert audit(draw(many)).issues.empty
+
+
+def test_a_nearly_equal_film_of_the_same_patient_is_a_note(many):
+    table = draw(many, like={1: 0})
+    found = audit(table, split_by_patient(table, "Infiltration"))
+    assert codes(found) == [("near_duplicate", many.images[1])]
+    assert found.issues["severity"].tolist() == ["note"]
+    assert found.issues["detail"].str.fullmatch(rf"like {many.images[0]} \(correlation 0\.99\d\d\)").all()
+
+
+def test_a_nearly_equal_film_of_another_patient_and_in_another_part_is_a_warning(many):
+    splits = split_by_patient(load_nih(many.root), "Infiltration")
+    part_of = dict(zip(splits.assignment["image_id"], splits.assignment["part"], strict=True))
+    parts = [part_of[image] for image in many.images]
+    here = 0
+    same_part = next(row for row in range(3, 30) if parts[row] == parts[here])
+    elsewhere = next(row for row in range(3, 30) if parts[row] != parts[here])
+    table = draw(many, like={same_part: here, elsewhere: here})
+    found = audit(table, splits)
+    told = {(row.code, row.image_id): (row.severity, row.detail) for row in found.issues.itertuples()}
+    later = max(same_part, elsewhere)
+    # The two copies lie in different parts as well, which is told of the later one.
+    assert set(told) == {("near_duplicate_two_patients", many.images[row]) for row in (same_part, elsewhere)} | {
+        ("near_duplicate_crosses_split", many.images[row]) for row in {elsewhere, later}
+    }
+    assert {severity for severity, _ in told.values()} == {"warning"}
+    detail = told["near_duplicate_two_patients", many.images[min(same_part, elsewhere)]][1]
+    patient = str(min(same_part, elsewhere) // 3 + 1)
+    assert detail.startswith(f"patient {patient}; like {many.images[here]} of patient 1 (correlation 0.99")
+    crossing = told["near_duplicate_crosses_split", many.images[elsewhere]][1]
+    assert crossing.startswith(f"in {parts[elsewhere]}; ") and "correlation" in crossing
+    assert told["near_duplicate_two_patients", many.images[later]][1].endswith(", and 1 more")
+
+
+def test_of_several_nearly_equal_films_the_nearest_is_named(many):
+    table = draw(many, like={7: 0, 20: 0})
+    darker = np.asarray(Image.open(table["path"].iloc[7])) * 0.98
+    Image.fromarray(darker.astype(np.uint8)).save(table["path"].iloc[20])
+    found = audit(table).issues
+    (detail,) = found.loc[found["image_id"] == many.images[20], "detail"]
+    assert f"like {many.images[7]} of patient 3 (correlation 1.0000), and 1 more" in detail
+
+
+def test_an_equal_film_is_not_told_again_as_nearly_equal(many):
+    table = draw(many)
+    Image.open(table["path"].iloc[0]).save(table["path"].iloc[1])
+    assert codes(audit(table)) == [
+        ("duplicate_labels_differ", many.images[1]),
+        ("duplicate_pixels", many.images[1]),
+    ]
+
+
+def test_equal_films_with_other_labels_name_them(many):
+    table = draw(many)
+    Image.open(table["path"].iloc[0]).save(table["path"].iloc[1])
     found = audit(table)
-    assert time.process_time() - started < 10
-    assert codes(found) == [("duplicate_pixels", "00002658_002.png")]
+    (detail,) = found.issues.loc[found.issues["code"] == "duplicate_labels_differ", "detail"]
+    assert detail == f"Infiltration 1, not 0; same pixels as {many.images[0]}"
+    table["Infiltration"] = 0.0
+    assert codes(audit(table)) == [("duplicate_pixels", many.images[1])]
+
+
+def test_films_that_are_all_alike_are_told_once(many, monkeypatch):
+    monkeypatch.setattr("chexkeras.data.near_duplicates.MOST_PAIRS", 100)
+    found = audit(draw(many, like=dict.fromkeys(range(1, 30), 0)))
+    assert codes(found) == [("films_too_alike", "")]
+    assert found.issues["detail"].iloc[0].startswith("about 435 pairs among 30 films look alike")
+
+
+# Other kinds of table
+
+
+def test_lateral_views_and_devices_beside_no_finding_are_in_order(many):
+    table = draw(many)
+    table["view"] = np.where(table.index % 2, "LATERAL", "AP")
+    table["No Finding"] = 1.0 - table["Infiltration"]
+    table["Support Devices"] = 1.0
+    assert audit(table).issues.empty
+    table["Fracture"] = 0.0
+    table.loc[2, "Fracture"] = 1.0
+    assert codes(audit(table)) == [("label_contradiction", many.images[2])]
+
+
+def test_blank_patients_repeated_names_and_two_sexes_are_told(many):
+    table = draw(many)
+    table.loc[4, "patient_id"] = ""
+    table.loc[8, "sex"] = "F" if table.loc[8, "sex"] == "M" else "M"
+    table.loc[20, "image_id"] = table.loc[19, "image_id"]
+    found = audit(table)
+    assert codes(found) == [
+        ("repeated_image_id", many.images[19]),
+        ("unknown_patient", many.images[4]),
+        ("patient_two_sexes", many.images[6]),
+    ]
+    assert found.issues["detail"].tolist() == ["2 rows", "blank", "patient 3: M 2, F 1"]
+
+
+def test_impossible_ages_of_any_table_are_told(many):
+    table = draw(many)
+    table.loc[:3, "age_years"] = [411.0, -1.0, np.nan, 120.0]
+    assert codes(audit(table)) == [("implausible_age", image) for image in many.images[:3]]
+    table["age_years"] = np.nan
+    assert "age 30 unknown" in audit(table).summary
+    assert audit(table).to_dict()["demographics"]["age_years"] == {"unknown": 30}
+
+
+def test_dicom_files_go_through_the_gate(many, tmp_path):
+    from chexkeras.data.phantom import make_phantoms
+
+    folder = make_phantoms(tmp_path / "phantoms", images=12, processes=1) / "dicom"
+    table = draw(many)
+    names = sorted(path.name for path in folder.iterdir())
+    table = table.head(len(names)).assign(path=[str(folder / name) for name in names])
+    found = audit(table, missing="skip")
+    accepted = [image for image, name in zip(table["image_id"], names, strict=True) if name.startswith("accept")]
+    assert found.table["image_id"].tolist() == accepted and len(accepted) > 3
+    refused = found.issues[found.issues["code"] == "rejected_dicom"]
+    assert len(refused) > 5 and refused["detail"].str.contains("ViewPosition").any()
+    assert "not_grayscale" not in found.counts
+    assert str(tmp_path) not in found.issues.to_csv()
+
+
+# How the films were chosen
+
+
+def chosen(share: float, films: int = 400, dataset: str = "NIH ChestX-ray14", **columns) -> pd.DataFrame:
+    table = pd.DataFrame(
+        {
+            "image_id": [f"{number}.png" for number in range(films)],
+            "patient_id": [str(number) for number in range(films)],
+            "Pneumonia": (np.arange(films) < share * films).astype(float),
+            **columns,
+        }
+    )
+    table.attrs["source"] = TableSource(dataset=dataset, cautions=("Careful.",))
+    return table
+
+
+def test_a_case_control_sample_of_nih_is_told_with_both_shares():
+    found = audit(chosen(0.5), decode=False, targets=())
+    assert codes(found) == [("selected_sample", "")]
+    assert found.issues["detail"].tolist() == ["Pneumonia on 50.0 % of these films, 1.3 % of the data set"]
+    first, caution = source_of(found.table).cautions
+    assert first == "Careful."
+    assert "Pneumonia is on 50.0 % of these films, 1.3 % of the data set" in caution and "do not carry over" in caution
+    assert (
+        caution in found.summary and caution in found._repr_html_() and caution in found.to_dict()["source"]["cautions"]
+    )
+
+
+@pytest.mark.parametrize(("share", "films"), [(0.0128, 5000), (0.02, 40_000), (0.05, 40), (0.0, 400)])
+def test_chance_and_small_differences_are_not_called_selection(share, films):
+    found = audit(chosen(share, films), decode=False, targets=())
+    assert found.issues.empty and source_of(found.table).cautions == ("Careful.",)
+
+
+def test_a_finding_that_was_kept_out_is_selection_too():
+    assert codes(audit(chosen(0.0, 5000), decode=False, targets=())) == [("selected_sample", "")]
+
+
+def test_auditing_the_audited_table_adds_no_second_caution():
+    once = audit(chosen(0.5), decode=False, targets=()).table
+    assert source_of(audit(once, decode=False, targets=()).table).cautions == source_of(once).cautions
+
+
+def test_films_of_another_source_are_compared_with_all_that_its_table_lists(tmp_path, make_film):
+    table = chosen(0.1, dataset="own films", path="")
+    for row in range(60):
+        table.loc[row, "path"] = str(make_film(tmp_path / f"{row}.png", row))
+    found = audit(table, missing="skip", targets=())
+    (detail,) = found.issues.loc[found.issues["code"] == "selected_sample", "detail"]
+    assert detail == "Pneumonia on 66.7 % of these films, 10.0 % of the data set"
+    table["Pneumonia"] = (np.arange(400) % 10 == 0).astype(float)
+    assert set(audit(table, missing="skip", targets=()).counts) == {"missing_file"}
+
+
+# Shortcuts
+
+
+def test_shortcuts_stand_in_the_summary_the_page_and_the_json(many):
+    table = pd.concat([draw(many)] * 6, ignore_index=True)
+    table["image_id"] = [f"{number}.png" for number in range(len(table))]
+    table["patient_id"] = [str(number // 2) for number in range(len(table))]
+    table["view"] = np.where(table["Infiltration"] == 1, "AP", "PA")
+    found = audit(table)
+    assert [one.name for one in found.shortcuts] == ["view", "age and sex", "image size", "thumbnail"]
+    assert found.shortcuts[0].informative and not found.shortcuts[2].informative
+    shown = found.shortcut_table()
+    assert list(shown.columns) == ["finding", "view", "age and sex", "image size", "thumbnail"]
+    assert shown["view"].iloc[0].startswith("1.000 (") and shown["view"].iloc[0].endswith(")*")
+    assert shown["image size"].iloc[0] == "-"
+    assert "Infiltration 1.000 (" in found.summary and "1.000 (" in found._repr_html_()
+    told = json.loads(json.dumps(found.to_dict()["shortcuts"], allow_nan=True))
+    assert [one["name"] for one in told] == ["view", "age and sex", "image size", "thumbnail"]
+    assert told[0]["informative"] is True
+    assert audit(table, targets=()).shortcuts == ()
+    assert "shortcuts" not in audit(table, targets=()).summary
+
+
+def test_the_sizes_of_opened_films_are_used_where_the_table_has_none(many, make_film):
+    table = pd.concat([draw(many)] * 4, ignore_index=True)
+    table["image_id"] = [f"{number}.png" for number in range(len(table))]
+    table["patient_id"] = table["image_id"]
+    for row in table.index[table["Infiltration"] == 1]:
+        table.loc[row, "path"] = str(make_film(many.root / "large" / f"{row}.png", row, size=(32, 16)))
+    (size,) = [
+        one for one in audit(table.drop(columns=["width_px", "height_px"])).shortcuts if one.name == "image size"
+    ]
+    assert size.auroc.value == 1 and size.informative
+    (size,) = [one for one in audit(table).shortcuts if one.name == "image size"]
+    assert not size.informative
+
+
+def test_an_unknown_target_is_refused_before_films_are_opened(many):
+    table = load_nih(many.root)
+    films(many.root)[0].unlink()
+    with pytest.raises(ValueError, match=r"unknown finding 'Infiltraton'; did you mean 'Infiltration'"):
+        audit(table, targets="Infiltraton")
+
+
+@pytest.mark.realdata
+def test_the_real_films_have_one_duplicate_and_shortcuts_and_are_a_case_control_sample(real_nih):
+    found = audit(load_nih(real_nih, missing="skip"))
+    assert found.counts == {"duplicate_pixels": 1, "selected_sample": 5}
+    assert codes(found)[0] == ("duplicate_pixels", "00002658_002.png")
     assert found.sizes == (("320 x 320", 1000),)
+    assert "Pneumonia is on 50.0 % of these films, 1.3 % of the data set" in source_of(found.table).cautions[-1]
+    told = {one.name: one for one in found.shortcuts if one.finding == "Pneumonia"}
+    # 342 of 500 films without and 225 of 500 with Pneumonia are AP: 1/2 + (342 - 225) / 1000 = 0.617.
+    assert told["view"].auroc.value == pytest.approx(0.617, abs=0.002)
+    assert told["view"].informative and told["thumbnail"].informative
+    assert told["thumbnail"].auroc.value > 0.8
 
 
 @pytest.mark.realdata
 def test_the_small_real_films_are_gray_stored_in_colour(real_nih):
     found = audit(load_nih(real_nih, images="images_64", missing="skip"))
-    assert found.counts == {"not_grayscale": 1000}
-    stored = found.issues["detail"].value_counts().to_dict()
+    assert found.counts == {"selected_sample": 1, "not_grayscale": 1000}
+    stored = found.issues.loc[found.issues["code"] == "not_grayscale", "detail"].value_counts().to_dict()
     assert stored == {"gray pixels stored as RGB": 979, "gray pixels stored as RGBA": 21}
 
 
 @pytest.mark.realdata
-def test_the_full_label_file_has_no_label_issue(full_nih):
-    found = audit(full_nih, decode=False)
+def test_the_full_label_file_has_no_label_issue_and_is_no_sample(full_nih):
+    found = audit(full_nih, decode=False, targets="Pneumonia")
     assert found.issues.empty
     assert found.to_dict()["patients"] == 30_805
+    assert source_of(found.table).cautions == ()
+    assert [one.finding for one in found.shortcuts] == ["Pneumonia"] * 3

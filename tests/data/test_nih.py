@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from chexkeras.data import columns
-from chexkeras.data.nih import CASE_CONTROL_CAUTION, load_boxes, load_nih
-from chexkeras.data.source import SYNTHETIC_CAUTION, source_of
+from chexkeras.data.nih import load_boxes, load_nih
+from chexkeras.data.source import CASE_CONTROL_CAUTION, SYNTHETIC_CAUTION, source_of
 from chexkeras.files import sha256_file, write_json
 from chexkeras.findings import NIH14
 
@@ -39,6 +39,7 @@ def test_findings_chooses_and_orders_the_label_columns(nih):
     table = load_nih(nih.root, findings=["pneumonia", "Pleural Thickening"])
     assert columns.finding_columns(table) == ("Pneumonia", "Pleural_Thickening")
     assert table["Pneumonia"].tolist() == [0, 0, 0, 1]
+    assert columns.finding_columns(load_nih(nih.root, findings=["Pleural Effusion"])) == ("Effusion",)
     with pytest.raises(ValueError, match=r"unknown finding 'Pnuemonia'; did you mean 'Pneumonia'"):
         load_nih(nih.root, findings=["Pnuemonia"])
 
@@ -431,6 +432,18 @@ def test_the_real_films_are_found(real_nih, images, films):
     assert len(table) == films
     assert len(source_of(table).left_out) == 112_120 - films
     assert source_of(table).label_release == "2020 revision"
+
+
+@pytest.mark.realdata
+def test_the_real_films_have_their_stated_counts(real_nih):
+    """A case-control sample: 500 films with Pneumonia, 500 without any finding."""
+    table = load_nih(real_nih, missing="skip")
+    ill = table["Pneumonia"] == 1
+    assert (ill.sum(), (table[list(NIH14)].sum(axis=1) == 0).sum(), table["patient_id"].nunique()) == (500, 500, 682)
+    assert ((table["view"] == "AP") & ill).sum() == 225
+    assert ((table["view"] == "AP") & ~ill).sum() == 342
+    assert ill[table["official_split"] == "test"].tolist() == [True] * 153
+    assert load_nih(real_nih, images="images_64", missing="skip")["patient_id"].nunique() == 264
 
 
 @pytest.mark.realdata

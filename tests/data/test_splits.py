@@ -156,7 +156,7 @@ def test_a_table_without_labels_or_patients_is_refused():
 
 def test_a_film_twice_in_the_table_is_refused():
     table = pd.concat([table_of(), table_of().head(1)])
-    with pytest.raises(ValueError, match=r"names 1 film\(s\) twice, first '00000000_000.png'"):
+    with pytest.raises(ValueError, match=r"names 1 film\(s\) more than once, first '00000000_000.png'"):
         split_by_patient(table, "Pneumonia")
 
 
@@ -327,6 +327,80 @@ def test_missing_and_foreign_files_are_said(tmp_path):
         Splits.load(tmp_path / "absent.csv", table)
     with pytest.raises(ValueError, match=r"does not end in .csv"):
         split_by_patient(table, "Pneumonia").save(tmp_path / "splits.json")
+
+
+# Up-sampling, after splitting only
+
+
+def test_only_the_training_part_is_shown_several_times_and_every_part_keeps_each_film_once():
+    splits = split_by_patient(table_of(), ["Pneumonia", "Edema"])
+    more = splits.up_sampled({"pneumonia": 3, "Edema": 2})
+    for name in PARTS:
+        pd.testing.assert_frame_equal(more.part(name), splits.part(name))
+    pd.testing.assert_frame_equal(splits.training_rows, splits.train)
+    rows, train = more.training_rows, splits.train
+    expected = np.where(train["Pneumonia"] == 1, 3, np.where(train["Edema"] == 1, 2, 1))
+    shown = rows["image_id"].value_counts()
+    assert [shown[image] for image in train["image_id"]] == expected.tolist()
+    assert rows.index.tolist() == list(range(expected.sum()))
+    assert source_of(rows) is source_of(train)
+    assert set(rows["patient_id"]).isdisjoint({*more.validation["patient_id"], *more.test["patient_id"]})
+
+
+def test_up_sampling_is_told_everywhere_and_survives_saving(tmp_path):
+    table = table_of()
+    more = split_by_patient(table, "Pneumonia").up_sampled({"Pneumonia": 4})
+    assert more.description == (
+        "split by patient, stratified over Pneumonia, seed 0; training films up-sampled after splitting: Pneumonia x 4"
+    )
+    assert repr(more).endswith(f"test 36 films (an epoch shows {len(more.training_rows)})>")
+    assert "Pneumonia x 4" in more._repr_html_()
+    assert more.to_dict()["up_sampled"] == {"Pneumonia": 4}
+    loaded = Splits.load(more.save(tmp_path / "splits.csv"), table)
+    assert loaded.factors == (("Pneumonia", 4),)
+    pd.testing.assert_frame_equal(loaded.training_rows, more.training_rows)
+    leaky = split_by_image(table, "Pneumonia").up_sampled({"Pneumonia": 2})
+    assert "LEAKY" in leaky.description and "Pneumonia x 2" in leaky.description
+
+
+def test_a_split_saved_before_there_was_up_sampling_loads(tmp_path):
+    table = table_of()
+    path = split_by_patient(table, "Pneumonia").save(tmp_path / "splits.csv")
+    sidecar = path.with_suffix(".json")
+    sidecar.write_text(sidecar.read_text().replace('  "up_sampled": {},\n', ""))
+    assert "up_sampled" not in sidecar.read_text()
+    assert Splits.load(path, table).factors == ()
+
+
+def test_factors_replace_earlier_ones_and_unknown_labels_stay_once():
+    table = table_of()
+    table.loc[table.index % 5 == 0, "Edema"] = np.nan
+    splits = split_by_patient(table, "Pneumonia").up_sampled({"Pneumonia": 9}).up_sampled({"Edema": 2})
+    assert splits.factors == (("Edema", 2),)
+    assert len(splits.training_rows) == len(splits.train) + (splits.train["Edema"] == 1).sum()
+    assert splits.up_sampled({}).factors == ()
+
+
+def test_a_table_that_was_up_sampled_cannot_be_split():
+    repeated = split_by_patient(table_of(), "Pneumonia").up_sampled({"Pneumonia": 4}).training_rows
+    for split in (split_by_patient, split_by_image, official_split):
+        with pytest.raises(ValueError, match=r"film\(s\) more than once, .* split first: splits.up_sampled"):
+            split(repeated, "Pneumonia")
+
+
+def test_bad_factors_are_named():
+    table = table_of().assign(Mass=0.0)
+    splits = split_by_patient(table, "Pneumonia")
+    with pytest.raises(ValueError, match=r"the factor of Pneumonia=1.5 must be a whole number of at least 1"):
+        splits.up_sampled({"Pneumonia": 1.5})
+    with pytest.raises(ValueError, match=r"the factor of Pneumonia=0 must be"):
+        splits.up_sampled({"Pneumonia": 0})
+    with pytest.raises(ValueError, match=r"unknown finding 'Pnuemonia'; did you mean 'Pneumonia'"):
+        splits.up_sampled({"Pnuemonia": 2})
+    with pytest.raises(ValueError, match=r"none of the 168 training films shows Mass; there is nothing to repeat"):
+        splits.up_sampled({"Mass": 2})
+    with pytest.raises(TypeError, match=r"factors=4; give a dictionary such as \{'Pneumonia': 4\}"):
+        splits.up_sampled(4)
 
 
 # The real file

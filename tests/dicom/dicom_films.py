@@ -6,8 +6,11 @@ import warnings
 import numpy as np
 from PIL import Image
 from pydicom import config
+from pydicom.datadict import DicomDictionary
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
+from pydicom.tag import Tag
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 DX = "1.2.840.10008.5.1.4.1.1.1.1"
@@ -116,3 +119,38 @@ def encoded(values, format_name, **options):
     stream = io.BytesIO()
     Image.fromarray(values).save(stream, format_name, **options)
     return encapsulate([stream.getvalue()])
+
+
+CANARY = "Zqx^Canary"
+CANARY_UID = "1.2.9998887776.1"
+CANARY_DATE = "19110213"
+_FREE_TEXT = {"PN", "LO", "SH", "ST", "LT", "UT", "UC", "AE"}
+
+
+def canary_film(**tags):
+    """A film with a canary in every text, date and UID tag of the dictionary that the gate does not judge by."""
+    dataset = image(ramp(), **tags)
+    for number, (representation, *_, keyword) in DicomDictionary.items():
+        if number >> 16 < 8 or keyword in dataset or not keyword or keyword.startswith("PatientSpecies"):
+            continue
+        value = {"DA": CANARY_DATE, "UI": CANARY_UID}.get(representation, CANARY)
+        if representation in _FREE_TEXT or representation in ("DA", "UI"):
+            tag = Tag(number)
+            encoded = value.encode() + (b"\0" if representation == "UI" and len(value) % 2 else b"")
+            dataset[tag] = RawDataElement(tag, representation, len(encoded), encoded, 0, False, True)
+    dataset.SOPInstanceUID = CANARY_UID
+    # Values of the wrong form in numeric tags, which pydicom quotes in its warnings and errors.
+    for keyword, representation in (
+        ("WindowCenter", "DS"),
+        ("KVP", "DS"),
+        ("InstanceNumber", "IS"),
+        ("PixelSpacing", "DS"),
+    ):
+        tag = Tag(keyword)
+        dataset[tag] = RawDataElement(tag, representation, len(CANARY), CANARY.encode(), 0, False, True)
+    return dataset
+
+
+def leaks(text):
+    """The traces of the canaries in a text."""
+    return [trace for trace in ("zqx", "999888777", "1911021") if trace in text.lower()]

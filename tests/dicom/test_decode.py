@@ -1,13 +1,23 @@
+import struct
+
 import numpy as np
+import pydicom
 import pytest
 from dicom_films import encoded, image, ramp
+from pydicom.data import get_testdata_file
+from pydicom.encaps import encapsulate, get_frame
+from pydicom.pixels import get_decoder
 from pydicom.uid import (
+    JPEG2000,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
+    HTJ2KLossless,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
+    JPEGExtended12Bit,
     JPEGLSLossless,
+    JPEGLSNearLossless,
     RLELossless,
 )
 
@@ -43,6 +53,64 @@ def test_run_length_coded_values_come_back_and_are_shifted_like_native_ones():
     stored = stored_values(dataset)
     np.testing.assert_array_equal(stored.values, values)
     assert stored.decoder == "pydicom"
+
+
+@pytest.mark.parametrize("syntax", [JPEGLSLossless, JPEG2000Lossless])
+@pytest.mark.parametrize(("sign", "lowest"), [(0, 0), (1, -2048)])
+def test_values_that_pydicom_compresses_come_back(syntax, sign, lowest):
+    values = (ramp(40, 48).astype(np.int32) + lowest).astype(np.int16 if sign else np.uint16)
+    dataset = image(values, PixelRepresentation=sign)
+    dataset.compress(syntax, generate_instance_uid=False)
+    stored = stored_values(dataset)
+    np.testing.assert_array_equal(stored.values, values)
+    assert stored.decoder == {JPEGLSLossless: "pyjpegls", JPEG2000Lossless: "pillow"}[syntax]
+
+
+def test_nearly_lossless_values_come_back_within_their_error():
+    values = ramp(16, 24)
+    dataset = image(values)
+    dataset.compress(JPEGLSNearLossless, jls_error=3, generate_instance_uid=False)
+    assert 0 < np.abs(stored_values(dataset).values - values).max() <= 3
+
+
+def _with_only(monkeypatch, syntax, *plugins):
+    """Makes the decoder of a syntax know only some plugins."""
+    decoder = get_decoder(syntax)
+    kept = {name: function for name, function in decoder._available.items() if name in plugins}
+    monkeypatch.setattr(decoder, "_available", kept)
+
+
+@pytest.mark.parametrize("plugin", ["pillow", "gdcm", "pylibjpeg"])
+def test_every_decoder_gives_the_same_values_and_is_named(monkeypatch, plugin):
+    values = ramp(32, 48)
+    dataset = image(values, syntax=JPEG2000Lossless, raw=encoded(values, "JPEG2000"))
+    _with_only(monkeypatch, JPEG2000Lossless, plugin)
+    stored = stored_values(dataset)
+    np.testing.assert_array_equal(stored.values, values)
+    assert stored.decoder == plugin
+
+
+def test_the_next_decoder_is_asked_where_one_fails_a_stranger_late_and_gdcm_not_at_all(monkeypatch):
+    values, asked = ramp(40, 48), []
+
+    def failing(name):
+        def decode(*_):
+            asked.append(name)
+            raise RuntimeError("CANARY")
+
+        return decode
+
+    decoder = get_decoder(JPEG2000Lossless)
+    dataset = image(values, syntax=JPEG2000Lossless, raw=encoded(values, "JPEG2000"))
+    plugins = {name: failing(name) for name in ("stranger", "gdcm", "pillow")}
+    monkeypatch.setattr(decoder, "_available", {**plugins, "pylibjpeg": decoder._available["pylibjpeg"]})
+    stored = stored_values(dataset)
+    assert (stored.decoder, asked) == ("pylibjpeg", ["pillow"])
+    np.testing.assert_array_equal(stored.values, values)
+    monkeypatch.setattr(decoder, "_available", plugins)
+    asked.clear()
+    assert rejection(dataset) == "decode"
+    assert asked == ["pillow", "stranger"]
 
 
 def test_jpeg_2000_values_come_back_and_are_not_shifted():
@@ -100,11 +168,9 @@ def test_a_syntax_without_a_decoder_is_rejected_with_its_uid(monkeypatch):
     from pydicom.pixels.decoders import JPEGLSLosslessDecoder
 
     monkeypatch.setattr(JPEGLSLosslessDecoder, "_available", {})
-    with pytest.raises(
-        DicomRejected, match=r"1\.2\.840\.10008\.1\.2\.4\.80 .*no decoder for it is installed"
-    ) as caught:
+    with pytest.raises(DicomRejected, match=r"1\.2\.840\.10008\.1\.2\.4\.80; none is installed") as caught:
         stored_values(image(ramp(4, 4), syntax=JPEGLSLossless, raw=encoded(ramp(4, 4, 255).astype(np.uint8), "JPEG")))
-    assert caught.value.code == "decode"
+    assert caught.value.code == "decoder_missing"
 
 
 @pytest.mark.parametrize(
@@ -124,3 +190,162 @@ def test_a_syntax_without_a_decoder_is_rejected_with_its_uid(monkeypatch):
 )
 def test_an_inconsistent_description_is_rejected_before_decoding(code, tags):
     assert rejection(image(ramp(4, 4), **tags)) == code
+
+
+def _frame_of_12_bits():
+    """A JPEG stream whose frame header says 12 bits (ITU-T T.81 B.2.2), which is as far as any decoder here gets."""
+    values = ramp(16, 16, 255).astype(np.uint8)
+    stream = bytearray(get_frame(encoded(values, "JPEG"), 0, number_of_frames=1))
+    start = stream.index(b"\xff\xc0")
+    stream[start + 1], stream[start + 4] = 0xC1, 12
+    return bytes(stream)
+
+
+def test_jpeg_of_12_bits_names_the_extra_that_decodes_it():
+    if "pylibjpeg" in get_decoder(JPEGExtended12Bit).available_plugins:
+        pytest.skip("the decoder for 12 bits is installed")
+    dataset = image(ramp(16, 16), syntax=JPEGExtended12Bit, raw=encapsulate([_frame_of_12_bits()]))
+    with pytest.raises(DicomRejected, match=r"pip install 'chexkeras\[jpeg12\]' .*GPL-3.0\); found 12 bits") as caught:
+        stored_values(dataset)
+    assert caught.value.code == "decoder_missing"
+
+
+def test_jpeg_of_12_bits_that_its_decoder_cannot_read_is_rejected_as_such(monkeypatch):
+    def fails(*_):
+        raise RuntimeError
+
+    monkeypatch.setattr(get_decoder(JPEGExtended12Bit), "_available", {"pylibjpeg": fails})
+    dataset = image(ramp(16, 16), syntax=JPEGExtended12Bit, raw=encapsulate([_frame_of_12_bits()]))
+    assert rejection(dataset) == "decode"
+
+
+# The decoders of each transfer syntax, on pydicom's own test files; the values are checked in test_oracle.py.
+BUNDLED = {
+    "JPEG2000.dcm": "pillow",
+    "693_J2KI.dcm": "pillow",
+    "MR_small_jp2klossless.dcm": "pillow",
+    "MR_small_jpeg_ls_lossless.dcm": "pyjpegls",
+    "JPEGLSNearLossless_08.dcm": "pyjpegls",
+    "JPEGLSNearLossless_16.dcm": "pyjpegls",
+    "MR_small_RLE.dcm": "pydicom",
+    "MR_small_bigendian.dcm": "native",
+    "MR_small_implicit.dcm": "native",
+}
+
+
+@pytest.mark.parametrize(("name", "decoder"), BUNDLED.items())
+def test_every_transfer_syntax_has_its_decoder(name, decoder):
+    assert stored_values(pydicom.dcmread(get_testdata_file(name, download=False))).decoder == decoder
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("name", "decoder"),
+    [
+        ("RG1_J2KI.dcm", "pillow"),
+        ("RG3_J2KR.dcm", "pillow"),
+        ("JLSL_16_15_1_1F.dcm", "pyjpegls"),
+        ("JPGLosslessP14SV1_1s_1f_8b.dcm", "gdcm"),
+        ("emri_small_RLE.dcm", None),
+    ],
+)
+def test_the_published_compressed_files_are_decoded_and_all_decoders_agree(real_dicom, monkeypatch, name, decoder):
+    dataset = pydicom.dcmread(real_dicom / "codecs" / name)
+    if decoder is None:
+        assert rejection(dataset) == "multi_frame"
+        return
+    stored = stored_values(dataset)
+    assert stored.decoder == decoder
+    syntax = dataset.file_meta.TransferSyntaxUID
+    for plugin in get_decoder(syntax).available_plugins:
+        with monkeypatch.context() as patch:
+            _with_only(patch, syntax, plugin)
+            np.testing.assert_array_equal(stored_values(dataset).values, stored.values)
+
+
+def test_high_throughput_jpeg_2000_needs_openjpeg_which_is_installed():
+    assert get_decoder(HTJ2KLossless).available_plugins == ("pylibjpeg",)
+
+
+def rgb(channels, **tags):
+    """An image of three channels, pixel by pixel."""
+    values = np.stack(channels, axis=-1).astype(np.uint8)
+    rgb_tags = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0, **EIGHT}
+    return image(values[..., 0], raw=values.tobytes(), **{**rgb_tags, **tags})
+
+
+def test_rgb_of_equal_channels_is_read_as_grey_and_any_other_is_rejected():
+    grey = ramp(6, 8, 255)
+    np.testing.assert_array_equal(stored_values(rgb([grey] * 3)).values, grey)
+    np.testing.assert_array_equal(stored_values(rgb([grey] * 3, drop=("PlanarConfiguration",))).values, grey)
+    other = grey.copy()
+    other[5, 7] -= 1
+    for channels in ([other, grey, grey], [grey, other, grey], [grey, grey, other]):
+        assert rejection(rgb(channels)) == "photometric"
+
+
+def test_rgb_plane_by_plane_is_read_the_same():
+    grey = ramp(6, 8, 255).astype(np.uint8)
+    dataset = rgb([grey] * 3, PlanarConfiguration=1)
+    dataset.PixelData = np.stack([grey] * 3).tobytes()
+    np.testing.assert_array_equal(stored_values(dataset).values, grey)
+
+
+def test_compressed_rgb_of_equal_channels_is_read_as_grey():
+    grey = ramp(32, 48, 255).astype(np.uint8)
+    raw = encoded(np.stack([grey] * 3, axis=-1), "JPEG2000", irreversible=False, mct=0)
+    tags = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0, **EIGHT}
+    np.testing.assert_array_equal(stored_values(image(grey, syntax=JPEG2000Lossless, raw=raw, **tags)).values, grey)
+
+
+@pytest.mark.parametrize(
+    "tags", [{"BitsAllocated": 16, "BitsStored": 16, "HighBit": 15}, {"PhotometricInterpretation": "YBR_FULL"}]
+)
+def test_other_colour_is_rejected_before_decoding(tags):
+    assert rejection(rgb([ramp(4, 4, 255)] * 3, **tags)) == "photometric"
+
+
+def test_a_codestream_of_more_samples_or_bits_than_the_header_says_is_rejected():
+    colour = np.stack([ramp(32, 48, 255).astype(np.uint8)] * 3, axis=-1)
+    dataset = image(colour[..., 0], syntax=JPEG2000Lossless, raw=encoded(colour, "JPEG2000"), **EIGHT)
+    with pytest.raises(DicomRejected) as caught:
+        stored_values(dataset)
+    assert (caught.value.code, caught.value.found, caught.value.expected) == (
+        "codestream_size", "32 X 48 X 3", "32 X 48 X 1",
+    )  # fmt: skip
+    deep = image(ramp(32, 48), syntax=JPEG2000Lossless, raw=encoded(ramp(32, 48), "JPEG2000"), **EIGHT)
+    assert rejection(deep) == "bits"
+
+
+def _run_length_frame(*segments):
+    offsets, at = [], 64
+    for segment in segments:
+        offsets.append(at)
+        at += len(segment)
+    return struct.pack("<16L", len(segments), *offsets, *[0] * (15 - len(segments))) + b"".join(segments)
+
+
+def test_a_run_length_bomb_is_rejected_before_it_is_decoded(monkeypatch):
+    # 2 MB that would become 128 MB where 4 x 4 pixels were announced.
+    bomb = encapsulate([_run_length_frame(bytes([129, 0]) * 10**6)])
+    monkeypatch.setattr(get_decoder(RLELossless), "_available", {"pydicom": lambda *_: pytest.fail("decoded")})
+    assert rejection(image(ramp(4, 4, 255), syntax=RLELossless, raw=bomb, **EIGHT)) == "codestream_size"
+
+
+def test_a_run_length_frame_needs_a_segment_for_every_byte_of_a_pixel():
+    one = encapsulate([_run_length_frame(bytes([241, 7]))])
+    assert stored_values(image(ramp(4, 4, 255), syntax=RLELossless, raw=one, **EIGHT)).values.tolist() == [[7] * 4] * 4
+    assert rejection(image(ramp(4, 4), syntax=RLELossless, raw=one)) == "codestream_size"
+
+
+def test_memory_that_runs_out_is_a_limit_and_no_other_decoder_is_asked(monkeypatch):
+    asked = []
+
+    def hungry(*_, decoding_plugin, **__):
+        asked.append(decoding_plugin)
+        raise MemoryError
+
+    monkeypatch.setattr(get_decoder(JPEG2000), "as_array", hungry)
+    dataset = image(ramp(32, 32), syntax=JPEG2000, raw=encoded(ramp(32, 32), "JPEG2000"))
+    assert rejection(dataset) == "decoder_limit"
+    assert asked == ["pillow"]

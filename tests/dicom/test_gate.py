@@ -14,6 +14,7 @@ from chexkeras.dicom.gate import CLINICAL, RULES, DicomRejected, check_header, r
 
 SIZE = 200_000
 COURSE_FILM = {"PatientPosition": "PA"}
+GREY_AS_RGB = {"SamplesPerPixel": 3, "BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
 
 
 def violations(profile="clinical", **tags):
@@ -74,7 +75,9 @@ CLINICAL_CASES = [
     ("geometry", "reject", {"drop": ("Rows",)}),
     ("aspect", "reject", {"Rows": 256, "Columns": 1000}),
     ("photometric", "reject", {"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}),
+    ("photometric", "reject", {"PhotometricInterpretation": "YBR_FULL", **GREY_AS_RGB}),
     ("photometric", "reject", {"SamplesPerPixel": 3}),
+    ("grey_as_rgb", "warn", {"PhotometricInterpretation": "RGB", **GREY_AS_RGB}),
     ("photometric", "reject", {"PhotometricInterpretation": "PALETTE COLOR"}),
     ("photometric", "reject", {"PhotometricInterpretation": ""}),
     ("bits", "reject", {"BitsAllocated": 32, "BitsStored": 32, "HighBit": 31}),
@@ -137,7 +140,7 @@ COURSE_CASES = [
     ("age_implausible", {"PatientAge": "121"}),
     ("multi_frame", {"NumberOfFrames": 2}),
     ("geometry", {"drop": ("Columns",)}),
-    ("photometric", {"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}),
+    ("photometric", {"PhotometricInterpretation": "RGB", **GREY_AS_RGB}),
 ]
 
 
@@ -155,7 +158,7 @@ def test_the_course_profile_accepts_what_the_reference_project_does(tags):
 
 def test_every_rule_of_the_header_has_a_case_here():
     covered = {code for code, *_ in CLINICAL_CASES} | {"too_large", "unreadable"}
-    elsewhere = {"not_dicom", "transfer_syntax", "no_header"}
+    elsewhere = {"not_dicom", "transfer_syntax", "no_header", "decoder_limit", "decoder_crash"}
     tested_with_pixels = {rule.code for rule in RULES if rule.item in ("Pixel data", "Display")}
     assert covered | elsewhere | tested_with_pixels == {rule.code for rule in RULES}
 
@@ -189,16 +192,23 @@ def test_the_tag_named_is_the_one_that_was_looked_at():
     assert (violation.tag, violation.found) == ("(0028,0102) HighBit", "16")
 
 
-@pytest.mark.parametrize("written", ["Doe^John", "Müller", "Doe, John", "JOHN DOE 19500312 F", "a\nb"])
-def test_what_is_not_shaped_like_a_code_is_not_repeated(written):
+@pytest.mark.parametrize("written", ["Doe^John", "Müller", "DOE JOHN", "JOHN DOE 19500312 F", "a\nb", "19500312", "7"])
+def test_what_is_no_known_term_is_not_repeated(written):
     for keyword, code in (("BodyPartExamined", "body_part"), ("ViewPosition", "view"), ("Modality", "modality")):
         (violation,) = violations(**{keyword: written})
         assert (violation.code, violation.found) == (code, "")
 
 
 def test_a_class_is_named_but_an_unregistered_uid_is_not_repeated():
-    assert violations(SOPClassUID="1.2.840.10008.5.1.4.1.1.2")[0].found == "CT IMAGE STORAGE"
+    assert violations(SOPClassUID="1.2.840.10008.5.1.4.1.1.2")[0].found == "CT Image Storage"
     assert violations(SOPClassUID="1.2.3.19500312")[0].found == ""
+
+
+def test_a_code_of_no_vocabulary_and_a_number_too_large_for_its_tag_are_not_repeated():
+    assert violations(ViewCodeSequence=code_item("399173006"))[0].found == "399173006"
+    assert violations(ViewCodeSequence=code_item("19500312"))[0].found == ""
+    assert violations(NumberOfFrames=3)[0].found == "3"
+    assert violations(NumberOfFrames=19500312)[0].found == ""
 
 
 def _spoil(dataset, keyword, vr, value):

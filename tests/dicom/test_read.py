@@ -330,7 +330,7 @@ def test_a_real_computed_radiography_chest_film_is_accepted(real_dicom):
     path = real_dicom / "codecs" / "RG1_J2KI.dcm"
     film = read_dicom(path)
     assert (film.view, film.sex, film.photometric) == ("PA", "F", "MONOCHROME1")
-    assert film.age_years == pytest.approx(55.6, abs=0.05)
+    assert film.age_years == 55.0
     assert film.warnings == ("age_from_dates", "lossy")
     raw = pydicom.dcmread(path).pixel_array
     assert np.corrcoef(film.pixels.ravel(), raw.ravel())[0, 1] < -0.99

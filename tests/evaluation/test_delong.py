@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chexkeras.evaluation.delong import auc_covariance
+from chexkeras.evaluation.delong import auc_contributions, auc_covariance, contributions_covariance
 from chexkeras.evaluation.intervals import auc_variance
 
 quick = settings(derandomize=True, deadline=None, max_examples=50)
@@ -131,6 +131,64 @@ def test_patients_whose_films_cancel_leave_no_rounding_dust(patients):
     area, variance = auc_variance(labels, level + 0.5 * labels, clusters=level)
     assert 0.5 < area < 1
     assert variance == 0
+
+
+def slow_covariance_of_findings(labels, scores, patients):
+    """Covariance of the areas of two findings with labels of their own, from every patient's pairs."""
+    names, terms, factors = sorted(set(patients)), [], []
+    for finding_labels, finding_scores in zip(labels, scores, strict=True):
+        x = [(p, s) for p, s, label in zip(patients, finding_scores, finding_labels, strict=True) if label]
+        y = [(p, s) for p, s, label in zip(patients, finding_scores, finding_labels, strict=True) if not label]
+        area = np.mean([kernel(a, b) for _, a in x for _, b in y])
+        v10 = [sum(np.mean([kernel(a, b) for _, b in y]) - area for p, a in x if p == name) / len(x) for name in names]
+        v01 = [sum(np.mean([kernel(a, b) for _, a in x]) - area for p, b in y if p == name) / len(y) for name in names]
+        terms.append((np.array(v10), np.array(v01)))
+        sizes = [len({p for p, _ in rows}) for rows in (x, y, x + y)]
+        factors.append([size / (size - 1) for size in sizes])
+    (a10, a01), (b10, b01) = terms
+    shared = np.sqrt(np.prod(factors, axis=0))
+    return (shared[0] * a10 * b10 + shared[1] * a01 * b01 + shared[2] * (a10 * b01 + a01 * b10)).sum()
+
+
+@quick
+@given(films(), st.integers(0, 2**32 - 1))
+def test_covariance_of_findings_equals_the_sum_over_patients(case, seed):
+    labels, scores, patients = case
+    other = np.random.default_rng(seed).permutation(labels)
+    group = np.unique(patients, return_inverse=True)[1]
+    parts = [
+        auc_contributions(positive, row, group, group.max() + 1)
+        for positive, row in zip((labels, other), scores, strict=True)
+    ]
+    if min(part.n_positive_patients for part in parts) < 2 or min(part.n_negative_patients for part in parts) < 2:
+        return
+    found = contributions_covariance(parts)[0, 1]
+    assert found == pytest.approx(slow_covariance_of_findings((labels, other), scores, patients), rel=1e-9, abs=1e-12)
+
+
+@quick
+@given(films())
+def test_effective_sizes_divide_by_the_design_effect(case):
+    labels, scores, patients = case
+    n = len(labels)
+    alone = auc_contributions(labels, scores[0], np.arange(n), n)
+    assert (alone.n_positive_patients, alone.n_negative_patients, alone.n_patients) == (
+        labels.sum(),
+        n - labels.sum(),
+        n,
+    )
+    assert alone.effective_positives == pytest.approx(labels.sum())
+    group = np.unique(patients, return_inverse=True)[1]
+    part = auc_contributions(labels, scores[0], group, group.max() + 1)
+    assert 0 < part.effective_positives <= labels.sum()
+    thrice = auc_contributions(np.tile(labels, 3), np.tile(scores[0], 3), np.tile(np.arange(n), 3), n)
+    assert thrice.effective_positives == pytest.approx(labels.sum())
+    assert thrice.effective_negatives == pytest.approx(n - labels.sum())
+
+
+def test_effective_sizes_count_patients_where_nothing_varies():
+    perfect = auc_contributions(np.arange(12) < 6, -np.arange(12.0), np.arange(12) // 3, 4)
+    assert (perfect.effective_positives, perfect.effective_negatives) == (2, 2)
 
 
 def test_one_class_is_refused_with_its_reason():

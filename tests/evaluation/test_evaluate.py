@@ -142,7 +142,7 @@ def test_what_cannot_be_estimated_says_why(point, labels, reason, empty):
 
 def test_nothing_called_positive_leaves_ppv_without_a_value(point):
     entry = evaluate(table([1, 0, 0], [0.1, 0.2, 0.3]), point)["Pneumonia"]
-    assert entry.ppv.reason == "no image scores at or above the threshold"
+    assert entry.ppv.reason == "no image is called positive"
     assert (entry.sensitivity.value, entry.npv.value) == (0, 2 / 3)
 
 
@@ -169,3 +169,84 @@ def test_statistics_start_without_tensorflow_keras_or_the_heavy_statistics_packa
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.strip()) == (0, "")
+
+
+def sample(n=160):
+    """Returns scores of a mildly useful model, two films a patient, and the image table that belongs to them."""
+    rng = np.random.default_rng(4)
+    label = np.repeat(rng.random(n // 2) < 0.4, 2).astype(float)
+    score = (1 / (1 + np.exp(-(label + rng.normal(0, 1, n) - 0.5)))).round(6)
+    scores = table(label, score, patients=[i // 2 for i in range(n)])
+    images = pd.DataFrame(
+        {
+            "image_id": scores["image_id"],
+            "sex": np.where(np.arange(n) % 4 < 2, "F", "M"),
+            "age_years": 30.0 + np.arange(n) % 50,
+            "view": "",
+            "Pneumonia": label,
+        }
+    )
+    return scores, images
+
+
+def test_everything_at_a_point_agrees_with_the_counts():
+    scores, _ = sample()
+    point = choose_threshold(None, rule="fixed", target=0.5, finding="Pneumonia")
+    entry = evaluate(scores, point)["Pneumonia"]
+    hits, missed, alarms, passed = (
+        getattr(entry, name) for name in ("true_positives", "false_negatives", "false_positives", "true_negatives")
+    )
+    assert hits + missed + alarms + passed == 160
+    assert entry.accuracy.value == pytest.approx((hits + passed) / 160)
+    assert entry.f1.value == pytest.approx(2 * hits / (2 * hits + missed + alarms))
+    ratio = entry.sensitivity.value / (1 - entry.specificity.value)
+    assert entry.likelihood_ratio_positive.value == pytest.approx(ratio)
+    assert entry.calibration.n_images == 160
+    assert entry.calibration.brier.value == pytest.approx(float(((scores["score"] - scores["label"]) ** 2).mean()))
+
+
+def test_deployment_is_stated_where_a_prevalence_is():
+    scores, _ = sample()
+    point = choose_threshold(None, rule="fixed", target=0.5, finding="Pneumonia")
+    entry = evaluate(scores, point, prevalences={"Pneumonia": (0.01, 0.1)})["Pneumonia"]
+    assert [stated.prevalence for stated in entry.deployment] == [0.01, 0.1]
+    for stated in entry.deployment:
+        called = stated.prevalence * entry.sensitivity.value + (1 - stated.prevalence) * (1 - entry.specificity.value)
+        assert stated.ppv.value == pytest.approx(stated.prevalence * entry.sensitivity.value / called)
+    assert evaluate(scores, point, prevalences=0.02)["Pneumonia"].deployment[0].prevalence == 0.02
+    with pytest.raises(ValueError, match="finding of prevalences"):
+        evaluate(scores, point, prevalences={"Pneumonja": 0.1})
+
+
+def test_subgroups_leave_out_the_finding_itself_and_what_is_blank():
+    scores, images = sample()
+    point = choose_threshold(None, rule="fixed", target=0.5, finding="Pneumonia")
+    columns = ("sex", "age_years", "view", "Pneumonia")
+    entry = evaluate(scores, point, table=images, subgroups=columns)["Pneumonia"]
+    assert [analysis.column for analysis in entry.subgroups] == ["sex", "age_years"]
+    assert sum(group.n_images for group in entry.subgroups[0].groups) == 160
+    with pytest.raises(ValueError, match="need table="):
+        evaluate(scores, point, subgroups="sex")
+    with pytest.raises(ValueError, match="sax"):
+        evaluate(scores, point, table=images, subgroups="sax")
+
+
+def test_everything_survives_json(tmp_path):
+    scores, images = sample()
+    point = choose_threshold(None, rule="fixed", target=0.5, finding="Pneumonia")
+    made = evaluate(scores, point, table=images, subgroups=("sex", "age_years"), prevalences=0.05)
+    loaded = Evaluation.load(made.save(tmp_path / "evaluation.json"))
+    assert repr(loaded) == repr(made)
+    assert loaded.macro_auroc.value == pytest.approx(made["Pneumonia"].auroc.value)
+
+
+def test_an_evaluation_of_an_older_version_loads_and_says_what_it_did_not_measure():
+    scores, _ = sample()
+    data = evaluate(scores).to_dict()
+    del data["macro_auroc"]
+    for name in ("mcc", "calibration", "subgroups", "deployment"):
+        del data["findings"][0][name]
+    loaded = Evaluation.from_dict(data)
+    assert loaded.macro_auroc.reason == "not measured"
+    assert loaded["Pneumonia"].mcc.reason == "not measured"
+    assert loaded["Pneumonia"].calibration is None

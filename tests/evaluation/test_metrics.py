@@ -86,6 +86,22 @@ def test_auc_equals_counting_every_pair(case):
 
 @quick
 @given(ranked())
+def test_placements_count_the_other_class_twice_and_its_ties_once(case):
+    labels, scores = case
+    counted = [
+        sum(
+            2 * ((a > b) if label else (a < b)) + (a == b)
+            for b, other in zip(scores, labels, strict=True)
+            if other != label
+        )
+        for a, label in zip(scores, labels, strict=True)
+    ]
+    found = metrics.placements(labels == 1, scores)
+    assert (found.tolist(), found.dtype) == (counted, np.int64)
+
+
+@quick
+@given(ranked())
 def test_metrics_agree_with_scikit_learn(case):
     from sklearn.metrics import average_precision_score, roc_auc_score
 

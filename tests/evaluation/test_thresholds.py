@@ -7,10 +7,20 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import special
 
+from chexkeras.evaluation.deployment import deployment_from_outcomes
 from chexkeras.evaluation.intervals import proportion_interval
 from chexkeras.evaluation.scores import read_scores, write_scores
-from chexkeras.evaluation.thresholds import RULES, choose_threshold, positives_needed, scores_fingerprint
+from chexkeras.evaluation.thresholds import (
+    RULES,
+    check_rule,
+    choose_threshold,
+    positives_needed,
+    scores_fingerprint,
+)
+
+TARGETS = {"cost": 10, "net_benefit": 0.1}
 
 # Of 5 positives .9 .8 .6 .4 .2, of 5 negatives .7 .6 .5 .3 .1; a tie across the classes at .6.
 LABELS = [1, 1, 0, 1, 0, 0, 1, 0, 1, 0]
@@ -55,8 +65,11 @@ def test_rules_by_hand_on_ten_films(rule, target, threshold, hits, passed):
 
 
 def test_equally_good_thresholds_are_decided_for_sensitivity():
-    # Youden's index is .5 at .8 and at .5; F1 is 2/3 at .9 and at .3.
-    assert choose_threshold(table([1, 0, 1, 0], [0.8, 0.6, 0.5, 0.2]), rule="youden").threshold == 0.5
+    # Youden's index is .5 at .8 and at .5, with one error each; F1 is 2/3 at .9 and at .3.
+    scores = table([1, 0, 1, 0], [0.8, 0.6, 0.5, 0.2])
+    assert choose_threshold(scores, rule="youden").threshold == 0.5
+    assert choose_threshold(scores, rule="cost", target=1).threshold == 0.5
+    assert choose_threshold(scores, rule="net_benefit", target=0.5, prevalence=0.5).threshold == 0.5
     assert choose_threshold(table([1, 0, 0, 1], [0.9, 0.7, 0.6, 0.3]), rule="f1").threshold == 0.3
 
 
@@ -106,15 +119,98 @@ def test_positives_needed_are_the_fewest_that_suffice(target, confidence, needed
     assert choose_threshold(perfect, rule="guarded_sensitivity", target=target).threshold == 0.9
 
 
-def test_the_guard_says_when_patients_weaken_it():
+def test_the_guard_counts_patients_where_they_have_several_films():
+    # 40 positive films of 10 patients, four each, ranked patient by patient; nothing else scores higher.
     labels, scores = [1] * 40 + [0] * 40, np.linspace(1, 0, 80)
-    alone = choose_threshold(table(labels, scores), rule="guarded_sensitivity", target=0.8)
+    alone = choose_threshold(table(labels, scores), rule="guarded_sensitivity", target=0.7)
     several = table(labels, scores, patients=np.arange(80) // 4)
-    point = choose_threshold(several, rule="guarded_sensitivity", target=0.8)
-    assert "weaker" not in alone.note
-    assert "40 positive films come from 10 patients" in point.note
-    assert "weaker" in point.note
+    point = choose_threshold(several, rule="guarded_sensitivity", target=0.7)
+    # With 9.75 of 10 found (39 films) the bound is .704, with 9.5 (38 films) .669: one film may be missed.
+    assert point.threshold == scores[38]
+    assert alone.threshold > point.threshold
+    assert "films are independent" not in point.note
+    assert "40 positive films come from 10 patients and count as no more than 10 films" in point.note
+    assert "provided that these are independent" in alone.note
     assert "Korn" in point.sensitivity.method
+
+
+def test_the_guard_takes_the_stricter_of_films_and_patients():
+    # Twenty patients with one film each, found in the order of their scores, and one with 20 films, either all on top
+    # or all at the bottom. Counted as films, or each patient as one, the smaller share decides.
+    single, many = np.linspace(0.9, 0.5, 20), np.full(20, 0.95)
+    patients = [*range(20), *[20] * 20, 21]
+
+    def found(scores):
+        point = choose_threshold(
+            table([1] * 40 + [0], [*scores, 0.01], patients=patients), rule="guarded_sensitivity", target=0.8
+        )
+        called = np.asarray(scores) >= point.threshold
+        return called[:20].sum(), called[20:].sum()
+
+    def bound(share):
+        return special.betaincinv(share * 21, 21 - share * 21 + 1, 0.05)
+
+    on_top, everything = found([*single, *many])
+    assert everything == 20
+    assert bound((on_top + 1) / 21) >= 0.8 > bound(on_top / 21)  # as patients; as films 80 % would need fewer
+    assert found([*single, *np.full(20, 0.05)]) == (20, 20)  # as patients 20 of 21 would do, as films it is half
+
+
+def test_the_guard_refuses_clustered_films_by_the_patients_it_needs():
+    scores = table([1] * 60 + [0] * 10, np.linspace(1, 0, 70), patients=np.arange(70) // 3)
+    message = r"from 60 positives of 20 patients, at least 29 patients with a positive film are needed"
+    with pytest.raises(ValueError, match=message):
+        choose_threshold(scores, rule="guarded_sensitivity", target=0.9)
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.6, 0.8]), st.integers(2, 40))
+def test_the_guard_agrees_with_a_slow_count_for_every_score(seed, target, levels):
+    rng = np.random.default_rng(seed)
+    patients = rng.integers(0, 30, 80)
+    values = np.append(rng.integers(1, levels, 80) / levels, 0.0)
+    scores = table([1] * 80 + [0], values, patients=[*patients, 99])
+    several = len(set(patients))
+
+    def bound(cut):
+        found = [np.mean(values[:80][patients == patient] >= cut) for patient in set(patients)]
+        share = min(np.mean(found), np.mean(values[:80] >= cut)) * several
+        return 0.0 if share == 0 else special.betaincinv(share, several - share + 1, 0.05)
+
+    cut = choose_threshold(scores, rule="guarded_sensitivity", target=target).threshold
+    assert bound(cut) >= target - 1e-9
+    assert all(bound(other) < target + 1e-9 for other in np.unique(values) if other > cut)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("correlation", "by_size", "target"),
+    [(0.0, 0.0, 0.8), (0.5, 0.0, 0.9), (0.9, 0.0, 0.8), (0.9, 0.0, 0.9), (0.5, -0.1, 0.8), (0.5, 0.1, 0.8)],
+)
+def test_the_guard_holds_for_about_100_films_of_40_patients(correlation, by_size, target):
+    """The true sensitivity of new films falls short of the target in at most 5 % of the choices.
+
+    A patient's films share part of their score, and with `by_size` those of much-filmed patients score otherwise.
+    """
+    rng = np.random.default_rng(6)
+
+    def draw(patients):
+        films = np.minimum(rng.geometric(0.4, patients), 15)
+        owner = np.repeat(np.arange(patients), films)
+        level = np.sqrt(correlation) * rng.normal(size=patients) + by_size * (films - 2.5)
+        values = level[owner] + np.sqrt(1 - correlation) * rng.normal(size=len(owner))
+        return special.expit(values), owner
+
+    population = np.sort(draw(200_000)[0])
+    reached = []
+    for _ in range(200):
+        values, owner = draw(40)
+        scores = table([1] * len(owner) + [0], [*values, 0.0], patients=[*owner, 99])
+        cut = choose_threshold(scores, rule="guarded_sensitivity", target=target).threshold
+        reached.append(1 - np.searchsorted(population, cut) / len(population))
+    # 200 choices at a true rate of 5 % exceed 17 with a probability of 1 %.
+    assert np.sum(np.array(reached) < target) <= 17
+    assert np.mean(reached) < target + 0.13  # it does not buy that by calling everything
 
 
 def test_the_guarded_rule_rarely_falls_short_where_the_plain_rule_often_does():
@@ -129,6 +225,77 @@ def test_the_guarded_rule_rarely_falls_short_where_the_plain_rule_often_does():
             short[rule] += 1 - point.threshold < 0.9
     assert short["guarded_sensitivity"] / 60 <= 0.06
     assert short["sensitivity"] / 60 >= 0.4
+
+
+@pytest.mark.parametrize(
+    ("rule", "target", "prevalence", "threshold"),
+    [
+        # Missed x cost + alarms at .9 .8 .6 .4 .2, in order: cost 1: 4, 3, 4, 4, 4; cost 3: 12, 9, 8, 6, 4.
+        ("cost", 1, None, 0.8),
+        ("cost", 3, None, 0.2),
+        # At one in ten, a missed positive of cost 3 counts 3 x (.1 / .9) = 1/3: 4/3, 1, 2 2/3, ...
+        ("cost", 3, 0.1, 0.8),
+        ("cost", 3, 0.5, 0.2),
+        # Acting at 25 % means that one missed positive is worth three false alarms.
+        ("net_benefit", 0.25, None, 0.2),
+        ("net_benefit", 0.5, None, 0.8),
+        ("net_benefit", 0.25, 0.1, 0.8),
+    ],
+)
+def test_rules_that_weigh_errors_by_hand_on_ten_films(rule, target, prevalence, threshold):
+    point = choose_threshold(table(LABELS, SCORES), rule=rule, target=target, prevalence=prevalence)
+    assert point.threshold == threshold
+    assert (point.rule, point.target) == (rule, target)
+    assert "guarantees no sensitivity" in point.note
+    assert (f"prevalence {prevalence:g}" in point.note) if prevalence else ("share of positives" in point.note)
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(st.integers(0, 2**32 - 1), st.floats(0.05, 20), st.sampled_from([None, 0.01, 0.3, 0.9]))
+def test_weighing_rules_find_the_best_of_all_scores(seed, cost, prevalence):
+    rng = np.random.default_rng(seed)
+    labels = np.append(rng.integers(0, 2, 40), [1, 0])
+    values = rng.integers(0, 15, 42) / 15
+    scores = table(labels, values)
+    share = labels.mean() if prevalence is None else prevalence
+
+    def expected_cost(cut):
+        found = deployment_from_outcomes(labels, values >= cut, share)
+        return cost * found.false_negatives_per_1000.value + found.false_positives_per_1000.value
+
+    def net_benefit(cut, at):
+        missed, alarms = np.mean(values[labels == 1] < cut), np.mean(values[labels == 0] >= cut)
+        return share * (1 - missed) - (1 - share) * alarms * at / (1 - at)
+
+    cheapest = choose_threshold(scores, rule="cost", target=cost, prevalence=prevalence).threshold
+    assert expected_cost(cheapest) == pytest.approx(min(map(expected_cost, values)), rel=1e-9, abs=1e-9)
+    at = 1 / (1 + cost)
+    best = choose_threshold(scores, rule="net_benefit", target=at, prevalence=prevalence).threshold
+    assert net_benefit(best, at) == pytest.approx(max(net_benefit(cut, at) for cut in values), abs=1e-9)
+    assert best == cheapest
+
+
+def test_a_missed_positive_that_costs_more_never_makes_the_rule_stricter():
+    rng = np.random.default_rng(9)
+    labels = rng.random(300) < 0.3
+    scores = table(labels, special.expit(rng.normal(size=300) + labels))
+    cuts = [choose_threshold(scores, rule="cost", target=cost).threshold for cost in (0.2, 0.5, 1, 2, 5, 20)]
+    assert cuts == sorted(cuts, reverse=True)
+    assert cuts[0] > cuts[-1]
+
+
+def test_a_weighing_rule_says_when_no_threshold_helps():
+    # The highest score is a negative's: with cheap misses it costs least to call nobody.
+    scores = table([0, 0, 1, 0], [0.9, 0.8, 0.4, 0.1])
+    point = choose_threshold(scores, rule="cost", target=0.5)
+    assert point.threshold == 0.9
+    assert point.note.endswith("Calling no film positive would cost less.")
+    everyone = choose_threshold(scores, rule="net_benefit", target=0.01)
+    assert everyone.threshold == 0.4
+    assert "every film" not in everyone.note
+    lowest = choose_threshold(table([1, 0], [0.2, 0.4]), rule="cost", target=5)
+    assert lowest.threshold == 0.2
+    assert lowest.note.endswith("It calls every film positive.")
 
 
 @settings(derandomize=True, deadline=None, max_examples=40)
@@ -161,8 +328,14 @@ def test_sensitivity_and_specificity_rules_reach_the_target_and_the_next_score_d
 
 def test_row_order_does_not_matter():
     scores = table(LABELS, SCORES)
-    for rule in ("sensitivity", "specificity", "youden", "f1"):
-        assert choose_threshold(scores, rule=rule) == choose_threshold(scores.sample(frac=1, random_state=3), rule=rule)
+    shuffled = scores.sample(frac=1, random_state=3)
+    for rule in RULES:
+        target = {**dict.fromkeys(RULES, 0.5), **TARGETS}[rule]
+        if rule == "fixed":
+            continue
+        assert choose_threshold(scores, rule=rule, target=target) == choose_threshold(
+            shuffled, rule=rule, target=target
+        )
 
 
 def test_unknown_labels_do_not_choose_but_belong_to_the_fingerprint():
@@ -209,7 +382,17 @@ def test_a_fixed_threshold_uses_no_data():
         ({"target": 0}, "target=0 asks nothing"),
         ({"rule": "guarded_sensitivity", "target": 1.0}, "cannot be guaranteed from any number"),
         ({"rule": "fixed", "target": None}, "needs the threshold itself"),
+        ({"rule": "fixed"}, "needs the threshold itself"),
         ({"rule": "fixed", "target": 1.5}, "between 0 and 1"),
+        ({"rule": "cost"}, "needs as target what a missed positive costs in false alarms"),
+        ({"rule": "cost", "target": 0}, "target=0 must be above 0"),
+        ({"rule": "cost", "target": math.inf}, "target=inf must be above 0"),
+        ({"rule": "cost", "target": "dear"}, "target='dear' is not a number"),
+        ({"rule": "cost", "target": 5, "prevalence": -0.1}, "prevalence=-0.1 must lie strictly between 0 and 1"),
+        ({"rule": "net_benefit"}, "needs as target the probability from which acting is worth it"),
+        ({"rule": "net_benefit", "target": 1}, "target=1 must lie strictly between 0 and 1"),
+        ({"rule": "net_benefit", "target": 0.1, "prevalence": 1}, "prevalence=1 must lie strictly"),
+        ({"rule": "youden", "prevalence": 0.1}, "prevalence=0.1 means nothing to rule='youden'"),
         ({"confidence": 95}, "confidence=95"),
     ],
 )
@@ -228,7 +411,19 @@ def test_without_scores_only_a_fixed_threshold_of_a_named_finding_is_possible():
 @pytest.mark.parametrize("rule", [rule for rule in RULES if rule != "fixed"])
 def test_one_class_cannot_choose(rule):
     with pytest.raises(ValueError, match=r"Pneumonia: .* no positives: all 2 known labels are negative"):
-        choose_threshold(table([0, 0, math.nan], [0.1, 0.2, 0.3]), rule=rule)
+        choose_threshold(table([0, 0, math.nan], [0.1, 0.2, 0.3]), rule=rule, target=TARGETS.get(rule, 0.8))
+
+
+def test_a_recipe_can_check_every_rule_by_its_target_alone():
+    for rule, target in {**dict.fromkeys(RULES, 0.8), **TARGETS}.items():
+        check_rule(rule, target)
+    with pytest.raises(ValueError, match="target=-1 must be above 0"):
+        check_rule("cost", -1)
+
+
+def test_what_a_rule_aims_at_by_itself_is_80_percent():
+    scores = table(LABELS, SCORES)
+    assert choose_threshold(scores).target == choose_threshold(scores, rule="specificity").target == 0.8
 
 
 def test_broken_scores_cannot_choose():

@@ -1,12 +1,19 @@
+import dataclasses
 import io
+import itertools
+import os
+import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
+from worker_faults import FAULTY
 
-from chexkeras.inference import batch
+from chexkeras.dicom.reading import IN_PROCESS, Reading
 from chexkeras.inference.batch import find_files, read_file
-from chexkeras.inference.predictor import COLUMNS, Predictor
+from chexkeras.inference.outputs import COLUMNS
+from chexkeras.inference.predictor import Predictor
 
 pytestmark = pytest.mark.keras
 
@@ -69,33 +76,63 @@ def test_one_row_per_file_and_no_file_stops_the_folder(predictor, folder):
 
 
 def test_a_film_wrapped_as_dicom_gets_the_score_of_its_png_bit_for_bit(predictor, folder):
-    results = predictor.predict(find_files(folder))
+    results = predictor.predict(find_files(folder), reading=IN_PROCESS)
     assert results.loc[0, "score"] == results.loc[1, "score"]
 
 
 def test_decision_follows_the_frozen_threshold(predictor, folder, toy_run):
     (point,) = toy_run.operating_points
-    row = predictor.predict(find_files(folder)).iloc[0]
+    row = predictor.predict(find_files(folder), reading=IN_PROCESS).iloc[0]
     assert row["threshold"] == point.threshold
     assert row["decision"] == ("positive" if row["score"] >= point.threshold else "negative")
 
 
-def test_scores_do_not_depend_on_the_batch(predictor, folder):
+def test_scores_do_not_depend_on_the_batch_nor_on_who_reads(predictor, folder):
     files = find_files(folder)
-    one, many = predictor.predict(files, batch_size=1), predictor.predict(files, batch_size=16)
+    many = predictor.predict(files, batch_size=16)
+    one = predictor.predict(files, batch_size=1, reading=IN_PROCESS)
     np.testing.assert_allclose(one["score"], many["score"], atol=1e-6)
+    columns = ["file", "verdict", "code", "detail", "view", "age_years", "decision", "decoder", "profile", "key"]
+    pd.testing.assert_frame_equal(one[columns], many[columns])
+
+
+def test_a_film_that_takes_its_worker_down_is_one_row_of_many(toy_run, folder):
+    for fault in ("segfault", "sleep"):
+        shutil.copy(folder / "a_good.dcm", folder / fault)
+    reading = Reading(workers=1, seconds=2)
+    results = Predictor.load(toy_run, FAULTY).predict(find_files(folder), reading=reading)
+    assert results["verdict"].tolist() == ["accept", "warn", *["reject"] * 6]
+    assert results["code"].tolist()[-2:] == ["decoder_crash", "decoder_limit"]
+
+
+def test_results_come_out_where_most_files_are_refused(predictor, tmp_path):
+    (tmp_path / "page").write_text("<html>")
+    # Endless: a batch that waited for accepted films would never come.
+    records = predictor.records(itertools.repeat(tmp_path / "page"), batch_size=2, reading=IN_PROCESS)
+    assert [next(records)["code"] for _ in range(20)] == ["unreadable"] * 20
+    records.close()
+
+
+def test_the_fingerprint_changes_with_whatever_a_result_depends_on(toy_run):
+    (point,) = toy_run.operating_points
+    first = Predictor.load(toy_run)
+    assert first.fingerprint == Predictor.load(toy_run).fingerprint
+    other_threshold = Predictor(first.model, [dataclasses.replace(point, threshold=point.threshold / 2)])
+    other_weights = toy_run.load_model()
+    other_weights.set_weights([weight * 1.01 for weight in other_weights.get_weights()])
+    others = [Predictor.load(toy_run, "course"), other_threshold, Predictor(other_weights, [point])]
+    assert len({predictor.fingerprint for predictor in (first, *others)}) == 4
 
 
 def test_results_repeat_no_patient_text(predictor, folder):
-    assert "CANARY" not in predictor.predict(find_files(folder)).to_csv()
+    assert "CANARY" not in predictor.predict(find_files(folder), reading=IN_PROCESS).to_csv()
 
 
-def test_whatever_a_decoder_raises_becomes_a_refusal(monkeypatch, folder, caplog):
-    def broken(*_):
+def test_whatever_a_decoder_raises_becomes_a_refusal(folder, caplog):
+    def broken(_):
         raise RuntimeError("CANARY in a decoder's message")
 
-    monkeypatch.setattr(batch, "read_film", broken)
-    outcome = read_file(folder / "a_good.dcm")
+    outcome = read_file(folder / "a_good.dcm", broken)
     assert (outcome.verdict, outcome.code) == ("reject", "unreadable")
     assert "CANARY" not in outcome.detail + caplog.text
 
@@ -107,7 +144,29 @@ def test_folder_walk_takes_every_file_and_follows_no_link(tmp_path):
     (tmp_path / "secret").write_text("x")
     (tmp_path / "in" / "link.dcm").symlink_to(tmp_path / "secret")
     (tmp_path / "in" / "up").symlink_to(tmp_path, target_is_directory=True)
+    os.mkfifo(tmp_path / "in" / "pipe")
     assert [path.name for path in find_files(tmp_path / "in")] == ["noextension"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
+def test_a_folder_that_may_not_be_read_is_refused_and_not_passed_over(tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    assert find_files(tmp_path) == [closed]
+    assert read_file(closed).code == "unreadable"
+
+
+def test_a_folder_that_goes_wrong_is_refused_and_not_passed_over(tmp_path, monkeypatch):
+    (tmp_path / "film").write_text("x")
+    walk = os.walk
+
+    def failing(top, followlinks, onerror):
+        onerror(OSError(5, "Input/output error", str(tmp_path / "network")))
+        return walk(top, followlinks=followlinks, onerror=onerror)
+
+    monkeypatch.setattr(os, "walk", failing)
+    assert find_files(tmp_path) == [tmp_path / "film", tmp_path / "network"]
+    assert read_file(tmp_path / "network").code == "unreadable"
 
 
 def test_empty_and_missing_folders_are_errors(tmp_path):
@@ -128,31 +187,27 @@ def test_what_would_refuse_every_file_or_none_is_an_error_at_once(predictor, fol
 
 
 def test_a_profile_of_ones_own_is_named_in_the_results(toy_run, folder):
-    import dataclasses
-
     from chexkeras.dicom.profiles import CLINICAL
 
     elderly = dataclasses.replace(CLINICAL, name="60 and over", minimum_age_years=60)
-    results = Predictor.load(toy_run, elderly).predict([folder / "a_good.dcm"])
+    results = Predictor.load(toy_run, elderly).predict([folder / "a_good.dcm"], reading=IN_PROCESS)
     assert results[["verdict", "code", "profile"]].iloc[0].tolist() == ["reject", "age", "60 and over"]
 
 
 def test_a_score_at_the_threshold_is_positive(toy_run, folder):
-    import dataclasses
-
     (point,) = toy_run.operating_points
     model = toy_run.load_model()
-    score = Predictor(model, [point]).predict([folder / "a_good.dcm"])["score"].iloc[0]
+    score = Predictor(model, [point]).predict([folder / "a_good.dcm"], reading=IN_PROCESS)["score"].iloc[0]
     for threshold, decision in ((score, "positive"), (np.nextafter(score, 1.0), "negative")):
         predictor = Predictor(model, [dataclasses.replace(point, threshold=float(threshold))])
-        assert predictor.predict([folder / "a_good.dcm"])["decision"].iloc[0] == decision
+        assert predictor.predict([folder / "a_good.dcm"], reading=IN_PROCESS)["decision"].iloc[0] == decision
 
 
 def test_a_folder_below_the_home_folder_can_be_scored(toy_run, folder, monkeypatch):
     from chexkeras.inference.folder import score_folder
 
     monkeypatch.setenv("HOME", str(folder.parent))
-    results = score_folder(toy_run, f"~/{folder.name}", keep=False)
+    results = score_folder(toy_run, f"~/{folder.name}", keep=False, reading=IN_PROCESS)
     assert results["file"].iloc[0] == "a_good.dcm"
 
 

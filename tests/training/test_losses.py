@@ -2,8 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from chexkeras.training.imbalance import class_weights
-from chexkeras.training.losses import FocalLoss, WeightedBinaryCrossentropy
+from chexkeras.training.losses import AsymmetricLoss, AucMarginLoss, FocalLoss, WeightedBinaryCrossentropy
 
 pytestmark = pytest.mark.keras
 
@@ -24,17 +23,46 @@ def slow_bce(labels, scores, positive, negative, smoothing=0.0):
     return total / len(labels)
 
 
-def slow_focal(labels, scores, gamma, alpha):
+def slow_focal(labels, scores, gamma, alpha, weights=(1.0, 1.0)):
     total = 0.0
     for row_labels, row_scores in zip(labels, scores, strict=True):
         film = 0.0
-        for label, score in zip(row_labels, row_scores, strict=True):
+        for label, score, weight in zip(row_labels, row_scores, weights, strict=True):
             if label == 1:
-                film -= alpha * (1 - score) ** gamma * np.log(score)
+                film -= weight * alpha * (1 - score) ** gamma * np.log(score)
             elif label == 0:
-                film -= (1 - alpha) * score**gamma * np.log(1 - score)
+                film -= weight * (1 - alpha) * score**gamma * np.log(1 - score)
         total += film / labels.shape[1]
     return total / len(labels)
+
+
+def slow_asymmetric(labels, scores, gamma_positive, gamma_negative, clip, weights=(1.0, 1.0)):
+    total = 0.0
+    for row_labels, row_scores in zip(labels, scores, strict=True):
+        film = 0.0
+        for label, score, weight in zip(row_labels, row_scores, weights, strict=True):
+            if label == 1:
+                film -= weight * (1 - score) ** gamma_positive * np.log(score)
+            elif label == 0 and score > clip:
+                film -= weight * (score - clip) ** gamma_negative * np.log(1 - (score - clip))
+        total += film / labels.shape[1]
+    return total / len(labels)
+
+
+def slow_auc_margin(labels, scores, margin, weights=(1.0, 1.0)):
+    """The paper's min-max by brute force: a, b and alpha from grids instead of closed forms."""
+    grid = np.linspace(0.0, 2.0, 2001)
+    total = 0.0
+    for column in range(labels.shape[1]):
+        positives = scores[labels[:, column] == 1, column]
+        negatives = scores[labels[:, column] == 0, column]
+        if not len(positives) or not len(negatives):
+            continue
+        around_a = min(np.mean((positives - a) ** 2) for a in grid)
+        around_b = min(np.mean((negatives - b) ** 2) for b in grid)
+        gap = margin + negatives.mean() - positives.mean()
+        total += weights[column] * (around_a + around_b + max(2 * alpha * gap - alpha**2 for alpha in grid))
+    return total / labels.shape[1]
 
 
 def value(loss, labels=LABELS, scores=SCORES):
@@ -58,7 +86,46 @@ def test_focal_equals_a_slow_loop(gamma, alpha):
     assert value(FocalLoss(gamma, alpha)) == pytest.approx(slow_focal(LABELS, SCORES, gamma, alpha), rel=1e-4)
 
 
-@pytest.mark.parametrize("loss", [WeightedBinaryCrossentropy([2.0, 3.0], [0.7, 0.6]), FocalLoss()])
+@pytest.mark.parametrize("settings", [(1.0, 4.0, 0.05), (0.0, 0.0, 0.0), (0.5, 0.5, 0.2), (2.0, 3.0, 0.5)])
+def test_asymmetric_equals_a_slow_loop(settings):
+    weights = [1.0, 0.5]
+    expected = slow_asymmetric(LABELS, SCORES, *settings, weights)
+    assert value(AsymmetricLoss(*settings, target_weights=weights)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_asymmetric_without_focusing_is_cross_entropy_and_an_easy_negative_costs_nothing():
+    plain = value(WeightedBinaryCrossentropy([1.0, 1.0], [1.0, 1.0]))
+    assert value(AsymmetricLoss(0.0, 0.0, 0.0)) == pytest.approx(plain, rel=1e-5)
+    assert value(AsymmetricLoss(), np.zeros((1, 1)), np.full((1, 1), 0.04)) == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("margin", [1.0, 0.3])
+def test_auc_margin_equals_the_papers_min_max_on_a_grid(margin):
+    weights = [1.0, 0.5]
+    loss = AucMarginLoss(margin, weights)
+    assert value(loss) == pytest.approx(slow_auc_margin(LABELS, SCORES, margin, weights), abs=1e-5)
+
+
+def test_auc_margin_by_hand():
+    labels = np.array([[1.0], [1.0], [0.0], [0.0], [np.nan]])
+    scores = np.array([[0.9], [0.7], [0.2], [0.4], [0.99]])
+    # Means 0.8 and 0.3, variances 0.01 each, hinge 1 + 0.3 - 0.8 = 0.5.
+    assert value(AucMarginLoss(), labels, scores) == pytest.approx(0.01 + 0.01 + 0.25, rel=1e-5)
+    # A margin that is reached leaves the two variances; one class alone leaves nothing.
+    assert value(AucMarginLoss(0.4), labels, scores) == pytest.approx(0.02, rel=1e-5)
+    assert value(AucMarginLoss(), labels[:2], scores[:2]) == 0.0
+
+
+ALL = [
+    WeightedBinaryCrossentropy([2.0, 3.0], [0.7, 0.6]),
+    FocalLoss(),
+    AsymmetricLoss(),
+    AsymmetricLoss(0.0, 0.5, 0.0),
+    AucMarginLoss(),
+]
+
+
+@pytest.mark.parametrize("loss", ALL)
 def test_extreme_scores_and_unknown_labels_give_finite_values_and_gradients(loss):
     import tensorflow as tf
 
@@ -71,23 +138,70 @@ def test_extreme_scores_and_unknown_labels_give_finite_values_and_gradients(loss
     assert gradient[1, 1] == 0.0, "an unknown label must not pull its score"
 
 
-def test_gradient_matches_finite_differences():
+WEIGHTS = (1.0, 0.5)
+WITH_SLOW = [
+    (
+        WeightedBinaryCrossentropy([2.0, 3.0], [0.7, 0.6], 0.1),
+        lambda scores: slow_bce(LABELS, scores, [2.0, 3.0], [0.7, 0.6], 0.1),
+    ),
+    (FocalLoss(1.5, 0.4, WEIGHTS), lambda scores: slow_focal(LABELS, scores, 1.5, 0.4, WEIGHTS)),
+    (AsymmetricLoss(target_weights=WEIGHTS), lambda scores: slow_asymmetric(LABELS, scores, 1.0, 4.0, 0.05, WEIGHTS)),
+    (AucMarginLoss(0.9, WEIGHTS), lambda scores: slow_auc_margin(LABELS, scores, 0.9, WEIGHTS)),
+]
+
+
+@pytest.mark.parametrize(("loss", "slow"), WITH_SLOW, ids=lambda pair: getattr(pair, "name", "slow"))
+def test_gradient_matches_finite_differences(loss, slow):
     import tensorflow as tf
 
-    loss = WeightedBinaryCrossentropy([2.0, 3.0], [0.7, 0.6], 0.1)
     scores = tf.Variable(SCORES)
     with tf.GradientTape() as tape:
         result = loss(LABELS, scores)
     gradient = tape.gradient(result, scores).numpy()
-    moved = SCORES.astype(np.float64).copy()
-    moved[0, 0] += 1e-4
-    steep = slow_bce(LABELS, moved, [2.0, 3.0], [0.7, 0.6], 0.1) - slow_bce(
-        LABELS, SCORES.astype(np.float64), [2.0, 3.0], [0.7, 0.6], 0.1
-    )
-    assert gradient[0, 0] == pytest.approx(steep / 1e-4, rel=1e-2)
+    # The grid of the slow AUC margin has steps of 1e-3; elsewhere a small step is exact enough.
+    step = 2e-2 if isinstance(loss, AucMarginLoss) else 1e-4
+    for place in np.ndindex(SCORES.shape):
+        up, down = SCORES.astype(np.float64), SCORES.astype(np.float64)
+        up[place] += step / 2
+        down[place] -= step / 2
+        # SCORES has a 0.99 that half a step of 2e-2 would move to 1: still a score.
+        steep = (slow(np.minimum(up, 1.0)) - slow(down)) / step
+        assert gradient[place] == pytest.approx(steep, rel=2e-2, abs=2e-4), place
 
 
-@pytest.mark.parametrize("loss", [WeightedBinaryCrossentropy([2.0], [0.7], 0.1), FocalLoss(1.5, 0.4)])
+def test_order_masks_and_weights_by_hand():
+    """Three films, the findings Mass, Edema and Abnormal, whose weights are 1, 1 and one half."""
+    labels = np.array([[1.0, 0.0, 1.0], [0.0, np.nan, 0.0], [np.nan, np.nan, 1.0]])
+    scores = np.array([[0.5, 0.25, 0.8], [0.5, 0.9, 0.5], [0.1, 0.1, 0.5]])
+    # Positives of Mass weigh 3, of Edema 5, of Abnormal 2 x 1/2; negatives 1, 1 and 1 x 1/2.
+    loss = WeightedBinaryCrossentropy([3.0, 5.0, 1.0], [1.0, 1.0, 0.5])
+    film_1 = 3 * np.log(2) + np.log(4 / 3) + np.log(5 / 4)
+    film_2 = np.log(2) + 0.5 * np.log(2)
+    film_3 = np.log(2)
+    each = keras.ops.convert_to_numpy(loss.call(labels, scores))
+    np.testing.assert_allclose(each, np.array([film_1, film_2, film_3]) / 3, rtol=1e-5)
+    other = np.where(np.isnan(labels), 0.123, scores)
+    assert value(loss, labels, other) == value(loss, labels, scores), "the score of an unknown label plays no part"
+    swapped = value(loss, labels[:, [1, 0, 2]], scores[:, [1, 0, 2]])
+    assert swapped != pytest.approx(value(loss, labels, scores)), "the order of the targets does"
+
+
+def test_half_precision_scores_are_computed_in_float32():
+    scores = keras.ops.cast(np.array([[0.5, 0.25]]), "float16")
+    for loss in ALL:
+        result = loss(np.array([[1.0, 0.0]]), scores)
+        assert keras.backend.standardize_dtype(result.dtype) == "float32"
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        WeightedBinaryCrossentropy([2.0], [0.7], 0.1),
+        FocalLoss(1.5, 0.4),
+        AsymmetricLoss(2.0, 3.0, 0.1, [1.0, 0.5]),
+        AucMarginLoss(0.7, [2.0]),
+    ],
+)
 def test_losses_survive_serialisation_without_custom_objects(loss):
     again = keras.losses.deserialize(keras.losses.serialize(loss))
     assert type(again) is type(loss)
@@ -102,18 +216,12 @@ def test_losses_survive_serialisation_without_custom_objects(loss):
         (lambda: WeightedBinaryCrossentropy([1.0], [1.0], 1.0), "label_smoothing"),
         (lambda: FocalLoss(-1.0), "gamma"),
         (lambda: FocalLoss(2.0, 1.0), "alpha"),
+        (lambda: FocalLoss(target_weights=[1.0, 0.0]), "target_weights"),
+        (lambda: AsymmetricLoss(-1.0), "gamma_positive"),
+        (lambda: AsymmetricLoss(clip=1.0), "clip"),
+        (lambda: AucMarginLoss(0.0), "margin"),
     ],
 )
 def test_wrong_numbers_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
-
-
-def test_balanced_weights_by_hand(toy):
-    table = toy.head(10).assign(Effusion=[1, 1, 0, 0, 0, 0, 0, 0, np.nan, np.nan])
-    positive, negative = class_weights(table, "Effusion")
-    assert positive == [8 / 4]
-    assert negative == [8 / 12]
-    assert class_weights(table, "Effusion", "none") == ([1.0], [1.0])
-    with pytest.raises(ValueError, match="Mass has 0 positive and 10 negative"):
-        class_weights(table.assign(Mass=0.0), "Mass")

@@ -1,6 +1,7 @@
 """One film: anatomy, findings and the look of an exposure, composed into 8-bit pixels."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,8 +45,26 @@ def _body(geometry: Geometry, anatomy: Anatomy, pose: Pose) -> Field:
     return body
 
 
-def _tubes(canvas: Canvas, geometry: Geometry, rng: np.random.Generator) -> None:
-    """Draws what lies on and in a bedridden patient: monitor leads, sometimes a tracheal tube and a venous line."""
+class Drawing(NamedTuple):
+    """A drawn film.
+
+    Attributes:
+        pixels: uint8 of shape (size, size), dense tissue bright.
+        boxes: Per finding its boxes (left, top, right, bottom) as fractions of the film.
+        devices: Whether tubes, lines or leads were drawn.
+    """
+
+    pixels: NDArray[np.uint8]
+    boxes: dict[str, list[Box]]
+    devices: bool
+
+
+def _tubes(canvas: Canvas, geometry: Geometry, rng: np.random.Generator) -> bool:
+    """Draws what lies on and in a bedridden patient: monitor leads, sometimes a tracheal tube and a venous line.
+
+    Returns:
+        Whether anything was drawn.
+    """
     numbers = rng.random(12).tolist()
     for index in range(int(numbers[0] * 4)):
         x0, x1 = 0.1 + 0.8 * rng.random(), 0.05 + 0.9 * rng.random()
@@ -70,6 +89,7 @@ def _tubes(canvas: Canvas, geometry: Geometry, rng: np.random.Generator) -> None
         canvas.line(
             [(middle + 0.005, 0.0), (middle + 0.01, 0.45), (middle + 0.03, 0.75), (middle + 0.1, 0.86)], 0.006, 0.5
         )
+    return numbers[0] * 4 >= 1 or numbers[1] < 0.25 or numbers[3] < 0.3 or numbers[5] < 0.2
 
 
 def _marker(canvas: Canvas, pose: Pose, rng: np.random.Generator) -> None:
@@ -94,7 +114,12 @@ _TONE = _tone()
 
 
 def render(film: Film, seed: int, size: int) -> tuple[NDArray[np.uint8], dict[str, list[Box]]]:
-    """Returns the pixels of a film and the boxes of its findings.
+    """Returns the pixels of a film and the boxes of its findings; see `draw`."""
+    return draw(film, seed, size)[:2]
+
+
+def draw(film: Film, seed: int, size: int) -> Drawing:
+    """Draws a film.
 
     The result depends on the arguments alone, never on which films were drawn before.
 
@@ -104,8 +129,7 @@ def render(film: Film, seed: int, size: int) -> tuple[NDArray[np.uint8], dict[st
         size: Pixels a side, at least 64.
 
     Returns:
-        Pixels, uint8 of shape (size, size), dense tissue bright; and per finding the boxes
-        (left, top, right, bottom) as fractions of the film.
+        The pixels, and what is on them.
     """
     anatomy = draw_anatomy(
         np.random.default_rng(np.random.SeedSequence([seed, film.patient], spawn_key=(1,))), film.sex, film.age_years
@@ -148,8 +172,7 @@ def render(film: Film, seed: int, size: int) -> tuple[NDArray[np.uint8], dict[st
     bones = Canvas(size)
     draw_bones(bones, geometry, anatomy, pose)
     density += 0.16 * bones.field()
-    if pose.ap and rng.random() < 0.55:
-        _tubes(layers.crisp, geometry, rng)
+    devices = pose.ap and rng.random() < 0.55 and _tubes(layers.crisp, geometry, rng)
     if not layers.crisp.blank:
         density += 0.19 * layers.crisp.field()
 
@@ -162,7 +185,7 @@ def render(film: Film, seed: int, size: int) -> tuple[NDArray[np.uint8], dict[st
     _marker(marker, pose, rng)
     np.maximum(grey, 252 * marker.field(), out=grey)
     _collimate(grey, rng)
-    return np.clip(grey, 0, 255).astype(np.uint8), boxes
+    return Drawing(np.clip(grey, 0, 255).astype(np.uint8), boxes, bool(devices))
 
 
 def _collimate(grey: Field, rng: np.random.Generator) -> None:

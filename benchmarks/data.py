@@ -1,0 +1,161 @@
+"""How close decoding into a store and reading from it come to the machine's own limits: ratios within one run.
+
+    .venv/bin/python benchmarks/data.py FOLDER_OF_PNG_FILES
+
+Measured in turn, so that other work on the machine meets all variants alike: decoding files and nothing else against
+`prepare`; copying the films of a store within memory against `make_dataset` on it; and the peak memory of one epoch
+over a store of 10,000 films and of 112,120, as many as NIH ChestX-ray14 has.
+"""
+
+import argparse
+import hashlib
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from chexkeras.data.pipeline import PIXELS_VERSION, make_dataset
+from chexkeras.data.prepare import prepare
+from chexkeras.data.store import Store
+from chexkeras.data.store_manifest import INDEX, Manifest, films_file
+
+CORES = len(os.sched_getaffinity(0))
+NIH_FILMS = 112_120
+
+
+def interleaved(variants: dict[str, Callable[[], object]], films: int, rounds: int) -> None:
+    """Prints films per second of each variant, and how it compares with the first in the same round.
+
+    The ratio of processor times says what the ratio of rates would be on a machine without other work.
+    """
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in variants}
+    for number in range(rounds + 1):
+        for name, run in variants.items():
+            clock, processor = time.perf_counter(), time.process_time()
+            run()
+            if number:  # the first round compiles
+                seconds[name].append((time.perf_counter() - clock, time.process_time() - processor))
+    base = seconds[next(iter(variants))]
+    for name, values in seconds.items():
+        rate = statistics.median(films / clock for clock, _ in values)
+        shares = [statistics.median(one[k] / other[k] for one, other in zip(base, values, strict=True)) for k in (0, 1)]
+        print(f"  {name:50} {rate:9,.0f} films/s {shares[0]:7.1%} of the first, by processor time {shares[1]:7.1%}")
+
+
+def decoding(folder: Path, films: int, size: int, rounds: int) -> None:
+    originals = sorted(folder.glob("*.png"))
+    paths = [str(originals[number % len(originals)]) for number in range(films)]
+    table = pd.DataFrame({"image_id": [f"{number:06d}" for number in range(films)], "path": paths})
+    files = tf.data.Dataset.from_tensor_slices(paths)
+    bare = files.map(lambda path: tf.io.decode_png(tf.io.read_file(path), channels=1), num_parallel_calls=CORES)
+
+    def into_store() -> None:
+        with tempfile.TemporaryDirectory() as target:
+            prepare(table, Path(target) / "store", size=size)
+
+    print(f"PNG files -> store of {size} px ({len(originals)} files, repeated to {films})")
+    decode = {"bare decoder: files read, decoded, thrown away": lambda: [None for _ in bare.prefetch(8)]}
+    interleaved({**decode, "prepare: resized, stored, checksums, on the disk": into_store}, films, rounds)
+
+
+def generated(folder: Path, films: int, size: int, *, random: bool) -> Store:
+    """Makes a store without decoding anything: of random films, or of empty ones that take no disk space."""
+    names = pd.Series([f"{number:08d}_000.png" for number in range(films)])
+    index = pd.DataFrame({"image_id": names, "file": names, "bytes": 1}).rename_axis("row").to_csv()
+    folder.mkdir(parents=True)
+    (folder / INDEX).write_text(index)
+    index_sha256 = hashlib.sha256(index.encode()).hexdigest()
+    manifest = Manifest(films, size, 1_000, PIXELS_VERSION, "clinical", "benchmark", "", "", index_sha256)
+    manifest.chunks = [{"pixels": "", "sources": ""} for _ in manifest.chunks]
+    manifest.save(folder)
+    file = films_file(folder, manifest)
+    file.create()
+    if random:
+        rng = np.random.default_rng(0)
+        for chunk in range(len(manifest.chunks)):
+            rows = manifest.rows(chunk)
+            file.write(rows, rng.integers(0, 256, (len(rows), size, size), dtype=np.uint8))
+    return Store.load(folder)
+
+
+def table_of(store: Store) -> pd.DataFrame:
+    return pd.DataFrame({"image_id": store.image_ids, "Pneumonia": np.arange(len(store)) % 2.0})
+
+
+def reading(films: int, size: int, batch_size: int, rounds: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = generated(Path(folder) / "store", films, size, random=True)
+        table = table_of(store)
+        within = store.films[:]
+        batch = np.empty((batch_size, size, size), np.uint8)
+
+        def copied() -> None:
+            for start in range(0, films - batch_size + 1, batch_size):
+                np.copyto(batch, within[start : start + batch_size])
+
+        def batches(shuffle: bool) -> Callable[[], None]:
+            options = {"image_size": size, "batch_size": batch_size, "shuffle": shuffle, "store": store}
+            dataset = make_dataset(table, "Pneumonia", **options)
+            return lambda: [None for _ in dataset] and None
+
+        print(f"store -> batches of {batch_size} films of {size} px ({films:,} films)")
+        variants = {
+            "bare copy of the bytes within memory": copied,
+            "make_dataset, in order (float32 batches)": batches(False),
+            "make_dataset, shuffled (float32 batches)": batches(True),
+        }
+        interleaved(variants, films, rounds)
+
+
+def epoch_memory(films: int, size: int, batch_size: int) -> None:
+    """Prints the peak memory of this process, in MB, after one shuffled epoch over a generated store."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = generated(Path(folder) / "store", films, size, random=False)
+        options = {"image_size": size, "batch_size": batch_size, "shuffle": True, "store": store}
+        for _ in make_dataset(table_of(store), "Pneumonia", **options):
+            pass
+    # Not getrusage, whose peak a child process takes over from its parent.
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    print(int(status["VmHWM"].split()[0]) / 1e3)
+
+
+def memory(size: int, batch_size: int) -> None:
+    print(f"peak memory of one shuffled epoch (the file of {NIH_FILMS:,} films has {NIH_FILMS * size**2 / 1e9:.1f} GB)")
+    for films in (batch_size, 10_000, NIH_FILMS):
+        call = [sys.executable, __file__, "--epoch-memory", str(films), "--size", str(size), "--batch", str(batch_size)]
+        done = subprocess.run(call, capture_output=True, text=True, check=True)
+        print(f"  {films:>9,} films {float(done.stdout):8,.0f} MB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, nargs="?", help="PNG files to decode; without it, decoding is left out")
+    parser.add_argument("--films", type=int, default=480, help="decoded a round")
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--epoch-memory", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.epoch_memory:
+        epoch_memory(options.epoch_memory, options.size, options.batch)
+        return
+    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    print(f"{CORES} cores of {models[0].split(':')[1].strip() if models else 'unknown'}, TensorFlow {tf.__version__}")
+    if options.folder:
+        decoding(options.folder, options.films, options.size, options.rounds)
+    reading(10_000, options.size, options.batch, options.rounds)
+    memory(options.size, options.batch)
+
+
+if __name__ == "__main__":
+    main()

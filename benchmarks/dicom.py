@@ -1,0 +1,164 @@
+"""How close scoring a folder comes to its slower half, decoding or the model: ratios of rates measured in one run.
+
+    .venv/bin/python benchmarks/dicom.py --films FOLDER_WITH_1024_PX_PNG_FILES
+
+Without --films, phantoms of 1024 px are drawn. Each film is wrapped as a DICOM object, uncompressed and as JPEG 2000.
+Measured in turn, several times over: reading alone (one film after the other in one process, and in the worker
+processes), scoring alone (films in memory), and the folder run, which does both. At the end a folder of 1,000 films is
+scored, and the memory of all processes is looked at on the way.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import io
+
+import keras
+import numpy as np
+import psutil
+from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, JPEG2000Lossless
+
+from chexkeras.data.phantom import make_phantoms
+from chexkeras.dicom.read import read_film
+from chexkeras.dicom.reading import Reading
+from chexkeras.inference.batch import read_files
+from chexkeras.inference.predictor import Predictor
+from chexkeras.models.classifier import build_classifier
+from chexkeras.results import Estimate, OperatingPoint
+
+MODELS = {"SmallCNN": 224, "DenseNet121": 224}
+
+
+def wrap(path: Path, grey: np.ndarray, *, compressed: bool) -> Path:
+    """Writes a film as a digital radiograph of 12 bits, as detectors do."""
+    values = grey.astype(np.uint16) << 4
+    data = Dataset()
+    data.file_meta = FileMetaDataset()
+    data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
+    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = "2.25.1"
+    data.Modality, data.PresentationIntentType = "DX", "FOR PRESENTATION"
+    data.BodyPartExamined, data.ViewPosition, data.PatientAge = "CHEST", "PA", "050Y"
+    data.Rows, data.Columns = values.shape
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 12, 11, 0
+    data.WindowCenter, data.WindowWidth = 2048, 4096
+    if compressed:
+        stream = io.BytesIO()
+        Image.fromarray(values).save(stream, "JPEG2000", no_jp2=True)
+        data.PixelData = encapsulate([stream.getvalue()])
+        data.file_meta.TransferSyntaxUID = JPEG2000Lossless
+    else:
+        data.PixelData = values.tobytes()
+        data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data["PixelData"].VR = "OB" if compressed else "OW"
+    data.save_as(path, enforce_file_format=True)
+    return path
+
+
+def films_of(folder: Path | None, count: int, work: Path) -> list[np.ndarray]:
+    """Returns grey films of 1024 px, real ones or phantoms."""
+    if folder is None:
+        made = make_phantoms(work / "phantoms", images=min(count, 24), size=1024, processes=2)
+        paths = sorted(made.rglob("*.png"))
+    else:
+        paths = sorted(folder.rglob("*.png"))
+    films = [np.asarray(Image.open(path).convert("L")) for path in paths[:count]]
+    return [films[number % len(films)] for number in range(count)]
+
+
+def rate(run: Callable[[], object], films: int) -> float:
+    start = time.perf_counter()
+    run()
+    return films / (time.perf_counter() - start)
+
+
+def predictor_of(backbone: str, size: int) -> Predictor:
+    keras.utils.set_random_seed(0)
+    model = build_classifier("Pneumonia", backbone=backbone, weights=None, image_size=size, precision="float32")
+    unknown = Estimate.not_estimable("no data")
+    point = OperatingPoint("Pneumonia", 0.5, "fixed", None, "stated", "", 0, 0, unknown, unknown)
+    return Predictor(model, [point])
+
+
+def measure(
+    predictor: Predictor, paths: list[Path], reading: Reading, batch_size: int, repeats: int
+) -> dict[str, float]:
+    """Returns the medians of the rates, films per second; the parts are measured in turn, so that all share a load."""
+    films = [read_film(path).pixels for path in paths]
+
+    def score_all() -> None:
+        for start in range(0, len(films), batch_size):
+            predictor.score(films[start : start + batch_size], batch_size)
+
+    parts: dict[str, Callable[[], object]] = {
+        "read, one process": lambda: [read_film(path) for path in paths],
+        "read, workers": lambda: sum(1 for _ in read_files(paths, "clinical", reading)),
+        "score": score_all,
+        "folder": lambda: sum(1 for _ in predictor.records(paths, batch_size, reading)),
+    }
+    score_all()
+    rates: dict[str, list[float]] = {name: [] for name in parts}
+    for _ in range(repeats):
+        for name, run in parts.items():
+            rates[name].append(rate(run, len(paths)))
+    return {name: statistics.median(values) for name, values in rates.items()}
+
+
+def memory_of_all() -> float:
+    """Returns the memory that this process and its workers hold, in MiB."""
+    own = psutil.Process()
+    return sum(each.memory_info().rss for each in (own, *own.children(recursive=True))) / 2**20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--films", type=Path, help="folder of PNG files of 1024 px; phantoms by default")
+    parser.add_argument("--count", type=int, default=96, help="films a measurement")
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--long", type=int, default=1000, help="films of the run whose memory is looked at")
+    options = parser.parse_args()
+    reading = Reading(workers=options.workers)
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        films = films_of(options.films, options.count, work)
+        print(
+            f"{len(films)} films of {films[0].shape}, {options.workers} workers, medians of {options.repeats}, films/s"
+        )
+        for syntax in ("uncompressed", "JPEG 2000"):
+            paths = [
+                wrap(work / f"{syntax[:4]}{number:04d}.dcm", film, compressed=syntax == "JPEG 2000")
+                for number, film in enumerate(films)
+            ]
+            for backbone, size in MODELS.items():
+                predictor = predictor_of(backbone, size)
+                rates = measure(predictor, paths, reading, options.batch_size, options.repeats)
+                shown = ", ".join(f"{name} {value:.1f}" for name, value in rates.items())
+                one, both = (min(rates[name], rates["score"]) for name in ("read, one process", "read, workers"))
+                print(f"{syntax}, {backbone} {size} px: {shown}")
+                print(
+                    f"  folder run / slower half: {rates['folder'] / one:.2f}, with workers alone {rates['folder'] / both:.2f}"
+                )
+        predictor = predictor_of("SmallCNN", 224)
+        paths = sorted(work.glob("unco*.dcm"))
+        many = [paths[number % len(paths)] for number in range(options.long)]
+        held = []
+        for number, _ in enumerate(predictor.records(many, options.batch_size, reading)):
+            if number % (options.long // 10) == options.long // 10 - 1:
+                held.append(memory_of_all())
+        print(f"memory over {options.long} films, MiB: {', '.join(f'{value:.0f}' for value in held)}")
+
+
+if __name__ == "__main__":
+    main()

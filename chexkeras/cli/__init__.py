@@ -1,0 +1,12 @@
+"""The command line: ``chexkeras demo | audit | train | evaluate | compare | predict | report``."""
+
+# The order of the modules here is the order of the commands in --help.
+from chexkeras.cli import demo, data, train, evaluate, compare, predict, report  # noqa: I001
+from chexkeras.cli.app import app
+
+__all__ = ["app", "compare", "data", "demo", "evaluate", "main", "predict", "report", "train"]
+
+
+def main() -> None:
+    """Runs the command line; ``python -m chexkeras.cli`` does the same."""
+    app(prog_name="chexkeras")

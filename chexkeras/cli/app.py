@@ -1,0 +1,44 @@
+"""The application: what all commands share."""
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+# TensorFlow's start-up notices would bury what the user wants to read; errors still come through.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Chest X-ray classifiers from a folder of films to an FDA-style report, every number with its interval.",
+)
+
+Data = Annotated[Path, typer.Option("--data", help="Folder with the films and NIH's CSV (flat or Kaggle layout).")]
+RunFolder = Annotated[Path, typer.Argument(help="Run folder, as written by 'chexkeras train'.")]
+Images = Annotated[str | None, typer.Option(help="Folder of the films inside --data, where there are several.")]
+Missing = Annotated[
+    str, typer.Option(help="Films listed but absent or unreadable: 'error' stops, 'skip' leaves them out and says so.")
+]
+Profile = Annotated[
+    str,
+    typer.Option(help="DICOM rules: 'clinical', or 'course' for the literal checks of Udacity's pneumonia project."),
+]
+
+
+def errors_for_people(command: Callable[..., None]) -> Callable[..., None]:
+    """Shows what the user can mend as one message instead of a traceback; exit status 2."""
+
+    @functools.wraps(command)
+    def wrapped(*arguments: Any, **options: Any) -> None:
+        try:
+            command(*arguments, **options)
+        except (ValueError, OSError) as error:
+            typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
+            raise typer.Exit(2) from None
+
+    return wrapped

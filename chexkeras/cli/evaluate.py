@@ -1,0 +1,48 @@
+"""``chexkeras evaluate``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chexkeras.cli.app import RunFolder, app, errors_for_people
+from chexkeras.cli.shown import show_evaluation
+
+_USUAL_TARGET = 0.8
+_SECOND_LOOK = "Exploratory: the test part was measured before; a rule picked by these numbers makes them optimistic."
+
+
+@app.command()
+@errors_for_people
+def evaluate(
+    run: RunFolder,
+    rule: Annotated[
+        str | None,
+        typer.Option(
+            help="Choose the threshold anew: sensitivity, guarded_sensitivity, specificity, youden, f1, cost, "
+            "net_benefit or fixed."
+        ),
+    ] = None,
+    target: Annotated[float | None, typer.Option(help="What the rule aims at; 0.8 where a rule needs one.")] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON file to write the evaluation to.")] = None,
+) -> None:
+    """Shows a run's test results; with --rule, those at another threshold. The run folder stays as it is."""
+    from chexkeras.evaluation.evaluate import evaluate as evaluate_scores
+    from chexkeras.evaluation.thresholds import choose_threshold
+    from chexkeras.training.run import Run
+
+    loaded = Run.load(run)
+    evaluation = loaded.evaluation
+    if rule is not None:
+        if target is None and rule in ("sensitivity", "guarded_sensitivity", "specificity"):
+            target = _USUAL_TARGET
+        validation = loaded.scores("validation")
+        points = [
+            choose_threshold(validation, rule=rule, target=target, finding=finding) for finding in loaded.recipe.targets
+        ]
+        evaluation = evaluate_scores(loaded.scores("test"), points, cautions=(*loaded.cautions, _SECOND_LOOK))
+    elif target is not None:
+        raise ValueError("--target needs --rule; for example --rule sensitivity --target 0.9.")
+    show_evaluation(evaluation)
+    if out is not None:
+        typer.echo(f"written: {evaluation.save(out)}")

@@ -1,0 +1,114 @@
+"""Reading a label file: its header, its columns by position, and label values that are what they must be."""
+
+import csv
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+_ENCODING = "utf-8-sig"
+
+
+def header(path: Path) -> list[str]:
+    """Returns the cells of the first line.
+
+    Raises:
+        ValueError: If the file is not UTF-8 text.
+    """
+    try:
+        with path.open(encoding=_ENCODING, newline="") as handle:
+            return next(csv.reader(handle), [])
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise _unreadable(path, error) from error
+
+
+def read_columns(path: Path, names: Sequence[str | None], numbers: Collection[str] = ()) -> pd.DataFrame:
+    """Reads some columns of a CSV under new names.
+
+    By position and without the header: rows that end in a comma under a header that does not, or the other way round,
+    would otherwise shift by one column.
+
+    Args:
+        path: The CSV.
+        names: For each cell of the header, the column's new name, or None to leave it out.
+        numbers: Which of the new names to read as numbers where they are; the others stay text, "" where blank.
+
+    Returns:
+        The columns, in the file's order.
+
+    Raises:
+        ValueError: If a name is given twice, the file is not UTF-8 text or not a CSV, or it has no rows.
+    """
+    repeated = sorted({name for name in names if name is not None and names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"{path.name} has more than one column for {', '.join(repeated)}; keep one of each.")
+    kept = {place: name for place, name in enumerate(names) if name is not None}
+    blank = {name: ["", "NaN", "nan"] for name in numbers}
+    try:
+        table = pd.read_csv(
+            path, header=None, skiprows=1, usecols=list(kept), names=list(kept.values()), index_col=False,
+            dtype={name: str for name in kept.values() if name not in blank}, keep_default_na=False, na_values=blank,
+            skipinitialspace=True, encoding=_ENCODING, low_memory=False,
+        )  # fmt: skip
+    except pd.errors.EmptyDataError:
+        table = pd.DataFrame()
+    except (UnicodeDecodeError, pd.errors.ParserError) as error:
+        raise _unreadable(path, error) from error
+    if table.empty:
+        raise ValueError(f"{path.name} has a header and no rows; download it again.")
+    text = [name for name in table.columns if name not in blank]
+    table[text] = table[text].fillna("")
+    return table
+
+
+def label_values(
+    column: pd.Series, allowed: Sequence[float], what: str, image_ids: Sequence[str], fix: str
+) -> np.ndarray:
+    """Returns a column of labels as floats.
+
+    Args:
+        column: Numbers, booleans or text.
+        allowed: The values there may be, beside NaN for a blank.
+        what: The column's name in the message, for example "train.csv: 'Edema'".
+        image_ids: The film of each row, for the message.
+        fix: What to do about other values, a sentence.
+
+    Returns:
+        Float array of the allowed values and NaN.
+
+    Raises:
+        ValueError: If there are other values; the message names the first and its film.
+    """
+    blank = column.isna()
+    plain = column
+    if not pd.api.types.is_numeric_dtype(column):
+        plain = column.map(str).str.strip().replace({"True": "1", "False": "0"})
+        blank |= plain.isin(["", "NA", "NaN", "nan"])
+    values = pd.to_numeric(plain, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    wrong = ~(np.isin(values, allowed) | blank.to_numpy(dtype=bool))
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        raise ValueError(
+            f"{what} is {column.iloc[first]!r} for {image_ids[first]} (and wrong in {int(wrong.sum()) - 1} other "
+            f"rows). {fix}"
+        )
+    return values
+
+
+def refuse_repeated(image_ids: pd.Series, what: str) -> None:
+    """Checks that no film is named twice.
+
+    Raises:
+        ValueError: If one is; the message names the first.
+    """
+    repeated = image_ids[image_ids.duplicated()]
+    if len(repeated):
+        raise ValueError(
+            f"{what} names {repeated.nunique()} image(s) more than once, first {repeated.iloc[0]!r}; "
+            "keep one row per image."
+        )
+
+
+def _unreadable(path: Path, error: Exception) -> ValueError:
+    return ValueError(f"{path.name} cannot be read as a CSV ({error}); download it again or save it as UTF-8.")

@@ -1,0 +1,183 @@
+"""A worker process, seen from the program that started it: greeted, watched, and cleared away when it is lost."""
+
+import contextlib
+import json
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from chexkeras.dicom import privacy, worker
+from chexkeras.dicom.gate import DicomRejected
+from chexkeras.dicom.profiles import Profile
+from chexkeras.dicom.reading import Reading
+
+_START_SECONDS = 120.0
+# SIGKILL, which the system sends when memory runs out, and SIGXCPU, by their numbers on Linux and macOS.
+_LIMIT_SIGNALS = (9, 24)
+
+
+class WorkersUnavailable(RuntimeError):
+    """No worker process can be started, or the pool was closed: nothing that a file is to blame for."""
+
+
+class Lost(Exception):
+    """A worker process that ended, or had to be ended, while it read a file."""
+
+    def __init__(self, rejection: DicomRejected, *, expired: bool):
+        super().__init__(rejection.code)
+        self.rejection, self.expired = rejection, expired
+
+
+class Worker:
+    """One worker process, started when it is first needed and again after it was lost.
+
+    It is used by one thread at a time; `close` may be called from any.
+
+    Args:
+        profile: The gate's profile.
+        reading: The limits.
+
+    Attributes:
+        files_read: Files that the process has read since it was started.
+        peak_bytes: Most memory that a process has held at once.
+    """
+
+    def __init__(self, profile: Profile, reading: Reading):
+        self._profile, self._reading = profile, reading
+        self._is_closed = False
+        self._process: subprocess.Popen[bytes] | None = None
+        self._expired = False
+        self.files_read = 0
+        self.peak_bytes = 0
+
+    def start(self) -> None:
+        """Starts the process, and waits until it can read.
+
+        Raises:
+            WorkersUnavailable: If it does not come up.
+        """
+        # The modules of a notebook's or a test's own path are found as they are here.
+        begin = "import json, sys; sys.path[:] = json.loads(sys.argv[1])"
+        code = f"{begin}; from chexkeras.dicom.worker import main; main()"
+        path = json.dumps([entry for entry in sys.path if isinstance(entry, str)])
+        # Each thread of a numerical library reserves memory of its own; reading needs none of them.
+        single = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code, path], stdin=pipe, stdout=pipe, stderr=pipe, env={**os.environ, **single}
+        )
+        if self._is_closed:
+            # Closed while it was being started; the greeting below finds nobody.
+            self._process.kill()
+        settings = {
+            "memory_bytes": self._reading.memory_bytes,
+            "seconds": self._reading.seconds,
+            "hash_key_variable": privacy.HASH_KEY_VARIABLE,
+            "hash_key": privacy.process_key(),
+        }
+        try:
+            with self._watched(_START_SECONDS):
+                worker.send(self._requests, settings, pickle.dumps(self._profile))
+                worker.receive(self._answers, largest=0)
+        except (EOFError, OSError, ValueError):
+            said = self._last_words()
+            self.stop()
+            raise WorkersUnavailable(
+                f"the process that reads films did not start ({said}); "
+                "with Reading(workers=0) films are read in the program's own process."
+            ) from None
+
+    def _last_words(self) -> str:
+        """Returns the last line of what a process said that did not come up; no file was read, so no patient's text."""
+        process = cast("subprocess.Popen[bytes]", self._process)
+        process.kill()
+        said = cast(BinaryIO, process.stderr).read().decode(errors="replace").strip().splitlines()
+        return said[-1] if said else "it said nothing"
+
+    @property
+    def _requests(self) -> BinaryIO:
+        return cast(BinaryIO, cast("subprocess.Popen[bytes]", self._process).stdin)
+
+    @property
+    def _answers(self) -> BinaryIO:
+        return cast(BinaryIO, cast("subprocess.Popen[bytes]", self._process).stdout)
+
+    @contextlib.contextmanager
+    def _watched(self, seconds: float) -> Iterator[None]:
+        """Ends the process if the block takes longer."""
+        process, self._expired = cast("subprocess.Popen[bytes]", self._process), False
+
+        def expire() -> None:
+            self._expired = True
+            process.kill()
+
+        timer = threading.Timer(seconds, expire)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
+
+    def read(self, path: Path) -> tuple[dict[str, Any], bytearray]:
+        """Returns the worker's answer about one file.
+
+        Raises:
+            Lost: If the worker did not survive it.
+        """
+        if self._process is None:
+            self.start()
+        try:
+            with self._watched(self._reading.seconds):
+                worker.send(self._requests, {}, os.fsencode(path))
+                header, pixels = worker.receive(self._answers, largest=self._profile.maximum_pixels)
+        except (EOFError, OSError, ValueError, RecursionError):
+            raise Lost(self._end(), expired=self._expired) from None
+        self.files_read += 1
+        if self._expired:
+            # The answer came at the last moment; the process is gone all the same.
+            self.stop()
+        self.peak_bytes = max(self.peak_bytes, int(header.get("peak_bytes", 0)))
+        return header, pixels
+
+    def _end(self) -> DicomRejected:
+        """Clears away a process that was lost, and returns why its file is refused."""
+        process = cast("subprocess.Popen[bytes]", self._process)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=1.0)
+        status, expired = process.returncode, self._expired
+        self.stop()
+        if expired:
+            expected = f"a file that is read within {self._reading.seconds:g} seconds"
+            return DicomRejected.because("decoder_limit", "", expected)
+        if status is not None and -status in _LIMIT_SIGNALS:
+            return DicomRejected.because("decoder_limit")
+        return DicomRejected.because("decoder_crash", "" if status is None else _ending(status))
+
+    def close(self) -> None:
+        """Ends the process whatever it does, and for good; the thread that uses it clears it away."""
+        self._is_closed = True
+        process = self._process
+        if process is not None:
+            process.kill()
+
+    def stop(self) -> None:
+        """Ends the process, if there is one."""
+        process, self._process, self.files_read = self._process, None, 0
+        if process is None:
+            return
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            with contextlib.suppress(OSError):
+                cast(BinaryIO, stream).close()
+
+
+def _ending(status: int) -> str:
+    return f"signal {-status}" if status < 0 else f"exit status {status}"

@@ -1,0 +1,47 @@
+"""How files are read: in how many processes, and within which limits."""
+
+import os
+from dataclasses import dataclass
+
+_MOST_WORKERS = 8
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How files are read: by how many processes, and within which limits.
+
+    Attributes:
+        workers: Worker processes; by default half of the processor cores that may be used, at least 2 and at most 8.
+            0 reads in the program's own process, where only the limits of the profile hold: enough for single files
+            that are trusted.
+        memory_bytes: Memory that a worker may use for a file. It is enforced where the system can (Linux).
+        seconds: Time that a file may take.
+
+    Raises:
+        ValueError: If the number of workers is negative, or a limit is not positive.
+    """
+
+    workers: int | None = None
+    memory_bytes: int = 2 * 2**30
+    seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 0:
+            raise ValueError(f"workers={self.workers!r} must be at least 0; 0 reads in the program's own process.")
+        for name in ("memory_bytes", "seconds"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}={getattr(self, name)!r} must be above 0.")
+
+    @property
+    def processes(self) -> int:
+        """How many worker processes there are."""
+        if self.workers is not None:
+            return self.workers
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return min(max(cores // 2, 2), _MOST_WORKERS)
+
+
+ISOLATED = Reading()
+"""Worker processes with the usual limits."""
+IN_PROCESS = Reading(workers=0)
+"""The program's own process: no start-up time, and no protection beyond the limits of the profile."""

@@ -1,0 +1,133 @@
+"""Confidence limits in closed form, from plain numbers: what every interval is made of."""
+
+import math
+
+
+def normal_quantile(confidence: float) -> float:
+    """Returns the standard normal quantile of a two-sided interval.
+
+    Args:
+        confidence: Coverage, in (0, 1).
+
+    Returns:
+        For example 1.96 for 0.95.
+    """
+    from scipy import special
+
+    return float(special.ndtri(0.5 + confidence / 2))
+
+
+def clopper_pearson(successes: float, n: float, confidence: float) -> tuple[float, float]:
+    """Returns the exact binomial limits.
+
+    Args:
+        successes: From 0 to `n`; fractions are allowed, for effective sample sizes.
+        n: Above 0.
+        confidence: Coverage, in (0, 1).
+
+    Returns:
+        Lower and upper limit.
+
+    Source:
+        Clopper & Pearson, Biometrika 26, 1934; by the beta distribution also for fractions, Korn & Graubard, Survey
+        Methodology 24, 1998.
+    """
+    from scipy import special
+
+    tail = (1 - confidence) / 2
+    low = special.betaincinv(successes, n - successes + 1, tail) if successes > 0 else 0.0
+    high = special.betaincinv(successes + 1, n - successes, 1 - tail) if successes < n else 1.0
+    return float(low), float(high)
+
+
+def wilson(successes: float, n: float, confidence: float) -> tuple[float, float]:
+    """Returns Wilson's score limits of a proportion.
+
+    Args:
+        successes: From 0 to `n`.
+        n: Above 0.
+        confidence: Coverage, in (0, 1).
+
+    Returns:
+        Lower and upper limit.
+
+    Source:
+        Wilson, JASA 22, 1927.
+    """
+    share, z2 = successes / n, normal_quantile(confidence) ** 2
+    centre, half = share + z2 / (2 * n), math.sqrt(z2 * (share * (1 - share) + z2 / (4 * n)) / n)
+    low = 0.0 if successes == 0 else (centre - half) / (1 + z2 / n)
+    high = 1.0 if successes == n else (centre + half) / (1 + z2 / n)
+    return low, high
+
+
+def logit_limits(
+    value: float, standard_error: float, confidence: float, *, degrees: float = math.inf
+) -> tuple[float, float]:
+    """Returns limits computed on the logit scale, so that they stay between 0 and 1.
+
+    Args:
+        value: Strictly between 0 and 1.
+        standard_error: Of the value itself, not of its logit.
+        confidence: Coverage, in (0, 1).
+        degrees: Of freedom of Student's t; infinite for the normal distribution.
+
+    Returns:
+        Lower and upper limit.
+    """
+    from scipy import special
+
+    quantile = normal_quantile(confidence) if math.isinf(degrees) else special.stdtrit(degrees, 0.5 + confidence / 2)
+    half = quantile * standard_error / (value * (1 - value))
+    return float(special.expit(special.logit(value) - half)), float(special.expit(special.logit(value) + half))
+
+
+def hanley_mcneil_variance(area: float, n_positive: float, n_negative: float) -> float:
+    """Returns the variance that Newcombe assumes of an area: Hanley and McNeil's with both class sizes averaged.
+
+    Args:
+        area: Area under the ROC curve, in [0, 1].
+        n_positive: At least 1; a fraction for effective sizes.
+        n_negative: At least 1.
+
+    Returns:
+        The variance, 0 at an area of 0 or 1.
+
+    Source:
+        Hanley & McNeil, Radiology 143, 1982; Newcombe, Statistics in Medicine 25, 2006 (method 5).
+    """
+    mean = (n_positive + n_negative) / 2 - 1
+    spread = 1 + mean * ((1 - area) / (2 - area) + area / (1 + area))
+    return area * (1 - area) * spread / (n_positive * n_negative)
+
+
+def newcombe_auc(
+    area: float, n_positive: float, n_negative: float, confidence: float, *, inflation: float = 1.0
+) -> tuple[float, float]:
+    """Returns the limits t with ``|area - t| = z sqrt(V(t))``, V being `hanley_mcneil_variance`.
+
+    Args:
+        area: Area under the ROC curve, in [0, 1].
+        n_positive: At least 1; a fraction for effective sizes.
+        n_negative: At least 1.
+        confidence: Coverage, in (0, 1).
+        inflation: Multiplies V, where the data vary more than it assumes.
+
+    Returns:
+        Lower and upper limit, also for a perfect ranking.
+
+    Source:
+        Newcombe, Statistics in Medicine 25, 2006 (method 5).
+    """
+    from scipy import optimize
+
+    z2 = normal_quantile(confidence) ** 2 * inflation
+
+    def excess(limit: float) -> float:
+        return (area - limit) ** 2 - z2 * hanley_mcneil_variance(limit, n_positive, n_negative)
+
+    # At 0 and 1 the variance vanishes, so the excess is >= 0 there and < 0 just beside the area.
+    edge = 1e-12
+    low = optimize.brentq(excess, 0.0, min(area, 1 - edge)) if area > edge else 0.0
+    high = optimize.brentq(excess, max(area, edge), 1.0) if area < 1 - edge else 1.0
+    return float(low), float(high)

@@ -1,0 +1,205 @@
+"""How far scores can be read as probabilities: observed shares against scores, with the scores' distribution below."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from chexkeras.plots import style
+from chexkeras.plots.inputs import classes, counted, evaluated, needs_both, rows_of
+from chexkeras.results import Calibration, Estimate, Evaluation, FindingEvaluation
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LOOKS = (
+    (style.BLUE, "o"), (style.ORANGE, "s"), (style.GREEN, "D"),
+    (style.PURPLE, "^"), (style.AMBER, "v"), (style.SKY, "P"),
+)  # fmt: skip
+"""Colour and marker of the first run, the second, and so on."""
+
+_HISTOGRAM_BINS = 40
+
+
+class _Shown(NamedTuple):
+    """One run on the axes."""
+
+    name: str
+    labels: np.ndarray
+    scores: np.ndarray
+    calibration: Calibration
+    counted: str
+
+
+def by_name(
+    scores: pd.DataFrame | Mapping[str, pd.DataFrame],
+    evaluation: Evaluation | FindingEvaluation | Mapping[str, Evaluation] | None,
+) -> list[tuple[str, pd.DataFrame, Evaluation | FindingEvaluation | None]]:
+    """Returns (name, scores, evaluation) of each run; one run alone has no name.
+
+    Raises:
+        ValueError: If there is no run, more than there are looks, or scores and evaluations are named differently.
+    """
+    if isinstance(scores, pd.DataFrame):
+        if isinstance(evaluation, Mapping):
+            raise ValueError("one table of scores came with several evaluations; give {name: scores} for several runs.")
+        return [("", scores, evaluation)]
+    if not 0 < len(scores) <= len(LOOKS):
+        raise ValueError(f"{len(scores)} runs were given; one axes holds 1 to {len(LOOKS)}.")
+    if evaluation is not None and not (isinstance(evaluation, Mapping) and set(evaluation) == set(scores)):
+        raise ValueError(f"give the evaluations by the names of the scores, {{name: evaluation}}: {', '.join(scores)}.")
+    return [(name, table, evaluation[name] if evaluation else None) for name, table in scores.items()]
+
+
+@style.styled
+def reliability(
+    scores: pd.DataFrame | Mapping[str, pd.DataFrame],
+    evaluation: Evaluation | FindingEvaluation | Mapping[str, Evaluation] | None = None,
+    *,
+    finding: str | None = None,
+    bins: int = 10,
+    ax: "Axes | None" = None,
+    note: str | Sequence[str] | None = None,
+) -> "Axes":
+    """Draws the reliability diagram: the share of positives observed in bins of equal size against their mean score.
+
+    Below it stands how the scores are distributed: for one run those of positive images upwards and of negative
+    ones downwards, each as a share of its class. Where all bins lie below 0.5 the axes end there, so that the scores
+    of rare findings can be seen.
+
+    Args:
+        scores: Scores table (one row per image and finding), or several by name: {"stage 1": scores, ...}.
+        evaluation: What was measured on these scores, or several by the same names; where it holds no calibration,
+            that is measured here.
+        finding: Which finding, where there are several.
+        bins: Bins of the diagram where it is measured here.
+        ax: Axes to draw on; a new figure by default. The histogram is hung below them.
+        note: Sentences written on the figure; by default the evaluation's cautions.
+
+    Returns:
+        The axes of the diagram; the histogram is the first of its ``child_axes``.
+
+    Raises:
+        ValueError: If the finding is not in the scores, several are and none is named, or runs and evaluations do not
+            go together.
+    """
+    runs = by_name(scores, evaluation)
+    ax = style.axes(ax, 5.6, 6.0 + 0.7 * len(runs))
+    notes = style.cautions(note, *[entry for _, table, measured in runs for entry in (measured, table)])
+    shown = []
+    for name, table, measured in runs:
+        finding, entry, split = evaluated(measured, finding)
+        finding, rows = rows_of(table, finding)
+        labels, values, positives, negatives = classes(rows)
+        if not needs_both(ax, positives, negatives, f"Calibration: {style.words(finding)}", notes):
+            return ax
+        calibration = entry.calibration if entry and entry.calibration else _measured(rows, bins)
+        shown.append(_Shown(name, labels, values, calibration, counted(split, positives, negatives)))
+    top = _top(shown)
+    ax.plot([0, top], [0, top], color=style.GREY, linewidth=1.2, linestyle=":", label="perfect calibration")
+    for run, (colour, marker) in zip(shown, LOOKS, strict=False):
+        _draw_bins(ax, run, colour, marker)
+    ax.set_xlim(-0.01 * top, 1.01 * top)
+    ax.set_ylim(-0.01 * top, 1.03 * top)
+    ax.set_aspect("equal")
+    ax.set_ylabel(f"observed share of positives (bars: {_confidence(shown) * 100:g} % CI)")
+    ax.tick_params(labelbottom=False)
+    _histogram(ax, shown, top)
+    # Below the drawing: slopes, intervals and counts need more room than any corner has.
+    ax.legend(loc="upper left", bbox_to_anchor=(-0.13, -0.42), borderaxespad=0)
+    style.title(ax, f"Calibration: {style.words(finding or '')}", notes)
+    return ax
+
+
+def _measured(rows: pd.DataFrame, bins: int) -> Calibration:
+    from chexkeras.evaluation.calibration import measure_calibration
+
+    return measure_calibration(rows["label"], rows["score"], clusters=rows["patient_id"].to_numpy(), bins=bins)
+
+
+def _top(shown: list[_Shown]) -> float:
+    """Returns where both axes end: at 1, or not far above the highest bin."""
+    highest = max(max(entry.mean_score, entry.observed.high) for run in shown for entry in run.calibration.bins)
+    return 1.0 if highest > 0.5 else max(0.02, math.ceil(highest * 1.05 / 0.02) * 0.02)
+
+
+def _confidence(shown: list[_Shown]) -> float:
+    return shown[0].calibration.bins[0].observed.confidence
+
+
+def _draw_bins(ax: "Axes", run: _Shown, colour: str, marker: str) -> None:
+    measured = run.calibration
+    means = np.array([entry.mean_score for entry in measured.bins])
+    observed, low, high = (
+        np.array([getattr(entry.observed, name) for entry in measured.bins]) for name in ("value", "low", "high")
+    )
+    lines = [
+        f"{run.name}: {run.counted}" if run.name else run.counted,
+        f"slope {_signed(measured.slope)}, intercept {_signed(measured.intercept)}",
+        f"Brier score {style.interval_text(measured.brier)}",
+        f"calibration error (ECE) {style.interval_text(measured.expected_calibration_error)}",
+    ]
+    if measured.scores != Calibration.scores:
+        lines.insert(1, measured.scores)
+    ax.errorbar(
+        means,
+        observed,
+        yerr=[observed - low, high - observed],
+        color=colour,
+        marker=marker,
+        markersize=6,
+        markeredgecolor="white",
+        linewidth=1.4,
+        elinewidth=1.1,
+        capsize=2.5,
+        label="\n".join(lines),
+    )
+
+
+def _signed(estimate: Estimate) -> str:
+    """Returns a number with its interval where both may be negative, for example "−0.19 (−0.30 to −0.08)"."""
+    if not estimate.estimable:
+        return "not estimable"
+    value, low, high = (f"{number:.2f}".replace("-", "−") for number in (estimate.value, estimate.low, estimate.high))
+    return f"{value} ({low} to {high})"
+
+
+def _histogram(ax: "Axes", shown: list[_Shown], top: float) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    panel = ax.inset_axes((0, -0.3, 1, 0.25), sharex=ax)
+    edges = np.linspace(0, top, _HISTOGRAM_BINS + 1)
+    centres, width = (edges[:-1] + edges[1:]) / 2, top / _HISTOGRAM_BINS
+    if len(shown) == 1:
+        run = shown[0]
+        for label, word, colour, sign in ((1, "positive", style.ORANGE, 1), (0, "negative", style.SKY, -1)):
+            chosen = run.scores[run.labels == label]
+            heights = np.histogram(chosen, edges)[0] * 100 / len(chosen)
+            panel.bar(centres, sign * heights, width * 0.9, color=colour)
+            panel.annotate(
+                f"{word} images",
+                xy=(0.995, 0.5 + sign * 0.48),
+                xycoords="axes fraction",
+                ha="right",
+                va="top" if sign > 0 else "bottom",
+                fontsize=8.5,
+                color=style.INK,
+            )
+        # Room for the words above and below the bars.
+        low, high = panel.get_ylim()
+        panel.set_ylim(low - 0.3 * (high - low), high + 0.3 * (high - low))
+        panel.axhline(0, color=style.INK, linewidth=0.8)
+        panel.set_ylabel("% of class")
+    else:
+        for run, (colour, _) in zip(shown, LOOKS, strict=False):
+            heights = np.histogram(run.scores, edges)[0] * 100 / len(run.scores)
+            panel.stairs(heights, edges, color=colour, linewidth=1.3)
+        panel.set_ylabel("% of images")
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):g}"))
+    beyond = sum(int((run.scores > top).sum()) for run in shown)
+    outside = f"; {beyond:,} scores above {top:g} are not shown" if beyond else ""
+    panel.set_xlabel(f"score{outside}")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(5))

@@ -1,0 +1,271 @@
+"""Several runs in one drawing: their curves, and what their differences amount to.
+
+Runs differ in colour and in line style or marker, so that they stay apart in black-and-white print.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from chexkeras.evaluation.p_values import p_text
+from chexkeras.plots import style
+from chexkeras.plots.forest import Row, draw_rows, height_of
+from chexkeras.plots.inputs import classes, rows_of
+from chexkeras.results import Comparison, Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LOOKS = (
+    (style.BLUE, "-", "o"), (style.ORANGE, "--", "s"), (style.GREEN, "-.", "^"), (style.PURPLE, ":", "D"),
+    (style.INK, (0, (5, 1, 1, 1, 1, 1)), "v"), (style.AMBER, (0, (1, 1)), "P"),
+)  # fmt: skip
+"""Colour, line style and marker of each run."""
+
+
+@style.styled
+def roc_comparison(
+    runs: Mapping[str, pd.DataFrame],
+    *,
+    finding: str | None = None,
+    ax: "Axes | None" = None,
+    note: str | Sequence[str] | None = None,
+) -> "Axes":
+    """Draws the ROC curves of several runs on the same images, each with its AUROC and interval in the legend.
+
+    Overlapping intervals do not mean that runs are equal: they share images, so use `evaluation.comparison.compare` and
+    `difference_forest` to tell them apart.
+
+    Args:
+        runs: Scores tables by the run's name; at least one, at most six.
+        finding: Which finding, where there are several.
+        ax: Axes to draw on; a new figure by default.
+        note: Sentences written on the figure.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: If there are too many runs, a class is missing, or the runs have different images or labels.
+    """
+    from chexkeras.evaluation.intervals import auc_interval
+    from chexkeras.evaluation.metrics import roc_curve
+
+    finding, parts = _same_images(runs, finding)
+    ax = style.axes(ax, 5.6, 5.8)
+    ax.plot([0, 1], [0, 1], color=style.GREY, linewidth=1, linestyle=":", label="chance, AUROC 0.500")
+    for (name, rows), look in zip(parts.items(), LOOKS, strict=False):
+        labels, values, _, _ = classes(rows)
+        false_positive_rate, true_positive_rate, _ = roc_curve(labels, values)
+        area = auc_interval(labels, values, clusters=rows["patient_id"].to_numpy())
+        ax.plot(false_positive_rate, true_positive_rate, **_line(look), label=f"{name}: {style.interval_text(area)}")
+    ax.set_xlabel("1 − specificity")
+    ax.set_ylabel("sensitivity")
+    ax.set_xlim(-0.01, 1.01)
+    ax.set_ylim(-0.01, 1.01)
+    ax.set_aspect("equal")
+    ax.legend(loc="lower right", title=_counted(parts), title_fontsize=8.5, alignment="left")
+    style.title(ax, f"ROC of {len(parts)} runs: {style.words(finding)}", style.cautions(note, *runs.values()))
+    return ax
+
+
+@style.styled
+def precision_recall_comparison(
+    runs: Mapping[str, pd.DataFrame],
+    *,
+    finding: str | None = None,
+    ax: "Axes | None" = None,
+    note: str | Sequence[str] | None = None,
+) -> "Axes":
+    """Draws the precision-recall curves of several runs on the same images, with the prevalence they are read against.
+
+    Args:
+        runs: Scores tables by the run's name; at least one, at most six.
+        finding: Which finding, where there are several.
+        ax: Axes to draw on; a new figure by default.
+        note: Sentences written on the figure.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: If there are too many runs, a class is missing, or the runs have different images or labels.
+    """
+    from chexkeras.evaluation.intervals import average_precision_interval
+    from chexkeras.evaluation.metrics import precision_recall_curve
+
+    finding, parts = _same_images(runs, finding)
+    ax = style.axes(ax, 5.6, 5.4)
+    for (name, rows), look in zip(parts.items(), LOOKS, strict=False):
+        labels, values, positives, negatives = classes(rows)
+        precision, recall, _ = precision_recall_curve(labels, values)
+        area = average_precision_interval(labels, values, clusters=rows["patient_id"].to_numpy())
+        text = f"{name}: {style.interval_text(area)}"
+        ax.plot(recall, precision, **_line(look), drawstyle="steps-post", label=text)
+        share = positives / (positives + negatives)
+    ax.axhline(share, color=style.GREY, linewidth=1.2, linestyle=":", label=f"prevalence {share:.3f} (no skill)")
+    ax.set_xlabel("recall (sensitivity)")
+    ax.set_ylabel("precision (positive predictive value)")
+    ax.set_xlim(-0.01, 1.01)
+    ax.set_ylim(-0.01, 1.03)
+    heading = f"average precision, {_counted(parts)}"
+    # Below the drawing: curves of a rare and of a frequent finding lie in different corners.
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), title=heading, title_fontsize=8.5, alignment="left")
+    text = f"Precision and recall of {len(parts)} runs: {style.words(finding)}"
+    style.title(ax, text, style.cautions(note, *runs.values()))
+    return ax
+
+
+@style.styled
+def threshold_comparison(
+    runs: Mapping[str, pd.DataFrame],
+    *,
+    finding: str | None = None,
+    ax: "Axes | None" = None,
+    note: str | Sequence[str] | None = None,
+) -> "Axes":
+    """Draws sensitivity (thick) and specificity (thin) of several runs against the threshold.
+
+    A threshold means something else in every run, since scores are not on one scale; compare runs at equal sensitivity
+    or specificity, not at equal threshold.
+
+    Args:
+        runs: Scores tables by the run's name; at least one, at most six.
+        finding: Which finding, where there are several.
+        ax: Axes to draw on; a new figure by default.
+        note: Sentences written on the figure.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: If there are too many runs, a class is missing, or the runs have different images or labels.
+    """
+    finding, parts = _same_images(runs, finding)
+    ax = style.axes(ax, 7.0, 5.2)
+    for (name, rows), look in zip(parts.items(), LOOKS, strict=False):
+        labels, values, positives, negatives = classes(rows)
+        grid = np.unique(values)
+        positive_scores, negative_scores = np.sort(values[labels == 1]), np.sort(values[labels == 0])
+        sensitivity = 1 - np.searchsorted(positive_scores, grid, side="left") / positives
+        specificity = np.searchsorted(negative_scores, grid, side="left") / negatives
+        drawn = _line(look)
+        ax.step(grid, sensitivity, where="pre", **{**drawn, "linewidth": 2.4}, label=f"{name}: sensitivity")
+        ax.step(grid, specificity, where="pre", **{**drawn, "linewidth": 1.0}, label=f"{name}: specificity")
+    ax.set_xlabel("threshold (a film is called positive when its score is at least this)")
+    ax.set_ylabel("share")
+    ax.set_ylim(-0.02, 1.04)
+    ax.legend(
+        loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, title=_counted(parts), title_fontsize=8.5,
+        alignment="left",
+    )  # fmt: skip
+    text = f"Sensitivity and specificity of {len(parts)} runs: {style.words(finding)}"
+    style.title(ax, text, style.cautions(note, *runs.values()))
+    return ax
+
+
+@style.styled
+def difference_forest(
+    comparisons: Comparison | Iterable[Comparison],
+    *,
+    ax: "Axes | None" = None,
+    note: str | Sequence[str] | None = None,
+) -> "Axes":
+    """Draws paired differences with their intervals, the line of no difference, and the non-inferiority margin.
+
+    To the right of the line the first is better. The verdict beside each interval rests on the p-value after Holm's
+    correction, so it may be more cautious than the interval looks.
+
+    Args:
+        comparisons: From `evaluation.comparison.compare`, `compare_all` or `published.compare_published`.
+        ax: Axes to draw on; a new figure by default.
+        note: Sentences written on the figure.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: If there is nothing to draw.
+    """
+    entries = [comparisons] if isinstance(comparisons, Comparison) else list(comparisons)
+    if not entries:
+        raise ValueError("comparisons is empty; give what compare returns.")
+    headings = dict.fromkeys((entry.finding, entry.statistic) for entry in entries)
+    rows: list[Row] = []
+    for finding, statistic in headings:
+        rows.append(Row(f"{style.words(finding)}: {statistic}", bold=True))
+        rows += [
+            Row(f"{entry.first} − {entry.second}", entry.difference, right=_said(entry))
+            for entry in entries
+            if (entry.finding, entry.statistic) == (finding, statistic)
+        ]
+    ax = style.axes(ax, 10.4, height_of(len(rows)))
+    draw_rows(ax, rows, right_heading="difference (CI), p after Holm, verdict on the first")
+    ax.axvline(0, color=style.INK, linewidth=1.2, zorder=1)
+    estimates = [entry.difference for entry in entries if entry.difference.estimable]
+    margins = sorted({entry.margin for entry in entries if entry.margin is not None})
+    ends = [
+        0.0,
+        *(number for estimate in estimates for number in (estimate.low, estimate.high)),
+        *(-m for m in margins),
+    ]
+    reach = (max(ends) - min(ends)) * 0.06 or 0.1
+    ax.set_xlim(min(ends) - reach, max(ends) + reach)
+    for margin in margins:
+        ax.axvline(-margin, color=style.ORANGE, linewidth=1.4, linestyle="--", label=f"margin −{margin:g}", zorder=1)
+    under = "\ndashed: the stated margin; an interval to its right is not inferior" if margins else ""
+    ax.set_xlabel(f"first − second; right of 0 the first is better{under}")
+    style.title(ax, "Differences on the same images", style.cautions(note))
+    return ax
+
+
+def _said(entry: Comparison) -> str:
+    if not entry.difference.estimable:
+        return "not estimable"
+    difference: Estimate = entry.difference
+    value, low, high = (f"{number:+.3f}" for number in (difference.value, difference.low, difference.high))
+    p_value = p_text(entry.p_adjusted)
+    text = f"{value} ({low} to {high}), p {'' if p_value.startswith('<') else '= '}{p_value}, {entry.verdict}"
+    if entry.non_inferior is not None:
+        text += ", not inferior" if entry.non_inferior else ", non-inferiority not shown"
+    return text.replace("-", "−").replace("non−inferiority", "non-inferiority")
+
+
+def _line(look: tuple[str, Any, str]) -> dict[str, Any]:
+    return {"color": look[0], "linestyle": look[1], "linewidth": 1.8}
+
+
+def few_enough(runs: Mapping[str, object]) -> None:
+    """Refuses no run, and more runs than there are looks.
+
+    Raises:
+        ValueError: If so.
+    """
+    if not 1 <= len(runs) <= len(LOOKS):
+        raise ValueError(f"{len(runs)} runs were given; 1 to {len(LOOKS)} can be told apart in one drawing.")
+
+
+def _counted(parts: Mapping[str, pd.DataFrame]) -> str:
+    _, _, positives, negatives = classes(next(iter(parts.values())))
+    return f"n = {positives + negatives:,} ({positives:,} positive)"
+
+
+def _same_images(runs: Mapping[str, pd.DataFrame], finding: str | None) -> tuple[str, dict[str, pd.DataFrame]]:
+    """Returns the finding and each run's known rows of it, all of the same images with the same labels."""
+    from chexkeras.evaluation.matching import match_scores
+    from chexkeras.evaluation.scores import check_scores
+
+    few_enough(runs)
+    names = list(runs)
+    chosen = {name: rows_of(scores, finding) for name, scores in runs.items()}
+    finding = chosen[names[0]][0]
+    parts = {name: check_scores(rows) for name, (_, rows) in chosen.items()}
+    for name in names[1:]:
+        match_scores(parts[names[0]], parts[name], (names[0], name))
+    _, _, positives, negatives = classes(parts[names[0]])
+    if not positives or not negatives:
+        missing = "positive" if not positives else "negative"
+        raise ValueError(f"{finding}: no {missing} image, so there is no curve to draw.")
+    return finding, parts

@@ -1,0 +1,241 @@
+"""What the author of a submission answers: one TOML file, read strictly, and the commented file to start from."""
+
+import textwrap
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from chexkeras import checks, files
+from chexkeras.report.goals import PerformanceGoals
+from chexkeras.report.questions import QUESTIONS
+
+FILE = "submission.toml"
+"""The usual name of the file, and its name in facts."""
+
+STATED = "goal stated by the sponsor"
+
+
+def _text(value: Any, key: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{key} is {_shown(value)}; text in quotes was expected.")
+    return " ".join(value.split())
+
+
+def _number(value: Any, key: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{key} is {_shown(value)}; a number without quotes was expected.")
+    return float(value)
+
+
+def _share(value: Any, key: str) -> float:
+    return checks.probability(_number(value, key), key, open_interval=True)
+
+
+def _correlation(value: Any, key: str) -> float:
+    return checks.probability(_number(value, key), key)
+
+
+def _rate(value: Any, key: str) -> float:
+    number = _number(value, key)
+    if not 0 < number < float("inf"):
+        raise ValueError(f"{key}={value!r} must be above 0.")
+    return number
+
+
+def _at_least_one(value: Any, key: str) -> float:
+    number = _number(value, key)
+    if not 1 <= number < float("inf"):
+        raise ValueError(f"{key}={value!r} must be at least 1.")
+    return number
+
+
+def _count(value: Any, key: str) -> int:
+    return checks.positive_int(value, key)
+
+
+def _shares(value: Any, key: str) -> list[float]:
+    if not isinstance(value, list) or not value:
+        raise TypeError(f"{key} is {_shown(value)}; a list such as [0.05, 0.1, 0.2] was expected.")
+    shares = [_share(entry, key) for entry in value]
+    if sorted(set(shares)) != shares:
+        raise ValueError(f"{key}={value!r} must ascend, each above the one before.")
+    return shares
+
+
+def _discipline(value: Any, key: str) -> str:
+    from chexkeras.evaluation.triage import DISCIPLINES
+
+    return checks.one_of(_text(value, key), DISCIPLINES, key)
+
+
+_VALUES: dict[str, tuple[Callable[[Any, str], Any], str, str]] = {
+    "goals.sensitivity_above": (_share, "0.80", "the lower limit of the sensitivity must lie above this"),
+    "goals.specificity_above": (_share, "0.80", "the lower limit of the specificity must lie above this"),
+    "goals.fewest_positives": (_count, "10", "groups with fewer positive images are called too few to judge"),
+    "study.expected_sensitivity": (_share, "0.87", "sensitivity to plan the validation study with"),
+    "study.expected_specificity": (_share, "0.87", "specificity to plan the validation study with"),
+    "study.power": (_share, "0.8", "probability that the study shows what is so"),
+    "study.images_per_patient": (_at_least_one, "1.5", "films per patient in the validation study"),
+    "study.correlation": (_correlation, "0.4", "how much films of one patient agree in being called rightly, 0 to 1"),
+    "decision.thresholds": (_shares, "[0.05, 0.1, 0.2]", "threshold probabilities of the decision curve, ascending"),
+    "reading.arrivals_per_hour": (_rate, "12.0", "films that arrive, of all kinds"),
+    "reading.reads_per_hour": (_rate, "15.0", "films that one reader reads"),
+    "reading.readers": (_count, "1", "readers who share the queue"),
+    "reading.discipline": (_discipline, '"non-pre-emptive"', 'or "pre-emptive": a flagged film interrupts another'),
+    "comparison.run": (_text, '"runs/other"', "run folder to compare with, tested on the same images"),
+    "comparison.name": (_text, '"the other run"', "what to call it"),
+    "readers.file": (_text, '"readers.csv"', "readers' calls: image_id, and a column of 1 and 0 for each reader"),
+    "readers.finding": (_text, '"Effusion"', "the finding that they called"),
+}
+"""Answers that are no prose: how each is checked, an example, and what it means."""
+
+_PROSE = {question.key: question for question in QUESTIONS if question.kind == "text"}
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The author's answers.
+
+    Attributes:
+        values: By key, "device.name" for the name in the table [device]; only what was answered.
+        folder: Where the file lies; paths in it are relative to this.
+    """
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path = Path()
+
+    def get(self, key: str) -> Any:
+        """Returns an answer, or None."""
+        return self.values.get(key)
+
+    @property
+    def prevalences(self) -> dict[str, float]:
+        """The stated prevalences by finding."""
+        found = {key: value for key, value in self.values.items() if key.startswith("prevalence.")}
+        return {key.removeprefix("prevalence."): value for key, value in found.items()}
+
+    def goals(self) -> PerformanceGoals | None:
+        """Returns the stated goals, those not stated as by convention; None where none was."""
+        names = ("sensitivity_above", "specificity_above", "fewest_positives")
+        stated = {name: self.values[f"goals.{name}"] for name in names if f"goals.{name}" in self.values}
+        return PerformanceGoals(**stated, origin=STATED) if stated else None
+
+    def path(self, key: str) -> Path | None:
+        """Returns a path that was answered, taken from the file's folder; None where it was not."""
+        answer = self.get(key)
+        return None if answer is None else self.folder / Path(answer).expanduser()
+
+
+def load_answers(path: str | Path) -> Answers:
+    """Reads the author's answers.
+
+    Args:
+        path: A TOML file, as `write_answers_template` writes it. Empty texts count as not answered.
+
+    Returns:
+        The answers.
+
+    Raises:
+        FileNotFoundError: If there is no such file, or a file that it names is missing.
+        TypeError: If an answer is of the wrong kind.
+        ValueError: If it is no TOML, a key is unknown, or a number is out of range.
+    """
+    file = checks.existing_file(path, "answers", "write one to start from with: chexkeras report --init")
+    try:
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file.name} is no TOML file: {error}. Texts need quotes, tables brackets.") from error
+    known = [*_PROSE, *_VALUES]
+    tables = sorted({key.split(".")[0] for key in known} | {"prevalence"})
+    values: dict[str, Any] = {}
+    for table, entries in document.items():
+        if table not in tables:
+            raise ValueError(f"{file.name} has an unknown table [{table}]; {checks.nearest(table, tables)}")
+        if not isinstance(entries, dict):
+            raise TypeError(f"{file.name}: {table} is {_shown(entries)}; a table [{table}] was expected.")
+        for name, value in entries.items():
+            key = f"{table}.{name}"
+            if table != "prevalence" and key not in known:
+                raise ValueError(f"{file.name} has an unknown key {key!r}; {checks.nearest(key, known)}")
+            check = _share if table == "prevalence" else _VALUES[key][0] if key in _VALUES else _text
+            answer = check(value, f"{file.name}: {key}")
+            if answer != "":
+                values[key] = answer
+    answers = Answers(values, file.parent)
+    _check_together(answers, file.name)
+    return answers
+
+
+def _check_together(answers: Answers, name: str) -> None:
+    rates = [f"reading.{rate}" for rate in ("arrivals_per_hour", "reads_per_hour")]
+    given = [key for key in rates if answers.get(key) is not None]
+    if len(given) == 1:
+        lacking = next(key for key in rates if key not in given)
+        raise ValueError(f"{name} has {given[0]} but not {lacking}; waiting times need both.")
+    if given:
+        arrivals, reads = (answers.values[key] for key in rates)
+        readers = answers.get("reading.readers") or 1
+        if arrivals >= reads * readers:
+            raise ValueError(
+                f"{name}: reading.arrivals_per_hour={arrivals:g}, but {readers} reader(s) can read only "
+                f"{reads * readers:g} per hour; the queue would grow without end."
+            )
+    if (answers.get("readers.file") is None) != (answers.get("readers.finding") is None):
+        raise ValueError(f"{name}: readers.file and readers.finding go together; give both or neither.")
+    file, folder = answers.path("readers.file"), answers.path("comparison.run")
+    if file is not None:
+        checks.existing_file(file, f"{name}: readers.file")
+    if folder is not None:
+        checks.existing_folder(folder, f"{name}: comparison.run")
+
+
+def _shown(value: Any) -> str:
+    kinds = {str: "the text", bool: "the truth value", int: "the number", float: "the number", list: "the list"}
+    return f"{kinds.get(type(value), type(value).__name__)} {value!r}"
+
+
+def write_answers_template(path: str | Path = FILE, *, overwrite: bool = False) -> Path:
+    """Writes the file to start from: every question as a comment, nothing answered.
+
+    Args:
+        path: The file to write.
+        overwrite: Whether a file that is there may be replaced.
+
+    Returns:
+        Its path.
+
+    Raises:
+        FileExistsError: If the file is there: answers are not to be lost.
+    """
+    destination = Path(path).expanduser()
+    if destination.exists() and not overwrite:
+        raise FileExistsError(f"{str(destination)!r} exists and may hold answers; choose another name, or move it.")
+    return files.write_text(destination, answers_template())
+
+
+def answers_template() -> str:
+    """Returns the text of the file to start from; it is read as no answer at all."""
+    tables: dict[str, list[str]] = {}
+    for key, question in _PROSE.items():
+        table, name = key.split(".")
+        where = "head" if question.section == 0 else f"section {question.section}"
+        tables.setdefault(table, []).extend(
+            [*textwrap.wrap(f"{where}: {question.text}", 100, initial_indent="# ", subsequent_indent="# "),
+             f'# {name} = ""', ""]
+        )  # fmt: skip
+    for key, (_, example, meaning) in _VALUES.items():
+        table, name = key.split(".")
+        tables.setdefault(table, []).extend([f"# {meaning}", f"# {name} = {example}", ""])
+    head = [
+        "# Answers to what no training run can know. Remove the # before a line and fill it in; what stays commented",
+        "# stays an open field of the report. Texts stand in quotes, shares are fractions: 5 % is 0.05.",
+        "",
+        "[prevalence]",
+        "# section 1: share of films with each finding where the device will be used",
+        "# Effusion = 0.05",
+        "",
+    ]
+    body = [line for table, lines in tables.items() for line in (f"[{table}]", *lines)]
+    return "\n".join([*head, *body]).rstrip() + "\n"

@@ -1,0 +1,78 @@
+"""Facts on groups of patients and films: what was measured in each, and whether groups differ by more than chance."""
+
+import math
+
+from chexkeras.report.facts import Documents, Facts
+from chexkeras.results import SubgroupAnalysis
+from chexkeras.results.subgroups import STATISTICS
+
+_FILE = "evaluation.json"
+WORDS = {"age_years": "age in years"}
+"""How columns are called in prose."""
+
+
+def _add_group(facts: Facts, documents: Documents, key: str, at: str, fewest: int) -> None:
+    counts = {
+        name: documents.add(facts, f"{key}.{name}", _FILE, f"{at}.{name}")
+        for name in ("level", "n_images", "n_patients", "n_positive", "n_negative")
+    }
+    too_few = counts["n_positive"] < fewest
+    group = SubgroupAnalysis.from_dict(
+        {"column": "", "groups": [documents.pick(_FILE, at)], "interactions": [], "n_unknown": 0}
+    ).groups[0]
+    for name in STATISTICS:
+        # However a run was evaluated, the report keeps to its own minimum.
+        text = f"too few ({counts['n_positive']} positive)" if too_few and name != "specificity" else None
+        facts.add(f"{key}.{name}", getattr(group, name), text, file=_FILE, field=f"{at}.{name}")
+
+
+def _add_tests(facts: Facts, analysis: SubgroupAnalysis, key: str, at: str) -> None:
+    from chexkeras.evaluation.p_values import p_text
+
+    for number, test in enumerate(analysis.interactions):
+        where = f"{at}.interactions[{number}]"
+        for name in ("p_value", "p_adjusted"):
+            p_value = getattr(test, name)
+            text = f"no test ({test.reason})" if math.isnan(p_value) else p_text(p_value)
+            facts.add(f"{key}.{test.statistic}.{name}", p_value, text, file=_FILE, field=f"{where}.{name}")
+
+
+def _sentence(analysis: SubgroupAnalysis, statistic: str) -> str:
+    from chexkeras.evaluation.subgroups import worst_group_sentence
+
+    words = WORDS.get(analysis.column, analysis.column.replace("_", " "))
+    return worst_group_sentence(analysis, statistic).replace(f"By {analysis.column},", f"By {words},", 1)
+
+
+def add_subgroups(facts: Facts, documents: Documents, fewest: int) -> None:
+    """Records every group of every finding under "groups.<finding>.<column>.<position>", tests and worst groups.
+
+    Args:
+        facts: Where they go.
+        documents: The run's files.
+        fewest: Groups with fewer positive images are called too few.
+    """
+    differing: list[str] = []
+    for index, entry in enumerate(documents.pick(_FILE, "findings")):
+        finding = str(entry["finding"])
+        analyses = [SubgroupAnalysis.from_dict(plain) for plain in entry.get("subgroups", ())]
+        columns = [analysis.column for analysis in analyses]
+        facts.add(f"groups.{finding}", columns, file=_FILE, field=f"findings[{index}].subgroups, columns")
+        for number, analysis in enumerate(analyses):
+            at, key = f"findings[{index}].subgroups[{number}]", f"groups.{finding}.{analysis.column}"
+            words = WORDS.get(analysis.column, analysis.column.replace("_", " "))
+            facts.add(f"{key}.words", analysis.column, words, file=_FILE, field=f"{at}.column")
+            facts.add(key, len(analysis.groups), file=_FILE, field=f"{at}, number of groups")
+            documents.add(facts, f"{key}.n_unknown", _FILE, f"{at}.n_unknown")
+            for position in range(len(analysis.groups)):
+                _add_group(facts, documents, f"{key}.{position}", f"{at}.groups[{position}]", fewest)
+            _add_tests(facts, analysis, key, at)
+            for statistic in STATISTICS:
+                facts.add(f"{key}.{statistic}.worst", _sentence(analysis, statistic), file=_FILE,
+                          field=f"{at}, lowest {statistic}")  # fmt: skip
+                level = 1 - analysis.groups[0].auroc.confidence if analysis.groups else 0
+                test = next((test for test in analysis.interactions if test.statistic == statistic), None)
+                if test is not None and test.p_adjusted < level:
+                    differing.append(f"{finding.replace('_', ' ')}: {statistic.replace('auroc', 'AUROC')} by {words}")
+    facts.add("groups.differing", differing, "; ".join(differing) or "none", file=_FILE,
+              field="subgroups whose adjusted p-value is below 1 - confidence")  # fmt: skip

@@ -1,0 +1,136 @@
+"""From a stage's settings to an optimizer: which one, how its learning rate moves, and the average of the weights."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+
+from chexkeras.training.monitor import EarlyStopping
+from chexkeras.training.recipe import Stage
+
+_MOMENTUM = 0.9
+_NEVER_BELOW = 1e-8
+
+
+def make_optimizer(stage: Stage, steps: int) -> keras.optimizers.Optimizer:
+    """Returns a fresh optimizer for a stage.
+
+    Weight decay is decoupled from the gradient (Loshchilov and Hutter, ICLR 2019) and touches every trained weight, as
+    in PyTorch's AdamW. SGD has a momentum of 0.9. Gradients are clipped by their norm over all weights together, after
+    accumulation.
+
+    Args:
+        stage: The stage.
+        steps: Steps of an epoch.
+
+    Raises:
+        ValueError: If the stage accumulates over more steps than it has, and so would never change a weight.
+    """
+    if stage.accumulate > steps * stage.epochs:
+        raise ValueError(
+            f"{stage.name}.accumulate={stage.accumulate}, but the stage has only {steps * stage.epochs} steps and "
+            "would never change a weight; lower accumulate or the batch size."
+        )
+    options: dict[str, Any] = {"learning_rate": _schedule(stage, steps)}
+    # Left out where they are not asked for, so that a plain stage gets the optimizer it always got.
+    if stage.clip_norm is not None:
+        options["global_clipnorm"] = stage.clip_norm
+    if stage.accumulate > 1:
+        options["gradient_accumulation_steps"] = stage.accumulate
+    if stage.ema is not None:
+        options.update(use_ema=True, ema_momentum=stage.ema)
+    if stage.optimizer == "sgd":
+        return keras.optimizers.SGD(momentum=_MOMENTUM, weight_decay=stage.weight_decay or None, **options)
+    if stage.optimizer == "adamw":
+        return keras.optimizers.AdamW(weight_decay=stage.weight_decay, **options)
+    return keras.optimizers.Adam(**options)
+
+
+def _schedule(stage: Stage, steps: int) -> Any:
+    """Returns the learning rate: a number, or a cosine over the stage's steps, if asked for after a linear warm-up."""
+    if stage.schedule not in ("cosine", "warmup_cosine"):
+        return stage.learning_rate
+    warm = steps * stage.warmup_epochs if stage.schedule == "warmup_cosine" else 0
+    rest = max(steps * stage.epochs - warm, 1)
+    if not warm:
+        return keras.optimizers.schedules.CosineDecay(stage.learning_rate, rest)
+    return keras.optimizers.schedules.CosineDecay(0.0, rest, warmup_target=stage.learning_rate, warmup_steps=warm)
+
+
+@dataclass
+class LearningRate:
+    """Follows a stage's learning rate from epoch to epoch, and lowers it on a plateau where the schedule says so.
+
+    Attributes:
+        stage: The stage.
+        optimizer: The optimizer that its epochs are run with.
+        mode: "max" or "min": which direction of the monitored value is better.
+        value: The learning rate now.
+    """
+
+    stage: Stage
+    optimizer: Any
+    mode: str
+    value: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.value = self.stage.learning_rate
+        self._waiting = EarlyStopping(self.stage.reduce_patience, self.mode)
+
+    def after_epoch(self, monitored: float) -> float:
+        """Takes an epoch's monitored value and returns the learning rate that the epoch ended at.
+
+        On a plateau the next epoch gets the learning rate times the stage's factor.
+        """
+        if self.stage.schedule == "constant":
+            return self.value
+        if self.stage.schedule != "reduce_on_plateau":
+            return float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
+        used = self.value
+        self._waiting.update(monitored)
+        if self._waiting.exhausted:
+            self.value = max(used * self.stage.reduce_factor, _NEVER_BELOW)
+            self.optimizer.learning_rate = self.value
+            self._waiting = EarlyStopping(self.stage.reduce_patience, self.mode, self._waiting.best)
+        return used
+
+
+class AveragedWeights(keras.callbacks.Callback):
+    """Keeps the moving average of the weights apart from the weights that go on training.
+
+    Keras puts the average in place of the weights whenever `fit` ends, and here every epoch is one `fit`: without this
+    callback each epoch would start from the average. With it, the average is what is scored and kept, and the next
+    epoch goes on from the weights themselves.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._raw: list[Any] | None = None
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Puts the weights back that the last epoch ended with."""
+        if self._raw is not None:
+            for variable, value in zip(self.model.trainable_variables, self._raw, strict=True):
+                variable.assign(value)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Remembers the weights before Keras puts the average in their place."""
+        self._raw = [keras.ops.convert_to_numpy(variable) for variable in self.model.trainable_variables]
+
+
+def learning_rates(stage: Stage, steps: int) -> list[float]:
+    """Returns the learning rate of every step of a stage whose schedule does not depend on validation.
+
+    Args:
+        stage: The stage.
+        steps: Steps of an epoch.
+
+    Example:
+        >>> rates = learning_rates(Stage("s", 4, 1e-3, schedule="warmup_cosine", warmup_epochs=1), 2)
+        >>> [f"{rate:.1e}" for rate in rates]
+        ['0.0e+00', '5.0e-04', '1.0e-03', '9.3e-04', '7.5e-04', '5.0e-04', '2.5e-04', '6.7e-05']
+    """
+    schedule = _schedule(stage, steps)
+    if isinstance(schedule, float):
+        return [schedule] * (steps * stage.epochs)
+    return [float(keras.ops.convert_to_numpy(schedule(step))) for step in range(steps * stage.epochs)]

@@ -1,0 +1,183 @@
+"""The parts of a recipe: one stage, the loss, and how the operating point is chosen."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chexkeras.checks import one_of, positive_int, probability
+from chexkeras.evaluation.thresholds import check_rule
+from chexkeras.findings import label_names
+from chexkeras.models import options
+
+LOSSES = ("weighted_bce", "focal", "asymmetric", "auc_margin")
+CLASS_WEIGHTS = ("balanced", "none", "capped", "effective")
+OPTIMIZERS = ("adam", "adamw", "sgd")
+SCHEDULES = ("constant", "cosine", "warmup_cosine", "reduce_on_plateau")
+_SHARES = {"all": 1.0, "none": 0.0}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of training.
+
+    Attributes:
+        name: For example "stage1".
+        epochs: Most passes over the training films.
+        learning_rate: Above 0; with a schedule, its largest value.
+        trainable: Share of the backbone's layers to unfreeze, from the top (0 or "none" = head alone, 0.2 = top 20 %,
+            1 or "all" = all layers), or the name of the first layer to unfreeze.
+        patience: Epochs without a better value of the recipe's monitor after which the stage ends; None runs all
+            epochs.
+        batchnorm: "held" keeps every BatchNorm of the backbone as it is; "trained" trains those of unfrozen layers,
+            which then normalise by the batch.
+        optimizer: "adam", "adamw" or "sgd" (momentum 0.9).
+        weight_decay: Decoupled weight decay, at least 0; for "adamw" and "sgd".
+        schedule: "constant"; "cosine" to 0 over the stage; "warmup_cosine", the same after a linear rise from 0; or
+            "reduce_on_plateau", down by a factor after some epochs without a better value of the monitor.
+        warmup_epochs: For "warmup_cosine": epochs of the rise.
+        reduce_factor: For "reduce_on_plateau": the factor, in (0, 1).
+        reduce_patience: For "reduce_on_plateau": epochs without a better value.
+        clip_norm: Largest norm of the gradient of all weights together; None does not clip.
+        accumulate: Batches whose gradients are averaged into one change of the weights.
+        ema: Momentum of a moving average of the weights, in (0, 1); the average is what is scored and kept. None keeps
+            the weights themselves.
+    """
+
+    name: str
+    epochs: int
+    learning_rate: float
+    trainable: float | str = 0.0
+    patience: int | None = None
+    batchnorm: str = "held"
+    optimizer: str = "adam"
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    warmup_epochs: int = 1
+    reduce_factor: float = 0.1
+    reduce_patience: int = 2
+    clip_norm: float | None = None
+    accumulate: int = 1
+    ema: float | None = None
+
+    def __post_init__(self) -> None:
+        positive_int(self.epochs, f"{self.name}.epochs")
+        if not _is_number(self.learning_rate) or self.learning_rate <= 0.0:
+            raise ValueError(f"{self.name}.learning_rate={self.learning_rate!r} must be a number above 0, e.g. 1e-4.")
+        if isinstance(self.trainable, str):
+            object.__setattr__(self, "trainable", _SHARES.get(self.trainable, self.trainable))
+        else:
+            probability(self.trainable, f"{self.name}.trainable")
+        if self.patience is not None:
+            positive_int(self.patience, f"{self.name}.patience")
+        one_of(self.batchnorm, options.BATCHNORM, f"{self.name}.batchnorm")
+        one_of(self.optimizer, OPTIMIZERS, f"{self.name}.optimizer")
+        one_of(self.schedule, SCHEDULES, f"{self.name}.schedule")
+        self._check_optimisation()
+
+    def _check_optimisation(self) -> None:
+        if not _is_number(self.weight_decay) or self.weight_decay < 0.0:
+            raise ValueError(f"{self.name}.weight_decay={self.weight_decay!r} must be a number of at least 0.")
+        if self.weight_decay and self.optimizer == "adam":
+            raise ValueError(
+                f"{self.name}.weight_decay={self.weight_decay!r} needs {self.name}.optimizer='adamw' (or 'sgd'); "
+                "Adam has none."
+            )
+        for name in ("warmup_epochs", "reduce_patience", "accumulate"):
+            positive_int(getattr(self, name), f"{self.name}.{name}")
+        if self.schedule == "warmup_cosine" and self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"{self.name}.warmup_epochs={self.warmup_epochs} leaves none of the {self.epochs} epochs for the "
+                "cosine; lower it, or raise the epochs."
+            )
+        probability(self.reduce_factor, f"{self.name}.reduce_factor", open_interval=True)
+        if self.clip_norm is not None and not (_is_number(self.clip_norm) and self.clip_norm > 0.0):
+            raise ValueError(f"{self.name}.clip_norm={self.clip_norm!r} must be a number above 0, or null for none.")
+        if self.ema is not None:
+            if isinstance(self.ema, bool):
+                raise ValueError(f"{self.name}.ema={self.ema!r} must be a momentum such as 0.999, or null for none.")
+            probability(self.ema, f"{self.name}.ema", open_interval=True)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def finding_pairs(values: Any, name: str) -> tuple[tuple[str, Any], ...]:
+    """Returns a mapping, or what JSON makes of pairs, as pairs (finding, value), findings in canonical spelling."""
+    pairs = values.items() if isinstance(values, Mapping) else values
+    try:
+        given = [(finding, value) for finding, value in pairs]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f'{name}={values!r} must give a value for each finding, e.g. {{"Mass": 2}}.') from error
+    return (
+        tuple(zip(label_names([finding for finding, _ in given]), (v for _, v in given), strict=True)) if given else ()
+    )
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Which loss, and its numbers.
+
+    Attributes:
+        name: "weighted_bce", "focal", "asymmetric" or "auc_margin"; see `training.losses`.
+        class_weights: For weighted_bce, from the training labels: "balanced", "none", "capped" or "effective"; see
+            `training.imbalance`.
+        label_smoothing: For weighted_bce, in [0, 1).
+        gamma: For focal, at least 0.
+        alpha: For focal: weight of positives, in (0, 1).
+        cap: For class_weights "capped": largest weight of a positive; None sets no limit.
+        beta: For class_weights "effective", in [0, 1).
+        gamma_positive: For asymmetric, at least 0.
+        gamma_negative: For asymmetric, at least 0.
+        clip: For asymmetric: probability up to which a negative costs nothing, in [0, 1).
+        margin: For auc_margin, in (0, 1].
+        target_weights: (finding, how much it counts, above 0) of the targets that do not count 1. The loss is the sum
+            over targets divided by their number, so a weight changes one target's share and no other's.
+    """
+
+    name: str = "weighted_bce"
+    class_weights: str = "balanced"
+    label_smoothing: float = 0.0
+    gamma: float = 2.0
+    alpha: float = 0.25
+    cap: float | None = None
+    beta: float = 0.9999
+    gamma_positive: float = 1.0
+    gamma_negative: float = 4.0
+    clip: float = 0.05
+    margin: float = 1.0
+    target_weights: tuple[tuple[str, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        one_of(self.name, LOSSES, "loss.name")
+        one_of(self.class_weights, CLASS_WEIGHTS, "loss.class_weights")
+        if probability(self.label_smoothing, "loss.label_smoothing") == 1.0:
+            raise ValueError("loss.label_smoothing=1 leaves no label to learn from; it must be below 1, try 0.1.")
+        for name, usual in (("gamma", 2), ("gamma_positive", 1), ("gamma_negative", 4)):
+            value = getattr(self, name)
+            if not _is_number(value) or value < 0.0:
+                raise ValueError(f"loss.{name}={value!r} must be a number of at least 0; the paper uses {usual}.")
+        probability(self.alpha, "loss.alpha", open_interval=True)
+        for name, usual in (("clip", "0.05"), ("beta", "0.9999")):
+            if probability(getattr(self, name), f"loss.{name}") == 1.0:
+                raise ValueError(f"loss.{name}=1 must be below 1; the paper uses {usual}.")
+        if not probability(self.margin, "loss.margin"):
+            raise ValueError("loss.margin=0 sets no margin; it must be above 0, the paper uses 1.")
+        if self.cap is not None and not (_is_number(self.cap) and self.cap > 0.0):
+            raise ValueError(f"loss.cap={self.cap!r} must be a number above 0, such as 20, or null for no limit.")
+        object.__setattr__(self, "target_weights", finding_pairs(self.target_weights, "loss.target_weights"))
+        for finding, weight in self.target_weights:
+            if not _is_number(weight) or weight <= 0.0:
+                raise ValueError(f"loss.target_weights: the weight of {finding} is {weight!r}, not a number above 0.")
+
+
+@dataclass(frozen=True)
+class ThresholdRule:
+    """How the operating point is chosen on the validation part; see `evaluation.thresholds`."""
+
+    rule: str = "sensitivity"
+    target: float | None = 0.8
+
+    def __post_init__(self) -> None:
+        check_rule(self.rule, self.target)

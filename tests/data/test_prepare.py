@@ -1,0 +1,333 @@
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from pydicom import dcmread
+
+from chexkeras.data import decoder
+from chexkeras.data import prepare as module
+from chexkeras.data.phantom import make_phantoms
+from chexkeras.data.pipeline import read_film, to_model_pixels
+from chexkeras.data.prepare import prepare
+from chexkeras.data.store import Store
+from chexkeras.dicom.read import read_dicom
+
+pytestmark = pytest.mark.keras
+
+
+@pytest.fixture
+def make_films(make_film):
+    """A function that writes small films of different pixels: folder, how many; returns their image_id and path."""
+
+    def make(folder, count):
+        names = [f"film{number:02d}" for number in range(count)]
+        paths = [str(make_film(folder / f"{name}.png", seed)) for seed, name in enumerate(names)]
+        return pd.DataFrame({"image_id": names, "path": paths})
+
+    return make
+
+
+@pytest.fixture
+def films(make_films, tmp_path_factory):
+    return make_films(tmp_path_factory.mktemp("films"), 50)
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    """Sixteen films of 16 px a chunk."""
+    monkeypatch.setattr(module, "_CHUNK_BYTES", 16 * 16 * 16)
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """Counts the rows that are decoded."""
+    rows, real = [], decoder._decode
+
+    def counting(group, *arguments):
+        rows.extend(group)
+        return real(group, *arguments)
+
+    monkeypatch.setattr(decoder, "_decode", counting)
+    return rows
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix", "size"),
+    [("L", "png", 40), ("L", "jpg", 40), ("RGB", "jpg", 23), ("RGBA", "png", 40), ("LA", "png", 9)],
+)
+def test_films_are_stored_as_the_very_pixels_that_training_reads(tmp_path, mode, suffix, size):
+    rng = np.random.default_rng(0)
+    paths = [str(tmp_path / f"{number}.{suffix}") for number in range(11)]
+    for path in paths:
+        channels = () if mode in ("L", "LA") else (3,)
+        Image.fromarray(rng.integers(0, 256, (37, 41, *channels), dtype=np.uint8)).convert(mode).save(path)
+    store = prepare(pd.DataFrame({"image_id": paths, "path": paths}), tmp_path / "store", size=size)
+    for row, path in enumerate(paths):
+        np.testing.assert_array_equal(store.films[row], read_film(path, size).numpy()[..., 0])
+
+
+def test_dicom_films_are_stored_as_they_are_scored_and_refused_ones_left_out_with_the_gates_code(tmp_path):
+    root = make_phantoms(tmp_path / "phantoms", images=6, size=128, dicom=True)
+    paths = sorted(str(path) for path in (root / "dicom").rglob("*") if path.is_file() and path.suffix != ".csv")
+    png = tmp_path / "film.png"
+    Image.fromarray(np.arange(4096, dtype=np.uint8).reshape(64, 64)).save(png)
+    bad = tmp_path / "hand.dcm"
+    dataset = dcmread(paths[0])
+    dataset.BodyPartExamined = "HAND"
+    dataset.save_as(bad)
+    table = pd.DataFrame({"path": [*paths, str(png), str(bad)]}).assign(image_id=lambda t: t["path"])
+    with pytest.raises(ValueError, match=r"hand\.dcm \(body_part: "):
+        prepare(table[table["path"].isin([str(png), str(bad)])], tmp_path / "strict", size=32)
+    store = prepare(table, tmp_path / "store", size=32, missing="skip")
+    assert store.left_out[str(bad)] == "body_part"
+    accepted = [row for row, path in enumerate(table["path"]) if path not in store.left_out]
+    assert len(accepted) > 3
+    for row in accepted:
+        path = table["path"][row]
+        film = np.asarray(Image.open(path)) if path == str(png) else read_dicom(path).pixels
+        np.testing.assert_array_equal(store.films[row], to_model_pixels(film[..., np.newaxis], 32).numpy()[..., 0])
+    assert not store.films[len(table) - 1].any()
+
+
+def test_it_is_filled_in_chunks_and_a_complete_one_is_checked_not_decoded(
+    films, tmp_path, small_chunks, decoded, capsys
+):
+    store = prepare(films, tmp_path / "store", size=16)
+    assert len(store.manifest.chunks) == 4
+    assert sorted(decoded) == list(range(50))
+    before = content(store.folder)
+    decoded.clear()
+    again = prepare(films, tmp_path / "store", size=16)
+    assert decoded == []
+    assert content(again.folder) == before
+    assert "50 films of 16 px are stored" in capsys.readouterr().err
+
+
+def test_the_number_of_threads_does_not_change_the_bytes(films, tmp_path, small_chunks):
+    stores = [prepare(films, tmp_path / str(workers), size=16, workers=workers) for workers in (1, 5)]
+    assert content(stores[0].folder) == content(stores[1].folder)
+
+
+KILLED = """
+import sys, time
+import pandas as pd
+from chexkeras.data import decoder, prepare
+prepare._CHUNK_BYTES = 16 * 16 * 16
+real = decoder._decode
+def slowly(*arguments):
+    time.sleep(0.05)
+    return real(*arguments)
+decoder._decode = slowly
+prepare.prepare(pd.read_csv(sys.argv[1]), sys.argv[2], size=16, workers=1)
+"""
+
+
+def test_killed_and_started_again_it_ends_with_the_same_bytes(films, tmp_path, small_chunks, decoded):
+    expected = content(prepare(films, tmp_path / "whole", size=16).folder)
+    films.to_csv(tmp_path / "table.csv", index=False)
+    folder = tmp_path / "killed"
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path / "table.csv"), str(folder)])
+    manifest = folder / "manifest.json"
+    try:
+        while process.poll() is None and not (manifest.exists() and '"pixels"' in manifest.read_text()):
+            time.sleep(0.005)
+        assert process.poll() is None
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    with pytest.raises(ValueError, match="is not complete"):
+        Store.load(folder)
+    decoded.clear()
+    prepare(films, folder, size=16)
+    assert content(folder) == expected
+    assert 0 < len(decoded) < 50
+    assert min(decoded) >= 16
+
+
+@pytest.mark.parametrize("leftover", [(), (".manifest.abc.json",)])
+def test_a_kill_before_the_first_manifest_leaves_nothing_in_the_way(films, tmp_path, leftover):
+    for name in leftover:
+        (tmp_path / name).write_text("{")
+    assert len(prepare(films, tmp_path, size=16)) == 50
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "rows"),
+    [
+        (lambda data: data[: 128 + 40 * 256], range(32, 50)),
+        (lambda data: data[: 128 + 17 * 256] + b"!" + data[128 + 17 * 256 + 1 :], range(16, 32)),
+        (lambda data: b"", range(50)),
+        (lambda data: b"?" + data[1:], ()),
+    ],
+    ids=["cut short", "changed", "emptied", "header"],
+)
+def test_what_is_damaged_is_decoded_anew(films, tmp_path, small_chunks, decoded, damage, rows):
+    store = prepare(films, tmp_path, size=16)
+    before = content(tmp_path)
+    path = tmp_path / "films.npy"
+    path.write_bytes(damage(path.read_bytes()))
+    decoded.clear()
+    prepare(films, store.folder, size=16)
+    assert content(tmp_path) == before
+    assert sorted(decoded) == list(rows)
+
+
+def test_a_replaced_film_is_decoded_anew_with_its_chunk_alone(make_films, tmp_path, small_chunks, decoded):
+    films = make_films(tmp_path, 40)
+    prepare(films, tmp_path / "store", size=16)
+    Image.fromarray(np.zeros((16, 16), np.uint8)).save(films["path"][20])
+    decoded.clear()
+    store = prepare(films, tmp_path / "store", size=16)
+    assert sorted(decoded) == list(range(16, 32))
+    assert not store.films[20].any()
+    assert store.films[19].any()
+    store.verify()
+
+
+def test_a_larger_store_serves_part_of_its_films_and_films_that_repeat(films, tmp_path, decoded, capsys):
+    whole = prepare(films, tmp_path, size=16)
+    decoded.clear()
+    part = films.iloc[[30, 4, 4]]
+    served = prepare(part, tmp_path, size=16)
+    assert decoded == []
+    assert served.fingerprint == whole.fingerprint
+    assert "all 2 films are in" in capsys.readouterr().err
+    np.testing.assert_array_equal(served.read(served.rows(part["image_id"])), whole.films[[30, 4, 4]])
+
+
+def test_a_film_that_repeats_is_stored_once(films, tmp_path):
+    assert len(prepare(pd.concat([films, films.head(10)]), tmp_path, size=16)) == 50
+
+
+@pytest.fixture
+def faulty(make_films, tmp_path):
+    """Forty films, of which one is no image, one cut short and one gone."""
+    table = make_films(tmp_path, 40)
+    Path(table["path"][18]).write_text("no image")
+    path = Path(table["path"][21])
+    path.write_bytes(path.read_bytes()[:-60])
+    os.remove(table["path"][35])
+    return table
+
+
+def test_films_without_a_file_stop_before_anything_is_made(faulty, tmp_path):
+    with pytest.raises(ValueError, match=r"1 of 40 films have no file \(first 'film35'\).*missing='skip'"):
+        prepare(faulty, tmp_path / "store", size=16)
+    assert not (tmp_path / "store").exists()
+
+
+def test_damaged_films_stop_at_the_end_of_their_chunk_and_mended_ones_go_on(faulty, tmp_path, small_chunks, decoded):
+    table = faulty.drop(index=35)
+    message = (
+        r"2 film\(s\) cannot be used: film18 \(unreadable: .*\); film21 \(unreadable: .*\)\..*16 films stored before"
+    )
+    with pytest.raises(ValueError, match=message):
+        prepare(table, tmp_path / "store", size=16)
+    for row in (18, 21):
+        shutil.copy(table["path"][0], table["path"][row])
+    decoded.clear()
+    store = prepare(table, tmp_path / "store", size=16)
+    assert min(decoded) == 16
+    assert store.left_out == {}
+
+
+def test_unusable_films_are_left_out_on_request_and_listed_with_the_reason(faulty, tmp_path, small_chunks):
+    store = prepare(faulty, tmp_path / "store", size=16, missing="skip")
+    assert store.left_out == {"film18": "unreadable", "film21": "unreadable", "film35": "missing_file"}
+    assert Store.load(store.folder).left_out == store.left_out
+    assert not store.films[[18, 21, 35]].any()
+    np.testing.assert_array_equal(store.films[20], np.asarray(Image.open(faulty["path"][20])))
+    with pytest.raises(ValueError, match=r"2 of 39 films were left out when the store was prepared \(first 'film18'"):
+        prepare(faulty.drop(index=35), store.folder, size=16)
+
+
+def test_left_out_films_are_tried_again_when_they_must_not_be_missing(faulty, tmp_path, small_chunks, decoded):
+    table = faulty.drop(index=[21, 35])
+    prepare(table, tmp_path / "store", size=16, missing="skip")
+    decoded.clear()
+    prepare(table, tmp_path / "store", size=16, missing="skip")
+    assert decoded == []
+    with pytest.raises(ValueError, match=r"1 film\(s\) cannot be used: film18"):
+        prepare(table, tmp_path / "store", size=16)
+
+
+def test_a_table_of_unusable_films_alone_makes_no_store(faulty, tmp_path):
+    with pytest.raises(ValueError, match=r"none of the 2 films can be used \(missing_file, unreadable\)"):
+        prepare(faulty.loc[[18, 35]], tmp_path / "store", size=16, missing="skip")
+
+
+def test_a_full_disk_is_told_before_anything_is_decoded(films, tmp_path, monkeypatch, decoded):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: namedtuple("Usage", "free")(2_000_000))
+    with pytest.raises(OSError, match=r"needs 0\.01 GB in '.*store', but 0\.00 GB are free there; make room"):
+        prepare(films, tmp_path / "new" / "store", size=512)
+    assert decoded == []
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"size": 8},
+        {"table": lambda films: films.iloc[::-1]},
+        {"table": lambda films: films.assign(image_id="x" + films["image_id"])},
+        {"profile": "course"},
+    ],
+)
+def test_the_store_of_other_films_is_refused_and_left_alone(films, tmp_path, change):
+    prepare(films, tmp_path, size=16)
+    before = content(tmp_path)
+    options = {"size": 16, **change}
+    table = options.pop("table", lambda table: table)(films)
+    with pytest.raises(
+        ValueError, match=r"holds another store \(50 films of 16 px, DICOM profile clinical.*give another"
+    ):
+        prepare(table, tmp_path, **options)
+    assert content(tmp_path) == before
+
+
+def test_a_folder_with_something_else_is_refused(films, tmp_path):
+    (tmp_path / "thesis.txt").write_text("precious")
+    with pytest.raises(FileExistsError, match="holds something that is no film store; give a new or empty folder"):
+        prepare(films, tmp_path, size=16)
+    with pytest.raises(FileExistsError, match="is a file; name a folder"):
+        prepare(films, tmp_path / "thesis.txt", size=16)
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "message"),
+    [
+        (lambda films: films.head(0), {}, "the image table is empty"),
+        (lambda films: films.drop(columns="path"), {}, r"lacks the column\(s\) path"),
+        (lambda films: films.assign(image_id="same"), {}, r"49 image ids stand for two files \(first 'same', 'same'"),
+        (lambda films: films, {"size": 0}, "size=0 must be a whole number"),
+        (lambda films: films, {"workers": 0}, "workers=0 must be a whole number"),
+        (lambda films: films, {"missing": "ignore"}, "missing='ignore'"),
+        (lambda films: films, {"profile": "clinic"}, "clinical"),
+    ],
+)
+def test_unusable_arguments_are_refused(films, tmp_path, table, options, message):
+    with pytest.raises(ValueError, match=message):
+        prepare(table(films), tmp_path / "store", **options)
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.realdata
+def test_original_films_are_stored_as_training_reads_them(real_nih, tmp_path):
+    paths = sorted(str(path) for path in (real_nih / "images_1024").glob("*.png"))[:10]
+    store = prepare(pd.DataFrame({"image_id": paths, "path": paths}), tmp_path, size=224)
+    for row, path in enumerate(paths):
+        np.testing.assert_array_equal(store.films[row], read_film(path, 224).numpy()[..., 0])

@@ -1,0 +1,170 @@
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from chexkeras.data.prepare import prepare
+from chexkeras.data.store import Store
+
+pytestmark = pytest.mark.keras
+
+
+@pytest.fixture
+def make_films(make_film):
+    """A function that writes small films of different pixels: folder, how many; returns their image_id and path."""
+
+    def make(folder, count):
+        names = [f"film{number:02d}" for number in range(count)]
+        paths = [str(make_film(folder / f"{name}.png", seed)) for seed, name in enumerate(names)]
+        return pd.DataFrame({"image_id": names, "path": paths})
+
+    return make
+
+
+@pytest.fixture
+def films(make_films, tmp_path_factory):
+    return make_films(tmp_path_factory.mktemp("films"), 20)
+
+
+@pytest.fixture
+def store(films, tmp_path):
+    return prepare(films, tmp_path / "store", size=16)
+
+
+def test_it_holds_the_films_in_table_order_and_reads_them_in_any(films, store):
+    expected = np.stack([np.asarray(Image.open(path)) for path in films["path"]])
+    assert len(store) == 20
+    assert store.size == 16
+    np.testing.assert_array_equal(store.films, expected)
+    rows = store.rows(["film07", "film00", "film07", "film19"])
+    assert rows.tolist() == [7, 0, 7, 19]
+    np.testing.assert_array_equal(store.read(rows), expected[[7, 0, 7, 19]])
+    assert store.read([]).shape == (0, 16, 16)
+
+
+def test_the_file_is_a_plain_npy_file_that_cannot_be_written_through_the_map(store):
+    assert np.load(store.folder / "films.npy").shape == (20, 16, 16)
+    assert not store.films.flags.writeable
+
+
+def test_it_can_be_moved_and_opened_without_the_image_files(films, store, tmp_path):
+    shutil.move(store.folder, tmp_path / "elsewhere")
+    moved = Store.load(str(tmp_path / "elsewhere"))
+    assert moved.fingerprint == store.fingerprint
+    assert repr(moved) == f"Store(20 films of 16 px in '{tmp_path / 'elsewhere'}')"
+    moved.verify()
+
+
+def test_the_fingerprint_tells_other_pixels_and_other_order(films, store, tmp_path):
+    prints = {store.fingerprint, prepare(films.iloc[::-1], tmp_path / "b", size=16).fingerprint}
+    prints |= {prepare(films.head(19), tmp_path / "c", size=16).fingerprint}
+    assert len(prints) == 3
+    assert prepare(films, tmp_path / "d", size=16).fingerprint in prints
+
+
+def test_missing_films_are_counted_and_named(store):
+    with pytest.raises(ValueError, match=r"2 of 3 films are not in the store .* of 20 \(first 'x', 'y'\)"):
+        store.rows(["film00", "x", "y"])
+    with pytest.raises(ValueError, match=r"first 'a', 'b', 'c', \.\.\.\)"):
+        store.rows(pd.Series(list("abcd")))
+
+
+def test_left_out_films_are_refused_with_the_reason(films, tmp_path):
+    store = prepare(films.assign(path=["", *films["path"][1:]]), tmp_path / "s", size=16, missing="skip")
+    assert "1 left out" in repr(store)
+    with pytest.raises(
+        ValueError, match=r"1 of 2 films were left out .* 'film00': missing_file.*isin\(store\.left_out\)"
+    ):
+        store.rows(["film01", "film00"])
+    kept = films[~films["image_id"].isin(store.left_out)]
+    assert store.rows(kept["image_id"]).tolist() == list(range(1, 20))
+
+
+@pytest.mark.parametrize("rows", [[-1], [3, 20]])
+def test_rows_out_of_range_are_refused(store, rows):
+    with pytest.raises(ValueError, match="rows must lie from 0 to 19"):
+        store.read(rows)
+
+
+def test_another_size_is_refused_with_both_ways_out(store):
+    store.require_size(16)
+    with pytest.raises(
+        ValueError, match=r"films of 16 px, but 224 px are wanted; prepare one with size=224.*image_size=16"
+    ):
+        store.require_size(224)
+
+
+def cut_short(folder):
+    path = folder / "films.npy"
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def lengthen(folder):
+    with (folder / "films.npy").open("ab") as file:
+        file.write(b"\0")
+
+
+def other_shape(folder):
+    data = (folder / "films.npy").read_bytes().replace(b"(20, 16, 16)", b"(16, 20, 16)")
+    (folder / "films.npy").write_bytes(data)
+
+
+def change_index(folder):
+    path = folder / "index.csv"
+    path.write_text(path.read_text().replace("film03", "film99"))
+
+
+def change_manifest(**changes):
+    def change(folder):
+        path = folder / "manifest.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (cut_short, r"has 5,247 bytes, 5,248 were expected: it was cut short; prepare it again"),
+        (lengthen, r"5,249 bytes, 5,248 were expected: it was lengthened"),
+        (lambda folder: (folder / "films.npy").unlink(), r"has 0 bytes.*cut short"),
+        (other_shape, "is not a file of 20 films of 16 px"),
+        (change_index, r"index\.csv of the store .* is missing or was changed"),
+        (lambda folder: (folder / "index.csv").unlink(), r"index\.csv of the store .* is missing or was changed"),
+        (lambda folder: (folder / "manifest.json").write_text("{"), "is not valid JSON"),
+        (lambda folder: (folder / "manifest.json").write_text("[]"), "is not the manifest of a film store"),
+        (change_manifest(format="other"), "is not the manifest of a film store"),
+        (change_manifest(extra=1), r"has other fields \(.*extra"),
+        (change_manifest(films=10**9), "does not list all its parts"),
+        (change_manifest(chunks=[None]), r"is not complete \(0 of 1 parts are done\); prepare it again"),
+    ],
+)
+def test_a_damaged_store_is_refused(store, damage, message):
+    damage(store.folder)
+    with pytest.raises(ValueError, match=message):
+        Store.load(store.folder)
+
+
+def test_a_folder_without_a_store_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no film store in .*it has no manifest\.json"):
+        Store.load(tmp_path)
+    with pytest.raises(FileNotFoundError, match="store: no folder at"):
+        Store.load(tmp_path / "nowhere")
+
+
+def test_changed_pixels_are_found_by_their_checksum(store):
+    path = store.folder / "films.npy"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"rows 0 to 19 of the store .* differ from their checksum"):
+        Store.load(store.folder).verify()
+
+
+def test_a_store_cut_short_while_it_is_open_is_noticed(store):
+    cut_short(store.folder)
+    with pytest.raises(ValueError, match="cut short while it was in use"):
+        store.read([19])

@@ -1,0 +1,308 @@
+"""Damaged files by the thousand: each made from a good one, the same for the same seed, and read by the pool.
+
+    .venv/bin/python tests/dicom/mutations.py --files 10000 --seed 0
+
+The report says what became of them; it ends with status 1 if a file got no outcome, a worker held more memory than its
+limit allows, or a file took longer than its limit.
+"""
+
+import argparse
+import collections
+import dataclasses
+import os
+import struct
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from dicom_films import encoded, image, lookup_item, ramp, write
+from PIL import Image
+from pydicom.data import get_testdata_file
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLSLossless,
+    RLELossless,
+)
+
+from chexkeras.dicom.gate import CLINICAL, RULES, DicomRejected
+from chexkeras.dicom.pool import ReaderPool
+from chexkeras.dicom.reading import Reading
+
+EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
+# Rules on what a film shows would refuse most of the files before a decoder sees them.
+_SHOWN = ("Kind of image", "Body part", "View", "Age")
+EVERYTHING = dataclasses.replace(
+    CLINICAL,
+    name="everything that can be decoded",
+    overrides=(*((rule.code, "off") for rule in RULES if rule.item in _SHOWN), ("aspect", "off"), ("constant", "off")),
+    minimum_side_px=1,
+)
+LIMITS = Reading(workers=1, memory_bytes=2**30, seconds=20)
+
+_BUNDLED = (
+    *("693_J2KI.dcm", "CT_small.dcm", "ExplVR_BigEnd.dcm", "JPEG2000.dcm", "JPEG2000-embedded-sequence-delimiter.dcm"),
+    *("JPEGLSNearLossless_08.dcm", "JPEGLSNearLossless_16.dcm", "JPGExtended.dcm", "JPEG-lossy.dcm", "MR_small.dcm"),
+    *("MR_small_RLE.dcm", "MR_small_bigendian.dcm", "MR_small_implicit.dcm", "MR_small_jp2klossless.dcm"),
+    *("MR_small_jpeg_ls_lossless.dcm", "MR_small_padded.dcm", "MR_truncated.dcm", "SC_rgb_gdcm_KY.dcm"),
+    *("SC_rgb_jpeg.dcm", "SC_rgb_rle.dcm", "SC_rgb_small_odd.dcm", "SC_rgb_small_odd_jpeg.dcm", "badVR.dcm"),
+    *("image_dfl.dcm", "liver_1frame.dcm", "meta_missing_tsyntax.dcm", "nested_priv_SQ.dcm", "no_meta.dcm"),
+    *("no_meta_group_length.dcm", "priv_SQ.dcm", "rtdose_rle_1frame.dcm", "rtplan.dcm", "test-SR.dcm"),
+    "UN_sequence.dcm",
+)
+
+
+_DECODED = {
+    *("rle", "jpeg", "jpeg_2000", "jp2_file", "jpeg_ls", "png_file", "jpeg_file", "693_J2KI.dcm", "JPEG2000.dcm"),
+    *("JPEGLSNearLossless_08.dcm", "JPEGLSNearLossless_16.dcm", "MR_small_RLE.dcm", "MR_small_jp2klossless.dcm"),
+    *("MR_small_jpeg_ls_lossless.dcm", "JPGLosslessP14SV1_1s_1f_8b.dcm", "JLSL_16_15_1_1F.dcm", "rgb", "tables"),
+}
+
+
+def fixtures() -> dict[str, bytes]:
+    """Good files of every kind that is read, with those that pydicom ships; small, so that many can be read."""
+    deep, grey = ramp(48, 40), ramp(48, 40, 255).astype(np.uint8)
+    table = lookup_item(np.arange(4096), 0, 16)
+    rgb = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0, **EIGHT}
+    made = {
+        "native": image(deep),
+        "implicit": image(deep, syntax=ImplicitVRLittleEndian),
+        "big_endian": image(deep, syntax=ExplicitVRBigEndian),
+        "deflated": image(deep, syntax=DeflatedExplicitVRLittleEndian),
+        "eight_bits": image(grey, **EIGHT),
+        "signed": image(deep.astype(np.int16) - 2048, PixelRepresentation=1, PixelPaddingValue=0),
+        "sigmoid": image(deep, VOILUTFunction="SIGMOID", WindowCenter=[900, 5], WindowWidth=[800, 9]),
+        "inverse": image(deep, PhotometricInterpretation="MONOCHROME1", PresentationLUTShape="INVERSE"),
+        "tables": image(deep, ModalityLUTSequence=table, VOILUTSequence=table),
+        "high_bit": image(deep << 4, HighBit=15),
+        "rgb": image(grey, raw=np.repeat(grey, 3).tobytes(), **rgb),
+        "jpeg": image(grey, syntax=JPEGBaseline8Bit, raw=encoded(grey, "JPEG"), **EIGHT),
+        "jpeg_2000": image(deep, syntax=JPEG2000Lossless, raw=encoded(deep, "JPEG2000")),
+        "jp2_file": image(deep, syntax=JPEG2000Lossless, raw=encoded(deep, "JPEG2000", no_jp2=False)),
+        "directory": image(deep, SOPClassUID="1.2.840.10008.1.3.10"),
+    }
+    for name, syntax in (("rle", RLELossless), ("jpeg_ls", JPEGLSLossless)):
+        made[name] = image(deep)
+        made[name].compress(syntax, generate_instance_uid=False)
+    with tempfile.TemporaryDirectory() as folder:
+        contents = {name: write(Path(folder) / name, dataset).read_bytes() for name, dataset in made.items()}
+        for name in ("png", "jpeg"):
+            path = Path(folder) / name
+            Image.fromarray(grey).save(path, name)
+            contents[f"{name}_file"] = path.read_bytes()
+    for name in _BUNDLED:
+        path = get_testdata_file(name, download=False)
+        if path:
+            contents[name] = Path(path).read_bytes()
+    return contents | _published()
+
+
+def _published() -> dict[str, bytes]:
+    """The published films of the tests on real data, where they are and small enough to be read by the thousand."""
+    root = Path(os.environ.get("CHEXKERAS_TEST_DATA", "")) / "dicom" / "codecs"
+    return {path.name: path.read_bytes() for path in sorted(root.glob("*.dcm")) if path.stat().st_size < 200_000}
+
+
+def _flip_bits(content: bytearray, rng: np.random.Generator) -> None:
+    for _ in range(rng.integers(1, 16)):
+        content[rng.integers(len(content))] ^= 1 << rng.integers(8)
+
+
+def _overwrite_bytes(content: bytearray, rng: np.random.Generator) -> None:
+    start = rng.integers(len(content))
+    length = min(int(rng.integers(1, 64)), len(content) - start)
+    content[start : start + length] = rng.integers(0, 256, length, dtype=np.uint8).tobytes()
+
+
+def _truncate(content: bytearray, rng: np.random.Generator) -> None:
+    del content[rng.integers(len(content)) :]
+
+
+def _cut_out(content: bytearray, rng: np.random.Generator) -> None:
+    start = rng.integers(len(content))
+    del content[start : start + rng.integers(1, 200)]
+
+
+def _repeat(content: bytearray, rng: np.random.Generator) -> None:
+    start = int(rng.integers(len(content)))
+    piece = content[start : start + int(rng.integers(1, 400))]
+    content[start:start] = piece * int(rng.integers(1, 200))
+
+
+def _elements(content: bytes) -> list[int]:
+    """Offsets at which an explicit little-endian data element may begin."""
+    return [
+        at
+        for at in range(132, len(content) - 8, 2)
+        if content[at + 4 : at + 6].isalpha() and content[at + 4 : at + 6].isupper() and content[at + 1] < 0x60
+    ]
+
+
+_LENGTHS = (0, 1, 2, 3, 7, 0xFF, 0x7FFF, 0xFFFE, 0xFFFF)
+_LONG_LENGTHS = (0, 1, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
+_LONG_FORMS = (b"OB", b"OW", b"SQ", b"UN", b"UT", b"OF", b"OD")
+
+
+def _edit_length(content: bytearray, rng: np.random.Generator) -> None:
+    found = _elements(bytes(content))
+    if found:
+        at = found[rng.integers(len(found))]
+        if content[at + 4 : at + 6] in _LONG_FORMS:
+            content[at + 8 : at + 12] = struct.pack("<L", _LONG_LENGTHS[rng.integers(len(_LONG_LENGTHS))])
+        else:
+            content[at + 6 : at + 8] = struct.pack("<H", _LENGTHS[rng.integers(len(_LENGTHS))])
+
+
+def _edit_representation(content: bytearray, rng: np.random.Generator) -> None:
+    found = _elements(bytes(content))
+    if found:
+        at = found[rng.integers(len(found))]
+        forms = (*_LONG_FORMS, b"US", b"SS", b"IS", b"DS", b"PN", b"LO", b"AT", b"FD", b"??", b"\0\0")
+        content[at + 4 : at + 6] = forms[rng.integers(len(forms))]
+
+
+def _edit_tag(content: bytearray, rng: np.random.Generator) -> None:
+    found = _elements(bytes(content))
+    if found:
+        at, other = (found[index] for index in rng.integers(len(found), size=2))
+        content[at : at + 4] = content[other : other + 4]
+
+
+def _edit_value(content: bytearray, rng: np.random.Generator) -> None:
+    """Puts extreme numbers where sizes and bits are (group 0028)."""
+    found = [at for at in _elements(bytes(content)) if content[at : at + 2] == b"\x28\x00"]
+    if found:
+        at = found[rng.integers(len(found))]
+        numbers = (0, 1, 2, 3, 8, 16, 32, 255, 256, 4096, 10_000, 32767, 32768, 65535)
+        content[at + 8 : at + 10] = struct.pack("<H", numbers[rng.integers(len(numbers))])
+
+
+def _edit_syntax(content: bytearray, rng: np.random.Generator) -> None:
+    """Calls the file's pixel data by another transfer syntax."""
+    syntaxes = (b"50", b"51", b"57", b"70", b"80", b"81", b"90", b"91", b"201", b"203")
+    new = b"1.2.840.10008.1.2.4." + syntaxes[rng.integers(len(syntaxes))]
+    at = content.find(b"UI", content.find(b"\x02\x00\x10\x00"))
+    length = struct.unpack_from("<H", content, at + 2)[0] if at > 0 else 0
+    if length >= len(new):
+        content[at + 4 : at + 4 + length] = new.ljust(length, b"\0")
+
+
+def _edit_codestream(content: bytearray, rng: np.random.Generator) -> None:
+    """Changes bytes of a compressed image's own headers, which a decoder believes."""
+    starts = [content.find(mark) for mark in (b"\xff\x4f\xff\x51", b"\xff\xd8\xff", b"\x89PNG", b"\xfe\xff\x00\xe0")]
+    starts = [start for start in starts if start >= 0]
+    if starts:
+        start = starts[rng.integers(len(starts))]
+        for _ in range(rng.integers(1, 6)):
+            at = min(start + int(rng.integers(2, 120)), len(content) - 1)
+            content[at] = (0, 1, 127, 128, 255, int(rng.integers(256)))[rng.integers(6)]
+
+
+MUTATIONS = (
+    _flip_bits,
+    _overwrite_bytes,
+    _truncate,
+    _cut_out,
+    _repeat,
+    _edit_length,
+    _edit_representation,
+    _edit_tag,
+    _edit_value,
+    _edit_syntax,
+    _edit_codestream,
+)
+
+
+def mutated(contents: dict[str, bytes], files: int, seed: int) -> Iterator[tuple[str, bytes]]:
+    """Yields names and contents of damaged files; number k depends on the seed and k alone."""
+    # Half of the files come from those that decoders see, half from all.
+    names, decoded = sorted(contents), sorted(name for name in contents if name in _DECODED)
+    for number in range(files):
+        rng = np.random.default_rng([seed, number])
+        name = (decoded if number % 2 else names)[rng.integers(len(decoded if number % 2 else names))]
+        content, done = bytearray(contents[name]), []
+        for _ in range(rng.integers(1, 4)):
+            mutation = MUTATIONS[rng.integers(len(MUTATIONS))]
+            if content:
+                mutation(content, rng)
+                done.append(mutation.__name__.strip("_"))
+        yield f"{number:06d} {name} {' '.join(done)}", bytes(content)
+
+
+@dataclasses.dataclass
+class Tally:
+    """What became of damaged files.
+
+    Attributes:
+        codes: How many files came to each outcome: "read", or the code of the refusal.
+        slowest: Longest time a file took, in seconds, and the file.
+        peak_bytes: Most memory a worker has held.
+        restarts: How many workers were lost.
+        lost: The files that cost a worker.
+    """
+
+    codes: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    slowest: tuple[float, str] = (0.0, "")
+    peak_bytes: int = 0
+    restarts: int = 0
+    lost: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def files(self) -> int:
+        return sum(self.codes.values())
+
+
+def read_all(files: Iterator[tuple[str, bytes]], pool: ReaderPool, folder: Path) -> Tally:
+    """Writes each file, reads it in the pool and counts the outcome; anything but a film or a refusal is raised."""
+    tally = Tally()
+    for name, content in files:
+        path = folder / "film"
+        path.write_bytes(content)
+        start, before = time.perf_counter(), pool.restarts
+        try:
+            film = pool.read(path)
+        except DicomRejected as rejected:
+            tally.codes[rejected.code] += 1
+        else:
+            if film.pixels.dtype != np.uint8 or film.pixels.ndim != 2:
+                raise AssertionError(f"{name}: a film of {film.pixels.dtype}, {film.pixels.shape}")
+            tally.codes["read"] += 1
+        tally.slowest = max(tally.slowest, (time.perf_counter() - start, name))
+        if pool.restarts > before:
+            tally.lost.append(name)
+    tally.peak_bytes, tally.restarts = pool.peak_bytes, pool.restarts
+    return tally
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--files", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    contents = fixtures()
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder, ReaderPool(EVERYTHING, LIMITS) as pool:
+        tally = read_all(mutated(contents, options.files, options.seed), pool, Path(folder))
+    minutes = (time.perf_counter() - start) / 60
+    held, allowed = tally.peak_bytes / 2**20, LIMITS.memory_bytes / 2**20
+    lines = (
+        f"{tally.files} files from {len(contents)} fixtures, seed {options.seed}, {minutes:.1f} minutes",
+        *(f"  {count:6}  {code}" for code, count in tally.codes.most_common()),
+        f"slowest: {tally.slowest[0]:.2f} s ({tally.slowest[1]}); limit {LIMITS.seconds:g} s",
+        f"most memory of a worker: {held:.0f} MiB; limit {allowed:.0f} MiB beyond its libraries",
+        f"workers lost and replaced: {tally.restarts}",
+        *(f"  {name}" for name in tally.lost[:20]),
+    )
+    sys.stdout.write("\n".join(lines) + "\n")
+    good = tally.files == options.files and tally.peak_bytes < LIMITS.memory_bytes + 2**29
+    return 0 if good and tally.slowest[0] < LIMITS.seconds + 5 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

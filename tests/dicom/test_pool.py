@@ -1,0 +1,208 @@
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from dicom_films import encoded, image, ramp, write
+from PIL import Image
+from pydicom.encaps import encapsulate, get_frame
+from pydicom.pixels import get_decoder
+from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1
+from worker_faults import CANARY, FAULTY, STILLBORN
+
+from chexkeras.dicom import privacy
+from chexkeras.dicom.gate import DicomRejected
+from chexkeras.dicom.pool import ReaderPool
+from chexkeras.dicom.process import WorkersUnavailable
+from chexkeras.dicom.read import read_film
+from chexkeras.dicom.reading import IN_PROCESS, Reading
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux only")
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("films")
+    good = write(folder / "good", image(ramp(300, 280), PatientAge="58"))
+    write(folder / "ct", image(ramp(), Modality="CT"))
+    write(folder / "j2k", image(ramp(), syntax=JPEG2000Lossless, raw=encoded(ramp(), "JPEG2000")))
+    Image.fromarray(ramp(highest=255).astype(np.uint8)).save(folder / "png", "PNG")
+    (folder / "page").write_text("<html>")
+    for fault in ("sleep", "spin", "segfault", "exit", "memory", "keep", "print", "raise", "write"):
+        shutil.copy(good, folder / fault)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pool():
+    with ReaderPool(FAULTY, Reading(workers=1, memory_bytes=2**29, seconds=1.5)) as pool:
+        yield pool
+
+
+def refusal(pool, path):
+    with pytest.raises(DicomRejected) as caught:
+        pool.read(path)
+    return caught.value
+
+
+@pytest.mark.parametrize("name", ["good", "j2k", "png"])
+def test_a_worker_reads_what_the_program_itself_reads(pool, films, name):
+    there, here = pool.read(films / name), read_film(films / name)
+    np.testing.assert_array_equal(there.pixels, here.pixels)
+    for field in dataclasses.fields(here):
+        if field.name != "pixels":
+            np.testing.assert_equal(getattr(there, field.name), getattr(here, field.name))
+
+
+@pytest.mark.parametrize("name", ["ct", "page"])
+def test_a_worker_refuses_what_the_program_itself_refuses_in_the_same_words(pool, films, name):
+    with pytest.raises(DicomRejected) as caught:
+        read_film(films / name)
+    there = refusal(pool, films / name)
+    assert (there.code, there.violations, str(there)) == (
+        caught.value.code,
+        caught.value.violations,
+        str(caught.value),
+    )
+    assert refusal(pool, films / "nowhere").code == "unreadable"
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "words"),
+    [
+        ("sleep", "decoder_limit", "expected a file that is read within 1.5 seconds"),
+        ("spin", "decoder_limit", "expected a file that is read within 1.5 seconds"),
+        ("segfault", "decoder_crash", "found signal 11" if os.name == "posix" else "found"),
+        ("exit", "decoder_crash", "found exit status 3"),
+        pytest.param("memory", "decoder_limit", "within the memory and time", marks=LINUX),
+        ("raise", "unreadable", "KeyError"),
+    ],
+)
+def test_a_file_that_takes_its_worker_down_is_refused_and_the_next_one_is_read(pool, films, fault, code, words):
+    refused = refusal(pool, films / fault)
+    assert refused.code == code
+    assert words in str(refused)
+    assert CANARY not in f"{refused} {refused.violations}"
+    assert pool.read(films / "good").pixels.shape == (300, 280)
+
+
+@pytest.mark.skipif("gdcm" not in get_decoder(JPEGLosslessSV1).available_plugins, reason="GDCM is not installed")
+def test_a_decoder_that_aborts_takes_its_worker_only(pool, films, tmp_path):
+    # A JPEG stream without its Huffman tables: GDCM 3.2 throws out of its own reach, and the process is aborted.
+    values = ramp(highest=255).astype(np.uint8)
+    stream = bytearray(get_frame(encoded(values, "JPEG"), 0, number_of_frames=1))
+    stream[stream.index(b"\xff\xc4") + 1] = 0x01
+    bits = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
+    dataset = image(values, syntax=JPEGLosslessSV1, raw=encapsulate([bytes(stream)]), **bits)
+    # A later release may refuse it in good order.
+    assert refusal(pool, write(tmp_path / "film.dcm", dataset)).code in {"decoder_crash", "decode"}
+    assert pool.read(films / "good").pixels.shape == (300, 280)
+
+
+@LINUX
+def test_what_earlier_files_left_behind_does_not_refuse_a_later_one(films):
+    with ReaderPool(FAULTY, Reading(workers=1, memory_bytes=2**29, seconds=20)) as pool:
+        # Each keeps 300 of 512 MB: the second and third fit into a fresh worker only, and get one.
+        for _ in range(3):
+            assert pool.read(films / "keep").pixels.shape == (300, 280)
+        assert 300 * 2**20 < pool.peak_bytes < 2**30
+
+
+def test_what_libraries_print_neither_disturbs_the_answers_nor_shows(pool, films, capfd):
+    for _ in range(2):
+        np.testing.assert_array_equal(pool.read(films / "print").pixels, read_film(films / "good").pixels)
+    assert capfd.readouterr() == ("", "")
+
+
+@LINUX
+def test_a_worker_writes_no_file(pool, films, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with ReaderPool(FAULTY, Reading(workers=1, seconds=20)) as fresh:
+        assert refusal(fresh, films / "write").code == "unreadable"
+    assert [path.stat().st_size for path in tmp_path.iterdir()] == [0]
+
+
+def test_workers_share_the_key_of_the_program(films, monkeypatch):
+    monkeypatch.delenv(privacy.HASH_KEY_VARIABLE, raising=False)
+    with ReaderPool("clinical", Reading(workers=2)) as pool:
+        keys = []
+        threads = [threading.Thread(target=lambda: keys.append(pool.read(films / "good").key)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert set(keys) == {read_film(films / "good").key} and len(keys) == 4
+
+
+def test_a_worker_that_does_not_start_says_why(films):
+    with ReaderPool(STILLBORN, Reading(workers=1)) as pool:
+        for _ in range(2):
+            with pytest.raises(WorkersUnavailable, match=r"\(KeyError: 'no such library'\); with Reading\(workers=0\)"):
+                pool.read(films / "good")
+
+
+def test_a_closed_pool_says_so(films):
+    pool = ReaderPool("clinical", Reading(workers=1))
+    pool.close()
+    with pytest.raises(WorkersUnavailable, match="was closed"):
+        pool.read(films / "good")
+
+
+def test_closing_ends_a_file_that_is_being_read(films):
+    pool, ended = ReaderPool(FAULTY, Reading(workers=1, seconds=600)), threading.Event()
+    pool.read(films / "good")
+
+    def read():
+        with pytest.raises(WorkersUnavailable):
+            pool.read(films / "sleep")
+        ended.set()
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    # Closed while it reads, or before it begins: either way it ends at once.
+    pool.close()
+    thread.join(timeout=60)
+    assert ended.is_set()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"workers": -1}, "workers=-1 must be at least 0"),
+        ({"seconds": 0}, "seconds=0 must be above 0"),
+        ({"memory_bytes": -5}, "memory_bytes=-5 must be above 0"),
+        ({"seconds": float("nan")}, "seconds=nan must be above 0"),
+    ],
+)
+def test_impossible_limits_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Reading(**options)
+
+
+def test_a_pool_needs_a_worker_and_a_profile():
+    with pytest.raises(ValueError, match="at least 1 worker"):
+        ReaderPool("clinical", IN_PROCESS)
+    with pytest.raises(ValueError, match="clinical, course"):
+        ReaderPool("clinic")
+    assert 2 <= Reading().processes <= 8
+
+
+def test_a_worker_starts_without_tensorflow_and_reruns_no_script(tmp_path, films):
+    # No guard against being imported again: a plain script may read films, and its output comes once.
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\nprint('once')\nfrom chexkeras.dicom.pool import ReaderPool, Reading\n"
+        f"with ReaderPool('clinical', Reading(workers=1)) as pool:\n    film = pool.read({str(films / 'good')!r})\n"
+        "print(film.view)\n"
+        "print('tensorflow' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["once", "PA", "False"]
+    loaded = "import sys; from chexkeras.dicom.worker import _load_libraries as load; load(); "
+    loaded += "print({'tensorflow', 'keras'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,70 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from chexkeras.evaluation.grouping import age_bands, groups_of
+
+
+def grouped(values, column="thing"):
+    table = pd.DataFrame({"image_id": [str(number) for number in range(len(values))], column: values})
+    return groups_of(table, column, table["image_id"])
+
+
+def test_ages_fall_into_bands_that_begin_at_their_edge():
+    bands = age_bands(pd.Series([0, 17.99, 18, 21.9, 22, 39, 40, 59.5, 60, 74, 75, 104, np.nan]))
+    assert list(bands[:-1]) == ["0-17", "0-17", "18-21", "18-21", "22-39", "22-39", "40-59", "40-59", "60-74", "60-74",
+                                "75+", "75+"]  # fmt: skip
+    assert bands.isna().sum() == 1
+    assert bands.cat.ordered
+
+
+def test_bands_without_an_image_stay_visible():
+    assert list(grouped([50.0, 51.0], "age_years").cat.categories) == [
+        "0-17",
+        "18-21",
+        "22-39",
+        "40-59",
+        "60-74",
+        "75+",
+    ]
+    assert list(age_bands([30, 70], edges=(22, 65)).cat.categories) == ["22-64", "65+"]
+
+
+@pytest.mark.parametrize("edges", [(40,), (40, 40), (40, 20)])
+def test_edges_must_ascend(edges):
+    with pytest.raises(ValueError, match="ascending ages"):
+        age_bands([50], edges=edges)
+
+
+def test_an_age_below_the_first_band_is_refused():
+    with pytest.raises(ValueError, match="an age of -1 years"):
+        age_bands([-1, 40])
+
+
+def test_labels_become_with_and_without():
+    groups = grouped([1.0, 0.0, np.nan, 1.0], "Effusion")
+    assert list(groups[groups.notna()]) == ["with Effusion", "without Effusion", "with Effusion"]
+    assert list(groups.cat.categories) == ["without Effusion", "with Effusion"]
+    assert list(grouped([True, False], "pacemaker")) == ["with pacemaker", "without pacemaker"]
+
+
+def test_measures_are_cut_at_their_quartiles():
+    groups = grouped(np.arange(1.0, 101.0))
+    assert list(groups.value_counts(sort=False)) == [25, 25, 25, 25]
+    assert groups.cat.categories[0] == "1 to 25.75"
+    tied = grouped([*([0.5] * 80), *np.arange(20.0)])
+    assert tied.notna().all()
+
+
+def test_few_distinct_numbers_and_texts_are_categories_in_order():
+    assert list(grouped([2, 10, 2, 3]).cat.categories) == ["2", "3", "10"]
+    assert list(grouped(["PA", "AP", " PA ", "", None]).dropna()) == ["PA", "AP", "PA"]
+    given = pd.Categorical(["low", "high"], ["low", "high"], ordered=True)
+    assert list(grouped(given).cat.categories) == ["low", "high"]
+
+
+def test_images_are_found_by_id_in_any_order_and_each_once():
+    table = pd.DataFrame({"view": ["PA", "AP", "LL"]}, index=["a", "b", "c"])
+    assert list(groups_of(table, "view", ["c", "a"])) == ["LL", "PA"]
+    with pytest.raises(ValueError, match="in the image table twice, first a"):
+        groups_of(pd.concat([table, table.iloc[:1]]), "view", ["b"])

@@ -1,0 +1,275 @@
+"""Groups: estimates of each, "too few" where there are too few, and tests that hold when groups share patients."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from chexkeras.evaluation.delong import auc_contributions, contributions_covariance
+from chexkeras.evaluation.interactions import areas_differ, proportions_differ
+from chexkeras.evaluation.intervals import auc_interval, clustered_proportion_interval
+from chexkeras.evaluation.metrics import auc
+from chexkeras.evaluation.p_values import holm
+from chexkeras.evaluation.subgroups import subgroup_analyses, subgroup_analysis, subgroup_table, worst_group_sentence
+from chexkeras.evaluation.thresholds import choose_threshold
+from chexkeras.results import SubgroupAnalysis
+
+
+def cohort(seed=0, patients=150, films=4, *, worse_in_ap=0.0):
+    """Films of patients who are filmed in both views; scores in AP are noisier if asked."""
+    rng = np.random.default_rng(seed)
+    n = patients * films
+    owner = np.repeat(np.arange(patients), films)
+    labels = (rng.random(n) < 0.4).astype(float)
+    ap = rng.random(n) < 0.5
+    raw = labels * (1.5 - worse_in_ap * ap) + 0.7 * rng.normal(size=patients)[owner] + rng.normal(size=n)
+    names = [f"{number:05d}" for number in range(n)]
+    scores = pd.DataFrame(
+        {"image_id": names, "patient_id": owner.astype(str), "finding": "Edema", "label": labels,
+         "score": 1 / (1 + np.exp(0.7 - raw))}
+    )  # fmt: skip
+    table = pd.DataFrame(
+        {"image_id": names, "view": np.where(ap, "AP", "PA"), "sex": np.array(["F", "M"])[owner % 2],
+         "age_years": 5.0 + owner % 90, "Effusion": (rng.random(n) < 0.3).astype(float)}
+    )  # fmt: skip
+    return scores, table
+
+
+POINT = choose_threshold(None, rule="fixed", target=0.5, finding="Edema")
+
+
+def test_each_group_is_measured_on_its_own_rows_with_its_patients():
+    scores, table = cohort()
+    analysis = subgroup_analysis(scores, table, column="view", point=POINT)
+    assert [group.level for group in analysis.groups] == ["AP", "PA"]
+    rows = scores[(table["view"] == "AP").to_numpy()]
+    group, positive = analysis.groups[0], rows[rows["label"] == 1]
+    assert (group.n_images, group.n_positive) == (len(rows), len(positive))
+    assert group.n_patients == rows["patient_id"].nunique()
+    assert group.auroc == auc_interval(rows["label"], rows["score"], clusters=rows["patient_id"])
+    assert group.sensitivity == clustered_proportion_interval(
+        positive["score"] >= 0.5, positive["patient_id"].to_numpy()
+    )
+    negative = rows[rows["label"] == 0]
+    assert group.specificity.value == pytest.approx((negative["score"] < 0.5).mean())
+
+
+def test_a_series_keyed_by_image_id_serves_as_well_as_a_table_in_any_order():
+    scores, table = cohort()
+    series = table.set_index("image_id")["sex"].sample(frac=1, random_state=1)
+    assert subgroup_analysis(scores, series, point=POINT) == subgroup_analysis(scores, table, column="sex", point=POINT)
+
+
+def test_groups_with_fewer_than_ten_positives_are_too_few_to_estimate():
+    scores, table = cohort()
+    positive = scores["label"].to_numpy() == 1
+    rare = np.zeros(len(scores), dtype=bool)
+    rare[np.flatnonzero(positive)[:9]] = rare[np.flatnonzero(~positive)[:12]] = True
+    analysis = subgroup_analysis(
+        scores, table.assign(view=np.where(rare, "portable", "PA")), column="view", point=POINT
+    )
+    small = analysis.groups[1]
+    assert small.sensitivity.reason == "too few: 9 positives, at least 10 are needed"
+    assert small.auroc.reason == small.sensitivity.reason
+    assert small.specificity.estimable
+    tests = {test.statistic: test for test in analysis.interactions}
+    assert tests["sensitivity"].reason == "1 group(s) are large enough, at least 2 are needed"
+    assert math.isnan(tests["auroc"].p_value)
+    assert tests["specificity"].p_value >= 0
+    assert analysis.worst("sensitivity").level == "PA"
+    rare[np.flatnonzero(positive)[9]] = True
+    ten = subgroup_analysis(scores, table.assign(view=np.where(rare, "portable", "PA")), column="view", point=POINT)
+    assert ten.groups[1].sensitivity.estimable
+
+
+def test_unknown_groups_are_counted_and_belong_to_none():
+    scores, table = cohort()
+    table.loc[:6, "sex"] = None
+    analysis = subgroup_analysis(scores, table, column="sex")
+    assert analysis.n_unknown == 7
+    assert sum(group.n_images for group in analysis.groups) == len(scores) - 7
+
+
+def test_without_an_operating_point_only_the_auroc_is_compared():
+    analysis = subgroup_analysis(*cohort(), column="sex")
+    assert analysis.groups[0].sensitivity.reason == "no operating point was chosen"
+    assert [test.reason for test in analysis.interactions[1:]] == ["no operating point was chosen"] * 2
+    assert analysis.interactions[0].p_value > 0
+
+
+def test_groups_that_share_patients_covary_as_the_patient_bootstrap_says():
+    scores, table = cohort(4)
+    positive, values = scores["label"].to_numpy() == 1, scores["score"].to_numpy()
+    owner, ap = scores["patient_id"].astype(int).to_numpy(), (table["view"] == "AP").to_numpy()
+    parts = [auc_contributions(positive[rows], values[rows], owner[rows], 150) for rows in (ap, ~ap)]
+    covariance = contributions_covariance(parts)
+    films = [np.flatnonzero(owner == patient) for patient in range(150)]
+    rng, drawn = np.random.default_rng(0), []
+    for _ in range(1500):
+        taken = np.concatenate([films[patient] for patient in rng.integers(0, 150, 150)])
+        areas = []
+        for view in (True, False):
+            rows = taken[ap[taken] == view]
+            ranks = stats.rankdata(values[rows])
+            n_positive = positive[rows].sum()
+            wins = ranks[positive[rows]].sum() - n_positive * (n_positive + 1) / 2
+            areas.append(wins / (n_positive * (len(rows) - n_positive)))
+        drawn.append(areas)
+    resampled = np.cov(np.array(drawn).T)
+    np.testing.assert_allclose(np.diag(covariance), np.diag(resampled), rtol=0.15)
+    assert covariance[0, 1] == pytest.approx(resampled[0, 1], abs=0.1 * covariance[0, 0])
+
+
+def test_patients_in_both_groups_are_taken_into_account_in_the_test_of_areas():
+    # Each patient has one film in either view with nearly the same score: the two areas err together.
+    rng = np.random.default_rng(3)
+    patients, positive = np.repeat(np.arange(120), 2), np.repeat(np.arange(120) % 3 == 0, 2)
+    values = np.repeat(rng.normal(size=120), 2) + positive + 0.2 * rng.normal(size=240)
+    pa = np.tile([True, False], 120)
+    drawn = []
+    for _ in range(400):
+        taken = rng.integers(0, 120, 120)
+        kept = np.concatenate([2 * taken, 2 * taken + 1])
+        drawn.append(
+            np.subtract(
+                *(auc(positive[kept][pa[kept] == view], values[kept][pa[kept] == view]) for view in (True, False))
+            )
+        )
+    difference = auc(positive[pa], values[pa]) - auc(positive[~pa], values[~pa])
+    test = areas_differ(positive, values, patients, [pa, ~pa])
+    error = abs(difference) / np.sqrt(stats.chi2.isf(test.p_value, 1))
+    assert error == pytest.approx(np.std(drawn), rel=0.15)
+    apart = areas_differ(positive, values, np.arange(240), [pa, ~pa])
+    assert abs(difference) / np.sqrt(stats.chi2.isf(apart.p_value, 1)) > 2 * error
+
+
+@pytest.mark.parametrize("statistic", ["auroc", "sensitivity"])
+def test_the_interaction_p_value_is_uniform_when_views_of_shared_patients_do_not_differ(statistic):
+    p_values = []
+    for seed in range(300):
+        scores, table = cohort(seed, patients=80)
+        positive, values = scores["label"].to_numpy() == 1, scores["score"].to_numpy()
+        owner, ap = scores["patient_id"].astype(int).to_numpy(), (table["view"] == "AP").to_numpy()
+        if statistic == "auroc":
+            test = areas_differ(positive, values, owner, [ap, ~ap])
+        else:
+            test = proportions_differ(statistic, values >= 0.5, owner, [ap & positive, ~ap & positive])
+        p_values.append(test.p_value)
+    assert stats.kstest(p_values, "uniform").pvalue > 0.01
+    assert 0.02 < np.mean(np.array(p_values) < 0.05) < 0.09
+
+
+def test_a_real_difference_between_views_is_found():
+    analysis = subgroup_analysis(*cohort(1, worse_in_ap=1.2), column="view", point=POINT)
+    assert analysis.interactions[0].p_adjusted < 0.01
+    assert analysis.worst("auroc").level == "AP"
+
+
+def test_one_image_for_each_patient_agrees_with_the_chi_square_of_the_table():
+    # Sensitivities 30/50 and 42/50; the score test keeps each group's own scatter, Pearson's the common one.
+    right = np.repeat([True, False, True, False], [30, 20, 42, 8])
+    first = np.arange(100) < 50
+    test = proportions_differ("sensitivity", right, np.arange(100), [first, ~first])
+    pearson = stats.chi2_contingency([[30, 20], [42, 8]], correction=False).statistic
+    own = stats.chi2.isf(test.p_value, 1)
+    # By hand: difference 0.24, common 0.72; squares (30 x 0.28^2 + 20 x 0.72^2 + 42 x 0.28^2 + 8 x 0.72^2) / 50^2.
+    assert own == pytest.approx(0.24**2 / (((30 + 42) * 0.28**2 + (20 + 8) * 0.72**2) / 50**2))
+    assert own == pytest.approx(pearson, rel=0.01)
+
+
+def test_the_score_test_equals_that_of_generalised_estimating_equations():
+    import statsmodels.api as sm
+
+    scores, table = cohort(7)
+    kept = (scores["label"] == 1).to_numpy()
+    right = (scores["score"] >= 0.5).to_numpy()[kept]
+    owner = np.unique(scores["patient_id"].astype(int).to_numpy()[kept], return_inverse=True)[1]
+    band = table["age_years"].to_numpy()[kept] // 30
+    groups = [band == level for level in np.unique(band)]
+    design = np.column_stack([np.ones(len(right)), *groups[1:]]).astype(float)
+    family = sm.families.Binomial()
+    whole = sm.GEE(right.astype(float), design, groups=owner, family=family)
+    common = sm.GEE(right.astype(float), design[:, :1], groups=owner, family=family).fit()
+    expected = whole.compare_score_test(common)["p-value"]
+    assert proportions_differ("sensitivity", right, owner, groups).p_value == pytest.approx(expected, rel=1e-3)
+
+
+def test_groups_at_one_and_at_zero_are_still_tested():
+    owner = np.arange(40)
+    first = owner < 20
+    perfect = proportions_differ("sensitivity", np.ones(40, dtype=bool), owner, [first, ~first])
+    assert perfect.p_value == 1
+    assert "exactly equal" in perfect.method
+    assert proportions_differ("sensitivity", first, owner, [first, ~first]).p_value < 1e-6
+
+
+def test_a_difference_whose_error_is_unknown_is_not_tested():
+    # Both groups rank perfectly or perfectly wrongly: no variance.
+    positive = np.array([True, False] * 10)
+    values = np.where(np.arange(20) < 10, positive, ~positive).astype(float)
+    rows = np.arange(20) < 10
+    test = areas_differ(positive, values, np.arange(20), [rows, ~rows])
+    assert math.isnan(test.p_value)
+    assert "cannot be estimated" in test.reason
+
+
+def test_holm_corrects_over_all_columns_asked_for_together():
+    scores, table = cohort(2)
+    together = subgroup_analyses(scores, table, ("sex", "view", "age_years", "Effusion"), point=POINT)
+    tests = [test for analysis in together for test in analysis.interactions]
+    np.testing.assert_array_equal([test.p_adjusted for test in tests], holm(test.p_value for test in tests))
+    alone = subgroup_analysis(scores, table, column="sex", point=POINT)
+    assert [test.p_value for test in alone.interactions] == [test.p_value for test in together[0].interactions]
+    assert [group.level for group in together[2].groups] == ["0-17", "18-21", "22-39", "40-59", "60-74", "75+"]
+    assert [group.level for group in together[3].groups] == ["without Effusion", "with Effusion"]
+    assert SubgroupAnalysis.from_dict(together[2].to_dict()) == together[2]
+
+
+def test_the_sentence_names_the_worst_group_and_what_the_test_says():
+    scores, table = cohort(1, worse_in_ap=1.2)
+    analysis = subgroup_analysis(scores, table, column="view", point=POINT)
+    group = analysis.groups[0]
+    assert worst_group_sentence(analysis, "auroc") == (
+        f"By view, AUROC is lowest for AP: {group.auroc}, {group.n_images:,} images; groups differ by more than "
+        "chance (p < 0.001 after Holm)."
+    )
+    few = subgroup_analysis(scores, table.assign(view="AP"), column="view", point=POINT)
+    assert worst_group_sentence(few).endswith(
+        "no test between groups (1 group(s) are large enough, at least 2 are needed)."
+    )
+    none = subgroup_analysis(scores, table, column="view", point=POINT, minimum=10_000)
+    assert worst_group_sentence(none) == "By view, no group is large enough to estimate sensitivity."
+    with pytest.raises(ValueError, match="did you mean 'auroc'"):
+        worst_group_sentence(analysis, "auc")
+
+
+def test_the_table_of_tests_gives_both_p_values():
+    analyses = subgroup_analyses(*cohort(1, worse_in_ap=1.2), ("view", "sex"), point=POINT)
+    table = subgroup_table(analyses)
+    assert list(table["column"]) == ["view"] * 3 + ["sex"] * 3
+    assert table["p (Holm)"][0] == "<0.001"
+    assert table["lowest in"][0].startswith("AP: ")
+
+
+def test_bad_input_is_refused():
+    scores, table = cohort()
+    with pytest.raises(ValueError, match="the scores hold 2 findings"):
+        subgroup_analysis(pd.concat([scores, scores.assign(finding="Mass")]), table, column="sex")
+    with pytest.raises(ValueError, match="decides 'Mass', but these are scores of 'Edema'"):
+        subgroup_analysis(
+            scores, table, column="sex", point=choose_threshold(None, rule="fixed", target=0.5, finding="Mass")
+        )
+    with pytest.raises(ValueError, match="no column 'sexx'; did you mean 'sex'"):
+        subgroup_analysis(scores, table, column="sexx")
+    with pytest.raises(ValueError, match="say what the images are grouped by"):
+        subgroup_analysis(scores, table)
+    with pytest.raises(ValueError, match="100 of 600 images scored are not in the image table, first 00000"):
+        subgroup_analysis(scores, table.iloc[100:], column="sex")
+    with pytest.raises(ValueError, match="no image has a known sex"):
+        subgroup_analysis(scores, table.assign(sex=None), column="sex")
+    with pytest.raises(ValueError, match="Edema is the finding measured"):
+        subgroup_analysis(scores, table.assign(Edema=1.0), column="Edema")
+    with pytest.raises(ValueError, match="minimum=1"):
+        subgroup_analysis(scores, table, column="sex", minimum=1)

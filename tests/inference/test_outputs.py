@@ -1,0 +1,152 @@
+import json
+import math
+
+import pandas as pd
+import pytest
+
+from chexkeras.inference.journal import Journal
+from chexkeras.inference.outputs import (
+    FILE_COLUMNS,
+    from_line,
+    read_results,
+    results_file,
+    rows_of,
+    to_line,
+    write_results,
+)
+
+ACCEPTED = {
+    "file": 'a "quoted", folder/\nfilm.dcm',
+    "verdict": "warn",
+    "code": "age_format;lossy",
+    "detail": "",
+    "view": "PA",
+    "age_years": 58.0,
+    "findings": [
+        {"finding": "Pneumonia", "score": 0.1 + 0.2, "threshold": 0.25, "decision": "positive"},
+        {"finding": "Edema", "score": 1e-17, "threshold": 0.5, "decision": "negative"},
+    ],
+    "decoder": "native",
+    "seconds": 0.0123,
+    "profile": "clinical",
+    "key": "0123456789abcdef",
+    "fingerprint": "00ff00ff00ff00ff",
+}
+REFUSED = {
+    **ACCEPTED,
+    "file": "b.dcm",
+    "verdict": "reject",
+    "code": "view",
+    "detail": "view: expected PA or AP; found LL",
+    "view": "",
+    "age_years": math.nan,
+    "findings": [],
+    "decoder": "",
+    "key": "",
+}
+RECORDS = [ACCEPTED, REFUSED]
+
+
+def same(found, expected):
+    """Compares records; NaN is equal to NaN."""
+    assert [repr(sorted(record.items())) for record in found] == [repr(sorted(record.items())) for record in expected]
+
+
+@pytest.mark.parametrize("name", ["results.csv", "results.jsonl"])
+def test_results_are_read_back_as_they_were_written(tmp_path, name):
+    path = tmp_path / name
+    write_results(path, RECORDS)
+    same(read_results(path), RECORDS)
+    assert read_results(tmp_path / "nothing.csv") == []
+
+
+def test_a_table_has_a_row_for_every_finding_and_one_for_a_refused_file(tmp_path):
+    write_results(tmp_path / "results.csv", RECORDS)
+    table = pd.read_csv(tmp_path / "results.csv", keep_default_na=False)
+    assert list(table.columns) == list(FILE_COLUMNS)
+    assert table["finding"].tolist() == ["Pneumonia", "Edema", ""]
+    assert table["score"].tolist() == ["0.30000000000000004", "1e-17", ""]
+    assert table["age_years"].tolist() == ["58.0", "58.0", ""]
+    assert [row["decision"] for record in RECORDS for row in rows_of(record)] == ["positive", "negative", ""]
+
+
+def test_lines_of_json_hold_a_file_each_with_its_codes_and_findings(tmp_path):
+    write_results(tmp_path / "results.jsonl", RECORDS)
+    first, second = map(json.loads, (tmp_path / "results.jsonl").read_text().splitlines())
+    assert first["codes"] == ["age_format", "lossy"] and len(first["findings"]) == 2
+    assert second["codes"] == ["view"] and second["findings"] == [] and second["age_years"] is None
+
+
+@pytest.mark.parametrize("line", ["", "{}", "[]", "1", "null", '{"codes": []}', '{"codes": 3, "age_years": 1}', "{"])
+def test_what_is_no_record_is_refused(line):
+    with pytest.raises(ValueError, match=r"no result|Expecting"):
+        from_line(line)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("old.csv", "file,verdict\na,accept\n"),
+        ("text.jsonl", "hello\n"),
+        ("binary.csv", "\0\xff"),
+        ("words.csv", ",".join(FILE_COLUMNS) + "\n" + ",".join(["word"] * len(FILE_COLUMNS)) + "\n"),
+    ],
+)
+def test_a_file_of_something_else_is_refused_by_its_name(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError, match=rf"{name}' is no file of results of this version"):
+        read_results(path)
+
+
+def test_the_ending_says_how_results_are_written(tmp_path):
+    assert results_file(tmp_path / "a.CSV").name == "a.CSV"
+    with pytest.raises(ValueError, match=r"ends in '\.xlsx'; results are written as \.csv or \.jsonl"):
+        results_file("results.xlsx")
+    with pytest.raises(ValueError, match=r"is a folder; name the file to write, such as .*results\.csv"):
+        results_file(tmp_path)
+
+
+def journal_of(tmp_path, *records):
+    journal = Journal(tmp_path / "results.csv")
+    journal.open()
+    for record in records:
+        journal.add(record)
+    journal.close()
+    return journal
+
+
+def test_a_journal_is_hidden_beside_the_results_and_grows_from_run_to_run(tmp_path):
+    assert Journal(tmp_path / "new" / "results.csv").read() == []
+    journal = journal_of(tmp_path, ACCEPTED)
+    assert journal.path == tmp_path / ".results.csv.journal"
+    same(journal_of(tmp_path, REFUSED).read(), RECORDS)
+    journal.discard()
+    journal.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_record_is_on_its_way_to_the_disk_as_soon_as_it_is_added(tmp_path):
+    journal = Journal(tmp_path / "results.csv")
+    journal.open()
+    journal.add(ACCEPTED)
+    same(Journal(tmp_path / "results.csv").read(), [ACCEPTED])
+    journal.close()
+    with pytest.raises(ValueError, match="not open"):
+        journal.add(REFUSED)
+
+
+def test_a_journal_cut_off_anywhere_gives_its_whole_lines_and_goes_on(tmp_path):
+    journal = journal_of(tmp_path, ACCEPTED, REFUSED)
+    content = journal.path.read_bytes()
+    first = len(to_line(ACCEPTED).encode())
+    for end in range(0, len(content), 40):
+        journal.path.write_bytes(content[:end])
+        same(journal.read(), [ACCEPTED] if end >= first else [])
+        same(journal_of(tmp_path, REFUSED).read(), [ACCEPTED, REFUSED] if end >= first else [REFUSED])
+
+
+def test_blocks_of_zeros_in_a_journal_are_passed_over(tmp_path):
+    journal = journal_of(tmp_path, ACCEPTED)
+    journal.path.write_bytes(journal.path.read_bytes() + bytes(100) + b"\n\xff\xfe\n")
+    same(journal_of(tmp_path, REFUSED).read(), RECORDS)

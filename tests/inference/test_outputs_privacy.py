@@ -1,0 +1,92 @@
+"""Canaries in every text tag of the films of a folder, and a search for them in all that scoring it leaves behind."""
+
+import logging
+import shutil
+
+import numpy as np
+import pytest
+from dicom_films import CANARY, canary_film, code_item, encoded, ramp, write
+from pydicom.uid import JPEG2000Lossless
+from worker_faults import FAULTY
+
+from chexkeras.dicom.reading import IN_PROCESS, Reading
+from chexkeras.inference import folder as module
+from chexkeras.inference.folder import score_folder
+from chexkeras.training.run import Run
+
+pytestmark = pytest.mark.keras
+
+FILMS = {
+    "accepted": {},
+    "fallbacks": {"BodyPartExamined": "", "AnatomicRegionSequence": code_item("51185008"), "PatientAge": ""},
+    "modality": {"Modality": "ZQXCANARY"},
+    "view": {"ViewPosition": CANARY},
+    "age": {"PatientAge": "9998887776Y"},
+    "frames": {"NumberOfFrames": 999888777},
+    "codestream": {"syntax": JPEG2000Lossless, "raw": encoded(ramp(), "JPEG2000")[:2000] + CANARY.encode() * 50},
+    "short": {"raw": CANARY.encode() * 10},
+}
+# Faults of the worker process itself; each prints the canary, raises it or dies with it.
+FAULTS = ("print", "raise", "segfault", "sleep")
+
+
+@pytest.fixture
+def place(toy_run, tmp_path):
+    """A folder with canary films, and a copy of the toy run."""
+    films = tmp_path / "films"
+    films.mkdir()
+    for name, tags in FILMS.items():
+        write(films / name, canary_film(**tags))
+    for fault in FAULTS:
+        write(films / fault, canary_film())
+    (films / "page").write_text(f"<html>{CANARY}")
+    return films, Run.load(shutil.copytree(toy_run.folder, tmp_path / "run"))
+
+
+def traces(folder):
+    """The files below a folder that hold a canary, in their names or contents."""
+    found = [path for path in folder.rglob("*") if path.is_file()]
+    return [path.name for path in found if b"zqx" in path.read_bytes().lower() + path.name.lower().encode()] + [
+        path.name for path in found if b"999888777" in path.read_bytes() or b"1911021" in path.read_bytes()
+    ]
+
+
+def test_no_canary_gets_out_of_a_folder_that_is_scored(place, tmp_path, capfd, caplog):
+    films, run = place
+    outputs = tmp_path / "outputs"
+    with caplog.at_level(logging.DEBUG):
+        results = score_folder(run, films, FAULTY, out=outputs / "results.jsonl", reading=Reading(workers=1, seconds=2))
+        score_folder(run, films, out=outputs / "results.csv", reading=IN_PROCESS)
+    codes = results.set_index("file")["code"]
+    assert codes["segfault"] == "decoder_crash" and codes["sleep"] == "decoder_limit"
+    assert set(results["verdict"]) >= {"warn", "reject"} and len(results) == len(FILMS) + len(FAULTS) + 1
+    shown = " ".join(capfd.readouterr()) + caplog.text + results.to_csv() + repr(results)
+    assert {path.name for path in outputs.iterdir()} == {"results.jsonl", "results.csv"}
+    assert traces(outputs) == traces(run.folder) == []
+    assert [trace for trace in ("zqx", "999888777", "1911021") if trace in shown.lower()] == []
+
+
+def test_no_canary_gets_into_a_journal_or_an_error(place, tmp_path, monkeypatch, capfd):
+    films, run = place
+
+    def breaking(items, *_):
+        yield from (item for item, _ in zip(items, range(3), strict=False))
+        raise RuntimeError("the machine is switched off")
+
+    monkeypatch.setattr(module, "track", breaking)
+    with pytest.raises(RuntimeError) as stopped:
+        score_folder(run, films, out=tmp_path / "outputs" / "results.csv", keep=False, reading=IN_PROCESS)
+    with pytest.raises(ValueError, match="results of 3 files") as refused:
+        score_folder(run, films, out=tmp_path / "outputs" / "results.csv", keep=False, reading=IN_PROCESS)
+    assert traces(tmp_path / "outputs") == []
+    assert [path.name for path in (tmp_path / "outputs").iterdir()] == [".results.csv.journal"]
+    assert CANARY not in f"{stopped.value}{refused.value}{capfd.readouterr()}"
+
+
+def test_the_search_finds_a_canary_where_there_is_one(place, tmp_path):
+    films, _ = place
+    assert len(set(traces(films))) == len(FILMS) + len(FAULTS) + 1
+    named = tmp_path / "named"
+    named.mkdir()
+    np.save(named / "ZQX.npy", np.zeros(3))
+    assert traces(named) == ["ZQX.npy"]
