@@ -116,21 +116,3 @@ class AveragedWeights(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Remembers the weights before Keras puts the average in their place."""
         self._raw = [keras.ops.convert_to_numpy(variable) for variable in self.model.trainable_variables]
-
-
-def learning_rates(stage: Stage, steps: int) -> list[float]:
-    """Returns the learning rate of every step of a stage whose schedule does not depend on validation.
-
-    Args:
-        stage: The stage.
-        steps: Steps of an epoch.
-
-    Example:
-        >>> rates = learning_rates(Stage("s", 4, 1e-3, schedule="warmup_cosine", warmup_epochs=1), 2)
-        >>> [f"{rate:.1e}" for rate in rates]
-        ['0.0e+00', '5.0e-04', '1.0e-03', '9.3e-04', '7.5e-04', '5.0e-04', '2.5e-04', '6.7e-05']
-    """
-    schedule = _schedule(stage, steps)
-    if isinstance(schedule, float):
-        return [schedule] * (steps * stage.epochs)
-    return [float(keras.ops.convert_to_numpy(schedule(step))) for step in range(steps * stage.epochs)]

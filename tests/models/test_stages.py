@@ -15,9 +15,10 @@ def model():
     return build_classifier("Effusion", backbone="SmallCNN", weights=None, image_size=32, precision="float32")
 
 
-def stage(model, trainable, name="stage"):
+def stage(model, trainable, name="stage", batchnorm="held"):
     optimizer = keras.optimizers.Adam(1e-2)
-    return apply_stage(model, trainable, optimizer=optimizer, loss=keras.losses.BinaryCrossentropy(), name=name)
+    loss = keras.losses.BinaryCrossentropy()
+    return apply_stage(model, trainable, optimizer=optimizer, loss=loss, name=name, batchnorm=batchnorm)
 
 
 def fit(model):
@@ -55,6 +56,40 @@ def test_batchnorm_would_move_if_it_were_not_held(model):
     before = weights_by_layer(model)
     fit(model)
     assert "block4_bn" in changed(before, weights_by_layer(model))
+
+
+@pytest.mark.parametrize(("trainable", "moved"), [(0.0, set()), ("block3_conv", {3, 4}), ("all", {1, 2, 3, 4})])
+def test_batchnorm_that_is_trained_moves_in_unfrozen_layers_alone(model, trainable, moved):
+    boundary = stage(model, trainable, batchnorm="trained")
+    before = weights_by_layer(model)
+    fit(model)
+    after = changed(before, weights_by_layer(model))
+    assert {name for name in after if "bn" in name} == {f"block{block}_bn" for block in moved}
+    assert after == boundary.layers_trainable
+    assert boundary.batchnorm_layers_held == 4 - len(moved)
+
+
+def test_a_stage_after_one_that_trained_batchnorm_holds_it_again(model):
+    stage(model, "all", batchnorm="trained")
+    fit(model)
+    assert stage(model, "all").batchnorm_layers_held == 4
+    before = weights_by_layer(model)
+    fit(model)
+    assert not any("bn" in name for name in changed(before, weights_by_layer(model)))
+
+
+def test_all_and_none_are_the_whole_base_and_none_of_it(model):
+    layers = backbone_layers(model)
+    assert (trainable_start(layers, "all"), trainable_start(layers, "none")) == (0, 17)
+    assert stage(model, "all").layers_trainable == stage(model, 1.0).layers_trainable
+    assert stage(model, "none").layers_trainable == stage(model, 0.0).layers_trainable
+
+
+def test_the_partition_comes_before_batchnorm_that_is_trained(model):
+    stage(model, "block3_bn", batchnorm="trained")
+    assert partition(model).crossing == "block3_conv"
+    stage(model, "block3_bn")
+    assert partition(model).crossing == "block3_pool"
 
 
 def test_each_stage_switches_anew(model):
@@ -102,6 +137,11 @@ def test_partition_cuts_before_the_first_layer_that_changes(model, trainable, cr
     films = np.random.default_rng(1).integers(0, 256, (4, 32, 32, 1)).astype(np.float32)
     whole = model.predict(films, verbose=0)
     np.testing.assert_array_equal(parts.suffix.predict(parts.prefix.predict(films, verbose=0), verbose=0), whole)
+
+
+def test_a_wrong_choice_for_batchnorm_is_refused(model):
+    with pytest.raises(ValueError, match="did you mean 'trained'"):
+        freeze(model, 0.0, "train")
 
 
 def test_partition_shares_the_weights(model):

@@ -4,6 +4,7 @@ import pytest
 
 from chexkeras.models.classifier import build_classifier
 from chexkeras.training import fitting
+from chexkeras.training.recipe import Loss, Stage
 from chexkeras.training.trainer import build_loss
 
 pytestmark = pytest.mark.keras
@@ -32,3 +33,79 @@ def test_each_stage_starts_from_the_best_epoch_and_the_model_ends_with_it(toy_re
     for weights in (before[3], model.get_weights()):
         for expected, found in zip(after[1], weights, strict=True):
             np.testing.assert_array_equal(expected, found)
+
+
+def classifier(head="three_layer"):
+    keras.utils.set_random_seed(0)
+    return build_classifier(
+        "Effusion", backbone="SmallCNN", weights=None, image_size=32, head=head, precision="float32"
+    )
+
+
+def fit(recipe, splits):
+    model = classifier()
+    return model, fitting.fit_stages(model, recipe, build_loss(recipe, splits.train), splits.train, splits.validation)
+
+
+def test_the_validation_loss_decides_where_the_recipe_says_so(toy_recipe, toy_splits, monkeypatch):
+    real, losses = fitting._epoch, iter([0.5, 0.3, 0.4, 0.6, 0.2, 0.9])
+    areas = iter([0.9, 0.5, 0.8, 0.7, 0.6, 0.95])
+    monkeypatch.setattr(fitting, "_epoch", lambda *a: {**real(*a), "val_loss": next(losses), "val_auroc": next(areas)})
+    model, fitted = fit(toy_recipe.replace(monitor="val_loss"), toy_splits)
+    assert (fitted.best_stage, fitted.best_epoch) == ("stage2", 2)
+    assert [stage["best_epoch"] for stage in fitted.stages] == [2, 2]
+
+
+def test_every_setting_of_the_optimiser_trains(toy_recipe, toy_splits):
+    stages = (
+        Stage("a", 2, 1e-3, "none", optimizer="sgd", schedule="reduce_on_plateau", ema=0.9, clip_norm=1.0),
+        Stage(
+            "b", 2, 1e-3, "block3_conv", batchnorm="trained", optimizer="adamw", weight_decay=1e-4, schedule="cosine"
+        ),
+        Stage("c", 3, 1e-3, "all", batchnorm="trained", schedule="warmup_cosine", accumulate=2),
+    )
+    _, fitted = fit(toy_recipe.replace(stages=stages), toy_splits)
+    assert [row["stage"] for row in fitted.history] == ["a", "a", "b", "b", "c", "c", "c"]
+    assert all(np.isfinite(row["loss"]) for row in fitted.history)
+    assert [stage["batchnorm_layers_held"] for stage in fitted.stages] == [4, 2, 0]
+    ended = {row["stage"]: row["learning_rate"] for row in fitted.history}
+    assert ended["b"] == ended["c"] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_targets_that_cannot_be_scored_on_validation_are_named(toy_recipe, toy_splits, capsys):
+    validation = toy_splits.validation.assign(Mass=0.0)
+    recipe = toy_recipe.replace(targets=("Effusion", "Mass"), stages=toy_recipe.stages[:1])
+    model = build_classifier(recipe.targets, backbone="SmallCNN", weights=None, image_size=32, precision="float32")
+    fitting.fit_stages(model, recipe, build_loss(recipe, toy_splits.train), toy_splits.train, validation)
+    assert "leaves out what has one class there: Mass" in capsys.readouterr().err
+
+
+def test_accumulation_that_never_changes_a_weight_is_refused_before_the_first_epoch(toy_recipe, toy_splits):
+    stages = (toy_recipe.stages[0], Stage("late", 1, 1e-3, accumulate=100))
+    with pytest.raises(ValueError, match=r"late.accumulate=100"):
+        fit(toy_recipe.replace(stages=stages), toy_splits)
+
+
+def test_labels_reach_the_loss_in_the_order_of_the_targets_with_their_weights_and_unknown_ones_masked(toy_recipe, toy):
+    """Four films scored 0.5 / 0.25 / 0.8 whatever they show; the loss of one step is worked out by hand."""
+    films = toy.head(4).assign(
+        Mass=[1.0, 0.0, np.nan, 0.0], Edema=[0.0, 1.0, 0.0, np.nan], Abnormal=[1.0, 1, 0, np.nan]
+    )
+    targets = ("Edema", "Abnormal", "Mass")
+    spec = Loss(class_weights="capped", target_weights={"Abnormal": 0.5})
+    recipe = toy_recipe.replace(targets=targets, loss=spec, stages=(Stage("only", 1, 1e-12),))
+    model = build_classifier(targets, backbone="SmallCNN", weights=None, image_size=32, precision="float32")
+    last = model.get_layer("head_probability")
+    scores = np.array([0.5, 0.25, 0.8])
+    last.kernel.assign(np.zeros(last.kernel.shape))
+    last.bias.assign(np.log(scores / (1 - scores)))
+    loss = build_loss(recipe, films)
+    # Edema: 1 positive, 2 negatives. Abnormal: 2 and 1, half counted. Mass: 1 and 2.
+    assert loss.positive_weights == [2.0, 0.25, 2.0]
+    assert loss.negative_weights == [1.0, 0.5, 1.0]
+    edema = 2 * np.log(2) + 2 * np.log(2)
+    abnormal = 2 * 0.25 * np.log(4) + 0.5 * np.log(4 / 3)
+    mass = 2 * np.log(5 / 4) + 2 * np.log(5)
+    fitted = fitting.fit_stages(model, recipe, loss, films, films)
+    assert fitted.history[0]["loss"] == pytest.approx((edema + abnormal + mass) / 3 / 4, rel=1e-4)
+    assert fitted.history[0]["val_loss"] == pytest.approx((edema + abnormal + mass) / 3 / 4, rel=1e-4)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from chexkeras.training.callbacks import FiniteLoss
-from chexkeras.training.monitor import EarlyStopping, mean_auc
+from chexkeras.training.monitor import EarlyStopping, mean_auc, one_class_targets
 
 
 def test_mean_auc_is_exact_and_skips_targets_with_one_class():
@@ -13,6 +13,18 @@ def test_mean_auc_is_exact_and_skips_targets_with_one_class():
     scores = np.array([[0.9, 0.1, 0.5], [0.8, 0.2, 0.6], [0.7, 0.3, 0.7], [0.1, 0.4, 0.8]])
     assert mean_auc(labels, scores) == pytest.approx((3 / 4 + 1 / 2) / 2)
     assert math.isnan(mean_auc(labels[:, 1:2], scores[:, 1:2]))
+
+
+def test_targets_with_one_known_class_are_named():
+    labels = np.array([[1, 0, np.nan, np.nan], [0, 0, 1, np.nan]], float)
+    assert one_class_targets(labels, ("Mass", "Edema", "Nodule", "Hernia")) == ("Edema", "Nodule", "Hernia")
+
+
+def test_where_smaller_is_better_early_stopping_keeps_the_smallest():
+    stopping = EarlyStopping(patience=2, mode="min")
+    events = [(stopping.update(value), stopping.exhausted) for value in (math.nan, 0.7, 0.6, 0.65, 0.6)]
+    assert events == [(False, False), (True, False), (True, False), (False, False), (False, True)]
+    assert (stopping.best, stopping.best_epoch) == (0.6, 3)
 
 
 def test_early_stopping_keeps_the_best_and_stops_after_its_patience():

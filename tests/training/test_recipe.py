@@ -1,15 +1,8 @@
 import pytest
 
 from chexkeras.data.augment import Augmentation
-from chexkeras.training.presets import names, preset
+from chexkeras.training.presets import preset
 from chexkeras.training.recipe import Loss, Recipe, Stage
-from chexkeras.training.settings import with_settings
-
-
-@pytest.mark.parametrize("name", names())
-def test_every_preset_survives_json(name, tmp_path):
-    recipe = preset(name)
-    assert Recipe.load(recipe.save(tmp_path / "recipe.json")) == recipe
 
 
 def test_two_stage_preset_freezes_the_base_before_the_top_fifth_is_tuned():
@@ -17,40 +10,36 @@ def test_two_stage_preset_freezes_the_base_before_the_top_fifth_is_tuned():
     assert [stage.trainable for stage in stages] == [0.0, 0.2]
 
 
-def test_settings_reach_every_level():
-    recipe = with_settings(
-        Recipe(),
-        ["stage2.learning_rate=3e-5", "augment.flip=true", "targets=mass, nodule", "weights=null", "loss.name=focal"],
+def test_every_field_survives_json(tmp_path):
+    stage = Stage(
+        "only", 5, 1e-3, "all", 2, "trained", "adamw", 1e-4, "warmup_cosine", 2, 0.5, 3, clip_norm=1.0, accumulate=4,
+        ema=0.99,
+    )  # fmt: skip
+    loss = Loss("asymmetric", "capped", cap=20, target_weights={"abnormal": 0.5})
+    recipe = Recipe(
+        targets=("Mass", "Abnormal"), stages=(stage,), loss=loss, monitor="val_loss", up_sample={"mass": 4}, seed=3
     )
-    assert recipe.stages[1].learning_rate == 3e-5
-    assert recipe.augment == Augmentation(flip=True)
-    assert recipe.targets == ("Mass", "Nodule")
-    assert recipe.weights is None
-    assert recipe.loss == Loss("focal")
+    again = Recipe.load(recipe.save(tmp_path / "recipe.json"))
+    assert again == recipe
+    assert again.loss.target_weights == (("Abnormal", 0.5),)
+    assert again.up_sample == (("Mass", 4),)
 
 
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [
-        ("stage2.learning_rat=1", "did you mean 'learning_rate'"),
-        ("stage3.epochs=1", "did you mean 'stage"),
-        ("image_size", "must read field=value"),
-        ("stages=1", "names no field"),
-        ("image_size=big", "whole number"),
-        ("stage1.learning_rate=-1", "above 0"),
-        ("stage1.trainable=1.5", "between 0 and 1"),
-        ("loss.name=bce", "Expected one of: weighted_bce, focal"),
-        ("augment.rotation_degrees=90", "from 0 to 45"),
-        ("targets=pneumo", "unknown finding 'pneumo'"),
-        ("seed=-1", "at least 0"),
-        ("loss.gamma=strong", "loss.gamma='strong' must be a number"),
-        ("loss.label_smoothing=1", "must be below 1"),
-        ("loss.alpha=0", "strictly between 0 and 1"),
-    ],
-)
-def test_wrong_settings_are_refused_with_the_nearest_name(setting, message):
-    with pytest.raises(ValueError, match=message):
-        with_settings(Recipe(), [setting])
+def test_a_recipe_saved_before_these_fields_existed_still_loads(tmp_path):
+    plain = Recipe().to_dict()
+    for name in ("monitor", "up_sample"):
+        del plain[name]
+    plain["loss"] = {
+        name: plain["loss"][name] for name in ("name", "class_weights", "label_smoothing", "gamma", "alpha")
+    }
+    kept = ("name", "epochs", "learning_rate", "trainable", "patience")
+    plain["stages"] = [{name: stage[name] for name in kept} for stage in plain["stages"]]
+    assert Recipe.from_dict(plain) == Recipe()
+
+
+def test_all_and_none_are_shares():
+    assert Stage("a", 1, 1e-3, "all") == Stage("a", 1, 1e-3, 1.0)
+    assert Stage("a", 1, 1e-3, "none") == Stage("a", 1, 1e-3, 0.0)
 
 
 def test_wrong_recipes_are_refused(tmp_path):
@@ -58,8 +47,10 @@ def test_wrong_recipes_are_refused(tmp_path):
         Recipe(stages=(Stage("a", 1, 1e-3), Stage("a", 1, 1e-3)))
     with pytest.raises(ValueError, match="did you mean 'batch_size'"):
         Recipe().replace(batchsize=3)
-    with pytest.raises(ValueError, match="did you mean 'demo'"):
-        preset("demos")
+    with pytest.raises(ValueError, match="names Edema, no target of this recipe: Mass"):
+        Recipe(targets=("Mass",), loss=Loss(target_weights={"Edema": 2.0}))
+    with pytest.raises(ValueError, match="must give a value for each finding"):
+        Recipe(up_sample=4)
     path = tmp_path / "recipe.json"
     path.write_text('{"name": "x"}')
     with pytest.raises(ValueError, match="is not a recipe"):

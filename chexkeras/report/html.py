@@ -1,0 +1,241 @@
+"""A report as one HTML file: figures inside, a table of contents, fit for screen and paper, no script."""
+
+import base64
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from chexkeras import files
+from chexkeras.checks import existing_file
+from chexkeras.report.goals import MET, NOT_ESTIMABLE, NOT_MET
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
+
+PAGE, STYLE = "page.html.j2", "page.css"
+GAP_START, GAP_END = "[SPONSOR TO COMPLETE:", "]"
+CAUTION = "Caution."
+MANY_COLUMNS = 6
+"""From this many columns on a table is printed in smaller type."""
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_FACTS = "facts.json"
+_SIGNATURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
+_BADGES = {MET: "met", NOT_MET: "not-met", NOT_ESTIMABLE: "not-estimable"}
+_VERDICT = re.compile(r"\b(NOT MET|NOT ESTIMABLE|MET)\b")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the table of contents: the heading's level (1 to 6), text and anchor."""
+
+    level: int
+    text: str
+    anchor: str
+
+
+def write_html(markdown_path: str | Path, out: str | Path | None = None) -> Path:
+    """Writes a report as one self-contained HTML file.
+
+    Nothing in the page is fetched from elsewhere and nothing in it runs: figures are part of the file, HTML inside the
+    Markdown is shown as text, and the page forbids scripts and remote content to the browser.
+
+    Args:
+        markdown_path: A Markdown file, as `write_report` wrote it.
+        out: The file to write; by default beside the report, with the suffix ".html".
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        FileNotFoundError: If the report, or a figure it shows, is missing.
+        ValueError: If a figure lies outside the report's folder of figures (the one with facts.json), or is no PNG or
+            JPEG; or if `out` is the report itself.
+    """
+    report = existing_file(markdown_path, "report")
+    page = report.with_suffix(".html") if out is None else Path(out).expanduser()
+    if page.resolve() == report.resolve():
+        raise ValueError(f"out={str(page)!r} is the report itself; choose a name that ends in .html.")
+    return files.write_text(page, page_text(report))
+
+
+def page_text(report: Path) -> str:
+    """Returns the whole page of a report that exists."""
+    import jinja2
+    from markdown_it import MarkdownIt
+    from markupsafe import Markup
+
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = parser.parse(report.read_text(encoding="utf-8"))
+    entries = _mark_headings(tokens)
+    _mark_paragraphs(tokens)
+    _embed(tokens, report)
+    for token in tokens:
+        if token.children:
+            token.children = _marked(token.children)
+    tokens = _with_frames(tokens)
+    # The contents stand after the front matter: the cautions stay the first thing that is read.
+    front = next((at for at, token in enumerate(tokens) if token.type == "heading_open" and token.tag != "h1"), 0)
+    front = front or len(tokens)
+    before, after = (
+        parser.renderer.render(part, parser.options, {}) for part in (tokens[:front], tokens[front:])
+    )  # fmt: skip
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES), undefined=jinja2.StrictUndefined, autoescape=True
+    )
+    return environment.get_template(PAGE).render(
+        title=entries[0].text if entries else report.stem,
+        style=Markup((_TEMPLATES / STYLE).read_text(encoding="utf-8")),
+        running=Markup(_css_string(_first_caution(tokens))),
+        contents=[entry for entry in entries if entry.level > 1],
+        before=Markup(before),
+        after=Markup(after),
+    )
+
+
+def _plain(token: "Token") -> str:
+    """Returns the text of an inline token without its marks."""
+    words = [child.content if child.type in ("text", "code_inline") else " " for child in token.children or ()]
+    return " ".join("".join(words).split())
+
+
+def _mark_headings(tokens: "list[Token]") -> list[Entry]:
+    """Gives every heading an anchor of its own and returns the table of contents."""
+    entries: list[Entry] = []
+    taken: set[str] = set()
+    for at, token in enumerate(tokens):
+        if token.type != "heading_open":
+            continue
+        text = _plain(tokens[at + 1])
+        base = re.sub(r"[^\w]+", "-", text.casefold()).strip("-") or "section"
+        anchor, count = base, 1
+        while anchor in taken:
+            count += 1
+            anchor = f"{base}-{count}"
+        taken.add(anchor)
+        token.attrSet("id", anchor)
+        entries.append(Entry(int(token.tag[1:]), text, anchor))
+    return entries
+
+
+def _mark_paragraphs(tokens: "list[Token]") -> None:
+    """Classes for cautions, figures and their captions, and the lines in bold that head a part of a section."""
+    before = ""
+    for at, token in enumerate(tokens):
+        if token.type != "paragraph_open":
+            continue
+        kinds = [child.type for child in tokens[at + 1].children or () if child.type != "text" or child.content]
+        text = _plain(tokens[at + 1])
+        name = ""
+        if text.startswith((CAUTION, "LEAKY:")) and kinds[:1] == ["strong_open"]:
+            name = "caution"
+        elif kinds == ["image"]:
+            name = "figure"
+        elif before == "figure" and kinds[:1] == ["em_open"] and kinds[-1:] == ["em_close"]:
+            name = "caption"
+        elif kinds[:1] == ["strong_open"] and kinds[-1:] == ["strong_close"] and text.endswith(":"):
+            name = "part"
+        if name:
+            token.attrJoin("class", name)
+        before = name
+
+
+def _first_caution(tokens: "list[Token]") -> str:
+    for at, token in enumerate(tokens):
+        if token.type == "paragraph_open" and token.attrGet("class") == "caution":
+            return _plain(tokens[at + 1])
+    return ""
+
+
+def _css_string(text: str) -> str:
+    """Returns text as the inside of a CSS string; whatever could end the string or the style sheet is a code."""
+    safe = re.compile(r"[A-Za-z0-9 .,]")
+    return "".join(char if safe.match(char) else f"\\{ord(char):06x}" for char in text)
+
+
+def _embed(tokens: "list[Token]", report: Path) -> None:
+    """Puts every figure into its own link."""
+    images = [child for token in tokens for child in token.children or () if child.type == "image"]
+    for image in images:
+        source = str(image.attrGet("src") or "")
+        if urlsplit(source).scheme or urlsplit(source).netloc or not source:
+            raise ValueError(f"the report shows {source!r}, which is no file beside it; only local figures are shown.")
+        figure = existing_file(report.parent / unquote(source), "figure", "write the report again.")
+        folder = figure.resolve().parent
+        # The folder that `write_report` made, and no other: a page must not carry a file that a link was bent to.
+        if not (folder / _FACTS).is_file() or Path(os.path.abspath(figure)).parent.resolve() != folder:
+            raise ValueError(
+                f"the figure {source!r} does not lie in the report's folder of figures, the one with {_FACTS}; "
+                "write the report again."
+            )
+        data = figure.read_bytes()
+        kind = next((kind for start, kind in _SIGNATURES.items() if data.startswith(start)), None)
+        if kind is None:
+            raise ValueError(f"the figure {source!r} is neither PNG nor JPEG; write the report again.")
+        image.attrSet("src", f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}")
+
+
+def _marked(children: "list[Token]") -> "list[Token]":
+    """Returns inline tokens with gaps marked as such and verdicts in bold as badges."""
+    from markdown_it.token import Token
+
+    found: list[Token] = []
+    strong = gap = 0
+
+    def text(content: str) -> None:
+        if content:
+            found.append(Token("text", "", 0, content=content))
+
+    def mark(tag: str, name: str, content: str) -> None:
+        found.append(Token(f"{tag}_open", tag, 1, attrs={"class": name}))
+        text(content)
+        if content:
+            found.append(Token(f"{tag}_close", tag, -1))
+
+    for child in children:
+        strong += {"strong_open": 1, "strong_close": -1}.get(child.type, 0)
+        if child.type != "text":
+            found.append(child)
+            continue
+        rest = child.content
+        while rest:
+            if gap:
+                inside, end, rest = rest.partition(GAP_END)
+                text(inside + end)
+                if end:
+                    found.append(Token("mark_close", "mark", -1))
+                    gap = 0
+                continue
+            before, start, rest = rest.partition(GAP_START)
+            for at, piece in enumerate(_VERDICT.split(before) if strong else [before]):
+                if at % 2:
+                    mark("span", f"verdict {_BADGES[piece]}", piece)
+                else:
+                    text(piece)
+            if start:
+                mark("mark", "gap", "")
+                text(start)
+                gap = 1
+    if gap:
+        found.append(Token("mark_close", "mark", -1))
+    return found
+
+
+def _with_frames(tokens: "list[Token]") -> "list[Token]":
+    """Returns the tokens with every table in a frame of its own, which scrolls where the page is too narrow."""
+    from markdown_it.token import Token
+
+    framed: list[Token] = []
+    for at, token in enumerate(tokens):
+        if token.type == "table_open":
+            end = next(i for i in range(at, len(tokens)) if tokens[i].type == "thead_close")
+            columns = sum(part.type == "th_open" for part in tokens[at:end])
+            name = "table many" if columns >= MANY_COLUMNS else "table"
+            framed.append(Token("div_open", "div", 1, attrs={"class": name}, block=True))
+        framed.append(token)
+        if token.type == "table_close":
+            framed.append(Token("div_close", "div", -1, block=True))
+    return framed
