@@ -24,9 +24,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 from PIL import Image
 
 from chexkeras.data.augment import Augmentation
+from chexkeras.data.pipeline import without_autotuning
 from chexkeras.models.classifier import build_classifier
 from chexkeras.models.partition import partition
 from chexkeras.models.scoring import predict_scores
@@ -72,7 +74,8 @@ def stage_rates(options: argparse.Namespace) -> None:
     for name, trainable, rounds in (("stage 2, top 20 %", 0.2, 16), ("stage 1, head alone", 0.0, 128)):
         apply_stage(model, trainable, optimizer=keras.optimizers.Adam(1e-4), loss=keras.losses.BinaryCrossentropy())
         parts = partition(model)
-        ordinary = n / seconds(lambda: model.fit(films, labels, batch_size=batch, verbose=0), options.repeats)
+        shown = without_autotuning(tf.data.Dataset.from_tensor_slices((films, labels)).batch(batch).prefetch(4))
+        ordinary = n / seconds(lambda shown=shown: model.fit(shown, verbose=0), options.repeats)
         features = parts.prefix.predict(films, batch_size=batch, verbose=0).astype(np.float16)[:, np.newaxis]
         order = rng.permutation(np.tile(np.arange(n), rounds))
         parts.suffix.compile(optimizer=keras.optimizers.Adam(1e-4), loss=model.loss)

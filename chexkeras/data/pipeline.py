@@ -5,6 +5,7 @@ Training reads files or a store that was made from them, DICOM scoring hands ove
 """
 
 import itertools
+import os
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -21,6 +22,7 @@ PIXELS_VERSION = 1
 
 # Two keep the cores busy while one waits for the disk; more would only hold more batches in memory.
 _STORE_READERS = 2
+_CORES = os.cpu_count() or 2
 _BATCHES_AHEAD = 4
 
 
@@ -132,8 +134,8 @@ def make_dataset(
             num_parallel_calls=_STORE_READERS,
         )
     else:
-        dataset = films.singly(order, batch_size).map(changed, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size)
-    return dataset.prefetch(_BATCHES_AHEAD)
+        dataset = films.singly(order, batch_size).map(changed, num_parallel_calls=_CORES).batch(batch_size)
+    return without_autotuning(dataset.prefetch(_BATCHES_AHEAD))
 
 
 def films_with_ids(
@@ -156,11 +158,23 @@ def films_with_ids(
     films = _films(table, image_size, store)
     ids = tf.constant(table["image_id"].astype(str).tolist())
     positions = tf.data.Dataset.range(len(table)).map(lambda position: (position, position))
-    return (
+    dataset = (
         films.batches(positions, positive_int(batch_size, "batch_size"))
         .map(lambda pixels, position, _: (tf.cast(pixels, tf.float32), tf.gather(ids, position)))
         .prefetch(_BATCHES_AHEAD)
     )
+    return without_autotuning(dataset)
+
+
+def without_autotuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Returns the data set with tf.data's automatic tuning switched off.
+
+    Its thread sleeps longer and longer between two looks (10 ms, doubled each time), and the end of a pass may wait for
+    it to wake: up to two thirds of an epoch on stored features went there. What is parallel here has fixed numbers.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 class _FileFilms:
@@ -177,7 +191,7 @@ class _FileFilms:
         """Returns (pixels, position, number) film by film."""
         return order.map(
             lambda position, number: (read_film(self.paths[position], self.size), position, number),
-            num_parallel_calls=tf.data.AUTOTUNE,
+            num_parallel_calls=_CORES,
         )
 
     def batches(self, order: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:

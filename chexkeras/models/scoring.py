@@ -7,12 +7,18 @@ import numpy as np
 import pandas as pd
 
 from chexkeras.data.pipeline import films_with_ids
+from chexkeras.data.store import Store
 from chexkeras.findings import label_names
 from chexkeras.progress import track
 
 
 def predict_scores(
-    model: keras.Model, table: pd.DataFrame, targets: str | tuple[str, ...], *, batch_size: int = 32
+    model: keras.Model,
+    table: pd.DataFrame,
+    targets: str | tuple[str, ...],
+    *,
+    batch_size: int = 32,
+    store: Store | None = None,
 ) -> pd.DataFrame:
     """Scores every film of a table exactly once.
 
@@ -21,6 +27,7 @@ def predict_scores(
         table: Image table with `image_id`, `patient_id`, `path` and, where known, one label column per target.
         targets: The findings the model was built for, in output order.
         batch_size: Films a batch; does not change the scores beyond rounding.
+        store: Films decoded before (`data.prepare.prepare`), found by `image_id`; None reads the files at `path`.
 
     Returns:
         One row per image and finding: `image_id`, `patient_id`, `finding`, `label` (1, 0 or NaN), `score` in [0, 1].
@@ -37,7 +44,7 @@ def predict_scores(
     if table["image_id"].duplicated().any():
         repeated = table.loc[table["image_id"].duplicated(), "image_id"].iloc[0]
         raise ValueError(f"image ids must be unique to key scores; {repeated!r} occurs more than once.")
-    films = films_with_ids(table, image_size=model.input_shape[1], batch_size=batch_size)
+    films = films_with_ids(table, image_size=model.input_shape[1], batch_size=batch_size, store=store)
     steps = -(-len(table) // batch_size)
     ids: list[str] = []
     scores: list[np.ndarray] = []

@@ -11,6 +11,7 @@ import pandas as pd
 
 from chexkeras.checks import one_of, positive_int
 from chexkeras.data.pipeline import epoch_order
+from chexkeras.data.store import Store
 from chexkeras.models.partition import Partition, first_changing, frozen_share, partition
 from chexkeras.models.stages import freeze
 from chexkeras.progress import say
@@ -51,7 +52,8 @@ class FeaturePlan:
             say("a feature is too large for float16; storing float32 instead")
             for name in ("validation", "train"):
                 store = getattr(self, name)
-                setattr(self, name, FeatureStore(store.folder, replace(store.spec, dtype="float32"), store.table))
+                spec = replace(store.spec, dtype="float32")
+                setattr(self, name, FeatureStore(store.folder, spec, store.table, store.films))
             self.fill(batch_size)
 
     def to_dict(self) -> dict[str, Any]:
@@ -135,6 +137,7 @@ def plan_features(
     folder: Path,
     features: str = "auto",
     draws: int | None = None,
+    store: Store | None = None,
 ) -> FeaturePlan | None:
     """Decides whether training on stored features is exact and cheaper, and says so.
 
@@ -149,6 +152,7 @@ def plan_features(
         folder: Where the stores go.
         features: "auto" (float16 where it applies), "float16", "float32" or "off".
         draws: How many draws of the recipe's random changes to store; None stores none.
+        store: The store the films are read from; None reads their files.
 
     Returns:
         The plan, or None when every stage has to read the films anew in every epoch.
@@ -163,7 +167,9 @@ def plan_features(
     if not views.exact and not views.draws:
         say("every epoch reads the films anew: with random augmentation no two epochs show the same film")
         return None
-    layers, outputs, trained = {}, {}, set()
+    layers: dict[str, str] = {}
+    outputs: dict[str, Any] = {}
+    trained: set[str] = set()
     for stage in recipe.stages:
         freeze(model, stage.trainable)
         parts = _useful_partition(model, stage.name)
@@ -192,5 +198,6 @@ def plan_features(
         f"{', '.join(layers)}: what is frozen is computed once and stored ({', '.join(outputs)}; {views}; "
         f"{dtype}, {size / 1e6:,.0f} MB): {passes} over the training films instead of up to {epochs}"
     )
-    stores = (FeatureStore(folder / "train", spec, train), FeatureStore(folder / "validation", plain, validation))
-    return FeaturePlan(layers, *stores, automatic=features == "auto")
+    of_train = FeatureStore(folder / "train", spec, train, store)
+    of_validation = FeatureStore(folder / "validation", plain, validation, store)
+    return FeaturePlan(layers, of_train, of_validation, automatic=features == "auto")

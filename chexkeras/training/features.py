@@ -17,15 +17,14 @@ import pandas as pd
 import tensorflow as tf
 
 from chexkeras import files
-from chexkeras.data.pipeline import checked_paths, films_with_ids
+from chexkeras.data.pipeline import PIXELS_VERSION, checked_paths, films_with_ids, without_autotuning
+from chexkeras.data.store import Store
 from chexkeras.models.scoring import predict_padded
 from chexkeras.progress import say, track
 from chexkeras.training.views import Views
 
 DTYPES = ("float16", "float32")
 _SAVE_EVERY = 20
-# Raise it when a film's way to the prefix changes (data.pipeline.to_model_pixels): stores made before are then stale.
-_PIXELS_VERSION = 1
 
 
 class FeatureOverflow(ValueError):
@@ -58,21 +57,25 @@ class FeatureSpec:
         values = sum(int(np.prod(shape)) for shape in self.shapes)
         return values * np.dtype(self.dtype).itemsize * self.views.count
 
-    def key(self, table: pd.DataFrame) -> str:
+    def key(self, table: pd.DataFrame, films: Store | None = None) -> str:
         """Returns a hash of everything the features depend on.
 
-        Films count by path, size and time of last change, which tells a changed film without reading it.
+        Films count by path, size and time of last change, which tells a changed film without reading it; films of a
+        store by the store's checksums and their rows.
 
         Args:
             table: Image table whose films are to be computed, in order.
+            films: The store they are read from; None reads their files.
         """
         digest = hashlib.sha256()
-        digest.update(
-            json.dumps([_PIXELS_VERSION, keras.version(), self.layers, self.views.key(), self.dtype]).encode()
-        )
+        digest.update(json.dumps([PIXELS_VERSION, keras.version(), self.layers, self.views.key(), self.dtype]).encode())
         digest.update(_graph(self.model).encode())
         for weight in self.model.weights:
             digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).tobytes())
+        if films is not None:
+            digest.update(films.fingerprint.encode())
+            digest.update(films.rows(table["image_id"]).tobytes())
+            return digest.hexdigest()
         for path in checked_paths(table):
             status = Path(path).stat()
             digest.update(f"{path}|{status.st_size}|{status.st_mtime_ns}\n".encode())
@@ -94,14 +97,16 @@ class FeatureStore:
         folder: Where it lies.
         spec: Whose features.
         table: Image table, one row a film.
+        films: The store of films they are computed from; None reads the files.
     """
 
-    def __init__(self, folder: Path, spec: FeatureSpec, table: pd.DataFrame) -> None:
+    def __init__(self, folder: Path, spec: FeatureSpec, table: pd.DataFrame, films: Store | None = None) -> None:
         self.folder = folder
         self.spec = spec
         self.table = table
+        self.films = films
         self._manifest = {
-            "key": spec.key(table),
+            "key": spec.key(table, films),
             "films": len(table),
             "layers": list(spec.layers),
             "shapes": [list(shape) for shape in spec.shapes],
@@ -161,7 +166,7 @@ class FeatureStore:
         ]
         rest = self.table.iloc[done:]
         image_size = self.spec.model.input_shape[1]
-        batches = films_with_ids(rest, image_size=image_size, batch_size=batch_size)
+        batches = films_with_ids(rest, image_size=image_size, batch_size=batch_size, store=self.films)
         total = -(-len(rest) // batch_size)
         for step, (pixels, _) in enumerate(track(batches, "computing what is frozen", total), start=1):
             count = len(pixels)
@@ -224,4 +229,4 @@ def feature_batches(
         return inputs if labels is None else (inputs, known)
 
     steps = -(-len(order) // batch_size)
-    return tf.data.Dataset.range(steps).map(batch, num_parallel_calls=2).prefetch(4)
+    return without_autotuning(tf.data.Dataset.range(steps).map(batch, num_parallel_calls=2).prefetch(4))

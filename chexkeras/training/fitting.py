@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pandas as pd
 
+from chexkeras.data.store import Store
 from chexkeras.models.stages import apply_stage
 from chexkeras.progress import say
 from chexkeras.training.callbacks import EpochProgress, FiniteLoss
@@ -46,6 +47,7 @@ def fit_stages(
     train: pd.DataFrame,
     validation: pd.DataFrame,
     plan: FeaturePlan | None = None,
+    store: Store | None = None,
 ) -> Fitted:
     """Runs a recipe's stages; the model ends with the weights of the epoch that the recipe's monitor finds best.
 
@@ -56,6 +58,7 @@ def fit_stages(
         train: Image table of the training part, its rows as often as an epoch shows them.
         validation: Image table of the validation part.
         plan: Stored features for the stages that can use them; None reads the films anew in every epoch.
+        store: The store the films are read from; None reads their files.
 
     Returns:
         History and boundaries.
@@ -80,8 +83,10 @@ def fit_stages(
             model, stage.trainable, optimizer=optimizer, loss=loss, name=stage.name, batchnorm=stage.batchnorm
         )
         say(str(boundary))
-        stored = plan is not None and stage.name in plan.layers
-        data = plan.stage_data(model, recipe, stage.name) if stored else film_data(model, recipe, train, validation)
+        if plan is not None and stage.name in plan.layers:
+            data = plan.stage_data(model, recipe, stage.name)
+        else:
+            data = film_data(model, recipe, train, validation, store)
         rate = LearningRate(stage, optimizer, mode)
         callbacks = [] if stage.ema is None else [AveragedWeights()]
         stopping = EarlyStopping(stage.patience, mode)

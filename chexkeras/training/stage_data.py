@@ -8,6 +8,7 @@ import keras
 import pandas as pd
 
 from chexkeras.data.pipeline import make_dataset
+from chexkeras.data.store import Store
 from chexkeras.training.recipe import Recipe
 
 
@@ -26,7 +27,9 @@ class StageData:
     validation: Callable[[], Any]
 
 
-def film_data(model: keras.Model, recipe: Recipe, train: pd.DataFrame, validation: pd.DataFrame) -> StageData:
+def film_data(
+    model: keras.Model, recipe: Recipe, train: pd.DataFrame, validation: pd.DataFrame, store: Store | None = None
+) -> StageData:
     """Returns the data of a stage that reads every film in every epoch.
 
     Args:
@@ -34,6 +37,7 @@ def film_data(model: keras.Model, recipe: Recipe, train: pd.DataFrame, validatio
         recipe: The recipe.
         train: Image table of the training part.
         validation: Image table of the validation part.
+        store: The store the films are read from; None reads their files.
     """
     size, batch_size = recipe.image_size, recipe.batch_size
 
@@ -47,10 +51,11 @@ def film_data(model: keras.Model, recipe: Recipe, train: pd.DataFrame, validatio
             augmentation=recipe.augment,
             seed=recipe.seed,
             epoch=epoch,
+            store=store,
         )
 
     def held_out() -> Any:
-        films = make_dataset(validation, recipe.targets, image_size=size, batch_size=batch_size)
+        films = make_dataset(validation, recipe.targets, image_size=size, batch_size=batch_size, store=store)
         return films.map(lambda pixels, _: pixels)
 
     return StageData(model, batches, held_out)

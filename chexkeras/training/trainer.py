@@ -20,6 +20,7 @@ from chexkeras.data.columns import resolve_targets
 from chexkeras.data.pipeline import films_with_ids
 from chexkeras.data.source import source_of
 from chexkeras.data.splits import Splits, check_classes
+from chexkeras.data.store import Store
 from chexkeras.evaluation.evaluate import evaluate
 from chexkeras.evaluation.scores import write_scores
 from chexkeras.evaluation.thresholds import choose_threshold
@@ -79,6 +80,7 @@ def train(
     overwrite: bool = False,
     features: str = "auto",
     draws: int | None = None,
+    store: Store | None = None,
 ) -> Run:
     """Trains, chooses the operating points on validation, evaluates on test and writes the run folder.
 
@@ -96,6 +98,8 @@ def train(
             that is exact but for rounding, and cheaper), "float16", "float32" or "off".
         draws: With random augmentation: how many fixed draws of it to store for each film instead of drawing anew in
             every epoch. That changes the recipe and is recorded; None reads the films anew.
+        store: Films decoded before (`data.prepare.prepare`); the files at `path` are then not opened, and the run is
+            the same, bit for bit. Without an `audit`, labels and patients are audited but no pixels.
 
     Returns:
         The run.
@@ -115,7 +119,12 @@ def train(
     if draws is not None and not _leading_held(recipe):
         raise ValueError(f"draws={draws} stores features, but the first stage trains BatchNorm; leave draws out.")
     _rehearse_operating_points(recipe, splits.validation)
-    audit = audit or audit_films(pd.concat([splits.train, splits.validation, splits.test]), splits)
+    if store is not None:
+        store.require_size(recipe.image_size)
+        store.rows(splits.table["image_id"])
+    audit = audit or audit_films(
+        pd.concat([splits.train, splits.validation, splits.test]), splits, decode=store is None
+    )
     keras.utils.set_random_seed(recipe.seed)
     model = build_classifier(
         recipe.targets,
@@ -129,20 +138,21 @@ def train(
         trainable_start(backbone_layers(model), stage.trainable)
     with run_folder.writing(folder) as working:
         if recipe.weights is None:
-            _adapt(model, splits.train, recipe)
+            _adapt(model, splits.train, recipe, store)
         rows = splits.training_rows
         loss = build_loss(recipe, rows)
-        with _feature_folder(folder) as store:
-            stages = _leading_held(recipe)
-            planned = recipe.replace(stages=stages) if stages else None
-            plan = planned and plan_features(model, planned, rows, splits.validation, store, features, draws)
+        with _feature_folder(folder) as stored:
+            stages, plan = _leading_held(recipe), None
+            if stages:
+                planned = recipe.replace(stages=stages)
+                plan = plan_features(model, planned, rows, splits.validation, stored, features, draws, store)
             if plan is not None:
                 plan.fill(recipe.batch_size)
-            fitted = fit_stages(model, recipe, loss, rows, splits.validation, plan)
+            fitted = fit_stages(model, recipe, loss, rows, splits.validation, plan, store)
         say(f"keeping the weights of {fitted.best_stage} epoch {fitted.best_epoch}, best on validation")
         model.save(working / "model.keras")
         shown = _cautions(recipe, splits, cautions)
-        _write_results(model, recipe, splits, working, shown)
+        _write_results(model, recipe, splits, working, shown, store)
         _write_data(splits, audit, working)
         files.write_csv(working / "history.csv", pd.DataFrame(fitted.history))
         files.write_json(working / "stages.json", fitted.stages)
@@ -152,6 +162,7 @@ def train(
         record["imbalance"] = imbalance_record(rows, recipe.targets, weighed, splits.factors)
         record["model"]["sha256"] = files.sha256_file(working / "model.keras")
         record["seconds"] = time.perf_counter() - start
+        record["store"] = store.fingerprint if store is not None else None
         record["features"] = plan.to_dict() if plan else None
         files.write_json(working / "provenance.json", record)
     return Run.load(run_dir)
@@ -201,12 +212,12 @@ def _operating_points(recipe: Recipe, scores: pd.DataFrame) -> list[Any]:
     ]
 
 
-def _adapt(model: keras.Model, train: pd.DataFrame, recipe: Recipe) -> None:
+def _adapt(model: keras.Model, train: pd.DataFrame, recipe: Recipe, store: Store | None) -> None:
     # Shuffled once: NIH lists a patient's films together, and a batch should look like the whole.
     order = np.random.default_rng(recipe.seed).permutation(len(train))
     size = min(recipe.batch_size, len(train))
     used = order[: len(order) // size * size]
-    batches = films_with_ids(train.iloc[used], image_size=recipe.image_size, batch_size=size)
+    batches = films_with_ids(train.iloc[used], image_size=recipe.image_size, batch_size=size, store=store)
     steps = len(used) // size
     count = adapt_batchnorm(model, (pixels for pixels, _ in track(batches, "BatchNorm statistics", steps)))
     say(f"untrained base: {count} BatchNorm layers took their statistics from {len(used):,} training films")
@@ -221,9 +232,12 @@ def _cautions(recipe: Recipe, splits: Splits, further: Sequence[str]) -> list[st
     return list(dict.fromkeys([*shown, *further]))
 
 
-def _write_results(model: keras.Model, recipe: Recipe, splits: Splits, working: Path, cautions: Sequence[str]) -> None:
-    validation = predict_scores(model, splits.validation, recipe.targets, batch_size=recipe.batch_size)
-    test = predict_scores(model, splits.test, recipe.targets, batch_size=recipe.batch_size)
+def _write_results(
+    model: keras.Model, recipe: Recipe, splits: Splits, working: Path, cautions: Sequence[str], store: Store | None
+) -> None:
+    options = {"batch_size": recipe.batch_size, "store": store}
+    validation = predict_scores(model, splits.validation, recipe.targets, **options)
+    test = predict_scores(model, splits.test, recipe.targets, **options)
     points = _operating_points(recipe, validation)
     write_scores(working / "scores_validation.csv", validation)
     write_scores(working / "scores_test.csv", test)
@@ -235,7 +249,7 @@ def _write_results(model: keras.Model, recipe: Recipe, splits: Splits, working: 
 
 def _write_data(splits: Splits, audit: Audit, working: Path) -> None:
     parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
-    table = pd.concat([part.drop(columns="path").assign(part=name) for name, part in parts.items()])
+    table = pd.concat([part.drop(columns="path", errors="ignore").assign(part=name) for name, part in parts.items()])
     files.write_csv(working / "table.csv", table)
     splits.save(working / "splits.csv")
     left_out = list(source_of(splits.train).left_out)

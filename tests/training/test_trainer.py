@@ -260,3 +260,15 @@ def test_a_patient_may_be_called_na(tmp_path, toy_run):
     table.loc[0, "patient_id"] = "NA"
     table.to_csv(folder / "table.csv", index=False)
     assert Run.load(folder).table.loc[0, "patient_id"] == "NA"
+
+
+def test_a_run_on_a_store_is_the_run_on_the_files(toy_run, toy_recipe, toy_splits, tmp_path):
+    from chexkeras.data.prepare import prepare
+
+    store = prepare(toy_splits.table, tmp_path / "store", size=toy_recipe.image_size)
+    run = train(toy_recipe, toy_splits, tmp_path / "run", store=store)
+    for part in ("validation", "test"):
+        pd.testing.assert_frame_equal(run.scores(part), toy_run.scores(part))
+    assert run.provenance["store"] == store.fingerprint
+    with pytest.raises(ValueError, match="holds films of 32 px, but 64 px are wanted"):
+        train(toy_recipe.replace(image_size=64), toy_splits, tmp_path / "other", store=store)
