@@ -75,7 +75,7 @@ def stage_rates(options: argparse.Namespace) -> None:
         apply_stage(model, trainable, optimizer=keras.optimizers.Adam(1e-4), loss=keras.losses.BinaryCrossentropy())
         parts = partition(model)
         shown = without_autotuning(tf.data.Dataset.from_tensor_slices((films, labels)).batch(batch).prefetch(4))
-        ordinary = n / seconds(lambda shown=shown: model.fit(shown, verbose=0), options.repeats)
+        ordinary = n / seconds(lambda shown=shown: model.fit(shown, verbose=0, shuffle=False), options.repeats)
         features = parts.prefix.predict(films, batch_size=batch, verbose=0).astype(np.float16)[:, np.newaxis]
         order = rng.permutation(np.tile(np.arange(n), rounds))
         parts.suffix.compile(optimizer=keras.optimizers.Adam(1e-4), loss=model.loss)

@@ -3,6 +3,7 @@
 What may be changed, and in which order; `augment_geometry` moves pixels, `augment_intensity` changes gray values.
 """
 
+import functools
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -161,14 +162,29 @@ def flips(seed: int, epoch: int, positions: "np.ndarray", probability: float = 0
     """
     import tensorflow as tf
 
-    def mirrored(position: "tf.Tensor") -> "tf.Tensor":
-        draws = tf.random.stateless_uniform((7,), film_seed(seed, epoch, position), -1.0, 1.0)
-        return flipped(draws, probability)
-
-    return tf.map_fn(mirrored, tf.constant(positions, tf.int64), fn_output_signature=tf.bool).numpy()
+    numbers = (tf.constant(number, tf.int64) for number in (seed, epoch, positions))
+    return _flips(probability)(*numbers).numpy()
 
 
-def film_seed(seed: int, epoch: "int | tf.Tensor", position: "tf.Tensor") -> "tf.Tensor":
+@functools.cache
+def _flips(probability: float) -> Any:
+    """Returns `flips` as a graph, built once: film by film in Python it would take longer than an epoch of the head."""
+    import tensorflow as tf
+
+    whole = tf.TensorSpec((), tf.int64)
+
+    @tf.function(input_signature=(whole, whole, tf.TensorSpec((None,), tf.int64)))
+    def compiled(seed: "tf.Tensor", epoch: "tf.Tensor", positions: "tf.Tensor") -> "tf.Tensor":
+        def mirrored(position: "tf.Tensor") -> "tf.Tensor":
+            draws = tf.random.stateless_uniform((7,), film_seed(seed, epoch, position), -1.0, 1.0)
+            return flipped(draws, probability)
+
+        return tf.map_fn(mirrored, positions, fn_output_signature=tf.bool)
+
+    return compiled
+
+
+def film_seed(seed: "int | tf.Tensor", epoch: "int | tf.Tensor", position: "tf.Tensor") -> "tf.Tensor":
     """Returns the seed of one film's draws in one epoch, an int64 tensor (2,)."""
     import tensorflow as tf
 
