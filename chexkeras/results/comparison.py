@@ -47,8 +47,12 @@ class Comparison:
         """Returns the verdict as a sentence with the difference and its interval."""
         if self.verdict == "not estimable":
             return f"{self.finding}, {self.statistic}: {self.first} and {self.second} cannot be compared"
-        words = {"better": "is better than", "worse": "is worse than"}.get(self.verdict, "is not distinguishable from")
+        told = {"better": "is better than", "worse": "is worse than"}
+        words = told.get(self.verdict, "is not distinguishable from")
         text = f"{self.finding}, {self.statistic}: {self.first} {words} {self.second}, difference {self.difference}"
+        # An interval that leaves out 0 beside "not distinguishable" would read as a contradiction.
+        if self.verdict not in told and self.difference.low * self.difference.high > 0.0:
+            text += f", which is less than Holm's correction over all comparisons asks for (p = {self.p_adjusted:.2g})"
         if self.non_inferior is not None:
             shown = "shown" if self.non_inferior else "not shown"
             text += f"; non-inferiority within {self.margin:g} {shown}"

@@ -147,6 +147,8 @@ def test_all_pairs_are_corrected_together():
     close = by_name["sensitivity", "2A", "2B"]
     assert close.p_value < 0.05 < close.p_adjusted
     assert close.verdict == "not distinguishable"
+    assert "Holm's correction" in str(close) and f"p = {close.p_adjusted:.2g}" in str(close)
+    assert "Holm" not in str(by_name["AUROC", "2A", "2B"])
 
 
 def test_what_does_not_compare_is_refused():
