@@ -4,8 +4,9 @@
 
 Without --films, phantoms of 1024 px are drawn. Each film is wrapped as a DICOM object, uncompressed and as JPEG 2000.
 Measured in turn, several times over: reading alone (one film after the other in one process, and in the worker
-processes), scoring alone (films in memory), and the folder run, which does both. At the end a folder of 1,000 films is
-scored, and the memory of all processes is looked at on the way.
+processes), scoring alone (films in memory), and the folder run, which does both. Then the engines that are installed
+score the same films, also in turn; and a folder of 1,000 films is scored, while the memory of all processes is looked
+at. Everything is done by an untrained model, with --run by the model of a run.
 """
 
 import argparse
@@ -29,14 +30,18 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, JPEG2000Lossless
 
 from chexkeras.data.phantom import make_phantoms
+from chexkeras.data.pipeline import to_model_pixels
 from chexkeras.dicom.read import read_film
 from chexkeras.dicom.reading import Reading
 from chexkeras.inference.batch import read_files
+from chexkeras.inference.engines import load_engine
 from chexkeras.inference.predictor import Predictor
 from chexkeras.models.classifier import build_classifier
 from chexkeras.results import Estimate, OperatingPoint
+from chexkeras.training.run import Run
 
 MODELS = {"SmallCNN": 224, "DenseNet121": 224}
+ENGINES = (("openvino", "float32"), ("openvino", "bf16"), ("onnx", "float32"))
 
 
 def wrap(path: Path, grey: np.ndarray, *, compressed: bool) -> Path:
@@ -114,50 +119,89 @@ def measure(
     return {name: statistics.median(values) for name, values in rates.items()}
 
 
+def measure_engines(model: keras.Model, films: list[np.ndarray], batch_size: int, repeats: int) -> None:
+    """Prints how many films a second each installed engine scores, as a multiple of Keras."""
+    engines = {"keras": load_engine(model)}
+    for name, precision in ENGINES:
+        try:
+            engines[f"{name} {precision}"] = load_engine(model, name, precision)
+        except ValueError as error:
+            print(f"  {name} {precision}: {error}")
+    size = model.input_shape[1]
+    pixels = np.stack([to_model_pixels(film[..., np.newaxis], size).numpy() for film in films]).astype(np.float32)
+    batches = [pixels[start : start + batch_size] for start in range(0, len(pixels), batch_size)]
+    rates: dict[str, list[float]] = {name: [] for name in engines}
+    for number in range(repeats + 1):
+        for name, engine in engines.items():
+            found = rate(lambda score=engine.score: [score(batch, batch_size) for batch in batches], len(pixels))
+            # The first round compiles.
+            rates[name] += [found] if number else []
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    for name, engine in engines.items():
+        times = medians[name] / medians["keras"]
+        difference = "" if name == "keras" else f", largest difference of a score {engine.largest_difference:.1e}"
+        print(f"  {name}: {medians[name]:.1f} films/s, {times:.2f} times Keras{difference}")
+
+
 def memory_of_all() -> float:
     """Returns the memory that this process and its workers hold, in MiB."""
     own = psutil.Process()
     return sum(each.memory_info().rss for each in (own, *own.children(recursive=True))) / 2**20
 
 
+def measure_folders(
+    predictors: dict[str, Predictor], films: list[np.ndarray], work: Path, options: argparse.Namespace
+) -> None:
+    """Prints what share of its slower half a folder run reaches, by transfer syntax and model."""
+    reading = Reading(workers=options.workers)
+    for syntax in ("uncompressed", "JPEG 2000"):
+        paths = [
+            wrap(work / f"{syntax[:4]}{number:04d}.dcm", film, compressed=syntax == "JPEG 2000")
+            for number, film in enumerate(films)
+        ]
+        for name, predictor in predictors.items():
+            rates = measure(predictor, paths, reading, options.batch_size, options.repeats)
+            one, both = (min(rates[part], rates["score"]) for part in ("read, one process", "read, workers"))
+            print(f"{syntax}, {name}: " + ", ".join(f"{part} {value:.1f}" for part, value in rates.items()))
+            shares = f"{rates['folder'] / one:.2f}, reading in workers {rates['folder'] / both:.2f}"
+            print(f"  folder run / slower half: reading in one process {shares}", flush=True)
+
+
+def measure_memory(predictor: Predictor, paths: list[Path], options: argparse.Namespace) -> None:
+    """Prints the memory of all processes at every tenth of a long run."""
+    many = [paths[number % len(paths)] for number in range(options.long)]
+    held = []
+    for number, _ in enumerate(predictor.records(many, options.batch_size, Reading(workers=options.workers))):
+        if number % (options.long // 10) == options.long // 10 - 1:
+            held.append(memory_of_all())
+    print(f"memory over {options.long} films, MiB: {', '.join(f'{value:.0f}' for value in held)}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--films", type=Path, help="folder of PNG files of 1024 px; phantoms by default")
+    parser.add_argument("--run", type=Path, help="run whose model scores; untrained models by default")
     parser.add_argument("--count", type=int, default=96, help="films a measurement")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--long", type=int, default=1000, help="films of the run whose memory is looked at")
     options = parser.parse_args()
-    reading = Reading(workers=options.workers)
+    if options.run:
+        predictors = {options.run.name: Predictor.load(Run.load(options.run))}
+    else:
+        predictors = {f"{backbone} {size} px": predictor_of(backbone, size) for backbone, size in MODELS.items()}
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         films = films_of(options.films, options.count, work)
         print(
             f"{len(films)} films of {films[0].shape}, {options.workers} workers, medians of {options.repeats}, films/s"
         )
-        for syntax in ("uncompressed", "JPEG 2000"):
-            paths = [
-                wrap(work / f"{syntax[:4]}{number:04d}.dcm", film, compressed=syntax == "JPEG 2000")
-                for number, film in enumerate(films)
-            ]
-            for backbone, size in MODELS.items():
-                predictor = predictor_of(backbone, size)
-                rates = measure(predictor, paths, reading, options.batch_size, options.repeats)
-                shown = ", ".join(f"{name} {value:.1f}" for name, value in rates.items())
-                one, both = (min(rates[name], rates["score"]) for name in ("read, one process", "read, workers"))
-                print(f"{syntax}, {backbone} {size} px: {shown}")
-                print(
-                    f"  folder run / slower half: {rates['folder'] / one:.2f}, with workers alone {rates['folder'] / both:.2f}"
-                )
-        predictor = predictor_of("SmallCNN", 224)
-        paths = sorted(work.glob("unco*.dcm"))
-        many = [paths[number % len(paths)] for number in range(options.long)]
-        held = []
-        for number, _ in enumerate(predictor.records(many, options.batch_size, reading)):
-            if number % (options.long // 10) == options.long // 10 - 1:
-                held.append(memory_of_all())
-        print(f"memory over {options.long} films, MiB: {', '.join(f'{value:.0f}' for value in held)}")
+        measure_folders(predictors, films, work, options)
+        for name, predictor in predictors.items():
+            print(f"engines, {name}, batches of {options.batch_size}:")
+            measure_engines(predictor.model, films[: 4 * options.batch_size], options.batch_size, options.repeats)
+        measure_memory(next(iter(predictors.values())), sorted(work.glob("unco*.dcm")), options)
 
 
 if __name__ == "__main__":

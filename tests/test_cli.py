@@ -1,6 +1,10 @@
 import json
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from chexkeras.cli import app
@@ -54,15 +58,84 @@ def test_evaluate_shows_the_run_and_another_operating_point(toy_run, tmp_path):
     assert run("evaluate", toy_run.folder, "--target", "0.9").exit_code == 2
 
 
-@pytest.mark.keras
-def test_predict_says_by_its_status_that_something_was_refused(toy_run, toy, tmp_path):
-    folder = tmp_path / "films"
+def films_of(folder, count=2):
+    """A folder with films of noise and a page that is none."""
     folder.mkdir()
+    for number in range(count):
+        noise = np.random.default_rng(number).integers(0, 256, (300, 280), dtype=np.uint8)
+        Image.fromarray(noise).save(folder / f"film{number}.png")
+    return folder
+
+
+@pytest.mark.keras
+def test_predict_says_by_its_status_that_something_was_refused(toy_run, tmp_path):
+    folder = films_of(tmp_path / "films")
+    options = ("--run", toy_run.folder, "--workers", 0, "--out")
+    accepted = run("predict", folder, *options, tmp_path / "results.csv")
+    assert accepted.exit_code == 0, accepted.output
+    assert "Caution: Toy films." in accepted.output and "2 accepted (2 with a warning), 0 refused" in accepted.output
     (folder / "page.dcm").write_text("<html>")
-    refused = run("predict", folder, "--run", toy_run.folder, "--out", tmp_path / "results.csv")
+    refused = run("predict", folder, *options, tmp_path / "results.jsonl")
     assert refused.exit_code == 3
-    assert "0 accepted, 1 refused" in refused.output
-    assert "not_dicom" in (tmp_path / "results.csv").read_text() or "unreadable" in refused.output
+    assert "2 accepted (2 with a warning), 1 refused\n  refused     1  unreadable" in refused.output
+    table = pd.read_csv(tmp_path / "results.csv")
+    lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert [line["verdict"] for line in lines] == ["warn", "warn", "reject"]
+    assert [line["findings"][0]["score"] for line in lines[:2]] == table["score"].tolist()
+    positive = int((table["decision"] == "positive").sum())
+    assert f"Effusion: {positive} positive, {2 - positive} negative at the threshold" in accepted.output
+    assert toy_run.dicom_results is None
+
+
+@pytest.mark.keras
+def test_predict_hands_its_options_on(toy_run, tmp_path, monkeypatch):
+    from chexkeras.dicom.process import WorkersUnavailable
+    from chexkeras.dicom.reading import Reading
+    from chexkeras.inference import folder as module
+
+    called = {}
+
+    def score_folder(run, folder, profile, **options):
+        called.update(folder=folder, profile=profile, **options)
+        raise WorkersUnavailable("no process can be started")
+
+    monkeypatch.setattr(module, "score_folder", score_folder)
+    options = ("--resume", "--keep", "--profile", "course", "--names", "hashed", "--engine", "openvino")
+    limits = ("--precision", "bf16", "--workers", 3, "--memory", 0.5, "--timeout", 7, "--out", "a.jsonl")
+    result = run("predict", tmp_path, "--run", toy_run.folder, *options, *limits)
+    assert result.exit_code == 2 and "no process can be started" in result.output
+    assert called == {
+        "folder": tmp_path, "profile": "course", "keep": True, "out": Path("a.jsonl"), "resume": True,
+        "names": "hashed", "reading": Reading(3, 2**29, 7.0), "engine": "openvino", "precision": "bf16",
+    }  # fmt: skip
+
+
+@pytest.mark.keras
+def test_an_interrupted_predict_keeps_what_is_done_and_goes_on_with_resume(toy_run, tmp_path, monkeypatch):
+    from chexkeras.inference import folder as module
+
+    folder, out = films_of(tmp_path / "films", count=3), tmp_path / "results.csv"
+    arguments = ("predict", folder, "--run", toy_run.folder, "--workers", 0, "--out", out)
+
+    def interrupted_after(count):
+        def breaking(items, *_):
+            for number, item in enumerate(items):
+                if number == count:
+                    raise KeyboardInterrupt
+                yield item
+
+        monkeypatch.setattr(module, "track", breaking)
+
+    interrupted_after(0)
+    assert "interrupted: nothing done" in run(*arguments).output
+    interrupted_after(2)
+    stopped = run(*arguments)
+    assert stopped.exit_code == 130 and not out.exists()
+    assert "the results of 2 files are kept; go on with the same command and --resume" in stopped.output
+    monkeypatch.undo()
+    assert "give resume=True (--resume)" in run(*arguments).output
+    assert run(*arguments, "--resume").exit_code == 0
+    assert len(pd.read_csv(out)) == 3
 
 
 def test_train_refuses_a_taken_folder_before_reading_a_film(tmp_path):

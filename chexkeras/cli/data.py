@@ -1,20 +1,21 @@
-"""``chexkeras audit``."""
+"""``chexkeras audit`` and ``chexkeras prepare``: looking films over, and decoding them once."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from chexkeras.cli.app import app, errors_for_people
+from chexkeras.checks import one_of
+from chexkeras.cli.app import Profile, app, errors_for_people
+from chexkeras.cli.films import Load, Missing, Root, with_film_options
 
 
 @app.command()
 @errors_for_people
+@with_film_options
 def audit(
-    root: Annotated[Path, typer.Argument(help="Folder with the films and NIH's CSV.")],
-    images: Annotated[
-        str | None, typer.Option(help="Folder of the films inside ROOT, where there are several.")
-    ] = None,
+    load: Load,
+    root: Root,
     finding: Annotated[
         list[str] | None,
         typer.Option(help="Finding whose shortcuts are measured, by default every common one; repeat for several."),
@@ -23,16 +24,40 @@ def audit(
     films: Annotated[bool, typer.Option("--films/--no-films", help="Open every film, or check labels alone.")] = True,
     out: Annotated[Path | None, typer.Option(help="JSON file to write the full audit to.")] = None,
 ) -> None:
-    """Looks a folder over: unusable, equal and odd films, labels, patients, and shortcuts that a model may learn."""
+    """Looks films over: unusable, equal and odd ones, labels, patients, and shortcuts that a model may learn."""
     from chexkeras import files
     from chexkeras.data.audit import audit as audit_films
-    from chexkeras.data.nih import load_nih
     from chexkeras.data.splits import Splits
 
     # A split belongs to the films that were there when it was made.
-    table = load_nih(root, images=images, missing="skip" if split else "keep")
+    table = load(root, missing="skip" if split else "keep")
     splits = Splits.load(split, table) if split else None
     checked = audit_films(table, splits, targets=finding, decode=films, missing="skip")
     typer.echo(checked.summary)
     if out is not None:
         typer.echo(f"written: {files.write_json(out, checked.to_dict())}")
+
+
+@app.command()
+@errors_for_people
+@with_film_options
+def prepare(
+    load: Load,
+    root: Root,
+    store: Annotated[Path, typer.Option(help="Folder of the store: a new one, or one to go on with.")],
+    size: Annotated[int, typer.Option(help="Height and width to store, pixels: the recipe's image_size.")] = 224,
+    missing: Missing = "error",
+    profile: Profile = "clinical",
+) -> None:
+    """Decodes every film once, for 'chexkeras train --store'; started again, it goes on where it stopped."""
+    from chexkeras.data.prepare import prepare as prepare_store
+    from chexkeras.data.source import source_of
+
+    one_of(missing, ("error", "skip"), "--missing")
+    table = load(root, missing=missing)
+    made = prepare_store(table, store, size=size, missing=missing, profile=profile)  # type: ignore[arg-type]
+    if source_of(table).left_out:
+        typer.echo(f"{len(source_of(table).left_out):,} rows of the table have no film and are not in the store")
+    for image_id, code in made.left_out.items():
+        typer.echo(f"left out: {image_id} ({code})")
+    typer.echo(f"store: {made.folder}")

@@ -1,11 +1,17 @@
 """``chexkeras predict``."""
 
 from pathlib import Path
-from typing import Annotated
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from chexkeras.cli.app import Profile, app, errors_for_people
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_REFUSED, _INTERRUPTED = 3, 130
 
 
 @app.command()
@@ -13,26 +19,90 @@ from chexkeras.cli.app import Profile, app, errors_for_people
 def predict(
     folder: Annotated[Path, typer.Argument(help="Folder with DICOM, PNG or JPEG files, told apart by content.")],
     run: Annotated[Path, typer.Option(help="Run folder whose model and threshold are used.")],
-    out: Annotated[Path, typer.Option(help="CSV file to write, one row a file and finding.")] = Path("results.csv"),
+    out: Annotated[
+        Path, typer.Option(help="File to write: .csv has one row a file and finding, .jsonl one line a file.")
+    ] = Path("results.csv"),
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep what an interrupted or earlier run into --out did; score the rest.")
+    ] = False,
     profile: Profile = "clinical",
+    names: Annotated[
+        str,
+        typer.Option(help="How files are named: 'path', or 'hashed' under the key in CHEXKERAS_HASH_KEY."),
+    ] = "path",
+    engine: Annotated[
+        str, typer.Option(help="What computes the scores: 'keras', 'openvino' or 'onnx' (extras of these names).")
+    ] = "keras",
+    precision: Annotated[
+        str, typer.Option(help="'float32', or 'bf16' with OpenVINO: faster, its difference from Keras is shown.")
+    ] = "float32",
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes that read files; 0 reads in this one, unprotected. Half the cores by default."),
+    ] = None,
+    memory: Annotated[float, typer.Option(help="Memory that a file may take in a worker, GiB (Linux).")] = 2.0,
+    timeout: Annotated[float, typer.Option(help="Time that a file may take to be read, seconds.")] = 60.0,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the results with the run too, for its report.")] = False,
 ) -> None:
-    """Scores a folder: a decision or a reasoned refusal for every file. Exit status 3 if any file was refused."""
-    from chexkeras import files
-    from chexkeras.inference.batch import find_files
-    from chexkeras.inference.predictor import Predictor
+    """Scores a folder: a decision or a reasoned refusal for every file.
 
-    if out.is_dir():
-        raise ValueError(f"--out {str(out)!r} is a folder; name the CSV file to write, such as {out / 'results.csv'}.")
-    # The table of an earlier run may lie among the films.
-    found = [path for path in find_files(folder) if path.resolve() != out.resolve()]
-    results = Predictor.load(run, profile).predict(found)
-    results["file"] = [Path(name).relative_to(folder).as_posix() for name in results["file"]]
-    for table in (out, run / "dicom_results.csv") if keep else (out,):
-        files.write_csv(table, results)
-    refused = results[results["verdict"] == "reject"]
-    typer.echo(f"{len(found) - len(refused)} accepted, {len(refused)} refused; written: {out}")
+    Exit status: 0 if every file was scored, 3 if any was refused, 2 for a mistake in the call, 130 if interrupted.
+    """
+    from chexkeras.dicom.process import WorkersUnavailable
+    from chexkeras.dicom.reading import Reading
+    from chexkeras.inference.folder import score_folder
+    from chexkeras.inference.outputs import results_file
+    from chexkeras.training.run import Run
+
+    loaded, reading = Run.load(run), Reading(workers, int(memory * 2**30), timeout)
+    start = perf_counter()
+    try:
+        results = score_folder(
+            loaded,
+            folder,
+            profile,
+            keep=keep,
+            out=out,
+            resume=resume,
+            names=names,
+            reading=reading,
+            engine=engine,
+            precision=precision,
+        )
+    except KeyboardInterrupt:
+        _show_interruption(results_file(out))
+        raise typer.Exit(_INTERRUPTED) from None
+    except WorkersUnavailable as error:
+        raise ValueError(str(error)) from None
+    for caution in loaded.cautions:
+        typer.echo(f"Caution: {caution}")
+    refused = _show_results(results)
+    typer.echo(f"done in {perf_counter() - start:.1f} s; written: {out}")
+    if refused:
+        raise typer.Exit(_REFUSED)
+
+
+def _show_results(results: "pd.DataFrame") -> int:
+    """Prints how many files were accepted and refused, why, and what was decided; returns how many were refused."""
+    per_file = results.drop_duplicates("file")
+    refused = per_file[per_file["verdict"] == "reject"]
+    warned = int((per_file["verdict"] == "warn").sum())
+    typer.echo(f"{len(per_file) - len(refused)} accepted ({warned} with a warning), {len(refused)} refused")
     for code, count in refused["code"].value_counts().items():
         typer.echo(f"  refused {count:5}  {code}")
-    if len(refused):
-        raise typer.Exit(3)
+    scored = results[results["verdict"] != "reject"]
+    for finding, rows in scored.groupby("finding", sort=False):
+        positive = int((rows["decision"] == "positive").sum())
+        threshold = rows["threshold"].iloc[0]
+        typer.echo(
+            f"  {finding}: {positive} positive, {len(rows) - positive} negative at the threshold {threshold:.3g}"
+        )
+    return len(refused)
+
+
+def _show_interruption(out: Path) -> None:
+    from chexkeras.inference.journal import Journal
+
+    done = len(Journal(out).read())
+    kept = f"the results of {done} files are kept; go on with the same command and --resume" if done else "nothing done"
+    typer.secho(f"interrupted: {kept}.", err=True, fg=typer.colors.YELLOW)

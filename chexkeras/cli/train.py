@@ -6,14 +6,17 @@ from typing import Annotated, Any
 import typer
 
 from chexkeras.checks import one_of, probability
-from chexkeras.cli.app import Data, Images, Missing, app, errors_for_people
+from chexkeras.cli.app import app, errors_for_people
+from chexkeras.cli.films import ROOT, Load, Missing, with_film_options
 from chexkeras.cli.shown import show_evaluation
 
 
 @app.command()
 @errors_for_people
+@with_film_options
 def train(
-    data: Data,
+    load: Load,
+    data: Annotated[Path, typer.Option("--data", help=ROOT)],
     run: Annotated[Path, typer.Option(help="Run folder to write.")],
     finding: Annotated[
         list[str] | None, typer.Option(help="Finding to learn, by default the preset's; repeat for several.")
@@ -28,14 +31,25 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change a field of the recipe, e.g. stage2.learning_rate=3e-5.")
     ] = None,
-    split: Annotated[str, typer.Option(help="'patient', 'official' (NIH's test list) or 'image' (leaky).")] = "patient",
+    split: Annotated[
+        str, typer.Option(help="'patient', 'official' (NIH's test list, CheXpert's valid.csv) or 'image' (leaky).")
+    ] = "patient",
     validation: Annotated[float, typer.Option(help="Share of films for validation.")] = 0.15,
     test: Annotated[float, typer.Option(help="Share of films for test (not with --split official).")] = 0.15,
-    images: Images = None,
     missing: Missing = "error",
+    store: Annotated[
+        Path | None, typer.Option(help="Store made by 'chexkeras prepare'; the films themselves are then not opened.")
+    ] = None,
     features: Annotated[
         str, typer.Option(help="Compute what is frozen once: 'auto', 'float16', 'float32' or 'off'.")
     ] = "auto",
+    first_run: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --uncertain self_trained, a second pass: this run, trained the same way before, fills the "
+            "uncertain labels of its training films with its scores; its split is kept.",
+        ),
+    ] = None,
     draws: Annotated[
         int | None,
         typer.Option(help="With random augmentation: store so many fixed draws of it (changes the recipe)."),
@@ -48,7 +62,7 @@ def train(
 ) -> None:
     """Trains in two stages, chooses the threshold on validation, evaluates on test, and writes a run folder."""
     from chexkeras.data.audit import audit as audit_films
-    from chexkeras.data.nih import load_nih
+    from chexkeras.data.store import Store
     from chexkeras.progress import say
     from chexkeras.training import presets
     from chexkeras.training import run as run_folder
@@ -66,9 +80,16 @@ def train(
     one_of(features, ("auto", "float16", "float32", "off"), "--features")
     for share, name in ((validation, "--validation"), (test, "--test")):
         probability(share, name, open_interval=True)
-    checked = audit_films(load_nih(data, images=images, missing=missing), missing=missing)
+    opened = Store.load(store) if store is not None else None
+    if opened is not None:
+        opened.require_size(recipe.image_size)
+    table = _usable(load(data, missing=missing if opened is None else "keep"), recipe, opened, missing)
+    checked = audit_films(table, missing=missing, decode=opened is None)
     say(checked.summary)
-    splits = _split(split, checked.table, recipe.targets, validation, test, recipe.seed)
+    if first_run is None:
+        splits = _split(split, checked.table, recipe.targets, validation, test, recipe.seed)
+    else:
+        splits = _filled(first_run, checked.table, recipe, opened)
     say(str(splits))
     from chexkeras.training.trainer import train as train_recipe
 
@@ -81,9 +102,59 @@ def train(
         overwrite=overwrite,
         features=features,
         draws=draws,
+        store=opened,
     )
     show_evaluation(finished.evaluation)
     typer.echo(f"run folder: {finished.folder}")
+
+
+def _usable(table: Any, recipe: Any, store: Any, missing: str) -> Any:
+    """Returns the table that the recipe can be trained on, before a film is opened."""
+    from chexkeras.data.abnormal import add_abnormal
+    from chexkeras.data.decoder import refuse_dicom
+    from chexkeras.data.uncertain import refuse_third_class
+    from chexkeras.findings import ABNORMAL
+
+    if ABNORMAL in recipe.targets:
+        table = add_abnormal(table)
+    if recipe.head != "three_way":
+        refuse_third_class(table, recipe.targets)
+    if store is None:
+        refuse_dicom(table)
+    elif missing == "skip":
+        table = store.leave_out_absent(table)
+    else:
+        store.rows(table["image_id"])
+    return table
+
+
+def _filled(first_run: Path, table: Any, recipe: Any, store: Any) -> Any:
+    """Returns the split of a first run, the uncertain labels of its training films filled with its model's scores."""
+    import dataclasses
+
+    from chexkeras.data.columns import resolve_targets
+    from chexkeras.data.source import source_of
+    from chexkeras.data.splits import Splits
+    from chexkeras.data.uncertain import fill_uncertain
+    from chexkeras.models.scoring import predict_scores
+    from chexkeras.training.run import Run
+
+    first = Run.load(first_run)
+    policy_of = dict(source_of(table).uncertain_policy)
+    left_open = [name for name in resolve_targets(table, recipe.targets) if policy_of.get(name) == "self_trained"]
+    if not left_open:
+        raise ValueError("--first-run fills uncertain labels; it needs --uncertain self_trained.")
+    if set(resolve_targets(table, recipe.targets)) - set(first.recipe.targets):
+        raise ValueError(
+            f"--first-run {first_run} learnt {', '.join(first.recipe.targets)}, which are not all of the findings to "
+            f"learn ({', '.join(recipe.targets)}); train a first run on the same."
+        )
+    splits = Splits.load(first.folder / "splits.csv", table)
+    if store is not None:
+        store.require_size(first.recipe.image_size)
+    scores = predict_scores(first.load_model(), splits.train, first.recipe.targets, store=store)
+    filled = fill_uncertain(splits.table, scores[scores["finding"].isin(left_open)])
+    return dataclasses.replace(splits, table=filled)
 
 
 def _split(kind: str, table: Any, targets: tuple[str, ...], validation: float, test: float, seed: int) -> Any:

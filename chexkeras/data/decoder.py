@@ -9,18 +9,24 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from chexkeras.data.film_facts import film_facts
-from chexkeras.dicom.gate import DicomRejected
+from chexkeras.dicom.pool import ReaderPool
 from chexkeras.dicom.profiles import Profile
-from chexkeras.dicom.read import is_dicom, read_dicom
+from chexkeras.dicom.read import Radiograph, is_dicom
+from chexkeras.dicom.reading import Reading
+from chexkeras.dicom.rejection import DicomRejected
 
 GROUP = 8
 """Films that one call decodes: enough that Python's share of the time vanishes."""
 
+# Names that tell an image file; only files with other names are opened to see whether they are DICOM.
+_IMAGE_NAMES = (".png", ".jpg", ".jpeg")
+
 
 class Problem(NamedTuple):
-    """Why a film has no pixels: "missing_file", "unreadable" or a code of the DICOM gate, and the reason in words."""
+    """Why a film is not used: "missing_file", "unreadable", "constant" or the DICOM gate's code; and it in words."""
 
     code: str
     detail: str
@@ -34,6 +40,26 @@ class Decoded(NamedTuple):
     problems: dict[int, Problem]
 
 
+def refuse_dicom(table: pd.DataFrame) -> None:
+    """Checks that films are image files, which training can read one by one; DICOM files go through the gate first.
+
+    Args:
+        table: Image table with `image_id` and `path`.
+
+    Raises:
+        ValueError: If films are DICOM files.
+    """
+    paths = table["path"].fillna("").astype(str)
+    other = [row for row, path in enumerate(paths) if path and not path.lower().endswith(_IMAGE_NAMES)]
+    dicom = [row for row in other if is_dicom(paths.iloc[row])]
+    if dicom:
+        raise ValueError(
+            f"{len(dicom)} of {len(table)} films are DICOM files (first {str(table['image_id'].iloc[dicom[0]])!r}), "
+            "which training does not read: let the DICOM gate judge and decode them once, with 'chexkeras prepare' or "
+            "data.prepare.prepare, and train from that store (--store, store=)."
+        )
+
+
 def decode_films(
     paths: Sequence[str], spans: Iterable[range], *, size: int, profile: Profile, threads: int
 ) -> Iterator[Decoded]:
@@ -44,7 +70,8 @@ def decode_films(
         spans: Rows to decode. A result never reaches from one span into the next.
         size: Height and width wanted, pixels.
         profile: The DICOM gate's profile.
-        threads: How many decode at once; decoding leaves the interpreter free.
+        threads: How many decode at once; decoding leaves the interpreter free. DICOM files are read in as many worker
+            processes, started at the first of them, which a hostile file may take down without harm.
 
     Yields:
         At most `GROUP` films at a time.
@@ -53,8 +80,10 @@ def decode_films(
         range(start, min(start + GROUP, span.stop)) for span in spans for start in range(span.start, span.stop, GROUP)
     )
 
+    readers = ReaderPool(profile, Reading(workers=threads))
+
     def work(rows: range) -> Decoded:
-        return _decode(rows, [paths[row] for row in rows], size, profile)
+        return _decode(rows, [paths[row] for row in rows], size, readers.read)
 
     pool = ThreadPoolExecutor(threads)
     try:
@@ -63,6 +92,8 @@ def decode_films(
             yield pending.popleft().result()
             pending.extend(pool.submit(work, rows) for rows in islice(groups, 1))
     finally:
+        # Closed before the threads are waited for, which may be busy with a file that hangs.
+        readers.close()
         pool.shutdown(cancel_futures=True)
 
 
@@ -101,7 +132,7 @@ def _reader(count: int, image_size: int) -> Callable[[Any], Any]:
     return tf.function(read, input_signature=[tf.TensorSpec((count,), tf.string)])
 
 
-def _decode(rows: range, paths: list[str], size: int, profile: Profile) -> Decoded:
+def _decode(rows: range, paths: list[str], size: int, read_dicom: Callable[[str], Radiograph]) -> Decoded:
     films = np.zeros((len(paths), size, size), np.uint8)
     problems = {row: Problem("missing_file", "no file") for row, path in zip(rows, paths, strict=True) if not path}
     dicom = [place for place, path in enumerate(paths) if path and is_dicom(path)]
@@ -115,24 +146,33 @@ def _decode(rows: range, paths: list[str], size: int, profile: Profile) -> Decod
             try:
                 films[place] = read_films([paths[place]], size)[0]
             except ValueError:
-                problems[rows[place]] = _image_problem(paths[place])
+                problems[rows[place]] = _unreadable(paths[place])
+    for place in images:
+        # Even at this size: the audit, which looks at the film's own, decides.
+        if rows[place] not in problems and films[place].min() == films[place].max():
+            facts = film_facts(paths[place])
+            if facts.problem:
+                problems[rows[place]] = Problem(facts.problem, facts.detail)
     for place in dicom:
         try:
-            films[place] = _dicom_film(paths[place], size, profile)
+            films[place] = _resized(read_dicom(paths[place]).pixels, size)
         except DicomRejected as rejected:
             problems[rows[place]] = Problem(rejected.code, str(rejected))
+    films[[row - rows.start for row in problems]] = 0
     return Decoded(rows, films, problems)
 
 
-def _image_problem(path: str) -> Problem:
+def _unreadable(path: str) -> Problem:
     if not os.path.exists(path):
         return Problem("missing_file", "no file")
     facts = film_facts(path)
     return Problem("unreadable", facts.detail if facts.problem == "unreadable" else "not a PNG or JPEG file")
 
 
-def _dicom_film(path: str, size: int, profile: Profile) -> np.ndarray:
+def _resized(film: np.ndarray, size: int) -> np.ndarray:
+    import tensorflow as tf
+
     from chexkeras.data.pipeline import to_model_pixels
 
-    shown = read_dicom(path, profile=profile).pixels
-    return to_model_pixels(shown[..., np.newaxis], size).numpy()[..., 0]
+    with tf.device("CPU"):
+        return to_model_pixels(film[..., np.newaxis], size).numpy()[..., 0]

@@ -15,6 +15,7 @@ import tensorflow as tf
 from chexkeras.checks import positive_int, require_columns
 from chexkeras.data.augment import Augmentation, augment, film_seed
 from chexkeras.data.columns import resolve_targets
+from chexkeras.data.decoder import refuse_dicom
 from chexkeras.data.store import Store
 
 PIXELS_VERSION = 1
@@ -87,7 +88,7 @@ def make_dataset(
     shuffle: bool = False,
     augmentation: Augmentation | None = None,
     seed: int = 0,
-    epoch: int | None = None,
+    epoch: int = 0,
     store: Store | None = None,
 ) -> tf.data.Dataset:
     """Builds batches of (pixels, labels) from an image table.
@@ -103,8 +104,8 @@ def make_dataset(
         shuffle: Whether to permute the rows, anew at every pass.
         augmentation: How to change the films at random; None leaves them alone.
         seed: Decides order and augmentation together with the epoch.
-        epoch: Fixes the epoch's number, for example to resume a run; None counts the passes from 0, so that
-            ``model.fit(dataset, epochs=10)`` sees ten orders.
+        epoch: Number of the first pass; later ones count on, so that ``model.fit(dataset, epochs=10)`` sees ten orders,
+            and ``model.fit(make_dataset(..., epoch=4), initial_epoch=4, epochs=10)`` the last six of them.
         store: Films decoded before (`data.prepare.prepare`), found by `image_id`; None reads the files. The batches are
             the same, bit for bit.
 
@@ -113,26 +114,28 @@ def make_dataset(
         (batch, n_targets) of 1, 0 or NaN.
 
     Raises:
-        ValueError: If the table is empty, lacks a column, or has rows without a file; or if the store lacks films or
-            holds them in another size.
+        ValueError: If the table is empty, lacks a column, or has rows without a file or with DICOM files, which are
+            read from a store only; if the store lacks films or holds them in another size; or if a number is no whole
+            number or too small.
     """
     films = _films(table, image_size, store)
     names = resolve_targets(table, targets)
     settings = augmentation or Augmentation()
     positive_int(batch_size, "batch_size")
-    epochs = itertools.count() if epoch is None else itertools.repeat(epoch)
+    if epoch:
+        positive_int(epoch, "epoch")
     labels = tf.constant(table[list(names)].to_numpy(np.float32))
-    order = _orders(len(table), shuffle, seed, epochs)
+    order = _orders(len(table), shuffle, seed, itertools.count(epoch))
+
+    def unchanged(pixels: tf.Tensor, position: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.cast(pixels, tf.float32), tf.gather(labels, position)
 
     def changed(film: tf.Tensor, position: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         film = augment(tf.cast(film, tf.float32), film_seed(seed, number, position), settings)
         return film, labels[position]
 
     if not settings.active:
-        dataset = films.batches(order, batch_size).map(
-            lambda pixels, position, _: (tf.cast(pixels, tf.float32), tf.gather(labels, position)),
-            num_parallel_calls=_STORE_READERS,
-        )
+        dataset = films.batches(order, batch_size).map(unchanged, num_parallel_calls=_STORE_READERS)
     else:
         dataset = films.singly(order, batch_size).map(changed, num_parallel_calls=_CORES).batch(batch_size)
     return without_autotuning(dataset.prefetch(_BATCHES_AHEAD))
@@ -157,13 +160,14 @@ def films_with_ids(
     """
     films = _films(table, image_size, store)
     ids = tf.constant(table["image_id"].astype(str).tolist())
-    positions = tf.data.Dataset.range(len(table)).map(lambda position: (position, position))
-    dataset = (
-        films.batches(positions, positive_int(batch_size, "batch_size"))
-        .map(lambda pixels, position, _: (tf.cast(pixels, tf.float32), tf.gather(ids, position)))
-        .prefetch(_BATCHES_AHEAD)
-    )
-    return without_autotuning(dataset)
+    positions = tf.range(len(table), dtype=tf.int64)
+    in_order = tf.data.Dataset.from_tensor_slices((positions, positions))
+
+    def named(pixels: tf.Tensor, position: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.cast(pixels, tf.float32), tf.gather(ids, position)
+
+    dataset = films.batches(in_order, positive_int(batch_size, "batch_size")).map(named)
+    return without_autotuning(dataset.prefetch(_BATCHES_AHEAD))
 
 
 def without_autotuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -189,10 +193,11 @@ class _FileFilms:
 
     def singly(self, order: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
         """Returns (pixels, position, number) film by film."""
-        return order.map(
-            lambda position, number: (read_film(self.paths[position], self.size), position, number),
-            num_parallel_calls=_CORES,
-        )
+
+        def read(position: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            return read_film(self.paths[position], self.size), position, number
+
+        return order.map(read, num_parallel_calls=_CORES)
 
     def batches(self, order: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
         """Returns (pixels, position, number) batch by batch."""
@@ -234,7 +239,7 @@ def checked_paths(table: pd.DataFrame) -> list[str]:
     """Returns the table's file paths.
 
     Raises:
-        ValueError: If the table is empty, has no `path` column, or has rows without a file.
+        ValueError: If the table is empty, has no `path` column, or has rows without a file or with DICOM files.
     """
     _require_films(table, ["image_id", "path"])
     paths = table["path"].fillna("").astype(str).tolist()
@@ -244,6 +249,7 @@ def checked_paths(table: pd.DataFrame) -> list[str]:
             f"{without} of {len(paths)} rows have no image file (loaded with missing='keep'?); "
             "load with missing='skip' to leave them out."
         )
+    refuse_dicom(table)
     return paths
 
 

@@ -44,10 +44,11 @@ def prepare(
             occurs several times is stored once.
         folder: Where the store goes: a new or empty folder, or one with a store.
         size: Height and width to store, pixels; the `image_size` of the models to be trained.
-        missing: What to do about films that are missing, cannot be decoded or are refused by the DICOM gate: "error"
-            raises, "skip" leaves them out and lists them with the reason in the store's `left_out`.
+        missing: What to do about films that are missing, cannot be decoded, are constant or are refused by the DICOM
+            gate: "error" raises, "skip" leaves them out and lists them with the reason in the store's `left_out`.
         profile: The DICOM gate's profile; image files have no header to be judged by.
-        workers: Threads that decode; None takes one for each core that this process may use.
+        workers: Threads that decode, and processes that read where there are DICOM files; None takes one for each core
+            that this process may use.
 
     Returns:
         The store.
@@ -57,6 +58,7 @@ def prepare(
             is of other films.
         FileExistsError: If the folder holds something else.
         OSError: If the disk has too little space; said before anything is decoded.
+        WorkersUnavailable: If the processes that read DICOM files cannot be started.
     """
     checks.one_of(missing, ("error", "skip"), "missing")
     checks.positive_int(size, "size")
@@ -64,7 +66,7 @@ def prepare(
     chosen = find_profile(profile)
     films = _films(table, missing)
     root = Path(folder).expanduser()
-    larger = _larger_store(root, films, size, missing)
+    larger = _larger_store(root, films, size, missing, chosen)
     if larger is not None:
         return larger
     manifest = _take_up(root, films, table, size, chosen)
@@ -132,13 +134,14 @@ def _complete_store(root: Path) -> Store | None:
         return None
 
 
-def _larger_store(root: Path, films: pd.DataFrame, size: int, missing: str) -> Store | None:
+def _larger_store(root: Path, films: pd.DataFrame, size: int, missing: str, profile: Profile) -> Store | None:
     """Returns the complete store of a larger table that holds all these films, if the folder has one."""
     store = _complete_store(root)
     if (
         store is None
         or store.size != size
         or len(store) <= len(films)
+        or store.manifest.profile != profile.name
         or store.manifest.pixels_version != _pixels_version()
     ):
         return None

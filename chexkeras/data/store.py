@@ -7,7 +7,7 @@ the image files, so that training from either gives the same result, bit for bit
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ import pandas as pd
 
 from chexkeras import checks, files
 from chexkeras.data.films_file import FilmsFile
+from chexkeras.data.source import source_of
 from chexkeras.data.store_manifest import INDEX, Manifest, films_file
 
 _MEND = "prepare it again from the same table: what is sound is kept"
@@ -111,16 +112,45 @@ class Store:
         if len(absent):
             raise ValueError(
                 f"{len(absent)} of {len(wanted)} films are not in the store {str(self.folder)!r} of {len(self):,} "
-                f"(first {listed(absent)}); prepare a store from this table, or read the image files."
+                f"(first {listed(absent)}); prepare a store from this table, read the image files, or leave these "
+                "films out: store.leave_out_absent(table), --missing skip."
             )
         left_out = wanted[wanted.isin(list(self.left_out))]
         if len(left_out):
             raise ValueError(
                 f"{len(left_out)} of {len(wanted)} films were left out when the store was prepared (first "
                 f"{left_out[0]!r}: {self.left_out[left_out[0]]}); leave them out of the table too: "
-                "table[~table['image_id'].isin(store.left_out)]."
+                "store.leave_out_absent(table), --missing skip."
             )
         return rows.astype(np.int64)
+
+    def leave_out_absent(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Leaves out the films of a table that the store does not have, and lists them in the table's source.
+
+        Args:
+            table: Image table with `image_id`.
+
+        Returns:
+            The other rows; the source's `left_out` says of the rest why: not in the store, or the reason for which it
+            was left out when the store was prepared.
+
+        Raises:
+            ValueError: If no film is left.
+        """
+        checks.require_columns(table, ["image_id"], "the image table", "Load it with load_nih.")
+        ids = table["image_id"].astype(str)
+        absent = ~ids.isin(self.image_ids) | ids.isin(list(self.left_out))
+        if absent.all():
+            raise ValueError(
+                f"none of the {len(table)} films is in the store {str(self.folder)!r} of {len(self):,}; prepare a "
+                "store from this table."
+            )
+        reasons = tuple((image_id, self.left_out.get(image_id, "not in the store")) for image_id in ids[absent])
+        kept = table[~absent].reset_index(drop=True)
+        if reasons:
+            source = source_of(table)
+            kept.attrs = {**table.attrs, "source": replace(source, left_out=(*source.left_out, *reasons))}
+        return kept
 
     def read(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """Reads films.

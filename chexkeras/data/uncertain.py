@@ -114,6 +114,26 @@ def uncertain_mask(table: pd.DataFrame, findings: str | Iterable[str] | None = N
     return pd.DataFrame(marked.reshape(len(texts), len(names))[codes], index=table.index, columns=list(names))
 
 
+def refuse_third_class(table: pd.DataFrame, targets: str | Iterable[str]) -> None:
+    """Checks that a model without a third class can learn the targets as their policy left them.
+
+    Args:
+        table: An image table.
+        targets: The findings to learn.
+
+    Raises:
+        ValueError: If the policy of one is "multiclass".
+    """
+    policy_of = dict(source_of(table).uncertain_policy)
+    for name in columns.resolve_targets(table, targets):
+        if policy_of.get(name) == "multiclass":
+            raise ValueError(
+                f"the uncertain labels of {name} were loaded with 'multiclass', which takes a model with a third class "
+                "for them: head=three_way and loss.name=three_way. Any other leaves them unknown: choose 'ignore' for "
+                "that, 'zeros', 'ones' or 'self_trained'."
+            )
+
+
 def fill_uncertain(table: pd.DataFrame, scores: pd.DataFrame, *, threshold: float | None = None) -> pd.DataFrame:
     """Replaces uncertain labels by what a first model says: the second pass of the policy "self_trained".
 

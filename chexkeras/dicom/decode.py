@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chexkeras.dicom import codestream, privacy
-from chexkeras.dicom.gate import DicomRejected
 from chexkeras.dicom.header import Header, is_rgb
+from chexkeras.dicom.rejection import DicomRejected
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

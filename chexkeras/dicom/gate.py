@@ -1,6 +1,5 @@
 """The gate: may this film be scored at all? Every violation is collected, each with a stable code."""
 
-import dataclasses
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 from chexkeras.dicom import ages, anatomy, privacy, vocabulary
 from chexkeras.dicom.header import Header, fold, is_rgb, name_tag
 from chexkeras.dicom.profiles import CLINICAL, COURSE, PROFILES, Profile, find_profile, rules_table
+from chexkeras.dicom.rejection import DicomRejected, Violation
 from chexkeras.dicom.rules import OFF, REJECT, RULE_BY_CODE, RULES, WARN, Rule
 
 if TYPE_CHECKING:
@@ -46,68 +46,6 @@ _IMAGE_TAGS = ("Rows", "Columns", "BitsAllocated", "BitsStored")
 _HUMAN_CODES = frozenset({"337915000", "L-85B00", "L-85003"})
 _HUMAN_WORDS = frozenset({"", "UNKNOWN", "HUMAN", "HOMO SAPIENS", "H SAPIENS"})
 _ANIMAL_WORDS = re.compile(r"\b(CANINE|FELINE|EQUINE|BOVINE|AVIAN|CANIS|FELIS|EQUUS|VETERINARY)\b")
-
-
-@dataclasses.dataclass(frozen=True)
-class Violation:
-    """One rule that a film breaks.
-
-    Attributes:
-        code: The rule's code.
-        severity: "reject" or "warn".
-        tag: The tag that was looked at.
-        found: The value there, where it is a term of the vocabulary or a small number; empty when it is missing, is
-            neither, or came from free text, which is never repeated.
-        expected: What would have passed.
-    """
-
-    code: str
-    severity: str
-    tag: str
-    found: str
-    expected: str
-
-    def __str__(self) -> str:
-        found = f"; found {self.found}" if self.found else ""
-        return f"{self.code}: {self.tag}: expected {self.expected}{found}"
-
-
-class DicomRejected(Exception):
-    """A film that must not be scored, with the reason.
-
-    Attributes:
-        code: The code of the first rejecting violation.
-        tag: The tag that was looked at.
-        found: The term or number found there; never free text.
-        expected: What would have passed.
-        violations: All violations, warnings included, in the order of the rules.
-    """
-
-    def __init__(self, violations: tuple[Violation, ...]):
-        rejecting = [violation for violation in violations if violation.severity == REJECT]
-        if not rejecting:
-            raise ValueError("DicomRejected needs at least one violation of severity 'reject'; received none.")
-        self.violations = tuple(violations)
-        self.code, self.tag = rejecting[0].code, rejecting[0].tag
-        self.found, self.expected = rejecting[0].found, rejecting[0].expected
-        super().__init__("; ".join(map(str, rejecting)))
-
-    def __reduce__(self) -> tuple[type, tuple[tuple[Violation, ...]]]:
-        # Exceptions pickle by their message by default; a worker process must hand back the violations.
-        return type(self), (self.violations,)
-
-    @classmethod
-    def because(cls, code: str, found: str = "", expected: str = "", profile: Profile = CLINICAL) -> "DicomRejected":
-        """Returns the rejection for one rule.
-
-        Args:
-            code: The rule's code.
-            found: What was found, in words of our own or as a measured number; never a value of the file.
-            expected: What would have passed; by default what the rule says.
-            profile: Where that depends on the profile, which one.
-        """
-        expected = expected or profile.expected(code)
-        return cls((Violation(code, REJECT, profile.tag(code), found, expected),))
 
 
 class _Notes:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chexkeras.dicom import decode
-from chexkeras.dicom.gate import DicomRejected
 from chexkeras.dicom.header import Header, is_rgb
+from chexkeras.dicom.rejection import DicomRejected
 from chexkeras.dicom.steps import REQUIRED, STEPS, USUAL_STEPS, PixelSteps
+from chexkeras.dicom.windows import WINDOWS
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -234,63 +235,13 @@ def voi_values(header: Header, values: np.ndarray, warnings: list[str]) -> np.nd
     if not present:
         return None
     function = header.word("VOILUTFunction") or "LINEAR"
-    if function not in _WINDOWS:
+    if function not in WINDOWS:
         warnings.append("voi_function_unknown")
         function = "LINEAR"
     if not centers or not widths or widths[0] <= 0 or (function == "LINEAR" and widths[0] < 1):
         warnings.append("window_invalid")
         return None
-    return _WINDOWS[function](values, centers[0], widths[0])
-
-
-def linear_window(values: np.ndarray, center: float, width: float) -> np.ndarray:
-    """Returns the values seen through a LINEAR window, 0 to 1.
-
-    The half and the one belong to it: with center 128 and width 256, 0 becomes 0 and 255 becomes 1.
-
-    Args:
-        values: Modality values.
-        center: Window Center.
-        width: Window Width, at least 1.
-
-    Source:
-        PS3.3 C.11.2.1.2.1.
-    """
-    if width == 1:
-        return (values > center - 0.5).astype(np.float64)
-    return np.clip((values - (center - 0.5)) / (width - 1) + 0.5, 0.0, 1.0)
-
-
-def linear_exact_window(values: np.ndarray, center: float, width: float) -> np.ndarray:
-    """Returns the values seen through a LINEAR_EXACT window, 0 to 1.
-
-    Args:
-        values: Modality values.
-        center: Window Center.
-        width: Window Width, above 0.
-
-    Source:
-        PS3.3 C.11.2.1.3.2.
-    """
-    return np.clip((values - center) / width + 0.5, 0.0, 1.0)
-
-
-def sigmoid_window(values: np.ndarray, center: float, width: float) -> np.ndarray:
-    """Returns the values seen through a SIGMOID window, 0 to 1.
-
-    Args:
-        values: Modality values.
-        center: Window Center, shown as one half.
-        width: Window Width, above 0.
-
-    Source:
-        PS3.3 C.11.2.1.3.1.
-    """
-    # Beyond 700 the exponential overflows, and the value is 0 or 1 in any case.
-    return 1.0 / (1.0 + np.exp(np.clip(-4.0 * (values - center) / width, -700.0, 700.0)))
-
-
-_WINDOWS = {"LINEAR": linear_window, "LINEAR EXACT": linear_exact_window, "SIGMOID": sigmoid_window}
+    return WINDOWS[function](values, centers[0], widths[0])
 
 
 def is_inverted(header: Header, warnings: list[str]) -> bool:

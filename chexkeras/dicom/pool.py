@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from chexkeras.dicom.gate import DicomRejected, Violation
 from chexkeras.dicom.process import Lost, Worker, WorkersUnavailable
 from chexkeras.dicom.profiles import Profile, find_profile
 from chexkeras.dicom.read import Radiograph
 from chexkeras.dicom.reading import ISOLATED, Reading
+from chexkeras.dicom.rejection import DicomRejected, Violation
 
 
 class ReaderPool:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from chexkeras.dicom import privacy, worker
-from chexkeras.dicom.gate import DicomRejected
 from chexkeras.dicom.profiles import Profile
 from chexkeras.dicom.reading import Reading
+from chexkeras.dicom.rejection import DicomRejected
 
 _START_SECONDS = 120.0
 # SIGKILL, which the system sends when memory runs out, and SIGXCPU, by their numbers on Linux and macOS.
@@ -89,7 +89,7 @@ class Worker:
             self.stop()
             raise WorkersUnavailable(
                 f"the process that reads films did not start ({said}); "
-                "with Reading(workers=0) films are read in the program's own process."
+                "with Reading(workers=0) (on the command line --workers 0) films are read in the program's own process."
             ) from None
 
     def _last_words(self) -> str:

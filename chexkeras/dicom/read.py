@@ -11,9 +11,9 @@ import numpy as np
 
 from chexkeras import checks
 from chexkeras.dicom import ages, anatomy, decode, gate, pixels, privacy
-from chexkeras.dicom.gate import DicomRejected
 from chexkeras.dicom.header import Header
 from chexkeras.dicom.profiles import Profile, find_profile
+from chexkeras.dicom.rejection import DicomRejected
 from chexkeras.dicom.rules import OFF, REJECT
 
 if TYPE_CHECKING:

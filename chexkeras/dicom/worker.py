@@ -175,8 +175,8 @@ def _answer(path: str, profile: "Profile") -> tuple[dict[str, Any], bytes | memo
     import numpy as np
 
     from chexkeras.dicom import privacy
-    from chexkeras.dicom.gate import DicomRejected
     from chexkeras.dicom.read import read_film
+    from chexkeras.dicom.rejection import DicomRejected
 
     start = time.perf_counter()
     pixels: bytes | memoryview = b""

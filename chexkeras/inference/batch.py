@@ -14,13 +14,13 @@ from pathlib import Path
 from time import perf_counter
 
 from chexkeras.checks import existing_folder
-from chexkeras.dicom.gate import DicomRejected
 from chexkeras.dicom.pool import ReaderPool
 from chexkeras.dicom.privacy import scrub
 from chexkeras.dicom.process import WorkersUnavailable
 from chexkeras.dicom.profiles import Profile
 from chexkeras.dicom.read import Radiograph, read_film
 from chexkeras.dicom.reading import ISOLATED, Reading
+from chexkeras.dicom.rejection import DicomRejected
 
 _log = logging.getLogger(__name__)
 

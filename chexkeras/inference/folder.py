@@ -13,6 +13,7 @@ from chexkeras.dicom.privacy import HASH_KEY_VARIABLE, keyed_hash
 from chexkeras.dicom.profiles import Profile, find_profile
 from chexkeras.dicom.reading import ISOLATED, Reading
 from chexkeras.inference.batch import find_files
+from chexkeras.inference.engines import check_engine
 from chexkeras.inference.journal import Journal
 from chexkeras.inference.outputs import FILE_COLUMNS, read_results, results_file, rows_of, write_results
 from chexkeras.inference.predictor import Predictor
@@ -33,6 +34,8 @@ def score_folder(
     resume: bool = False,
     names: str = "path",
     reading: Reading = ISOLATED,
+    engine: str = "keras",
+    precision: str = "float32",
 ) -> pd.DataFrame:
     """Scores every file below a folder with a run's model and frozen thresholds.
 
@@ -51,6 +54,9 @@ def score_folder(
         names: How `file` names a file: "path", relative to the folder, or "hashed", a pseudonym of it, where folders
             and files are named after patients. The key is the environment variable CHEXKERAS_HASH_KEY.
         reading: How many worker processes read, and their limits.
+        engine: What computes the scores: "keras", "openvino" or "onnx"; the last two need the extra of the same name
+            and are compared with Keras first.
+        precision: "float32", or "bf16" with OpenVINO.
 
     Returns:
         What `Predictor.predict` returns, with `file` relative to the folder and the `fingerprint` by which a later run
@@ -58,12 +64,13 @@ def score_folder(
 
     Raises:
         FileNotFoundError: If the folder, or a file of the run, is not there.
-        ValueError: If the folder holds no file, `out` is no name for results, an interrupted run would be lost, or a
-            key for names is missing.
+        ValueError: If the folder holds no file, `out` is no name for results, an interrupted run would be lost, a key
+            for names is missing, or the engine cannot be used.
     """
     root = existing_folder(folder, "folder")
     loaded, chosen = run if isinstance(run, Run) else Run.load(run), find_profile(profile)
     _check_names(names)
+    check_engine(engine, precision)
     kept_with_run = loaded.folder / "dicom_results.csv"
     destinations = [*([results_file(out)] if out is not None else []), *([kept_with_run] if keep else [])]
     journal = Journal(destinations[0]) if destinations else None
@@ -73,7 +80,7 @@ def score_folder(
     found = {_shown(path.relative_to(root), names): path for path in find_files(root) if path.resolve() not in own}
     if not found:
         raise ValueError(f"no file in {str(folder)!r} but the results; give a folder with DICOM, PNG or JPEG files.")
-    predictor = Predictor.load(loaded, chosen)
+    predictor = Predictor.load(loaded, chosen, engine, precision)
     prints = {name: _fingerprint(path, predictor.fingerprint) for name, path in found.items()}
     records = {
         name: record

@@ -12,7 +12,7 @@ from chexkeras import files
 
 COLUMNS = (
     "file", "verdict", "code", "detail", "view", "age_years", "finding", "score", "threshold", "decision", "decoder",
-    "seconds", "profile", "key",
+    "engine", "seconds", "profile", "key",
 )  # fmt: skip
 """Columns of the table of results; a rejected file has empty `finding`, `score`, `threshold` and `decision`."""
 

@@ -21,8 +21,8 @@ from chexkeras.dicom.profiles import Profile, find_profile
 from chexkeras.dicom.reading import ISOLATED, Reading
 from chexkeras.dicom.rules import RULES
 from chexkeras.inference.batch import FileOutcome, read_files
+from chexkeras.inference.engines import Engine, check_engine, keras_engine, load_engine
 from chexkeras.inference.outputs import COLUMNS, rows_of
-from chexkeras.models.scoring import predict_padded
 from chexkeras.progress import track
 from chexkeras.results import OperatingPoint
 from chexkeras.training.run import Run
@@ -38,15 +38,21 @@ class Predictor:
         model: A classifier of `build_classifier`.
         points: One operating point per output, in output order.
         profile: The DICOM gate's profile: "clinical", "course", or a `Profile` of your own.
+        engine: What computes the model's scores, from `engines.load_engine`; by default Keras.
 
     Raises:
         ValueError: If there is no such profile, or not one operating point per output.
     """
 
     def __init__(
-        self, model: keras.Model, points: Iterable[OperatingPoint], profile: str | Profile = "clinical"
+        self,
+        model: keras.Model,
+        points: Iterable[OperatingPoint],
+        profile: str | Profile = "clinical",
+        engine: Engine | None = None,
     ) -> None:
         self.model = model
+        self.engine = engine or keras_engine(model)
         self.points = tuple(points)
         # Found here: an unknown name would otherwise refuse every file of a folder, one by one.
         self.profile = find_profile(profile)
@@ -57,32 +63,45 @@ class Predictor:
             )
 
     @classmethod
-    def load(cls, run: Run | str | Path, profile: str | Profile = "clinical") -> "Predictor":
+    def load(
+        cls,
+        run: Run | str | Path,
+        profile: str | Profile = "clinical",
+        engine: str = "keras",
+        precision: str = "float32",
+    ) -> "Predictor":
         """Loads the model and the frozen operating points of a run.
 
         Args:
             run: A run or its folder.
             profile: The DICOM gate's profile: "clinical", "course", or a `Profile` of your own.
+            engine: What computes the scores: "keras", "openvino" or "onnx", the last two faster and checked against
+                the first (`engines.load_engine`).
+            precision: "float32", or "bf16" with OpenVINO.
 
         Raises:
             FileNotFoundError: If the run lacks a file.
-            ValueError: If there is no such profile.
+            ValueError: If there is no such profile or engine, a package of the engine is not installed, or its scores
+                are not those of Keras.
         """
         run, chosen = run if isinstance(run, Run) else Run.load(run), find_profile(profile)
-        return cls(run.load_model(), run.operating_points, chosen)
+        check_engine(engine, precision)
+        model = run.load_model()
+        return cls(model, run.operating_points, chosen, load_engine(model, engine, precision))
 
     @cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change with whatever a result depends on but the file itself.
 
-        That is the model's graph and weights, the operating points, the rules with their profile, and the version.
+        That is the model's graph and weights, the engine, the operating points, the rules with their profile, and the
+        version.
         """
         import pydicom
 
         digest = hashlib.sha256(self.model.to_json().encode())
         for weight in self.model.get_weights():
             digest.update(np.ascontiguousarray(weight).tobytes())
-        for part in (self.points, self.profile, RULES, chexkeras.__version__, pydicom.__version__):
+        for part in (str(self.engine), self.points, self.profile, RULES, chexkeras.__version__, pydicom.__version__):
             digest.update(repr(part).encode())
         return digest.hexdigest()[:16]
 
@@ -110,7 +129,7 @@ class Predictor:
         return self._score([self.model_pixels(film) for film in films], batch_size or len(films))
 
     def _score(self, pixels: list[np.ndarray], batch_size: int) -> np.ndarray:
-        return predict_padded(self.model, np.stack(pixels).astype(np.float32), batch_size)[0].astype(np.float64)
+        return self.engine.score(np.stack(pixels).astype(np.float32), batch_size).astype(np.float64)
 
     def records(
         self, paths: Iterable[str | Path], batch_size: int = 16, reading: Reading = ISOLATED
@@ -199,6 +218,7 @@ class Predictor:
             "age_years": film.age_years if film else math.nan,
             "findings": findings,
             "decoder": film.decoder if film else "",
+            "engine": str(self.engine) if film else "",
             "seconds": round(outcome.seconds + (scoring_seconds if film else 0.0), 4),
             "profile": self.profile.name,
             "key": film.key if film else "",

@@ -9,7 +9,8 @@ import keras
 from chexkeras.checks import one_of, positive_int
 from chexkeras.findings import label_names
 from chexkeras.models import backbones, heads
-from chexkeras.models.options import PRECISIONS
+from chexkeras.models.clahe import Clahe
+from chexkeras.models.options import PRECISIONS, clahe_limit
 
 _SMALLEST_IMAGE = 32
 
@@ -54,6 +55,7 @@ def build_classifier(
     weights: str | Path | None = "imagenet",
     image_size: int = 224,
     head: str = "three_layer",
+    clahe: float | None = None,
     precision: str = "auto",
 ) -> keras.Model:
     """Builds a classifier that takes raw gray pixels.
@@ -67,6 +69,8 @@ def build_classifier(
         weights: "imagenet", a weights file, or None for an untrained base.
         image_size: Height and width of the input, pixels.
         head: A name known to `models.heads`.
+        clahe: Limit of the contrast-limited equalisation that every film goes through first, in 8 x 8 tiles, 1 to 256;
+            None for none.
         precision: "auto", "float32", "mixed_float16" or "mixed_bfloat16".
 
     Returns:
@@ -81,8 +85,10 @@ def build_classifier(
     if positive_int(image_size, "image_size") < _SMALLEST_IMAGE:
         raise ValueError(f"image_size={image_size} is too small for a backbone; use at least {_SMALLEST_IMAGE}.")
     base = backbones.get(backbone)
+    limit = None if clahe is None else clahe_limit(clahe)
     with _dtype_policy(resolve_precision(precision)):
         pixels = keras.Input((image_size, image_size, 1), name="pixels", dtype="float32")
-        features = backbones.attach(base, backbones.normalise(pixels, base.normalisation), weights)
+        seen = pixels if limit is None else Clahe(limit, name="preprocess_clahe")(pixels)
+        features = backbones.attach(base, backbones.normalise(seen, base.normalisation), weights)
         probabilities = heads.attach(features, len(names), head)
         return keras.Model(pixels, probabilities, name=f"chexkeras_{base.name.lower()}")

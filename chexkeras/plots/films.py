@@ -52,21 +52,23 @@ def _describe(row: pd.Series, findings: Sequence[str]) -> str:
     return f"{found} · {view}" if view else found
 
 
-def _draw_boxes(ax: "Axes", boxes: pd.DataFrame, corner: tuple[float, float], scale: float) -> None:
+def _draw_boxes(ax: "Axes", boxes: pd.DataFrame, corner: tuple[float, float], wide: float, scale: float) -> None:
     from matplotlib.patches import Rectangle
 
     places = boxes[["x_px", "y_px", "width_px", "height_px"]].to_numpy(float) * scale
     for (left, top, width, height), finding in zip(places, boxes["finding"].astype(str), strict=True):
         x, y = corner[0] + left, corner[1] + top
         ax.add_patch(Rectangle((x, y), width, height, fill=False, edgecolor=style.AMBER, linewidth=1.6))
+        # A name that began at the left of a box at the right would run into the next film.
+        in_right_half = left + width / 2 > wide / 2
         ax.text(
-            x,
+            x + width if in_right_half else x,
             y,
             style.words(finding),
             fontsize=7,
             color="black",
             va="bottom",
-            ha="left",
+            ha="right" if in_right_half else "left",
             clip_on=True,
             bbox={"facecolor": style.AMBER, "edgecolor": "none", "pad": 0.8},
         )
@@ -132,7 +134,7 @@ def films(
         )
         if boxes is not None:
             measured_px = float(boxes.attrs.get("film_px", width_px))
-            _draw_boxes(ax, boxes[boxes["image_id"] == row["image_id"]], corner, wide / measured_px)
+            _draw_boxes(ax, boxes[boxes["image_id"] == row["image_id"]], corner, wide, wide / measured_px)
     ax.set_xlim(0, columns * step_x - _GAP)
     ax.set_ylim(count_rows * step_y - _GAP, 0)
     ax.set_aspect("equal")

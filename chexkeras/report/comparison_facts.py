@@ -58,6 +58,8 @@ def add_comparison(facts: Facts, run: Any, answers: Any) -> None:
         ]
         for entry in made
     ]
+    facts.add("comparison.made", [entry.to_dict() for entry in made], "", file=_FILE,
+              field=f"paired with scores_test.csv of {name}, unrounded")  # fmt: skip
     facts.add("comparison.rows", rows, "", file=_FILE, field=f"paired with scores_test.csv of {name}")
     for verdict in ("better", "worse", "not distinguishable", "not estimable"):
         facts.add(f"comparison.{verdict}", sum(entry.verdict == verdict for entry in made), file=_FILE,

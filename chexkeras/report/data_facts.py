@@ -1,10 +1,12 @@
 """Facts on where the run and its data come from: provenance, split, patients, findings, and what was left out."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from chexkeras import files
 from chexkeras.findings import NIH14
 from chexkeras.report.facts import NOT_STATED, Documents, Facts, percent
 
@@ -55,10 +57,25 @@ def add_provenance(facts: Facts, documents: Documents) -> None:
     digest = documents.pick(_PROVENANCE, "model.sha256", "") or ""
     text = f"`{digest[:16]}`" if digest else NOT_STATED
     facts.add("hash.model", digest, text, file=_PROVENANCE, field="model.sha256")
+    documents.add(facts, "run.model", _PROVENANCE, "model.name", default="")
+    documents.add(facts, "run.parameters", _PROVENANCE, "model.parameters", default=None)
     best = documents.pick(_PROVENANCE, "best", {})
     text = f"epoch {best['epoch']} of {best['stage']}" if best.get("stage") else NOT_STATED
     facts.add("run.best", best, text, file=_PROVENANCE, field="best")
     facts.add("reference.nih", NIH_REFERENCE, file="convention", field="the data set's paper")
+
+
+def add_file_checks(facts: Facts, folder: Path) -> None:
+    """Records whether the model and the split in the folder are those of the run."""
+    recorded = files.read_json(folder / "splits.json").get("fingerprint", "")
+    known = bool(recorded and facts["hash.split"].value)
+    same = recorded == facts["hash.split"].value
+    text = ("yes" if same else "NO: it is another split") if known else "not known: no fingerprint was recorded"
+    facts.add("check.split", same or not known, text, file="splits.json", field="fingerprint, against provenance.json")
+    stated = facts["hash.model"].value
+    agree = bool(stated) and files.sha256_file(folder / "model.keras") == stated
+    text = "yes" if agree else "NO: it is another file" if stated else "not known: no fingerprint was recorded"
+    facts.add("check.model", agree or not stated, text, file="model.keras", field="SHA-256, against provenance.json")
 
 
 def add_split(facts: Facts, documents: Documents, splits: pd.DataFrame) -> None:
@@ -189,6 +206,10 @@ def add_cautions(facts: Facts, run: Any) -> None:
         found.append("The network's base started untrained: no pretrained weights were used.")
     if not facts["check.test_scores"].value or not facts["check.validation_scores"].value:
         found.append("The scores on file are not the scores that were measured; see the provenance table.")
+    if not facts["check.split"].value:
+        found.append("The split in the run folder is not the one that was trained on; see the provenance table.")
+    if not facts["check.model"].value:
+        found.append("The model in the run folder is not the one that was measured; see the provenance table.")
     if not facts["check.thresholds"].value:
         found.append("A threshold in evaluation.json differs from operating_points.json: the run folder is mixed up.")
     few = facts["goal.fewest_positives"].value

@@ -25,15 +25,17 @@ REQUIRED_FILES = (
     "stages.json",
     "history.csv",
     "splits.csv",
+    "splits.json",
     "table.csv",
     "left_out.csv",
     "audit.json",
+    "model.keras",
     "scores_validation.csv",
     "scores_test.csv",
     "operating_points.json",
     "evaluation.json",
 )
-"""What a report cannot do without. Neither the model nor any film is needed."""
+"""What a report cannot do without. The model is not opened: only its fingerprint is checked. No film is needed."""
 
 NOT_STATED = "not stated"
 
@@ -46,7 +48,8 @@ class Fact:
         value: As read or computed.
         text: As printed.
         file: The file of the run folder it comes from; "submission.toml" (or the file that it names) for what the
-            author stated; "convention" for what no run decides.
+            author stated; "regulation" for what law, guidance or a standard says; "convention" for what no run
+            decides.
         field: Where in that file: a path such as "findings[0].sensitivity", or in words how it was computed.
     """
 
@@ -67,6 +70,9 @@ class Facts(Mapping[str, Fact]):
         if key not in self._facts:
             raise KeyError(f"no fact {key!r}; {nearest(key, self._facts)}")
         return self._facts[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._facts
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._facts)
@@ -218,11 +224,13 @@ def collect_facts(run: Any, goals: PerformanceGoals | None = None, answers: Answ
     from chexkeras.report import (
         calibration_facts,
         comparison_facts,
+        crosswalk_facts,
         data_facts,
         dicom_facts,
         performance_facts,
         planning_facts,
         reader_facts,
+        regulation_facts,
         software_facts,
         subgroup_facts,
         training_facts,
@@ -243,6 +251,7 @@ def collect_facts(run: Any, goals: PerformanceGoals | None = None, answers: Answ
     for key, value in stated.values.items():
         facts.add(f"answer.{key}", value, file=ANSWERS_FILE, field=key)
     data_facts.add_provenance(facts, documents)
+    data_facts.add_file_checks(facts, folder)
     data_facts.add_split(facts, documents, splits)
     data_facts.add_data(facts, documents, run.table, run.left_out)
     training_facts.add_training(facts, documents, run.history)
@@ -250,12 +259,14 @@ def collect_facts(run: Any, goals: PerformanceGoals | None = None, answers: Answ
     performance_facts.add_deployment(facts, run, stated)
     dicom_facts.add_dicom(facts, run.dicom_results, run.table)
     subgroup_facts.add_subgroups(facts, documents, wanted.fewest_positives)
-    calibration_facts.add_calibration(facts, documents, run.scores("test"), stated)
+    calibration_facts.add_calibration(facts, documents, run, stated)
     triage_facts.add_processing_time(facts, run.dicom_results)
     triage_facts.add_waiting(facts, stated)
     planning_facts.add_planning(facts, stated)
     comparison_facts.add_comparison(facts, run, stated)
     reader_facts.add_readers(facts, run, stated)
     software_facts.add_software(facts, documents, run)
+    regulation_facts.add_regulation(facts)
+    crosswalk_facts.add_crosswalk(facts)
     data_facts.add_cautions(facts, run)
     return facts

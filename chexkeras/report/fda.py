@@ -1,28 +1,87 @@
-"""FDA_Submission.md: the course template's headings, filled from a run folder; nothing is claimed unmeasured."""
+"""FDA_Submission.md: the course template's headings and those of a submission, filled from a run folder.
 
+Nothing is claimed that was not measured: what no run can know is the author's to answer, and stays an open field until
+then.
+"""
+
+import functools
 import os
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from chexkeras import files
+from chexkeras.report import sbom
+from chexkeras.report.answers import Answers, load_answers
+from chexkeras.report.crosswalk_facts import status_of
 from chexkeras.report.facts import Facts, check_complete, collect_facts
-from chexkeras.report.figures import Figure, draw_figures
+from chexkeras.report.figures import NAMES, Figure, draw_figures
 from chexkeras.report.goals import PerformanceGoals
+from chexkeras.report.questions import question
+
+if TYPE_CHECKING:
+    import jinja2
 
 TEMPLATE = "fda_submission.md.j2"
 GAP = "[SPONSOR TO COMPLETE: {}]"
+SHOWN_AT_MOST = 40
+"""Open fields that the message of `OpenFields` lists; all of them are in its `fields`."""
 
 
-class _Page:
-    """What the template may use: facts, figures and gaps; anything else is undefined and an error."""
+class OpenField(NamedTuple):
+    """A place that only the author can fill.
+
+    Attributes:
+        section: Number of the report's section; 0 for its head.
+        key: What answers it in submission.toml.
+        text: What is asked.
+    """
+
+    section: int
+    key: str
+    text: str
+
+
+class OpenFields(ValueError):
+    """A report that must be complete is not.
+
+    Attributes:
+        fields: Every open field, in the order of the report.
+    """
+
+    def __init__(self, fields: list[OpenField]) -> None:
+        self.fields = fields
+        listed = [f"  section {field.section}, {field.key}: {field.text}" for field in fields[:SHOWN_AT_MOST]]
+        more = [f"  and {len(fields) - SHOWN_AT_MOST} more"] if len(fields) > SHOWN_AT_MOST else []
+        super().__init__(
+            f"{len(fields)} field(s) of the report are open; answer them in submission.toml (chexkeras report --init "
+            "writes one to start from), or leave strict out:\n" + "\n".join([*listed, *more])
+        )
+
+
+@dataclass(frozen=True)
+class Page:
+    """A filled template.
+
+    Attributes:
+        text: Markdown.
+        open_fields: What the author has not answered, in the order of the report.
+    """
+
+    text: str
+    open_fields: list[OpenField]
+
+
+class _Filling:
+    """What the templates may use: facts, figures and gaps; anything else is undefined and an error."""
 
     def __init__(self, facts: Facts, figures: dict[str, Figure], link: str) -> None:
         self.facts = facts
         self.figures = figures
         self.link = link
-        self.gaps: list[str] = []
+        self.gaps: dict[str, OpenField] = {}
 
     def text(self, key: str) -> str:
         """A fact as printed."""
@@ -32,10 +91,27 @@ class _Page:
         """A fact's value, for conditions and lists."""
         return self.facts[key].value
 
-    def gap(self, what: str) -> str:
-        """A place that only the author can fill."""
-        self.gaps.append(what)
-        return GAP.format(what)
+    def _answer(self, key: str) -> str | None:
+        asked = question(key)
+        return (
+            _prose(self.facts[f"answer.{key}"].text) if asked.kind == "text" and f"answer.{key}" in self.facts else None
+        )
+
+    def gap(self, key: str, finding: str = "") -> str:
+        """The author's answer; an open field where there is none."""
+        answer = self._answer(key)
+        if answer is not None:
+            return answer
+        asked = question(key)
+        text = asked.text.format(finding=finding.replace("_", " "))
+        named = f"{key}.{finding}" if finding else key
+        self.gaps.setdefault(named, OpenField(asked.section, named, text))
+        return GAP.format(text)
+
+    def again(self, key: str) -> str:
+        """The author's answer where it is printed a second time; a gap stands where it is first met."""
+        answer = self._answer(key)
+        return "left open above" if answer is None else answer
 
     def drawn(self, name: str) -> bool:
         """Whether the report has this figure."""
@@ -44,7 +120,7 @@ class _Page:
     def figure(self, name: str) -> str:
         """A figure with its caption; the caption is also its alternative text."""
         figure = self.figures[name]
-        return f"![{_cell(figure.caption)}.]({self.link}/{figure.file})\n\n*{_cell(figure.caption)}.*"
+        return f"![{_cell(figure.caption)}.]({self.link}/{figure.file})\n\n*{_cell(figure.caption)}. {figure.source}*"
 
 
 def _cell(value: Any) -> str:
@@ -53,21 +129,18 @@ def _cell(value: Any) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;").replace("[", "\\[").replace("]", "\\]")
 
 
+def _prose(value: Any) -> str:
+    """Returns an author's answer as text that opens no heading, list or quotation where it begins a line."""
+    text = _cell(value)
+    return f"\\{text}" if text[:1] in ("#", ">", "-", "+", "*") else text
+
+
 def _number(value: Any) -> str:
     return f"{int(value):,}"
 
 
-def render(facts: Facts, figures: dict[str, Figure], link: str = ".") -> str:
-    """Fills the template.
-
-    Args:
-        facts: From `collect_facts`.
-        figures: From `draw_figures`.
-        link: Relative path from the report to its figures, as a URL.
-
-    Returns:
-        Markdown.
-    """
+@functools.cache
+def _environment() -> "jinja2.Environment":
     import jinja2
 
     environment = jinja2.Environment(
@@ -78,18 +151,52 @@ def render(facts: Facts, figures: dict[str, Figure], link: str = ".") -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"cell": _cell, "words": lambda name: str(name).replace("_", " "), "number": _number}
-    template = environment.get_template(TEMPLATE)
+    environment.filters |= {
+        "cell": _cell,
+        "words": lambda name: str(name).replace("_", " "),
+        "number": _number,
+        # An answer in the middle of a sentence ends no sentence.
+        "phrase": lambda text: str(text).rstrip("."),
+    }
+    return environment
 
-    def fill(open_fields: int) -> tuple[str, int]:
-        page = _Page(facts, figures, link)
+
+def render(facts: Facts, figures: dict[str, Figure], link: str = ".") -> Page:
+    """Fills the template.
+
+    Args:
+        facts: From `collect_facts`.
+        figures: From `draw_figures`.
+        link: Relative path from the report to its figures, as a URL.
+
+    Returns:
+        The report's Markdown and its open fields.
+    """
+    template = _environment().get_template(TEMPLATE)
+
+    def fill(found: list[OpenField]) -> Page:
+        filling = _Filling(facts, figures, link)
         text = template.render(
-            f=page.text, v=page.value, gap=page.gap, drawn=page.drawn, figure=page.figure, open_fields=str(open_fields)
+            f=filling.text,
+            v=filling.value,
+            gap=filling.gap,
+            gap_again=filling.again,
+            drawn=filling.drawn,
+            figure=filling.figure,
+            keys=set(facts),
+            findings=facts["evaluated"].value,
+            synthetic=facts["source.synthetic"].value,
+            nih=str(facts["source.dataset"].value).startswith("NIH"),
+            leaky=facts["split.leaky"].value,
+            verdict=facts["verdict"].value,
+            sbom_file=sbom.FILE,
+            crosswalk=status_of(facts, {field.section for field in found}),
+            open_fields=_number(len(found)),
         )
-        return text, len(page.gaps)
+        return Page(text, list(filling.gaps.values()))
 
     # The count of open fields stands in the banner, before they are met: counted first, printed second.
-    return fill(fill(0)[1])[0]
+    return fill(fill([]).open_fields)
 
 
 def _opened(run: Any) -> Any:
@@ -102,12 +209,40 @@ def _opened(run: Any) -> Any:
     return Run.load(folder)
 
 
+def _answered(answers: str | Path | Answers | None) -> Answers:
+    if answers is None:
+        return Answers()
+    return answers if isinstance(answers, Answers) else load_answers(answers)
+
+
+def open_fields(run: Any, answers: str | Path | Answers | None = None) -> list[OpenField]:
+    """Returns what the report of a run leaves to its author, in the order of the report.
+
+    Args:
+        run: A `Run`, or the path of a run folder.
+        answers: As for `write_report`.
+
+    Raises:
+        FileNotFoundError: As for `write_report`.
+        ValueError: If a file lacks a field, or the answers do not fit the run.
+    """
+    facts = collect_facts(_opened(run), answers=_answered(answers))
+    return _preview(facts).open_fields
+
+
+def _preview(facts: Facts) -> Page:
+    """Returns the report as it would be with every figure, none of them drawn."""
+    return render(facts, {name: Figure(name, name, "") for name in NAMES})
+
+
 def write_report(
     run: Any,
     out: str | Path = "FDA_Submission.md",
     *,
     assets: str | Path | None = None,
     goals: PerformanceGoals | None = None,
+    answers: str | Path | Answers | None = None,
+    strict: bool = False,
 ) -> Path:
     """Writes the FDA-style report of a run.
 
@@ -117,28 +252,43 @@ def write_report(
     Args:
         run: A `Run`, or the path of a run folder.
         out: The Markdown file to write.
-        assets: Folder for figures, facts.json and evaluation.json; by default beside `out`, named after it with
-            "_files".
-        goals: What performance is asked for; the conventional goals by default.
+        assets: Folder for figures, facts.json, evaluation.json and the bill of materials; by default beside `out`,
+            named after it with "_files".
+        goals: What performance is asked for; by default the goals among the answers, or the conventional ones.
+        answers: What the author states: a file as `write_answers_template` writes it, or what `load_answers` read.
+            None leaves every such field open; no file is looked for.
+        strict: Whether open fields are an error.
 
     Returns:
         The path of the report.
 
     Raises:
-        FileNotFoundError: If the run folder or one of its files is missing; the message names it.
-        ValueError: If a file lacks a field.
+        FileNotFoundError: If the run folder, one of its files, or a file that the answers name is missing; the message
+            names it.
+        OpenFields: With `strict`, if any field is open; nothing is written then.
+        TypeError: If an answer is of the wrong kind.
+        ValueError: If a file lacks a field, the answers do not fit the run, or goals are given twice.
     """
+    stated = _answered(answers)
     opened = _opened(run)
     report = Path(out)
     folder = Path(assets) if assets is not None else report.with_name(f"{report.stem}_files")
-    facts = collect_facts(opened, goals)
+    facts = collect_facts(opened, goals, stated)
+    if strict:
+        fields = _preview(facts).open_fields
+        if fields:
+            raise OpenFields(fields)
     folder.mkdir(parents=True, exist_ok=True)
     link = quote(Path(os.path.relpath(folder.resolve(), report.resolve().parent)).as_posix())
     with tempfile.TemporaryDirectory(prefix=".drawing", dir=folder) as aside:
-        figures = draw_figures(opened, facts, Path(aside))
-        text = render(facts, figures, link)
+        figures = draw_figures(opened, facts, Path(aside), stated)
+        page = render(facts, figures, link)
         for figure in figures.values():
             os.replace(Path(aside) / figure.file, folder / figure.file)
+    for name in set(NAMES) - set(figures):
+        # Of an earlier report; nothing links to it any more.
+        (folder / f"{name}.png").unlink(missing_ok=True)
+    files.write_json(folder / sbom.FILE, sbom.bill_of_materials(facts))
     facts.save(folder / "facts.json")
     files.write_text(folder / "evaluation.json", (opened.folder / "evaluation.json").read_text(encoding="utf-8"))
-    return files.write_text(report, text)
+    return files.write_text(report, page.text)

@@ -1,5 +1,6 @@
 """The figures of a report: drawn from the run folder alone, each with a caption that is a sentence of facts."""
 
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,14 +8,33 @@ from typing import TYPE_CHECKING, Any
 
 from chexkeras import plots
 from chexkeras.plots import style
+from chexkeras.plots.forest import height_of
 from chexkeras.progress import track
+from chexkeras.report.answers import Answers
+from chexkeras.report.calibration_facts import Probabilities, decision_rows, probabilities_of
 from chexkeras.report.facts import Facts
+from chexkeras.report.subgroup_facts import with_minimum
+from chexkeras.results import Comparison, SubgroupAnalysis
+from chexkeras.results.subgroups import STATISTICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+NAMES = (
+    "flowchart", "dicom_verdicts", "training_curves", "precision_recall", "threshold_tradeoff", "prevalence", "age_sex",
+    "views", "images_per_patient", "cooccurrence", "roc", "auroc_bars", "confusion_matrix", "score_histogram",
+    "subgroup_forest", "reliability", "decision_curve", "triage_waiting", "roc_comparison", "difference_forest",
+)  # fmt: skip
+"""Every figure that a report may have."""
+
 _MOST_COLUMNS = 2
 _SHEET_DPI = 100
+_REPLICATES = 500
+_LETTERS_AN_INCH, _INCHES_A_LINE = 13, 0.17
+"""Of the cautions: what they need is added to a figure, so that long ones leave the drawing its room."""
+
+Draw = Callable[["Axes", tuple[str, ...]], Any]
+Panels = Callable[[str, "Axes", tuple[str, ...]], Any]
 
 
 @dataclass(frozen=True)
@@ -24,10 +44,12 @@ class Figure:
     Attributes:
         name: Its name in the template and, with ".png", its file.
         caption: What it shows, with n; also the text for those who cannot see it.
+        source: A sentence on the files of the run folder that it was drawn from.
     """
 
     name: str
     caption: str
+    source: str
 
     @property
     def file(self) -> str:
@@ -35,118 +57,252 @@ class Figure:
         return f"{self.name}.png"
 
 
-def _save(path: Path, draw: Callable[["Axes"], Any], width: float, height: float) -> None:
-    drawn, (ax,) = style.figure(width=width, height=height)
-    draw(ax)
-    style.save(drawn, path)
+@dataclass(frozen=True)
+class _Job:
+    """A figure, and how it is drawn: one panel for each name of what is shown."""
+
+    figure: Figure
+    draw: Panels
+    shown: Sequence[str]
+    width: float
+    height: float
+    columns: int = _MOST_COLUMNS
+
+    def write(self, folder: Path, notes: tuple[str, ...]) -> None:
+        """Draws it; the cautions stand on a single panel itself, above several once for all."""
+        columns = min(self.columns, len(self.shown))
+        rows = -(-len(self.shown) // columns)
+        lines = len(textwrap.wrap(" ".join(notes), int(_LETTERS_AN_INCH * self.width * columns)))
+        height = self.height + _INCHES_A_LINE * max(0, lines - 1) / rows
+        drawn, panels = style.figure(rows, columns, width=self.width, height=height)
+        for name, ax in zip(self.shown, panels, strict=False):
+            self.draw(name, ax, notes if len(self.shown) == 1 else ())
+        for ax in panels[len(self.shown) :]:
+            ax.remove()
+        if len(self.shown) > 1:
+            style.figure_note(drawn, notes)
+        style.save(drawn, folder / self.figure.file, dpi=style.DPI if rows <= _MOST_COLUMNS else _SHEET_DPI)
 
 
-def _sheet(
-    path: Path,
-    draw: "Callable[[str, Axes, tuple[str, ...]], Any]",
-    findings: Sequence[str],
-    notes: tuple[str, ...],
-    size: tuple[float, float],
-) -> None:
-    """Draws one panel per finding; the cautions stand on a single panel itself, above several once for all."""
-    if len(findings) == 1:
-        _save(path, lambda ax: draw(findings[0], ax, notes), *size)
-        return
-    columns = min(_MOST_COLUMNS, len(findings))
-    rows = -(-len(findings) // columns)
-    drawn, panels = style.figure(rows, columns, width=size[0], height=size[1])
-    for finding, ax in zip(findings, panels, strict=False):
-        draw(finding, ax, ())
-    for ax in panels[len(findings) :]:
-        ax.remove()
-    style.figure_note(drawn, notes)
-    style.save(drawn, path, dpi=style.DPI if rows <= _MOST_COLUMNS else _SHEET_DPI)
+class _Plan:
+    """Every figure that this run and these answers allow."""
+
+    def __init__(self, run: Any, facts: Facts, answers: Answers) -> None:
+        self.run, self.facts, self.answers = run, facts, answers
+        self.jobs: list[_Job] = []
+        self.findings = [str(name) for name in facts["evaluated"].value]
+        self.points = {point.finding: point for point in run.operating_points}
+        self.decided = [finding for finding in self.findings if finding in self.points]
+        self.named = ", ".join(style.words(finding) for finding in self.findings)
+        self.test = run.scores("test")
+
+    def counted(self, part: str) -> str:
+        """How many images of how many patients a part has."""
+        return f"{self.facts[f'data.{part}.images'].text} images of {self.facts[f'data.{part}.patients'].text} patients"
+
+    def add(self, name: str, caption: str, files: str, draw: Draw, size: tuple[float, float]) -> None:
+        """Plans a figure of one panel."""
+        self.sheet(name, caption, files, lambda _, ax, notes: draw(ax, notes), size, [name])
+
+    def sheet(
+        self, name: str, caption: str, files: str, draw: Panels, size: tuple[float, float], shown: Sequence[str],
+        columns: int = _MOST_COLUMNS,
+    ) -> None:  # fmt: skip
+        """Plans a figure with a panel for each of `shown`; none where there is nothing to show."""
+        if shown:
+            source = f"Source: {files}."
+            self.jobs.append(_Job(Figure(name, caption, source), draw, list(shown), *size, columns))
+
+    def algorithm(self) -> None:
+        """The way of a film through the algorithm, and how it was trained."""
+        run = self.run
+        self.add(
+            "flowchart",
+            f"Flow of a film through the algorithm, from the DICOM file to the call for {self.named}",
+            "recipe.json, stages.json and operating_points.json",
+            lambda ax, notes: plots.flowchart(
+                run.recipe, stages=run.stages, points=run.operating_points, ax=ax, note=notes
+            ),
+            (7.2, 8.4),
+        )
+        self.add(
+            "training_curves",
+            f"Loss and validation AUROC over {self.facts['training.epochs'].text} epochs; the vertical line parts the "
+            "stages",
+            "history.csv",
+            lambda ax, notes: plots.training_curves(run.history, ax=ax, note=notes),
+            (6.6, 5.4),
+        )
+        if run.dicom_results is not None:
+            reasons = len(self.facts["dicom.reject_reasons"].value) + len(self.facts["dicom.warn_reasons"].value)
+            self.add(
+                "dicom_verdicts",
+                f"Verdicts on {self.facts['dicom.files'].text} DICOM files, by reason",
+                "dicom_results.csv",
+                lambda ax, notes: plots.dicom_verdicts(run.dicom_results, ax=ax, note=notes),
+                (6.6, 1.9 + 0.3 * reasons),
+            )
+
+    def data(self) -> None:
+        """Who and what is on the films."""
+        table, everyone, source = self.run.table, self.counted("all"), "table.csv"
+        one = self.findings[0] if len(self.findings) == 1 else None
+        share = f", with the share showing {self.named}" if one else ""
+        self.add("prevalence", f"Findings among {everyone}", source,
+                 lambda ax, notes: plots.prevalence(table, ax=ax, note=notes), (6.6, 5.2))  # fmt: skip
+        self.add("age_sex", f"Age and sex of {everyone}", source,
+                 lambda ax, notes: plots.age_sex(table, ax=ax, note=notes), (6.6, 4.2))  # fmt: skip
+        self.add("views", f"Views of {everyone}{share}", source,
+                 lambda ax, notes: plots.views(table, one, ax=ax, note=notes), (6.6, 3.0))  # fmt: skip
+        self.add("images_per_patient", f"Images per patient among {everyone}", source,
+                 lambda ax, notes: plots.images_per_patient(table, ax=ax, note=notes), (6.6, 3.8))  # fmt: skip
+        self.add("cooccurrence", f"Findings that occur together among {everyone}", source,
+                 lambda ax, notes: plots.cooccurrence(table, ax=ax, note=notes), (8.6, 8.0))  # fmt: skip
+
+    def performance(self) -> None:
+        """How well scores rank and calls agree."""
+        test, evaluation, where = self.test, self.run.evaluation, self.counted("test")
+        validation = self.run.scores("validation")
+        both = "scores_test.csv and evaluation.json"
+        self.sheet("roc", f"ROC curve on the test part ({where}) for {self.named}, with the operating point", both,
+                   lambda f, ax, n: plots.roc(test, evaluation, finding=f, ax=ax, note=n),
+                   (5.6, 5.8), self.findings)  # fmt: skip
+        self.sheet("precision_recall", f"Precision-recall curve on the test part ({where}) for {self.named}", both,
+                   lambda f, ax, n: plots.precision_recall(test, evaluation, finding=f, ax=ax, note=n),
+                   (5.6, 5.2), self.findings)  # fmt: skip
+        if len(self.findings) > 1:
+            self.add("auroc_bars", f"AUROC of every finding on the test part ({where})", "evaluation.json",
+                     lambda ax, notes: plots.auroc_bars(evaluation, ax=ax, note=notes),
+                     (7.0, 1.8 + 0.35 * len(self.findings)))  # fmt: skip
+        self.sheet("score_histogram", f"Scores of positive and negative images of the test part ({where})",
+                   "scores_test.csv and operating_points.json",
+                   lambda f, ax, n: plots.score_histogram(test, self.points.get(f), finding=f, ax=ax, note=n),
+                   (6.2, 4.2), self.findings)  # fmt: skip
+        self.sheet("threshold_tradeoff",
+                   "Sensitivity and specificity against the threshold on the validation part "
+                   f"({self.counted('validation')})" if self.decided else "",
+                   "scores_validation.csv and operating_points.json",
+                   lambda f, ax, n: plots.threshold_tradeoff(validation, self.points[f], ax=ax, note=n),
+                   (7.4, 5.0), self.decided)  # fmt: skip
+        self.sheet("confusion_matrix", f"Calls at the frozen threshold on the test part ({where})", "evaluation.json",
+                   lambda f, ax, n: plots.confusion_matrix(evaluation, finding=f, ax=ax, note=n),
+                   (5.4, 4.8), self.decided)  # fmt: skip
+
+    def groups(self) -> None:
+        """A statistic in groups: all three for one finding, the AUROC where there are several."""
+        fewest = self.facts["goal.fewest_positives"].value
+        grouped: dict[str, list[SubgroupAnalysis]] = {
+            entry.finding: [with_minimum(analysis, fewest) for analysis in entry.subgroups]
+            for entry in self.run.evaluation.findings
+            if entry.subgroups
+        }
+        if not grouped:
+            return
+        rows = max(sum(len(analysis.groups) + 2 for analysis in analyses) for analyses in grouped.values()) + 1
+        single = next(iter(grouped)) if len(self.findings) == 1 else ""
+        shown = list(STATISTICS) if single in self.points else ["auroc"] if single else list(grouped)
+
+        def draw(name: str, ax: "Axes", notes: tuple[str, ...]) -> Any:
+            finding, statistic = (single, name) if single else (name, "auroc")
+            overall = getattr(self.run.evaluation[finding], statistic)
+            return plots.subgroup_forest(
+                grouped[finding], statistic, finding=finding, overall=overall, ax=ax, note=notes
+            )
+
+        self.sheet(
+            "subgroup_forest",
+            f"Performance in groups of the test part ({self.counted('test')}); dashed: all images. A group with fewer "
+            f"than {self.facts['goal.fewest_positives'].text} positives is listed without an estimate",
+            "evaluation.json",
+            draw,
+            (9.2, height_of(rows)),
+            shown,
+            1,
+        )
+
+    def probabilities(self) -> None:
+        """Scores as probabilities: calibration and net benefit."""
+        found = {finding: probabilities_of(self.run, finding) for finding in self.findings}
+        both = [finding for finding in self.findings if self.facts[f"decision.{finding}"].value]
+        files = "scores_test.csv and evaluation.json"
+        if self.run.recalibrations:
+            files = "scores_test.csv and recalibration.json"
+        extra = 0.8 if self.run.recalibrations else 0.0
+        self.sheet("reliability", f"Calibration on the test part ({self.counted('test')}) for {self.named}", files,
+                   lambda f, ax, n: self._reliability(f, ax, n, found[f]), (6.2, 7.0 + extra), both)  # fmt: skip
+        self.sheet("decision_curve", f"Net benefit on the test part ({self.counted('test')}) for {self.named}, with "
+                   "acting on every film and on none", files,
+                   lambda f, ax, n: self._decision_curve(f, ax, n, found[f]), (6.8, 5.4), both)  # fmt: skip
+
+    def _reliability(self, finding: str, ax: "Axes", notes: tuple[str, ...], found: Probabilities) -> None:
+        rows = self.test[self.test["finding"] == finding]
+        if found.recalibration is None:
+            plots.reliability(rows, self.run.evaluation, finding=finding, ax=ax, note=notes)
+            return
+        plots.reliability({"as given": rows, "recalibrated": found.rows}, finding=finding, ax=ax, note=notes)
+
+    def _decision_curve(self, finding: str, ax: "Axes", notes: tuple[str, ...], found: Probabilities) -> None:
+        stated = self.answers.prevalences.get(finding)
+        rows = decision_rows(found, stated)
+        plots.decision_curve(rows, self.run.evaluation, finding=finding, prevalence=stated, replicates=_REPLICATES,
+                             ax=ax, note=notes)  # fmt: skip
+
+    def waiting(self) -> None:
+        """The reading queue, where its rates are stated."""
+        if not self.facts["waiting"].value:
+            return
+        from chexkeras.evaluation.triage import TriageEffect
+
+        effects: dict[str, TriageEffect] = {
+            finding: TriageEffect.from_dict(self.facts[f"waiting.{finding}.effect"].value)
+            for finding in self.findings
+            if self.facts[f"waiting.{finding}"].value
+        }
+        named = ", ".join(style.words(finding) for finding in effects)
+        self.sheet("triage_waiting", f"Mean time from arrival to the end of reading for {named}: a model's, no "
+                   "measurement", "evaluation.json and the reading rates of submission.toml",
+                   lambda f, ax, n: plots.triage_waiting(effects[f], ax=ax, note=n),
+                   (9.2, 4.0), list(effects), 1)  # fmt: skip
+
+    def comparison(self) -> None:
+        """Another run on the same images, where one is named."""
+        folder = self.answers.path("comparison.run")
+        if folder is None:
+            return
+        from chexkeras.training.run import Run
+
+        other, name = Run.load(folder).scores("test"), self.facts["comparison.other"].text
+        made = [Comparison.from_dict(entry) for entry in self.facts["comparison.made"].value]
+        common = list(dict.fromkeys(entry.finding for entry in made))
+        runs = {"this run": self.test, name: other}
+        files = "scores_test.csv and operating_points.json of both runs"
+        caption = f"ROC curves of this run and {name} on the test part ({self.counted('test')})"
+        self.sheet("roc_comparison", caption, files,
+                   lambda f, ax, n: plots.roc_comparison(runs, finding=f, ax=ax, note=n),
+                   (5.8, 6.0), common)  # fmt: skip
+        rows = len(made) + len({(entry.finding, entry.statistic) for entry in made})
+        self.add("difference_forest", f"Differences of this run to {name}, with their intervals", files,
+                 lambda ax, notes: plots.difference_forest(made, ax=ax, note=notes),
+                 (10.4, height_of(rows)))  # fmt: skip
 
 
-def draw_figures(run: Any, facts: Facts, folder: Path) -> dict[str, Figure]:
+def draw_figures(run: Any, facts: Facts, folder: Path, answers: Answers | None = None) -> dict[str, Figure]:
     """Draws every figure of the report.
 
     Args:
         run: A `Run`.
         facts: Its facts.
         folder: Where the PNG files go; must exist.
+        answers: The answers that the facts were collected with.
 
     Returns:
-        The figures by name.
+        The figures by name; the same run, answers and versions give the same files.
     """
-    made: dict[str, Figure] = {}
-    about_data = tuple(facts["cautions.data"].value)
-    about_all = tuple(facts["cautions"].value)
-    table, evaluation = run.table, run.evaluation
-    test, validation = run.scores("test"), run.scores("validation")
-    points = {point.finding: point for point in run.operating_points}
-    findings = list(facts["evaluated"].value)
-    decided = [finding for finding in findings if finding in points]
-    named = ", ".join(style.words(finding) for finding in findings)
-
-    def counted(part: str) -> str:
-        return f"{facts[f'data.{part}.images'].text} images of {facts[f'data.{part}.patients'].text} patients"
-
-    def single(name: str, caption: str, draw: "Callable[[Axes], Any]", size: tuple[float, float]) -> None:
-        jobs.append((Figure(name, caption), lambda path: _save(path, draw, *size)))
-
-    def sheet(
-        name: str,
-        caption: str,
-        draw: "Callable[[str, Axes, tuple[str, ...]], Any]",
-        size: tuple[float, float],
-        shown: Sequence[str],
-    ) -> None:
-        jobs.append((Figure(name, caption), lambda path: _sheet(path, draw, shown, about_all, size)))
-
-    jobs: list[tuple[Figure, Callable[[Path], None]]] = []
-    everyone = counted("all")
-    single(
-        "flowchart",
-        f"Flow of a film through the algorithm, from the DICOM file to the call for {named}",
-        lambda ax: plots.flowchart(run.recipe, stages=run.stages, points=run.operating_points, ax=ax, note=about_all),
-        (7.2, 8.4),
-    )
-    single(
-        "training_curves",
-        f"Loss and validation AUROC over {facts['training.epochs'].text} epochs; the vertical line parts the stages",
-        lambda ax: plots.training_curves(run.history, ax=ax, note=about_all),
-        (6.6, 5.4),
-    )
-    single("prevalence", f"Findings among {everyone}",
-           lambda ax: plots.prevalence(table, ax=ax, note=about_data), (6.6, 5.2))  # fmt: skip
-    single("age_sex", f"Age and sex of {everyone}",
-           lambda ax: plots.age_sex(table, ax=ax, note=about_data), (6.6, 4.0))  # fmt: skip
-    single("views", f"Views of {everyone}" + (f", with the share showing {named}" if len(findings) == 1 else ""),
-           lambda ax: plots.views(table, findings[0] if len(findings) == 1 else None, ax=ax, note=about_data),
-           (6.6, 2.8))  # fmt: skip
-    single("images_per_patient", f"Images per patient among {everyone}",
-           lambda ax: plots.images_per_patient(table, ax=ax, note=about_data), (6.6, 3.6))  # fmt: skip
-    single("cooccurrence", f"Findings that occur together among {everyone}",
-           lambda ax: plots.cooccurrence(table, ax=ax, note=about_data), (8.6, 8.0))  # fmt: skip
-    sheet("roc", f"ROC curve on the test part ({counted('test')}) for {named}, with the operating point",
-          lambda f, ax, n: plots.roc(test, evaluation, finding=f, ax=ax, note=n), (5.4, 5.6), findings)  # fmt: skip
-    sheet("precision_recall", f"Precision-recall curve on the test part ({counted('test')}) for {named}",
-          lambda f, ax, n: plots.precision_recall(test, evaluation, finding=f, ax=ax, note=n),
-          (5.4, 5.0), findings)  # fmt: skip
-    sheet("score_histogram", f"Scores of positive and negative images of the test part ({counted('test')})",
-          lambda f, ax, n: plots.score_histogram(test, points.get(f), finding=f, ax=ax, note=n),
-          (6.2, 4.0), findings)  # fmt: skip
-    if decided:
-        sheet("threshold_tradeoff",
-              f"Sensitivity and specificity against the threshold on the validation part ({counted('validation')})",
-              lambda f, ax, n: plots.threshold_tradeoff(validation, points[f], ax=ax, note=n),
-              (7.4, 4.8), decided)  # fmt: skip
-        sheet("confusion_matrix", f"Calls at the frozen threshold on the test part ({counted('test')})",
-              lambda f, ax, n: plots.confusion_matrix(evaluation, finding=f, ax=ax, note=n),
-              (5.2, 4.6), decided)  # fmt: skip
-    if run.dicom_results is not None:
-        results = run.dicom_results
-        reasons = len(facts["dicom.reject_reasons"].value) + len(facts["dicom.warn_reasons"].value)
-        caption = f"Verdicts on {facts['dicom.files'].text} DICOM files, by reason"
-        size = (6.6, 1.7 + 0.3 * reasons)
-        single("dicom_verdicts", caption, lambda ax: plots.dicom_verdicts(results, ax=ax, note=about_data), size)
-    for figure, job in track(jobs, "Drawing figures"):
-        job(folder / figure.file)
-        made[figure.name] = figure
-    return made
+    plan = _Plan(run, facts, Answers() if answers is None else answers)
+    for step in (plan.algorithm, plan.data, plan.performance, plan.groups, plan.probabilities, plan.waiting,
+                 plan.comparison):  # fmt: skip
+        step()
+    notes = tuple(facts["cautions"].value)
+    for job in track(plan.jobs, "Drawing figures"):
+        job.write(folder, notes)
+    return {job.figure.name: job.figure for job in plan.jobs}

@@ -3,6 +3,7 @@
 import base64
 import os
 import re
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,10 +22,23 @@ CAUTION = "Caution."
 MANY_COLUMNS = 6
 """From this many columns on a table is printed in smaller type."""
 
+SHORT_ROWS = 12
+"""Up to this many rows a table is kept on one page."""
+
+LONG_WORD = 14
+"""From this many characters on a word may be broken: at its joints, or anywhere if it is a fingerprint."""
+
+PRINTED_SCALE = 0.7
+"""Share of its own size at which a figure is printed: two fit on a page, and their type stays readable."""
+
+_PRINTED_WIDTH_INCHES, _PRINTED_HEIGHT_INCHES = 6.8, 8.6
+_USUAL_DPI = 150.0
+_INCH_METRES = 0.0254
 _TEMPLATES = Path(__file__).parent / "templates"
 _FACTS = "facts.json"
 _SIGNATURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 _BADGES = {MET: "met", NOT_MET: "not-met", NOT_ESTIMABLE: "not-estimable"}
+_JOINTS = re.compile(r"(?<=[_/.])(?=\w)|(?<=[a-z)])(?=[A-Z])")
 _VERDICT = re.compile(r"\b(NOT MET|NOT ESTIMABLE|MET)\b")
 
 
@@ -69,6 +83,8 @@ def page_text(report: Path) -> str:
     from markupsafe import Markup
 
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    parser.add_render_rule("text", lambda _, tokens, at, *rest: _breakable(tokens[at].content))
+    parser.add_render_rule("code_inline", lambda _, tokens, at, *rest: f"<code>{_breakable(tokens[at].content)}</code>")
     tokens = parser.parse(report.read_text(encoding="utf-8"))
     entries = _mark_headings(tokens)
     _mark_paragraphs(tokens)
@@ -94,6 +110,22 @@ def page_text(report: Path) -> str:
         before=Markup(before),
         after=Markup(after),
     )
+
+
+def _breakable(text: str) -> str:
+    """Returns text as HTML in which names of code and fingerprints can be broken, but no word of English."""
+    from markdown_it.common.utils import escapeHtml
+
+    def parts(word: str) -> str:
+        if len(word) < LONG_WORD:
+            return escapeHtml(word)
+        if word.isalnum() and any(map(str.isdigit, word)):
+            pieces = [word[start : start + LONG_WORD] for start in range(0, len(word), LONG_WORD)]
+        else:
+            pieces = _JOINTS.split(word)
+        return "<wbr>".join(map(escapeHtml, pieces))
+
+    return "".join(parts(word) for word in re.split(r"(\s+)", text))
 
 
 def _plain(token: "Token") -> str:
@@ -136,8 +168,10 @@ def _mark_paragraphs(tokens: "list[Token]") -> None:
             name = "figure"
         elif before == "figure" and kinds[:1] == ["em_open"] and kinds[-1:] == ["em_close"]:
             name = "caption"
-        elif kinds[:1] == ["strong_open"] and kinds[-1:] == ["strong_close"] and text.endswith(":"):
+        elif kinds[:1] == ["strong_open"] and kinds[-1:] == ["strong_close"] and not text.endswith("."):
             name = "part"
+        elif text.endswith(":"):
+            name = "lead"
         if name:
             token.attrJoin("class", name)
         before = name
@@ -175,7 +209,26 @@ def _embed(tokens: "list[Token]", report: Path) -> None:
         kind = next((kind for start, kind in _SIGNATURES.items() if data.startswith(start)), None)
         if kind is None:
             raise ValueError(f"the figure {source!r} is neither PNG nor JPEG; write the report again.")
+        image.attrSet("style", _size(data))
         image.attrSet("src", f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}")
+
+
+def _size(data: bytes) -> str:
+    """Returns a figure's width on the screen and on paper, from the size and the resolution that its PNG states.
+
+    Source:
+        PNG specification: width and height in IHDR, the first chunk; pixels per metre in pHYs.
+    """
+    if data[12:16] != b"IHDR":
+        return ""
+    width, height = struct.unpack(">II", data[16:24])
+    at = data.find(b"pHYs", 0, data.find(b"IDAT"))
+    dpi = struct.unpack(">I", data[at + 4 : at + 8])[0] * _INCH_METRES if at > 0 else _USUAL_DPI
+    if not (width and height and dpi):
+        return ""
+    inches = width / dpi
+    printed = min(inches * PRINTED_SCALE, _PRINTED_WIDTH_INCHES, _PRINTED_HEIGHT_INCHES * width / height)
+    return f"--screen: {inches:.2f}in; --paper: {printed:.2f}in"
 
 
 def _marked(children: "list[Token]") -> "list[Token]":
@@ -233,7 +286,9 @@ def _with_frames(tokens: "list[Token]") -> "list[Token]":
         if token.type == "table_open":
             end = next(i for i in range(at, len(tokens)) if tokens[i].type == "thead_close")
             columns = sum(part.type == "th_open" for part in tokens[at:end])
-            name = "table many" if columns >= MANY_COLUMNS else "table"
+            last = next(i for i in range(at, len(tokens)) if tokens[i].type == "table_close")
+            rows = sum(part.type == "tr_open" for part in tokens[end:last])
+            name = "table" + " many" * (columns >= MANY_COLUMNS) + " short" * (rows <= SHORT_ROWS)
             framed.append(Token("div_open", "div", 1, attrs={"class": name}, block=True))
         framed.append(token)
         if token.type == "table_close":

@@ -7,7 +7,8 @@ from chexkeras.results import Estimate
 
 _CONVENTION, _ANSWERS = "convention", "submission.toml"
 POWER = 0.8
-CONFIDENCE = 0.95
+CLOSEST = 0.005
+"""An expected rate less than this above its goal asks for more films than any study has."""
 
 EXAMPLE_CASES = 500
 EXAMPLE_RATES = (0.82, 0.85, 0.87, 0.90)
@@ -38,21 +39,20 @@ def _add_size(facts: Facts, finding: str, measure: str, answers: Any) -> None:
     facts.add(f"{key}.origin", origin, file=file, field=f"{measure} of {finding}, where the expected value comes from")
     field = f"exact power of the Clopper-Pearson lower bound, {measure} of {finding}"
     cases = facts[f"test.{finding}.n_{'positive' if measure == 'sensitivity' else 'negative'}"].value
-    had = power_lower_bound(cases, rate, goal, confidence=CONFIDENCE) if rate == rate and cases else float("nan")
-    facts.add(f"{key}.power_here", had, f"{had:.3f}" if had == had else "not estimable", file=file, field=f"{field}, with {cases} cases")
+    confidence = facts["test.confidence"].value
+    had = power_lower_bound(cases, rate, goal, confidence=confidence) if rate == rate and cases else float("nan")
+    facts.add(f"{key}.power_here", had, f"{had:.3f}" if had == had else "not estimable", file=file,
+              field=f"{field}, with {cases} cases")  # fmt: skip
     reason = ""
-    if not rate == rate:
+    if rate != rate:
         reason = "no rate to plan with: it is not estimable"
     elif rate <= goal:
         reason = f"none: the expected {rate:.3f} does not lie above the goal, so no number of films would show it"
     elif rate >= 1:
-        reason = "none: no study can be planned with an expected rate of 1; state one below it"
-    cases_needed: int | None = None
-    if not reason:
-        try:
-            cases_needed = sample_size_lower_bound(rate, goal, power, confidence=CONFIDENCE).lasting
-        except ValueError:
-            reason = f"more than can be planned for: the expected {rate:.3f} is too close to the goal"
+        reason = "none: no study can be planned with a rate that is never wrong; state one below it"
+    elif rate - goal < CLOSEST:
+        reason = f"more than can be planned for: the expected {rate:.3f} is too close to the goal"
+    cases_needed = None if reason else sample_size_lower_bound(rate, goal, power, confidence=confidence).lasting
     facts.add(f"{key}.cases", cases_needed, reason or f"{cases_needed:,}", file=file, field=field)
     facts.add(f"{key}.possible", cases_needed is not None, file=file, field=f"{field}, whether any number is enough")
     if cases_needed is None:
@@ -66,14 +66,16 @@ def _add_example(facts: Facts) -> None:
     """Records what the reference project's 1,000 films, 500 with the finding, can show."""
     from chexkeras.evaluation.planning import half_width_proportion, power_lower_bound, sample_size_lower_bound
 
-    goal = facts["goal.sensitivity_above"].value
+    goal, confidence = facts["goal.sensitivity_above"].value, facts["test.confidence"].value
     facts.add("example.films", 2 * EXAMPLE_CASES, file=_CONVENTION, field=f"films in the {_EXAMPLE}")
     facts.add("example.cases", EXAMPLE_CASES, file=_CONVENTION, field=f"films of each class in the {_EXAMPLE}")
     rows = []
     for rate in EXAMPLE_RATES:
-        width = half_width_proportion(EXAMPLE_CASES, rate, confidence=CONFIDENCE)
-        power = power_lower_bound(EXAMPLE_CASES, rate, goal, confidence=CONFIDENCE)
-        needed = f"{sample_size_lower_bound(rate, goal).lasting:,}" if goal + 0.005 < rate < 1 else "none is enough"
+        width = half_width_proportion(EXAMPLE_CASES, rate, confidence=confidence)
+        power = power_lower_bound(EXAMPLE_CASES, rate, goal, confidence=confidence)
+        needed = "none is enough"
+        if rate - goal >= CLOSEST:
+            needed = f"{sample_size_lower_bound(rate, goal, POWER, confidence=confidence).lasting:,}"
         rows.append([f"{rate:.2f}", f"{width * 100:.1f}", f"{power:.3f}", needed])
     facts.add("example.rows", rows, "", file=_CONVENTION,
               field=f"exact power against the goal for rates that the {_EXAMPLE} might meet")  # fmt: skip
@@ -102,8 +104,9 @@ def add_planning(facts: Facts, answers: Any) -> None:
     from chexkeras.evaluation.planning import design_effect
 
     power = answers.get("study.power")
-    facts.add("plan.power", power or POWER, f"{power or POWER:.0%}".replace("%", " %"),
-              file=_ANSWERS if power else _CONVENTION, field="study.power" if power else "power usually asked for")  # fmt: skip
+    facts.add("plan.power", power or POWER, f"{(power or POWER) * 100:g} %", file=_ANSWERS if power else _CONVENTION,
+              field="study.power" if power else "power usually asked for")  # fmt: skip
+    facts.add("plan.power_usual", POWER, f"{POWER * 100:.0f} %", file=_CONVENTION, field="power usually asked for")
     images, agree = answers.get("study.images_per_patient") or 1.0, answers.get("study.correlation") or 0.0
     effect = design_effect(images, agree)
     stated = images > 1 and agree > 0
@@ -120,7 +123,8 @@ def add_planning(facts: Facts, answers: Any) -> None:
                   field=f"whether the number of consecutive films can be computed for {finding}")  # fmt: skip
         if share is not None and films is not None:
             total = int(-(-films.value // share))
-            facts.add(f"plan.{finding}.total", total, file=_ANSWERS, field=f"films with {finding} / prevalence.{finding}")
-            facts.add(f"plan.{finding}.prevalence", share, percent(share, 2), file=_ANSWERS, field=f"prevalence.{finding}")
+            facts.add(f"plan.{finding}.total", total, file=_ANSWERS, field=f"films with it / prevalence.{finding}")
+            text = percent(share, 2)
+            facts.add(f"plan.{finding}.prevalence", share, text, file=_ANSWERS, field=f"prevalence.{finding}")
     _add_example(facts)
     _add_criteria(facts)

@@ -83,12 +83,16 @@ QUESTIONS: tuple[Question, ...] = (
         10,
         "the range of threshold probabilities that clinicians would act on, and why",
     ),
-    Question("reading.rates", 11, "films that arrive and films that a reader reads per hour, table [reading]", "number"),
+    Question("reading.rates", 11, "films that arrive and films that a reader reads per hour", "number"),
     Question("reading.source", 11, "where the rates of the reading room come from, and why they are typical"),
     Question("comparison.statement", 12, "other experiments that this run was chosen from, or that there were none"),
     Question("robustness.results", 13, "reproducibility across sites, equipment and exposure settings"),
     Question("readers.study", 14, "human factors evaluation and reader study, or why neither is needed"),
-    Question("software.level", 15, "documentation level and software life cycle under IEC 62304"),
+    Question(
+        "software.level",
+        15,
+        "documentation level (basic or enhanced) with its reason; software safety class and life cycle under IEC 62304",
+    ),
     Question("software.tests", 15, "verification and validation summary, requirements and their traceability"),
     Question("risk.file", 16, "risk management file under ISO 14971: harms, severity, controls, residual risk"),
     Question(
@@ -101,7 +105,9 @@ QUESTIONS: tuple[Question, ...] = (
     Question("monitoring.plan", 19, "who monitors the device in use, how often, and what is done when it drifts"),
     Question("labelling.warnings", 20, "warnings, contraindications and instructions for use"),
     Question("labelling.installation", 20, "installation, customisation, and information for patients and caregivers"),
-    Question("reporting.rest", 21, "registration, protocol, funding, conflicts of interest, and access to data and code"),
+    Question(
+        "reporting.rest", 21, "registration, protocol, funding, conflicts of interest, and access to data and code"
+    ),
     Question("conclusion.signature", 22, "signature, name, position and date"),
 )
 

@@ -8,6 +8,23 @@ from chexkeras import checks
 from chexkeras.report.facts import Facts, estimate_text
 
 
+def _add_consensus(facts: Facts, ratings: pd.DataFrame, patients: pd.Series | None, file: str) -> None:
+    """Records readers against the most likely consensus, where at least three called both classes."""
+    from chexkeras.evaluation.dawid_skene import dawid_skene
+
+    values = set(ratings.stack().dropna())
+    possible = ratings.shape[1] > 2 and len(values) > 1 and bool(ratings.notna().any().all())
+    found = dawid_skene(ratings, patients=patients) if possible else None
+    reached = found is not None and found.converged
+    facts.add("readers.consensus", reached, file=file, field="whether Dawid and Skene's consensus could be found")
+    if found is None or not reached:
+        return
+    rows = [[name, estimate_text(rate), estimate_text(found.specificities[name])]
+            for name, rate in found.sensitivities.items()]  # fmt: skip
+    facts.add("readers.consensus.rows", rows, "", file=file, field="each reader against Dawid and Skene's consensus")
+    facts.add("readers.consensus.prevalence", found.prevalence, file=file, field="prevalence by Dawid and Skene")
+
+
 def add_readers(facts: Facts, run: Any, answers: Any) -> None:
     """Records how readers agree, how each does against the others, and how the device does against their majority.
 
@@ -35,13 +52,17 @@ def add_readers(facts: Facts, run: Any, answers: Any) -> None:
     facts.add("readers.finding", finding, finding.replace("_", " "), file="submission.toml", field="readers.finding")
     facts.add("readers.count", ratings.shape[1], file=file, field="columns of readers")
     facts.add("readers.images", len(ratings), file=file, field="rows")
-    facts.add("readers.kappa", fleiss_kappa(ratings), file=file, field="Fleiss' kappa of all readers")
+    known = run.table.set_index("image_id")["patient_id"]
+    patients = known if ratings.index.isin(known.index).all() else None
+    kappa = fleiss_kappa(ratings, patients=patients)
+    facts.add("readers.kappa", kappa, file=file, field="Fleiss' kappa of all readers")
     rows = []
     if ratings.shape[1] > 2:
-        for entry in readers_against_others(ratings):
+        for entry in readers_against_others(ratings, patients=patients):
             cells = [estimate_text(entry.sensitivity), estimate_text(entry.specificity)]
             rows.append([entry.reader, entry.n_images, *cells])
     facts.add("readers.rows", rows, "", file=file, field="each reader against the majority of the others")
+    _add_consensus(facts, ratings, patients, file)
     scores = run.scores("test")
     scores = scores[scores["finding"] == finding].set_index("image_id")
     consensus = majority(ratings).dropna()

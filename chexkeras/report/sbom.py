@@ -1,10 +1,14 @@
-"""The bill of materials: every installed package that chexkeras rests on, as CycloneDX lists them."""
+"""The bill of materials in CycloneDX: the model, and every installed package that chexkeras rests on."""
 
+import functools
 import importlib.metadata
 import json
 import re
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chexkeras.report.facts import Facts
 
 FILE = "sbom.cdx.json"
 _ROOT = "chexkeras"
@@ -25,7 +29,8 @@ def _needed(distribution: importlib.metadata.Distribution) -> list[str]:
     return found
 
 
-def components() -> list[dict[str, Any]]:
+@functools.cache
+def components() -> tuple[dict[str, Any], ...]:
     """Returns chexkeras and all that it needs, directly or through others, as far as installed here.
 
     Returns:
@@ -52,27 +57,42 @@ def components() -> list[dict[str, Any]]:
             "version": distribution.version,
             "purl": f"pkg:pypi/{name}@{distribution.version}",
         }
-        licence = (metadata.get("License-Expression") or metadata.get("License") or "").strip()
+        stated = [str(metadata[field]).strip() for field in ("License-Expression", "License") if field in metadata]
+        licence = next(filter(None, stated), "")
         # Some packages put the whole text of their licence here.
         if licence and "\n" not in licence and len(licence) <= 80:
             entry["licenses"] = [{"license": {"name": licence}}]
         found[name] = entry
         waiting += _needed(distribution)
     first = [found.pop(_ROOT)] if _ROOT in found else []
-    return first + [found[name] for name in sorted(found)]
+    return (*first, *(found[name] for name in sorted(found)))
 
 
-def bill_of_materials(made_utc: str) -> dict[str, Any]:
-    """Returns the document, the same for the same packages and time.
+def _model(facts: "Facts") -> dict[str, Any]:
+    digest = str(facts["hash.model"].value)
+    entry: dict[str, Any] = {
+        "type": "machine-learning-model",
+        "bom-ref": f"model:{digest}",
+        "name": str(facts["run.model"].value) or "model",
+        "version": str(facts["run.created_utc"].value),
+    }
+    if digest:
+        entry["hashes"] = [{"alg": "SHA-256", "content": digest}]
+    return entry
+
+
+def bill_of_materials(facts: "Facts") -> dict[str, Any]:
+    """Returns the document: packages as installed here, and the model of the run; the same for the same of both.
 
     Args:
-        made_utc: When the run was made, ISO 8601.
+        facts: From `collect_facts`; of them the time of the run, the model's name and its fingerprint are used.
     """
+    made = str(facts["run.created_utc"].value)
     parts = components()
     own = [part for part in parts if part["name"] == _ROOT]
-    listed = [part for part in parts if part["name"] != _ROOT]
-    serial = uuid.uuid5(uuid.NAMESPACE_URL, json.dumps([made_utc, parts], sort_keys=True))
-    metadata: dict[str, Any] = {"timestamp": made_utc}
+    listed = [_model(facts), *(part for part in parts if part["name"] != _ROOT)]
+    serial = uuid.uuid5(uuid.NAMESPACE_URL, json.dumps([made, own, listed], sort_keys=True))
+    metadata: dict[str, Any] = {"timestamp": made} if made else {}
     if own:
         metadata["component"] = own[0]
     return {

@@ -6,11 +6,18 @@ import numpy as np
 import pandas as pd
 
 from chexkeras.report import sbom
-from chexkeras.report.facts import Documents, Facts, estimate_text, percent, printed
+from chexkeras.report.facts import Documents, Facts, estimate_text, percent
 
 _RESULTS, _SCORES = "dicom_results.csv", "scores_test.csv"
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _MEBI = 2**20
+
+WATCHED_FILMS = 100
+WATCH_TAIL = 0.00135
+"""Chance to lie outside a control limit on one side when nothing has changed, as with three standard deviations.
+
+Source: Shewhart's control chart for a share (p-chart), here with exact binomial limits.
+"""
 
 
 def _add_packages(facts: Facts, documents: Documents) -> None:
@@ -18,7 +25,7 @@ def _add_packages(facts: Facts, documents: Documents) -> None:
     rows = [[name, version] for name, version in packages.items()]
     facts.add("software.packages", rows, "", file="provenance.json", field="packages: name and version")
     parts = sbom.components()
-    facts.add("sbom.components", len(parts), file=sbom.FILE, field="components and the application itself")
+    facts.add("sbom.components", len(parts), file=sbom.FILE, field="packages, the application itself among them")
     here = {part["name"]: part["version"] for part in parts}
     other = [f"{name} {version} (here {here[name]})" for name, version in packages.items()
              if name in here and here[name] != version]  # fmt: skip
@@ -35,7 +42,10 @@ def _add_failures(facts: Facts) -> None:
     columns = rules["columns"]
     by_code = {row[columns.index("code")]: row for row in rules["rows"]}
     rows = []
-    for verdict, effect in (("reject", "not scored; stays in the usual reading order"), ("warn", "scored with a warning")):
+    for verdict, effect in (
+        ("reject", "not scored; stays in the usual reading order"),
+        ("warn", "scored with a warning"),
+    ):
         for codes, count in facts[f"dicom.{verdict}_reasons"].value:
             known = [by_code[code] for code in str(codes).split(";") if code in by_code]
             items = ", ".join(dict.fromkeys(row[columns.index("item")] for row in known)) or "not in this profile"
@@ -95,11 +105,28 @@ def _add_baselines(facts: Facts, scores: pd.DataFrame) -> None:
         called = rows["score"].to_numpy() >= facts[f"point.{finding}.threshold"].value
         share = clustered_proportion_interval(called, rows["patient_id"].to_numpy())
         facts.add(f"{key}.called", share, file=_SCORES, field=f"{finding}: share of scores at or above the threshold")
+        _add_limits_of_calls(facts, key, finding, share.value)
+    facts.add("baseline.watched", WATCHED_FILMS, file="convention", field="films of one point of the control chart")
+    facts.add("baseline.tail", WATCH_TAIL, f"{WATCH_TAIL * 100:g} %", file="convention",
+              field="chance beyond each control limit, as three standard deviations")  # fmt: skip
     if facts["dicom"].value:
         files, refused = facts["dicom.files"].value, facts["dicom.reject"].value
         rate = proportion_interval(refused, files) if files else None
         text = estimate_text(rate) if rate is not None else "no file was offered"
         facts.add("baseline.rejected", rate, text, file=_RESULTS, field="share of files with verdict reject")
+
+
+def _add_limits_of_calls(facts: Facts, key: str, finding: str, share: float) -> None:
+    """Records between which counts positive calls stay by chance alone, with exact binomial limits."""
+    from scipy import stats
+
+    calls = stats.binom(WATCHED_FILMS, share)
+    low, high = int(calls.ppf(WATCH_TAIL)), int(calls.isf(WATCH_TAIL))
+    field = f"{finding}: exact binomial limits at the share called positive"
+    facts.add(f"{key}.low", low, file=_SCORES, field=f"{field}, lower")
+    facts.add(f"{key}.high", high, file=_SCORES, field=f"{field}, upper")
+    alarm = float(calls.cdf(low - 1) + calls.sf(high))
+    facts.add(f"{key}.alarm", alarm, f"{alarm * 100:.2f} %", file=_SCORES, field=f"{field}: chance to lie outside")
 
 
 def add_software(facts: Facts, documents: Documents, run: Any) -> None:
@@ -115,4 +142,3 @@ def add_software(facts: Facts, documents: Documents, run: Any) -> None:
     _add_limits(facts)
     _add_robustness(facts, run.dicom_results)
     _add_baselines(facts, run.scores("test"))
-    documents.add(facts, "run.deterministic", "recipe.json", "seed", printed(documents.pick("recipe.json", "seed")))

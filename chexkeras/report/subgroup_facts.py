@@ -1,9 +1,10 @@
 """Facts on groups of patients and films: what was measured in each, and whether groups differ by more than chance."""
 
 import math
+from dataclasses import replace
 
 from chexkeras.report.facts import Documents, Facts
-from chexkeras.results import SubgroupAnalysis
+from chexkeras.results import Estimate, Subgroup, SubgroupAnalysis
 from chexkeras.results.subgroups import STATISTICS
 
 _FILE = "evaluation.json"
@@ -11,19 +12,40 @@ WORDS = {"age_years": "age in years"}
 """How columns are called in prose."""
 
 
-def _add_group(facts: Facts, documents: Documents, key: str, at: str, fewest: int) -> None:
-    counts = {
-        name: documents.add(facts, f"{key}.{name}", _FILE, f"{at}.{name}")
-        for name in ("level", "n_images", "n_patients", "n_positive", "n_negative")
+def _kept(group: Subgroup, fewest: int) -> Subgroup:
+    short = {
+        "auroc": (min(group.n_positive, group.n_negative), "positive" if group.n_positive < fewest else "negative"),
+        "sensitivity": (group.n_positive, "positive"),
+        "specificity": (group.n_negative, "negative"),
     }
-    too_few = counts["n_positive"] < fewest
-    group = SubgroupAnalysis.from_dict(
-        {"column": "", "groups": [documents.pick(_FILE, at)], "interactions": [], "n_unknown": 0}
-    ).groups[0]
+    kept = {}
+    for name, (count, word) in short.items():
+        measured = getattr(group, name)
+        # Why a larger group has no number is for the evaluation to say.
+        if count < fewest:
+            reason = f"too few: {count} {word}"
+            measured = Estimate.not_estimable(reason, n=count, confidence=measured.confidence)
+        kept[name] = measured
+    return replace(group, **kept)
+
+
+def with_minimum(analysis: SubgroupAnalysis, fewest: int) -> SubgroupAnalysis:
+    """Returns an analysis without the estimates of groups that the report calls too few.
+
+    Args:
+        analysis: As it was evaluated, perhaps with a smaller minimum.
+        fewest: Positive images (negative ones, for the specificity) that a group must have.
+    """
+    return replace(analysis, groups=tuple(_kept(group, fewest) for group in analysis.groups))
+
+
+def _add_group(facts: Facts, documents: Documents, key: str, at: str, group: Subgroup) -> None:
+    for name in ("level", "n_images", "n_patients", "n_positive", "n_negative"):
+        documents.add(facts, f"{key}.{name}", _FILE, f"{at}.{name}")
     for name in STATISTICS:
-        # However a run was evaluated, the report keeps to its own minimum.
-        text = f"too few ({counts['n_positive']} positive)" if too_few and name != "specificity" else None
-        facts.add(f"{key}.{name}", getattr(group, name), text, file=_FILE, field=f"{at}.{name}")
+        estimate = getattr(group, name)
+        text = None if estimate.estimable or not estimate.reason.startswith("too few") else estimate.reason
+        facts.add(f"{key}.{name}", estimate, text, file=_FILE, field=f"{at}.{name}, with the report's minimum")
 
 
 def _add_tests(facts: Facts, analysis: SubgroupAnalysis, key: str, at: str) -> None:
@@ -50,12 +72,12 @@ def add_subgroups(facts: Facts, documents: Documents, fewest: int) -> None:
     Args:
         facts: Where they go.
         documents: The run's files.
-        fewest: Groups with fewer positive images are called too few.
+        fewest: Groups with fewer positive images (negative ones, for the specificity) are called too few.
     """
     differing: list[str] = []
     for index, entry in enumerate(documents.pick(_FILE, "findings")):
         finding = str(entry["finding"])
-        analyses = [SubgroupAnalysis.from_dict(plain) for plain in entry.get("subgroups", ())]
+        analyses = [with_minimum(SubgroupAnalysis.from_dict(plain), fewest) for plain in entry.get("subgroups", ())]
         columns = [analysis.column for analysis in analyses]
         facts.add(f"groups.{finding}", columns, file=_FILE, field=f"findings[{index}].subgroups, columns")
         for number, analysis in enumerate(analyses):
@@ -64,8 +86,10 @@ def add_subgroups(facts: Facts, documents: Documents, fewest: int) -> None:
             facts.add(f"{key}.words", analysis.column, words, file=_FILE, field=f"{at}.column")
             facts.add(key, len(analysis.groups), file=_FILE, field=f"{at}, number of groups")
             documents.add(facts, f"{key}.n_unknown", _FILE, f"{at}.n_unknown")
-            for position in range(len(analysis.groups)):
-                _add_group(facts, documents, f"{key}.{position}", f"{at}.groups[{position}]", fewest)
+            for position, group in enumerate(analysis.groups):
+                _add_group(facts, documents, f"{key}.{position}", f"{at}.groups[{position}]", group)
+            few = [group.level for group in analysis.groups if group.n_positive < fewest]
+            facts.add(f"{key}.too_few", few, ", ".join(few), file=_FILE, field=f"{at}.groups, below the minimum")
             _add_tests(facts, analysis, key, at)
             for statistic in STATISTICS:
                 facts.add(f"{key}.{statistic}.worst", _sentence(analysis, statistic), file=_FILE,

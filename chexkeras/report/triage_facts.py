@@ -62,7 +62,9 @@ def add_processing_time(facts: Facts, results: pd.DataFrame | None) -> None:
         )
         name = f"{share * 100:g} % of files within"
         facts.add(f"time.{share * 100:g}", found, text, file=_FILE, field=f"seconds, files with a score: {name}")
-    facts.add("time.quantiles", [f"{share * 100:g}" for share in _QUANTILES], file="convention", field="shown quantiles")
+    facts.add(
+        "time.quantiles", [f"{share * 100:g}" for share in _QUANTILES], file="convention", field="shown quantiles"
+    )
     longest = float(seconds.max())
     facts.add("time.longest", longest, f"{longest:.2f} s", file=_FILE, field="seconds, files with a score: largest")
 
@@ -78,11 +80,14 @@ def add_waiting(facts: Facts, answers: Any) -> None:
     arrivals, reads = answers.get("reading.arrivals_per_hour"), answers.get("reading.reads_per_hour")
     stated = arrivals is not None and reads is not None
     file = "submission.toml"
-    facts.add("waiting", stated, file="convention", field="whether submission.toml states the rates of the reading room")
+    facts.add(
+        "waiting", stated, file="convention", field="whether submission.toml states the rates of the reading room"
+    )
     if not stated:
         return
     readers = answers.get("reading.readers") or 1
     discipline = answers.get("reading.discipline") or "non-pre-emptive"
+    facts.add("waiting.readers", readers, file=file, field="reading.readers, one by default")
     facts.add("waiting.discipline", discipline, file=file, field="reading.discipline")
     for finding in facts["evaluated"].value:
         key, share = f"waiting.{finding}", answers.prevalences.get(finding)
@@ -91,8 +96,9 @@ def add_waiting(facts: Facts, answers: Any) -> None:
         facts.add(key, possible, file=file, field=f"prevalence.{finding}, and a measured operating point")
         if not possible:
             continue
-        effect = triage_effect(*rates, share, arrivals_per_hour=arrivals, reads_per_hour=reads, readers=readers,
-                               discipline=discipline)  # fmt: skip
+        sensitivity, specificity = rates
+        effect = triage_effect(sensitivity, specificity, share, arrivals_per_hour=arrivals, reads_per_hour=reads,
+                               readers=readers, discipline=discipline)  # fmt: skip
         where = f"sensitivity and specificity of {finding}, with the queue of submission.toml"
         facts.add(f"{key}.effect", effect.to_dict(), "", file="evaluation.json", field=where)
         for name in ("fifo_hours", "flagged_hours", "diseased_hours", "non_diseased_hours"):

@@ -1,6 +1,7 @@
-"""Keras callbacks: a bar while an epoch runs, and a stop at the first loss that is not a number."""
+"""Keras callbacks: a bar while an epoch runs, a stop at the first loss that is not a number, epochs for TensorBoard."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -13,19 +14,21 @@ class FiniteLoss(keras.callbacks.Callback):
 
     Args:
         where: The stage and epoch, for the message.
+        pieces: In how many pieces a step's batch is computed.
     """
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, pieces: int = 1) -> None:
         super().__init__()
         self.where = where
+        self.pieces = pieces
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Looks at the running mean of the loss, which one bad step spoils for good."""
         loss = float((logs or {}).get("loss", 0.0))
         if not math.isfinite(loss):
             raise ValueError(
-                f"the loss became {loss} in {self.where}, step {batch + 1}; lower the learning rate, or use "
-                "precision='float32' if this ran in half precision."
+                f"the loss became {loss} in {self.where}, step {batch // self.pieces + 1}; lower the learning rate, or "
+                "use precision='float32' if this ran in half precision."
             )
 
 
@@ -61,3 +64,30 @@ class EpochProgress(keras.callbacks.Callback):
         """Takes the bar away, also after an epoch that broke off: a bar that is left hides the terminal's cursor."""
         if self.bar is not None:
             self.bar.stop()
+
+
+class EpochLog:
+    """Writes each epoch's numbers where TensorBoard finds them; a training taken up again adds to them.
+
+    Args:
+        folder: TensorBoard's log folder.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self._board = keras.callbacks.TensorBoard(str(folder), write_graph=False, profile_batch=0)
+        # A model of its own: the callback would put its model's learning rate in place of the epoch's.
+        self._board.set_model(keras.Sequential())
+        self._board.on_train_begin()
+
+    def __call__(self, row: dict[str, Any]) -> None:
+        """Writes one epoch.
+
+        Args:
+            row: A row of the history.
+        """
+        numbers = {name: row[name] for name in ("loss", "val_loss", "val_auroc", "learning_rate", "seconds")}
+        self._board.on_epoch_end(row["global_epoch"], numbers)
+
+    def close(self) -> None:
+        """Writes what is still in memory."""
+        self._board.on_train_end()

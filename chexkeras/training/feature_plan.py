@@ -82,9 +82,9 @@ class FeaturePlan:
             shown = self.train.spec.views.shown(epoch, order)
             return feature_batches(features, labels, order=order, views=shown, batch_size=recipe.batch_size)
 
-        def validation() -> Any:
+        def validation(films_a_batch: int) -> Any:
             order = np.arange(len(held_out))
-            return feature_batches(held_out, None, order=order, views=None, batch_size=recipe.batch_size)
+            return feature_batches(held_out, None, order=order, views=None, batch_size=films_a_batch)
 
         return StageData(parts.suffix, batches, validation)
 
@@ -98,7 +98,7 @@ def _useful_partition(model: keras.Model, stage: str = "") -> Partition | None:
     if share >= _WORTH_STORING:
         return parts
     first = first_changing(model)
-    if stage and not first.trainable_weights:
+    if stage and first is not None and not first.trainable_weights:
         say(
             f"{stage} reads the films anew: {first.name} changes from step to step although it is frozen (dropout, or "
             f"BatchNorm in training), and only {share:.0%} of the work lies before it"
@@ -186,7 +186,9 @@ def plan_features(
     plain = replace(spec, views=Views())
     size = spec.bytes_per_film() * len(train) + plain.bytes_per_film() * len(validation)
     folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
+    # What an interrupted training has stored here is taken up or overwritten: its room counts as free.
+    held = sum(512 * path.stat().st_blocks for path in folder.rglob("*.npy"))
+    free = shutil.disk_usage(folder).free + held
     if size > _SHARE_OF_FREE_DISK * free:
         say(
             f"every epoch reads the films anew: stored features would take {size / 1e9:.1f} GB, more than half of the "

@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import keras
@@ -11,14 +11,16 @@ import numpy as np
 import pandas as pd
 
 from chexkeras.data.store import Store
-from chexkeras.models.stages import apply_stage
+from chexkeras.models.stages import apply_stage, freeze
 from chexkeras.progress import say
-from chexkeras.training.callbacks import EpochProgress, FiniteLoss
+from chexkeras.training.changes import Changes
+from chexkeras.training.checkpoint import Checkpoints
 from chexkeras.training.feature_plan import FeaturePlan
 from chexkeras.training.monitor import MONITORS, EarlyStopping, better, mean_auc, one_class_targets
-from chexkeras.training.optimisation import AveragedWeights, LearningRate, make_optimizer
+from chexkeras.training.optimisation import LearningRate, make_optimizer
 from chexkeras.training.recipe import Recipe, Stage
-from chexkeras.training.stage_data import StageData, film_data
+from chexkeras.training.stage_data import film_data
+from chexkeras.training.stage_fit import StageFit
 
 _MONITOR_NAMES = {"val_auroc": "validation AUROC", "val_loss": "validation loss"}
 
@@ -32,12 +34,22 @@ class Fitted:
         stages: One entry per stage: its boundary, its epochs and how it ended.
         best_stage: Stage of the epoch whose weights the model now has.
         best_epoch: Its number within the stage, from 1.
+        best_value: Its value of the recipe's monitor; None where no epoch had one.
+        best_global_epoch: Its number within the run, from 1; 0 for none.
+        films_at_a_time: By stage: films whose gradients were computed together, the batch size unless memory ran out.
     """
 
     history: list[dict[str, Any]] = field(default_factory=list)
     stages: list[dict[str, Any]] = field(default_factory=list)
     best_stage: str = ""
     best_epoch: int = 0
+    best_value: float | None = None
+    best_global_epoch: int = 0
+    films_at_a_time: dict[str, int] = field(default_factory=dict)
+
+    def rows(self, stage: str) -> list[dict[str, Any]]:
+        """Returns the history of one stage."""
+        return [row for row in self.history if row["stage"] == stage]
 
 
 def fit_stages(
@@ -48,27 +60,30 @@ def fit_stages(
     validation: pd.DataFrame,
     plan: FeaturePlan | None = None,
     store: Store | None = None,
+    checkpoints: Checkpoints | None = None,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
 ) -> Fitted:
     """Runs a recipe's stages; the model ends with the weights of the epoch that the recipe's monitor finds best.
 
     Args:
-        model: A classifier of `build_classifier`; changed in place.
+        model: A classifier of `build_classifier`, with the weights that training starts from; changed in place.
         recipe: The recipe.
         loss: The loss of every stage.
         train: Image table of the training part, its rows as often as an epoch shows them.
         validation: Image table of the validation part.
         plan: Stored features for the stages that can use them; None reads the films anew in every epoch.
         store: The store the films are read from; None reads their files.
+        checkpoints: Where every epoch's state is kept, and taken up if there is one; None keeps none.
+        on_epoch: Is given the history's row after each epoch.
 
     Returns:
         History and boundaries.
 
     Raises:
-        ValueError: If the loss stops being a number (the message says in which step), or a stage accumulates over
-            more steps than it has.
+        ValueError: If the loss stops being a number (the message says in which step), a stage accumulates over more
+            steps than it has, or memory does not suffice for one film.
+        OSError: If a checkpoint cannot be written.
     """
-    fitted = Fitted()
-    best_value, best_weights = None, None
     mode, name = MONITORS[recipe.monitor], _MONITOR_NAMES[recipe.monitor]
     labels = validation[list(recipe.targets)].to_numpy(np.float32)
     left_out = one_class_targets(labels, recipe.targets)
@@ -76,76 +91,104 @@ def fit_stages(
         say(f"the validation AUROC leaves out what has one class there: {', '.join(left_out)}")
     steps = math.ceil(len(train) / recipe.batch_size)
     optimizers = [make_optimizer(stage, steps) for stage in recipe.stages]
+    changes = Changes(model)
+    saved = checkpoints.load() if checkpoints is not None else None
+    fitted = Fitted(**saved.record) if saved is not None else Fitted()
+    best = saved.best if saved is not None else None
+    if fitted.history:
+        row = fitted.history[-1]
+        say(f"taken up after {row['stage']} epoch {row['epoch']}, epoch {len(fitted.history)} of the run")
+    ended_before = {entry["stage"] for entry in fitted.stages}
     for stage, optimizer in zip(recipe.stages, optimizers, strict=True):
-        if best_weights is not None:
-            model.set_weights(best_weights)
+        if stage.name in ended_before:
+            freeze(model, stage.trainable, stage.batchnorm)
+            changes.extend()
+            continue
+        if best is not None:
+            changes.assign_weights(best)
         boundary = apply_stage(
             model, stage.trainable, optimizer=optimizer, loss=loss, name=stage.name, batchnorm=stage.batchnorm
         )
+        changes.extend()
         say(str(boundary))
         if plan is not None and stage.name in plan.layers:
             data = plan.stage_data(model, recipe, stage.name)
         else:
             data = film_data(model, recipe, train, validation, store)
-        rate = LearningRate(stage, optimizer, mode)
-        callbacks = [] if stage.ema is None else [AveragedWeights()]
-        stopping = EarlyStopping(stage.patience, mode)
-        for epoch in range(1, stage.epochs + 1):
-            row = _epoch(stage, epoch, len(fitted.history) + 1, data, loss, labels, steps, callbacks)
+        under_way = StageFit(model, data, loss, stage, steps, recipe.batch_size, changes)
+        rate, stopping = LearningRate(stage, optimizer, mode), EarlyStopping(stage.patience, mode)
+        earlier = fitted.rows(stage.name)
+        for row in earlier:
+            # Both follow from the monitored values alone: what they learned is read again from the history.
+            stopping.update(row[recipe.monitor])
+            rate.after_epoch(row[recipe.monitor])
+        if earlier and saved is not None:
+            under_way.restore(saved.snapshot, fitted.films_at_a_time[stage.name])
+        epoch = len(earlier)
+        while epoch < stage.epochs and not stopping.exhausted:
+            epoch += 1
+            row = _epoch(under_way, epoch, len(fitted.history) + 1, labels)
             value = row[recipe.monitor]
             row["learning_rate"] = rate.after_epoch(value)
             fitted.history.append(row)
-            if stopping.update(value) and better(value, best_value, mode):
-                best_value, best_weights = value, model.get_weights()
+            fitted.films_at_a_time[stage.name] = under_way.films_at_a_time
+            if stopping.update(value) and better(value, fitted.best_value, mode):
+                best = changes.weights()
                 fitted.best_stage, fitted.best_epoch = stage.name, epoch
-            _report(row, stage)
-            if stopping.exhausted:
-                break
+                fitted.best_value, fitted.best_global_epoch = value, len(fitted.history)
+            _report(row, stage, _seconds_left(fitted, recipe.stages, stage, stopping.exhausted))
+            snapshot = under_way.save()
+            if checkpoints is not None:
+                checkpoints.save(asdict(fitted), snapshot, best)
+            if on_epoch is not None:
+                on_epoch(row)
+        under_way.finish()
         ended = f"no better {name} for its patience" if stopping.exhausted else "all epochs run"
         fitted.stages.append(
             {**boundary.to_dict(), "epochs_run": epoch, "best_epoch": stopping.best_epoch, "ended": ended}
         )
-    if best_weights is not None:
-        model.set_weights(best_weights)
+    if best is not None:
+        changes.assign_weights(best)
     return fitted
 
 
-def _epoch(
-    stage: Stage,
-    epoch: int,
-    global_epoch: int,
-    data: StageData,
-    loss: keras.losses.Loss,
-    labels: np.ndarray,
-    steps: int,
-    further: Sequence[keras.callbacks.Callback] = (),
-) -> dict[str, Any]:
+def _epoch(under_way: StageFit, epoch: int, global_epoch: int, labels: np.ndarray) -> dict[str, Any]:
     start = time.perf_counter()
-    where = f"{stage.name} epoch {epoch}"
-    progress = EpochProgress(f"{where}/{stage.epochs}", steps)
-    callbacks = [*further, FiniteLoss(where), progress]
-    try:
-        # The epoch's number fixes order and augmentation, so that a run can be taken up again at any epoch.
-        result = data.model.fit(data.train(global_epoch), epochs=1, verbose=0, shuffle=False, callbacks=callbacks)
-    finally:
-        progress.close()
-    scores = np.asarray(data.model.predict(data.validation(), verbose=0))
+    loss = under_way.epoch(epoch, global_epoch)
+    scores = under_way.scores()
     return {
-        "stage": stage.name,
+        "stage": under_way.stage.name,
         "epoch": epoch,
         "global_epoch": global_epoch,
-        "loss": float(result.history["loss"][-1]),
-        "val_loss": float(keras.ops.convert_to_numpy(loss(labels, scores))),
+        "loss": loss,
+        "val_loss": float(keras.ops.convert_to_numpy(under_way.loss(labels, scores))),
         "val_auroc": mean_auc(labels, scores.astype(np.float64)),
-        "learning_rate": stage.learning_rate,
+        "learning_rate": under_way.stage.learning_rate,
         "seconds": time.perf_counter() - start,
     }
 
 
-def _report(row: dict[str, Any], stage: Stage) -> None:
-    left = (stage.epochs - row["epoch"]) * row["seconds"]
+def _seconds_left(fitted: Fitted, stages: Sequence[Stage], stage: Stage, exhausted: bool) -> float:
+    """Returns how long the stage and those after it may still take if their epochs take as long as this stage's.
+
+    The first epoch of a stage is compiled for and tells little: it counts only while there is no other.
+    """
+    done = fitted.rows(stage.name)
+    each = float(np.median([row["seconds"] for row in done[1:] or done]))
+    later = sum(after.epochs for after in stages[list(stages).index(stage) + 1 :])
+    return each * (later + (0 if exhausted else stage.epochs - len(done)))
+
+
+def _report(row: dict[str, Any], stage: Stage, left: float) -> None:
     say(
         f"  {row['stage']} epoch {row['epoch']}/{stage.epochs}: loss {row['loss']:.4f}, validation loss "
-        f"{row['val_loss']:.4f}, validation AUROC {row['val_auroc']:.3f}, {row['seconds']:.0f} s"
-        + (f", at most {left:.0f} s left in this stage" if left else "")
+        f"{row['val_loss']:.4f}, validation AUROC {row['val_auroc']:.3f}, {_duration(row['seconds'])}"
+        + (f", at most {_duration(left)} left" if left else "")
     )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

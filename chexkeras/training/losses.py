@@ -6,6 +6,9 @@ from typing import Any
 import keras
 from keras import ops
 
+# Whoever loads a saved model imports this module to make its names known; the layers of our own are among them.
+from chexkeras.models import clahe, three_way  # noqa: F401
+
 _EPSILON = 1e-7
 
 
@@ -17,7 +20,12 @@ def _masked(labels: Any, probabilities: Any) -> tuple[Any, Any, Any]:
     return ops.where(unknown, 0.0, labels), probabilities, ops.cast(ops.logical_not(unknown), "float32")
 
 
-def _checked_weights(target_weights: Sequence[float]) -> list[float]:
+def checked_weights(target_weights: Sequence[float]) -> list[float]:
+    """Returns the weights of targets as floats.
+
+    Raises:
+        ValueError: If there is none, or one is not above 0.
+    """
     weights = [float(weight) for weight in target_weights]
     if not weights or min(weights) <= 0.0:
         raise ValueError(f"target_weights={list(target_weights)} must be above 0, one per target or one for all.")
@@ -114,7 +122,7 @@ class FocalLoss(keras.losses.Loss):
             raise ValueError(f"alpha={alpha!r} must lie strictly between 0 and 1; the paper uses 0.25.")
         self.gamma = float(gamma)
         self.alpha = alphas
-        self.target_weights = _checked_weights(target_weights)
+        self.target_weights = checked_weights(target_weights)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Returns the loss of each film, shape (batch,)."""
@@ -172,7 +180,7 @@ class AsymmetricLoss(keras.losses.Loss):
         self.gamma_positive = float(gamma_positive)
         self.gamma_negative = float(gamma_negative)
         self.clip = float(clip)
-        self.target_weights = _checked_weights(target_weights)
+        self.target_weights = checked_weights(target_weights)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Returns the loss of each film, shape (batch,)."""
@@ -236,7 +244,7 @@ class AucMarginLoss(keras.losses.Loss):
         if not 0.0 < margin <= 1.0:
             raise ValueError(f"margin={margin!r} must be above 0 and at most 1; the paper uses 1.")
         self.margin = float(margin)
-        self.target_weights = _checked_weights(target_weights)
+        self.target_weights = checked_weights(target_weights)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Returns the loss of the batch, once for each film, shape (batch,)."""

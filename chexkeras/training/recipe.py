@@ -26,6 +26,8 @@ class Recipe:
         backbone: A name known to `models.backbones`.
         weights: "imagenet", a weights file, or None for an untrained base.
         head: A name known to `models.heads`.
+        clahe: Limit of the contrast-limited equalisation that the model begins with, 1 to 256 (usual is 2); None leaves
+            films as they are. See `models.clahe`.
         loss: The loss.
         stages: Run one after the other.
         batch_size: Films a step.
@@ -45,6 +47,7 @@ class Recipe:
     backbone: str = "DenseNet121"
     weights: str | None = "imagenet"
     head: str = "three_layer"
+    clahe: float | None = None
     loss: Loss = field(default_factory=Loss)
     stages: tuple[Stage, ...] = (
         Stage("stage1", epochs=10, learning_rate=1e-3, trainable=0.0, patience=4),
@@ -66,6 +69,13 @@ class Recipe:
         one_of(self.monitor, MONITORS, "monitor")
         positive_int(self.image_size, "image_size")
         positive_int(self.batch_size, "batch_size")
+        if self.clahe is not None:
+            options.clahe_limit(self.clahe)
+        if (self.head == "three_way") != (self.loss.name == "three_way"):
+            raise ValueError(
+                f"head={self.head!r} and loss.name={self.loss.name!r} do not go together: the head 'three_way' is "
+                "trained by the loss 'three_way', and no other head is; set both or neither."
+            )
         if not self.stages:
             raise ValueError("stages is empty; give at least one Stage.")
         names = [stage.name for stage in self.stages]

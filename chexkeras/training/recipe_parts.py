@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from chexkeras.checks import one_of, positive_int, probability
@@ -10,7 +10,7 @@ from chexkeras.evaluation.thresholds import check_rule
 from chexkeras.findings import label_names
 from chexkeras.models import options
 
-LOSSES = ("weighted_bce", "focal", "asymmetric", "auc_margin")
+LOSSES = ("weighted_bce", "focal", "asymmetric", "auc_margin", "three_way")
 CLASS_WEIGHTS = ("balanced", "none", "capped", "effective")
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine", "warmup_cosine", "reduce_on_plateau")
@@ -75,6 +75,10 @@ class Stage:
         one_of(self.schedule, SCHEDULES, f"{self.name}.schedule")
         self._check_optimisation()
 
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields as plain values."""
+        return asdict(self)
+
     def _check_optimisation(self) -> None:
         if not _is_number(self.weight_decay) or self.weight_decay < 0.0:
             raise ValueError(f"{self.name}.weight_decay={self.weight_decay!r} must be a number of at least 0.")
@@ -120,7 +124,8 @@ class Loss:
     """Which loss, and its numbers.
 
     Attributes:
-        name: "weighted_bce", "focal", "asymmetric" or "auc_margin"; see `training.losses`.
+        name: "weighted_bce", "focal", "asymmetric" or "auc_margin", see `training.losses`; "three_way" for the head of
+            that name, see `training.three_way`.
         class_weights: For weighted_bce, from the training labels: "balanced", "none", "capped" or "effective"; see
             `training.imbalance`.
         label_smoothing: For weighted_bce, in [0, 1).

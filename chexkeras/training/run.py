@@ -200,7 +200,7 @@ def writing(run_dir: Path) -> Iterator[Path]:
         run_dir: The destination, as returned by `check_free`.
     """
     run_dir.parent.mkdir(parents=True, exist_ok=True)
-    _clear_abandoned(run_dir)
+    clear_abandoned(run_dir)
     working = Path(tempfile.mkdtemp(prefix=f".{run_dir.name}.{os.getpid()}.", dir=run_dir.parent))
     working.chmod(0o755)
     try:
@@ -229,10 +229,15 @@ def writing(run_dir: Path) -> Iterator[Path]:
             shutil.rmtree(working)
 
 
-def _clear_abandoned(run_dir: Path) -> None:
-    """Removes working folders of killed processes, and puts back a run that was being replaced when one was killed."""
+def clear_abandoned(run_dir: str | Path) -> None:
+    """Removes working folders of killed processes, and puts back a run that was being replaced when one was killed.
+
+    Args:
+        run_dir: The run's folder, which need not be there.
+    """
+    run_dir = Path(run_dir).expanduser().resolve()
     pattern = re.compile(rf"\.{re.escape(run_dir.name)}\.(\d+)\.[^.]+(\.previous)?")
-    for folder in run_dir.parent.iterdir():
+    for folder in run_dir.parent.iterdir() if run_dir.parent.is_dir() else ():
         match = pattern.fullmatch(folder.name)
         if match is None or _alive(int(match[1])):
             continue

@@ -19,12 +19,12 @@ class StageData:
     Attributes:
         model: What `fit` is called on; compiled.
         train: Gives the batches (inputs, labels) of an epoch.
-        validation: Gives the input batches of the validation part, in table order.
+        validation: Gives the inputs of the validation part, in table order, so many films a batch.
     """
 
     model: keras.Model
     train: Callable[[int], Any]
-    validation: Callable[[], Any]
+    validation: Callable[[int], Any]
 
 
 def film_data(
@@ -54,8 +54,8 @@ def film_data(
             store=store,
         )
 
-    def held_out() -> Any:
-        films = make_dataset(validation, recipe.targets, image_size=size, batch_size=batch_size, store=store)
+    def held_out(films_a_batch: int) -> Any:
+        films = make_dataset(validation, recipe.targets, image_size=size, batch_size=films_a_batch, store=store)
         return films.map(lambda pixels, _: pixels)
 
     return StageData(model, batches, held_out)

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from chexkeras.data.augment import Augmentation
-from chexkeras.data.pipeline import films_with_ids, make_dataset, read_film, to_model_pixels
+from chexkeras.data.pipeline import epoch_order, films_with_ids, make_dataset, read_film, to_model_pixels
 from chexkeras.data.prepare import prepare
 
 pytestmark = pytest.mark.keras
@@ -74,6 +74,28 @@ def test_order_changes_with_the_pass_and_the_seed_and_repeats_for_a_fixed_epoch(
     assert first != second
     assert labels_of(make_dataset(toy, "Effusion", **options, epoch=1)) == second
     assert labels_of(make_dataset(toy, "Effusion", **{**options, "seed": 4}, epoch=1)) != second
+
+
+def test_the_first_pass_may_have_any_number_and_the_others_count_on(toy):
+    options = {"image_size": 32, "shuffle": True, "seed": 3, "augmentation": STRONG}
+    whole, resumed = make_dataset(toy, "Effusion", **options), make_dataset(toy, "Effusion", **options, epoch=2)
+    passes = [collected(whole)[0] for _ in range(4)]
+    for expected in passes[2:]:
+        np.testing.assert_array_equal(collected(resumed)[0], expected)
+    assert len({films.tobytes() for films in passes}) == 4
+
+
+def test_an_order_is_a_permutation_of_all_rows_not_of_neighbours(toy):
+    order = epoch_order(10_000, 0, 0)
+    assert sorted(order) == list(range(10_000))
+    # A uniform permutation of n rows moves each by n / 3 on average.
+    assert np.abs(order - np.arange(10_000)).mean() == pytest.approx(10_000 / 3, rel=0.05)
+
+
+@pytest.mark.parametrize("epoch", [-1, 1.5])
+def test_an_epoch_that_is_no_number_of_one_is_refused(toy, epoch):
+    with pytest.raises(ValueError, match=f"epoch={epoch} must be a whole number"):
+        make_dataset(toy, "Effusion", epoch=epoch)
 
 
 def test_fit_over_several_epochs_sees_every_film_in_each(toy):

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import shutil
 import signal
@@ -15,11 +16,17 @@ from pydicom import dcmread
 
 from chexkeras.data import decoder
 from chexkeras.data import prepare as module
+from chexkeras.data.audit import audit
+from chexkeras.data.nih import load_nih
 from chexkeras.data.phantom import make_phantoms
-from chexkeras.data.pipeline import read_film, to_model_pixels
+from chexkeras.data.pipeline import films_with_ids, make_dataset, read_film, to_model_pixels
 from chexkeras.data.prepare import prepare
 from chexkeras.data.store import Store
+from chexkeras.data.store_manifest import Manifest
+from chexkeras.data.table import load_table
+from chexkeras.dicom.profiles import CLINICAL
 from chexkeras.dicom.read import read_dicom
+from chexkeras.dicom.rejection import DicomRejected
 
 pytestmark = pytest.mark.keras
 
@@ -102,6 +109,53 @@ def test_dicom_films_are_stored_as_they_are_scored_and_refused_ones_left_out_wit
     assert not store.films[len(table) - 1].any()
 
 
+@pytest.fixture(scope="module")
+def dicom_table(tmp_path_factory):
+    """The DICOM folder of some phantoms as a table of one's own, with its expected verdicts."""
+    root = make_phantoms(tmp_path_factory.mktemp("dicom") / "phantoms", images=12, size=256)
+    expected = pd.read_csv(root / "dicom_expected.csv")
+    frame = expected.assign(who=range(len(expected)), Effusion=[number % 2 for number in range(len(expected))])
+    frame.to_csv(root / "dicom" / "films.csv", index=False)
+    options = {"image_column": "file", "label_columns": "Effusion", "patient_column": "who"}
+    return load_table(root / "dicom" / "films.csv", **options), expected.set_index("file")["verdict"]
+
+
+def test_a_table_of_dicom_files_gets_the_verdicts_of_the_gate_and_trains_from_the_store(dicom_table, tmp_path):
+    table, verdicts = dicom_table
+    with pytest.raises(ValueError, match=r"films are DICOM files \(first 'accept.*'chexkeras prepare'.*store=\)"):
+        make_dataset(table, "Effusion", image_size=32)
+    with pytest.raises(ValueError, match=r"of \d+ films are DICOM files"):
+        films_with_ids(table, image_size=32)
+    store = prepare(table, tmp_path / "store", size=32, missing="skip")
+    assert set(store.left_out) == set(verdicts.index[verdicts == "reject"])
+    kept = store.leave_out_absent(table)
+    assert set(kept["image_id"]) == set(verdicts.index[verdicts == "accept"])
+    batches = list(make_dataset(kept, "Effusion", image_size=32, batch_size=4, store=store))
+    pixels = np.concatenate([pixels for pixels, _ in batches])
+    for film, path in zip(pixels, kept["path"], strict=True):
+        np.testing.assert_array_equal(film, to_model_pixels(read_dicom(path).pixels[..., np.newaxis], 32))
+    np.testing.assert_array_equal(np.concatenate([labels for _, labels in batches])[:, 0], kept["Effusion"])
+
+
+def test_the_profile_decides_what_is_refused(dicom_table, tmp_path):
+    table, verdicts = dicom_table
+    over_60 = dataclasses.replace(CLINICAL, name="60 and over", minimum_age_years=60)
+    refused = {}
+    for image_id, path in zip(table["image_id"], table["path"], strict=True):
+        try:
+            read_dicom(path, profile=over_60)
+        except DicomRejected as rejected:
+            refused[image_id] = rejected.code
+    store = prepare(table, tmp_path / "store", size=16, missing="skip", profile=over_60)
+    # A file that is not DICOM is no image either, and gets no code of the gate.
+    refused |= {image_id: "unreadable" for image_id, code in refused.items() if code == "not_dicom"}
+    assert store.left_out == refused
+    assert store.manifest.profile == "60 and over"
+    assert set(verdicts.index[verdicts == "reject"]) < set(refused) < set(verdicts.index)
+    with pytest.raises(ValueError, match=r"none of the \d+ films can be used \(.*view_missing"):
+        prepare(table, tmp_path / "course", size=16, missing="skip", profile="course")
+
+
 def test_it_is_filled_in_chunks_and_a_complete_one_is_checked_not_decoded(
     films, tmp_path, small_chunks, decoded, capsys
 ):
@@ -119,6 +173,75 @@ def test_it_is_filled_in_chunks_and_a_complete_one_is_checked_not_decoded(
 def test_the_number_of_threads_does_not_change_the_bytes(films, tmp_path, small_chunks):
     stores = [prepare(films, tmp_path / str(workers), size=16, workers=workers) for workers in (1, 5)]
     assert content(stores[0].folder) == content(stores[1].folder)
+
+
+MOMENTS = """
+import hashlib, os, signal, sys
+import numpy as np
+import pandas as pd
+from PIL import Image
+from chexkeras.data import decoder, films_file, prepare
+
+moment, count = sys.argv[3], int(sys.argv[4])
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def dying(real, before):
+    def call(*arguments):
+        global count
+        count -= 1
+        if before and not count:
+            die()
+        result = real(*arguments)
+        if not before and not count:
+            die()
+        return result
+    return call
+
+def torn(self, rows, films):
+    real(self, range(rows.start, rows.start + len(rows) // 2), films)
+    die()
+
+# Decodes without TensorFlow, which takes long to start; the films have the size that is wanted already.
+prepare._pixels_version = lambda: 1
+decoder.read_films = lambda paths, size: np.stack([np.asarray(Image.open(path)) for path in paths])
+prepare._CHUNK_BYTES = 16 * 16 * 16
+if moment == "rename":
+    os.replace = dying(os.replace, before=True)
+elif moment == "renamed":
+    os.replace = dying(os.replace, before=False)
+elif moment == "written":
+    films_file.FilmsFile.write = dying(films_file.FilmsFile.write, before=False)
+elif moment == "torn":
+    real = films_file.FilmsFile.write
+    films_file.FilmsFile.write = torn
+elif moment == "created":
+    films_file.FilmsFile.create = dying(films_file.FilmsFile.create, before=False)
+prepare.prepare(pd.read_csv(sys.argv[1]), sys.argv[2], size=16, workers=1)
+"""
+# What is killed: before the first manifest stands, after it, after the index, after the empty film file, half-way
+# through writing films, after writing but before the manifest tells, and before and after the manifest tells.
+KILLS = [
+    ("rename", 1), ("renamed", 1), ("renamed", 2), ("created", 1), ("torn", 1), ("written", 1), ("rename", 3),
+    ("renamed", 3), ("torn", 1), ("written", 2),
+]  # fmt: skip
+
+
+def test_killed_again_and_again_it_ends_with_the_same_bytes(films, tmp_path, small_chunks, decoded):
+    expected = content(prepare(films, tmp_path / "whole", size=16).folder)
+    films.to_csv(tmp_path / "table.csv", index=False)
+    folder = tmp_path / "killed"
+    for moment, count in KILLS:
+        script = [sys.executable, "-c", MOMENTS, str(tmp_path / "table.csv"), str(folder), moment, str(count)]
+        assert subprocess.run(script, check=False).returncode == -signal.SIGKILL
+        with pytest.raises((ValueError, FileNotFoundError), match=r"is not complete|no film store in|no folder at"):
+            Store.load(folder)
+    done = sum(chunk is not None for chunk in Manifest.load(folder).chunks)
+    assert 0 < done < 4
+    decoded.clear()
+    prepare(films, folder, size=16)
+    assert content(folder) == expected
+    assert min(decoded) == 16 * done
 
 
 KILLED = """
@@ -189,12 +312,12 @@ def test_what_is_damaged_is_decoded_anew(films, tmp_path, small_chunks, decoded,
 def test_a_replaced_film_is_decoded_anew_with_its_chunk_alone(make_films, tmp_path, small_chunks, decoded):
     films = make_films(tmp_path, 40)
     prepare(films, tmp_path / "store", size=16)
-    Image.fromarray(np.zeros((16, 16), np.uint8)).save(films["path"][20])
+    replaced = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    Image.fromarray(replaced).save(films["path"][20])
     decoded.clear()
     store = prepare(films, tmp_path / "store", size=16)
     assert sorted(decoded) == list(range(16, 32))
-    assert not store.films[20].any()
-    assert store.films[19].any()
+    np.testing.assert_array_equal(store.films[20], replaced)
     store.verify()
 
 
@@ -211,6 +334,32 @@ def test_a_larger_store_serves_part_of_its_films_and_films_that_repeat(films, tm
 
 def test_a_film_that_repeats_is_stored_once(films, tmp_path):
     assert len(prepare(pd.concat([films, films.head(10)]), tmp_path, size=16)) == 50
+
+
+def test_a_larger_store_of_another_profile_is_refused(films, tmp_path):
+    prepare(films, tmp_path, size=16)
+    with pytest.raises(ValueError, match=r"holds another store .*DICOM profile clinical"):
+        prepare(films.head(3), tmp_path, size=16, profile="course")
+
+
+@pytest.mark.parametrize("size", [16, 4])
+def test_a_constant_film_is_refused_as_the_audit_refuses_it_and_a_nearly_constant_one_is_not(films, tmp_path, size):
+    nearly = np.full((16, 16), 7, np.uint8)
+    Image.fromarray(nearly).save(films["path"][3])
+    nearly[0, 0] = 8
+    Image.fromarray(nearly).save(films["path"][4])
+    with pytest.raises(ValueError, match=r"1 film\(s\) cannot be used: film03 \(constant: .*every pixel is 7"):
+        prepare(films, tmp_path / "strict", size=size)
+    store = prepare(films, tmp_path / "store", size=size, missing="skip")
+    assert store.left_out == {"film03": "constant"}
+    assert store.left_out.keys() == set(films["image_id"]) - set(audited(films)["image_id"])
+    assert not store.films[3].any()
+    assert (store.films[4] >= 7).all()
+
+
+def audited(films):
+    table = films.assign(patient_id=films["image_id"], Edema=0.0)
+    return audit(table, targets=[], missing="skip").table
 
 
 @pytest.fixture
@@ -323,6 +472,24 @@ def test_unusable_arguments_are_refused(films, tmp_path, table, options, message
     with pytest.raises(ValueError, match=message):
         prepare(table(films), tmp_path / "store", **options)
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.realdata
+def test_a_thousand_real_films_are_stored_as_their_averages(real_nih, tmp_path):
+    table = load_nih(real_nih, missing="skip")
+    store = prepare(table, tmp_path / "films", size=64)
+    assert (len(store), store.left_out) == (1000, {})
+    store.verify()
+    for row in range(0, 1000, 50):
+        # Five by five pixels of 320: an average that is never half-way between two gray values.
+        film = np.asarray(Image.open(table["path"][row]).convert("L"), float)
+        np.testing.assert_array_equal(store.films[row], np.rint(film.reshape(64, 5, 64, 5).mean(axis=(1, 3))))
+    small = load_nih(real_nih, images="images_64", missing="skip")
+    store = prepare(small, tmp_path / "small", size=64)
+    assert (len(store), store.left_out) == (1000, {})
+    for row in range(0, 1000, 50):
+        film = np.asarray(Image.open(small["path"][row]).convert("L"), int)
+        np.testing.assert_allclose(store.films[row], film, atol=1)
 
 
 @pytest.mark.realdata

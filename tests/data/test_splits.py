@@ -450,6 +450,20 @@ def test_the_case_control_films_need_the_split_by_patient(real_nih):
     np.testing.assert_allclose(prevalence, 0.5, atol=0.025)
 
 
+@pytest.mark.realdata
+def test_the_small_real_films_split_over_all_findings_that_three_patients_have(real_nih):
+    table = load_nih(real_nih, images="images_64", missing="skip")
+    assert table.loc[table["Hernia"] == 1, "patient_id"].nunique() == 2
+    with pytest.raises(ValueError, match=r"0 positive and 150 negative films of Hernia.*leave Hernia out"):
+        split_by_patient(table, NIH14)
+    names = [name for name in NIH14 if name != "Hernia"]
+    splits = split_by_patient(table, names)
+    assert splits.crossing_patients == ()
+    summary = splits.summary()
+    assert summary["images"].tolist() == [700, 150, 150]
+    assert (summary[[f"{name}_positives" for name in names]] > 1).all(axis=None)
+
+
 def test_whole_numbers_as_patient_ids_are_taken_as_text(tmp_path):
     table = table_of()
     numbers = table.assign(patient_id=table["patient_id"].astype(int))

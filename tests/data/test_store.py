@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from chexkeras.data.prepare import prepare
+from chexkeras.data.source import TableSource, source_of
 from chexkeras.data.store import Store
 
 pytestmark = pytest.mark.keras
@@ -76,11 +77,27 @@ def test_left_out_films_are_refused_with_the_reason(films, tmp_path):
     store = prepare(films.assign(path=["", *films["path"][1:]]), tmp_path / "s", size=16, missing="skip")
     assert "1 left out" in repr(store)
     with pytest.raises(
-        ValueError, match=r"1 of 2 films were left out .* 'film00': missing_file.*isin\(store\.left_out\)"
+        ValueError, match=r"1 of 2 films were left out .* 'film00': missing_file.*leave_out_absent\(table\), --missing"
     ):
         store.rows(["film01", "film00"])
     kept = films[~films["image_id"].isin(store.left_out)]
     assert store.rows(kept["image_id"]).tolist() == list(range(1, 20))
+
+
+def test_films_that_a_store_does_not_have_are_left_out_with_the_reason(films, tmp_path):
+    store = prepare(films.assign(path=["", *films["path"][1:]]), tmp_path / "s", size=16, missing="skip")
+    table = pd.concat([films.head(3), films.head(1).assign(image_id="new")], ignore_index=True)
+    table.attrs["source"] = TableSource(dataset="films", left_out=(("gone", "film not found"),))
+    kept = store.leave_out_absent(table)
+    assert kept["image_id"].tolist() == ["film01", "film02"]
+    assert kept.index.tolist() == [0, 1]
+    assert source_of(kept).left_out == (
+        ("gone", "film not found"), ("film00", "missing_file"), ("new", "not in the store"),
+    )  # fmt: skip
+    assert source_of(table).left_out == (("gone", "film not found"),)
+    assert source_of(store.leave_out_absent(kept)) is source_of(kept)
+    with pytest.raises(ValueError, match=r"none of the 1 films is in the store .* of 20; prepare a store from this"):
+        store.leave_out_absent(table.tail(1))
 
 
 @pytest.mark.parametrize("rows", [[-1], [3, 20]])

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from chexkeras.data import columns
 from chexkeras.data.source import TableSource, source_of
 from chexkeras.data.splits import split_by_patient
-from chexkeras.data.uncertain import BECOMES, POLICIES, fill_uncertain, policies, settle, uncertain_mask
+from chexkeras.data.uncertain import (
+    BECOMES,
+    POLICIES,
+    fill_uncertain,
+    policies,
+    refuse_third_class,
+    settle,
+    uncertain_mask,
+)
 
 MARKS = st.sampled_from([1.0, 0.0, -1.0, np.nan])
 NAMES = ("Edema", "Atelectasis", "Fracture")
@@ -77,6 +85,14 @@ def scores(images="abcdef", finding="Edema", values=None):
     return pd.DataFrame(
         {"image_id": list(images), "patient_id": "x", "finding": finding, "label": np.nan, "score": values}
     )
+
+
+def test_a_third_class_is_refused_for_its_findings_alone(table):
+    source = dataclasses.replace(source_of(table), uncertain_policy=(("Edema", "multiclass"), ("Fracture", "ones")))
+    table.attrs["source"] = source
+    with pytest.raises(ValueError, match=r"labels of Edema .* 'multiclass', which takes .* head=three_way .*'ignore'"):
+        refuse_third_class(table, ["fracture", "edema"])
+    refuse_third_class(table, "Fracture")
 
 
 # The marks

@@ -10,6 +10,7 @@ from pydicom.datadict import DicomDictionary
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
+from pydicom.pixels import get_decoder
 from pydicom.tag import Tag
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -119,6 +120,13 @@ def encoded(values, format_name, **options):
     stream = io.BytesIO()
     Image.fromarray(values).save(stream, format_name, **options)
     return encapsulate([stream.getvalue()])
+
+
+def with_only(monkeypatch, syntax, *plugins):
+    """Makes the decoder of a syntax know only some plugins."""
+    decoder = get_decoder(syntax)
+    kept = {name: function for name, function in decoder._available.items() if name in plugins}
+    monkeypatch.setattr(decoder, "_available", kept)
 
 
 CANARY = "Zqx^Canary"

@@ -1,17 +1,14 @@
 import struct
 
 import numpy as np
-import pydicom
 import pytest
-from dicom_films import encoded, image, ramp
-from pydicom.data import get_testdata_file
+from dicom_films import encoded, image, ramp, with_only
 from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels import get_decoder
 from pydicom.uid import (
     JPEG2000,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
-    HTJ2KLossless,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
@@ -73,18 +70,11 @@ def test_nearly_lossless_values_come_back_within_their_error():
     assert 0 < np.abs(stored_values(dataset).values - values).max() <= 3
 
 
-def _with_only(monkeypatch, syntax, *plugins):
-    """Makes the decoder of a syntax know only some plugins."""
-    decoder = get_decoder(syntax)
-    kept = {name: function for name, function in decoder._available.items() if name in plugins}
-    monkeypatch.setattr(decoder, "_available", kept)
-
-
 @pytest.mark.parametrize("plugin", ["pillow", "gdcm", "pylibjpeg"])
 def test_every_decoder_gives_the_same_values_and_is_named(monkeypatch, plugin):
     values = ramp(32, 48)
     dataset = image(values, syntax=JPEG2000Lossless, raw=encoded(values, "JPEG2000"))
-    _with_only(monkeypatch, JPEG2000Lossless, plugin)
+    with_only(monkeypatch, JPEG2000Lossless, plugin)
     stored = stored_values(dataset)
     np.testing.assert_array_equal(stored.values, values)
     assert stored.decoder == plugin
@@ -217,54 +207,6 @@ def test_jpeg_of_12_bits_that_its_decoder_cannot_read_is_rejected_as_such(monkey
     monkeypatch.setattr(get_decoder(JPEGExtended12Bit), "_available", {"pylibjpeg": fails})
     dataset = image(ramp(16, 16), syntax=JPEGExtended12Bit, raw=encapsulate([_frame_of_12_bits()]))
     assert rejection(dataset) == "decode"
-
-
-# The decoders of each transfer syntax, on pydicom's own test files; the values are checked in test_oracle.py.
-BUNDLED = {
-    "JPEG2000.dcm": "pillow",
-    "693_J2KI.dcm": "pillow",
-    "MR_small_jp2klossless.dcm": "pillow",
-    "MR_small_jpeg_ls_lossless.dcm": "pyjpegls",
-    "JPEGLSNearLossless_08.dcm": "pyjpegls",
-    "JPEGLSNearLossless_16.dcm": "pyjpegls",
-    "MR_small_RLE.dcm": "pydicom",
-    "MR_small_bigendian.dcm": "native",
-    "MR_small_implicit.dcm": "native",
-}
-
-
-@pytest.mark.parametrize(("name", "decoder"), BUNDLED.items())
-def test_every_transfer_syntax_has_its_decoder(name, decoder):
-    assert stored_values(pydicom.dcmread(get_testdata_file(name, download=False))).decoder == decoder
-
-
-@pytest.mark.realdata
-@pytest.mark.parametrize(
-    ("name", "decoder"),
-    [
-        ("RG1_J2KI.dcm", "pillow"),
-        ("RG3_J2KR.dcm", "pillow"),
-        ("JLSL_16_15_1_1F.dcm", "pyjpegls"),
-        ("JPGLosslessP14SV1_1s_1f_8b.dcm", "gdcm"),
-        ("emri_small_RLE.dcm", None),
-    ],
-)
-def test_the_published_compressed_files_are_decoded_and_all_decoders_agree(real_dicom, monkeypatch, name, decoder):
-    dataset = pydicom.dcmread(real_dicom / "codecs" / name)
-    if decoder is None:
-        assert rejection(dataset) == "multi_frame"
-        return
-    stored = stored_values(dataset)
-    assert stored.decoder == decoder
-    syntax = dataset.file_meta.TransferSyntaxUID
-    for plugin in get_decoder(syntax).available_plugins:
-        with monkeypatch.context() as patch:
-            _with_only(patch, syntax, plugin)
-            np.testing.assert_array_equal(stored_values(dataset).values, stored.values)
-
-
-def test_high_throughput_jpeg_2000_needs_openjpeg_which_is_installed():
-    assert get_decoder(HTJ2KLossless).available_plugins == ("pylibjpeg",)
 
 
 def rgb(channels, **tags):

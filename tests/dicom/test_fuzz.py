@@ -1,5 +1,6 @@
 import pytest
-from mutations import EVERYTHING, LIMITS, MUTATIONS, fixtures, mutated, read_all
+from fuzz import EVERYTHING, LIMITS, read_all
+from mutations import MUTATIONS, fixtures, mutated
 
 from chexkeras.dicom.pool import ReaderPool
 from chexkeras.dicom.rules import RULE_BY_CODE

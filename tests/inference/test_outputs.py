@@ -27,6 +27,7 @@ ACCEPTED = {
         {"finding": "Edema", "score": 1e-17, "threshold": 0.5, "decision": "negative"},
     ],
     "decoder": "native",
+    "engine": "keras 3.15.1",
     "seconds": 0.0123,
     "profile": "clinical",
     "key": "0123456789abcdef",
@@ -42,6 +43,7 @@ REFUSED = {
     "age_years": math.nan,
     "findings": [],
     "decoder": "",
+    "engine": "",
     "key": "",
 }
 RECORDS = [ACCEPTED, REFUSED]

@@ -9,6 +9,7 @@ from dicom_films import CANARY, canary_film, code_item, encoded, ramp, write
 from pydicom.uid import JPEG2000Lossless
 from worker_faults import FAULTY
 
+from chexkeras.dicom.privacy import HASH_KEY_VARIABLE, keyed_hash
 from chexkeras.dicom.reading import IN_PROCESS, Reading
 from chexkeras.inference import folder as module
 from chexkeras.inference.folder import score_folder
@@ -81,6 +82,46 @@ def test_no_canary_gets_into_a_journal_or_an_error(place, tmp_path, monkeypatch,
     assert traces(tmp_path / "outputs") == []
     assert [path.name for path in (tmp_path / "outputs").iterdir()] == [".results.csv.journal"]
     assert CANARY not in f"{stopped.value}{refused.value}{capfd.readouterr()}"
+
+
+def test_no_canary_of_a_file_name_gets_out_where_names_are_hashed(place, tmp_path, monkeypatch, capfd, caplog):
+    films, run = place
+    named, outputs = tmp_path / "archive" / "Zqx^Canary 19110213", tmp_path / "outputs"
+    named.parent.mkdir()
+    films.rename(named)
+    (named / "view").rename(named / "999888777.dcm")
+    monkeypatch.setenv(HASH_KEY_VARIABLE, "secret")
+    options = {"names": "hashed", "reading": IN_PROCESS}
+
+    def breaking(items, *_):
+        yield from (item for item, _ in zip(items, range(3), strict=False))
+        raise RuntimeError("the machine is switched off")
+
+    with monkeypatch.context() as broken, pytest.raises(RuntimeError):
+        broken.setattr(module, "track", breaking)
+        score_folder(run, named.parent, out=outputs / "results.csv", **options)
+    assert [path.name for path in outputs.iterdir()] == [".results.csv.journal"]
+    assert traces(outputs) == []
+    with caplog.at_level(logging.DEBUG):
+        results = score_folder(run, named.parent, out=outputs / "results.csv", resume=True, **options)
+        score_folder(run, named.parent, out=outputs / "results.jsonl", **options)
+    assert set(results["file"]) >= {keyed_hash(f"{named.name}/{name}", "secret") for name in ("accepted", "page")}
+    shown = " ".join(capfd.readouterr()) + caplog.text + results.to_csv() + repr(results)
+    assert traces(outputs) == traces(run.folder) == []
+    assert [trace for trace in ("zqx", "999888777", "1911021") if trace in shown.lower()] == []
+
+
+def test_no_canary_is_printed_by_the_command_line(place, tmp_path):
+    from typer.testing import CliRunner
+
+    from chexkeras.cli import app
+
+    films, run = place
+    arguments = ("predict", films, "--run", run.folder, "--out", tmp_path / "outputs" / "r.csv", "--workers", "0")
+    shown = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert shown.exit_code == 3 and "refused" in shown.output
+    assert [trace for trace in ("zqx", "999888777", "1911021") if trace in shown.output.lower()] == []
+    assert traces(tmp_path / "outputs") == []
 
 
 def test_the_search_finds_a_canary_where_there_is_one(place, tmp_path):

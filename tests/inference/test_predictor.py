@@ -3,6 +3,7 @@ import io
 import itertools
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,8 @@ import pytest
 from PIL import Image
 from worker_faults import FAULTY
 
+from chexkeras.data.pipeline import to_model_pixels
+from chexkeras.dicom.read import read_film
 from chexkeras.dicom.reading import IN_PROCESS, Reading
 from chexkeras.inference.batch import find_files, read_file
 from chexkeras.inference.outputs import COLUMNS
@@ -78,6 +81,27 @@ def test_one_row_per_file_and_no_file_stops_the_folder(predictor, folder):
 def test_a_film_wrapped_as_dicom_gets_the_score_of_its_png_bit_for_bit(predictor, folder):
     results = predictor.predict(find_files(folder), reading=IN_PROCESS)
     assert results.loc[0, "score"] == results.loc[1, "score"]
+
+
+@pytest.mark.realdata
+def test_real_films_wrapped_as_dicom_give_the_pixels_that_training_reads_bit_for_bit(predictor, tmp_path):
+    from chexkeras.data.pipeline import read_film as read_for_training
+
+    root = os.environ.get("CHEXKERAS_TEST_DATA")
+    if not root or not (Path(root) / "nih" / "images_1024").is_dir():
+        pytest.skip("set CHEXKERAS_TEST_DATA to a folder with nih/images_1024")
+    for png in sorted((Path(root) / "nih" / "images_1024").rglob("*.png"))[:12]:
+        # As the course's films are: 8 bits, the view in PatientPosition.
+        gray = np.asarray(Image.open(png).convert("L"))
+        tags = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7", "PatientPosition": "PA"}
+        wrapped = wrap(tmp_path / "film.dcm", gray, **tags)
+        trained_on = read_for_training(str(png), 224).numpy()
+        for path, profile in ((wrapped, "clinical"), (wrapped, "course"), (png, "clinical")):
+            film = read_film(path, profile)
+            np.testing.assert_array_equal(film.pixels, gray)
+            found = to_model_pixels(film.pixels[..., np.newaxis], 224).numpy()
+            np.testing.assert_array_equal(found, trained_on)
+        np.testing.assert_array_equal(predictor.model_pixels(gray), read_for_training(str(png), 32).numpy())
 
 
 def test_decision_follows_the_frozen_threshold(predictor, folder, toy_run):

@@ -52,6 +52,19 @@ def test_a_box_lies_where_it_lies_on_the_film(on_disk):
     assert "Pleural Thickening" in [text.get_text() for text in ax.texts]
 
 
+@pytest.mark.parametrize("left_px", [0, 20, 40, 56])
+def test_the_name_of_a_box_stays_on_its_film(on_disk, left_px):
+    boxes = pd.DataFrame(
+        [[on_disk["image_id"].iloc[0], "Pleural_Thickening", left_px, 32, 8, 16]],
+        columns=["image_id", "finding", "x_px", "y_px", "width_px", "height_px"],
+    )
+    ax = plots.films(on_disk, boxes)
+    (name,) = [text for text in ax.texts if text.get_text() == "Pleural Thickening"]
+    drawn = name.get_window_extent(ax.figure.canvas.get_renderer()).transformed(ax.transData.inverted())
+    left, right, _, _ = ax.images[0].get_extent()
+    assert left <= drawn.x0 < drawn.x1 <= right
+
+
 def test_boxes_measured_on_larger_films_fit_the_reduced_copy(on_disk):
     boxes = pd.DataFrame(
         [[on_disk["image_id"].iloc[0], "Mass", 256, 512, 128, 256]],

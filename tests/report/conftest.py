@@ -1,7 +1,10 @@
 """A complete run folder made of seeded random numbers: everything the report reads, nothing that needs training."""
 
 import math
+import re
+import shutil
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +14,16 @@ import pytest
 from chexkeras import files
 from chexkeras.data.augment import Augmentation
 from chexkeras.evaluation.evaluate import evaluate
+from chexkeras.evaluation.recalibration import fit_recalibration, save_recalibrations
 from chexkeras.evaluation.scores import write_scores
 from chexkeras.evaluation.thresholds import choose_threshold
 from chexkeras.findings import NIH14
+from chexkeras.report.answers import answers_template
 from chexkeras.training.recipe import Recipe, Stage
 from chexkeras.training.run import Run
 
 SYNTHETIC = "Synthetic films, not clinical evidence."
+MODEL = b"stands for a model"
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,7 @@ class Design:
     synthetic: bool = True
     leaky: bool = False
     dicom: bool = True
+    recalibrated: bool = False
     weights: str | None = "imagenet"
     patients: int = 260
     prevalence: float = 0.25
@@ -87,11 +94,11 @@ def _history() -> pd.DataFrame:
 
 def _dicom() -> pd.DataFrame:
     rows = [(f"accept_{number}.dcm", "accept", "", "", "PA", 40 + number, 0.2 + 0.1 * number) for number in range(5)]
-    rows.append(("accept_5.dcm", "warn", "AGE_MISSING", "no PatientAge", "AP", None, 0.7))
+    rows.append(("accept_5.dcm", "warn", "age_unknown", "no PatientAge", "AP", None, 0.7))
     rows += [
-        ("ct.dcm", "reject", "MODALITY", "CT", "", None, None),
-        ("lateral.dcm", "reject", "VIEW", "LL", "", None, None),
-        ("lateral_2.dcm", "reject", "VIEW", "LL", "", None, None),
+        ("ct.dcm", "reject", "modality", "CT", "", None, None),
+        ("lateral.dcm", "reject", "view", "LL", "", None, None),
+        ("lateral_2.dcm", "reject", "view", "LL", "", None, None),
     ]
     frame = pd.DataFrame(rows, columns=["file", "verdict", "code", "detail", "view", "age_years", "score"])
     frame["finding"] = "Effusion"
@@ -106,7 +113,7 @@ def _dicom() -> pd.DataFrame:
 
 
 def write_run_folder(folder: Path, design: Design | None = None) -> Path:
-    """Writes every file that the run-folder contract names, but the model."""
+    """Writes every file that the run-folder contract names; the model is a few bytes that nobody opens."""
     design = design or Design()
     rng = np.random.default_rng(design.seed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -123,7 +130,12 @@ def write_run_folder(folder: Path, design: Design | None = None) -> Path:
     points = [choose_threshold(validation, finding=name) for name in design.targets]
     cautions = (SYNTHETIC,) if design.synthetic else ()
     files.write_json(folder / "operating_points.json", [point.to_dict() for point in points])
-    evaluate(test, points, cautions=cautions).save(folder / "evaluation.json")
+    columns = ("sex", "age_years", "view")
+    evaluate(test, points, cautions=cautions, table=table, subgroups=columns).save(folder / "evaluation.json")
+    if design.recalibrated:
+        fitted = [fit_recalibration(validation, finding=name) for name in design.targets]
+        save_recalibrations(folder, fitted)
+    (folder / "model.keras").write_bytes(MODEL)
     _history().to_csv(folder / "history.csv", index=False)
     if design.dicom:
         _dicom().to_csv(folder / "dicom_results.csv", index=False)
@@ -148,6 +160,13 @@ def write_run_folder(folder: Path, design: Design | None = None) -> Path:
         augment=Augmentation(rotation_degrees=5.0, zoom_fraction=0.08),
     ).save(folder / "recipe.json")  # fmt: skip
     dataset = "chexkeras phantoms" if design.synthetic else "NIH ChestX-ray14"
+    split = {
+        "kind": "image" if design.leaky else "patient", "seed": 0, "leaky": design.leaky,
+        "description": f"{'LEAKY split by image' if design.leaky else 'split by patient'}, seed 0",
+        "fingerprint": "cd" * 32,
+        "table_fingerprint": "ef" * 32,
+    }  # fmt: skip
+    files.write_json(folder / "splits.json", split)
     files.write_json(
         folder / "provenance.json",
         {
@@ -158,14 +177,9 @@ def write_run_folder(folder: Path, design: Design | None = None) -> Path:
                 "dataset": dataset, "label_release": "2020 revision", "files": {"Data_Entry_2017.csv": "ab" * 32},
                 "synthetic": design.synthetic, "cautions": list(cautions), "left_out": 3, "implausible_ages": 2,
             },
-            "split": {
-                "kind": "image" if design.leaky else "patient", "seed": 0, "leaky": design.leaky,
-                "description": f"{'LEAKY split by image' if design.leaky else 'split by patient'}, seed 0",
-                "fingerprint": "cd" * 32,
-                "table_fingerprint": "ef" * 32,
-            },
+            "split": split,
             "weights": {"origin": "ImageNet"},
-            "model": {"name": "chexkeras_densenet121", "parameters": 1, "sha256": "12" * 32},
+            "model": {"name": "chexkeras_densenet121", "parameters": 8_612_417, "sha256": sha256(MODEL).hexdigest()},
             "precision": "float32", "seconds": 84.2,
             "best": {"stage": "stage2", "epoch": 5}, "cautions": list(cautions),
         },
@@ -192,9 +206,57 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run_folder(tmp_path: Path) -> Path:
-    """A run folder of one's own."""
-    return write_run_folder(tmp_path / "run")
+def run_folder(finished_run: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run, to change."""
+    return Path(shutil.copytree(finished_run, tmp_path / "run"))
+
+
+def _other_run(folder: Path, run: Path) -> Path:
+    """Writes a run that was tested on the same images as `run` and ranks them worse."""
+    shutil.copytree(run, folder)
+    test, validation = (
+        pd.read_csv(run / f"scores_{part}.csv", dtype={"patient_id": str}) for part in ("test", "validation")
+    )
+    rng = np.random.default_rng(1)
+    test["score"] = (0.3 * test["score"] + 0.7 * rng.uniform(size=len(test))).clip(0, 1)
+    write_scores(folder / "scores_test.csv", test)
+    points = [choose_threshold(validation, finding=name) for name in validation["finding"].unique()]
+    evaluate(test, points).save(folder / "evaluation.json")
+    return folder
+
+
+def _readers(path: Path, run: Path) -> Path:
+    """Writes the calls of three readers on sixty test images, each wrong on about one in ten."""
+    test = pd.read_csv(run / "scores_test.csv").head(60)
+    rng = np.random.default_rng(2)
+    calls = {
+        f"reader_{n}": np.where(rng.random(60) < 0.1, 1 - test["label"], test["label"]).astype(int) for n in (1, 2, 3)
+    }
+    pd.DataFrame({"image_id": test["image_id"], **calls}).to_csv(path, index=False)
+    return path
+
+
+def every_answer() -> str:
+    """The template of answers with every line filled in: prose from the key, values from the examples."""
+    lines = []
+    for line in answers_template().splitlines():
+        match = re.match(r"# (\w+) = (.+)$", line)
+        if match and match[2] == '""':
+            lines.append(f'{match[1]} = "Stated: {match[1]}."')
+        else:
+            lines.append(f"{match[1]} = {match[2]}" if match else line)
+    return "\n".join(lines) + "\n"
+
+
+@pytest.fixture(scope="session")
+def answered(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A submission.toml that answers everything, beside the other run and the readers' calls that it names."""
+    folder = tmp_path_factory.mktemp("answers")
+    _other_run(folder / "runs" / "other", finished_run)
+    _readers(folder / "readers.csv", finished_run)
+    path = folder / "submission.toml"
+    path.write_text(every_answer(), encoding="utf-8")
+    return path
 
 
 @pytest.fixture

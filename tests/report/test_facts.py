@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 
 from chexkeras.findings import NIH14
+from chexkeras.report import sbom
+from chexkeras.report.answers import load_answers
 from chexkeras.report.facts import REQUIRED_FILES, Facts, check_complete, collect_facts, printed
 from chexkeras.results import Estimate
 from chexkeras.training.run import Run
@@ -51,10 +53,19 @@ def test_what_a_fact_says_of_its_origin_is_true(facts, finished_run):
     assert checked > 80
 
 
-def test_every_fact_names_a_file_of_the_run_or_a_convention(facts, finished_run):
+OUTSIDE = {"convention", "regulation", sbom.FILE}
+
+
+def test_every_fact_names_a_file_of_the_run_or_what_else_it_rests_on(facts, finished_run):
     for key, fact in facts.items():
-        assert fact.file == "convention" or (finished_run / fact.file).is_file(), key
+        assert fact.file in OUTSIDE or (finished_run / fact.file).is_file(), key
         assert fact.field, key
+
+
+def test_with_answers_every_fact_still_names_where_it_comes_from(finished_run, answered):
+    for key, fact in collect_facts(Run.load(finished_run), answers=load_answers(answered)).items():
+        stated = fact.file in OUTSIDE or (answered.parent / fact.file).is_file()
+        assert stated or (finished_run / fact.file).is_file(), key
 
 
 def test_saved_facts_are_strict_json_with_value_text_and_origin(facts, tmp_path):

@@ -5,14 +5,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from chexkeras import files
 from chexkeras.report import fda
+from chexkeras.report.answers import load_answers
 from chexkeras.report.facts import REQUIRED_FILES, collect_facts
-from chexkeras.report.figures import Figure
+from chexkeras.report.figures import NAMES, Figure
 from chexkeras.report.goals import PerformanceGoals
+from chexkeras.report.questions import QUESTIONS
 from chexkeras.training.run import Run
 
-TEMPLATE = Path(fda.__file__).parent / "templates" / fda.TEMPLATE
+TEMPLATES = sorted((Path(fda.__file__).parent / "templates").glob("fda_*.md.j2"))
 HEADINGS = [
     "# FDA  Submission",
     "**Your Name:**",
@@ -38,14 +39,31 @@ HEADINGS = [
     "**Patient Population Description for FDA Validation Dataset:**",
     "**Ground Truth Acquisition Methodology:**",
     "**Algorithm Performance Standard:**",
+    "## 7. Device Identification and Predicate Comparison",
+    "## 8. Standalone Performance",
+    "## 9. Subgroups",
+    "## 10. Calibration, Decision Curve and Prevalence Shift",
+    "## 11. Triage Effectiveness",
+    "## 12. Comparison of Experiments",
+    "## 13. Robustness and Repeatability",
+    "## 14. Human Factors and Reader Study",
+    "## 15. Software",
+    "## 16. Risk",
+    "## 17. Cybersecurity",
+    "## 18. Predetermined Change Control Plan",
+    "## 19. Performance Monitoring",
+    "## 20. Labelling",
+    "## 21. Crosswalk to Reporting Guidelines",
+    "## 22. Conclusion",
+    "## Data Cautions",
 ]
-FIGURES = re.findall(r'figure\("(\w+)"\)', TEMPLATE.read_text())
+CONDITIONAL = {"auroc_bars", "triage_waiting", "roc_comparison", "difference_forest"}
+"""Figures of several findings, stated rates, and another run."""
 
 
 def _text(run, goals=None) -> str:
     """The report's text without drawing its figures, as one line per paragraph."""
-    facts = collect_facts(run, goals)
-    return " ".join(fda.render(facts, {name: Figure(name, name) for name in FIGURES}).split())
+    return " ".join(fda._preview(collect_facts(run, goals)).text.split())
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +72,7 @@ def report(finished_run, tmp_path_factory):
     return fda.write_report(finished_run, tmp_path_factory.mktemp("report") / "FDA_Submission.md")
 
 
-def test_the_course_templates_headings_stand_verbatim_and_in_order(report):
+def test_the_course_templates_headings_stand_verbatim_and_in_order_and_the_sections_after_them(report):
     lines = report.read_text().splitlines()
     found = [next(i for i, line in enumerate(lines) if line.startswith(heading)) for heading in HEADINGS]
     assert found == sorted(found)
@@ -63,7 +81,7 @@ def test_the_course_templates_headings_stand_verbatim_and_in_order(report):
 
 def test_every_figure_is_there_linked_relatively_and_described(report):
     links = re.findall(r"!\[(.*?)\]\((.*?)\)", report.read_text())
-    assert {Path(link).stem for _, link in links} == set(FIGURES)
+    assert {Path(link).stem for _, link in links} == set(NAMES) - CONDITIONAL
     for described, link in links:
         assert len(described) > 20
         assert not Path(link).is_absolute()
@@ -83,109 +101,83 @@ def test_no_figure_is_left_open(report):
     assert plt.get_fignums() == []
 
 
-def test_the_report_is_the_same_each_time_and_for_a_path_or_a_run(report, finished_run):
-    again = fda.render(
-        collect_facts(Run.load(finished_run)),
-        {name: Figure(name, caption) for name, caption in _captions(report).items()},
-        "FDA_Submission_files",
-    )
-    assert again == report.read_text()
+def test_the_report_is_the_same_each_time_and_for_a_path_or_a_run(report, finished_run, tmp_path):
+    again = fda.write_report(Run.load(finished_run), tmp_path / "FDA_Submission.md")
+    assert again.read_bytes() == report.read_bytes()
+    folders = [path.with_name("FDA_Submission_files") for path in (again, report)]
+    names = [sorted(path.name for path in folder.iterdir()) for folder in folders]
+    assert names[0] == names[1]
+    for name in names[0]:
+        assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes(), name
 
 
-def _captions(report):
-    links = re.findall(r"!\[(.*?)\]\((.*?)\)", report.read_text())
-    return {Path(link).stem: text.removesuffix(".") for text, link in links}
-
-
-def test_gaps_are_marked_and_counted(report):
+def test_open_fields_are_marked_counted_and_listed(report, finished_run):
     text = " ".join(report.read_text().split())
-    gaps = re.findall(r"\[SPONSOR TO COMPLETE: [^\]]+\]", text)
-    assert len(gaps) >= 10
+    gaps = re.findall(r"\[SPONSOR TO COMPLETE: ([^\]]+)\]", text)
+    fields = fda.open_fields(finished_run)
+    assert [field.text for field in fields] == gaps
     assert f"Fields left for the sponsor: {len(gaps)}." in text
+    assert fields[0] == (0, "device.submitter", "name of the submitter")
+    assert (1, "prevalence.Effusion", "prevalence of Effusion where the device will be used") in fields
+    known = {question.key for question in QUESTIONS} | {"prevalence.Effusion"}
+    assert {field.key for field in fields} <= known
 
 
-def test_no_number_is_typed_into_the_template():
-    source = re.sub(r"\{#.*?#\}|\{\{.*?\}\}|\{%.*?%\}", "", TEMPLATE.read_text(), flags=re.DOTALL)
-    body = "\n".join(line for line in source.splitlines() if not line.startswith("#"))
-    body = re.sub(r"21 CFR \d+(\.\d+)?|510\(k\)|chexkeras", "", body)
-    assert re.findall(r".*\d.*", body) == []
-    # Nor may one hide inside an expression.
-    inside = " ".join(re.findall(r"\{\{(.*?)\}\}", TEMPLATE.read_text(), flags=re.DOTALL))
-    assert re.findall(r"\d", inside.replace("row[0]", "").replace("row[1:]", "")) == []
+def test_strict_lists_every_open_field_and_writes_nothing(finished_run, tmp_path):
+    out = tmp_path / "report.md"
+    with pytest.raises(fda.OpenFields, match=r"section 1, prevalence\.Effusion: prevalence of Effusion") as caught:
+        fda.write_report(finished_run, out, strict=True)
+    assert isinstance(caught.value, ValueError)
+    assert caught.value.fields == fda.open_fields(finished_run)
+    assert list(tmp_path.iterdir()) == []
 
 
-def _json(folder, name, change):
-    document = files.read_json(folder / name)
-    change(document)
-    files.write_json(folder / name, document)
+def test_strict_writes_a_report_whose_fields_are_all_answered(finished_run, answered, tmp_path, monkeypatch):
+    monkeypatch.setattr(fda, "draw_figures", _touch)
+    out = fda.write_report(finished_run, tmp_path / "report.md", answers=answered, strict=True)
+    text = out.read_text()
+    assert "**Name of your Device:** Stated: name." in text
+    assert "Fields left for the sponsor: 0." in text
+    assert fda.open_fields(finished_run, load_answers(answered)) == []
 
 
-def _csv(folder, name, change):
-    table = pd.read_csv(folder / name, dtype=str, keep_default_na=False)
-    change(table)
-    table.to_csv(folder / name, index=False)
+def test_answers_beside_the_report_are_not_used_unasked(finished_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(fda, "draw_figures", _touch)
+    (tmp_path / "submission.toml").write_text('[device]\nname = "Unasked"\n')
+    assert "Unasked" not in fda.write_report(finished_run, tmp_path / "report.md").read_text()
 
 
-def _set(frame, row, column, value):
-    frame.loc[row, column] = value
+def test_an_answer_can_neither_open_a_heading_nor_hide_a_gap(finished_run, tmp_path):
+    path = tmp_path / "submission.toml"
+    path.write_text('[device]\nname = "# Best | [SPONSOR TO COMPLETE: x] <b>"\n[data]\norigin = "- a\\n# b"\n')
+    page = fda._preview(collect_facts(Run.load(finished_run), answers=load_answers(path)))
+    assert r"\# Best \| \[SPONSOR TO COMPLETE: x\] &lt;b>" in page.text
+    assert r"\- a # b" in page.text
+    assert "\n# b" not in page.text
 
 
-def _move_a_patient(frame):
-    rows = frame.index[frame["patient_id"].duplicated(keep=False) & (frame["part"] == "test")]
-    frame.loc[rows[0], "part"] = "train"
+def test_no_number_is_typed_into_a_template():
+    """A digit may stand in a heading, in the name of a fact, or as a position in a list."""
+    assert len(TEMPLATES) == 24
+    for path in TEMPLATES:
+        source = re.sub(r"\{#.*?#\}", "", path.read_text(), flags=re.DOTALL)
+        outside = re.sub(r"\{\{.*?\}\}|\{%.*?%\}", "", source, flags=re.DOTALL)
+        body = "\n".join(line for line in outside.splitlines() if not line.startswith("#"))
+        assert re.findall(r".*\d.*", body) == [], path.name
+        for inside in re.findall(r"\{\{(.*?)\}\}|\{%(.*?)%\}", source, flags=re.DOTALL):
+            code = re.sub(
+                r'"[a-z_.]*[a-z_]\d+[a-z_.]*"|\w+\[[\d:]+\]|include "fda_\d\d_\w+\.md\.j2"', "", "".join(inside)
+            )
+            # Lengths and counts may be compared with none and one.
+            assert re.findall(r"\d", re.sub(r"(==|>) [01]\b", "", code)) == [], (path.name, inside)
 
 
-def _leave_out_one_more(frame):
-    frame.loc[len(frame), ["image_id", "reason"]] = ["x", "blank"]
-
-
-CHANGES = {
-    "recipe.json": [
-        (_json, lambda d: d.update(image_size=161), "161 × 161 pixels"),
-        (_json, lambda d: d.update(batch_size=77), "Batch size: 77"),
-        (_json, lambda d: d["stages"][1].update(learning_rate=0.00003), "0.00003 in stage2"),
-        (_json, lambda d: d["augment"].update(rotation_degrees=9.0), "at most 9 degrees"),
-    ],
-    "provenance.json": [
-        (_json, lambda d: d.update(seconds=600), "trained in 10.0 minutes"),
-        (_json, lambda d: d["cautions"].append("A case-control sample."), "> **Caution.** A case-control sample."),
-        (_json, lambda d: d["source"].update(implausible_ages=17), "treated as unknown: 17."),
-    ],
-    "stages.json": [(_json, lambda d: d[1].update(trainable_parameters=3517314), "3,517,314")],
-    "history.csv": [(_csv, lambda t: _set(t, 2, "val_auroc", "0.9876"), "0.988 (epoch 3)")],
-    "splits.csv": [(_csv, _move_a_patient, "**LEAKY:** patients with images in more than one part: 1;")],
-    "table.csv": [(_csv, lambda t: _set(t, 0, "age_years", "97.0"), "to 97 years of age in all parts together")],
-    "left_out.csv": [(_csv, _leave_out_one_more, "Left out before the split: 4")],
-    "audit.json": [(_json, lambda d: d["issues"]["unreadable"].update(count=23), "cannot be decoded | 23 |")],
-    "scores_validation.csv": [(_csv, lambda t: _set(t, 0, "score", "0.123"), "validation: NO")],
-    "scores_test.csv": [(_csv, lambda t: _set(t, 0, "score", "0.123"), "| test: NO")],
-    "operating_points.json": [
-        (_json, lambda d: d[0].update(threshold=0.4321), "at least 0.4321"),
-        (_json, lambda d: d[0].update(threshold=0.4321), "differs from operating_points.json"),
-        (_json, lambda d: d[0].update(n_positive=991), "991 positive"),
-    ],
-    "evaluation.json": [
-        (_json, lambda d: d["findings"][0]["sensitivity"].update(value=0.8765), "**0.876 (95 % CI"),
-        (_json, lambda d: d["findings"][0]["specificity"].update(low=0.8123), "Specificity: MET (the lower limit"),
-        (_json, lambda d: d["findings"][0]["auroc"].update(low=0.456), "not distinguishable from chance"),
-        (_json, lambda d: d["findings"][0].update(false_negatives=4321), "4,321 false negative"),
-        (_json, lambda d: d["findings"][0]["ppv"].update(value=0.1111), "agree with the label is 0.111"),
-    ],
-    "dicom_results.csv": [(_csv, lambda t: _set(t, 0, "verdict", "reject"), "4 (44.4 %) were rejected")],
-}  # fmt: skip
-
-
-def test_every_file_of_the_run_folder_is_covered_by_a_change():
-    assert set(CHANGES) >= set(REQUIRED_FILES)
-
-
-@pytest.mark.parametrize(
-    ("name", "edit", "change", "sentence"), [(name, *case) for name, cases in CHANGES.items() for case in cases]
-)
-def test_changing_one_number_in_the_run_folder_changes_the_sentence(name, edit, change, sentence, run_folder):
-    assert sentence not in _text(Run.load(run_folder))
-    edit(run_folder, name, change)
-    assert sentence in _text(Run.load(run_folder))
+def test_every_number_of_regulation_names_its_source(finished_run):
+    facts = collect_facts(Run.load(finished_run))
+    stated = {key: fact for key, fact in facts.items() if fact.file == "regulation"}
+    assert stated["regulation.triage"].text == "21 CFR 892.2080"
+    assert "85 FR 3543" in stated["regulation.triage"].field
+    assert all(fact.field for fact in stated.values())
 
 
 @pytest.mark.parametrize("name", REQUIRED_FILES)
@@ -217,7 +209,7 @@ def test_an_interrupted_report_leaves_the_old_text_and_figures(run_folder, tmp_p
 
 
 def test_assets_elsewhere_are_linked_from_the_report(run_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(fda, "draw_figures", lambda run, facts, folder: _touch(folder))
+    monkeypatch.setattr(fda, "draw_figures", _touch)
     out = fda.write_report(run_folder, tmp_path / "a" / "report.md", assets=tmp_path / "b c" / "figures")
     link = re.search(r"\]\((.*?)/roc\.png\)", out.read_text())
     assert link is not None
@@ -225,10 +217,31 @@ def test_assets_elsewhere_are_linked_from_the_report(run_folder, tmp_path, monke
     assert (tmp_path / "b c" / "figures" / "roc.png").exists()
 
 
-def _touch(folder):
-    for name in FIGURES:
+def _touch(run, facts, folder, answers=None):
+    for name in NAMES:
         (folder / f"{name}.png").touch()
-    return {name: Figure(name, name) for name in FIGURES}
+    return {name: Figure(name, name, "") for name in NAMES}
+
+
+def test_a_figure_of_an_earlier_report_that_is_no_longer_drawn_is_removed(finished_run, tmp_path, monkeypatch):
+    def fewer(*arguments):
+        made = _touch(*arguments)
+        (arguments[2] / made.pop("difference_forest").file).unlink()
+        return made
+
+    folder = tmp_path / "FDA_files"
+    folder.mkdir()
+    (folder / "difference_forest.png").touch()
+    (folder / "of_the_author.png").touch()
+    monkeypatch.setattr(fda, "draw_figures", fewer)
+    fda.write_report(finished_run, tmp_path / "FDA.md")
+    assert not (folder / "difference_forest.png").exists()
+    assert (folder / "of_the_author.png").exists()
+
+
+def test_every_figure_that_can_be_drawn_has_its_place_in_a_template():
+    placed = {name for path in TEMPLATES for name in re.findall(r'figure\("(\w+)"\)', path.read_text())}
+    assert placed == set(NAMES)
 
 
 def test_synthetic_films_are_announced_first_and_never_count_as_evidence(make_run):
@@ -290,7 +303,8 @@ def test_goals_can_be_replaced(finished_run):
 
 
 def test_text_from_files_cannot_break_tables_or_smuggle_html(run_folder):
-    _csv(run_folder, "left_out.csv", lambda t: _set(t, 0, "reason", "a|b <script>alert(1)</script>\nnext"))
+    left_out = pd.DataFrame({"image_id": ["x"], "reason": ["a|b <script>alert(1)</script>\nnext"]})
+    left_out.to_csv(run_folder / "left_out.csv", index=False)
     text = _text(Run.load(run_folder))
     assert r"a\|b &lt;script>alert(1)&lt;/script> next" in text
     assert "<script" not in text
@@ -300,8 +314,8 @@ def test_the_template_knows_facts_only(finished_run):
     import jinja2
 
     facts = collect_facts(Run.load(finished_run))
-    page = fda._Page(facts, {}, "")
+    filling = fda._Filling(facts, {}, "")
     with pytest.raises(KeyError, match="did you mean"):
-        page.text("test.Effusion.sensitivty")
+        filling.text("test.Effusion.sensitivty")
     with pytest.raises(jinja2.UndefinedError):
         jinja2.Environment(undefined=jinja2.StrictUndefined).from_string("{{ sensitivity }}").render()

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from chexkeras.training.losses import AsymmetricLoss, AucMarginLoss, FocalLoss, WeightedBinaryCrossentropy
+from chexkeras.training.three_way import ThreeWayCrossentropy
 
 pytestmark = pytest.mark.keras
 
@@ -206,6 +207,18 @@ def test_losses_survive_serialisation_without_custom_objects(loss):
     again = keras.losses.deserialize(keras.losses.serialize(loss))
     assert type(again) is type(loss)
     assert again.get_config() == loss.get_config()
+
+
+@pytest.mark.parametrize("loss", [*ALL, ThreeWayCrossentropy([1.0, 2.0])], ids=lambda loss: loss.name)
+def test_a_model_saved_with_a_loss_loads_without_custom_objects(loss, tmp_path):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, activation="sigmoid")])
+    model.compile(optimizer="adam", loss=loss)
+    inputs = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    model.fit(inputs, LABELS, verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert again.loss.get_config() == loss.get_config()
+    assert again.evaluate(inputs, LABELS, verbose=0) == pytest.approx(model.evaluate(inputs, LABELS, verbose=0))
 
 
 @pytest.mark.parametrize(

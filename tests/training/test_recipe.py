@@ -1,6 +1,5 @@
 import pytest
 
-from chexkeras.data.augment import Augmentation
 from chexkeras.training.presets import preset
 from chexkeras.training.recipe import Loss, Recipe, Stage
 
@@ -17,8 +16,9 @@ def test_every_field_survives_json(tmp_path):
     )  # fmt: skip
     loss = Loss("asymmetric", "capped", cap=20, target_weights={"abnormal": 0.5})
     recipe = Recipe(
-        targets=("Mass", "Abnormal"), stages=(stage,), loss=loss, monitor="val_loss", up_sample={"mass": 4}, seed=3
-    )
+        targets=("Mass", "Abnormal"), stages=(stage,), loss=loss, clahe=2.0, monitor="val_loss", up_sample={"mass": 4},
+        seed=3,
+    )  # fmt: skip
     again = Recipe.load(recipe.save(tmp_path / "recipe.json"))
     assert again == recipe
     assert again.loss.target_weights == (("Abnormal", 0.5),)
@@ -27,7 +27,7 @@ def test_every_field_survives_json(tmp_path):
 
 def test_a_recipe_saved_before_these_fields_existed_still_loads(tmp_path):
     plain = Recipe().to_dict()
-    for name in ("monitor", "up_sample"):
+    for name in ("monitor", "up_sample", "clahe"):
         del plain[name]
     plain["loss"] = {
         name: plain["loss"][name] for name in ("name", "class_weights", "label_smoothing", "gamma", "alpha")

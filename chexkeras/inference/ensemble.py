@@ -1,0 +1,258 @@
+"""Ensembles: the average of several runs' scores, with a threshold of its own, measured like any run."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from chexkeras.evaluation.evaluate import evaluate
+from chexkeras.evaluation.matching import match_scores
+from chexkeras.evaluation.scores import check_scores
+from chexkeras.evaluation.thresholds import choose_threshold
+from chexkeras.results import Evaluation, OperatingPoint
+from chexkeras.training.run import Run
+
+if TYPE_CHECKING:
+    from chexkeras.data.store import Store
+    from chexkeras.inference.views import ScoringViews
+
+
+def shares(weights: Sequence[float] | None, names: Sequence[str], what: str) -> tuple[float, ...]:
+    """Returns weights that sum to 1.
+
+    Args:
+        weights: One above 0 for each of `names`; None weighs all alike.
+        names: What is averaged.
+        what: What they are, for the message.
+
+    Raises:
+        ValueError: If the weights are not as many, or one is not a number above 0.
+    """
+    given = (1.0,) * len(names) if weights is None else tuple(weights)
+    if len(given) != len(names):
+        raise ValueError(f"{len(given)} weight(s) for {len(names)} {what} ({', '.join(names)}); give one for each.")
+    numbers = all(isinstance(weight, (int, float)) and not isinstance(weight, bool) for weight in given)
+    if not numbers or not all(0.0 < weight < math.inf for weight in given):
+        raise ValueError(
+            f"weights={list(given)} of the {what} must be numbers above 0; leave out what is not to count."
+        )
+    return tuple(weight / math.fsum(given) for weight in given)
+
+
+def average_scores(
+    tables: Sequence[pd.DataFrame], weights: Sequence[float] | None = None, names: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Returns the weighted mean of several tables of scores, image by image.
+
+    Args:
+        tables: Long tables of scores of the same images and findings with the same labels, rows in any order.
+        weights: One above 0 for each table; None weighs all alike.
+        names: What to call the tables in messages.
+
+    Returns:
+        A table of scores, its rows in the order of the first table.
+
+    Raises:
+        ValueError: If there is no table, images, findings, patients or labels differ, or a weight is not above 0.
+    """
+    if not tables:
+        raise ValueError("no table of scores to average; give at least one.")
+    called = list(names) if names is not None else [f"table {number}" for number in range(1, len(tables) + 1)]
+    counts = shares(weights, called, "tables of scores")
+    checked = [check_scores(table) for table in tables]
+    first = checked[0]
+    for name, table in zip(called[1:], checked[1:], strict=True):
+        lone = set(first["finding"]) ^ set(table["finding"])
+        if lone:
+            raise ValueError(
+                f"{', '.join(sorted(lone))}: scored by {called[0]} or by {name} alone; only scores of the same "
+                "findings can be averaged."
+            )
+        match_scores(first, table, (called[0], name))
+    keys = pd.MultiIndex.from_frame(first[["finding", "image_id"]])
+    mean = np.zeros(len(first))
+    for count, table in zip(counts, checked, strict=True):
+        mean += count * table.set_index(["finding", "image_id"])["score"].loc[keys].to_numpy()
+    # A weighted mean of ones may round to a little more than 1.
+    return first.assign(score=np.clip(mean, 0.0, 1.0))
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Runs whose scores are averaged.
+
+    Which runs, and how much each counts, is to be decided on validation results: an ensemble picked by test results
+    flatters itself.
+
+    Attributes:
+        members: The runs.
+        weights: How much each counts; they sum to 1.
+    """
+
+    members: tuple[Run, ...]
+    weights: tuple[float, ...]
+
+    @classmethod
+    def of(cls, runs: Sequence[Run | str | Path], weights: Sequence[float] | None = None) -> "Ensemble":
+        """Makes an ensemble.
+
+        Args:
+            runs: Runs or their folders, at least one; they must have the same targets.
+            weights: One above 0 for each run, of any sum; None weighs all alike.
+
+        Raises:
+            FileNotFoundError: If a folder is no run.
+            ValueError: If there is no run, one is named twice, targets differ, or a weight is not above 0.
+        """
+        members = tuple(run if isinstance(run, Run) else Run.load(run) for run in runs)
+        if not members:
+            raise ValueError("no run to average; give at least one run or its folder.")
+        folders = [run.folder.resolve() for run in members]
+        if len(set(folders)) < len(folders):
+            raise ValueError("a run is named twice; to count it more, give weights.")
+        targets = members[0].recipe.targets
+        for run in members[1:]:
+            if set(run.recipe.targets) != set(targets):
+                raise ValueError(
+                    f"{run.folder.name} has the targets {', '.join(run.recipe.targets)}, {members[0].folder.name} has "
+                    f"{', '.join(targets)}; only runs with the same targets can be averaged."
+                )
+        return cls(members, shares(weights, [run.folder.name for run in members], "runs"))
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The findings, in the first run's order."""
+        return self.members[0].recipe.targets
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """Sentences a reader must see beside any number of the ensemble: those of all members, and what it is."""
+        of_members = dict.fromkeys(caution for run in self.members for caution in run.cautions)
+        if len(self.members) == 1:
+            return tuple(of_members)
+        parts = zip(self.members, self.weights, strict=True)
+        shown = ", ".join(f"{run.folder.name} {weight:.3g}" for run, weight in parts)
+        return (*of_members, f"Scores are the weighted mean of {len(self.members)} runs: {shown}.")
+
+    def scores(self, part: str) -> pd.DataFrame:
+        """Returns the averaged scores of a part, from what the runs saved; no model is loaded.
+
+        Args:
+            part: "validation" or "test".
+
+        Raises:
+            ValueError: If the runs scored different images, or with different labels.
+        """
+        names = [run.folder.name for run in self.members]
+        return average_scores([run.scores(part) for run in self.members], self.weights, names)
+
+    def predict(
+        self,
+        table: pd.DataFrame,
+        views: "ScoringViews | None" = None,
+        *,
+        batch_size: int = 32,
+        store: "Store | None" = None,
+    ) -> pd.DataFrame:
+        """Scores the films of a table with every member and averages.
+
+        Args:
+            table: Image table, as for `models.scoring.predict_scores`.
+            views: Test-time views of each film; None scores the film alone.
+            batch_size: Films a batch.
+            store: Films decoded before; None reads the files. All members must take films of its size.
+
+        Returns:
+            One row per image and finding.
+
+        Raises:
+            ValueError: As `predict_scores`.
+        """
+        from chexkeras.inference.views import ScoringViews, predict_views
+
+        shown = views or ScoringViews()
+        options: dict[str, Any] = {"batch_size": batch_size, "store": store}
+        tables = [predict_views(run.load_model(), table, run.recipe.targets, shown, **options) for run in self.members]
+        return average_scores(tables, self.weights, [run.folder.name for run in self.members])
+
+    def operating_points(
+        self,
+        validation: pd.DataFrame | None = None,
+        *,
+        rule: str | None = None,
+        target: float | EllipsisType | None = ...,
+    ) -> tuple[OperatingPoint, ...]:
+        """Chooses a threshold for each finding anew: a member's belongs to that member's scores.
+
+        Args:
+            validation: Averaged validation scores, for example made with views; None takes `scores("validation")`.
+            rule: As for `choose_threshold`; None takes the rule and target of the members' recipes.
+            target: What the rule aims at; left out, 0.8 where the rule reaches for a rate.
+
+        Returns:
+            One point per finding.
+
+        Raises:
+            ValueError: If no rule is given and the members' differ, or as `choose_threshold`.
+        """
+        if rule is None:
+            if not isinstance(target, EllipsisType):
+                raise ValueError(f"target={target!r} needs a rule; for example rule='sensitivity'.")
+            rules = {run.recipe.operating_point for run in self.members}
+            if len(rules) > 1:
+                shown = ", ".join(sorted(f"{each.rule} {each.target}" for each in rules))
+                raise ValueError(
+                    f"the members choose their thresholds differently ({shown}); give rule=... and target=."
+                )
+            chosen = rules.pop()
+            rule, target = chosen.rule, chosen.target
+        rows = self.scores("validation") if validation is None else validation
+        return tuple(choose_threshold(rows, rule=rule, target=target, finding=finding) for finding in self.targets)
+
+    def evaluate(
+        self,
+        *,
+        validation: pd.DataFrame | None = None,
+        test: pd.DataFrame | None = None,
+        rule: str | None = None,
+        target: float | EllipsisType | None = ...,
+        subgroups: Sequence[str] = (),
+    ) -> Evaluation:
+        """Measures the ensemble on the test part, at thresholds chosen on the averaged validation scores.
+
+        Args:
+            validation: As for `operating_points`.
+            test: Averaged test scores, made the same way as `validation`; None takes `scores("test")`.
+            rule: As for `operating_points`.
+            target: Likewise.
+            subgroups: Columns of the runs' image table to measure by, for example ("sex", "view").
+
+        Raises:
+            ValueError: If scores of one part alone are given, or as `operating_points` and `evaluation.evaluate`.
+        """
+        if (validation is None) != (test is None):
+            raise ValueError("give both validation and test scores, made the same way, or neither.")
+        points = self.operating_points(validation, rule=rule, target=target)
+        measured = self.scores("test") if test is None else test
+        table = self.members[0].table if subgroups else None
+        return evaluate(measured, points, cautions=self.cautions, table=table, subgroups=subgroups)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns what the ensemble is made of, as plain values."""
+        return {
+            "targets": list(self.targets),
+            "members": [
+                {
+                    "run": run.folder.name,
+                    "recipe": run.recipe.name,
+                    "model_sha256": run.provenance["model"]["sha256"],
+                    "weight": weight,
+                }
+                for run, weight in zip(self.members, self.weights, strict=True)
+            ],
+        }

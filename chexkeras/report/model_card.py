@@ -1,0 +1,61 @@
+"""A model card: what a run's model is, for whom it might be, and how it fared, from the same facts as the report.
+
+Source:
+    Mitchell et al., Model Cards for Model Reporting, FAT* 2019: the sections and their order; cautions stand first.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from chexkeras import files
+from chexkeras.report.answers import Answers
+from chexkeras.report.facts import Facts, collect_facts
+from chexkeras.report.fda import _answered, _environment, _Filling, _opened
+
+TEMPLATE = "model_card.md.j2"
+
+
+def write_model_card(run: Any, out: str | Path = "model_card.md", answers: str | Path | Answers | None = None) -> Path:
+    """Writes the model card of a run.
+
+    Every number in it is one of the report's facts, so the two cannot tell different stories. What only the author
+    knows is an open field.
+
+    Args:
+        run: A `Run`, or the path of a run folder.
+        out: The Markdown file to write.
+        answers: What the author states, as for `write_report`; None leaves every such field open.
+
+    Returns:
+        The path of the card.
+
+    Raises:
+        FileNotFoundError: If the run folder, one of its files, or a file that the answers name is missing.
+        TypeError: If an answer is of the wrong kind.
+        ValueError: If a file lacks a field, or the answers do not fit the run.
+    """
+    stated = _answered(answers)
+    facts = collect_facts(_opened(run), answers=stated)
+    return files.write_text(out, card_text(facts))
+
+
+def card_text(facts: Facts) -> str:
+    """Fills the card's template from facts alone."""
+    filling = _Filling(facts, {}, "")
+    findings = facts["evaluated"].value
+    grouped = [f"groups.{finding}.{column}" for finding in findings for column in facts[f"groups.{finding}"].value]
+    return (
+        _environment()
+        .get_template(TEMPLATE)
+        .render(
+            f=filling.text,
+            v=filling.value,
+            gap=filling.gap,
+            findings=findings,
+            columns=list(dict.fromkeys(facts[f"{key}.words"].text for key in grouped)),
+            synthetic=facts["source.synthetic"].value,
+            nih=str(facts["source.dataset"].value).startswith("NIH"),
+            leaky=facts["split.leaky"].value,
+            verdict=facts["verdict"].value,
+        )
+    )

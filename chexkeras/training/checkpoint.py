@@ -1,0 +1,187 @@
+"""Checkpoints of a training under way: after every epoch all that the next one depends on, in one file.
+
+A checkpoint is a ``.npz`` file of plain arrays and one JSON record. Keras' own weights files hold neither dropout's
+random state nor the history, and would write frozen weights again in every epoch; a ``.npz`` holds what training
+changes, carries a checksum for each array, and is read without running anything stored in it.
+
+There are three: ``start.npz``, every variable before the first epoch; ``last.npz``, the last epoch's state; and
+``best-<epoch>.npz``, the weights of the best epoch. Each is written beside its destination and renamed, the best one
+before the last one that refers to it; what they replace goes afterwards. A kill or a full disk leaves the epoch before.
+"""
+
+import json
+import os
+import time
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from chexkeras import files
+
+HISTORY = "history.csv"
+_LAST, _START = "last.npz", "start.npz"
+_RECORD = "record"
+
+
+@dataclass
+class Snapshot:
+    """The state of a stage between two epochs.
+
+    Attributes:
+        variables: Values of the classifier's variables, dropout's random state among them, by position.
+        optimizer: Values of the optimizer's variables: steps, learning rate, moments, averages.
+        raw: With a moving average of the weights: the weights behind it, which go on training.
+    """
+
+    variables: dict[int, np.ndarray]
+    optimizer: list[np.ndarray] = field(default_factory=list)
+    raw: list[np.ndarray] = field(default_factory=list)
+
+
+@dataclass
+class Saved:
+    """A checkpoint as it was read.
+
+    Attributes:
+        record: What was said of it.
+        snapshot: The state after its epoch.
+        best: Weights of the best epoch so far, by position; None where no epoch had a value.
+    """
+
+    record: dict[str, Any]
+    snapshot: Snapshot
+    best: dict[int, np.ndarray] | None
+
+
+class Checkpoints:
+    """The checkpoints of one training.
+
+    Args:
+        folder: Where they lie.
+
+    Attributes:
+        taken_up: After how many epochs the training was taken up again, each time.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.taken_up: list[int] = []
+        self._before = 0.0
+        self._started = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training so far, those before it was taken up included."""
+        return self._before + time.perf_counter() - self._started
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs the last checkpoint counts; 0 if there is none that can be read."""
+        if not (self.folder / _LAST).is_file():
+            return 0
+        try:
+            return len(self._read(_LAST, record_only=True)[1]["history"])
+        except ValueError:
+            return 0
+
+    def save_start(self, values: Sequence[np.ndarray]) -> None:
+        """Writes what training starts from.
+
+        Args:
+            values: Values of all variables of the classifier, in its order.
+        """
+        self._write(_START, {f"variable.{index}": array for index, array in enumerate(values)}, {})
+
+    def load_start(self) -> list[np.ndarray] | None:
+        """Returns the values that training started from; None if they were not saved.
+
+        Raises:
+            ValueError: If the file is damaged.
+        """
+        if not (self.folder / _START).is_file():
+            return None
+        return list(_group(self._read(_START)[0], "variable").values())
+
+    def save(self, record: dict[str, Any], snapshot: Snapshot, best: dict[int, np.ndarray] | None) -> None:
+        """Writes the state after an epoch; the checkpoint before it goes when this one is complete.
+
+        Args:
+            record: Plain values, among them "history" (a row per epoch) and "best_global_epoch" (0 for none).
+            snapshot: The state.
+            best: Weights of the best epoch so far.
+
+        Raises:
+            OSError: If it cannot be written, for example on a full disk; the one before is untouched.
+        """
+        arrays = {f"variable.{position}": array for position, array in snapshot.variables.items()}
+        arrays |= {f"optimizer.{index}": array for index, array in enumerate(snapshot.optimizer)}
+        arrays |= {f"raw.{index}": array for index, array in enumerate(snapshot.raw)}
+        history, number = record["history"], record["best_global_epoch"]
+        further = {"seconds": self.seconds, "taken_up": self.taken_up}
+        try:
+            if best is not None and number == len(history):
+                self._write(_best(number), {f"variable.{position}": array for position, array in best.items()}, {})
+            self._write(_LAST, arrays, {**record, **further})
+            for path in self.folder.glob(_best("*")):
+                if path.name != _best(number):
+                    path.unlink()
+            files.write_csv(self.folder / HISTORY, pd.DataFrame(history))
+        except OSError as error:
+            raise OSError(
+                f"the checkpoint after {len(history)} epochs could not be written to {self.folder} ({error}); the one "
+                "before it is untouched: free some space and continue with resume=True."
+            ) from error
+
+    def load(self) -> Saved | None:
+        """Reads the last epoch's checkpoint; None if no epoch was finished.
+
+        Raises:
+            ValueError: If a file is damaged or missing.
+        """
+        if not (self.folder / _LAST).is_file():
+            return None
+        found, record = self._read(_LAST)
+        snapshot = Snapshot(
+            _group(found, "variable"), list(_group(found, "optimizer").values()), list(_group(found, "raw").values())
+        )
+        self._before = float(record.pop("seconds"))
+        self.taken_up = [*record.pop("taken_up"), len(record["history"])]
+        best = None
+        if record["best_global_epoch"]:
+            best = _group(self._read(_best(record["best_global_epoch"]))[0], "variable")
+        return Saved(record, snapshot, best)
+
+    def _write(self, name: str, arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:
+        text = np.frombuffer(json.dumps(record).encode(), np.uint8)
+        with files.replacing(self.folder / name) as temporary, temporary.open("wb") as handle:
+            np.savez(handle, **{_RECORD: text}, **arrays)
+            # Renaming is safe against a kill; this makes it safe against a power cut.
+            handle.flush()
+            os.fsync(handle.fileno())
+
+    def _read(self, name: str, record_only: bool = False) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        path = self.folder / name
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                arrays = {key: stored[key] for key in stored.files if key == _RECORD or not record_only}
+            return arrays, json.loads(arrays.pop(_RECORD).tobytes())
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(
+                f"the checkpoint {path} is damaged or missing ({error}); discard the unfinished training and start "
+                "anew (overwrite=True, on the command line --overwrite)."
+            ) from error
+
+
+def _best(number: int | str) -> str:
+    return f"best-{number}.npz"
+
+
+def _group(arrays: dict[str, np.ndarray], kind: str) -> dict[int, np.ndarray]:
+    """Returns the arrays of one kind by their number, in its order."""
+    found = {int(key.split(".")[1]): array for key, array in arrays.items() if key.startswith(f"{kind}.")}
+    return dict(sorted(found.items()))

@@ -1,0 +1,110 @@
+"""A batch in pieces: as many gradients as memory allows at a time, one change of the weights for all of them.
+
+The optimizer never learns of it: its moments, its schedule, its moving averages and its loss scale advance once for
+each whole batch, so that what it does is what it would have done with the batch in one piece, but for rounding. Two
+things see the pieces: BatchNorm where it is trained, which normalises by what it is given, and a loss that compares
+films with one another (the AUC-margin loss), which compares those of one piece.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def pieces(batches: Iterable[tuple[Any, Any]], size: int, count: int) -> Iterator[tuple[Any, Any, Any]]:
+    """Cuts every batch into the same number of pieces of the same size.
+
+    What is missing in a batch is filled up with its own films, which count nothing. The weights make the mean over the
+    pieces of each piece's mean loss the mean loss of the batch.
+
+    Args:
+        batches: (inputs, labels), arrays or tensors (films, ...), at most `size` times `count` films each.
+        size: Films of a piece.
+        count: Pieces of a batch.
+
+    Yields:
+        (inputs, labels, weights) of one piece: arrays (size, ...), (size, n_targets), float32 (size,).
+
+    Example:
+        >>> films = np.arange(3.0)
+        >>> [(x.tolist(), w.tolist()) for x, _, w in pieces([(films, films)], size=2, count=2)]
+        [([0.0, 1.0], [1.3333333730697632, 1.3333333730697632]), ([2.0, 0.0], [1.3333333730697632, 0.0])]
+    """
+    places = np.arange(size * count)
+    for inputs, labels in batches:
+        films, known = np.asarray(inputs), np.asarray(labels)
+        weights = np.where(places < len(films), len(places) / len(films), 0.0).astype(np.float32)
+        for start in range(0, len(places), size):
+            piece = places[start : start + size]
+            rows = piece % len(films)
+            yield films[rows], known[rows], weights[piece]
+
+
+class GatheredGradients(keras.optimizers.Optimizer):
+    """Hands another optimizer the mean gradient of several steps as if it came from one.
+
+    Args:
+        inner: The optimizer that changes the weights; built.
+        count: How many steps make one of its own.
+    """
+
+    def __init__(self, inner: keras.optimizers.Optimizer, count: int) -> None:
+        super().__init__(learning_rate=0.0, name="gathered_gradients")
+        self.inner = inner
+        self.count = count
+
+    def build(self, variables: Sequence[Any]) -> None:
+        """Makes room for the sums of the gradients."""
+        if self.built:
+            return
+        super().build(variables)
+        self._sums = self.add_optimizer_variables(variables, "sum")
+
+    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
+        """Adds a step's gradients; with the last step of a batch, passes their mean on.
+
+        Args:
+            grads: One gradient for each variable; None for a variable the loss does not depend on.
+            trainable_variables: The variables; None for those it was built with.
+        """
+        variables = list(self._trainable_variables if trainable_variables is None else trainable_variables)
+        if not self.built:
+            self.build(variables)
+        sums = [self._sums[self._get_variable_index(variable)] for variable in variables]
+        for total, gradient in zip(sums, grads, strict=True):
+            if gradient is not None:
+                total.assign_add(gradient)
+
+        def pass_on() -> None:
+            means = [None if g is None else total / self.count for total, g in zip(sums, grads, strict=True)]
+            self.inner.apply(means, variables)
+            for total in sums:
+                total.assign(ops.zeros_like(total))
+
+        self._iterations.assign_add(1)
+        ops.cond(ops.equal(self._iterations % self.count, 0), pass_on, lambda: None)
+
+    @property
+    def learning_rate(self) -> Any:
+        """The inner optimizer's."""
+        return self.inner.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        self.inner.learning_rate = value
+
+    @property
+    def iterations(self) -> Any:
+        """The inner optimizer's: whole batches."""
+        return self.inner.iterations
+
+    def scale_loss(self, loss: Any) -> Any:
+        """Scales the loss as the inner optimizer wants it: in half precision it divides the gradients again."""
+        return self.inner.scale_loss(loss)
+
+    def finalize_variable_values(self, var_list: Sequence[Any]) -> None:
+        """Leaves the end of a fit to the inner optimizer."""
+        self.inner.finalize_variable_values(var_list)

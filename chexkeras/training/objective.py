@@ -1,0 +1,32 @@
+"""From a recipe's words to the loss object that training minimises."""
+
+import keras
+import pandas as pd
+
+from chexkeras.training.imbalance import class_weights
+from chexkeras.training.losses import AsymmetricLoss, AucMarginLoss, FocalLoss, WeightedBinaryCrossentropy
+from chexkeras.training.recipe import Recipe
+
+
+def build_loss(recipe: Recipe, train: pd.DataFrame) -> keras.losses.Loss:
+    """Returns the recipe's loss, its class weights taken from the training films.
+
+    Args:
+        recipe: The recipe.
+        train: Image table of the training part, its rows as often as an epoch shows them.
+
+    Raises:
+        ValueError: If class weights are asked for a target with one class.
+    """
+    spec = recipe.loss
+    given = dict(spec.target_weights)
+    counts = [float(given.get(target, 1.0)) for target in recipe.targets]
+    if spec.name == "focal":
+        return FocalLoss(spec.gamma, spec.alpha, counts)
+    if spec.name == "asymmetric":
+        return AsymmetricLoss(spec.gamma_positive, spec.gamma_negative, spec.clip, counts)
+    if spec.name == "auc_margin":
+        return AucMarginLoss(spec.margin, counts)
+    weights = class_weights(train, recipe.targets, spec.class_weights, cap=spec.cap, beta=spec.beta)
+    positive, negative = ([w * count for w, count in zip(side, counts, strict=True)] for side in weights)
+    return WeightedBinaryCrossentropy(positive, negative, spec.label_smoothing)

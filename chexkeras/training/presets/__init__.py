@@ -1,0 +1,110 @@
+"""Recipes by name, each with its source.
+
+To add one, write an entry in the file of its system, or in `nih` or `chexpert`: the recipe, and beside it where its
+facts are from, what the source leaves open and what was chosen, how it divided its films, and what it says it reached.
+"""
+
+from typing import TYPE_CHECKING
+
+from chexkeras.checks import one_of
+from chexkeras.training.presets.chexpert import CHEXPERT
+from chexkeras.training.presets.chexvision import CHEXVISION
+from chexkeras.training.presets.nih import NIH
+from chexkeras.training.presets.own import OWN
+from chexkeras.training.presets.source import Claim, Preset, Source, by_name
+from chexkeras.training.presets.udacity import UDACITY
+from chexkeras.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Claim", "Preset", "Source", "as_run_split", "explain", "names", "preset", "source", "table"]
+
+_PRESETS = by_name(OWN, UDACITY, CHEXVISION, NIH, CHEXPERT)
+
+
+def names() -> tuple[str, ...]:
+    """Returns the names of the presets."""
+    return tuple(_PRESETS)
+
+
+def _find(name: str) -> Preset:
+    return _PRESETS[one_of(name, _PRESETS, "preset")]
+
+
+def preset(name: str) -> Recipe:
+    """Returns a recipe by name.
+
+    Args:
+        name: One of `names()`.
+
+    Raises:
+        ValueError: If there is none of that name; the message gives the nearest.
+
+    Example:
+        >>> preset("udacity-2a").stages[1].trainable
+        0.2
+    """
+    return _find(name).recipe
+
+
+def source(name: str) -> Source:
+    """Returns where a preset comes from: the system, its data and split, its results, and what was chosen here.
+
+    Args:
+        name: One of `names()`.
+
+    Raises:
+        ValueError: If there is none of that name; the message gives the nearest.
+
+    Example:
+        >>> print(source("team20-finetune").claims[0])
+        mean AUROC 0.864 on CheXpert films, five findings; the evaluation split is not stated
+    """
+    return _find(name).source
+
+
+def explain(name: str) -> str:
+    """Returns a preset as text: source, protocol, results, what was chosen here, and every setting of the recipe.
+
+    Args:
+        name: One of `names()`.
+
+    Raises:
+        ValueError: If there is none of that name; the message gives the nearest.
+    """
+    from chexkeras.training.presets.explained import explained
+
+    return explained(_find(name))
+
+
+def table() -> "pd.DataFrame":
+    """Returns all presets, one row each: recipe, split and results of the source."""
+    from chexkeras.training.presets.explained import tabulated
+
+    return tabulated(_PRESETS.values())
+
+
+def as_run_split(name: str) -> str:
+    """Returns how the source of a preset divided its films, to repeat its result as it was obtained.
+
+    "image" is leaky (`data.splits.split_by_image`, and the run says so); "patient" is `split_by_patient`, "official"
+    `official_split`.
+
+    Args:
+        name: One of `names()`.
+
+    Raises:
+        ValueError: If there is none of that name, or the source does not say how it divided its films.
+
+    Example:
+        >>> as_run_split("chexvision-densenet"), as_run_split("udacity-2a")
+        ('image', 'patient')
+    """
+    split = source(name).split
+    if split is None:
+        raise ValueError(
+            f"the source of preset {name!r} does not state how it divided its films, so that its run cannot be "
+            "repeated as it was; choose a split, by patient if nothing speaks against it."
+        )
+    return split

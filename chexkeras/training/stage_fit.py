@@ -1,0 +1,162 @@
+"""One stage's fitting, an epoch at a time: with smaller batches where memory does not suffice, from any saved state."""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+
+from chexkeras.training.callbacks import EpochProgress, FiniteLoss
+from chexkeras.training.changes import Changes, assign_all, value
+from chexkeras.training.checkpoint import Snapshot
+from chexkeras.training.memory import OutOfMemory, halving, is_out_of_memory
+from chexkeras.training.micro_batches import GatheredGradients, pieces
+from chexkeras.training.optimisation import AveragedWeights
+from chexkeras.training.recipe import Stage
+from chexkeras.training.stage_data import StageData
+
+
+class _Average(AveragedWeights):
+    """The callback whose state, the weights behind the moving average, is part of a checkpoint."""
+
+    @property
+    def raw(self) -> list[np.ndarray]:
+        return self._raw or []
+
+    @raw.setter
+    def raw(self, values: list[np.ndarray]) -> None:
+        self._raw = values or None
+
+
+class StageFit:
+    """A stage under way.
+
+    Args:
+        classifier: The classifier, compiled for the stage.
+        data: What the stage fits and reads.
+        loss: The loss.
+        stage: The stage.
+        steps: Steps of an epoch.
+        batch_size: Films a step.
+        changes: What training has changed so far, this stage included.
+
+    Attributes:
+        films_at_a_time: Films whose gradients are computed together: the batch size, or less where memory ran out.
+    """
+
+    def __init__(
+        self,
+        classifier: keras.Model,
+        data: StageData,
+        loss: keras.losses.Loss,
+        stage: Stage,
+        steps: int,
+        batch_size: int,
+        changes: Changes,
+    ) -> None:
+        self.classifier, self.data, self.loss, self.stage, self.steps = classifier, data, loss, stage, steps
+        self.batch_size = self.films_at_a_time = self._films_scored_at_a_time = batch_size
+        self._changes = changes
+        # Built here as `fit` would build it, so that there is a state before the first step.
+        self._optimizer = classifier.optimizer
+        self._optimizer.build(data.model.trainable_variables)
+        self._average = _Average() if stage.ema is not None else None
+        self.snapshot = self._taken()
+
+    def _taken(self) -> Snapshot:
+        raw = self._average.raw if self._average is not None else []
+        return Snapshot(self._changes.values(), [value(variable) for variable in self._optimizer.variables], raw)
+
+    def save(self) -> Snapshot:
+        """Takes and returns the state after an epoch, to which a later epoch falls back."""
+        self.snapshot = self._taken()
+        return self.snapshot
+
+    def restore(self, snapshot: Snapshot, films_at_a_time: int | None = None) -> None:
+        """Takes up a state.
+
+        Args:
+            snapshot: From `save`, of this stage or of the same stage in an earlier process.
+            films_at_a_time: As it was there; None leaves it.
+
+        Raises:
+            ValueError: If the state is another model's.
+        """
+        self._changes.assign(snapshot.variables)
+        assign_all(self._optimizer.variables, snapshot.optimizer)
+        if self._average is not None:
+            self._average.raw = snapshot.raw
+        self.snapshot = snapshot
+        if films_at_a_time is not None and films_at_a_time != self.films_at_a_time:
+            self._cut(films_at_a_time)
+
+    def _cut(self, films: int) -> None:
+        self.films_at_a_time = films
+        gathered = GatheredGradients(self._optimizer, self._pieces)
+        self.data.model.compile(optimizer=gathered, loss=self.loss, auto_scale_loss=False)
+
+    @property
+    def _pieces(self) -> int:
+        return math.ceil(self.batch_size / self.films_at_a_time)
+
+    def epoch(self, epoch: int, global_epoch: int) -> float:
+        """Fits one epoch and returns its mean loss; starts it anew with smaller batches where memory runs out.
+
+        Args:
+            epoch: Its number within the stage, from 1.
+            global_epoch: Its number within the run, from 1, which fixes order and augmentation.
+
+        Raises:
+            OutOfMemory: If memory does not suffice for one film.
+            ValueError: If the loss stops being a number.
+        """
+
+        def attempt(films: int) -> float:
+            if films != self.films_at_a_time:
+                self._cut(films)
+                self.restore(self.snapshot)
+            return self._fit(epoch, global_epoch)
+
+        where = f"{self.stage.name} epoch {epoch}"
+        loss, _ = _halving(attempt, self.films_at_a_time, where, ", or unfreeze fewer layers")
+        return loss
+
+    def _fit(self, epoch: int, global_epoch: int) -> float:
+        where = f"{self.stage.name} epoch {epoch}"
+        progress = EpochProgress(f"{where}/{self.stage.epochs}", self.steps * self._pieces)
+        callbacks = [*([] if self._average is None else [self._average]), FiniteLoss(where, self._pieces), progress]
+        # The epoch's number fixes order and augmentation, so that a run can be taken up again at any epoch.
+        batches = self.data.train(global_epoch)
+        if self._pieces > 1:
+            batches = pieces(batches, self.films_at_a_time, self._pieces)
+        try:
+            result = self.data.model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=callbacks)
+        finally:
+            progress.close()
+        return float(result.history["loss"][-1])
+
+    def scores(self) -> np.ndarray:
+        """Returns the probabilities of the validation films, in table order."""
+
+        def attempt(films: int) -> np.ndarray:
+            return np.asarray(self.data.model.predict(self.data.validation(films), verbose=0))
+
+        found, self._films_scored_at_a_time = halving(attempt, self._films_scored_at_a_time, "scoring the validation")
+        return found
+
+    def finish(self) -> None:
+        """Leaves the classifier with the optimizer it was compiled with."""
+        if self.data.model is self.classifier and self.films_at_a_time != self.batch_size:
+            self.classifier.compile(optimizer=self._optimizer, loss=self.loss, auto_scale_loss=False)
+
+
+def _halving(attempt: Any, films: int, what: str, remedy: str) -> tuple[float, int]:
+    if keras.backend.backend() != "jax":
+        return halving(attempt, films, what, remedy)
+    # Keras' JAX trainer wants optimizers without side effects; gathering gradients is not written for it.
+    try:
+        return attempt(films), films
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise OutOfMemory(f"out of memory in {what}; train with a smaller batch_size{remedy}.") from error
+        raise

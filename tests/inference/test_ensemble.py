@@ -1,0 +1,190 @@
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from chexkeras import files
+from chexkeras.evaluation.metrics import auc
+from chexkeras.inference.ensemble import Ensemble, average_scores
+from chexkeras.training.recipe import ThresholdRule
+from chexkeras.training.run import Run
+
+
+def table(scores, *, finding="Mass", labels=(1, 0, 1, 0), images="abcd"):
+    return pd.DataFrame(
+        {
+            "image_id": list(images),
+            "patient_id": [f"p{image}" for image in images],
+            "finding": finding,
+            "label": np.array(labels, float),
+            "score": scores,
+        }
+    )
+
+
+FIRST = table([0.9, 0.4, 0.3, 0.1])
+SECOND = table([0.6, 0.5, 0.8, 0.2])
+
+
+def test_the_mean_by_hand_and_with_weights():
+    assert average_scores([FIRST, SECOND])["score"].tolist() == pytest.approx([0.75, 0.45, 0.55, 0.15])
+    assert average_scores([FIRST, SECOND], [3, 1])["score"].tolist() == pytest.approx([0.825, 0.425, 0.425, 0.125])
+    assert average_scores([FIRST])["score"].tolist() == FIRST["score"].tolist()
+
+
+def test_scores_are_averaged_by_image_and_finding_whatever_the_order_of_rows():
+    two = [
+        pd.concat([first, table(scores, finding="Edema", labels=(0, 1, 1, np.nan))])
+        for first, scores in ((FIRST, [0.1, 0.2, 0.3, 0.4]), (SECOND, [0.3, 0.4, 0.5, 0.6]))
+    ]
+    expected = average_scores(two)
+    assert expected["score"].tolist() == pytest.approx([0.75, 0.45, 0.55, 0.15, 0.2, 0.3, 0.4, 0.5])
+    shuffled = average_scores([two[0], two[1].sample(frac=1, random_state=1)])
+    pd.testing.assert_frame_equal(shuffled, expected)
+    assert np.isnan(expected["label"].iloc[-1])
+
+
+def test_two_models_that_err_on_different_films_rank_all_films_rightly_together():
+    labels = FIRST["label"].to_numpy()
+    areas = [auc(labels, rows["score"].to_numpy()) for rows in (FIRST, SECOND, average_scores([FIRST, SECOND]))]
+    # FIRST has c (positive, 0.3) below b (negative, 0.4): 3 of 4 pairs; SECOND and the mean have all 4.
+    assert areas == [0.75, 1.0, 1.0]
+
+
+def test_a_mean_of_ones_stays_a_probability():
+    ones = table([1.0, 1.0, 1.0, 1.0])
+    assert average_scores([ones, ones, ones], [0.1, 0.2, 0.7])["score"].max() <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("tables", "weights", "message"),
+    [
+        ([], None, "no table of scores"),
+        ([FIRST, SECOND[:3]], None, "table 2 lacks 1 of the 4 images"),
+        ([FIRST, SECOND.assign(finding="Edema")], None, "Edema, Mass: scored by"),
+        ([FIRST, SECOND.assign(label=[0.0, 0.0, 1.0, 1.0])], None, "labels differ on 2 of 4 images"),
+        ([FIRST, SECOND.assign(patient_id="x")], None, "belong to different patients"),
+        ([FIRST, SECOND], [1.0], "1 weight.s. for 2 tables"),
+        ([FIRST, SECOND], [1.0, 0.0], "numbers above 0"),
+        ([FIRST, SECOND], [1.0, float("inf")], "numbers above 0"),
+        ([FIRST, SECOND], [1.0, True], "numbers above 0"),
+    ],
+)
+def test_what_cannot_be_averaged_is_refused(tables, weights, message):
+    with pytest.raises(ValueError, match=message):
+        average_scores(tables, weights)
+
+
+@pytest.fixture(scope="module")
+def two_runs(toy_run, tmp_path_factory):
+    """The toy run and a copy of it whose scores are the square of the first's."""
+    copy = tmp_path_factory.mktemp("ensemble") / "squared"
+    shutil.copytree(toy_run.folder, copy)
+    for part in ("validation", "test"):
+        squared = toy_run.scores(part).assign(score=lambda rows: rows["score"] ** 2)
+        files.write_csv(copy / f"scores_{part}.csv", squared)
+    return toy_run, Run.load(copy)
+
+
+@pytest.mark.keras
+def test_an_ensemble_averages_saved_scores_and_chooses_its_own_threshold(two_runs):
+    ensemble = Ensemble.of(two_runs, weights=[1, 3])
+    assert ensemble.weights == (0.25, 0.75)
+    for part in ("validation", "test"):
+        single = two_runs[0].scores(part)["score"]
+        np.testing.assert_allclose(ensemble.scores(part)["score"], 0.25 * single + 0.75 * single**2)
+    (point,) = ensemble.operating_points()
+    assert point.scores_fingerprint != two_runs[0].operating_points[0].scores_fingerprint
+    # Squaring keeps the order of scores, so the threshold is that of the same film.
+    before = two_runs[0].operating_points[0].threshold
+    assert point.threshold == pytest.approx(0.25 * before + 0.75 * before**2)
+    (other,) = ensemble.operating_points(rule="specificity", target=0.9)
+    assert (other.rule, other.target) == ("specificity", 0.9)
+
+
+@pytest.mark.keras
+def test_an_ensemble_is_measured_like_a_run_and_says_what_it_is(two_runs):
+    ensemble = Ensemble.of([run.folder for run in two_runs])
+    measured, single = ensemble.evaluate(subgroups=("sex",)), two_runs[0].evaluation
+    assert measured.findings[0].auroc.value == single.findings[0].auroc.value, "the order of scores is the same"
+    assert measured.findings[0].true_positives == single.findings[0].true_positives
+    assert measured.findings[0].subgroups[0].column == "sex"
+    assert measured.scores_fingerprint != single.scores_fingerprint
+    assert "Toy films." in measured.cautions
+    name = two_runs[0].folder.name
+    assert f"Scores are the weighted mean of 2 runs: {name} 0.5, squared 0.5." in measured.cautions
+    assert Ensemble.of(two_runs[:1]).evaluate().cautions == single.cautions
+
+
+@pytest.mark.keras
+def test_the_record_names_members_weights_and_models(two_runs):
+    record = json.loads(json.dumps(Ensemble.of(two_runs, [1, 4]).to_dict()))
+    assert record["targets"] == ["Effusion"]
+    assert [member["weight"] for member in record["members"]] == [0.2, 0.8]
+    assert record["members"][1]["run"] == "squared"
+    assert record["members"][0]["model_sha256"] == files.sha256_file(two_runs[0].folder / "model.keras")
+
+
+@pytest.mark.keras
+def test_predicting_with_members_that_are_one_model_gives_that_models_scores(two_runs, toy_splits):
+    from chexkeras.inference.views import ScoringViews
+
+    films = toy_splits.test.head(6)
+    found = Ensemble.of(two_runs).predict(films, batch_size=4)
+    saved = two_runs[0].scores("test").set_index("image_id")["score"]
+    np.testing.assert_allclose(found["score"], saved.loc[found["image_id"]], rtol=1e-5)
+    viewed = Ensemble.of(two_runs[:1]).predict(films, ScoringViews(flip=True), batch_size=4)
+    assert not np.allclose(viewed["score"], found["score"], rtol=1e-4)
+    with pytest.raises(ValueError, match="both validation and test"):
+        Ensemble.of(two_runs).evaluate(test=found)
+
+
+def with_recipe(run, folder, **changes):
+    """Returns a copy of a run that says it was trained by another recipe."""
+    shutil.copytree(run.folder, folder)
+    run.recipe.replace(**changes).save(folder / "recipe.json")
+    return Run.load(folder)
+
+
+@pytest.mark.keras
+def test_runs_that_do_not_go_together_are_refused(two_runs, tmp_path):
+    run = two_runs[0]
+    other = with_recipe(run, tmp_path / "other", targets=("Mass",))
+    with pytest.raises(ValueError, match=r"other has the targets Mass, .* has Effusion"):
+        Ensemble.of([run, other])
+    with pytest.raises(ValueError, match="a run is named twice"):
+        Ensemble.of([run, run.folder])
+    with pytest.raises(ValueError, match="no run to average"):
+        Ensemble.of([])
+    with pytest.raises(ValueError, match=r"1 weight\(s\) for 2 runs"):
+        Ensemble.of(two_runs, [1.0])
+    ruled = with_recipe(run, tmp_path / "ruled", operating_point=ThresholdRule("youden", None))
+    mixed = Ensemble.of([run, ruled])
+    with pytest.raises(ValueError, match="choose their thresholds differently"):
+        mixed.operating_points()
+    assert mixed.operating_points(rule="youden")[0].rule == "youden"
+    with pytest.raises(ValueError, match="needs a rule"):
+        mixed.operating_points(target=0.9)
+    assert dataclasses.is_dataclass(mixed)
+
+
+@pytest.mark.keras
+def test_an_ensemble_of_other_films_is_refused(two_runs, tmp_path):
+    shutil.copytree(two_runs[0].folder, tmp_path / "fewer")
+    files.write_csv(tmp_path / "fewer" / "scores_test.csv", two_runs[0].scores("test").iloc[1:])
+    ensemble = Ensemble.of([two_runs[0], tmp_path / "fewer"])
+    assert len(ensemble.scores("validation")) == len(two_runs[0].scores("validation"))
+    with pytest.raises(ValueError, match="fewer lacks 1 of the"):
+        ensemble.scores("test")
+
+
+def test_reading_and_averaging_saved_scores_starts_no_keras():
+    import subprocess
+    import sys
+
+    code = "import sys, chexkeras.inference.ensemble; print(sorted({'tensorflow', 'keras'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,137 @@
+"""``chexkeras report``: its three uses, and what it says when they are mixed up."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from chexkeras.cli import app
+from chexkeras.report import fda
+
+runner = CliRunner()
+
+
+def run(*arguments):
+    return runner.invoke(app, ["report", *(str(argument) for argument in arguments)])
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Without drawing figures, which other tests look at."""
+    monkeypatch.setattr(fda, "draw_figures", lambda run, facts, folder, answers: {
+        name: fda.Figure(name, name, "") for name in fda.NAMES if (folder / f"{name}.png").write_bytes(PNG)
+    })  # fmt: skip
+
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 16
+
+
+def test_a_run_gives_report_page_and_card(finished_run, tmp_path, quick):
+    out = tmp_path / "new" / "FDA_Submission.md"
+    result = run(finished_run, "--out", out)
+    assert result.exit_code == 0, result.output
+    made = {path.name for path in out.parent.iterdir()}
+    assert made == {"FDA_Submission.md", "FDA_Submission.html", "model_card.md", "FDA_Submission_files"}
+    assert result.output.count("written: ") == 3
+    assert "test.Effusion.auroc" in json.loads((out.parent / "FDA_Submission_files" / "facts.json").read_text())
+
+
+def test_page_and_card_can_be_left_out_and_figures_put_elsewhere(finished_run, tmp_path, quick):
+    out = tmp_path / "a" / "report.md"
+    result = run(finished_run, "--out", out, "--no-html", "--no-model-card", "--assets", tmp_path / "b")
+    assert result.exit_code == 0, result.output
+    assert [path.name for path in out.parent.iterdir()] == ["report.md"]
+    assert (tmp_path / "b" / "facts.json").exists()
+
+
+def test_strict_lists_the_open_fields_and_writes_nothing(finished_run, tmp_path):
+    result = run(finished_run, "--out", tmp_path / "report.md", "--strict")
+    assert result.exit_code == 2
+    assert "device.name: name of the device" in result.output
+    assert "Traceback" not in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_init_writes_the_questions_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("--init").exit_code == 0
+    text = (tmp_path / "submission.toml").read_text()
+    assert "# intended_use" in text
+    again = run("--init")
+    assert again.exit_code == 2
+    assert "may hold answers" in again.output
+    assert run("--init", "--out", "other.toml").exit_code == 0
+    assert (tmp_path / "other.toml").read_text() == text
+
+
+def test_answers_reach_the_report_and_the_card(finished_run, tmp_path, quick):
+    answers = tmp_path / "submission.toml"
+    answers.write_text('[device]\nname = "Night watch"\n\n[goals]\nsensitivity_above = 0.5\nspecificity_above = 0.5\n')
+    result = run(finished_run, "--out", tmp_path / "report.md", "--answers", answers)
+    assert result.exit_code == 0, result.output
+    assert "**Name of your Device:** Night watch" in (tmp_path / "report.md").read_text()
+    assert "# Model Card: Night watch" in (tmp_path / "model_card.md").read_text()
+    for name in ("report.md", "model_card.md"):
+        assert "performance goals: MET**" in (tmp_path / name).read_text()
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("[device]\nname = 3\n", "device.name is the number 3; text in quotes was expected"),
+    ("[device]\nnmae = 'x'\n", "did you mean 'device.name'"),
+    ("device", "is no TOML file"),
+])  # fmt: skip
+def test_a_mistake_in_the_answers_is_one_message(finished_run, tmp_path, text, message):
+    answers = tmp_path / "submission.toml"
+    answers.write_text(text)
+    result = run(finished_run, "--out", tmp_path / "report.md", "--answers", answers)
+    assert result.exit_code == 2
+    assert message in result.output
+    assert "Traceback" not in result.output
+    assert not (tmp_path / "report.md").exists()
+
+
+def test_check_says_by_its_status_that_something_was_found(tmp_path):
+    good, bad = tmp_path / "good.md", tmp_path / "bad.md"
+    good.write_text("# Report\n\nThe sensitivity is 0.85 (95 % CI 0.80-0.89; n = 222).\n")
+    bad.write_text("# Report\n\nThe model is radiologist-level: AUC 0.83.\n")
+    passed = run("--check", good)
+    assert passed.exit_code == 0
+    assert "found nothing; that does not show that it is right" in passed.output
+    failed = run("--check", bad)
+    assert failed.exit_code == 4
+    assert "claim-beyond-evidence: a claim of equivalence" in failed.output
+    assert 'line 3: "The model is radiologist-level: AUC 0.83."' in failed.output
+    assert "to do: " in failed.output
+    assert "2 of 14 rules found something to look at" in failed.output
+
+
+def test_check_takes_the_run_that_the_document_describes(finished_run, tmp_path):
+    document = tmp_path / "report.md"
+    document.write_text("Synthetic films, no evidence. The network has 9,000,000 parameters.\n")
+    assert run("--check", document).exit_code == 0
+    held_against = run("--check", document, "--run", finished_run)
+    assert held_against.exit_code == 4
+    assert "8,612,417" in held_against.output
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ((), "give one of: a run folder, --init, or --check FILE (got none of them"),
+    (("RUN", "--init"), "got RUN and --init"),
+    (("--check", "x.md", "--strict"), "--strict: used only when a report is written"),
+    (("RUN", "--run", "RUN"), "--run goes with --check FILE"),
+    (("--check", "none.md"), "no file at 'none.md'"),
+    (("nowhere",), "no folder at 'nowhere'"),
+    (("RUN", "--answers", "none.toml"), "write one to start from with: chexkeras report --init"),
+])  # fmt: skip
+def test_mixed_up_options_give_one_message(arguments, message, finished_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run(*(finished_run if argument == "RUN" else argument for argument in arguments))
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_names_the_three_uses():
+    text = " ".join(run("--help").output.split())
+    for word in ("--init", "--check", "--strict", "--answers", "--no-html", "--no-model-card"):
+        assert word in text

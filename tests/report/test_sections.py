@@ -1,0 +1,238 @@
+"""Every section that has numbers follows the files it rests on: one number changed there, and its sentence changes."""
+
+import re
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from chexkeras import files
+from chexkeras.evaluation.recalibration import FILE, fit_recalibration, save_recalibrations
+from chexkeras.report import fda
+from chexkeras.report.answers import load_answers
+from chexkeras.report.facts import REQUIRED_FILES, collect_facts
+from chexkeras.training.run import Run
+
+HEAD, CAUTIONS = 0, 99
+
+
+def sections(text):
+    """Returns the report's sections by number, each as one line: 0 is its head, 99 the cautions at its end."""
+    parts = re.split(r"^#{2,3} (?:(\d+)\. .*|(Data Cautions))$", text, flags=re.MULTILINE)
+    found = {HEAD: " ".join(parts[0].split())}
+    for number, cautions, body in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
+        found[CAUTIONS if cautions else int(number)] = " ".join(body.split())
+    return found
+
+
+def _sections(folder, answers=None):
+    facts = collect_facts(Run.load(folder), answers=answers and load_answers(answers))
+    return sections(fda._preview(facts).text)
+
+
+def _json(change):
+    def edit(path):
+        document = files.read_json(path)
+        change(document)
+        files.write_json(path, document)
+
+    return edit
+
+
+def _csv(change):
+    def edit(path):
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        change(table)
+        table.to_csv(path, index=False)
+
+    return edit
+
+
+def _cell(row, column, value):
+    return _csv(lambda table: table.__setitem__(column, table[column].where(table.index != row, value)))
+
+
+def _move_a_patient(table):
+    rows = table.index[table["patient_id"].duplicated(keep=False) & (table["part"] == "test")]
+    table.loc[rows[0], "part"] = "train"
+
+
+def _finding(**changes):
+    return _json(lambda document: document["findings"][0].update(changes))
+
+
+def _measure(name, **changes):
+    return _json(lambda document: document["findings"][0][name].update(changes))
+
+
+# File, what is changed in it, and by section what must stand there afterwards and did not before.
+CHANGES = [
+    ("recipe.json", _json(lambda d: d.update(image_size=161)), {2: "161 × 161 pixels"}),
+    ("recipe.json", _json(lambda d: d.update(batch_size=77, seed=7)),
+     {HEAD: "| Seed | 7 |", 3: "Batch size: 77", 13: "seed 7 is recorded"}),
+    ("recipe.json", _json(lambda d: d["stages"][1].update(learning_rate=0.00003)), {3: "0.00003 in stage2"}),
+    ("recipe.json", _json(lambda d: d["stages"][1].update(optimizer="adamw", weight_decay=0.017)),
+     {3: "AdamW, weight decay 0.017 in stage2"}),
+    ("recipe.json", _json(lambda d: d["augment"].update(rotation_degrees=9.0)), {3: "at most 9 degrees"}),
+    ("provenance.json", _json(lambda d: d.update(seconds=600)), {HEAD: "trained in 10.0 minutes"}),
+    ("provenance.json", _json(lambda d: d["cautions"].append("A case-control sample of 77.")),
+     {HEAD: "> **Caution.** A case-control sample of 77.", 1: "- A case-control sample of 77.",
+      20: "A case-control sample of 77.", CAUTIONS: "- A case-control sample of 77."}),
+    ("provenance.json", _json(lambda d: d["source"].update(implausible_ages=17)), {4: "treated as unknown: 17."}),
+    ("provenance.json", _json(lambda d: d["packages"].update(keras="9.9.9")), {15: "| keras | 9.9.9 |"}),
+    ("provenance.json", _json(lambda d: d["model"].update(sha256="ab" * 32)),
+     {15: "checked here: NO", 17: "`abababababababab`", 20: "`abababababababab`"}),
+    ("stages.json", _json(lambda d: d[1].update(trainable_parameters=3517314)), {2: "3,517,314"}),
+    ("stages.json", _json(lambda d: d[1].update(total_parameters=8612418)),
+     {2: "8,612,418 parameters", 7: "8,612,418 parameters", 15: "8,612,418 parameters"}),
+    ("history.csv", _cell(2, "val_auroc", "0.9876"), {3: "0.988 (epoch 3)"}),
+    ("splits.csv", _csv(_move_a_patient), {4: "**LEAKY:** patients with images in more than one part: 1;",
+                                           22: "The split is leaky"}),
+    ("splits.json", _json(lambda d: d.update(fingerprint="00" * 32)), {HEAD: "NO: it is another split"}),
+    ("table.csv", _cell(0, "age_years", "97.0"), {1: "to 97 years of age in all parts together"}),
+    ("table.csv", _csv(lambda t: t.__setitem__("Effusion", t["Effusion"].where(t.index > 2, ""))), {5: "| 3 |"}),
+    ("left_out.csv", _csv(lambda t: t.__setitem__("reason", "blank")), {4: "| blank | 3 |"}),
+    ("audit.json", _json(lambda d: d["issues"]["unreadable"].update(count=23)), {4: "cannot be decoded | 23 |"}),
+    ("model.keras", lambda path: path.write_bytes(b"another model"), {HEAD: "NO: it is another file", 15: "NO"}),
+    ("scores_validation.csv", _cell(0, "score", "0.123"), {HEAD: "validation: NO"}),
+    ("scores_test.csv", _cell(0, "score", "0.123"), {HEAD: "| test: NO"}),
+    ("scores_test.csv", _csv(lambda t: t.__setitem__("score", "0.5")),
+     {10: None, 19: "0.500, 0.500, 0.500, 0.500, 0.500"}),
+    ("operating_points.json", _json(lambda d: d[0].update(threshold=0.2345, n_positive=991)),
+     {HEAD: "differs from operating_points.json", 3: "at least 0.2345", 8: "threshold 0.2345", 19: None,
+      20: "at least 0.2345"}),
+    ("operating_points.json", _json(lambda d: d[0].update(n_positive=991)), {3: "991 positive"}),
+    ("evaluation.json", _measure("sensitivity", value=0.9512, low=0.8765),
+     {1: None, 3: "**0.951 (95 % CI 0.876", 6: "0.951 (95 % CI 0.876", 7: "0.951 (95 % CI 0.876", 18: None,
+      8: "Sensitivity: MET (the lower limit 0.876", 20: "0.951 (95 % CI 0.876", 22: "| Effusion | MET | NOT MET |"}),
+    ("evaluation.json", _measure("auroc", low=0.456), {7: "0.456", 8: "not distinguishable from chance"}),
+    ("evaluation.json", _finding(false_negatives=4321), {8: "4,321 false negative", 16: "4,321 of"}),
+    ("evaluation.json", _measure("ppv", value=0.1111), {1: "agree with the label is 0.111"}),
+    ("evaluation.json", _json(lambda d: d["findings"][0]["subgroups"][0]["groups"][0].update(n_positive=3)),
+     {9: "too few: 3 positive"}),
+    ("evaluation.json", _json(lambda d: d["findings"][0]["subgroups"][0]["interactions"][1].update(p_adjusted=0.0123)),
+     {1: "sensitivity by sex", 9: "0.012", 20: "sensitivity by sex"}),
+    ("evaluation.json", _json(lambda d: d["findings"][0]["calibration"]["slope"].update(value=1.2345)),
+     {10: "| 1.23 (95 % CI"}),
+    ("dicom_results.csv", _cell(0, "verdict", "reject"),
+     {1: "4 (44.4 %) were rejected", 2: "rejected: 4", 19: "0.444 (95 % CI"}),
+    ("dicom_results.csv", _cell(6, "code", "view"), {1: "`view` 3", 16: "3 of 9 DICOM files"}),
+    ("dicom_results.csv", _csv(lambda t: t.__setitem__("seconds", "0.37")),
+     {2: "0.37 s", 11: "0.37 s", 20: "0.37 s"}),
+    ("dicom_results.csv", _csv(lambda t: t.__setitem__("profile", "course")), {17: "1 px to 10,000 px"}),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def before(finished_run):
+    return _sections(finished_run)
+
+
+@pytest.mark.parametrize(("name", "edit", "wanted"), CHANGES)
+def test_changing_one_number_in_the_run_folder_changes_the_sentence(name, edit, wanted, run_folder, before):
+    edit(run_folder / name)
+    after = _sections(run_folder)
+    for section, sentence in wanted.items():
+        assert after[section] != before[section], section
+        assert sentence is None or (sentence in after[section] and sentence not in before[section]), section
+
+
+def _toml(old, new):
+    def edit(path):
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+    return edit
+
+
+ANSWERS = "answers/submission.toml"
+# Likewise with every question answered: files beside submission.toml, and the recalibration saved with the run.
+STATED = [
+    (ANSWERS, _toml("Effusion = 0.05", "Effusion = 0.07"),
+     {1: "Where 7 % of the films show Effusion", 6: "at a prevalence of 7.00 %", 8: "stated prevalence of 7 %",
+      10: "at a prevalence of 7.00 %", 11: None}),
+    (ANSWERS, _toml("sensitivity_above = 0.80", "sensitivity_above = 0.77"),
+     {6: "above 0.77 for the sensitivity", 18: "above 0.77 for the sensitivity"}),
+    (ANSWERS, _toml("expected_specificity = 0.87", "expected_specificity = 0.85"), {6: "494 without it", 18: ": 494."}),
+    (ANSWERS, _toml("arrivals_per_hour = 12.0", "arrivals_per_hour = 9.0"), {11: "busy 60 % of the time"}),
+    (ANSWERS, _toml("[0.05, 0.1, 0.2]", "[0.05, 0.17]"), {10: "| 0.17 |"}),
+    (ANSWERS, _toml('rest = "Stated', '# rest = "Stated'), {HEAD: "for the sponsor: 1.", 21: "open fields in 21"}),
+    ("answers/runs/other/scores_test.csv", _csv(lambda t: t.__setitem__("score", "0.5")), {12: "0.500"}),
+    ("answers/readers.csv", lambda path: pd.read_csv(path).head(50).to_csv(path, index=False),
+     {5: "Readers called 50 images", 14: "3 readers on 50 images"}),
+    (f"run/{FILE}", _json(lambda d: d[0].update(intercept=-3.0)), {10: None}),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def answered_run(finished_run, answered, tmp_path_factory):
+    """A folder with a recalibrated run and the answers to every question."""
+    folder = tmp_path_factory.mktemp("answered")
+    shutil.copytree(finished_run, folder / "run")
+    save_recalibrations(folder / "run", fit_recalibration(Run.load(finished_run).scores("validation")))
+    shutil.copytree(answered.parent, folder / "answers")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def before_answered(answered_run):
+    return _sections(answered_run / "run", answered_run / ANSWERS)
+
+
+@pytest.mark.parametrize(("name", "edit", "wanted"), STATED)
+def test_changing_one_answer_changes_the_sentence(name, edit, wanted, answered_run, before_answered, tmp_path):
+    folder = shutil.copytree(answered_run, tmp_path / "copy")
+    edit(folder / name)
+    after = _sections(folder / "run", folder / ANSWERS)
+    for section, sentence in wanted.items():
+        assert after[section] != before_answered[section], section
+        assert sentence is None or (sentence in after[section] and sentence not in before_answered[section]), section
+
+
+def test_every_section_with_a_number_and_every_file_is_covered_by_a_change(before_answered):
+    covered = {section for _, _, wanted in (*CHANGES, *STATED) for section in wanted}
+    assert covered >= {number for number, text in before_answered.items() if re.search(r"\d", text)}
+    assert {name for name, _, _ in CHANGES} >= set(REQUIRED_FILES)
+
+
+def test_a_report_with_every_question_answered_has_no_open_field(answered_run, before_answered):
+    facts = collect_facts(Run.load(answered_run / "run"), answers=load_answers(answered_run / ANSWERS))
+    page = fda._preview(facts)
+    assert page.open_fields == []
+    assert "SPONSOR TO COMPLETE" not in page.text
+    assert set(before_answered) == {*range(23), CAUTIONS}
+
+
+def test_recalibrated_scores_are_those_of_the_saved_line(answered_run):
+    """Independently: the Brier score of the line applied by hand to the log odds."""
+    run = Run.load(answered_run / "run")
+    (saved,) = run.recalibrations
+    scores = run.scores("test")
+    odds = np.log(scores["score"] / (1 - scores["score"]))
+    by_hand = ((1 / (1 + np.exp(-(saved.intercept + saved.slope * odds))) - scores["label"]) ** 2).mean()
+    facts = collect_facts(run)
+    assert facts["recalibrated.Effusion.brier"].value.value == pytest.approx(by_hand)
+    assert facts["shift.Effusion.from"].value == pytest.approx(run.scores("validation")["label"].mean())
+
+
+NOT_MEASURED_BEFORE = (
+    "likelihood_ratio_positive", "likelihood_ratio_negative", "accuracy", "f1", "mcc", "deployment", "calibration",
+    "subgroups",
+)  # fmt: skip
+
+
+def test_a_run_evaluated_by_an_earlier_version_says_what_was_not_measured(run_folder):
+    def earlier(document):
+        document.pop("macro_auroc")
+        for entry in document["findings"]:
+            for name in NOT_MEASURED_BEFORE:
+                entry.pop(name)
+
+    _json(earlier)(run_folder / "evaluation.json")
+    found = _sections(run_folder)
+    assert "| F score | not estimable (not measured) |" in found[8]
+    assert "Performance by group was not measured in this run." in found[9]
+    assert "Calibration was not measured when this run was evaluated" in found[10]
+    assert "must not be read as probabilities" in found[10]

@@ -1,0 +1,73 @@
+"""Every preset trains on phantoms: its own backbone, head, loss, stages and augmentation, on few and small films."""
+
+import dataclasses
+import json
+
+import pytest
+
+from chexkeras.data.abnormal import add_abnormal
+from chexkeras.data.nih import load_nih
+from chexkeras.data.phantom import make_phantoms
+from chexkeras.data.splits import split_by_patient
+from chexkeras.findings import ABNORMAL
+from chexkeras.training import presets
+from chexkeras.training.recipe import Recipe, ThresholdRule
+
+pytestmark = [
+    pytest.mark.keras,
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*experimental_run_functions_eagerly.*:UserWarning"),
+]
+
+FINDING = "Cardiomegaly"
+"""In NIH's and in CheXpert's vocabulary, and frequent enough among the films."""
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory):
+    root = make_phantoms(
+        tmp_path_factory.mktemp("presets") / "films", images=40, size=64, dicom=False, prevalence={FINDING: 0.45}
+    )
+    return split_by_patient(add_abnormal(load_nih(root)), (FINDING, ABNORMAL), validation=0.25, test=0.25)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def eagerly():
+    """Runs what Keras would compile first: tracing a large backbone takes far longer than these few steps."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+def tiny(recipe):
+    """Returns the recipe for few, small films: everything else is the preset's own."""
+    targets = tuple(name for name in (FINDING, ABNORMAL) if name == FINDING or name in recipe.targets)
+    weights = tuple((name, weight) for name, weight in recipe.loss.target_weights if name in targets)
+    return recipe.replace(
+        targets=targets,
+        image_size=32,
+        weights=None,
+        batch_size=10,
+        precision="float32",
+        loss=dataclasses.replace(recipe.loss, target_weights=weights),
+        stages=tuple(dataclasses.replace(stage, epochs=2, patience=None) for stage in recipe.stages),
+        up_sample={FINDING: max(factor for _, factor in recipe.up_sample)} if recipe.up_sample else (),
+        operating_point=ThresholdRule("youden", None),
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in presets.names() if presets.preset(name).head != "three_way"])
+def test_a_preset_trains_two_epochs_a_stage(name, splits, tmp_path):
+    from chexkeras.training.trainer import train
+
+    recipe = tiny(presets.preset(name))
+    run = train(recipe, splits, tmp_path / "run")
+    assert Recipe.from_dict(json.loads((run.folder / "recipe.json").read_text())) == recipe
+    assert list(run.history["stage"]) == [stage.name for stage in recipe.stages for _ in range(2)]
+    assert run.history["loss"].notna().all()
+    assert set(run.scores("test")["finding"]) == set(recipe.targets)
+    for done, stage in zip(run.stages, recipe.stages, strict=True):
+        assert (done["backbone_layers_trainable"] == 0) == (stage.trainable == 0.0)
+        assert (done["backbone_layers_trainable"] == done["backbone_layers"]) == (stage.trainable == 1.0)
