@@ -16,7 +16,7 @@ def run(*arguments):
     return runner.invoke(app, [str(argument) for argument in arguments])
 
 
-@pytest.mark.parametrize("command", ["demo", "audit", "train", "evaluate", "predict", "report"])
+@pytest.mark.parametrize("command", ["demo", "audit", "prepare", "train", "evaluate", "predict", "report"])
 def test_every_command_explains_itself(command):
     result = run(command, "--help")
     assert result.exit_code == 0

@@ -146,8 +146,11 @@ def test_train_on_a_store_with_films_left_out_lists_them_with_the_run(films, tmp
 @pytest.mark.keras
 def test_train_takes_chexpert_with_a_policy_for_its_uncertain_labels(chexpert, tmp_path):
     arguments = ("train", "--data", chexpert, *SMALL, "--finding", "Pleural Effusion", "--uncertain", "ones")
-    output = succeeded(*arguments, "--run", tmp_path / "run")
+    output = succeeded(*arguments, "--run", tmp_path / "run", "--split", "official")
     assert "Caution: Uncertain labels count as present" in output
+    parts = pd.read_csv(tmp_path / "run" / "splits.csv").groupby("part")["image_id"]
+    assert all(parts.get_group("test").str.startswith("valid/"))
+    assert all(parts.get_group("train").str.startswith("train/"))
     recipe = json.loads((tmp_path / "run" / "recipe.json").read_text())
     assert recipe["targets"] == ["Pleural Effusion"]
     source = json.loads((tmp_path / "run" / "provenance.json").read_text())["source"]
@@ -175,7 +178,7 @@ def test_a_second_pass_fills_the_uncertain_labels_of_the_first_runs_training_fil
     message = refused(
         *(*arguments[:-4], "--finding", "Edema", *arguments[-2:]), "--run", second, "--overwrite", "--first-run", first
     )
-    assert "learnt Pleural Effusion, which are not all of the findings" in message
+    assert "learnt Pleural Effusion, which are not all of the findings to fill (Edema)" in message
 
 
 @pytest.mark.keras
@@ -185,6 +188,8 @@ def test_a_second_pass_fills_the_uncertain_labels_of_the_first_runs_training_fil
         (("--uncertain", "multiclass"), "head=three_way and loss.name=three_way"),
         (("--uncertain", "maybe"), "uncertain='maybe'"),
         (("--uncertain", "ones", "--uncertain", "Edema=zeros"), "--uncertain ones stands beside others"),
+        (("--finding", "Effusions"), "Effusions"),
+        (("--first-run", "nowhere"), "no folder at 'nowhere'"),
         (("--blank", "zero"), "blank='zero'"),
         (("--views", "side"), "views='side'"),
         (("--image-column", "Path"), "image_column='Path' is for a table of one's own"),

@@ -84,12 +84,13 @@ def train(
     if opened is not None:
         opened.require_size(recipe.image_size)
     table = _usable(load(data, missing=missing if opened is None else "keep"), recipe, opened, missing)
+    first = _first(first_run, table, recipe, opened) if first_run is not None else None
     checked = audit_films(table, missing=missing, decode=opened is None)
     say(checked.summary)
-    if first_run is None:
+    if first is None:
         splits = _split(split, checked.table, recipe.targets, validation, test, recipe.seed)
     else:
-        splits = _filled(first_run, checked.table, recipe, opened)
+        splits = _filled(first, checked.table, recipe, opened)
     say(str(splits))
     from chexkeras.training.trainer import train as train_recipe
 
@@ -111,12 +112,14 @@ def train(
 def _usable(table: Any, recipe: Any, store: Any, missing: str) -> Any:
     """Returns the table that the recipe can be trained on, before a film is opened."""
     from chexkeras.data.abnormal import add_abnormal
+    from chexkeras.data.columns import resolve_targets
     from chexkeras.data.decoder import refuse_dicom
     from chexkeras.data.uncertain import refuse_third_class
     from chexkeras.findings import ABNORMAL
 
     if ABNORMAL in recipe.targets:
         table = add_abnormal(table)
+    resolve_targets(table, recipe.targets)
     if recipe.head != "three_way":
         refuse_third_class(table, recipe.targets)
     if store is None:
@@ -128,31 +131,42 @@ def _usable(table: Any, recipe: Any, store: Any, missing: str) -> Any:
     return table
 
 
-def _filled(first_run: Path, table: Any, recipe: Any, store: Any) -> Any:
+def _first(folder: Path, table: Any, recipe: Any, store: Any) -> Any:
+    """Returns the run whose scores can fill the uncertain labels of the recipe's targets."""
+    from chexkeras.training.run import Run
+
+    first, left_open = Run.load(folder), _left_open(table, recipe.targets)
+    if not left_open:
+        raise ValueError("--first-run fills uncertain labels; it needs --uncertain self_trained.")
+    if set(left_open) - set(first.recipe.targets):
+        raise ValueError(
+            f"--first-run {folder} learnt {', '.join(first.recipe.targets)}, which are not all of the findings to fill "
+            f"({', '.join(left_open)}); train a first run on the same."
+        )
+    if store is not None:
+        store.require_size(first.recipe.image_size)
+    return first
+
+
+def _left_open(table: Any, targets: tuple[str, ...]) -> list[str]:
+    from chexkeras.data.columns import resolve_targets
+    from chexkeras.data.source import source_of
+
+    policy_of = dict(source_of(table).uncertain_policy)
+    return [name for name in resolve_targets(table, targets) if policy_of.get(name) == "self_trained"]
+
+
+def _filled(first: Any, table: Any, recipe: Any, store: Any) -> Any:
     """Returns the split of a first run, the uncertain labels of its training films filled with its model's scores."""
     import dataclasses
 
-    from chexkeras.data.columns import resolve_targets
-    from chexkeras.data.source import source_of
     from chexkeras.data.splits import Splits
     from chexkeras.data.uncertain import fill_uncertain
     from chexkeras.models.scoring import predict_scores
-    from chexkeras.training.run import Run
 
-    first = Run.load(first_run)
-    policy_of = dict(source_of(table).uncertain_policy)
-    left_open = [name for name in resolve_targets(table, recipe.targets) if policy_of.get(name) == "self_trained"]
-    if not left_open:
-        raise ValueError("--first-run fills uncertain labels; it needs --uncertain self_trained.")
-    if set(resolve_targets(table, recipe.targets)) - set(first.recipe.targets):
-        raise ValueError(
-            f"--first-run {first_run} learnt {', '.join(first.recipe.targets)}, which are not all of the findings to "
-            f"learn ({', '.join(recipe.targets)}); train a first run on the same."
-        )
     splits = Splits.load(first.folder / "splits.csv", table)
-    if store is not None:
-        store.require_size(first.recipe.image_size)
     scores = predict_scores(first.load_model(), splits.train, first.recipe.targets, store=store)
+    left_open = _left_open(table, recipe.targets)
     filled = fill_uncertain(splits.table, scores[scores["finding"].isin(left_open)])
     return dataclasses.replace(splits, table=filled)
 

@@ -3,7 +3,7 @@
 import functools
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Any, NamedTuple
@@ -62,7 +62,7 @@ def refuse_dicom(table: pd.DataFrame) -> None:
 
 def decode_films(
     paths: Sequence[str], spans: Iterable[range], *, size: int, profile: Profile, threads: int
-) -> Iterator[Decoded]:
+) -> Generator[Decoded, None, None]:
     """Decodes films ahead of their use, in order.
 
     Args:

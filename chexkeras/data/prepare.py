@@ -1,9 +1,10 @@
 """Decoding the films of a table once into a store; killed at any point and started again, it ends with the same bytes.
 
-Films are decoded in chunks of about 64 MB. A chunk counts as done when its pixels are on the disk and its checksum is
+Films are decoded in chunks of about 16 MB. A chunk counts as done when its pixels are on the disk and its checksum is
 in the manifest. Starting again decodes what is not done, what no longer has its checksum, and what has another source.
 """
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -21,7 +22,7 @@ from chexkeras.data.store import Store, listed
 from chexkeras.data.store_manifest import INDEX, MANIFEST, Manifest, films_file
 from chexkeras.dicom.profiles import Profile, find_profile
 
-_CHUNK_BYTES = 64_000_000
+_CHUNK_BYTES = 16_000_000
 _SOURCE = ["image_id", "file", "bytes"]
 
 
@@ -72,7 +73,13 @@ def prepare(
     manifest = _take_up(root, films, table, size, chosen)
     todo = _begin(root, manifest, films, missing)
     if todo:
-        _decode(root, manifest, films, todo, missing, chosen, threads)
+        try:
+            _decode(root, manifest, films, todo, missing, chosen, threads)
+        except KeyboardInterrupt:
+            progress.say(
+                f"interrupted: {_done(manifest):,} of {len(films):,} films are stored; the same call goes on there"
+            )
+            raise
     store = Store.load(root)
     if len(store.left_out) == len(store):
         reasons = ", ".join(sorted(set(store.left_out.values())))
@@ -245,10 +252,11 @@ def _decode(
     pixels = np.empty((min(manifest.chunk_films, manifest.films), size, size), np.uint8)
     problems: dict[str, Problem] = {}
     spans = [manifest.rows(chunk) for chunk in todo]
-    with progress.bar() as shown:
-        done = manifest.films - sum(map(len, spans))
-        task = shown.add_task("decoding films", total=manifest.films, completed=done)
-        for decoded in decode_films(films["path"].tolist(), spans, size=size, profile=profile, threads=threads):
+    decoding = decode_films(films["path"].tolist(), spans, size=size, profile=profile, threads=threads)
+    # Closed here: an error that is caught somewhere would keep threads and processes alive.
+    with contextlib.closing(decoding), progress.bar() as shown:
+        task = shown.add_task("decoding films", total=manifest.films, completed=_done(manifest))
+        for decoded in decoding:
             chunk = decoded.rows.start // manifest.chunk_films
             rows = manifest.rows(chunk)
             pixels[decoded.rows.start - rows.start : decoded.rows.stop - rows.start] = decoded.films
@@ -266,10 +274,14 @@ def _decode(
             problems.clear()
 
 
+def _done(manifest: Manifest) -> int:
+    return sum(len(manifest.rows(number)) for number, chunk in enumerate(manifest.chunks) if chunk is not None)
+
+
 def _cannot_be_used(problems: dict[str, Problem], manifest: Manifest) -> str:
     shown = "; ".join(f"{image_id} ({code}: {detail})" for image_id, (code, detail) in list(problems.items())[:3])
-    done = sum(len(manifest.rows(number)) for number, chunk in enumerate(manifest.chunks) if chunk is not None)
     return (
         f"{len(problems)} film(s) cannot be used: {shown}{'; ...' if len(problems) > 3 else ''}. Replace the files, or "
-        f"leave such films out with missing='skip'. The {done:,} films stored before are kept; preparing goes on there."
+        f"leave such films out with missing='skip'. The {_done(manifest):,} films stored before are kept; preparing "
+        "goes on there."
     )

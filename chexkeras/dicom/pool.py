@@ -63,6 +63,19 @@ class ReaderPool:
             each.stop()
             self._free.put(each)
 
+    def prepare(self) -> None:
+        """Starts one more worker, so that its start-up is no part of the time that its first file takes.
+
+        One that does not come up says so when it is to read.
+        """
+        borrowed = self._free.get()
+        try:
+            if not borrowed.is_running and not self._closed:
+                with contextlib.suppress(WorkersUnavailable):
+                    borrowed.start()
+        finally:
+            self._give_back(borrowed)
+
     @property
     def peak_bytes(self) -> int:
         """Most memory that a worker has held at once; 0 where the system does not say."""
@@ -86,9 +99,7 @@ class ReaderPool:
         try:
             header, pixels = self._read(borrowed, Path(path).expanduser())
         finally:
-            if self._closed:
-                borrowed.stop()
-            self._free.put(borrowed)
+            self._give_back(borrowed)
         try:
             outcome = _outcome(header, pixels)
         except (KeyError, TypeError, ValueError):
@@ -97,6 +108,11 @@ class ReaderPool:
         if isinstance(outcome, DicomRejected):
             raise outcome
         return outcome
+
+    def _give_back(self, borrowed: Worker) -> None:
+        if self._closed:
+            borrowed.stop()
+        self._free.put(borrowed)
 
     def _read(self, borrowed: Worker, path: Path) -> tuple[dict[str, Any], bytearray]:
         """Reads with a worker, and once more with a fresh one: the files before this one must not decide about it."""

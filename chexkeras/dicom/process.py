@@ -55,6 +55,11 @@ class Worker:
         self.files_read = 0
         self.peak_bytes = 0
 
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a process, as far as is known."""
+        return self._process is not None
+
     def start(self) -> None:
         """Starts the process, and waits until it can read.
 
@@ -131,7 +136,7 @@ class Worker:
         Raises:
             Lost: If the worker did not survive it.
         """
-        if self._process is None:
+        if not self.is_running:
             self.start()
         try:
             with self._watched(self._reading.seconds):

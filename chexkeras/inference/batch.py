@@ -135,11 +135,11 @@ def read_files(
         WorkersUnavailable: If the processes that read cannot be started.
     """
     with contextlib.ExitStack() as stack:
-        threads, read = _IN_PROCESS_THREADS, partial(read_film, profile=profile)
+        threads, read, prepare = _IN_PROCESS_THREADS, partial(read_film, profile=profile), None
         if reading.processes:
             pool = ReaderPool(profile, reading)
-            threads, read = pool.size, pool.read
-        executor = ThreadPoolExecutor(threads)
+            threads, read, prepare = pool.size, pool.read, pool.prepare
+        executor = ThreadPoolExecutor(threads, initializer=prepare)
         stack.callback(executor.shutdown, cancel_futures=True)
         if reading.processes:
             # Closed before the threads are waited for: an interrupted run does not wait for a file that hangs.

@@ -46,7 +46,9 @@ def attach(features: Any, n_targets: int, head: str = "three_layer") -> Any:
         pooled = keras.layers.Dense(1024, activation="relu", name="head_dense_1024")(pooled)
     elif head == "dense_bn":
         pooled = keras.layers.Dense(512, activation="relu", name="head_dense_512")(pooled)
-        pooled = keras.layers.BatchNormalization(name="head_batchnorm", dtype="float32")(pooled)
+        # Keras' usual 0.99 would score a stage of few steps with the statistics that it started from.
+        normalisation = keras.layers.BatchNormalization(momentum=0.9, name="head_batchnorm", dtype="float32")
+        pooled = normalisation(pooled)
     elif head == "three_way":
         logits = keras.layers.Dense(len(CLASSES) * n_targets, dtype="float32", name="head_logits")(pooled)
         return ThreeWay(name="head_probability")(logits)

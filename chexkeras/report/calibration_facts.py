@@ -14,6 +14,7 @@ THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.5)
 """Threshold probabilities shown where the author states none."""
 
 _REPLICATES = 500
+_SHIFT_REPLICATES = 200
 _BALANCED = 0.5
 
 
@@ -179,7 +180,7 @@ def _add_shift(facts: Facts, finding: str, found: Probabilities, stated: float |
     if not possible:
         return
     estimated = estimate_prevalence(known["score"], train_prevalence=before, clusters=known["patient_id"],
-                                    replicates=_REPLICATES).prevalence  # fmt: skip
+                                    replicates=_SHIFT_REPLICATES).prevalence  # fmt: skip
     facts.add(f"{key}.estimated", estimated, file=_SCORES, field=f"{finding}: prevalence estimated from scores alone")
     observed = float((known["label"] == 1).mean())
     facts.add(f"{key}.observed", observed, percent(observed), file=_SCORES, field=f"{finding}: share labelled positive")

@@ -82,10 +82,11 @@ def add_split(facts: Facts, documents: Documents, splits: pd.DataFrame) -> None:
     """Records how the parts were made, and counts from splits.csv itself whether they share patients."""
     for key in ("kind", "seed", "description"):
         documents.add(facts, f"split.{key}", _PROVENANCE, f"split.{key}", default="")
-    held = {str(patient): set(rows) for patient, rows in splits.groupby("patient_id")["part"]}
-    shared = sum(len(parts) > 1 for parts in held.values())
-    tested = [parts for parts in held.values() if "test" in parts]
-    leaked = sum(len(parts) > 1 for parts in tested)
+    pairs = splits[["patient_id", "part"]].drop_duplicates()
+    parts = pairs["patient_id"].value_counts()
+    several = set(parts.index[parts > 1])
+    tested = set(pairs.loc[pairs["part"] == "test", "patient_id"])
+    shared, leaked = len(several), len(several & tested)
     stated = bool(documents.pick(_PROVENANCE, "split.leaky", False))
     facts.add("split.shared_patients", shared, file="splits.csv", field="patients found in more than one part")
     facts.add("split.leaked_patients", leaked, file="splits.csv", field="test patients found in another part")

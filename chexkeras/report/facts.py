@@ -190,6 +190,27 @@ class Documents:
         return value
 
 
+class ReadOnce:
+    """A run whose scores are read from disk once, however many sections ask for them; nobody may change them.
+
+    Args:
+        run: A `Run`; what is not about scores is asked of it.
+    """
+
+    def __init__(self, run: Any) -> None:
+        self._run = run
+        self._scores: dict[str, pd.DataFrame] = {}
+
+    def scores(self, part: str) -> pd.DataFrame:
+        """Returns the scores of a part, as `Run.scores`."""
+        if part not in self._scores:
+            self._scores[part] = self._run.scores(part)
+        return self._scores[part]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._run, name)
+
+
 def check_complete(folder: str | Path) -> Path:
     """Returns the run folder if every file that a report needs is there.
 
@@ -238,6 +259,7 @@ def collect_facts(run: Any, goals: PerformanceGoals | None = None, answers: Answ
     )
 
     folder = check_complete(run.folder)
+    run = run if isinstance(run, ReadOnce) else ReadOnce(run)
     documents = Documents(run)
     splits = pd.read_csv(folder / "splits.csv", dtype=str)
     facts = Facts()
@@ -258,7 +280,7 @@ def collect_facts(run: Any, goals: PerformanceGoals | None = None, answers: Answ
     performance_facts.add_performance(facts, documents, run, wanted)
     performance_facts.add_deployment(facts, run, stated)
     dicom_facts.add_dicom(facts, run.dicom_results, run.table)
-    subgroup_facts.add_subgroups(facts, documents, wanted.fewest_positives)
+    subgroup_facts.add_subgroups(facts, documents, run, wanted.fewest_positives)
     calibration_facts.add_calibration(facts, documents, run, stated)
     triage_facts.add_processing_time(facts, run.dicom_results)
     triage_facts.add_waiting(facts, stated)

@@ -16,7 +16,7 @@ from chexkeras import files
 from chexkeras.report import sbom
 from chexkeras.report.answers import Answers, load_answers
 from chexkeras.report.crosswalk_facts import status_of
-from chexkeras.report.facts import Facts, check_complete, collect_facts
+from chexkeras.report.facts import Facts, ReadOnce, check_complete, collect_facts
 from chexkeras.report.figures import NAMES, Figure, draw_figures
 from chexkeras.report.goals import PerformanceGoals
 from chexkeras.report.questions import question
@@ -270,7 +270,7 @@ def write_report(
         ValueError: If a file lacks a field, the answers do not fit the run, or goals are given twice.
     """
     stated = _answered(answers)
-    opened = _opened(run)
+    opened = ReadOnce(_opened(run))
     report = Path(out)
     folder = Path(assets) if assets is not None else report.with_name(f"{report.stem}_files")
     facts = collect_facts(opened, goals, stated)

@@ -1,5 +1,6 @@
 """The figures of a report: drawn from the run folder alone, each with a caption that is a sentence of facts."""
 
+import math
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,6 @@ from chexkeras.progress import track
 from chexkeras.report.answers import Answers
 from chexkeras.report.calibration_facts import Probabilities, decision_rows, probabilities_of
 from chexkeras.report.facts import Facts
-from chexkeras.report.subgroup_facts import with_minimum
 from chexkeras.results import Comparison, SubgroupAnalysis
 from chexkeras.results.subgroups import STATISTICS
 
@@ -27,9 +27,12 @@ NAMES = (
 )  # fmt: skip
 """Every figure that a report may have."""
 
-_MOST_COLUMNS = 2
-_SHEET_DPI = 100
-_REPLICATES = 500
+_FEW = 6
+"""Findings above this number are drawn three in a row, so that a sheet still fits on a page."""
+
+_MOST_FORESTS = 4
+_SHARP_PANELS, _SHEET_DPI = 4, 100
+_REPLICATES = 300
 _LETTERS_AN_INCH, _INCHES_A_LINE = 13, 0.17
 """Of the cautions: what they need is added to a figure, so that long ones leave the drawing its room."""
 
@@ -66,11 +69,11 @@ class _Job:
     shown: Sequence[str]
     width: float
     height: float
-    columns: int = _MOST_COLUMNS
+    columns: int | None = None
 
     def write(self, folder: Path, notes: tuple[str, ...]) -> None:
         """Draws it; the cautions stand on a single panel itself, above several once for all."""
-        columns = min(self.columns, len(self.shown))
+        columns = min(self.columns or (2 if len(self.shown) <= _FEW else 3), len(self.shown))
         rows = -(-len(self.shown) // columns)
         lines = len(textwrap.wrap(" ".join(notes), int(_LETTERS_AN_INCH * self.width * columns)))
         height = self.height + _INCHES_A_LINE * max(0, lines - 1) / rows
@@ -81,7 +84,13 @@ class _Job:
             ax.remove()
         if len(self.shown) > 1:
             style.figure_note(drawn, notes)
-        style.save(drawn, folder / self.figure.file, dpi=style.DPI if rows <= _MOST_COLUMNS else _SHEET_DPI)
+        style.save(drawn, folder / self.figure.file, dpi=style.DPI if len(self.shown) <= _SHARP_PANELS else _SHEET_DPI)
+
+
+def _smallest_p(analyses: Sequence[SubgroupAnalysis]) -> float:
+    """Returns the smallest p-value that groups are equal in AUROC; without any test the largest there can be."""
+    values = [test.p_value for analysis in analyses for test in analysis.interactions if test.statistic == "auroc"]
+    return min((value for value in values if not math.isnan(value)), default=1.0)
 
 
 class _Plan:
@@ -106,7 +115,7 @@ class _Plan:
 
     def sheet(
         self, name: str, caption: str, files: str, draw: Panels, size: tuple[float, float], shown: Sequence[str],
-        columns: int = _MOST_COLUMNS,
+        columns: int | None = None,
     ) -> None:  # fmt: skip
         """Plans a figure with a panel for each of `shown`; none where there is nothing to show."""
         if shown:
@@ -174,10 +183,11 @@ class _Plan:
             self.add("auroc_bars", f"AUROC of every finding on the test part ({where})", "evaluation.json",
                      lambda ax, notes: plots.auroc_bars(evaluation, ax=ax, note=notes),
                      (7.0, 1.8 + 0.35 * len(self.findings)))  # fmt: skip
+        # Of many findings the distributions are drawn with their calibration only.
         self.sheet("score_histogram", f"Scores of positive and negative images of the test part ({where})",
                    "scores_test.csv and operating_points.json",
                    lambda f, ax, n: plots.score_histogram(test, self.points.get(f), finding=f, ax=ax, note=n),
-                   (6.2, 4.2), self.findings)  # fmt: skip
+                   (6.2, 4.2), self.findings if len(self.findings) <= _FEW else ())  # fmt: skip
         self.sheet("threshold_tradeoff",
                    "Sensitivity and specificity against the threshold on the validation part "
                    f"({self.counted('validation')})" if self.decided else "",
@@ -190,17 +200,24 @@ class _Plan:
 
     def groups(self) -> None:
         """A statistic in groups: all three for one finding, the AUROC where there are several."""
-        fewest = self.facts["goal.fewest_positives"].value
-        grouped: dict[str, list[SubgroupAnalysis]] = {
-            entry.finding: [with_minimum(analysis, fewest) for analysis in entry.subgroups]
-            for entry in self.run.evaluation.findings
-            if entry.subgroups
+        grouped = {
+            finding: [
+                SubgroupAnalysis.from_dict(self.facts[f"groups.{finding}.{column}.analysis"].value)
+                for column in self.facts[f"groups.{finding}"].value
+            ]
+            for finding in self.findings
+            if self.facts[f"groups.{finding}"].value
         }
         if not grouped:
             return
         rows = max(sum(len(analysis.groups) + 2 for analysis in analyses) for analyses in grouped.values()) + 1
         single = next(iter(grouped)) if len(self.findings) == 1 else ""
         shown = list(STATISTICS) if single in self.points else ["auroc"] if single else list(grouped)
+        left_out = ""
+        if not single and len(grouped) > _MOST_FORESTS:
+            # Where groups differ most is what a reader must see; the tables hold every finding.
+            shown = sorted(grouped, key=lambda finding: _smallest_p(grouped[finding]))[:_MOST_FORESTS]
+            left_out = ", for the findings whose groups differ most clearly in AUROC"
 
         def draw(name: str, ax: "Axes", notes: tuple[str, ...]) -> Any:
             finding, statistic = (single, name) if single else (name, "auroc")
@@ -211,9 +228,9 @@ class _Plan:
 
         self.sheet(
             "subgroup_forest",
-            f"Performance in groups of the test part ({self.counted('test')}); dashed: all images. A group with fewer "
-            f"than {self.facts['goal.fewest_positives'].text} positives is listed without an estimate",
-            "evaluation.json",
+            f"Performance in groups of the test part ({self.counted('test')}){left_out}; dashed: all images. A group "
+            f"with fewer than {self.facts['goal.fewest_positives'].text} positives is listed without an estimate",
+            "evaluation.json, scores_test.csv and table.csv",
             draw,
             (9.2, height_of(rows)),
             shown,

@@ -38,7 +38,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _FACTS = "facts.json"
 _SIGNATURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 _BADGES = {MET: "met", NOT_MET: "not-met", NOT_ESTIMABLE: "not-estimable"}
-_JOINTS = re.compile(r"(?<=[_/.])(?=\w)|(?<=[a-z)])(?=[A-Z])")
+_JOINTS = re.compile(r"(?<=[_/])(?=\w)|(?<=[a-z)])(?=[A-Z])")
 _VERDICT = re.compile(r"\b(NOT MET|NOT ESTIMABLE|MET)\b")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from chexkeras.checks import existing_file
-from chexkeras.report import lint_claims, lint_data, lint_numbers
+from chexkeras.report import lint_claims, lint_data, lint_numbers, lint_parameters
 from chexkeras.report.answers import Answers
 from chexkeras.report.fda import _answered, _opened
 from chexkeras.report.lint_document import Document, parse
@@ -16,7 +16,7 @@ RULES: dict[str, Callable[[Document, Known | None], Iterator[Issue]]] = {
     "threshold-differs": lint_numbers.threshold_differs,
     "view-outside-data": lint_data.view_outside_data,
     "age-outside-data": lint_data.age_outside_data,
-    "parameter-count": lint_numbers.parameter_count,
+    "parameter-count": lint_parameters.parameter_count,
     "claim-beyond-evidence": lint_claims.claim_beyond_evidence,
     "verdict-differs": lint_claims.verdict_differs,
     "leaky-split-not-named": lint_data.leaky_split_not_named,

@@ -27,7 +27,7 @@ _CLAIMS: dict[str, re.Pattern[str]] = {
     ),
     "superiority": any_of(
         r"\bout-?perform(?:s|ed|ing)?\b",
-        r"\bstate[- ]of[- ]the[- ]art\b",
+        r"\b(?:achiev|reach|deliver|provid|establish|set|is|are|our|with)\w*\b[^.;]{0,40}\bstate[- ]of[- ]the[- ]art\b",
         r"\bsuper-?human\b",
         rf"\b(?:superior to|better than|exceed(?:s|ed|ing)?|surpass(?:es|ed|ing)?) {_THAN}",
     ),
@@ -42,7 +42,7 @@ _CLAIMS: dict[str, re.Pattern[str]] = {
         r"\b(?:ready|suitable|safe|fit) for (?:\w+ ){0,2}?(?:use|practice|deployment|production)\b",
     ),
 }
-_OF_OTHERS = any_of(r"\bet al\b", r"\bpredicates?\b")
+_OF_OTHERS = any_of(r"\bet al\b", r"\bpredicates?\b", r"\bCheXNet\b", r"\barxiv\b", r"\bdoi\b")
 
 _VERDICT = re.compile(rf"\b({NOT_MET}|{NOT_ESTIMABLE}|{MET})\b")
 _AIM = r"(?:goals?|criteri(?:on|a)|standards?|requirements?|end-?points?)"
@@ -60,7 +60,7 @@ _ABOUT_ALL = any_of(r"\b(?:goals?|verdict|overall)\b")
 GAP = re.compile(r"\[SPONSOR TO COMPLETE:[^\]]*\]?")
 _OPEN = re.compile(
     r"\[SPONSOR TO COMPLETE:(?! ?\.\.\.\])|\bTODO\b|\bTBD\b|\bFIXME\b|\bXXX+\b|\blorem ipsum\b|"
-    r"\[(?:insert|your|fill)\b[^\]]*\]"
+    r"\[(?:insert|your|fill)\b[^\]]*\]|<< ?[Ii]nsert\b[^>]*>>"
 )
 
 

@@ -35,7 +35,7 @@ _AGES = any_of(
     r"\b(?:aged?|ages|years)\b[^\d.;|]{0,25}?(?<![\d.])(\d{1,3})\s*(?:-|–|to|and)\s*(\d{1,3})(?!\d|\.\d|\s*%)",
 )
 _DATA_WORDS = any_of(
-    r"\b(?:data|data ?sets?|databases?|trained|training|validation|test|images|parts?|measured|median|mean)\b"
+    r"\b(?:data|data ?sets?|databases?|trained|training|validation|test|images|(?<!body )parts?|measured|median|mean)\b"
 )
 _CLAIM_WORDS = any_of(r"\b(?:indicated|intended|adults)\b")
 _AGE_ROW = any_of(r"\b(?:ages?|patients?|population|input|indications?)\b")
@@ -57,6 +57,7 @@ _SPLIT_BY_IMAGE = any_of(
     rf"\b(?:split\w*|divid\w+|partition\w*|bucket\w*|assign\w*)\b[^.;]{{0,60}}"
     rf"\b(?:by|per|at the level of|hash of|on)\s+(?:the |its |their )?{_IMAGES}\b",
     r"\bimage[- ](?:wise|level)\b[^.;]{0,20}\bsplit",
+    r"\btrain_test_split\b",
     rf"\brandom(?:ly)?\b[^.;]{{0,30}}\bsplit\w*\b[^.;]{{0,20}}\b{_IMAGES}\b",
     rf"\b{_IMAGES}\b[^.;]{{0,30}}\b(?:split|divided|partitioned)\b[^.;]{{0,30}}\bat random\b",
     rf"\b{_IMAGES}\b[^.;]{{0,30}}\brandomly\b[^.;]{{0,15}}\b(?:split|divided|partitioned)\b",
@@ -77,6 +78,7 @@ _CHOICE = (
 _CHOSEN = any_of(rf"{_CHOICE}[^.;]{{0,80}}\bvalidation\b", rf"\bvalidation\b[^.;]{{0,80}}{_CHOICE}")
 _VALIDATION = any_of(r"\bval(?:idation)?\b")
 _TEST = any_of(r"\btest\b")
+_TRAIN = any_of(r"\btrain(?:ing|ed)?\b")
 _ADMITTED = any_of(r"\b(?:optimis(?:m|tic)\w*|flatter\w*|biased|over-?estimat\w*)\b")
 
 _NOT_REAL = r"(?:synthetic|phantoms?|simulated|artificial)"
@@ -92,6 +94,7 @@ _ARTIFICIAL_SHARE = any_of(
     r"\b(?:balanced|enriched) (?:sample|set|test|study|cohort|data ?set|evaluation)\b",
     r"\bequal numbers\b",
     r"\b50\s*%\s*(?:prevalence|positives?)",
+    r"\b(?:50\s*%?\s*[-/:–]\s*50|20\s*%?\s*[-/:–]\s*80)\b\s*%?[^.;]{0,60}\b(?:positives?|negatives?|cases)\b",
     r"\b(?P<half>\d{2,6})\b[^.;\d]{3,60}\b(?:and|plus|/)\s+(?P=half)\b[^.;]{0,40}"
     r"\b(?:without|normal|negative|healthy|controls?)",
 )
@@ -269,7 +272,12 @@ def synthetic_as_clinical(document: Document, known: Known | None) -> Iterator[I
 
 def case_control_as_clinical(document: Document, known: Known | None) -> Iterator[Issue]:
     """Where sampling set the share of positives, figures that depend on it say so."""
-    found = [passage for passage, _ in said(document, _ARTIFICIAL_SHARE)]
+    # A training part may be balanced as one likes; what is measured on is the question.
+    found = [
+        passage
+        for passage, _ in said(document, _ARTIFICIAL_SHARE)
+        if not _TRAIN.search(passage.text) or _VALIDATION.search(passage.text) or _TEST.search(passage.text)
+    ]
     if not found and not (known and known.sampled):
         return
     depending = [

@@ -33,8 +33,8 @@ DEPENDENT = ("average precision", "F score", "accuracy", "PPV", "NPV")
 """Measures that depend on the share of positives."""
 
 NUMBER = re.compile(
-    r"(?<![\w.,/])(?P<digits>\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?|\.\d+)(?![\d]|[.,]\d)"
-    r"(?:\s*(?P<unit>%|percent\b|million\b|thousand\b|[MmKk]\b))?"
+    r"(?<![\w.,/])(?<!\d[eE]-)(?P<digits>\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?|\.\d+)(?![\d]|[.,]\d)"
+    r"(?:\s*(?P<unit>%|percent\b|million\b|thousand\b|[MmKk]\b))?(?!\w)"
 )
 _SCALE = {"%": 0.01, "percent": 0.01, "million": 1e6, "m": 1e6, "thousand": 1e3, "k": 1e3}
 

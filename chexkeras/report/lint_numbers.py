@@ -1,17 +1,13 @@
-"""Checks of numbers: two best values, thresholds, counts of parameters, figures without an interval."""
+"""Checks of measured numbers: two best values, thresholds, figures without an interval."""
 
-import itertools
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from chexkeras.report.lint_document import CELL, Document, Passage, Table
 from chexkeras.report.lint_issue import Issue, Known, places
 from chexkeras.report.lint_language import (
     INTERVAL,
-    NUMBER,
     RANGE,
-    Number,
     Subject,
     any_of,
     denied,
@@ -22,6 +18,7 @@ from chexkeras.report.lint_language import (
     stated_values,
     subject,
 )
+from chexkeras.report.lint_said import Said, conflicts, listed
 
 _BEST = re.compile(r"\b(?:best|highest|maximum|maximal|peak|top)\b", re.IGNORECASE)
 _THRESHOLD = any_of(
@@ -32,25 +29,10 @@ _THRESHOLD = any_of(
 )
 _THRESHOLD_COLUMN = any_of(r"\b(?:threshold|cut-?off)\b(?! probabilit)")
 _ASIDE = any_of(
-    r"\b(?:instead of|rather than|would|for comparison|exploratory|alternative|another|other|lowering|raising|if)\b",
+    r"\b(?:instead of|rather than|would|could|for comparison|exploratory|alternative\w*|another|other|if)\b",
+    r"\b(?:lowering|raising|correspond\w*|max|maxim\w+|highest)\b",
     r"\bprobabilit(?:y|ies)\b",
 )
-_PARAMETERS = re.compile(r"\bparam(?:eter)?s\b", re.IGNORECASE)
-_FEWEST_PARAMETERS = 1000
-_DENSE = re.compile(r"\b(?:Dense|fully[- ]connected|FC|Linear)\b[^\d\n|]{0,20}?(\d{1,5})\b", re.IGNORECASE)
-_FEATURES: Mapping[str, int] = {
-    "densenet121": 1024, "densenet169": 1664, "densenet201": 1920, "resnet50": 2048, "resnet101": 2048, "vgg16": 512,
-    "vgg19": 512, "efficientnetb0": 1280, "efficientnetb1": 1280, "inceptionv3": 2048, "xception": 2048,
-    "mobilenetv2": 1280,
-}  # fmt: skip
-"""Channels that each backbone hands to global pooling, as keras.applications builds it."""
-
-_KINDS = {
-    "trainable": re.compile(r"(?<!non-)(?<!un)\btrainable\b|\btuned\b", re.IGNORECASE),
-    "frozen": re.compile(r"\bfrozen\b|\bnon-?trainable\b", re.IGNORECASE),
-    "head": re.compile(r"\bheads?\b|\bclassifier\b|\badded\b|\bcustom\b|\bdense layers\b", re.IGNORECASE),
-    "backbone": re.compile(r"\bbackbone\b|\bbase (?:model|network)\b", re.IGNORECASE),
-}
 _NOT_MEASURED = any_of(
     r"\b(?:goals?|targets?|aims?|requires?|required|requirements?|criteri\w+|standards?|must|should|expect\w*)\b",
     r"\b(?:assum\w*|plann?\w*|chance|coin|power|margin|ask(?:s|ed)? for|worked example)\b",
@@ -62,36 +44,10 @@ _BARE_COLUMN = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class _Said:
-    """A number said of something, where, and of what."""
-
-    number: Number
-    passage: Passage
-    subject: Subject
-    kind: str = ""
-
-
-def _conflicts(found: list[_Said]) -> list[_Said]:
-    """Returns every entry that differs from another one on the same subject."""
-    told = [entry for entry in found if entry.subject.told]
-    # A number without a name belongs to what has that number.
-    kept = [entry for entry in found if entry.subject.told or not any(entry.number.agrees(e.number) for e in told)]
-    clashing: dict[int, _Said] = {}
-    for (i, one), (j, other) in itertools.combinations(enumerate(kept), 2):
-        if not one.number.agrees(other.number) and not one.subject.apart_from(other.subject):
-            clashing |= {i: one, j: other}
-    return [clashing[at] for at in sorted(clashing)]
-
-
-def _listed(found: list[_Said]) -> str:
-    return " and ".join(dict.fromkeys(entry.number.text for entry in found))
-
-
 def two_best_values(document: Document, known: Known | None) -> Iterator[Issue]:
     """One quantity has one best value, unless each says which model, part or finding it belongs to."""
     names = row_names(document)
-    found: dict[str, list[_Said]] = {}
+    found: dict[str, list[Said]] = {}
     for passage in document.words:
         place_words = f"{passage.column} {passage.label}" if passage.kind == CELL else ""
         if passage.kind == CELL and passage.text == passage.label:
@@ -107,22 +63,22 @@ def two_best_values(document: Document, known: Known | None) -> Iterator[Issue]:
         for name, number in stated:
             # "0.81 for stage 1, 0.83 for stage 2": each number is about what is named since the one before.
             about = subject(passage, names, (since, number.end) if len(stated) > 1 else None)
-            found.setdefault(name, []).append(_Said(number, passage, about))
+            found.setdefault(name, []).append(Said(number, passage, about))
             since = number.end
     for name, entries in found.items():
-        clashing = _conflicts(entries)
+        clashing = conflicts(entries)
         if clashing:
             yield Issue(
                 "two-best-values",
-                f"the best {name} is given as {_listed(clashing)}",
+                f"the best {name} is given as {listed(clashing)}",
                 places(entry.passage for entry in clashing),
                 "say of which model and on which part each value is, or keep the one that holds.",
             )
 
 
-def _thresholds(document: Document) -> list[_Said]:
+def _thresholds(document: Document) -> list[Said]:
     names = row_names(document)
-    found: list[_Said] = []
+    found: list[Said] = []
     for passage in document.words:
         since = 0
         for match in _THRESHOLD.finditer(passage.text):
@@ -134,13 +90,13 @@ def _thresholds(document: Document) -> list[_Said]:
             group = next(name for name in ("number", "before", "least") if match[name])
             number = numbers(passage.text, match.start(group), match.end(group))
             if number:
-                found.append(_Said(number[0], passage, subject(passage, names, within)))
+                found.append(Said(number[0], passage, subject(passage, names, within)))
     for position, table in enumerate(document.tables):
         found += _column_of_thresholds(document, position, table, names)
     return found
 
 
-def _column_of_thresholds(document: Document, position: int, table: Table, names: frozenset[str]) -> list[_Said]:
+def _column_of_thresholds(document: Document, position: int, table: Table, names: frozenset[str]) -> list[Said]:
     """Returns the thresholds of a column that names them; a column of many is a sweep and states none."""
     cells = [
         passage for passage in document.passages
@@ -150,7 +106,7 @@ def _column_of_thresholds(document: Document, position: int, table: Table, names
     for passage in cells:
         rates = numbers(passage.text)
         if len(rates) == 1 and "." in rates[0].text and rates[0].text == passage.text.strip():
-            found.append(_Said(rates[0], passage, subject(passage, names)))
+            found.append(Said(rates[0], passage, subject(passage, names)))
     findings = [entry.subject.findings for entry in found]
     return found if len(found) == 1 or len(set(findings)) == len(found) else []
 
@@ -160,15 +116,15 @@ def threshold_differs(document: Document, known: Known | None) -> Iterator[Issue
     found = _thresholds(document)
     # A model's name in the one place and none in the other is no excuse, nor is the part it was used on.
     bare = [
-        _Said(entry.number, entry.passage, Subject(entry.subject.models, frozenset(), entry.subject.findings))
+        Said(entry.number, entry.passage, Subject(entry.subject.models, frozenset(), entry.subject.findings))
         for entry in found
     ]
     if known is None:
-        clashing = _conflicts(bare)
+        clashing = conflicts(bare)
         if clashing:
             yield Issue(
                 "threshold-differs",
-                f"thresholds {_listed(clashing)} are used for the same calls",
+                f"thresholds {listed(clashing)} are used for the same calls",
                 places(entry.passage for entry in clashing),
                 "give every result at the threshold that was chosen and frozen, or name what the other one is for.",
             )
@@ -182,95 +138,9 @@ def threshold_differs(document: Document, known: Known | None) -> Iterator[Issue
         frozen = ", ".join(f"{value:.4g} for {name}" for name, value in known.thresholds.items()) or "none"
         yield Issue(
             "threshold-differs",
-            f"the text has {_listed(wrong)}, the run froze {frozen}",
+            f"the text has {listed(wrong)}, the run froze {frozen}",
             places(entry.passage for entry in wrong),
             "write the report again from this run, or name what the other threshold is for.",
-        )
-
-
-def _kind(text: str) -> str:
-    return next((name for name, pattern in _KINDS.items() if pattern.search(text)), "total")
-
-
-def _parameter_counts(document: Document) -> list[_Said]:
-    names = row_names(document)
-    found: list[_Said] = []
-    for passage in document.words:
-        about = subject(passage, names)
-        if passage.kind == CELL and passage.text != passage.label:
-            for heading in (passage.column, passage.label):
-                counts = [n for n in numbers(passage.text) if n.value >= _FEWEST_PARAMETERS]
-                if _PARAMETERS.search(heading) and len(counts) == 1 and counts[0].text == passage.text.lstrip("~≈ "):
-                    found.append(_Said(counts[0], passage, about, _kind(heading)))
-                    break
-        all_numbers = list(NUMBER.finditer(passage.text))
-        for at, match in enumerate(all_numbers):
-            number = numbers(passage.text, match.start(), match.end())[0]
-            after = re.match(r"[\s-]*(?:[A-Za-z-]+[\s-]+){0,3}?param(?:eter)?s\b", passage.text[match.end() :])
-            before = re.search(r"\bparam(?:eter)?s\b(?: count)?[\s:=(~≈]*(?:of|is|are|was|were)?[\s~≈]*$",
-                               passage.text[: match.start()])  # fmt: skip
-            if number.value >= _FEWEST_PARAMETERS and (after or before):
-                since = all_numbers[at - 1].end() if at else 0
-                until = all_numbers[at + 1].start() if at + 1 < len(all_numbers) else len(passage.text)
-                found.append(_Said(number, passage, about, _kind(passage.text[since:until])))
-    return found
-
-
-def drawn_head(document: Document) -> tuple[set[int], list[Passage]]:
-    """Returns the counts of parameters that a head can have as its dense layers are drawn, and where they are drawn."""
-    backbone = re.search(r"\b(densenet|resnet|vgg|efficientnet|inception|xception|mobilenet)[- ]?(v?\w?\d+)?\b",
-                         " ".join(p.text for p in document.passages), re.IGNORECASE)  # fmt: skip
-    features = _FEATURES.get("".join(filter(None, backbone.groups())).casefold()) if backbone else None
-    if features is None:
-        return set(), []
-    chains: dict[tuple[str, ...], tuple[list[int], list[Passage]]] = {}
-    for passage in document.passages:
-        for match in _DENSE.finditer(passage.text):
-            widths, where = chains.setdefault(passage.section, ([], []))
-            widths.append(int(match[1]))
-            where.append(passage)
-    if len(chains) != 1:
-        return set(), []
-    ((widths, where),) = chains.values()
-    sizes = [features, *widths]
-    total = sum((into + 1) * out for into, out in itertools.pairwise(sizes))
-    outputs = {0} if widths[-1] < 32 else {0, widths[-1] + 1, 14 * (widths[-1] + 1)}
-    return {total + extra for extra in outputs}, where
-
-
-def parameter_count(document: Document, known: Known | None) -> Iterator[Issue]:
-    """A count of parameters is one of the model's."""
-    found = _parameter_counts(document)
-    if known is not None:
-        wrong = [entry for entry in found if not any(entry.number.agrees(count) for count in known.parameters)]
-        if wrong:
-            counts = ", ".join(f"{count:,}" for count in sorted(known.parameters))
-            yield Issue(
-                "parameter-count",
-                f"{_listed(wrong)} parameters are no count of this model, which has {counts}",
-                places(entry.passage for entry in wrong),
-                "take the counts from the run's stages.json.",
-            )
-        return
-    for kind in dict.fromkeys(entry.kind for entry in found):
-        clashing = _conflicts([entry for entry in found if entry.kind == kind])
-        if clashing:
-            yield Issue(
-                "parameter-count",
-                f"the {kind} parameters are given as {_listed(clashing)}",
-                places(entry.passage for entry in clashing),
-                "count them from the model, once.",
-            )
-    possible, drawn = drawn_head(document)
-    wrong = [entry for entry in found if entry.kind == "head" and possible]
-    wrong = [entry for entry in wrong if not any(entry.number.agrees(count) for count in possible)]
-    if wrong:
-        yield Issue(
-            "parameter-count",
-            f"the head is said to have {_listed(wrong)} parameters; the layers as drawn give "
-            f"{' or '.join(f'{count:,}' for count in sorted(possible))}",
-            places([*(entry.passage for entry in wrong), *drawn]),
-            "count them from the model, or mend the drawing.",
         )
 
 

@@ -118,11 +118,12 @@ def add_planning(facts: Facts, answers: Any) -> None:
         for measure in ("sensitivity", "specificity"):
             _add_size(facts, finding, measure, answers)
         share = answers.prevalences.get(finding)
-        films = facts.get(f"plan.{finding}.sensitivity.films")
+        needed = f"plan.{finding}.sensitivity.films"
+        films = facts[needed].value if needed in facts else None
         facts.add(f"plan.{finding}.consecutive", share is not None and films is not None, file=_CONVENTION,
                   field=f"whether the number of consecutive films can be computed for {finding}")  # fmt: skip
         if share is not None and films is not None:
-            total = int(-(-films.value // share))
+            total = int(-(-films // share))
             facts.add(f"plan.{finding}.total", total, file=_ANSWERS, field=f"films with it / prevalence.{finding}")
             text = percent(share, 2)
             facts.add(f"plan.{finding}.prevalence", share, text, file=_ANSWERS, field=f"prevalence.{finding}")

@@ -1,14 +1,13 @@
-"""A finished report as a notebook shows it: its Markdown, with the figures inside."""
+"""A finished report as a notebook shows it: its page, in a frame that runs nothing and touches nothing around it."""
 
-import base64
-import re
+import html
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote
 
 from chexkeras.checks import existing_file
+from chexkeras.report.html import page_text
 
-_IMAGE = re.compile(r"(!\[(?:\\.|[^\]\\])*\]\()([^)\s]+\.png)(\))")
+HEIGHT_PX = 800
 
 
 @dataclass(frozen=True)
@@ -16,36 +15,33 @@ class ShownReport:
     """A report that displays itself in a notebook.
 
     Attributes:
-        path: Its file.
-        markdown: Its text; every local figure is part of it, so that no link depends on where the notebook lies.
+        path: Its Markdown file.
+        page: The report as one HTML page, as `write_html` writes it.
     """
 
     path: Path
-    markdown: str = field(repr=False)
+    page: str = field(repr=False)
 
-    def _repr_markdown_(self) -> str:
-        return self.markdown
+    def _repr_html_(self) -> str:
+        """Returns the page in a frame of its own: its style stays inside, and the sandbox allows no script."""
+        return (
+            f'<iframe sandbox title="{html.escape(self.path.name)}" srcdoc="{html.escape(self.page)}" '
+            f'style="width: 100%; height: {HEIGHT_PX}px; border: 1px solid #c9ced3"></iframe>'
+        )
 
 
 def show_report(path: str | Path) -> ShownReport:
     """Reads a report for display as the last line of a notebook's cell.
 
     Args:
-        path: A Markdown file, as `write_report` wrote it.
+        path: A Markdown file, as `write_report` or `write_model_card` wrote it.
 
     Returns:
-        The report with its PNG figures embedded.
+        The report with its figures inside.
 
     Raises:
         FileNotFoundError: If the report, or a figure it shows, is missing.
+        ValueError: If a figure is not one that `write_report` drew.
     """
     report = existing_file(path, "report")
-
-    def embed(match: re.Match[str]) -> str:
-        if match[2].startswith(("http:", "https:", "data:")):
-            return match[0]
-        figure = existing_file(report.parent / unquote(match[2]), "figure", "write the report again.")
-        data = base64.b64encode(figure.read_bytes()).decode("ascii")
-        return f"{match[1]}data:image/png;base64,{data}{match[3]}"
-
-    return ShownReport(report, _IMAGE.sub(embed, report.read_text(encoding="utf-8")))
+    return ShownReport(report, page_text(report))

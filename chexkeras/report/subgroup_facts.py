@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 from chexkeras.report.facts import Documents, Facts
 from chexkeras.results import Estimate, Subgroup, SubgroupAnalysis
@@ -10,6 +11,9 @@ from chexkeras.results.subgroups import STATISTICS
 _FILE = "evaluation.json"
 WORDS = {"age_years": "age in years"}
 """How columns are called in prose."""
+
+OTHERS = "other findings"
+"""The column of films with and without another finding."""
 
 
 def _kept(group: Subgroup, fewest: int) -> Subgroup:
@@ -39,16 +43,16 @@ def with_minimum(analysis: SubgroupAnalysis, fewest: int) -> SubgroupAnalysis:
     return replace(analysis, groups=tuple(_kept(group, fewest) for group in analysis.groups))
 
 
-def _add_group(facts: Facts, documents: Documents, key: str, at: str, group: Subgroup) -> None:
+def _add_group(facts: Facts, key: str, file: str, at: str, group: Subgroup) -> None:
     for name in ("level", "n_images", "n_patients", "n_positive", "n_negative"):
-        documents.add(facts, f"{key}.{name}", _FILE, f"{at}.{name}")
+        facts.add(f"{key}.{name}", getattr(group, name), file=file, field=f"{at}.{name}")
     for name in STATISTICS:
         estimate = getattr(group, name)
         text = None if estimate.estimable or not estimate.reason.startswith("too few") else estimate.reason
-        facts.add(f"{key}.{name}", estimate, text, file=_FILE, field=f"{at}.{name}, with the report's minimum")
+        facts.add(f"{key}.{name}", estimate, text, file=file, field=f"{at}.{name}, with the report's minimum")
 
 
-def _add_tests(facts: Facts, analysis: SubgroupAnalysis, key: str, at: str) -> None:
+def _add_tests(facts: Facts, analysis: SubgroupAnalysis, key: str, file: str, at: str) -> None:
     from chexkeras.evaluation.p_values import p_text
 
     for number, test in enumerate(analysis.interactions):
@@ -56,7 +60,7 @@ def _add_tests(facts: Facts, analysis: SubgroupAnalysis, key: str, at: str) -> N
         for name in ("p_value", "p_adjusted"):
             p_value = getattr(test, name)
             text = f"no test ({test.reason})" if math.isnan(p_value) else p_text(p_value)
-            facts.add(f"{key}.{test.statistic}.{name}", p_value, text, file=_FILE, field=f"{where}.{name}")
+            facts.add(f"{key}.{test.statistic}.{name}", p_value, text, file=file, field=f"{where}.{name}")
 
 
 def _sentence(analysis: SubgroupAnalysis, statistic: str) -> str:
@@ -66,37 +70,85 @@ def _sentence(analysis: SubgroupAnalysis, statistic: str) -> str:
     return worst_group_sentence(analysis, statistic).replace(f"By {analysis.column},", f"By {words},", 1)
 
 
-def add_subgroups(facts: Facts, documents: Documents, fewest: int) -> None:
+def by_other_findings(run: Any, finding: str, confidence: float, fewest: int) -> SubgroupAnalysis | None:
+    """Returns performance on films that show another finding and on those that show none.
+
+    Args:
+        run: A `Run`.
+        finding: The finding measured.
+        confidence: Of the intervals.
+        fewest: As for `add_subgroups`.
+
+    Returns:
+        The analysis; None where the table has no other finding, or the films are all of one kind.
+    """
+    from chexkeras.data.columns import finding_columns
+    from chexkeras.evaluation.subgroups import subgroup_analysis
+
+    scores = run.scores("test")
+    rows = scores[(scores["finding"] == finding) & scores["label"].notna()]
+    table = run.table.set_index("image_id")
+    others = [name for name in finding_columns(run.table) if name != finding]
+    table = table.loc[table.index.isin(rows["image_id"]), others]
+    shown = (table == 1).any(axis=1)
+    # A film without another finding, but with one that is not known, may be of either kind.
+    groups = shown.map({True: "at least one", False: "none"}).where(shown | table.notna().all(axis=1))
+    if not others or groups.nunique() < 2 or not rows["image_id"].isin(groups.index).all():
+        return None
+    point = next((point for point in run.operating_points if point.finding == finding), None)
+    made = subgroup_analysis(rows, groups.rename(OTHERS), point=point, confidence=confidence, minimum=max(2, fewest))
+    return with_minimum(made, fewest)
+
+
+def _add_analysis(facts: Facts, finding: str, analysis: SubgroupAnalysis, file: str, at: str, fewest: int) -> list[str]:
+    """Records one column's groups and tests; returns the statistics in which groups differ by more than chance."""
+    key = f"groups.{finding}.{analysis.column}"
+    words = WORDS.get(analysis.column, analysis.column.replace("_", " "))
+    facts.add(f"{key}.words", analysis.column, words, file=file, field=f"{at}.column")
+    facts.add(f"{key}.analysis", analysis.to_dict(), "", file=file, field=f"{at}, with the report's minimum")
+    facts.add(key, len(analysis.groups), file=file, field=f"{at}, number of groups")
+    facts.add(f"{key}.n_unknown", analysis.n_unknown, file=file, field=f"{at}.n_unknown")
+    for position, group in enumerate(analysis.groups):
+        _add_group(facts, f"{key}.{position}", file, f"{at}.groups[{position}]", group)
+    few = [group.level for group in analysis.groups if group.n_positive < fewest]
+    facts.add(f"{key}.too_few", few, ", ".join(few), file=file, field=f"{at}.groups, below the minimum")
+    _add_tests(facts, analysis, key, file, at)
+    differing = []
+    level = 1 - analysis.groups[0].auroc.confidence if analysis.groups else 0
+    for statistic in STATISTICS:
+        facts.add(f"{key}.{statistic}.worst", _sentence(analysis, statistic), file=file,
+                  field=f"{at}, lowest {statistic}")  # fmt: skip
+        test = next((test for test in analysis.interactions if test.statistic == statistic), None)
+        if test is not None and test.p_adjusted < level:
+            differing.append(f"{finding.replace('_', ' ')}: {statistic.replace('auroc', 'AUROC')} by {words}")
+    return differing
+
+
+def add_subgroups(facts: Facts, documents: Documents, run: Any, fewest: int) -> None:
     """Records every group of every finding under "groups.<finding>.<column>.<position>", tests and worst groups.
+
+    Sex, age and view were measured when the run was evaluated; films with and without other findings are measured here.
 
     Args:
         facts: Where they go.
         documents: The run's files.
+        run: The `Run`.
         fewest: Groups with fewer positive images (negative ones, for the specificity) are called too few.
     """
     differing: list[str] = []
     for index, entry in enumerate(documents.pick(_FILE, "findings")):
         finding = str(entry["finding"])
         analyses = [with_minimum(SubgroupAnalysis.from_dict(plain), fewest) for plain in entry.get("subgroups", ())]
-        columns = [analysis.column for analysis in analyses]
-        facts.add(f"groups.{finding}", columns, file=_FILE, field=f"findings[{index}].subgroups, columns")
+        facts.add(f"groups.{finding}.measured", bool(analyses), file=_FILE, field=f"findings[{index}].subgroups, any")
         for number, analysis in enumerate(analyses):
-            at, key = f"findings[{index}].subgroups[{number}]", f"groups.{finding}.{analysis.column}"
-            words = WORDS.get(analysis.column, analysis.column.replace("_", " "))
-            facts.add(f"{key}.words", analysis.column, words, file=_FILE, field=f"{at}.column")
-            facts.add(key, len(analysis.groups), file=_FILE, field=f"{at}, number of groups")
-            documents.add(facts, f"{key}.n_unknown", _FILE, f"{at}.n_unknown")
-            for position, group in enumerate(analysis.groups):
-                _add_group(facts, documents, f"{key}.{position}", f"{at}.groups[{position}]", group)
-            few = [group.level for group in analysis.groups if group.n_positive < fewest]
-            facts.add(f"{key}.too_few", few, ", ".join(few), file=_FILE, field=f"{at}.groups, below the minimum")
-            _add_tests(facts, analysis, key, at)
-            for statistic in STATISTICS:
-                facts.add(f"{key}.{statistic}.worst", _sentence(analysis, statistic), file=_FILE,
-                          field=f"{at}, lowest {statistic}")  # fmt: skip
-                level = 1 - analysis.groups[0].auroc.confidence if analysis.groups else 0
-                test = next((test for test in analysis.interactions if test.statistic == statistic), None)
-                if test is not None and test.p_adjusted < level:
-                    differing.append(f"{finding.replace('_', ' ')}: {statistic.replace('auroc', 'AUROC')} by {words}")
+            at = f"findings[{index}].subgroups[{number}]"
+            differing += _add_analysis(facts, finding, analysis, _FILE, at, fewest)
+        columns = [analysis.column for analysis in analyses]
+        further = by_other_findings(run, finding, facts["test.confidence"].value, fewest)
+        if further is not None:
+            at = f"{finding} by the other findings in table.csv"
+            differing += _add_analysis(facts, finding, further, "scores_test.csv", at, fewest)
+            columns.append(further.column)
+        facts.add(f"groups.{finding}", columns, file=_FILE, field=f"findings[{index}].subgroups, and other findings")
     facts.add("groups.differing", differing, "; ".join(differing) or "none", file=_FILE,
               field="subgroups whose adjusted p-value is below 1 - confidence")  # fmt: skip

@@ -1,7 +1,9 @@
 """Keras callbacks: a bar while an epoch runs, a stop at the first loss that is not a number, epochs for TensorBoard."""
 
+import importlib.util
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -71,13 +73,30 @@ class EpochLog:
 
     Args:
         folder: TensorBoard's log folder.
+
+    Raises:
+        ValueError: If TensorBoard is not installed.
     """
 
     def __init__(self, folder: str | Path) -> None:
+        self.check_installed()
         self._board = keras.callbacks.TensorBoard(str(folder), write_graph=False, profile_batch=0)
-        # A model of its own: the callback would put its model's learning rate in place of the epoch's.
-        self._board.set_model(keras.Sequential())
+        # The callback would put its model's learning rate, which may have moved on, in place of the epoch's.
+        self._board.set_model(SimpleNamespace(optimizer=None))
         self._board.on_train_begin()
+
+    @staticmethod
+    def check_installed() -> None:
+        """Checks that TensorBoard is there, which TensorFlow does not always bring along.
+
+        Raises:
+            ValueError: If not.
+        """
+        if importlib.util.find_spec("tensorboard") is None:
+            raise ValueError(
+                "tensorboard=... needs the package tensorboard, which is not installed: pip install tensorboard, or "
+                "leave the argument out (history.csv has the same numbers)."
+            )
 
     def __call__(self, row: dict[str, Any]) -> None:
         """Writes one epoch.

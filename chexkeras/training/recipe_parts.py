@@ -159,7 +159,7 @@ class Loss:
         one_of(self.class_weights, CLASS_WEIGHTS, "loss.class_weights")
         if probability(self.label_smoothing, "loss.label_smoothing") == 1.0:
             raise ValueError("loss.label_smoothing=1 leaves no label to learn from; it must be below 1, try 0.1.")
-        for name, usual in (("gamma", 2), ("gamma_positive", 1), ("gamma_negative", 4)):
+        for name, usual in (("gamma", "2"), ("gamma_positive", "1"), ("gamma_negative", "4")):
             value = getattr(self, name)
             if not _is_number(value) or value < 0.0:
                 raise ValueError(f"loss.{name}={value!r} must be a number of at least 0; the paper uses {usual}.")

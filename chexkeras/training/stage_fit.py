@@ -126,11 +126,13 @@ class StageFit:
         progress = EpochProgress(f"{where}/{self.stage.epochs}", self.steps * self._pieces)
         callbacks = [*([] if self._average is None else [self._average]), FiniteLoss(where, self._pieces), progress]
         # The epoch's number fixes order and augmentation, so that a run can be taken up again at any epoch.
-        batches = self.data.train(global_epoch)
+        batches, options = self.data.train(global_epoch), {}
         if self._pieces > 1:
             batches = pieces(batches, self.films_at_a_time, self._pieces)
+            # A generator does not know its length, and Keras warns when one ends that was not announced.
+            options = {"steps_per_epoch": self.steps * self._pieces}
         try:
-            result = self.data.model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=callbacks)
+            result = self.data.model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=callbacks, **options)
         finally:
             progress.close()
         return float(result.history["loss"][-1])

@@ -73,7 +73,8 @@ def train(
             the same, bit for bit. Without an `audit`, labels and patients are audited but no pixels.
         resume: Whether to take up the unfinished training of this run. Everything else has to be as it was; what it
             was is kept with it, see `unfinished.Unfinished`.
-        tensorboard: Folder for TensorBoard's logs, a point for each epoch; None writes none.
+        tensorboard: Folder for TensorBoard's logs, a point for each epoch; None writes none. Needs the package
+            tensorboard.
 
     Returns:
         The run.
@@ -86,6 +87,8 @@ def train(
         FileNotFoundError: If there is nothing to resume.
         OSError: If a checkpoint cannot be written.
     """
+    if tensorboard is not None:
+        EpochLog.check_installed()
     run_folder.clear_abandoned(run_dir)
     unfinished = Unfinished.load(run_dir) if resume else Unfinished(run_dir)
     if resume and unfinished.complete:
@@ -202,12 +205,18 @@ def _classifier(recipe: Recipe, splits: Splits, store: Store | None, checkpoints
 def _adapt(model: keras.Model, train: pd.DataFrame, recipe: Recipe, store: Store | None) -> None:
     # Shuffled once: NIH lists a patient's films together, and a batch should look like the whole.
     order = np.random.default_rng(recipe.seed).permutation(len(train))
-    size = min(recipe.batch_size, len(train))
-    used = order[: len(order) // size * size]
-    batches = films_with_ids(train.iloc[used], image_size=recipe.image_size, batch_size=size, store=store)
-    steps = len(used) // size
-    count = adapt_batchnorm(model, (pixels for pixels, _ in track(batches, "BatchNorm statistics", steps)))
-    say(f"untrained base: {count} BatchNorm layers took their statistics from {len(used):,} training films")
+    before = [value(variable) for variable in model.variables]
+
+    def attempt(size: int) -> tuple[int, int]:
+        assign_all(model.variables, before)
+        used = order[: len(order) // size * size]
+        batches = films_with_ids(train.iloc[used], image_size=recipe.image_size, batch_size=size, store=store)
+        steps = len(used) // size
+        pixels = (pixels for pixels, _ in track(batches, "BatchNorm statistics", steps))
+        return adapt_batchnorm(model, pixels), len(used)
+
+    (count, films), _ = halving(attempt, min(recipe.batch_size, len(train)), "taking BatchNorm statistics")
+    say(f"untrained base: {count} BatchNorm layers took their statistics from {films:,} training films")
 
 
 @contextlib.contextmanager

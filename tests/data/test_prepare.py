@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import namedtuple
 from pathlib import Path
@@ -278,6 +279,33 @@ def test_killed_and_started_again_it_ends_with_the_same_bytes(films, tmp_path, s
     assert content(folder) == expected
     assert 0 < len(decoded) < 50
     assert min(decoded) >= 16
+
+
+def test_an_interruption_tells_how_far_it_came_and_the_same_call_goes_on(
+    films, tmp_path, small_chunks, monkeypatch, capsys
+):
+    real = decoder._decode
+
+    def interrupted(rows, *arguments):
+        if rows.start >= 40:
+            raise KeyboardInterrupt
+        return real(rows, *arguments)
+
+    monkeypatch.setattr(decoder, "_decode", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(films, tmp_path / "store", size=16)
+    assert "interrupted: 32 of 50 films are stored; the same call goes on there" in capsys.readouterr().err
+    monkeypatch.setattr(decoder, "_decode", real)
+    assert content(prepare(films, tmp_path / "store", size=16).folder) == content(
+        prepare(films, tmp_path / "whole", size=16).folder
+    )
+
+
+def test_nothing_stays_at_work_after_an_error(faulty, tmp_path, small_chunks):
+    with pytest.raises(ValueError, match="cannot be used") as caught:
+        prepare(faulty.drop(index=35), tmp_path / "store", size=16, workers=3)
+    assert caught.value.__traceback__ is not None
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
 
 
 @pytest.mark.parametrize("leftover", [(), (".manifest.abc.json",)])

@@ -17,7 +17,7 @@ from worker_faults import CANARY, FAULTY, STILLBORN
 from chexkeras.dicom import privacy
 from chexkeras.dicom.gate import DicomRejected
 from chexkeras.dicom.pool import ReaderPool
-from chexkeras.dicom.process import WorkersUnavailable
+from chexkeras.dicom.process import Worker, WorkersUnavailable
 from chexkeras.dicom.read import read_film
 from chexkeras.dicom.reading import IN_PROCESS, Reading
 
@@ -143,6 +143,21 @@ def test_a_worker_that_does_not_start_says_why(films):
         for _ in range(2):
             with pytest.raises(WorkersUnavailable, match=r"\(KeyError: 'no such library'\); with Reading\(workers=0\)"):
                 pool.read(films / "good")
+
+
+def test_a_worker_is_started_before_the_clock_of_its_first_file(films, monkeypatch):
+    from chexkeras.inference import batch
+
+    events, start, clock = [], Worker.start, batch.perf_counter
+
+    def noting(name, function):
+        return lambda *arguments: (events.append(name), function(*arguments))[1]
+
+    monkeypatch.setattr(Worker, "start", noting("start", start))
+    monkeypatch.setattr(batch, "perf_counter", noting("clock", clock))
+    outcomes = list(batch.read_files([films / "good"] * 2, reading=Reading(workers=1)))
+    assert [outcome.verdict for outcome in outcomes] == ["warn", "warn"]
+    assert events == ["start", *["clock"] * 4]
 
 
 def test_a_closed_pool_says_so(films):

@@ -5,6 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,6 +18,7 @@ from chexkeras.dicom.reading import IN_PROCESS, Reading
 from chexkeras.inference.batch import find_files, read_file
 from chexkeras.inference.outputs import COLUMNS
 from chexkeras.inference.predictor import Predictor
+from chexkeras.training.run import Run
 
 pytestmark = pytest.mark.keras
 
@@ -233,6 +235,15 @@ def test_a_folder_below_the_home_folder_can_be_scored(toy_run, folder, monkeypat
     monkeypatch.setenv("HOME", str(folder.parent))
     results = score_folder(toy_run, f"~/{folder.name}", keep=False, reading=IN_PROCESS)
     assert results["file"].iloc[0] == "a_good.dcm"
+
+
+def test_a_model_file_that_holds_code_is_refused_and_none_of_it_runs(toy_run, tmp_path):
+    run = Run.load(shutil.copytree(toy_run.folder, tmp_path / "run"))
+    pixels = keras.Input((32, 32, 1))
+    scores = keras.layers.Dense(1)(keras.layers.Flatten()(keras.layers.Lambda(lambda values: values * 2)(pixels)))
+    keras.Model(pixels, scores).save(run.folder / "model.keras")
+    with pytest.raises(ValueError, match=r"`?Lambda`? layer|safe_mode"):
+        Predictor.load(run)
 
 
 def test_a_model_without_its_points_is_refused(predictor):

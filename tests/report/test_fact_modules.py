@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from chexkeras.findings import NIH14
 from chexkeras.report import fda, sbom
 from chexkeras.report.answers import Answers, load_answers
 from chexkeras.report.crosswalk_facts import GUIDELINES, TOPICS, status_of
@@ -122,6 +123,34 @@ def test_a_minimum_of_the_sponsors_own_takes_estimates_away(finished_run):
         assert facts[f"{key}.sensitivity"].text.startswith("too few: ") is few
 
 
+def test_films_with_and_without_other_findings_are_told_apart_by_hand(facts, finished_run):
+    table = pd.read_csv(finished_run / "table.csv").set_index("image_id")
+    scores = pd.read_csv(finished_run / "scores_test.csv").set_index("image_id")
+    others = (table.loc[scores.index, [name for name in NIH14 if name != "Effusion"]] == 1).any(axis=1)
+    called = scores["score"] >= facts["point.Effusion.threshold"].value
+    key = "groups.Effusion.other findings"
+    assert facts["groups.Effusion"].value[-1] == "other findings"
+    for position in range(2):
+        group = f"{key}.{position}"
+        chosen = others if facts[f"{group}.level"].value == "at least one" else ~others
+        negative = chosen & (scores["label"] == 0)
+        assert facts[f"{group}.n_images"].value == chosen.sum()
+        assert facts[f"{group}.specificity"].value.value == pytest.approx((~called[negative]).mean())
+
+
+def test_films_whose_other_findings_are_not_known_are_in_no_group(run_folder):
+    table = pd.read_csv(run_folder / "table.csv", dtype={"patient_id": str})
+    test = table.index[table["part"] == "test"]
+    clear = [row for row in test if not (table.loc[row, list(NIH14)] == 1).any()][:3]
+    table.loc[clear, "Mass"] = float("nan")
+    table.to_csv(run_folder / "table.csv", index=False)
+    facts = collect_facts(Run.load(run_folder))
+    assert facts["groups.Effusion.other findings.n_unknown"].value == 3
+    table.loc[:, [name for name in NIH14 if name != "Effusion"]] = 0.0
+    table.to_csv(run_folder / "table.csv", index=False)
+    assert "other findings" not in collect_facts(Run.load(run_folder))["groups.Effusion"].value
+
+
 def test_comparison_says_better_worse_and_not_distinguishable(finished_run, answered, tmp_path):
     run, other = Run.load(finished_run), Run.load(answered.parent / "runs" / "other")
     stated = {"comparison.run": str(other.folder), "comparison.name": "B"}
@@ -205,8 +234,8 @@ def test_a_model_of_another_file_is_a_caution_and_one_without_fingerprint_is_sai
         ({"optimizer": "adam", "schedule": "reduce_on_plateau", "reduce_factor": 0.1, "reduce_patience": 3},
          "Adam, learning rate times 0.1 after 3 epoch(s) without a better value"),
         ({"clip_norm": 1.0, "accumulate": 4, "ema": 0.999},
-         "Adam, gradients clipped to a norm of 1, gradients averaged over 4 batches, moving average of the weights with "
-         "momentum 0.999"),
+         "Adam, gradients clipped to a norm of 1, gradients averaged over 4 batches, moving average of the weights "
+         "with momentum 0.999"),
     ],
 )  # fmt: skip
 def test_optimisers_are_described_by_what_had_an_effect(stage, text):

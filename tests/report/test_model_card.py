@@ -92,6 +92,15 @@ def test_bad_leaky_and_synthetic_models_read_as_such(make_run):
     assert "right by construction" in leaky
 
 
+def test_a_model_of_an_earlier_stage_is_not_passed_off_as_the_last(run_folder):
+    assert "was not kept" not in card(Run.load(run_folder))
+    document = files.read_json(run_folder / "provenance.json")
+    document["best"] = {"stage": "stage1", "epoch": 4}
+    files.write_json(run_folder / "provenance.json", document)
+    text = card(Run.load(run_folder))
+    assert "epoch 4 of stage1, best on the validation part; what the stages after it trained was not kept" in text
+
+
 def test_several_findings_are_told_apart(make_run):
     text = card(make_run(targets=("Effusion", "Pleural_Thickening"), dicom=False))
     assert "Call, Pleural Thickening" in text

@@ -233,6 +233,6 @@ def test_a_run_evaluated_by_an_earlier_version_says_what_was_not_measured(run_fo
     _json(earlier)(run_folder / "evaluation.json")
     found = _sections(run_folder)
     assert "| F score | not estimable (not measured) |" in found[8]
-    assert "Performance by group was not measured in this run." in found[9]
+    assert "Performance by sex, age and view was not measured when this run was evaluated." in found[9]
     assert "Calibration was not measured when this run was evaluated" in found[10]
     assert "must not be read as probabilities" in found[10]

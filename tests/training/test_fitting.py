@@ -4,6 +4,7 @@ import pytest
 
 from chexkeras.models.classifier import build_classifier
 from chexkeras.training import fitting
+from chexkeras.training.feature_plan import plan_features
 from chexkeras.training.recipe import Loss, Stage
 from chexkeras.training.trainer import build_loss
 
@@ -51,7 +52,7 @@ def test_the_validation_loss_decides_where_the_recipe_says_so(toy_recipe, toy_sp
     real, losses = fitting._epoch, iter([0.5, 0.3, 0.4, 0.6, 0.2, 0.9])
     areas = iter([0.9, 0.5, 0.8, 0.7, 0.6, 0.95])
     monkeypatch.setattr(fitting, "_epoch", lambda *a: {**real(*a), "val_loss": next(losses), "val_auroc": next(areas)})
-    model, fitted = fit(toy_recipe.replace(monitor="val_loss"), toy_splits)
+    _, fitted = fit(toy_recipe.replace(monitor="val_loss"), toy_splits)
     assert (fitted.best_stage, fitted.best_epoch) == ("stage2", 2)
     assert [stage["best_epoch"] for stage in fitted.stages] == [2, 2]
 
@@ -109,3 +110,62 @@ def test_labels_reach_the_loss_in_the_order_of_the_targets_with_their_weights_an
     fitted = fitting.fit_stages(model, recipe, loss, films, films)
     assert fitted.history[0]["loss"] == pytest.approx((edema + abnormal + mass) / 3 / 4, rel=1e-4)
     assert fitted.history[0]["val_loss"] == pytest.approx((edema + abnormal + mass) / 3 / 4, rel=1e-4)
+
+
+def test_every_epoch_is_one_line_with_the_time_that_may_be_left(toy_recipe, toy_splits, monkeypatch, capsys):
+    clock = iter(np.cumsum([0, 60, 0, 20, 0, 22, 0, 100, 0, 30, 0, 30, 0, 30]).tolist())
+    monkeypatch.setattr(fitting.time, "perf_counter", lambda: next(clock))
+    values = iter([0.6, 0.9, 0.7, 0.8, 0.85, 0.8, 0.7])
+    monkeypatch.setattr(fitting, "mean_auc", lambda *_: next(values))
+    stages = (Stage("one", 3, 1e-3, 0.0), Stage("two", 9, 1e-3, 0.0, patience=2))
+    monkeypatch.setattr(fitting.StageFit, "epoch", lambda *_: 0.25)
+    monkeypatch.setattr(fitting.StageFit, "scores", lambda _: np.full((len(toy_splits.validation), 1), 0.5))
+    fit(toy_recipe.replace(stages=stages), toy_splits)
+    lines = [line for line in capsys.readouterr().err.splitlines() if " epoch " in line]
+    assert lines[0].startswith("  one epoch 1/3: loss 0.2500, validation loss ")
+    ends = [line.split("validation AUROC ")[1] for line in lines]
+    # By hand: 11 epochs at 60 s, 10 at 20 s, 9 at 21 s; then 8 at 100 s, 7 at 30 s, and the patience is used up.
+    assert ends == [
+        "0.600, 60 s, at most 11 min left",
+        "0.900, 20 s, at most 3 min left",
+        "0.700, 22 s, at most 3 min left",
+        "0.800, 100 s, at most 13 min left",
+        "0.850, 30 s, at most 4 min left",
+        "0.800, 30 s, at most 3 min left",
+        "0.700, 30 s",
+    ]
+
+
+@pytest.mark.parametrize("features", [False, True])
+def test_half_precision_that_overflows_stops_at_its_first_step_and_names_it(toy_recipe, toy_splits, tmp_path, features):
+    keras.utils.set_random_seed(0)
+    model = build_classifier("Effusion", backbone="SmallCNN", weights=None, image_size=32, precision="mixed_float16")
+    assert model.get_layer("head_probability").compute_dtype == "float32"
+    plan = None
+    if features:
+        plan = plan_features(model, toy_recipe, toy_splits.train, toy_splits.validation, tmp_path)
+        plan.fill(toy_recipe.batch_size)
+    kernel = model.get_layer("head_dense_1024").kernel
+    kernel.assign(np.full(kernel.shape, 6e4))
+    loss = build_loss(toy_recipe, toy_splits.train)
+    with pytest.raises(ValueError, match=r"loss became nan in stage1 epoch 1, step 1;.*precision='float32'"):
+        fitting.fit_stages(model, toy_recipe, loss, toy_splits.train, toy_splits.validation, plan)
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_the_bar_goes_when_an_epoch_breaks_off(toy_recipe, toy_splits, monkeypatch, error):
+    from chexkeras.training import stage_fit
+
+    bars = []
+
+    def breaks_off(self, *_, **__):
+        self.on_epoch_begin(0)
+        bars.append(self.bar)
+        raise error
+
+    monkeypatch.setattr("rich.console.Console.is_interactive", True, raising=False)
+    monkeypatch.setattr(stage_fit.EpochProgress, "on_train_batch_end", breaks_off)
+    with pytest.raises(error):
+        fit(toy_recipe, toy_splits)
+    assert not bars[0].live.is_started

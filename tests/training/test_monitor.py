@@ -44,9 +44,9 @@ def test_without_patience_it_never_stops():
 @pytest.mark.keras
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_the_bar_goes_when_an_epoch_breaks_off(monkeypatch, error):
-    from chexkeras.training import fitting
     from chexkeras.training.recipe import Stage
     from chexkeras.training.stage_data import StageData
+    from chexkeras.training.stage_fit import StageFit
 
     def breaks_off(*_, callbacks, **__):
         for callback in callbacks:
@@ -57,9 +57,13 @@ def test_the_bar_goes_when_an_epoch_breaks_off(monkeypatch, error):
     bars = []
     monkeypatch.setattr("rich.console.Console.is_interactive", True, raising=False)
     model = type("Model", (), {"fit": staticmethod(breaks_off)})()
-    data = StageData(model, lambda _: None, lambda: None)
+    # No more of a stage than one epoch's fitting needs.
+    under_way = StageFit.__new__(StageFit)
+    under_way.data = StageData(model, lambda _: None, lambda _: None)
+    under_way.stage, under_way.steps, under_way._average = Stage("stage1", 1, 1e-3), 1, None
+    under_way.batch_size = under_way.films_at_a_time = 1
     with pytest.raises(error):
-        fitting._epoch(Stage("stage1", 1, 1e-3), 1, 1, data, None, np.zeros((1, 1)), 1)
+        under_way._fit(1, 1)
     assert not bars[0].live.is_started
 
 

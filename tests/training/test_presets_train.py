@@ -49,7 +49,8 @@ def tiny(recipe):
         targets=targets,
         image_size=32,
         weights=None,
-        batch_size=10,
+        # The 20 training films at once, but for those who gather gradients over four steps.
+        batch_size=10 if any(stage.accumulate > 1 for stage in recipe.stages) else 20,
         precision="float32",
         loss=dataclasses.replace(recipe.loss, target_weights=weights),
         stages=tuple(dataclasses.replace(stage, epochs=2, patience=None) for stage in recipe.stages),

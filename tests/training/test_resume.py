@@ -49,8 +49,9 @@ def whole(recipe, toy_splits, tmp_path_factory):
 
 def classifier(recipe, seed):
     keras.utils.set_random_seed(seed)
+    precision = "float32" if recipe.precision == "auto" else recipe.precision
     return build_classifier(
-        recipe.targets, backbone=recipe.backbone, weights=None, image_size=recipe.image_size, precision="float32"
+        recipe.targets, backbone=recipe.backbone, weights=None, image_size=recipe.image_size, precision=precision
     )
 
 
@@ -138,6 +139,18 @@ def test_stored_features_are_taken_up_in_the_middle_of_a_stage_with_the_same_res
         with pytest.raises(KeyboardInterrupt):
             fit(recipe, toy_splits, tmp_path / "parts", features=True, start=start, seed=5)
     assert_same(never_stopped, fit(recipe, toy_splits, tmp_path / "parts", features=True, start=start, seed=6))
+
+
+def test_half_precision_is_taken_up_with_its_loss_scale(recipe, toy_splits, tmp_path, monkeypatch):
+    recipe = recipe.replace(precision="mixed_float16", stages=(Stage("only", 2, 1e-3, "block4_conv", ema=0.9),))
+    start = [value(variable) for variable in classifier(recipe, 0).variables]
+    never_stopped = fit(recipe, toy_splits, tmp_path / "whole", features=False)
+    assert isinstance(never_stopped[0].optimizer, keras.optimizers.LossScaleOptimizer)
+    with monkeypatch.context() as patched:
+        interrupted_after(patched, 1)
+        with pytest.raises(KeyboardInterrupt):
+            fit(recipe, toy_splits, tmp_path / "parts", features=False, start=start, seed=5)
+    assert_same(never_stopped, fit(recipe, toy_splits, tmp_path / "parts", features=False, start=start, seed=6))
 
 
 def test_a_checkpoint_holds_what_training_changes_and_no_frozen_weight(recipe, toy_splits, tmp_path):
@@ -388,8 +401,8 @@ def test_a_training_that_is_killed_at_ten_random_moments_ends_like_one_that_neve
     """Two chains of five kills, on stored features and on the films; each process goes on where the last was killed."""
     splits = split_by_patient(toy_films_40, "Effusion", validation=0.3, test=0.3)
     (tmp_path / "given").write_bytes(pickle.dumps((recipe, splits)))
-    draws = np.random.default_rng(4)
-    moments = {features: draws.integers(2, 24, 5).tolist() + [0] for features in ("auto", "off")}
+    draws = np.random.default_rng(11)
+    moments = {features: draws.integers(2, 40, 5).tolist() + [0] for features in ("auto", "off")}
     for features in moments:
         (tmp_path / features).mkdir()
     one_thread = {"TF_CPP_MIN_LOG_LEVEL": "3", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

@@ -58,6 +58,8 @@ def test_provenance_names_data_split_weights_versions_and_cautions(toy_run):
     assert record["weights"]["origin"] == "untrained, seed 0"
     assert len(record["model"]["sha256"]) == 64
     assert record["packages"]["keras"]
+    assert record["batch_size"] == {"asked": 16, "used": {"stage1": "16", "stage2": "16"}}
+    assert len(record["run_id"]) == 32
     assert "Toy films." in toy_run.cautions
     assert any(caution.startswith("Untrained backbone") for caution in toy_run.cautions)
     assert toy_run.evaluation.cautions == toy_run.cautions
@@ -220,9 +222,9 @@ def test_files_are_strict_json(toy_run):
 def test_a_threshold_that_cannot_be_chosen_leaves_the_model_beside_the_run(
     tmp_path, toy_recipe, toy_splits, monkeypatch, capsys
 ):
-    from chexkeras.training import trainer
+    from chexkeras.training import outcome
 
-    real, calls = trainer._operating_points, []
+    real, calls = outcome.operating_points, []
 
     def fails_on_real_scores(recipe, scores):
         calls.append(1)
@@ -230,12 +232,14 @@ def test_a_threshold_that_cannot_be_chosen_leaves_the_model_beside_the_run(
             raise ValueError("no threshold reaches a specificity of 0.9")
         return real(recipe, scores)
 
-    monkeypatch.setattr(trainer, "_operating_points", fails_on_real_scores)
+    monkeypatch.setattr(outcome, "operating_points", fails_on_real_scores)
     with pytest.raises(ValueError, match="no threshold"):
         train(toy_recipe, toy_splits, tmp_path / "run")
-    assert [path.name for path in tmp_path.iterdir()] == ["run.failed"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".run.unfinished", "run.failed"]
     assert (tmp_path / "run.failed" / "model.keras").is_file()
-    assert "run.failed" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "run.failed" in said
+    assert "stopped after 6 epochs, which are kept" in said
 
 
 def test_what_a_killed_run_left_is_cleared_and_a_run_being_replaced_is_put_back(tmp_path, toy_run):
@@ -272,3 +276,33 @@ def test_a_run_on_a_store_is_the_run_on_the_files(toy_run, toy_recipe, toy_split
     assert run.provenance["store"] == store.fingerprint
     with pytest.raises(ValueError, match="holds films of 32 px, but 64 px are wanted"):
         train(toy_recipe.replace(image_size=64), toy_splits, tmp_path / "other", store=store)
+
+
+def test_tensorboard_gets_a_point_for_every_epoch(toy_recipe, toy_splits, tmp_path):
+    pytest.importorskip("tensorboard")
+    import tensorflow as tf
+
+    run = train(toy_recipe, toy_splits, tmp_path / "run", tensorboard=tmp_path / "board")
+    found = {}
+    for path in (tmp_path / "board").rglob("events*"):
+        for record in tf.data.TFRecordDataset(str(path)):
+            event = tf.compat.v1.Event.FromString(record.numpy())
+            for entry in event.summary.value:
+                points = found.setdefault(f"{path.parent.name} {entry.tag}", {})
+                points[event.step] = float(tf.make_ndarray(entry.tensor))
+    columns = {
+        "loss": "train epoch_loss",
+        "learning_rate": "train epoch_learning_rate",
+        "val_loss": "validation epoch_loss",
+        "val_auroc": "validation epoch_auroc",
+    }
+    for column, tag in columns.items():
+        expected = dict(zip(run.history["global_epoch"], run.history[column], strict=True))
+        assert found[tag] == pytest.approx(expected, rel=1e-6), tag
+
+
+def test_tensorboard_that_is_not_installed_is_named_before_training(toy_recipe, toy_splits, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(ValueError, match="pip install tensorboard"):
+        train(toy_recipe, toy_splits, tmp_path / "run", tensorboard=tmp_path / "board")
+    assert list(tmp_path.iterdir()) == []

@@ -188,7 +188,7 @@ CHEXPERT: tuple[Preset, ...] = (
                 "SGD with momentum takes the place of PESG, whose further variables have a closed form here; its "
                 "regularisation towards an earlier model (gamma 500) is left out.",
                 "A rare finding is not weighed by p (1 - p); see training.losses.AucMarginLoss.",
-                "Weights are judged after each epoch on films of the training list; there every 400 steps on valid.csv.",
+                "Weights are judged after each epoch on films of train.csv; there every 400 steps on valid.csv.",
             ),
         ),
     ),
