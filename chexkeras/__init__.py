@@ -17,6 +17,9 @@ _PUBLIC = {
     "load_boxes": "data.nih",
     "load_chexpert": "data.chexpert",
     "load_table": "data.table",
+    "open_data": "data.open",
+    "prepare": "data.prepare",
+    "Store": "data.store",
     "add_abnormal": "data.abnormal",
     "uncertain_mask": "data.uncertain",
     "fill_uncertain": "data.uncertain",
@@ -32,6 +35,7 @@ _PUBLIC = {
     "Recipe": "training.recipe",
     "Stage": "training.recipe",
     "preset": "training.presets",
+    "presets": "training.presets",
     "build_classifier": "models.classifier",
     "apply_stage": "models.stages",
     "predict_scores": "models.scoring",
@@ -79,9 +83,15 @@ _PUBLIC = {
     "DicomRejected": "dicom.gate",
     "read_dicom": "dicom.read",
     "Predictor": "inference.predictor",
+    "Ensemble": "inference.ensemble",
+    "ScoringViews": "inference.views",
+    "predict_views": "inference.views",
     "score_folder": "inference.folder",
     "write_report": "report.fda",
     "show_report": "report.shown",
+    "write_html": "report.html",
+    "write_model_card": "report.model_card",
+    "check_report": "report.lint",
     "run_demo": "demo",
     "plots": "plots",
 }
@@ -95,7 +105,7 @@ def __getattr__(name: str) -> Any:
             f"module 'chexkeras' has no attribute {name!r}; public names: {', '.join(sorted(_PUBLIC))}"
         )
     module = importlib.import_module(f"chexkeras.{_PUBLIC[name]}")
-    return module if name == "plots" else getattr(module, name)
+    return module if name in ("plots", "presets") else getattr(module, name)
 
 
 def __dir__() -> list[str]:

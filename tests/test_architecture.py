@@ -21,9 +21,15 @@ LAYERS = {
 }  # fmt: skip
 HEAVY = {"tensorflow", "keras"}
 # The only modules that may import TensorFlow itself: tf.data and the GPU's capabilities are their subject.
-TENSORFLOW = {"data.pipeline", "data.augment", "models.classifier", "training.features", "training.views"}
-LIGHT = ["evaluation.evaluate", "dicom.read", "data.nih", "data.chexpert", "data.table", "data.uncertain", "data.splits", "data.audit", "data.phantom", "results",
-         "plots", "report.fda", "training.run", "cli"]  # fmt: skip
+TENSORFLOW = {
+    "data.pipeline", "data.decoder", "data.augment", "data.augment_geometry", "data.augment_intensity",
+    "models.classifier", "training.features", "training.views",
+}  # fmt: skip
+LIGHT = [
+    "evaluation.evaluate", "dicom.read", "data.nih", "data.chexpert", "data.table", "data.open", "data.uncertain",
+    "data.splits", "data.audit", "data.phantom", "data.store", "data.prepare", "results", "plots", "report.fda",
+    "report.html", "report.model_card", "report.lint", "training.run", "training.presets", "inference.ensemble", "cli",
+]  # fmt: skip
 
 
 def modules():

@@ -18,12 +18,7 @@ app = typer.Typer(
     help="Chest X-ray classifiers from a folder of films to an FDA-style report, every number with its interval.",
 )
 
-Data = Annotated[Path, typer.Option("--data", help="Folder with the films and NIH's CSV (flat or Kaggle layout).")]
 RunFolder = Annotated[Path, typer.Argument(help="Run folder, as written by 'chexkeras train'.")]
-Images = Annotated[str | None, typer.Option(help="Folder of the films inside --data, where there are several.")]
-Missing = Annotated[
-    str, typer.Option(help="Films listed but absent or unreadable: 'error' stops, 'skip' leaves them out and says so.")
-]
 Profile = Annotated[
     str,
     typer.Option(help="DICOM rules: 'clinical', or 'course' for the literal checks of Udacity's pneumonia project."),

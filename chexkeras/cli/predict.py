@@ -38,7 +38,9 @@ def predict(
     ] = "float32",
     workers: Annotated[
         int | None,
-        typer.Option(help="Processes that read files; 0 reads in this one, unprotected. Half the cores by default."),
+        typer.Option(
+            help="Processes that read files; 0 reads in this one, unprotected. Default: half the cores, 2 to 8."
+        ),
     ] = None,
     memory: Annotated[float, typer.Option(help="Memory that a file may take in a worker, GiB (Linux).")] = 2.0,
     timeout: Annotated[float, typer.Option(help="Time that a file may take to be read, seconds.")] = 60.0,

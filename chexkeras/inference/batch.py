@@ -119,7 +119,12 @@ def read_file(path: Path, read: Callable[[Path], Radiograph] = read_film) -> Fil
 
 
 def read_files(
-    paths: Iterable[str | Path], profile: str | Profile = "clinical", reading: Reading = ISOLATED
+    paths: Iterable[str | Path],
+    profile: str | Profile = "clinical",
+    reading: Reading = ISOLATED,
+    *,
+    convert: Callable[[Radiograph], Radiograph] | None = None,
+    ahead: int = 8,
 ) -> Iterator[FileOutcome]:
     """Reads files ahead of their use, in order.
 
@@ -127,9 +132,13 @@ def read_files(
         paths: Files.
         profile: The gate's profile.
         reading: How many processes read, and their limits.
+        convert: What becomes of a film as soon as it is read, by the thread that waited for it; for example a smaller
+            one, of which many can be kept.
+        ahead: Files that are read before they are asked for.
 
     Yields:
-        One outcome a file, in the order given. A few films are held in memory at a time, however many files there are.
+        One outcome a file, in the order given. So many films are held in memory at a time as are read ahead, however
+        many files there are.
 
     Raises:
         WorkersUnavailable: If the processes that read cannot be started.
@@ -139,12 +148,20 @@ def read_files(
         if reading.processes:
             pool = ReaderPool(profile, reading)
             threads, read, prepare = pool.size, pool.read, pool.prepare
+        if convert is not None:
+            read = partial(_converted, read, convert)
         executor = ThreadPoolExecutor(threads, initializer=prepare)
         stack.callback(executor.shutdown, cancel_futures=True)
         if reading.processes:
             # Closed before the threads are waited for: an interrupted run does not wait for a file that hangs.
             stack.callback(pool.close)
-        yield from _ahead(executor, partial(read_file, read=read), map(Path, paths), 4 * threads)
+        yield from _ahead(executor, partial(read_file, read=read), map(Path, paths), max(ahead, 2 * threads))
+
+
+def _converted(
+    read: Callable[[Path], Radiograph], convert: Callable[[Radiograph], Radiograph], path: Path
+) -> Radiograph:
+    return convert(read(path))
 
 
 def _ahead(

@@ -18,6 +18,7 @@ import chexkeras
 from chexkeras.checks import positive_int
 from chexkeras.data.pipeline import to_model_pixels
 from chexkeras.dicom.profiles import Profile, find_profile
+from chexkeras.dicom.read import Radiograph
 from chexkeras.dicom.reading import ISOLATED, Reading
 from chexkeras.dicom.rules import RULES
 from chexkeras.inference.batch import FileOutcome, read_files
@@ -148,9 +149,10 @@ class Predictor:
         positive_int(batch_size, "batch_size")
         waiting: list[FileOutcome] = []
         accepted = 0
-        # The films are read in other processes while the model scores the batch before.
-        with contextlib.closing(read_files(paths, self.profile, reading)) as outcomes:
-            for outcome in map(self._resized, outcomes):
+        # The next batch is read and resized by other processes and threads while the model scores the one before.
+        read = read_files(paths, self.profile, reading, convert=self._resized, ahead=2 * batch_size)
+        with contextlib.closing(read) as outcomes:
+            for outcome in outcomes:
                 accepted += outcome.film is not None
                 waiting.append(outcome)
                 if accepted == batch_size or len(waiting) == _MOST_WAITING * batch_size:
@@ -158,13 +160,9 @@ class Predictor:
                     waiting, accepted = [], 0
         yield from self._scored(waiting, batch_size)
 
-    def _resized(self, outcome: FileOutcome) -> FileOutcome:
-        """Returns the outcome with the film as the model takes it; a batch of large ones would fill the memory."""
-        if outcome.film is None:
-            return outcome
-        start = perf_counter()
-        film = dataclasses.replace(outcome.film, pixels=self.model_pixels(outcome.film.pixels))
-        return dataclasses.replace(outcome, film=film, seconds=outcome.seconds + perf_counter() - start)
+    def _resized(self, film: Radiograph) -> Radiograph:
+        """Returns the film as the model takes it; a batch of large ones would fill the memory."""
+        return dataclasses.replace(film, pixels=self.model_pixels(film.pixels))
 
     def _scored(self, outcomes: list[FileOutcome], batch_size: int) -> Iterator[dict[str, Any]]:
         start = perf_counter()

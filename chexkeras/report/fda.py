@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 TEMPLATE = "fda_submission.md.j2"
 GAP = "[SPONSOR TO COMPLETE: {}]"
-SHOWN_AT_MOST = 40
-"""Open fields that the message of `OpenFields` lists; all of them are in its `fields`."""
 
 
 class OpenField(NamedTuple):
@@ -53,11 +51,10 @@ class OpenFields(ValueError):
 
     def __init__(self, fields: list[OpenField]) -> None:
         self.fields = fields
-        listed = [f"  section {field.section}, {field.key}: {field.text}" for field in fields[:SHOWN_AT_MOST]]
-        more = [f"  and {len(fields) - SHOWN_AT_MOST} more"] if len(fields) > SHOWN_AT_MOST else []
+        listed = [f"  section {field.section}, {field.key}: {field.text}" for field in fields]
         super().__init__(
             f"{len(fields)} field(s) of the report are open; answer them in submission.toml (chexkeras report --init "
-            "writes one to start from), or leave strict out:\n" + "\n".join([*listed, *more])
+            "writes one to start from), or leave strict out:\n" + "\n".join(listed)
         )
 
 

@@ -1,19 +1,19 @@
 """The figures of a report: drawn from the run folder alone, each with a caption that is a sentence of facts."""
 
 import math
-import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chexkeras import plots
+from chexkeras.data.columns import finding_columns
 from chexkeras.plots import style
 from chexkeras.plots.forest import height_of
 from chexkeras.progress import track
 from chexkeras.report.answers import Answers
 from chexkeras.report.calibration_facts import Probabilities, decision_rows, probabilities_of
 from chexkeras.report.facts import Facts
+from chexkeras.report.sheets import FEW, Figure, Panels, Sheet
 from chexkeras.results import Comparison, SubgroupAnalysis
 from chexkeras.results.subgroups import STATISTICS
 
@@ -27,64 +27,10 @@ NAMES = (
 )  # fmt: skip
 """Every figure that a report may have."""
 
-_FEW = 6
-"""Findings above this number are drawn three in a row, so that a sheet still fits on a page."""
-
 _MOST_FORESTS = 4
-_SHARP_PANELS, _SHEET_DPI = 4, 100
 _REPLICATES = 300
-_LETTERS_AN_INCH, _INCHES_A_LINE = 13, 0.17
-"""Of the cautions: what they need is added to a figure, so that long ones leave the drawing its room."""
 
 Draw = Callable[["Axes", tuple[str, ...]], Any]
-Panels = Callable[[str, "Axes", tuple[str, ...]], Any]
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure of the report.
-
-    Attributes:
-        name: Its name in the template and, with ".png", its file.
-        caption: What it shows, with n; also the text for those who cannot see it.
-        source: A sentence on the files of the run folder that it was drawn from.
-    """
-
-    name: str
-    caption: str
-    source: str
-
-    @property
-    def file(self) -> str:
-        """The file's name."""
-        return f"{self.name}.png"
-
-
-@dataclass(frozen=True)
-class _Job:
-    """A figure, and how it is drawn: one panel for each name of what is shown."""
-
-    figure: Figure
-    draw: Panels
-    shown: Sequence[str]
-    width: float
-    height: float
-    columns: int | None = None
-
-    def write(self, folder: Path, notes: tuple[str, ...]) -> None:
-        """Draws it; the cautions stand on a single panel itself, above several once for all."""
-        columns = min(self.columns or (2 if len(self.shown) <= _FEW else 3), len(self.shown))
-        rows = -(-len(self.shown) // columns)
-        lines = len(textwrap.wrap(" ".join(notes), int(_LETTERS_AN_INCH * self.width * columns)))
-        height = self.height + _INCHES_A_LINE * max(0, lines - 1) / rows
-        drawn, panels = style.figure(rows, columns, width=self.width, height=height)
-        for name, ax in zip(self.shown, panels, strict=False):
-            self.draw(name, ax, notes if len(self.shown) == 1 else ())
-        for ax in panels[len(self.shown) :]:
-            ax.remove()
-        if len(self.shown) > 1:
-            style.figure_note(drawn, notes)
-        style.save(drawn, folder / self.figure.file, dpi=style.DPI if len(self.shown) <= _SHARP_PANELS else _SHEET_DPI)
 
 
 def _smallest_p(analyses: Sequence[SubgroupAnalysis]) -> float:
@@ -98,7 +44,7 @@ class _Plan:
 
     def __init__(self, run: Any, facts: Facts, answers: Answers) -> None:
         self.run, self.facts, self.answers = run, facts, answers
-        self.jobs: list[_Job] = []
+        self.jobs: list[Sheet] = []
         self.findings = [str(name) for name in facts["evaluated"].value]
         self.points = {point.finding: point for point in run.operating_points}
         self.decided = [finding for finding in self.findings if finding in self.points]
@@ -109,18 +55,20 @@ class _Plan:
         """How many images of how many patients a part has."""
         return f"{self.facts[f'data.{part}.images'].text} images of {self.facts[f'data.{part}.patients'].text} patients"
 
-    def add(self, name: str, caption: str, files: str, draw: Draw, size: tuple[float, float]) -> None:
+    def add(
+        self, name: str, caption: str, files: str, draw: Draw, size: tuple[float, float], *, notes_above: bool = False
+    ) -> None:
         """Plans a figure of one panel."""
-        self.sheet(name, caption, files, lambda _, ax, notes: draw(ax, notes), size, [name])
+        self.sheet(name, caption, files, lambda _, ax, notes: draw(ax, notes), size, [name], notes_above=notes_above)
 
     def sheet(
         self, name: str, caption: str, files: str, draw: Panels, size: tuple[float, float], shown: Sequence[str],
-        columns: int | None = None,
+        columns: int | None = None, *, notes_above: bool = False,
     ) -> None:  # fmt: skip
         """Plans a figure with a panel for each of `shown`; none where there is nothing to show."""
         if shown:
             source = f"Source: {files}."
-            self.jobs.append(_Job(Figure(name, caption, source), draw, list(shown), *size, columns))
+            self.jobs.append(Sheet(Figure(name, caption, source), draw, list(shown), *size, columns, notes_above))
 
     def algorithm(self) -> None:
         """The way of a film through the algorithm, and how it was trained."""
@@ -143,13 +91,16 @@ class _Plan:
             (6.6, 5.4),
         )
         if run.dicom_results is not None:
-            reasons = len(self.facts["dicom.reject_reasons"].value) + len(self.facts["dicom.warn_reasons"].value)
+            reasons = [code for kind in ("reject", "warn") for code, _ in self.facts[f"dicom.{kind}_reasons"].value]
+            longest = max((len(str(code)) for code in reasons), default=0)
             self.add(
                 "dicom_verdicts",
                 f"Verdicts on {self.facts['dicom.files'].text} DICOM files, by reason",
                 "dicom_results.csv",
                 lambda ax, notes: plots.dicom_verdicts(run.dicom_results, ax=ax, note=notes),
-                (6.6, 1.9 + 0.3 * reasons),
+                # A file may have several warnings, all of them in its label.
+                (max(6.6, 5.4 + 0.085 * longest), 1.9 + 0.3 * len(reasons)),
+                notes_above=True,
             )
 
     def data(self) -> None:
@@ -165,8 +116,9 @@ class _Plan:
                  lambda ax, notes: plots.views(table, one, ax=ax, note=notes), (6.6, 3.0))  # fmt: skip
         self.add("images_per_patient", f"Images per patient among {everyone}", source,
                  lambda ax, notes: plots.images_per_patient(table, ax=ax, note=notes), (6.6, 3.8))  # fmt: skip
-        self.add("cooccurrence", f"Findings that occur together among {everyone}", source,
-                 lambda ax, notes: plots.cooccurrence(table, ax=ax, note=notes), (8.6, 8.0))  # fmt: skip
+        if len(finding_columns(table)) > 1:
+            self.add("cooccurrence", f"Findings that occur together among {everyone}", source,
+                     lambda ax, notes: plots.cooccurrence(table, ax=ax, note=notes), (8.6, 8.0))  # fmt: skip
 
     def performance(self) -> None:
         """How well scores rank and calls agree."""
@@ -187,7 +139,7 @@ class _Plan:
         self.sheet("score_histogram", f"Scores of positive and negative images of the test part ({where})",
                    "scores_test.csv and operating_points.json",
                    lambda f, ax, n: plots.score_histogram(test, self.points.get(f), finding=f, ax=ax, note=n),
-                   (6.2, 4.2), self.findings if len(self.findings) <= _FEW else ())  # fmt: skip
+                   (6.2, 4.2), self.findings if len(self.findings) <= FEW else ())  # fmt: skip
         self.sheet("threshold_tradeoff",
                    "Sensitivity and specificity against the threshold on the validation part "
                    f"({self.counted('validation')})" if self.decided else "",

@@ -28,6 +28,9 @@ SHORT_ROWS = 12
 LONG_WORD = 14
 """From this many characters on a word may be broken: at its joints, or anywhere if it is a fingerprint."""
 
+PAGE_OF_CONTENTS = 12
+"""From more entries on the table of contents is printed on a page of its own."""
+
 PRINTED_SCALE = 0.7
 """Share of its own size at which a figure is printed: two fit on a page, and their type stays readable."""
 
@@ -39,6 +42,7 @@ _FACTS = "facts.json"
 _SIGNATURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 _BADGES = {MET: "met", NOT_MET: "not-met", NOT_ESTIMABLE: "not-estimable"}
 _JOINTS = re.compile(r"(?<=[_/])(?=\w)|(?<=[a-z)])(?=[A-Z])")
+_SENTENCE = re.compile(r"\.\Z|\b(?:MET|ESTIMABLE)\b")
 _VERDICT = re.compile(r"\b(NOT MET|NOT ESTIMABLE|MET)\b")
 
 
@@ -96,9 +100,7 @@ def page_text(report: Path) -> str:
     # The contents stand after the front matter: the cautions stay the first thing that is read.
     front = next((at for at, token in enumerate(tokens) if token.type == "heading_open" and token.tag != "h1"), 0)
     front = front or len(tokens)
-    before, after = (
-        parser.renderer.render(part, parser.options, {}) for part in (tokens[:front], tokens[front:])
-    )  # fmt: skip
+    before, after = (parser.renderer.render(part, parser.options, {}) for part in (tokens[:front], tokens[front:]))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES), undefined=jinja2.StrictUndefined, autoescape=True
     )
@@ -107,6 +109,7 @@ def page_text(report: Path) -> str:
         style=Markup((_TEMPLATES / STYLE).read_text(encoding="utf-8")),
         running=Markup(_css_string(_first_caution(tokens))),
         contents=[entry for entry in entries if entry.level > 1],
+        page_of_contents=PAGE_OF_CONTENTS,
         before=Markup(before),
         after=Markup(after),
     )
@@ -168,7 +171,7 @@ def _mark_paragraphs(tokens: "list[Token]") -> None:
             name = "figure"
         elif before == "figure" and kinds[:1] == ["em_open"] and kinds[-1:] == ["em_close"]:
             name = "caption"
-        elif kinds[:1] == ["strong_open"] and kinds[-1:] == ["strong_close"] and not text.endswith("."):
+        elif kinds[:1] == ["strong_open"] and kinds[-1:] == ["strong_close"] and not _SENTENCE.search(text):
             name = "part"
         elif text.endswith(":"):
             name = "lead"

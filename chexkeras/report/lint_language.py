@@ -45,7 +45,7 @@ INTERVAL = re.compile(
 )
 """Words and signs by which an interval is given, or said to be missing."""
 
-RANGE = re.compile(r"\d*\.\d+\s*%?\s*(?:[-–,;]|to)\s*[-−]?\d*\.\d+")
+RANGE = re.compile(r"(?<!\d)\d*\.\d+\s*%?\s*(?:[-–,;]|to)\s*[-−]?\d*\.\d+")
 """The two limits of an interval."""
 
 _NEGATION = re.compile(
@@ -142,7 +142,8 @@ def stated_values(text: str) -> list[tuple[str, Number]]:
         following = [n for n in numbers(text, match.end(), min(end, match.end() + 60)) if is_rate(n)]
         if following and _OF_ELSE.search(text, match.end(), following[0].start):
             continue
-        preceding = [n for n in numbers(text, 0, match.start()) if is_rate(n) and match.start() - n.end <= 2]
+        near = numbers(text, max(0, match.start() - 40), match.start())
+        preceding = [n for n in near if is_rate(n) and match.start() - n.end <= 2]
         # "0.9 specificity" after "recall 40 %": the number before belongs to this measure, not to the one before it.
         for number in (*preceding[-1:], *following[:1]):
             if number.start not in used:

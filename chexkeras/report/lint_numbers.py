@@ -24,7 +24,7 @@ _BEST = re.compile(r"\b(?:best|highest|maximum|maximal|peak|top)\b", re.IGNORECA
 _THRESHOLD = any_of(
     r"\b(?:thresholds?|cut-?offs?|operating points?)\b(?! probabilit)"
     r"(?P<between>[^\d.;,()]{0,30}?)(?P<number>\d*\.\d+)(?![\d%])",
-    r"(?P<before>\d*\.\d+)[- ](?:score )?(?:threshold|cut-?off)\b(?! probabilit)",
+    r"(?<!\d)(?P<before>\d*\.\d+)[- ](?:score )?(?:threshold|cut-?off)\b(?! probabilit)",
     r"\bscores? (?:is |of |was )?(?:at least|≥|>=)\s*(?P<least>\d*\.\d+)(?![\d%])",
 )
 _THRESHOLD_COLUMN = any_of(r"\b(?:threshold|cut-?off)\b(?! probabilit)")

@@ -12,8 +12,9 @@ def _add_consensus(facts: Facts, ratings: pd.DataFrame, patients: pd.Series | No
     """Records readers against the most likely consensus, where at least three called both classes."""
     from chexkeras.evaluation.dawid_skene import dawid_skene
 
-    values = set(ratings.stack().dropna())
-    possible = ratings.shape[1] > 2 and len(values) > 1 and bool(ratings.notna().any().all())
+    calls = ratings.to_numpy(dtype=float)
+    both = bool((calls == 1).any() and (calls == 0).any())
+    possible = ratings.shape[1] > 2 and both and bool(ratings.notna().any().all())
     found = dawid_skene(ratings, patients=patients) if possible else None
     reached = found is not None and found.converged
     facts.add("readers.consensus", reached, file=file, field="whether Dawid and Skene's consensus could be found")

@@ -157,9 +157,9 @@ class Checkpoints:
         return Saved(record, snapshot, best)
 
     def _write(self, name: str, arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:
-        text = np.frombuffer(json.dumps(record).encode(), np.uint8)
+        everything: dict[str, Any] = {_RECORD: np.frombuffer(json.dumps(record).encode(), np.uint8), **arrays}
         with files.replacing(self.folder / name) as temporary, temporary.open("wb") as handle:
-            np.savez(handle, **{_RECORD: text}, **arrays)
+            np.savez(handle, **everything)
             # Renaming is safe against a kill; this makes it safe against a power cut.
             handle.flush()
             os.fsync(handle.fileno())

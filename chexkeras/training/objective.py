@@ -6,6 +6,7 @@ import pandas as pd
 from chexkeras.training.imbalance import class_weights
 from chexkeras.training.losses import AsymmetricLoss, AucMarginLoss, FocalLoss, WeightedBinaryCrossentropy
 from chexkeras.training.recipe import Recipe
+from chexkeras.training.three_way import ThreeWayCrossentropy, with_third_class
 
 
 def build_loss(recipe: Recipe, train: pd.DataFrame) -> keras.losses.Loss:
@@ -27,6 +28,21 @@ def build_loss(recipe: Recipe, train: pd.DataFrame) -> keras.losses.Loss:
         return AsymmetricLoss(spec.gamma_positive, spec.gamma_negative, spec.clip, counts)
     if spec.name == "auc_margin":
         return AucMarginLoss(spec.margin, counts)
+    if spec.name == "three_way":
+        return ThreeWayCrossentropy(counts)
     weights = class_weights(train, recipe.targets, spec.class_weights, cap=spec.cap, beta=spec.beta)
     positive, negative = ([w * count for w, count in zip(side, counts, strict=True)] for side in weights)
     return WeightedBinaryCrossentropy(positive, negative, spec.label_smoothing)
+
+
+def training_labels(recipe: Recipe, rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns the training rows with labels as the recipe's loss reads them.
+
+    Args:
+        recipe: The recipe.
+        rows: Image table of the training part, its rows as often as an epoch shows them.
+
+    Raises:
+        ValueError: If the recipe has a third class, uncertain, and no label is.
+    """
+    return with_third_class(rows, recipe.targets) if recipe.loss.name == "three_way" else rows

@@ -63,7 +63,7 @@ def operating_points(recipe: Recipe, scores: pd.DataFrame) -> list[Any]:
 def all_cautions(recipe: Recipe, splits: Splits, further: Sequence[str]) -> list[str]:
     """Returns the sentences to show beside every number: the data's, the recipe's, the split's and the caller's."""
     shown = list(source_of(splits.train).cautions)
-    if recipe.weights is None:
+    if recipe.weights is None and all(stage.trainable != 1.0 for stage in recipe.stages):
         shown.append(UNTRAINED_CAUTION)
     if splits.leaky:
         shown.append(splits.description)

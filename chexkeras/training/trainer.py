@@ -32,7 +32,7 @@ from chexkeras.training.checkpoint import Checkpoints
 from chexkeras.training.feature_plan import FeaturePlan, check_draws, plan_features
 from chexkeras.training.fitting import fit_stages
 from chexkeras.training.memory import halving
-from chexkeras.training.objective import build_loss
+from chexkeras.training.objective import build_loss, training_labels
 from chexkeras.training.recipe import Recipe, Stage
 from chexkeras.training.run import Run
 from chexkeras.training.unfinished import Asked, Unfinished
@@ -117,10 +117,10 @@ def train(
             pd.concat([splits.train, splits.validation, splits.test]), splits, decode=store is None
         )
         model = _classifier(recipe, splits, store, checkpoints)
-        rows = splits.training_rows
+        rows = training_labels(recipe, splits.training_rows)
         loss = build_loss(recipe, rows)
         with _feature_folder(folder) as stored, _epoch_log(tensorboard) as on_epoch:
-            plan = _features(model, recipe, splits, stored, unfinished, features, draws, store)
+            plan = _features(model, recipe, splits, rows, stored, unfinished, features, draws, store)
             fitted = fit_stages(model, recipe, loss, rows, splits.validation, plan, store, checkpoints, on_epoch)
         say(f"keeping the weights of {fitted.best_stage} epoch {fitted.best_epoch}, best on validation")
         with run_folder.writing(folder) as working:
@@ -188,6 +188,7 @@ def _classifier(recipe: Recipe, splits: Splits, store: Store | None, checkpoints
         weights=recipe.weights,
         image_size=recipe.image_size,
         head=recipe.head,
+        clahe=recipe.clahe,
         precision=recipe.precision,
     )
     for stage in recipe.stages:
@@ -247,6 +248,7 @@ def _features(
     model: keras.Model,
     recipe: Recipe,
     splits: Splits,
+    rows: pd.DataFrame,
     folder: Path,
     unfinished: Unfinished,
     features: str,
@@ -260,7 +262,7 @@ def _features(
     stages, plan = _leading_held(recipe), None
     if stages and not (before is not None and features == "off"):
         planned = recipe.replace(stages=stages)
-        plan = plan_features(model, planned, splits.training_rows, splits.validation, folder, features, draws, store)
+        plan = plan_features(model, planned, rows, splits.validation, folder, features, draws, store)
     if before is not None and before["features"] and plan is None:
         raise ValueError(
             f"the training of {unfinished.run_dir.name} began with stored features, for which there is no room any "

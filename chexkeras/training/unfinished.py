@@ -139,6 +139,21 @@ class Unfinished:
         """
         files.write_json(self.folder / _PLAN, {"features": plan})
 
+    def check_free(self, overwrite: bool) -> None:
+        """Checks that a new training of this run would not lose the epochs of an unfinished one.
+
+        Args:
+            overwrite: Whether they may be lost.
+
+        Raises:
+            FileExistsError: If they may not.
+        """
+        if not overwrite and self.exists() and self.epochs_done:
+            raise FileExistsError(
+                f"a training of {str(self.run_dir)!r} was interrupted after {_epochs(self.epochs_done)}: continue it "
+                f"with resume=True (chexkeras train --resume {self.run_dir}, and the same --data), or {_DISCARD}."
+            )
+
     def require(self, inputs: dict[str, Any]) -> None:
         """Checks that a training would be taken up with what it began with.
 
@@ -193,12 +208,8 @@ class Unfinished:
             shutil.rmtree(self.folder)
 
     def _begin(self, asked: Asked, overwrite: bool) -> None:
+        self.check_free(overwrite)
         if self.exists() and self.epochs_done:
-            if not overwrite:
-                raise FileExistsError(
-                    f"a training of {str(self.run_dir)!r} was interrupted after {_epochs(self.epochs_done)}: continue "
-                    f"it with resume=True (chexkeras train --resume {self.run_dir}), or {_DISCARD}."
-                )
             say(f"the unfinished training of {self.run_dir.name} ({_epochs(self.epochs_done)}) is discarded")
         self.run_dir.parent.mkdir(parents=True, exist_ok=True)
         for left in self.folder.parent.glob(f"{glob.escape(self.folder.name)}*"):
@@ -222,8 +233,8 @@ class Unfinished:
             f"after {_epochs(epochs)}, which are kept" if epochs else "before the first epoch; what was stored is kept"
         )
         say(
-            f"stopped {done}: continue with resume=True, on the command line chexkeras train --resume {self.run_dir}; "
-            f"or {_DISCARD}"
+            f"stopped {done}: continue with resume=True, on the command line chexkeras train --resume {self.run_dir} "
+            f"and the same --data; or {_DISCARD}"
         )
 
 

@@ -15,7 +15,7 @@ from worker_faults import FAULTY
 from chexkeras.data.pipeline import to_model_pixels
 from chexkeras.dicom.read import read_film
 from chexkeras.dicom.reading import IN_PROCESS, Reading
-from chexkeras.inference.batch import find_files, read_file
+from chexkeras.inference.batch import find_files, read_file, read_files
 from chexkeras.inference.outputs import COLUMNS
 from chexkeras.inference.predictor import Predictor
 from chexkeras.training.run import Run
@@ -161,6 +161,34 @@ def test_whatever_a_decoder_raises_becomes_a_refusal(folder, caplog):
     outcome = read_file(folder / "a_good.dcm", broken)
     assert (outcome.verdict, outcome.code) == ("reject", "unreadable")
     assert "CANARY" not in outcome.detail + caplog.text
+
+
+def test_films_are_converted_as_they_are_read_and_what_goes_wrong_then_is_a_refusal(folder):
+    def halved(film):
+        if film.pixels.shape != (300, 280):
+            raise RuntimeError("CANARY")
+        return dataclasses.replace(film, pixels=film.pixels[::2, ::2])
+
+    Image.fromarray(np.tile(np.arange(256, dtype=np.uint8), (256, 1))).save(folder / "a_other.png")
+    paths = [folder / "a_good.dcm", folder / "a_other.png", folder / "d_page.dcm"]
+    good, other, page = read_files(paths, reading=IN_PROCESS, convert=halved)
+    assert good.film.pixels.shape == (150, 140)
+    assert (other.code, other.detail, page.code) == ("unreadable", "reading failed (RuntimeError)", "unreadable")
+
+
+def test_so_many_files_are_read_ahead_and_no_more(folder):
+    asked = []
+
+    def endless():
+        while True:
+            asked.append(1)
+            yield folder / "a_good.dcm"
+
+    outcomes = read_files(endless(), reading=IN_PROCESS, ahead=20)
+    for number in range(1, 4):
+        assert next(outcomes).verdict == "accept"
+        assert len(asked) == 20 + number
+    outcomes.close()
 
 
 def test_folder_walk_takes_every_file_and_follows_no_link(tmp_path):

@@ -129,6 +129,7 @@ def test_strict_lists_every_open_field_and_writes_nothing(finished_run, tmp_path
         fda.write_report(finished_run, out, strict=True)
     assert isinstance(caught.value, ValueError)
     assert caught.value.fields == fda.open_fields(finished_run)
+    assert all(field.text in str(caught.value) for field in caught.value.fields)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -6,6 +6,8 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from chexkeras.report import html
@@ -68,6 +70,12 @@ def document(tmp_path):
     return write
 
 
+PIECES = [
+    "<script>", "</style>", "<img src=x onerror=y>", "[x](javascript:y)", "<a onclick=x>", "> **Caution.** ", "}", '"',
+    "\n\n", "# ", "**", "`", "[SPONSOR TO COMPLETE: ", "](", "<!--", "&#60;script&#62;", "| a |\n|---|\n",
+]  # fmt: skip
+
+
 def page(path):
     return Page(write_html(path).read_text(encoding="utf-8"))
 
@@ -117,7 +125,7 @@ class TestOurReport:
 
     def test_cautions_come_first_and_stand_on_every_printed_page(self, shown):
         order = [attributes.get("class", "") or tag for tag, attributes in shown.tags]
-        assert order.index("caution") < order.index("table") < order.index("nav") < order.index("h2")
+        assert order.index("caution") < order.index("table") < order.index("long") < order.index("h2")
         assert '@top-center { content: "Caution. Synthetic films' in shown.style
 
     def test_gaps_and_verdicts_are_marked(self, report, shown):
@@ -151,6 +159,18 @@ class TestHostileText:
         assert anchors == ["a-onclick-x", "a-onclick-x-2", "図", "x"]
         assert [attributes["href"] for attributes in shown.having("a")] == [f"#{anchor}" for anchor in anchors]
 
+    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(st.lists(st.one_of(st.text(), st.sampled_from(PIECES)), max_size=20).map("".join))
+    def test_no_text_makes_a_page_run_or_fetch_anything(self, document, text):
+        shown = page(document(text.encode("utf-8", "replace").decode()))
+        assert not [
+            tag for tag, _ in shown.tags if tag in ("script", "iframe", "object", "embed", "svg", "form", "img")
+        ]
+        for _, attributes in shown.tags:
+            assert not [name for name in attributes if name.startswith("on")]
+            assert not attributes.get("href", "").casefold().startswith(("javascript:", "data:", "vbscript:", "file:"))
+        assert shown.style.count("{") == shown.style.count("}")
+
 
 class TestFigures:
     def test_a_figure_has_the_size_that_its_file_states(self, document):
@@ -183,7 +203,11 @@ class TestFigures:
         (tmp_path / "secret.png").write_bytes(picture())
         with pytest.raises(ValueError, match=r"does not lie in the report's folder of figures"):
             write_html(path)
-        (tmp_path / "my figures" / "link.png").symlink_to(tmp_path / "secret.png")
+        other = tmp_path / "other"
+        other.mkdir()
+        (other / "facts.json").write_text("{}")
+        (other / "secret.png").write_bytes(picture())
+        (tmp_path / "my figures" / "link.png").symlink_to(other / "secret.png")
         path.write_text("![x](my%20figures/link.png)\n")
         with pytest.raises(ValueError, match=r"does not lie in the report's folder of figures"):
             write_html(path)
@@ -237,6 +261,12 @@ def test_the_page_lies_beside_the_report_or_where_it_is_wanted(document, tmp_pat
     with pytest.raises(ValueError, match="is the report itself"):
         write_html(path, path)
     assert path.read_text().startswith("# A title")
+
+
+def test_only_a_long_table_of_contents_gets_a_page_of_its_own(document):
+    few = "# T\n\n" + "## H\n\n" * html.PAGE_OF_CONTENTS
+    assert page(document(few)).having("nav")[0].get("class") is None
+    assert page(document(few + "## H\n")).having("nav")[0]["class"] == "long"
 
 
 def test_a_document_without_headings_has_no_contents(document):

@@ -3,6 +3,8 @@
 import re
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from chexkeras.report import fda, lint_claims, lint_data, lint_language, lint_numbers, lint_parameters
 from chexkeras.report.answers import Answers, load_answers
@@ -70,6 +72,7 @@ CAREFUL = [
     "A leaky split can look better than new patients would and proves nothing.",
     "The predicate was cleared by the FDA.",
     "The goals were not met.",
+    "Effusion: sensitivity MET; Edema: sensitivity NOT MET.",
     "Lateral films are rejected.",
     "An unknown view can be a lateral view, so it is refused.",
     "Data: NIH ChestX-ray14. No lateral views were used.",
@@ -116,6 +119,7 @@ CARELESS = [
     ("A balanced test was used. Accuracy was 0.9 (95 % CI 0.8–0.95).", "case-control-as-clinical"),
     ("AUROC 0.83.", "no-interval"),
     ("| | Value |\n|---|---|\n| Specificity | 87.9 % |", "no-interval"),
+    ("Effusion: sensitivity MET; Edema: sensitivity NOT MET.\n\nEdema: sensitivity MET.", "verdict-differs"),
     ("Dose: TODO", "open-field"),
     ("<< Insert the flowchart here >>", "open-field"),
     ("Our model is state of the art.", "claim-beyond-evidence"),
@@ -274,6 +278,13 @@ class TestRulesWithARun:
         assert rules("The goals: NOT MET.", self.KNOWN) == []
 
 
+PIECES = [
+    "| a | AUC |\n|---|---|\n| x | 0.5 |\n", "# ", "\n\n", "**MET**", "threshold 0.4 ", "best AUC 0.8 ",
+    "2.1M parameters ",
+    "[SPONSOR TO COMPLETE: ", "lateral views ", "ages 5-90 ", "radiologist-level ", "not ", "> ", "- ", "```\n", "|",
+]  # fmt: skip
+
+
 class TestDocument:
     TEXT = (
         "# Title\n\nFirst one. Second\none, e.g. this (et al. too). *Third* one!\n\n## Part A\n\n"
@@ -299,6 +310,13 @@ class TestDocument:
     def test_html_and_wild_text_are_only_words(self):
         assert parse("<script>x</script>\n\n|||\n\n![](x)\n\n# \n").passages
         assert parse("").passages == ()
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.lists(st.one_of(st.text(), st.sampled_from(PIECES)), max_size=30).map("".join))
+    def test_no_text_is_too_wild_to_be_checked(self, text):
+        for issue in check_text(text):
+            assert str(issue)
+            assert all(1 <= place.line <= text.count("\n") + text.count("\r") + 1 for place in issue.places)
 
 
 class TestLanguage:

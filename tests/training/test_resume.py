@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -139,6 +140,21 @@ def test_stored_features_are_taken_up_in_the_middle_of_a_stage_with_the_same_res
         with pytest.raises(KeyboardInterrupt):
             fit(recipe, toy_splits, tmp_path / "parts", features=True, start=start, seed=5)
     assert_same(never_stopped, fit(recipe, toy_splits, tmp_path / "parts", features=True, start=start, seed=6))
+
+
+def test_a_plateau_and_a_patience_go_on_counting(toy_recipe, toy_splits, tmp_path, monkeypatch):
+    """The toy films are told apart from the first epoch on: no later epoch is better."""
+    stage = Stage("flat", 9, 1e-3, "none", patience=4, schedule="reduce_on_plateau", reduce_patience=1)
+    recipe = toy_recipe.replace(stages=(stage,))
+    start = [value(variable) for variable in classifier(recipe, 0).variables]
+    never_stopped = fit(recipe, toy_splits, tmp_path / "whole", features=False)
+    rates = [row["learning_rate"] for row in never_stopped[1].history]
+    assert rates == pytest.approx([1e-3, 1e-3, 1e-4, 1e-5, 1e-6])
+    with monkeypatch.context() as patched:
+        interrupted_after(patched, 3)
+        with pytest.raises(KeyboardInterrupt):
+            fit(recipe, toy_splits, tmp_path / "parts", features=False, start=start, seed=5)
+    assert_same(never_stopped, fit(recipe, toy_splits, tmp_path / "parts", features=False, start=start, seed=6))
 
 
 def test_half_precision_is_taken_up_with_its_loss_scale(recipe, toy_splits, tmp_path, monkeypatch):
@@ -324,6 +340,31 @@ def test_stored_features_are_counted_on_again_however_full_the_disk_is(
     assert_same_run(whole, train(recipe, toy_splits, interrupted, resume=True))
 
 
+def test_a_training_that_began_without_stored_features_goes_on_without(
+    recipe, toy_splits, tmp_path, monkeypatch, capsys
+):
+    """There was no room for them; that there is now must not turn the second half into another computation."""
+    plain = train(recipe, toy_splits, tmp_path / "plain", features="off")
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1})())
+        interrupted_training(recipe, toy_splits, tmp_path / "run", monkeypatch, 4)
+    assert "more than half of the 0.0 GB free" in capsys.readouterr().err
+    run = train(recipe, toy_splits, tmp_path / "run", resume=True)
+    assert run.provenance["features"] is None
+    assert_same_run(plain, run)
+
+
+def test_a_run_that_was_being_replaced_stays_until_the_resumed_one_is_complete(
+    recipe, toy_splits, whole, tmp_path, monkeypatch
+):
+    shutil.copytree(whole.folder, tmp_path / "run")
+    other = recipe.replace(seed=1)
+    interrupted_training(other, toy_splits, tmp_path / "run", monkeypatch, 2, overwrite=True)
+    assert Run.load(tmp_path / "run").recipe.seed == 0
+    assert train(other, toy_splits, tmp_path / "run", resume=True).recipe.seed == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
 def test_features_for_which_there_is_no_room_any_more_are_named(interrupted, recipe, toy_splits, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1})())
     monkeypatch.setattr("chexkeras.training.feature_plan._SHARE_OF_FREE_DISK", 0.0)
@@ -400,9 +441,10 @@ for features, kills in moments.items():
 def test_a_training_that_is_killed_at_ten_random_moments_ends_like_one_that_never_was(tmp_path, recipe, toy_films_40):
     """Two chains of five kills, on stored features and on the films; each process goes on where the last was killed."""
     splits = split_by_patient(toy_films_40, "Effusion", validation=0.3, test=0.3)
+    recipe = recipe.replace(batch_size=4)
     (tmp_path / "given").write_bytes(pickle.dumps((recipe, splits)))
     draws = np.random.default_rng(11)
-    moments = {features: draws.integers(2, 40, 5).tolist() + [0] for features in ("auto", "off")}
+    moments = {features: draws.integers(2, 70, 5).tolist() + [0] for features in ("auto", "off")}
     for features in moments:
         (tmp_path / features).mkdir()
     one_thread = {"TF_CPP_MIN_LOG_LEVEL": "3", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

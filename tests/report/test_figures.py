@@ -1,0 +1,92 @@
+import re
+import warnings
+
+import pytest
+
+from chexkeras.plots import style
+from chexkeras.report.answers import Answers, load_answers
+from chexkeras.report.facts import Facts, collect_facts
+from chexkeras.report.figures import NAMES, _Plan, _smallest_p, draw_figures
+from chexkeras.results import Interaction, SubgroupAnalysis
+from chexkeras.training.run import Run
+
+LONG = (
+    "Case-control sample: films labelled positive and films without any finding in equal numbers, reduced in size; "
+    "prevalence, predictive values and calibration do not carry over to patients. "
+)
+
+
+def _plan(run, answers=None):
+    stated = load_answers(answers) if answers else None
+    plan = _Plan(run, collect_facts(run, answers=stated), stated or Answers())
+    for step in (plan.algorithm, plan.data, plan.performance, plan.groups, plan.probabilities, plan.waiting,
+                 plan.comparison):  # fmt: skip
+        step()
+    return {job.figure.name: job for job in plan.jobs}
+
+
+def test_with_every_answer_every_figure_is_planned_but_that_of_several_findings(finished_run, answered):
+    assert set(_plan(Run.load(finished_run), answered)) == set(NAMES) - {"auroc_bars"}
+
+
+def test_every_caption_names_its_source_and_no_number_that_is_no_fact(finished_run, answered):
+    facts = collect_facts(Run.load(finished_run), answers=load_answers(answered))
+    known = " ".join(fact.text for fact in facts.values())
+    for job in _plan(Run.load(finished_run), answered).values():
+        assert re.fullmatch(r"Source: .+(\.csv|\.json|runs|submission\.toml)\.", job.figure.source), job.figure.name
+        for number in re.findall(r"[\d,.]*\d", job.figure.caption):
+            assert number in known, job.figure.caption
+
+
+def test_every_figure_carries_every_caution(finished_run, answered, monkeypatch, tmp_path):
+    """The figure is drawn without being written; the cautions must be among its texts."""
+    texts = {}
+    monkeypatch.setattr(style, "save", lambda drawn, path, dpi: texts.update({path.stem: _words(drawn)}))
+    run, answers = Run.load(finished_run), load_answers(answered)
+    facts = collect_facts(run, answers=answers)
+    made = draw_figures(run, facts, tmp_path, answers)
+    assert set(texts) == set(made)
+    for name, found in texts.items():
+        assert "Synthetic films, not clinical evidence." in found, name
+
+
+def _words(drawn):
+    from matplotlib.text import Text
+
+    return " ".join(" ".join(text.get_text().split()) for text in drawn.findobj(Text))
+
+
+@pytest.mark.parametrize("name", ["dicom_verdicts", "views", "confusion_matrix"])
+def test_long_cautions_and_labels_leave_the_drawing_its_room(name, make_run, tmp_path):
+    run = make_run()
+    results = run.dicom_results
+    results["code"] = results["code"].where(
+        results["verdict"] != "warn", "sop_class_secondary;view_fallback;age_format"
+    )
+    results.to_csv(run.folder / "dicom_results.csv", index=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        _plan(run)[name].write(tmp_path, (LONG, LONG, LONG))
+    assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+
+
+def _analysis(*p_values):
+    tests = tuple(Interaction("auroc", p_value, 1.0) for p_value in p_values)
+    return SubgroupAnalysis("sex", (), tests)
+
+
+def test_of_many_findings_those_whose_groups_differ_most_are_drawn_in_groups(make_run):
+    assert _smallest_p([_analysis(0.5), _analysis(0.02)]) == 0.02
+    assert _smallest_p([_analysis(float("nan")), _analysis()]) == 1.0
+    findings = ("Effusion", "Mass", "Nodule", "Edema", "Hernia")
+    run = make_run(targets=findings, patients=200)
+    jobs = _plan(run)
+    assert len(jobs["subgroup_forest"].shown) == 4
+    assert "differ most clearly" in jobs["subgroup_forest"].figure.caption
+    p_values = {entry.finding: _smallest_p(entry.subgroups) for entry in run.evaluation.findings}
+    facts: Facts = collect_facts(run)
+    for finding in findings:
+        others = SubgroupAnalysis.from_dict(facts[f"groups.{finding}.other findings.analysis"].value)
+        p_values[finding] = min(p_values[finding], _smallest_p([others]))
+    assert jobs["subgroup_forest"].shown == sorted(findings, key=p_values.get)[:4]
+    assert "auroc_bars" in jobs

@@ -1,0 +1,80 @@
+"""The third class from CheXpert's label file to a run's scores, and equalisation from the recipe to the model."""
+
+import numpy as np
+import pytest
+
+from chexkeras.data.chexpert import load_chexpert
+from chexkeras.data.phantom import make_chexpert_phantoms
+from chexkeras.data.splits import split_by_patient
+from chexkeras.data.uncertain import uncertain_mask
+from chexkeras.training.recipe import Loss, Recipe, Stage, ThresholdRule
+
+pytestmark = pytest.mark.keras
+
+FINDINGS = ("Cardiomegaly", "Edema")
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory):
+    root = make_chexpert_phantoms(
+        tmp_path_factory.mktemp("chexpert") / "films", images=120, size=64, prevalence=dict.fromkeys(FINDINGS, 0.4)
+    )
+    table = load_chexpert(root, uncertain="multiclass")
+    return split_by_patient(table, FINDINGS, validation=0.25, test=0.25)
+
+
+@pytest.mark.parametrize("trainable", [0.0, 0.3])
+def test_a_run_learns_three_classes_and_scores_two(splits, trainable, tmp_path):
+    from chexkeras.training.trainer import train
+
+    recipe = Recipe(
+        "three",
+        FINDINGS,
+        image_size=32,
+        backbone="SmallCNN",
+        weights=None,
+        head="three_way",
+        clahe=2.0,
+        loss=Loss("three_way", target_weights={"Edema": 2.0}),
+        stages=(Stage("stage1", epochs=3, learning_rate=1e-2, trainable=trainable),),
+        batch_size=16,
+        operating_point=ThresholdRule("youden", None),
+    )
+    run = train(recipe, splits, tmp_path / "run")
+    assert run.provenance["loss"]["target_weights"] == [1.0, 2.0]
+    assert run.history["loss"].iloc[-1] < run.history["loss"].iloc[0]
+    assert run.load_model().layers[1].name == "preprocess_clahe"
+    scores = run.scores("test")
+    assert len(scores) == 2 * len(splits.test)
+    marked = uncertain_mask(splits.test, FINDINGS)
+    for finding in FINDINGS:
+        part = scores[scores["finding"] == finding].set_index("image_id").loc[splits.test["image_id"]]
+        np.testing.assert_array_equal(part["label"].isna().to_numpy(), marked[finding].to_numpy())
+    assert uncertain_mask(splits.train, FINDINGS).to_numpy().any(), "the films could not show it"
+
+
+def test_without_uncertain_labels_the_third_class_is_refused_before_training(toy_splits, toy_recipe, tmp_path):
+    from chexkeras.training.trainer import train
+
+    recipe = toy_recipe.replace(head="three_way", loss=Loss("three_way"))
+    with pytest.raises(ValueError, match="no third class to learn"):
+        train(recipe, toy_splits, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*experimental_run_functions_eagerly.*:UserWarning")
+def test_the_preset_with_a_third_class_trains_two_epochs(splits, tmp_path, request):
+    import tensorflow as tf
+    from test_presets_train import tiny
+
+    from chexkeras.training import presets
+    from chexkeras.training.trainer import train
+
+    # Tracing a large backbone takes far longer than these few steps.
+    tf.config.run_functions_eagerly(True)
+    request.addfinalizer(lambda: tf.config.run_functions_eagerly(False))
+    recipe = tiny(presets.preset("chexpert-multiclass")).replace(batch_size=30)
+    run = train(recipe, splits, tmp_path / "run")
+    assert list(run.history["stage"]) == ["stage1", "stage1"]
+    assert set(run.scores("test")["finding"]) == {"Cardiomegaly"}
