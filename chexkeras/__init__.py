@@ -92,6 +92,9 @@ _PUBLIC = {
     "write_html": "report.html",
     "write_model_card": "report.model_card",
     "check_report": "report.lint",
+    "open_fields": "report.fda",
+    "load_answers": "report.answers",
+    "write_answers_template": "report.answers",
     "run_demo": "demo",
     "plots": "plots",
 }
