@@ -20,6 +20,8 @@ from chexkeras.models.scoring import predict_scores, scores_table
 from chexkeras.training.fitting import Fitted
 from chexkeras.training.imbalance import imbalance_record
 from chexkeras.training.memory import halving
+from chexkeras.training.intensities import FILE as INTENSITIES
+from chexkeras.training.intensities import intensities
 from chexkeras.training.recipe import Recipe
 
 SUBGROUPS = ("sex", "age_years", "view")
@@ -75,6 +77,8 @@ def write_results(
 ) -> None:
     """Scores validation and test, chooses the operating points on the former and measures them on the latter.
 
+    Keeps how bright the training films are, too.
+
     Args:
         model: The trained classifier.
         recipe: The recipe.
@@ -97,6 +101,8 @@ def write_results(
     subgroups = [column for column in SUBGROUPS if column in splits.test.columns]
     measured = evaluate(scored["test"], points, cautions=cautions, table=splits.test, subgroups=subgroups)
     measured.save(working / "evaluation.json")
+    shown = intensities(splits.train, recipe.targets, image_size=recipe.image_size, store=store, seed=recipe.seed)
+    files.write_json(working / INTENSITIES, shown)
 
 
 def write_data(splits: Splits, audit: Audit, working: Path) -> None:
