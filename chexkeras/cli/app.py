@@ -4,7 +4,7 @@ import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -25,6 +25,11 @@ Profile = Annotated[
 ]
 
 
+def _fail(error: Exception) -> NoReturn:
+    typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
+    raise typer.Exit(2) from None
+
+
 def errors_for_people(command: Callable[..., None]) -> Callable[..., None]:
     """Shows what the user can mend as one message instead of a traceback; exit status 2."""
 
@@ -33,7 +38,12 @@ def errors_for_people(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*arguments, **options)
         except (ValueError, OSError) as error:
-            typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
-            raise typer.Exit(2) from None
+            _fail(error)
+        except RuntimeError as error:
+            from chexkeras.dicom.process import WorkersUnavailable
+
+            if not isinstance(error, WorkersUnavailable):
+                raise
+            _fail(error)
 
     return wrapped

@@ -17,13 +17,25 @@ from chexkeras.cli.shown import show_evaluation
 def train(
     load: Load,
     data: Annotated[Path, typer.Option("--data", help=ROOT)],
-    run: Annotated[Path, typer.Option(help="Run folder to write.")],
+    run: Annotated[Path | None, typer.Option(help="Run folder to write.")] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            help="Instead of --run: take up the unfinished training of this run. It needs the films again (--data, "
+            "--store and what else says where they are), its recipe, split and other options are kept with it."
+        ),
+    ] = None,
     finding: Annotated[
         list[str] | None, typer.Option(help="Finding to learn, by default the preset's; repeat for several.")
     ] = None,
     preset: Annotated[
-        str, typer.Option(help="Recipe to start from: two-stage, udacity-2a, demo or quick.")
-    ] = "two-stage",
+        str | None,
+        typer.Option(help="Recipe to start from, by default two-stage; 'chexkeras presets' lists and explains them."),
+    ] = None,
+    as_run: Annotated[
+        bool,
+        typer.Option("--as-run", help="Split as the preset's source did, to repeat its result; leaky where that was."),
+    ] = False,
     weights: Annotated[
         str | None,
         typer.Option(help="'imagenet', a weights file, or 'none' for an untrained base; by default the preset's."),
@@ -32,8 +44,11 @@ def train(
         list[str] | None, typer.Option("--set", help="Change a field of the recipe, e.g. stage2.learning_rate=3e-5.")
     ] = None,
     split: Annotated[
-        str, typer.Option(help="'patient', 'official' (NIH's test list, CheXpert's valid.csv) or 'image' (leaky).")
-    ] = "patient",
+        str | None,
+        typer.Option(
+            help="'patient' (the default), 'official' (NIH's test list, CheXpert's valid.csv) or 'image' (leaky)."
+        ),
+    ] = None,
     validation: Annotated[float, typer.Option(help="Share of films for validation.")] = 0.15,
     test: Annotated[float, typer.Option(help="Share of films for test (not with --split official).")] = 0.15,
     missing: Missing = "error",
@@ -58,7 +73,10 @@ def train(
         list[str] | None, typer.Option(help="Sentence to show beside every number, e.g. how the films were sampled.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of split, weights, order and augmentation.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run of the same name.")] = False,
+    tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard's logs, a point an epoch.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a run of the same name, or an unfinished training of it.")
+    ] = False,
 ) -> None:
     """Trains in two stages, chooses the threshold on validation, evaluates on test, and writes a run folder."""
     from chexkeras.data.audit import audit as audit_films
@@ -67,15 +85,31 @@ def train(
     from chexkeras.training import presets
     from chexkeras.training import run as run_folder
     from chexkeras.training.settings import with_settings
+    from chexkeras.training.unfinished import Unfinished
 
-    recipe = presets.preset(preset).replace(seed=seed)
-    if finding:
-        recipe = recipe.replace(targets=tuple(finding))
-    if weights is not None:
-        recipe = recipe.replace(weights=None if weights.lower() == "none" else weights)
-    recipe = with_settings(recipe, settings or ())
-    run_folder.check_free(run, overwrite)
+    if (run is None) == (resume is None):
+        raise ValueError("give either --run, the folder of a new run, or --resume, the run of an unfinished training.")
+    unfinished = Unfinished.load(resume) if resume is not None else None
+    kept = {"--finding": finding, "--preset": preset, "--weights": weights, "--set": settings, "--split": split,
+            "--as-run": as_run, "--caution": caution, "--draws": draws}  # fmt: skip
+    given = [name for name, value in kept.items() if value]
+    if unfinished is not None:
+        if given:
+            raise ValueError(f"--resume goes on with what the training was started with; leave out {', '.join(given)}.")
+        recipe = unfinished.recipe
+    else:
+        recipe = presets.preset(preset or "two-stage").replace(seed=seed)
+        if finding:
+            recipe = recipe.replace(targets=tuple(finding))
+        if weights is not None:
+            recipe = recipe.replace(weights=None if weights.lower() == "none" else weights)
+        recipe = with_settings(recipe, settings or ())
+        run_folder.check_free(run, overwrite)
+        Unfinished(run).check_free(overwrite)
     one_of(missing, ("error", "skip"), "--missing")
+    if as_run and (preset is None or split is not None):
+        raise ValueError("--as-run takes the split of a preset's source: give --preset, and leave out --split.")
+    split = presets.as_run_split(str(preset)) if as_run else split or "patient"
     one_of(split, ("patient", "official", "image"), "--split")
     one_of(features, ("auto", "float16", "float32", "off"), "--features")
     for share, name in ((validation, "--validation"), (test, "--test")):
@@ -87,23 +121,27 @@ def train(
     first = _first(first_run, table, recipe, opened) if first_run is not None else None
     checked = audit_films(table, missing=missing, decode=opened is None)
     say(checked.summary)
-    if first is None:
+    if first is None and unfinished is not None:
+        splits = unfinished.splits(checked.table)
+    elif first is None:
         splits = _split(split, checked.table, recipe.targets, validation, test, recipe.seed)
     else:
         splits = _filled(first, checked.table, recipe, opened)
     say(str(splits))
     from chexkeras.training.trainer import train as train_recipe
 
+    options = {"cautions": caution or (), "overwrite": overwrite, "features": features, "draws": draws}
+    if unfinished is not None:
+        options = unfinished.options
     finished = train_recipe(
         recipe,
         splits,
-        run,
+        resume or run,
         audit=checked,
-        cautions=caution or (),
-        overwrite=overwrite,
-        features=features,
-        draws=draws,
         store=opened,
+        resume=unfinished is not None,
+        tensorboard=tensorboard,
+        **options,
     )
     show_evaluation(finished.evaluation)
     typer.echo(f"run folder: {finished.folder}")

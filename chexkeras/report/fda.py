@@ -4,12 +4,11 @@ Nothing is claimed that was not measured: what no run can know is the author's t
 then.
 """
 
-import functools
 import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 from chexkeras import files
@@ -18,28 +17,10 @@ from chexkeras.report.answers import Answers, load_answers
 from chexkeras.report.crosswalk_facts import status_of
 from chexkeras.report.facts import Facts, ReadOnce, check_complete, collect_facts
 from chexkeras.report.figures import NAMES, Figure, draw_figures
+from chexkeras.report.filling import Filling, OpenField, environment, number
 from chexkeras.report.goals import PerformanceGoals
-from chexkeras.report.questions import question
-
-if TYPE_CHECKING:
-    import jinja2
 
 TEMPLATE = "fda_submission.md.j2"
-GAP = "[SPONSOR TO COMPLETE: {}]"
-
-
-class OpenField(NamedTuple):
-    """A place that only the author can fill.
-
-    Attributes:
-        section: Number of the report's section; 0 for its head.
-        key: What answers it in submission.toml.
-        text: What is asked.
-    """
-
-    section: int
-    key: str
-    text: str
 
 
 class OpenFields(ValueError):
@@ -71,93 +52,6 @@ class Page:
     open_fields: list[OpenField]
 
 
-class _Filling:
-    """What the templates may use: facts, figures and gaps; anything else is undefined and an error."""
-
-    def __init__(self, facts: Facts, figures: dict[str, Figure], link: str) -> None:
-        self.facts = facts
-        self.figures = figures
-        self.link = link
-        self.gaps: dict[str, OpenField] = {}
-
-    def text(self, key: str) -> str:
-        """A fact as printed."""
-        return self.facts[key].text
-
-    def value(self, key: str) -> Any:
-        """A fact's value, for conditions and lists."""
-        return self.facts[key].value
-
-    def _answer(self, key: str) -> str | None:
-        asked = question(key)
-        return (
-            _prose(self.facts[f"answer.{key}"].text) if asked.kind == "text" and f"answer.{key}" in self.facts else None
-        )
-
-    def gap(self, key: str, finding: str = "") -> str:
-        """The author's answer; an open field where there is none."""
-        answer = self._answer(key)
-        if answer is not None:
-            return answer
-        asked = question(key)
-        text = asked.text.format(finding=finding.replace("_", " "))
-        named = f"{key}.{finding}" if finding else key
-        self.gaps.setdefault(named, OpenField(asked.section, named, text))
-        return GAP.format(text)
-
-    def again(self, key: str) -> str:
-        """The author's answer where it is printed a second time; a gap stands where it is first met."""
-        answer = self._answer(key)
-        return "left open above" if answer is None else answer
-
-    def drawn(self, name: str) -> bool:
-        """Whether the report has this figure."""
-        return name in self.figures
-
-    def figure(self, name: str) -> str:
-        """A figure with its caption; the caption is also its alternative text."""
-        figure = self.figures[name]
-        return f"![{_cell(figure.caption)}.]({self.link}/{figure.file})\n\n*{_cell(figure.caption)}. {figure.source}*"
-
-
-def _cell(value: Any) -> str:
-    """Returns text that can neither break a Markdown table nor smuggle in HTML."""
-    text = " ".join(str(value).split())
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("[", "\\[").replace("]", "\\]")
-
-
-def _prose(value: Any) -> str:
-    """Returns an author's answer as text that opens no heading, list or quotation where it begins a line."""
-    text = _cell(value)
-    return f"\\{text}" if text[:1] in ("#", ">", "-", "+", "*") else text
-
-
-def _number(value: Any) -> str:
-    return f"{int(value):,}"
-
-
-@functools.cache
-def _environment() -> "jinja2.Environment":
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        undefined=jinja2.StrictUndefined,
-        autoescape=False,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {
-        "cell": _cell,
-        "words": lambda name: str(name).replace("_", " "),
-        "number": _number,
-        # An answer in the middle of a sentence ends no sentence.
-        "phrase": lambda text: str(text).rstrip("."),
-    }
-    return environment
-
-
 def render(facts: Facts, figures: dict[str, Figure], link: str = ".") -> Page:
     """Fills the template.
 
@@ -169,10 +63,10 @@ def render(facts: Facts, figures: dict[str, Figure], link: str = ".") -> Page:
     Returns:
         The report's Markdown and its open fields.
     """
-    template = _environment().get_template(TEMPLATE)
+    template = environment().get_template(TEMPLATE)
 
     def fill(found: list[OpenField]) -> Page:
-        filling = _Filling(facts, figures, link)
+        filling = Filling(facts, figures, link)
         text = template.render(
             f=filling.text,
             v=filling.value,
@@ -188,7 +82,7 @@ def render(facts: Facts, figures: dict[str, Figure], link: str = ".") -> Page:
             verdict=facts["verdict"].value,
             sbom_file=sbom.FILE,
             crosswalk=status_of(facts, {field.section for field in found}),
-            open_fields=_number(len(found)),
+            open_fields=number(len(found)),
         )
         return Page(text, list(filling.gaps.values()))
 
@@ -196,7 +90,7 @@ def render(facts: Facts, figures: dict[str, Figure], link: str = ".") -> Page:
     return fill(fill([]).open_fields)
 
 
-def _opened(run: Any) -> Any:
+def open_run(run: Any) -> Any:
     if not isinstance(run, (str, os.PathLike)):
         check_complete(run.folder)
         return run
@@ -206,7 +100,7 @@ def _opened(run: Any) -> Any:
     return Run.load(folder)
 
 
-def _answered(answers: str | Path | Answers | None) -> Answers:
+def read_answers(answers: str | Path | Answers | None) -> Answers:
     if answers is None:
         return Answers()
     return answers if isinstance(answers, Answers) else load_answers(answers)
@@ -223,11 +117,11 @@ def open_fields(run: Any, answers: str | Path | Answers | None = None) -> list[O
         FileNotFoundError: As for `write_report`.
         ValueError: If a file lacks a field, or the answers do not fit the run.
     """
-    facts = collect_facts(_opened(run), answers=_answered(answers))
-    return _preview(facts).open_fields
+    facts = collect_facts(open_run(run), answers=read_answers(answers))
+    return preview(facts).open_fields
 
 
-def _preview(facts: Facts) -> Page:
+def preview(facts: Facts) -> Page:
     """Returns the report as it would be with every figure, none of them drawn."""
     return render(facts, {name: Figure(name, name, "") for name in NAMES})
 
@@ -266,13 +160,13 @@ def write_report(
         TypeError: If an answer is of the wrong kind.
         ValueError: If a file lacks a field, the answers do not fit the run, or goals are given twice.
     """
-    stated = _answered(answers)
-    opened = ReadOnce(_opened(run))
+    stated = read_answers(answers)
+    opened = ReadOnce(open_run(run))
     report = Path(out)
     folder = Path(assets) if assets is not None else report.with_name(f"{report.stem}_files")
     facts = collect_facts(opened, goals, stated)
     if strict:
-        fields = _preview(facts).open_fields
+        fields = preview(facts).open_fields
         if fields:
             raise OpenFields(fields)
     folder.mkdir(parents=True, exist_ok=True)

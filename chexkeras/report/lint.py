@@ -7,7 +7,7 @@ from typing import Any
 from chexkeras.checks import existing_file
 from chexkeras.report import lint_claims, lint_data, lint_numbers, lint_parameters
 from chexkeras.report.answers import Answers
-from chexkeras.report.fda import _answered, _opened
+from chexkeras.report.fda import open_run, read_answers
 from chexkeras.report.lint_document import Document, parse
 from chexkeras.report.lint_issue import Issue, Known, known_from_run
 
@@ -78,5 +78,5 @@ def check_report(
         )
     known = None
     if run is not None:
-        known = known_from_run(_opened(run), _answered(answers))
+        known = known_from_run(open_run(run), read_answers(answers))
     return check_text(text, known)

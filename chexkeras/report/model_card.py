@@ -10,7 +10,8 @@ from typing import Any
 from chexkeras import files
 from chexkeras.report.answers import Answers
 from chexkeras.report.facts import Facts, collect_facts
-from chexkeras.report.fda import _answered, _environment, _Filling, _opened
+from chexkeras.report.fda import open_run, read_answers
+from chexkeras.report.filling import Filling, environment
 
 TEMPLATE = "model_card.md.j2"
 
@@ -34,18 +35,18 @@ def write_model_card(run: Any, out: str | Path = "model_card.md", answers: str |
         TypeError: If an answer is of the wrong kind.
         ValueError: If a file lacks a field, or the answers do not fit the run.
     """
-    stated = _answered(answers)
-    facts = collect_facts(_opened(run), answers=stated)
+    stated = read_answers(answers)
+    facts = collect_facts(open_run(run), answers=stated)
     return files.write_text(out, card_text(facts))
 
 
 def card_text(facts: Facts) -> str:
     """Fills the card's template from facts alone."""
-    filling = _Filling(facts, {}, "")
+    filling = Filling(facts, {}, "")
     findings = facts["evaluated"].value
     grouped = [f"groups.{finding}.{column}" for finding in findings for column in facts[f"groups.{finding}"].value]
     return (
-        _environment()
+        environment()
         .get_template(TEMPLATE)
         .render(
             f=filling.text,

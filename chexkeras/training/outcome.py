@@ -19,9 +19,9 @@ from chexkeras.models.classifier import resolve_precision
 from chexkeras.models.scoring import predict_scores, scores_table
 from chexkeras.training.fitting import Fitted
 from chexkeras.training.imbalance import imbalance_record
-from chexkeras.training.memory import halving
 from chexkeras.training.intensities import FILE as INTENSITIES
 from chexkeras.training.intensities import intensities
+from chexkeras.training.memory import halving
 from chexkeras.training.recipe import Recipe
 
 SUBGROUPS = ("sex", "age_years", "view")

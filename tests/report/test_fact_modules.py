@@ -293,7 +293,7 @@ def test_every_combination_of_verdicts_reads_as_what_it_is(finished_run, make_ru
     said = {}
     for leaky, synthetic in itertools.product((False, True), repeat=2):
         run = make_run(leaky=leaky, synthetic=synthetic, skill=6.0, patients=500, dicom=False)
-        text = fda._preview(collect_facts(run)).text
+        text = fda.preview(collect_facts(run)).text
         said[leaky, synthetic] = " ".join(text[text.index("## 22.") :].split())
     assert "On the test part the stated goals were MET" in said[False, False]
     assert "no evidence about patients" in said[False, True]

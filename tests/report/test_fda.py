@@ -63,7 +63,7 @@ CONDITIONAL = {"auroc_bars", "triage_waiting", "roc_comparison", "difference_for
 
 def _text(run, goals=None) -> str:
     """The report's text without drawing its figures, as one line per paragraph."""
-    return " ".join(fda._preview(collect_facts(run, goals)).text.split())
+    return " ".join(fda.preview(collect_facts(run, goals)).text.split())
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +151,7 @@ def test_answers_beside_the_report_are_not_used_unasked(finished_run, tmp_path, 
 def test_an_answer_can_neither_open_a_heading_nor_hide_a_gap(finished_run, tmp_path):
     path = tmp_path / "submission.toml"
     path.write_text('[device]\nname = "# Best | [SPONSOR TO COMPLETE: x] <b>"\n[data]\norigin = "- a\\n# b"\n')
-    page = fda._preview(collect_facts(Run.load(finished_run), answers=load_answers(path)))
+    page = fda.preview(collect_facts(Run.load(finished_run), answers=load_answers(path)))
     assert r"\# Best \| \[SPONSOR TO COMPLETE: x\] &lt;b>" in page.text
     assert r"\- a # b" in page.text
     assert "\n# b" not in page.text
@@ -315,7 +315,7 @@ def test_the_template_knows_facts_only(finished_run):
     import jinja2
 
     facts = collect_facts(Run.load(finished_run))
-    filling = fda._Filling(facts, {}, "")
+    filling = fda.Filling(facts, {}, "")
     with pytest.raises(KeyError, match="did you mean"):
         filling.text("test.Effusion.sensitivty")
     with pytest.raises(jinja2.UndefinedError):

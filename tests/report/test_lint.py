@@ -184,7 +184,7 @@ class TestOurOwnReport:
 
     def test_nothing_is_found_once_they_are_answered(self, finished_run, load_run, answered):
         run, stated = load_run(finished_run), load_answers(answered)
-        page = fda._preview(collect_facts(run, answers=stated))
+        page = fda.preview(collect_facts(run, answers=stated))
         assert page.open_fields == []
         assert "readers" in page.text and "the other run" in page.text
         for known in (None, known_from_run(run, stated)):
@@ -197,7 +197,7 @@ class TestOurOwnReport:
     def test_nor_in_reports_of_other_runs(self, make_run, changes):
         run = make_run(**changes)
         facts = collect_facts(run)
-        text = fda._preview(facts).text
+        text = fda.preview(facts).text
         for known in (None, known_from_run(run)):
             assert {str(issue) for issue in check_text(text, known) if issue.rule != "open-field"} == set()
 

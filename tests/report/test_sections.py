@@ -28,7 +28,7 @@ def sections(text):
 
 def _sections(folder, answers=None):
     facts = collect_facts(Run.load(folder), answers=answers and load_answers(answers))
-    return sections(fda._preview(facts).text)
+    return sections(fda.preview(facts).text)
 
 
 def _json(change):
@@ -199,7 +199,7 @@ def test_every_section_with_a_number_and_every_file_is_covered_by_a_change(befor
 
 def test_a_report_with_every_question_answered_has_no_open_field(answered_run, before_answered):
     facts = collect_facts(Run.load(answered_run / "run"), answers=load_answers(answered_run / ANSWERS))
-    page = fda._preview(facts)
+    page = fda.preview(facts)
     assert page.open_fields == []
     assert "SPONSOR TO COMPLETE" not in page.text
     assert set(before_answered) == {*range(23), CAUTIONS}

@@ -151,21 +151,3 @@ def test_half_precision_that_overflows_stops_at_its_first_step_and_names_it(toy_
     with pytest.raises(ValueError, match=r"loss became nan in stage1 epoch 1, step 1;.*precision='float32'"):
         fitting.fit_stages(model, toy_recipe, loss, toy_splits.train, toy_splits.validation, plan)
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
-def test_the_bar_goes_when_an_epoch_breaks_off(toy_recipe, toy_splits, monkeypatch, error):
-    from chexkeras.training import stage_fit
-
-    bars = []
-
-    def breaks_off(self, *_, **__):
-        self.on_epoch_begin(0)
-        bars.append(self.bar)
-        raise error
-
-    monkeypatch.setattr("rich.console.Console.is_interactive", True, raising=False)
-    monkeypatch.setattr(stage_fit.EpochProgress, "on_train_batch_end", breaks_off)
-    with pytest.raises(error):
-        fit(toy_recipe, toy_splits)
-    assert not bars[0].live.is_started
