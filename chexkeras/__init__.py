@@ -83,6 +83,8 @@ _PUBLIC = {
     "DicomRejected": "dicom.gate",
     "read_dicom": "dicom.read",
     "Predictor": "inference.predictor",
+    "Reading": "dicom.reading",
+    "load_engine": "inference.engines",
     "Ensemble": "inference.ensemble",
     "ScoringViews": "inference.views",
     "predict_views": "inference.views",

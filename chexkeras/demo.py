@@ -9,6 +9,8 @@ from chexkeras.data.splits import split_by_patient
 from chexkeras.inference.folder import score_folder
 from chexkeras.progress import say
 from chexkeras.report.fda import write_report
+from chexkeras.report.html import write_html
+from chexkeras.report.model_card import write_model_card
 from chexkeras.training.presets import preset
 from chexkeras.training.recipe import Recipe
 from chexkeras.training.run import Run
@@ -36,7 +38,7 @@ def run_demo(
         images: How many films.
         recipe: The recipe; None takes the preset "demo".
         report: Where the report goes; None writes none.
-        assets: Where its figures and numbers go.
+        assets: Where its figures and numbers go, its HTML page and a model card.
 
     Returns:
         The run, with the DICOM folder scored.
@@ -55,5 +57,8 @@ def run_demo(
     score_folder(run, root / "dicom")
     if report is not None:
         say("6/6 report")
-        write_report(run, report, assets=assets)
+        written = write_report(run, report, assets=assets)
+        beside = written.parent if assets is None else Path(assets)
+        write_html(written, beside / f"{written.stem}.html")
+        write_model_card(run, beside / "model_card.md")
     return run

@@ -53,6 +53,10 @@ def test_report_and_figures_are_where_the_demo_says_and_marked_synthetic(demo):
     for figure in ("roc", "precision_recall", "training_curves", "confusion_matrix", "threshold_tradeoff"):
         assert (folder / "reports" / "demo" / f"{figure}.png").is_file()
         assert f"(reports/demo/{figure}.png)" in report
+    page, card = (folder / "reports" / "demo" / name for name in ("FDA_Submission.html", "model_card.md"))
+    assert "Synthetic films, not clinical evidence." in page.read_text()
+    assert page.read_text().count("data:image/png;base64,") == report.count("![")
+    assert "Synthetic films, not clinical evidence." in card.read_text()[:600]
 
 
 def pixels(table, size=24):

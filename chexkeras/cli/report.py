@@ -32,6 +32,12 @@ def report(
     assets: Annotated[
         Path | None, typer.Option(help="Folder for figures and numbers; default: the name of --out with _files.")
     ] = None,
+    without_model: Annotated[
+        bool,
+        typer.Option(
+            "--without-model", help="The run folder may lack model.keras: its hash is taken from provenance.json."
+        ),
+    ] = False,
     init: Annotated[bool, typer.Option("--init", help="Write the file of questions to answer, and stop.")] = False,
     check: Annotated[
         Path | None, typer.Option(help="Check whether a Markdown document of this kind holds together; exit status 4.")
@@ -54,11 +60,16 @@ def report(
     unused = [name for name, value in (("--strict", strict), ("--assets", assets)) if value]
     if run is None and unused:
         raise ValueError(f"{' and '.join(unused)}: used only when a report is written; leave out.")
+    if without_model and run is None and described is None:
+        raise ValueError("--without-model: used only where a run folder is read; leave out.")
     stated = _answers(answers)
     if check is not None:
-        _check(check, described, stated)
+        _check(check, described, stated, without_model=without_model)
     elif run is not None:
-        _write(run, out or _REPORT, stated, strict=strict, html=html, model_card=model_card, assets=assets)
+        _write(
+            run, out or _REPORT, stated, strict=strict, html=html, model_card=model_card, assets=assets,
+            without_model=without_model,
+        )  # fmt: skip
     else:
         from chexkeras.report.answers import FILE, write_answers_template
 
@@ -76,24 +87,26 @@ def _answers(path: Path | None) -> "Answers | None":
 
 
 def _write(
-    run: Path, out: Path, answers: "Answers | None", *, strict: bool, html: bool, model_card: bool, assets: Path | None
-) -> None:
+    run: Path, out: Path, answers: "Answers | None", *, strict: bool, html: bool, model_card: bool,
+    assets: Path | None, without_model: bool,
+) -> None:  # fmt: skip
     from chexkeras.report.fda import write_report
     from chexkeras.report.html import write_html
     from chexkeras.report.model_card import write_model_card
 
-    written = write_report(run, out, assets=assets, answers=answers, strict=strict)
+    written = write_report(run, out, assets=assets, answers=answers, strict=strict, without_model=without_model)
     typer.echo(f"written: {written}")
     if html:
         typer.echo(f"written: {write_html(written)}")
     if model_card:
-        typer.echo(f"written: {write_model_card(run, written.with_name(_CARD), answers=answers)}")
+        card = write_model_card(run, written.with_name(_CARD), answers=answers, without_model=without_model)
+        typer.echo(f"written: {card}")
 
 
-def _check(document: Path, run: Path | None, answers: "Answers | None") -> None:
+def _check(document: Path, run: Path | None, answers: "Answers | None", *, without_model: bool) -> None:
     from chexkeras.report.lint import RULES, check_report
 
-    issues = check_report(document, run, answers=answers)
+    issues = check_report(document, run, answers=answers, without_model=without_model)
     for issue in issues:
         typer.echo(f"{issue}\n")
     if issues:

@@ -35,18 +35,26 @@ def _recipe(recipe: Any) -> Mapping[str, Any]:
     return recipe if isinstance(recipe, Mapping) else recipe.to_dict()
 
 
-def _network(recipe: Mapping[str, Any], stages: Sequence[Mapping[str, Any]]) -> str:
+def _network(recipe: Mapping[str, Any], stages: Sequence[Mapping[str, Any]], kept: str | None) -> str:
     weights = recipe.get("weights")
     start = "untrained base" if weights is None else f"base with {_ORIGINS.get(weights, weights)} weights"
-    last = stages[-1] if stages else {}
-    frozen, tuned = last.get("frozen_parameters"), last.get("trainable_parameters")
+    names = [str(stage.get("stage", "")) for stage in stages]
+    at = names.index(kept) if kept in names else len(stages) - 1
+    shown = stages[at] if stages else {}
+    frozen, tuned = shown.get("frozen_parameters"), shown.get("trainable_parameters")
     if frozen is None or tuned is None:
         return start
-    return f"{start}; last stage: {tuned:,} parameters trained, head included, and {frozen:,} frozen"
+    which, after = "last stage", names[at + 1 :]
+    if after:
+        which = f"kept from {names[at]} ({' and '.join(after)} run, not kept)"
+    return f"{start}; {which}: {tuned:,} parameters trained, head included, and {frozen:,} frozen"
 
 
 def steps(
-    recipe: Any, stages: Sequence[Mapping[str, Any]] = (), points: Iterable[OperatingPoint] = ()
+    recipe: Any,
+    stages: Sequence[Mapping[str, Any]] = (),
+    points: Iterable[OperatingPoint] = (),
+    kept: str | None = None,
 ) -> tuple[Step, ...]:
     """Returns the boxes in order of the flow.
 
@@ -54,6 +62,7 @@ def steps(
         recipe: A Recipe or its dict.
         stages: stages.json of a run.
         points: The frozen operating points.
+        kept: Name of the stage that the kept model is from; None for the last.
     """
     settings = _recipe(recipe)
     size = settings["image_size"]
@@ -71,7 +80,7 @@ def steps(
         Step("DICOM checks", "file, modality, body part, view, age, geometry, pixels", "#FFF4DC"),
         Step("Display pixels", "modality and VOI transforms, one polarity, 8-bit grey"),
         Step("Resize", f"area average to {size} × {size} pixels"),
-        Step(f"{settings['backbone']}", _network(settings, stages)),
+        Step(f"{settings['backbone']}", _network(settings, stages, kept)),
         Step("Head", f"{str(settings['head']).replace('_', ' ')}, sigmoid output"),
         Step("Score", f"one value from 0 to 1 for {named}"),
         Step("Threshold", decision, "#FFF4DC"),
@@ -113,6 +122,7 @@ def flowchart(
     *,
     stages: Sequence[Mapping[str, Any]] = (),
     points: Iterable[OperatingPoint] = (),
+    kept: str | None = None,
     ax: "Axes | None" = None,
     note: str | Sequence[str] | None = None,
 ) -> "Axes":
@@ -122,13 +132,14 @@ def flowchart(
         recipe: A Recipe or its dict.
         stages: stages.json of a run, for the numbers of frozen and trained parameters.
         points: The frozen operating points.
+        kept: Name of the stage that the kept model is from; None for the last.
         ax: Axes to draw on; a new figure by default.
         note: Sentences written on the figure.
 
     Returns:
         The axes.
     """
-    flow = steps(recipe, stages, points)
+    flow = steps(recipe, stages, points, kept)
     gap = 0.3
     heights = [0.44 + _LINE * len(_lines(step, _WRAP)) for step in flow]
     last_height = 0.44 + 2 * _LINE

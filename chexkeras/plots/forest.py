@@ -10,7 +10,8 @@ from chexkeras.results import Estimate
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_INCHES_A_ROW = 0.27
+_INCHES_A_ROW = 0.29
+_POINTS = 10.0
 
 
 @dataclass(frozen=True)
@@ -54,18 +55,19 @@ def draw_rows(
     ax.grid(axis="y", visible=False)
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0)
+    ax.tick_params(axis="x", labelsize=_POINTS)
     positions = list(range(len(rows)))
     ax.set_ylim(len(rows) - 0.4, -1.2)
     ax.set_yticks(positions, [""] * len(rows))
     beside = ax.get_yaxis_transform()
     # Offsets in points, so that columns keep their distance whatever the size of the drawing.
-    width = 46
+    width = 52
     label_at = -(width * len(columns) + 8)
 
     def text(x: float, y: float, content: str, offset: float, align: str, **looks: Any) -> None:
         ax.annotate(
             content, (x, y), xycoords=beside, xytext=(offset, 0), textcoords="offset points", ha=align, va="center",
-            fontsize=9, annotation_clip=False, **looks,
+            fontsize=_POINTS, annotation_clip=False, **looks,
         )  # fmt: skip
 
     for number, heading in enumerate(columns):

@@ -5,7 +5,7 @@ import functools
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 from chexkeras.results import Estimate
 
@@ -32,6 +32,10 @@ Source: Okabe and Ito, "Color Universal Design", jfly.uni-koeln.de/color.
 
 DPI = 150
 NOTE_COLOUR = "#8C2D04"
+NOTE_POINTS = 10.0
+_POINTS_A_LINE, _LETTERS_AN_INCH, _EDGE_INCHES = 14.0, 12.0, 0.06
+_PAGE_INCHES, _LEAST_POINTS = 6.8, 7.0
+"""A figure is at most so wide on a printed page; type below this size cannot be read there."""
 
 _RC: Any = {
     "figure.dpi": 100,
@@ -139,31 +143,79 @@ def cautions(note: "str | Iterable[str] | None", *bearers: Any) -> tuple[str, ..
 def title(ax: "Axes", text: str, notes: tuple[str, ...] = ()) -> None:
     """Writes the title and, between it and the drawing, the cautions.
 
-    Above the drawing they cannot collide with tick labels of any length, and no crop of the axes loses them.
+    Above the drawing they cannot collide with tick labels of any length; they run across the whole panel, so that long
+    tick labels, which leave the drawing little room, cut none of them off.
 
     Args:
         ax: The axes.
         text: The title.
         notes: Cautions, from `cautions`.
     """
-    # About 16 characters of 8-point type fit into an inch.
-    width_inches = ax.get_window_extent().width / ax.figure.dpi
-    lines = textwrap.wrap(" ".join(notes), max(24, int(16 * width_inches)))
-    ax.set_title(text, loc="left", pad=6 + 11.5 * len(lines))
+    place = across(ax)
+    lines = wrapped(" ".join(notes), place.inches)
+    ax.set_title(text, loc="left", pad=6 + _POINTS_A_LINE * len(lines))
     if lines:
-        ax.annotate(
+        note = ax.annotate(
             "\n".join(lines),
-            xy=(0, 1),
-            xycoords="axes fraction",
+            xy=(place.x, 1),
+            xycoords=(place.coordinates, "axes fraction"),
             xytext=(0, 4),
             textcoords="offset points",
             ha="left",
             va="bottom",
-            fontsize=8,
+            fontsize=NOTE_POINTS,
             fontstyle="italic",
             color=NOTE_COLOUR,
             label="caution",
         )
+        # The title above it keeps its room; its length must not push the drawing aside.
+        note.set_in_layout(False)
+
+
+class Across(NamedTuple):
+    """Where text that runs across a whole panel begins, and how much room it has.
+
+    Attributes:
+        x: Left end.
+        coordinates: What `x` is measured in.
+        inches: Width.
+    """
+
+    x: float
+    coordinates: str
+    inches: float
+
+
+def across(ax: "Axes") -> Across:
+    """Returns where text across a panel goes: from edge to edge of its share of the figure, tick labels included.
+
+    How wide the drawing itself becomes is known only once the figure is laid out; its share of the figure is fixed.
+    Without a layout the drawing's own width is all that is known.
+
+    Args:
+        ax: The axes.
+    """
+    from matplotlib.figure import Figure
+
+    drawn, spec = ax.figure, ax.get_subplotspec()
+    if not isinstance(drawn, Figure) or drawn.get_layout_engine() is None or spec is None:
+        return Across(0, "axes fraction", ax.get_window_extent().width / ax.figure.dpi)
+    ratios = spec.get_gridspec().get_width_ratios()
+    before, wide = sum(ratios[: spec.colspan.start]), sum(ratios[spec.colspan.start : spec.colspan.stop])
+    width = float(drawn.get_size_inches()[0])
+    x = before / sum(ratios) + _EDGE_INCHES / width
+    return Across(x, "figure fraction", width * wide / sum(ratios) - 2 * _EDGE_INCHES)
+
+
+def wrapped(text: str, inches: float, points: float = NOTE_POINTS) -> list[str]:
+    """Returns the lines of a text that has so much room, at a size of type.
+
+    Args:
+        text: One paragraph.
+        inches: Width.
+        points: Size of the type.
+    """
+    return textwrap.wrap(text, max(24, int(_LETTERS_AN_INCH * 10 / points * inches)))
 
 
 def interval_text(estimate: Estimate, digits: int = 3) -> str:
@@ -188,8 +240,18 @@ def figure_note(drawn: "Figure", notes: tuple[str, ...]) -> None:
         notes: Cautions, from `cautions`.
     """
     if notes:
-        lines = textwrap.wrap(" ".join(notes), int(13 * drawn.get_size_inches()[0]))
-        drawn.suptitle("\n".join(lines), fontsize=9, fontstyle="italic", color=NOTE_COLOUR)
+        width = float(drawn.get_size_inches()[0])
+        lines = wrapped(" ".join(notes), width - 2 * _EDGE_INCHES, note_points(width))
+        drawn.suptitle("\n".join(lines), fontsize=note_points(width), fontstyle="italic", color=NOTE_COLOUR)
+
+
+def note_points(width: float) -> float:
+    """Returns the size of the cautions on a figure of so many inches: wide ones are printed smaller.
+
+    Args:
+        width: Of the figure, in inches.
+    """
+    return max(NOTE_POINTS, _LEAST_POINTS * width / _PAGE_INCHES)
 
 
 def save(drawn: "Figure", path: str | Path, *, dpi: int = DPI) -> None:

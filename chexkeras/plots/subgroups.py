@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _WORDS = {"auroc": "AUROC", "sensitivity": "sensitivity", "specificity": "specificity"}
+_SEXES = {"F": "female", "M": "male"}
 _COLUMN_WORDS = {"age_years": "age (years)", "view": "view", "sex": "sex"}
 
 
@@ -30,7 +31,7 @@ def subgroup_forest(
 ) -> "Axes":
     """Draws a statistic in every group with its interval, and a vertical line at the overall value.
 
-    Each column's heading carries the p-value of the test that its groups are equal, after Holm's correction. Groups too
+    Each column's heading carries the p-value for a difference between its groups, after Holm's correction. Groups too
     small to estimate are listed with the reason, so that nobody takes them for unaffected.
 
     Args:
@@ -59,7 +60,7 @@ def subgroup_forest(
     rows = [] if overall is None else [Row("all images", overall, ("", ""), summary=True)]
     for analysis in groups:
         rows.append(_heading(analysis, statistic))
-        rows += [_row(group, statistic) for group in analysis.groups]
+        rows += [_row(group, statistic, analysis.column) for group in analysis.groups]
         if analysis.n_unknown:
             rows.append(Row("not known", None, (f"{analysis.n_unknown:,}", ""), right="in no group"))
     ax = style.axes(ax, 8.2, height_of(len(rows)))
@@ -70,7 +71,9 @@ def subgroup_forest(
     estimates = [row.estimate for row in rows if row.estimate is not None and row.estimate.estimable]
     low = min((estimate.low for estimate in estimates), default=0.0)
     ax.set_xlim(max(0.0, low - 0.05), 1.0)
-    ax.set_xlabel(f"{name}\np: that the groups of a column are equal, after Holm over all tests made together")
+    ax.set_xlabel(
+        f"{name}\np: for a difference between the groups of a column, after Holm over all tests made together"
+    )
     style.title(ax, f"{name[0].upper()}{name[1:]} in groups{title}", style.cautions(note, analyses))
     return ax
 
@@ -94,9 +97,10 @@ def _heading(analysis: SubgroupAnalysis, statistic: str) -> Row:
         return Row(words, right="no test between groups", bold=True)
     p_value = p_text(test.p_adjusted)
     said = f"p {p_value}" if p_value.startswith("<") else f"p = {p_value}"
-    return Row(words, right=f"groups equal? {said}", bold=True)
+    return Row(words, right=f"difference: {said}", bold=True)
 
 
-def _row(group: Subgroup, statistic: str) -> Row:
+def _row(group: Subgroup, statistic: str, column: str) -> Row:
     counted = group.n_negative if statistic == "specificity" else group.n_positive
-    return Row(group.level, getattr(group, statistic), (f"{group.n_images:,}", f"{counted:,}"))
+    level = _SEXES.get(group.level, group.level) if column == "sex" else group.level
+    return Row(level, getattr(group, statistic), (f"{group.n_images:,}", f"{counted:,}"))

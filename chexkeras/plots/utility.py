@@ -133,7 +133,6 @@ def triage_waiting(
     for bar, (_, _, _, hatch) in zip(bars, rows, strict=True):
         bar.set_hatch(hatch)
     texts, ends = [f"{value:.1f}" for value in minutes], list(minutes)
-    texts[1] += f"   {_saved(effect.saving_hours, effect.saving)}"
     if effect.saving.estimable:
         # The time without the device is known in this queue, so the saving's error is that of the time with it.
         less, more = (
@@ -150,11 +149,16 @@ def triage_waiting(
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
     ax.set_xlim(0, max(ends) * 1.18)
-    ax.set_xlabel("mean minutes from arrival to the end of reading")
-    ax.annotate(
-        _assumed(effect), (1, 0), xytext=(0, -40), xycoords="axes fraction", textcoords="offset points", ha="right",
-        va="top", fontsize=8, color=style.INK,
+    saved = f"Diseased films: {_saved(effect.saving_hours, effect.saving)}."
+    place = style.across(ax)
+    lines = [line for text in (saved, _assumed(effect)) for line in style.wrapped(text, place.inches)]
+    # The empty lines keep the room for the text below, which runs across the panel and not below the bars alone.
+    ax.set_xlabel("mean minutes from arrival to the end of reading" + "\n" * (len(lines) + 1))
+    below = ax.annotate(
+        "\n".join(lines), (place.x, 0), xytext=(0, -40), xycoords=(place.coordinates, "axes fraction"),
+        textcoords="offset points", ha="left", va="top", fontsize=style.NOTE_POINTS, color=style.INK,
     )  # fmt: skip
+    below.set_in_layout(False)
     style.title(ax, "Reading queue with and without triage", style.cautions(note))
     return ax
 
@@ -175,7 +179,7 @@ def _assumed(effect: "TriageEffect") -> str:
     }[effect.discipline]
     return (
         f"Assuming that {effect.arrivals_per_hour:g} films arrive per hour, {readers} {effect.reads_per_hour:g} "
-        f"(busy {effect.workload * 100:.0f} % of the time),\nand {first}; "
+        f"(busy {effect.workload * 100:.0f} % of the time), and {first}; "
         f"sensitivity {effect.sensitivity:.3g}, specificity {effect.specificity:.3g}."
     )
 

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from chexkeras.report.facts import Documents, Facts, percent, printed
@@ -9,13 +10,16 @@ from chexkeras.report.performance_facts import compared
 from chexkeras.results import Calibration, Estimate
 
 _FILE, _SCORES, _RECALIBRATION = "evaluation.json", "scores_test.csv", "recalibration.json"
-_ESTIMATES = ("intercept", "slope", "brier", "expected_calibration_error")
+IDEAL = {"intercept": 0, "slope": 1, "brier": 0, "expected_calibration_error": 0}
+"""What perfectly calibrated scores would have; for the Brier score, scores that are also always right."""
+
 THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.5)
 """Threshold probabilities shown where the author states none."""
 
 _REPLICATES = 500
 _SHIFT_REPLICATES = 200
 _BALANCED = 0.5
+_SURE = 1e-12
 
 
 class Probabilities(NamedTuple):
@@ -70,7 +74,7 @@ def _signed(estimate: Estimate) -> str:
 
 def _add_calibration_of(facts: Facts, key: str, measured: Calibration, file: str, at: str) -> None:
     """Records a calibration under `key`, and how it lies to the ideal."""
-    for name in _ESTIMATES:
+    for name in IDEAL:
         estimate = getattr(measured, name)
         text = _signed(estimate) if name in ("intercept", "slope") else None
         facts.add(f"{key}.{name}", estimate, text, file=file, field=f"{at}.{name}")
@@ -167,6 +171,26 @@ def _add_net_benefit(
     facts.add(f"{key}.method", str(curve.attrs["method"]), file=_SCORES, field=f"{finding}: how limits were computed")
 
 
+def border(scores: Any, before: float) -> int | None:
+    """Returns 0 or 1 where the likelihood of a prevalence keeps rising up to there, so that no share in between fits.
+
+    The likelihood of scores at another prevalence is concave in it: it is largest at a border if it still rises there.
+
+    Args:
+        scores: Probabilities calibrated at `before`.
+        before: Prevalence, strictly between 0 and 1.
+
+    Example:
+        >>> border([0.9, 0.95], 0.1), border([0.2, 0.6], 0.4)
+        (1, None)
+    """
+    values = np.clip(np.asarray(scores, dtype=np.float64), _SURE, 1 - _SURE)
+    ratios = (values / before) / ((1 - values) / (1 - before))
+    if np.mean(ratios) <= 1:
+        return 0
+    return 1 if np.mean(1 / ratios) <= 1 else None
+
+
 def _add_shift(facts: Facts, finding: str, found: Probabilities, stated: float | None) -> None:
     """Records the prevalence that scores alone suggest, and what the threshold becomes at the stated one."""
     from chexkeras.evaluation.prevalence import estimate_prevalence, shift_probabilities
@@ -181,6 +205,10 @@ def _add_shift(facts: Facts, finding: str, found: Probabilities, stated: float |
         return
     estimated = estimate_prevalence(known["score"], train_prevalence=before, clusters=known["patient_id"],
                                     replicates=_SHIFT_REPLICATES).prevalence  # fmt: skip
+    end = border(known["score"], before)
+    if end is not None and estimated.estimable:
+        reason = f"the scores fit no share of positives better than {'all' if end else 'none'}, so they are too far off"
+        estimated = Estimate.not_estimable(reason, n=estimated.n, confidence=estimated.confidence)
     facts.add(f"{key}.estimated", estimated, file=_SCORES, field=f"{finding}: prevalence estimated from scores alone")
     observed = float((known["label"] == 1).mean())
     facts.add(f"{key}.observed", observed, percent(observed), file=_SCORES, field=f"{finding}: share labelled positive")
@@ -208,6 +236,8 @@ def add_calibration(facts: Facts, documents: Documents, run: Any, answers: Any) 
     thresholds = list(chosen or THRESHOLDS)
     file = "submission.toml" if chosen else "convention"
     field = "decision.thresholds" if chosen else "threshold probabilities shown by default"
+    for name, ideal in IDEAL.items():
+        facts.add(f"ideal.{name}", ideal, file="convention", field=f"ideal {name.replace('_', ' ')}")
     facts.add("decision.thresholds", thresholds, printed(thresholds), file=file, field=field)
     for index, finding in enumerate(facts["evaluated"].value):
         found = probabilities_of(run, finding)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from chexkeras import files
 from chexkeras.findings import NIH14
-from chexkeras.report.facts import NOT_STATED, Documents, Facts, percent
+from chexkeras.report.facts import MODEL, NOT_STATED, Documents, Facts, percent
 
 PARTS = ("train", "validation", "test")
 ADULT_AGE_YEARS = 22
@@ -62,6 +62,7 @@ def add_provenance(facts: Facts, documents: Documents) -> None:
     best = documents.pick(_PROVENANCE, "best", {})
     text = f"epoch {best['epoch']} of {best['stage']}" if best.get("stage") else NOT_STATED
     facts.add("run.best", best, text, file=_PROVENANCE, field="best")
+    facts.add("convention.fingerprint", "SHA-256, first 16 digits", file="convention", field="printed fingerprints")
     facts.add("reference.nih", NIH_REFERENCE, file="convention", field="the data set's paper")
 
 
@@ -73,9 +74,14 @@ def add_file_checks(facts: Facts, folder: Path) -> None:
     text = ("yes" if same else "NO: it is another split") if known else "not known: no fingerprint was recorded"
     facts.add("check.split", same or not known, text, file="splits.json", field="fingerprint, against provenance.json")
     stated = facts["hash.model"].value
-    agree = bool(stated) and files.sha256_file(folder / "model.keras") == stated
+    at_hand = (folder / MODEL).is_file()
+    facts.add("model.at_hand", at_hand, file=MODEL, field="whether the file was there when this text was made")
+    agree = bool(stated) and at_hand and files.sha256_file(folder / MODEL) == stated
     text = "yes" if agree else "NO: it is another file" if stated else "not known: no fingerprint was recorded"
-    facts.add("check.model", agree or not stated, text, file="model.keras", field="SHA-256, against provenance.json")
+    if not at_hand:
+        text = "not checked: the model file itself was not at hand"
+    known = bool(stated) and at_hand
+    facts.add("check.model", agree or not known, text, file=MODEL, field="SHA-256, against provenance.json")
 
 
 def add_split(facts: Facts, documents: Documents, splits: pd.DataFrame) -> None:
@@ -187,6 +193,7 @@ def _add_subgroups(facts: Facts, test: pd.DataFrame, targets: list[str]) -> None
     rows = [
         {"name": name, "images": int(mask.sum()), **{f: int((test.loc[mask, f] == 1).sum()) for f in targets}}
         for name, mask in masks.items()
+        if mask.any()
     ]
     facts.add("subgroups", rows, "", file="table.csv", field="images and positives of the test part by sex, age, view")
 
@@ -231,4 +238,5 @@ def add_cautions(facts: Facts, run: Any) -> None:
     facts.add(
         "cautions", unique, "", file="provenance.json", field="cautions, with those computed from the other files"
     )
+    facts.add("cautions.count", len(unique), file="provenance.json", field="cautions at the head, how many")
     facts.add("cautions.data", list(dict.fromkeys(source)), "", file="provenance.json", field="source.cautions")

@@ -1,5 +1,6 @@
 """Facts on the DICOM files that the run scored or refused, and the rules that refuse them."""
 
+import re
 from typing import Any
 
 import pandas as pd
@@ -7,6 +8,22 @@ import pandas as pd
 from chexkeras.report.facts import Facts, percent
 
 _FILE = "dicom_results.csv"
+_MEBI = 2**20
+
+
+def in_units(expected: str) -> str:
+    """Returns what a rule expects, large numbers with thousands commas and bytes in MiB.
+
+    Example:
+        >>> in_units("at most 268435456 bytes"), in_units("at most 50000000 pixels")
+        ('at most 256 MiB', 'at most 50,000,000 pixels')
+    """
+    text = re.sub(r"(\d+) bytes", lambda found: _mebibytes(int(found[1])), expected)
+    return re.sub(r"\d{5,}", lambda found: f"{int(found[0]):,}", text)
+
+
+def _mebibytes(count: int) -> str:
+    return f"{count // _MEBI} MiB" if count % _MEBI == 0 else f"{count} bytes"
 
 
 def _gate(facts: Facts, table: pd.DataFrame, profile_name: str) -> None:
@@ -18,7 +35,10 @@ def _gate(facts: Facts, table: pd.DataFrame, profile_name: str) -> None:
     where = f"rules_table of the DICOM gate, profile {profile.name}"
     plain = {
         "columns": [str(c) for c in rules.columns],
-        "rows": [[str(x) for x in row] for row in rules.to_numpy(object)],
+        "rows": [
+            [in_units(str(value)) if column == "expected" else str(value) for column, value in row.items()]
+            for row in rules.to_dict("records")
+        ],
     }
     facts.add("dicom.rules", plain, str(len(rules)), file="convention", field=where)
     facts.add("dicom.profile", profile.name, file="convention", field=where)

@@ -19,6 +19,8 @@ from chexkeras.report.answers import Answers
 from chexkeras.report.goals import PerformanceGoals
 from chexkeras.results import Estimate
 
+MODEL = "model.keras"
+
 REQUIRED_FILES = (
     "recipe.json",
     "provenance.json",
@@ -29,7 +31,7 @@ REQUIRED_FILES = (
     "table.csv",
     "left_out.csv",
     "audit.json",
-    "model.keras",
+    MODEL,
     "scores_validation.csv",
     "scores_test.csv",
     "operating_points.json",
@@ -211,29 +213,46 @@ class ReadOnce:
         return getattr(self._run, name)
 
 
-def check_complete(folder: str | Path) -> Path:
+def check_complete(folder: str | Path, *, without_model: bool = False) -> Path:
     """Returns the run folder if every file that a report needs is there.
+
+    Args:
+        folder: The run folder.
+        without_model: Whether the model file may be missing.
 
     Raises:
         FileNotFoundError: If the folder or one of its files is missing; the message names the files.
     """
     found = existing_folder(folder, "run folder")
     missing = [name for name in REQUIRED_FILES if not (found / name).is_file()]
+    if without_model and MODEL in missing:
+        missing.remove(MODEL)
     if missing:
+        spared = (
+            " Where the model cannot be had, without_model=True (chexkeras report --without-model) takes its "
+            "fingerprint from provenance.json."
+        )
         raise FileNotFoundError(
             f"the run folder {str(found)!r} lacks {', '.join(missing)}; a report needs every file that training "
-            "writes. Copy the whole folder, or train again."
+            f"writes. Copy the whole folder, or train again.{spared if MODEL in missing else ''}"
         )
     return found
 
 
-def collect_facts(run: Any, goals: PerformanceGoals | None = None, answers: Answers | None = None) -> Facts:
+def collect_facts(
+    run: Any,
+    goals: PerformanceGoals | None = None,
+    answers: Answers | None = None,
+    *,
+    without_model: bool = False,
+) -> Facts:
     """Reads every number of the report from a run, and what its author stated.
 
     Args:
         run: A `Run`.
         goals: What performance is asked for; by default the goals in `answers`, or the conventional ones.
         answers: From `load_answers`; None for a report without answers.
+        without_model: Whether the model file may be missing from the run folder.
 
     Returns:
         The facts, in the order of the report.
@@ -258,7 +277,7 @@ def collect_facts(run: Any, goals: PerformanceGoals | None = None, answers: Answ
         triage_facts,
     )
 
-    folder = check_complete(run.folder)
+    folder = check_complete(run.folder, without_model=without_model)
     run = run if isinstance(run, ReadOnce) else ReadOnce(run)
     documents = Documents(run)
     splits = pd.read_csv(folder / "splits.csv", dtype=str)

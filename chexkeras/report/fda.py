@@ -90,34 +90,49 @@ def render(facts: Facts, figures: dict[str, Figure], link: str = ".") -> Page:
     return fill(fill([]).open_fields)
 
 
-def open_run(run: Any) -> Any:
+def open_run(run: Any, *, without_model: bool = False) -> Any:
+    """Returns a run whose folder has every file that a report needs.
+
+    Args:
+        run: A `Run`, or the path of a run folder.
+        without_model: Whether the model file may be missing.
+
+    Raises:
+        FileNotFoundError: If the run folder or one of its files is missing; the message names it.
+    """
     if not isinstance(run, (str, os.PathLike)):
-        check_complete(run.folder)
+        check_complete(run.folder, without_model=without_model)
         return run
-    folder = check_complete(Path(run))
+    folder = check_complete(Path(run), without_model=without_model)
     from chexkeras.training.run import Run
 
     return Run.load(folder)
 
 
 def read_answers(answers: str | Path | Answers | None) -> Answers:
+    """Returns answers as they came, read from the file they lie in, or none."""
     if answers is None:
         return Answers()
     return answers if isinstance(answers, Answers) else load_answers(answers)
 
 
-def open_fields(run: Any, answers: str | Path | Answers | None = None) -> list[OpenField]:
+def open_fields(
+    run: Any, answers: str | Path | Answers | None = None, *, without_model: bool = False
+) -> list[OpenField]:
     """Returns what the report of a run leaves to its author, in the order of the report.
 
     Args:
         run: A `Run`, or the path of a run folder.
         answers: As for `write_report`.
+        without_model: Likewise.
 
     Raises:
         FileNotFoundError: As for `write_report`.
         ValueError: If a file lacks a field, or the answers do not fit the run.
     """
-    facts = collect_facts(open_run(run), answers=read_answers(answers))
+    facts = collect_facts(
+        open_run(run, without_model=without_model), answers=read_answers(answers), without_model=without_model
+    )
     return preview(facts).open_fields
 
 
@@ -134,6 +149,7 @@ def write_report(
     goals: PerformanceGoals | None = None,
     answers: str | Path | Answers | None = None,
     strict: bool = False,
+    without_model: bool = False,
 ) -> Path:
     """Writes the FDA-style report of a run.
 
@@ -149,6 +165,8 @@ def write_report(
         answers: What the author states: a file as `write_answers_template` writes it, or what `load_answers` read.
             None leaves every such field open; no file is looked for.
         strict: Whether open fields are an error.
+        without_model: Whether the model file may be missing from the run folder: the report then names the
+            fingerprint that training recorded, and says that the file was not at hand.
 
     Returns:
         The path of the report.
@@ -161,10 +179,10 @@ def write_report(
         ValueError: If a file lacks a field, the answers do not fit the run, or goals are given twice.
     """
     stated = read_answers(answers)
-    opened = ReadOnce(open_run(run))
+    opened = ReadOnce(open_run(run, without_model=without_model))
     report = Path(out)
     folder = Path(assets) if assets is not None else report.with_name(f"{report.stem}_files")
-    facts = collect_facts(opened, goals, stated)
+    facts = collect_facts(opened, goals, stated, without_model=without_model)
     if strict:
         fields = preview(facts).open_fields
         if fields:

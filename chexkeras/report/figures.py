@@ -23,19 +23,20 @@ if TYPE_CHECKING:
 NAMES = (
     "flowchart", "dicom_verdicts", "training_curves", "precision_recall", "threshold_tradeoff", "prevalence", "age_sex",
     "views", "images_per_patient", "cooccurrence", "roc", "auroc_bars", "confusion_matrix", "score_histogram",
-    "subgroup_forest", "reliability", "decision_curve", "triage_waiting", "roc_comparison", "difference_forest",
+    "subgroup_forest_auroc", "subgroup_forest_sensitivity", "subgroup_forest_specificity", "reliability", "decision_curve", "triage_waiting", "roc_comparison", "difference_forest",
 )  # fmt: skip
 """Every figure that a report may have."""
 
-_MOST_FORESTS = 4
+_PAGE_INCHES = 12.0
+"""Height of a figure that is printed on one page, at the scale of all the others."""
 _REPLICATES = 300
 
 Draw = Callable[["Axes", tuple[str, ...]], Any]
 
 
-def _smallest_p(analyses: Sequence[SubgroupAnalysis]) -> float:
-    """Returns the smallest p-value that groups are equal in AUROC; without any test the largest there can be."""
-    values = [test.p_value for analysis in analyses for test in analysis.interactions if test.statistic == "auroc"]
+def _smallest_p(analyses: Sequence[SubgroupAnalysis], statistic: str = "auroc") -> float:
+    """Returns the smallest p-value for a difference between groups; without any test the largest there can be."""
+    values = [test.p_value for analysis in analyses for test in analysis.interactions if test.statistic == statistic]
     return min((value for value in values if not math.isnan(value)), default=1.0)
 
 
@@ -78,7 +79,12 @@ class _Plan:
             f"Flow of a film through the algorithm, from the DICOM file to the call for {self.named}",
             "recipe.json, stages.json and operating_points.json",
             lambda ax, notes: plots.flowchart(
-                run.recipe, stages=run.stages, points=run.operating_points, ax=ax, note=notes
+                run.recipe,
+                stages=run.stages,
+                points=run.operating_points,
+                kept=self.facts["kept.stage"].value,
+                ax=ax,
+                note=notes,
             ),
             (7.2, 8.4),
         )
@@ -151,7 +157,7 @@ class _Plan:
                    (5.4, 4.8), self.decided)  # fmt: skip
 
     def groups(self) -> None:
-        """A statistic in groups: all three for one finding, the AUROC where there are several."""
+        """Each statistic in groups."""
         grouped = {
             finding: [
                 SubgroupAnalysis.from_dict(self.facts[f"groups.{finding}.{column}.analysis"].value)
@@ -162,26 +168,34 @@ class _Plan:
         }
         if not grouped:
             return
-        rows = max(sum(len(analysis.groups) + 2 for analysis in analyses) for analyses in grouped.values()) + 1
-        single = next(iter(grouped)) if len(self.findings) == 1 else ""
-        shown = list(STATISTICS) if single in self.points else ["auroc"] if single else list(grouped)
-        left_out = ""
-        if not single and len(grouped) > _MOST_FORESTS:
-            # Where groups differ most is what a reader must see; the tables hold every finding.
-            shown = sorted(grouped, key=lambda finding: _smallest_p(grouped[finding]))[:_MOST_FORESTS]
-            left_out = ", for the findings whose groups differ most clearly in AUROC"
+        for statistic in STATISTICS:
+            decided = [finding for finding in grouped if statistic == "auroc" or finding in self.points]
+            if decided:
+                self._forest(statistic, {finding: grouped[finding] for finding in decided})
 
-        def draw(name: str, ax: "Axes", notes: tuple[str, ...]) -> Any:
-            finding, statistic = (single, name) if single else (name, "auroc")
+    def _forest(self, statistic: str, grouped: dict[str, list[SubgroupAnalysis]]) -> None:
+        """One statistic in groups, for as many findings as a page holds: those whose groups differ most clearly."""
+        rows = max(sum(len(analysis.groups) + 2 for analysis in analyses) for analyses in grouped.values()) + 1
+        most = max(1, int(_PAGE_INCHES // height_of(rows)))
+        shown, word = list(grouped), statistic.replace("auroc", "AUROC")
+        left_out = ""
+        if len(shown) > most:
+            # Where groups differ most is what a reader must see; the tables hold every finding.
+            shown = sorted(shown, key=lambda finding: _smallest_p(grouped[finding], statistic))[:most]
+            left_out = f", for {', '.join(map(style.words, shown))}, where they differ most clearly"
+
+        def draw(finding: str, ax: "Axes", notes: tuple[str, ...]) -> Any:
             overall = getattr(self.run.evaluation[finding], statistic)
             return plots.subgroup_forest(
                 grouped[finding], statistic, finding=finding, overall=overall, ax=ax, note=notes
             )
 
+        counted = "negatives" if statistic == "specificity" else "positives"
         self.sheet(
-            "subgroup_forest",
-            f"Performance in groups of the test part ({self.counted('test')}){left_out}; dashed: all images. A group "
-            f"with fewer than {self.facts['goal.fewest_positives'].text} positives is listed without an estimate",
+            f"subgroup_forest_{statistic}",
+            f"{word[0].upper()}{word[1:]} in groups of the test part ({self.counted('test')}){left_out}; dashed: all "
+            f"images. A group with fewer than {self.facts['goal.fewest_positives'].text} {counted} is listed without "
+            "an estimate",
             "evaluation.json, scores_test.csv and table.csv",
             draw,
             (9.2, height_of(rows)),
@@ -252,7 +266,20 @@ class _Plan:
         rows = len(made) + len({(entry.finding, entry.statistic) for entry in made})
         self.add("difference_forest", f"Differences of this run to {name}, with their intervals", files,
                  lambda ax, notes: plots.difference_forest(made, ax=ax, note=notes),
-                 (10.4, height_of(rows)))  # fmt: skip
+                 (9.7, height_of(rows)))  # fmt: skip
+
+
+def _short(cautions: Sequence[str]) -> tuple[str, ...]:
+    """Returns the first caution, and how many more there are: all of them would leave no room for type to be read.
+
+    Example:
+        >>> _short(["Synthetic films.", "Untrained base.", "Few positives."])
+        ('Synthetic films.', 'And 2 more cautions: see the first page.')
+    """
+    more = len(cautions) - 1
+    if more < 1:
+        return tuple(cautions)
+    return cautions[0], f"And {more} more {'caution' if more == 1 else 'cautions'}: see the first page."
 
 
 def draw_figures(run: Any, facts: Facts, folder: Path, answers: Answers | None = None) -> dict[str, Figure]:
@@ -271,7 +298,7 @@ def draw_figures(run: Any, facts: Facts, folder: Path, answers: Answers | None =
     for step in (plan.algorithm, plan.data, plan.performance, plan.groups, plan.probabilities, plan.waiting,
                  plan.comparison):  # fmt: skip
         step()
-    notes = tuple(facts["cautions"].value)
+    notes = _short(facts["cautions"].value)
     for job in track(plan.jobs, "Drawing figures"):
         job.write(folder, notes)
     return {job.figure.name: job.figure for job in plan.jobs}

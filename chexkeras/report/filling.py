@@ -65,7 +65,7 @@ class Filling:
     def again(self, key: str) -> str:
         """The author's answer where it is printed a second time; a gap stands where it is first met."""
         answer = self._answer(key)
-        return "left open above" if answer is None else answer
+        return "not named yet, see the head of this document" if answer is None else answer
 
     def drawn(self, name: str) -> bool:
         """Whether the report has this figure."""

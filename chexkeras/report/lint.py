@@ -49,7 +49,11 @@ def check_text(text: str, known: Known | None = None) -> list[Issue]:
 
 
 def check_report(
-    report_path: str | Path, run: Any = None, *, answers: str | Path | Answers | None = None
+    report_path: str | Path,
+    run: Any = None,
+    *,
+    answers: str | Path | Answers | None = None,
+    without_model: bool = False,
 ) -> list[Issue]:
     """Checks whether a report, or any document of its kind in Markdown, holds together.
 
@@ -59,6 +63,7 @@ def check_report(
         report_path: A Markdown file.
         run: The `Run` that it describes, or its folder; without it the document is held against itself.
         answers: submission.toml, whose goals the verdicts of the run are held against; needs `run`.
+        without_model: Whether the model file may be missing from the run folder, as for `write_report`.
 
     Returns:
         What was found, rule by rule; empty when nothing was.
@@ -78,5 +83,7 @@ def check_report(
         )
     known = None
     if run is not None:
-        known = known_from_run(open_run(run), read_answers(answers))
+        known = known_from_run(
+            open_run(run, without_model=without_model), read_answers(answers), without_model=without_model
+        )
     return check_text(text, known)

@@ -88,12 +88,13 @@ def places(passages: Iterable[Passage]) -> tuple[Place, ...]:
     return tuple(found[line] for line in sorted(found))
 
 
-def known_from_run(run: Any, answers: Any = None) -> Known:
+def known_from_run(run: Any, answers: Any = None, *, without_model: bool = False) -> Known:
     """Reads what the checks need to know from a run.
 
     Args:
         run: A `Run`.
         answers: The author's `Answers`, whose goals the verdicts are held against; the conventional goals without.
+        without_model: Whether the model file may be missing from the run folder.
 
     Raises:
         FileNotFoundError: If a file of the run folder is missing.
@@ -101,7 +102,7 @@ def known_from_run(run: Any, answers: Any = None) -> Known:
     """
     from chexkeras.report.facts import collect_facts
 
-    facts = collect_facts(run, answers=answers)
+    facts = collect_facts(run, answers=answers, without_model=without_model)
     counts = {int(facts["network.parameters"].value)}
     for stage in facts["stages"].value:
         counts |= {int(facts[f"stage.{stage}.{kind}_parameters"].value) for kind in ("trainable", "frozen")}

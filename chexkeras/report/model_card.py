@@ -16,7 +16,13 @@ from chexkeras.report.filling import Filling, environment
 TEMPLATE = "model_card.md.j2"
 
 
-def write_model_card(run: Any, out: str | Path = "model_card.md", answers: str | Path | Answers | None = None) -> Path:
+def write_model_card(
+    run: Any,
+    out: str | Path = "model_card.md",
+    answers: str | Path | Answers | None = None,
+    *,
+    without_model: bool = False,
+) -> Path:
     """Writes the model card of a run.
 
     Every number in it is one of the report's facts, so the two cannot tell different stories. What only the author
@@ -26,6 +32,7 @@ def write_model_card(run: Any, out: str | Path = "model_card.md", answers: str |
         run: A `Run`, or the path of a run folder.
         out: The Markdown file to write.
         answers: What the author states, as for `write_report`; None leaves every such field open.
+        without_model: Whether the model file may be missing from the run folder, as for `write_report`.
 
     Returns:
         The path of the card.
@@ -36,7 +43,7 @@ def write_model_card(run: Any, out: str | Path = "model_card.md", answers: str |
         ValueError: If a file lacks a field, or the answers do not fit the run.
     """
     stated = read_answers(answers)
-    facts = collect_facts(open_run(run), answers=stated)
+    facts = collect_facts(open_run(run, without_model=without_model), answers=stated, without_model=without_model)
     return files.write_text(out, card_text(facts))
 
 

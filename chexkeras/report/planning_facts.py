@@ -45,13 +45,13 @@ def _add_size(facts: Facts, finding: str, measure: str, answers: Any) -> None:
               field=f"{field}, with {cases} cases")  # fmt: skip
     reason = ""
     if rate != rate:
-        reason = "no rate to plan with: it is not estimable"
+        reason = "not known, since no rate to plan with is estimable"
     elif rate <= goal:
-        reason = f"none: the expected {rate:.3f} does not lie above the goal, so no number of films would show it"
+        reason = f"none is enough, since the expected {rate:.3f} does not lie above the goal"
     elif rate >= 1:
-        reason = "none: no study can be planned with a rate that is never wrong; state one below it"
+        reason = "not known, since no study can be planned with a rate that is never wrong; state one below it"
     elif rate - goal < CLOSEST:
-        reason = f"more than can be planned for: the expected {rate:.3f} is too close to the goal"
+        reason = f"more than can be planned for, since the expected {rate:.3f} is too close to the goal"
     cases_needed = None if reason else sample_size_lower_bound(rate, goal, power, confidence=confidence).lasting
     facts.add(f"{key}.cases", cases_needed, reason or f"{cases_needed:,}", file=file, field=field)
     facts.add(f"{key}.possible", cases_needed is not None, file=file, field=f"{field}, whether any number is enough")

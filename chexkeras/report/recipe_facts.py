@@ -86,6 +86,10 @@ def loss_words(settings: dict[str, Any]) -> str:
     return f"{text} ({', '.join(parts)})" if parts else text
 
 
+def _epochs(count: int) -> str:
+    return "1 epoch" if count == 1 else f"{count} epochs"
+
+
 def optimizer_words(stage: dict[str, Any]) -> str:
     """Returns how a stage's weights were changed, with what differs from plain descent.
 
@@ -100,10 +104,10 @@ def optimizer_words(stage: dict[str, Any]) -> str:
     if schedule == "cosine":
         parts.append("learning rate falling to none along a cosine")
     elif schedule == "warmup_cosine":
-        parts.append(f"learning rate rising for {stage['warmup_epochs']} epoch(s), then falling along a cosine")
+        parts.append(f"learning rate rising for {_epochs(stage['warmup_epochs'])}, then falling along a cosine")
     elif schedule == "reduce_on_plateau":
         parts.append(
-            f"learning rate times {printed(stage['reduce_factor'])} after {stage['reduce_patience']} epoch(s) without "
+            f"learning rate times {printed(stage['reduce_factor'])} after {_epochs(stage['reduce_patience'])} without "
             "a better value"
         )
     if stage.get("clip_norm"):

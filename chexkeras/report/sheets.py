@@ -1,6 +1,5 @@
 """A figure of the report as it goes to its file: panels in rows, and the cautions where no drawing can hide them."""
 
-import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,8 @@ FEW = 6
 """Findings above this number are drawn three in a row, so that a sheet still fits on a page."""
 
 _SHARP_PANELS, _SHEET_DPI = 4, 100
-_LETTERS_AN_INCH, _INCHES_A_LINE = 9, 0.17
-"""Of the cautions: what they need is added to a figure, so that long ones leave the drawing its room."""
+_INCHES_A_POINT = 1.3 / 72
+"""Height of a line of the cautions: what they need is added to a figure, so that the drawing keeps its room."""
 
 Panels = Callable[[str, "Axes", tuple[str, ...]], Any]
 
@@ -68,8 +67,9 @@ class Sheet:
         above = self.notes_above or len(self.shown) > 1
         columns = min(self.columns or (2 if len(self.shown) <= FEW else 3), len(self.shown))
         rows = -(-len(self.shown) // columns)
-        lines = len(textwrap.wrap(" ".join(notes), int(_LETTERS_AN_INCH * self.width * columns)))
-        height = self.height + _INCHES_A_LINE * max(0, lines - 1) / rows
+        points = style.note_points(self.width * columns) if above else style.NOTE_POINTS
+        lines = len(style.wrapped(" ".join(notes), self.width * columns, points))
+        height = self.height + _INCHES_A_POINT * points * max(0, lines - 1) / rows
         drawn, panels = style.figure(rows, columns, width=self.width, height=height)
         for name, ax in zip(self.shown, panels, strict=False):
             self.draw(name, ax, () if above else notes)

@@ -49,12 +49,27 @@ def _add_stage(facts: Facts, documents: Documents, index: int, history: pd.DataF
     return name
 
 
+def _add_kept(facts: Facts, names: list[str]) -> None:
+    """Records which stage the kept model is from, what was trained of it, and the stages run after it in vain."""
+    stage = facts["run.best"].value.get("stage") or ""
+    known = stage in names
+    facts.add("kept", known, file="provenance.json", field="best.stage, whether it is one of the stages")
+    after = names[names.index(stage) + 1 :] if known else []
+    facts.add("kept.stage", stage, file="provenance.json", field="best.stage")
+    facts.add("kept.dropped", after, " and ".join(after) or "none", file=_STAGES, field="stages after best.stage")
+    for kind in ("trainable", "frozen"):
+        at = names.index(stage) if known else 0
+        count = facts[f"stage.{names[at]}.{kind}_parameters"]
+        facts.add(f"kept.{kind}", count.value if known else None, file=_STAGES, field=f"[{at}].{kind}_parameters")
+
+
 def add_training(facts: Facts, documents: Documents, history: pd.DataFrame) -> None:
     """Records the recipe, each stage with its layers and parameters, and how validation went."""
     add_recipe(facts, documents)
     count = len(documents.pick(_STAGES, ""))
     names = [_add_stage(facts, documents, index, history) for index in range(count)]
     facts.add("stages", names, file=_STAGES, field="stage of every entry")
+    _add_kept(facts, names)
     held = all(facts[f"stage.{name}.batchnorm"].value == "held" for name in names)
     facts.add("training.batchnorm_held", held, file="recipe.json", field="batchnorm of every stage")
     trained = [str(layer) for layer in documents.pick(_STAGES, "[0].layers_trainable", [])]

@@ -32,7 +32,7 @@ def test_every_group_stands_with_its_interval_where_the_numbers_say(analysis):
     assert [box[0].get_xdata()[0] for box in drawn.values()] == [0.8, 0.6]
     (bar,) = drawn[2][2]
     np.testing.assert_allclose(bar.get_segments()[0][:, 0], [0.45, 0.7])
-    for text in ("sex", "F", "120", "30", "0.800 (0.700–0.900)", "1,300", "groups equal? p = 0.030"):
+    for text in ("sex", "female", "male", "X", "120", "30", "0.800 (0.700–0.900)", "1,300", "difference: p = 0.030"):
         assert text in texts(ax)
 
 
@@ -45,7 +45,7 @@ def test_a_group_too_small_is_written_out_and_not_drawn(analysis):
 
 def test_a_test_that_could_not_be_made_is_said(analysis):
     assert "no test between groups" in texts(subgroup_forest(analysis, "sensitivity"))
-    assert "groups equal? p <0.001" in texts(subgroup_forest(analysis, "specificity"))
+    assert "difference: p <0.001" in texts(subgroup_forest(analysis, "specificity"))
 
 
 def test_specificity_counts_negatives(analysis):

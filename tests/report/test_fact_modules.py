@@ -230,9 +230,9 @@ def test_a_model_of_another_file_is_a_caution_and_one_without_fingerprint_is_sai
     [
         ({}, "Adam"),
         ({"optimizer": "sgd", "schedule": "warmup_cosine", "warmup_epochs": 2},
-         "SGD with momentum, learning rate rising for 2 epoch(s), then falling along a cosine"),
+         "SGD with momentum, learning rate rising for 2 epochs, then falling along a cosine"),
         ({"optimizer": "adam", "schedule": "reduce_on_plateau", "reduce_factor": 0.1, "reduce_patience": 3},
-         "Adam, learning rate times 0.1 after 3 epoch(s) without a better value"),
+         "Adam, learning rate times 0.1 after 3 epochs without a better value"),
         ({"clip_norm": 1.0, "accumulate": 4, "ema": 0.999},
          "Adam, gradients clipped to a norm of 1, gradients averaged over 4 batches, moving average of the weights "
          "with momentum 0.999"),

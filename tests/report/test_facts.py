@@ -7,6 +7,7 @@ import sys
 import pandas as pd
 import pytest
 
+from chexkeras import files
 from chexkeras.findings import NIH14
 from chexkeras.report import sbom
 from chexkeras.report.answers import load_answers
@@ -113,6 +114,27 @@ def test_a_missing_file_is_named(name, run_folder):
     (run_folder / name).unlink()
     with pytest.raises(FileNotFoundError, match=re.escape(name)):
         check_complete(run_folder)
+
+
+def test_the_model_may_be_missing_where_that_is_said(run_folder):
+    stated = files.read_json(run_folder / "provenance.json")["model"]["sha256"]
+    (run_folder / "model.keras").unlink()
+    with pytest.raises(FileNotFoundError, match=r"model\.keras.*--without-model"):
+        collect_facts(Run.load(run_folder))
+    facts = collect_facts(Run.load(run_folder), without_model=True)
+    assert facts["hash.model"].value == stated
+    assert not facts["model.at_hand"].value
+    assert facts["check.model"].text == "not checked: the model file itself was not at hand"
+    assert not any("model in the run folder" in caution for caution in facts["cautions"].value)
+    (run_folder / "stages.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"stages\.json") as caught:
+        check_complete(run_folder, without_model=True)
+    assert "--without-model" not in str(caught.value)
+
+
+def test_a_model_that_is_there_is_checked_even_if_it_might_be_missing(run_folder):
+    (run_folder / "model.keras").write_bytes(b"another model")
+    assert "NO" in collect_facts(Run.load(run_folder), without_model=True)["check.model"].text
 
 
 def test_a_missing_field_names_file_and_field(run_folder):

@@ -77,8 +77,9 @@ CHANGES = [
     ("recipe.json", _json(lambda d: d["augment"].update(rotation_degrees=9.0)), {3: "at most 9 degrees"}),
     ("provenance.json", _json(lambda d: d.update(seconds=600)), {HEAD: "trained in 10.0 minutes"}),
     ("provenance.json", _json(lambda d: d["cautions"].append("A case-control sample of 77.")),
-     {HEAD: "> **Caution.** A case-control sample of 77.", 1: "- A case-control sample of 77.",
-      20: "A case-control sample of 77.", CAUTIONS: "- A case-control sample of 77."}),
+     {HEAD: "> **Caution.** A case-control sample of 77.",
+      1: "- The cautions at the head of this document (2) hold for all of it.",
+      20: "the cautions at the head of this document (2) |", CAUTIONS: "- In full at the head of this document: 2."}),
     ("provenance.json", _json(lambda d: d["source"].update(implausible_ages=17)), {4: "treated as unknown: 17."}),
     ("provenance.json", _json(lambda d: d["packages"].update(keras="9.9.9")), {15: "| keras | 9.9.9 |"}),
     ("provenance.json", _json(lambda d: d["model"].update(sha256="ab" * 32)),
@@ -236,3 +237,65 @@ def test_a_run_evaluated_by_an_earlier_version_says_what_was_not_measured(run_fo
     assert "Performance by sex, age and view was not measured when this run was evaluated." in found[9]
     assert "Calibration was not measured when this run was evaluated" in found[10]
     assert "must not be read as probabilities" in found[10]
+
+
+def _kept_from_stage1(folder):
+    _json(lambda d: d.update(best={"stage": "stage1", "epoch": 4}))(folder / "provenance.json")
+    return _sections(folder)
+
+
+def test_a_model_kept_from_an_earlier_stage_is_not_described_as_the_last(run_folder, before):
+    assert "The model kept is that of epoch 5 of stage2: it had 3,517,313 trainable parameters" in before[2]
+    assert "not kept" not in before[2] + before[3]
+    found = _kept_from_stage1(run_folder)
+    assert "The model kept is that of epoch 4 of stage1: it had 1,574,913 trainable parameters" in found[2]
+    assert "What was run after it (stage2) was not kept" in found[2]
+    assert "stage2 was run but not kept" in found[3]
+    assert "as stage1 left it, with 1,574,913 trainable parameters" in found[3]
+
+
+def test_a_run_that_does_not_say_which_epoch_was_kept_says_nothing_of_it(run_folder):
+    _json(lambda d: d.pop("best"))(run_folder / "provenance.json")
+    found = _sections(run_folder)
+    assert "The model kept" not in found[2] and "not kept" not in found[3]
+
+
+def test_cautions_stand_in_full_once(before):
+    assert [number for number, text in before.items() if "Synthetic films, not clinical evidence." in text] == [HEAD]
+    assert "- The caution at the head of this document (1) holds for all of it." in before[1]
+
+
+def test_what_perfect_scores_would_have_is_a_number(before):
+    for row in ("Intercept (calibration in the large) | 0 |", "Slope | 1 |", "Brier score | 0 |", "10 bins | 0 |"):
+        assert row in before[10], row
+
+
+def test_dicom_limits_read_as_sizes(before):
+    assert "at most 256 MiB" in before[2] and "at most 50,000,000 pixels" in before[2]
+    assert "268435456" not in before[2]
+
+
+def test_no_sentence_says_the_same_twice_or_leaves_a_plural_open(before):
+    text = " ".join(before.values())
+    assert "(s)" not in text
+    assert "- [SPONSOR TO COMPLETE: clinical confounders" in before[1]
+    assert "| Device | not named yet, see the head of this document; chexkeras" in before[20]
+
+
+def test_sexes_are_written_out(before):
+    assert "| female |" in before[9] and "| male |" in before[9]
+    assert not re.search(r"\| [FM] \|", before[9])
+
+
+def test_empty_groups_take_no_row(run_folder):
+    table = pd.read_csv(run_folder / "table.csv")
+    table["age_years"] = 40.0
+    table.to_csv(run_folder / "table.csv", index=False)
+    found = _sections(run_folder)
+    assert "| 22 to 64 years |" in found[1]
+    assert "| younger than 22 years |" not in found[1] and "| 65 years and older |" not in found[1]
+    empty = _json(lambda d: d["findings"][0]["subgroups"][1]["groups"][0].update(n_images=0, n_positive=0))
+    level = files.read_json(run_folder / "evaluation.json")["findings"][0]["subgroups"][1]["groups"][0]["level"]
+    assert f"| {level} |" in found[9]
+    empty(run_folder / "evaluation.json")
+    assert f"| {level} |" not in _sections(run_folder)[9]
