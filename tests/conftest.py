@@ -78,3 +78,9 @@ def toy_run(tmp_path_factory, toy_recipe, toy_splits):
     from chexkeras.training.trainer import train
 
     return train(toy_recipe, toy_splits, tmp_path_factory.mktemp("runs") / "toy")
+
+
+@pytest.fixture(scope="session")
+def make_toy():
+    """`toy_table`, for tests that want toy films of their own."""
+    return toy_table

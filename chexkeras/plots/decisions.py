@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from chexkeras.plots import style
-from chexkeras.plots.inputs import classes, evaluated, needs_both, rows_of
+from chexkeras.plots.inputs import classes, evaluated, needs_both, rows_of, thinned
 from chexkeras.results import Evaluation, FindingEvaluation, OperatingPoint
 
 if TYPE_CHECKING:
@@ -56,10 +56,10 @@ def threshold_tradeoff(
     negative_scores = np.sort(values[labels == 0])
     sensitivity = 1 - np.searchsorted(positive_scores, grid, side="left") / positives
     specificity = np.searchsorted(negative_scores, grid, side="left") / negatives
-    ax.step(grid, sensitivity, where="pre", color=style.BLUE, label=f"sensitivity, {positives:,} positive images")
+    label = f"sensitivity, {positives:,} positive images"
+    ax.step(*thinned(grid, sensitivity), where="pre", color=style.BLUE, label=label)
     ax.step(
-        grid,
-        specificity,
+        *thinned(grid, specificity),
         where="pre",
         color=style.ORANGE,
         linestyle="--",

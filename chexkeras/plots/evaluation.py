@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from chexkeras.plots import style
-from chexkeras.plots.inputs import classes, counted, evaluated, needs_both, rows_of
+from chexkeras.plots.inputs import classes, counted, evaluated, needs_both, rows_of, thinned
 from chexkeras.results import Evaluation, FindingEvaluation
 
 if TYPE_CHECKING:
@@ -58,8 +58,7 @@ def roc(
     false_positive_rate, true_positive_rate, _ = roc_curve(labels, values)
     area = entry.auroc if entry else auc_interval(labels, values, clusters=rows["patient_id"].to_numpy())
     ax.plot(
-        false_positive_rate,
-        true_positive_rate,
+        *thinned(false_positive_rate, true_positive_rate),
         color=style.BLUE,
         label=f"AUROC {style.interval_text(area)}\n{counted(split, positives, negatives)}",
     )
@@ -132,8 +131,7 @@ def precision_recall(
     else:
         area = f"{average_precision(labels, values):.3f}"
     ax.plot(
-        recall,
-        precision,
+        *thinned(recall, precision),
         color=style.BLUE,
         drawstyle="steps-post",
         label=f"average precision {area}\n{counted(split, positives, negatives)}",

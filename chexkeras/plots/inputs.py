@@ -12,6 +12,9 @@ from chexkeras.results import Evaluation, FindingEvaluation
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_MOST_POINTS, _CELLS = 500, 250
+"""A cell is about as wide as a line."""
+
 _FIX = "Give a scores table as predict_scores returns it."
 
 
@@ -62,6 +65,24 @@ def classes(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, int, int]:
     labels = rows["label"].to_numpy(float)
     scores = rows["score"].to_numpy(float)
     return labels, scores, int((labels == 1).sum()), int((labels == 0).sum())
+
+
+def thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a curve without the points that nobody could see: thousands take long to draw.
+
+    A point goes where it falls into the same cell of a fine grid as the one before it, so no point of the curve lies
+    further than one cell from what is drawn. Short curves stay as they are.
+
+    Args:
+        x: Shape (n,), in [0, 1].
+        y: Likewise.
+    """
+    if len(x) <= _MOST_POINTS:
+        return x, y
+    cells = np.floor(np.stack([x, y]) * _CELLS)
+    kept = np.append(True, (np.diff(cells) != 0).any(axis=0))
+    kept[-1] = True
+    return x[kept], y[kept]
 
 
 def needs_both(ax: "Axes", positives: int, negatives: int, text: str, notes: tuple[str, ...]) -> bool:

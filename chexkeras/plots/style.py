@@ -262,9 +262,14 @@ def save(drawn: "Figure", path: str | Path, *, dpi: int = DPI) -> None:
         path: Where to.
         dpi: Pixels per inch.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     engine = drawn.get_layout_engine()
     if engine is not None:
         # Saving would settle the layout twice over; for many panels that is most of the time.
         engine.execute(drawn)
         drawn.set_layout_engine("none")
-    drawn.savefig(path, dpi=dpi, facecolor="white")
+    drawn.set_facecolor("white")
+    drawn.set_dpi(dpi)
+    # savefig would draw everything once more without drawing it, for layouts that are settled already.
+    FigureCanvasAgg(drawn).print_png(str(path))

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 NAMES = (
     "flowchart", "dicom_verdicts", "training_curves", "precision_recall", "threshold_tradeoff", "prevalence", "age_sex",
     "views", "images_per_patient", "cooccurrence", "roc", "auroc_bars", "confusion_matrix", "score_histogram",
-    "subgroup_forest_auroc", "subgroup_forest_sensitivity", "subgroup_forest_specificity", "reliability", "decision_curve", "triage_waiting", "roc_comparison", "difference_forest",
+    "subgroup_forest_auroc", "subgroup_forest_sensitivity", "subgroup_forest_specificity",
+    "reliability", "decision_curve", "triage_waiting", "roc_comparison", "difference_forest",
 )  # fmt: skip
 """Every figure that a report may have."""
 
@@ -51,6 +52,20 @@ class _Plan:
         self.decided = [finding for finding in self.findings if finding in self.points]
         self.named = ", ".join(style.words(finding) for finding in self.findings)
         self.test = run.scores("test")
+        self.leading = self._leading()
+
+    def _leading(self) -> list[str]:
+        """The findings whose curves are shown: all of a few; of many those with the most positives to learn from."""
+        if len(self.findings) <= FEW:
+            return self.findings
+        return sorted(self.findings, key=lambda finding: -self.facts[f"test.{finding}.n_positive"].value)[:FEW]
+
+    def led(self, shown: Sequence[str]) -> str:
+        """The words of a caption that say which findings are shown."""
+        named = ", ".join(style.words(finding) for finding in shown)
+        if len(self.findings) <= FEW:
+            return named
+        return f"{named}, the {len(shown)} findings with the most positive test images"
 
     def counted(self, part: str) -> str:
         """How many images of how many patients a part has."""
@@ -131,6 +146,7 @@ class _Plan:
         test, evaluation, where = self.test, self.run.evaluation, self.counted("test")
         validation = self.run.scores("validation")
         both = "scores_test.csv and evaluation.json"
+        decided = [finding for finding in self.leading if finding in self.points]
         self.sheet("roc", f"ROC curve on the test part ({where}) for {self.named}, with the operating point", both,
                    lambda f, ax, n: plots.roc(test, evaluation, finding=f, ax=ax, note=n),
                    (5.6, 5.8), self.findings)  # fmt: skip
@@ -148,13 +164,14 @@ class _Plan:
                    (6.2, 4.2), self.findings if len(self.findings) <= FEW else ())  # fmt: skip
         self.sheet("threshold_tradeoff",
                    "Sensitivity and specificity against the threshold on the validation part "
-                   f"({self.counted('validation')})" if self.decided else "",
+                   f"({self.counted('validation')}) for {self.led(decided)}" if decided else "",
                    "scores_validation.csv and operating_points.json",
                    lambda f, ax, n: plots.threshold_tradeoff(validation, self.points[f], ax=ax, note=n),
-                   (7.4, 5.0), self.decided)  # fmt: skip
+                   (7.4, 5.0), decided)  # fmt: skip
+        # The counts of many findings stand in the text.
         self.sheet("confusion_matrix", f"Calls at the frozen threshold on the test part ({where})", "evaluation.json",
                    lambda f, ax, n: plots.confusion_matrix(evaluation, finding=f, ax=ax, note=n),
-                   (5.4, 4.8), self.decided)  # fmt: skip
+                   (5.4, 4.8), self.decided if len(self.findings) <= FEW else ())  # fmt: skip
 
     def groups(self) -> None:
         """Each statistic in groups."""
@@ -205,16 +222,17 @@ class _Plan:
 
     def probabilities(self) -> None:
         """Scores as probabilities: calibration and net benefit."""
-        found = {finding: probabilities_of(self.run, finding) for finding in self.findings}
-        both = [finding for finding in self.findings if self.facts[f"decision.{finding}"].value]
+        found = {finding: probabilities_of(self.run, finding) for finding in self.leading}
+        both = [finding for finding in self.leading if self.facts[f"decision.{finding}"].value]
         files = "scores_test.csv and evaluation.json"
         if self.run.recalibrations:
             files = "scores_test.csv and recalibration.json"
         extra = 0.8 if self.run.recalibrations else 0.0
-        self.sheet("reliability", f"Calibration on the test part ({self.counted('test')}) for {self.named}", files,
+        self.sheet("reliability", f"Calibration on the test part ({self.counted('test')}) for {self.led(both)}", files,
                    lambda f, ax, n: self._reliability(f, ax, n, found[f]), (6.2, 7.0 + extra), both)  # fmt: skip
-        self.sheet("decision_curve", f"Net benefit on the test part ({self.counted('test')}) for {self.named}, with "
-                   "acting on every film and on none", files,
+        self.sheet("decision_curve",
+                   f"Net benefit on the test part ({self.counted('test')}), with acting on every film and on none, for "
+                   f"{self.led(both)}", files,
                    lambda f, ax, n: self._decision_curve(f, ax, n, found[f]), (6.8, 5.4), both)  # fmt: skip
 
     def _reliability(self, finding: str, ax: "Axes", notes: tuple[str, ...], found: Probabilities) -> None:

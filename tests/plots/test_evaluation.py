@@ -5,6 +5,7 @@ import pytest
 from chexkeras import plots
 from chexkeras.evaluation.evaluate import evaluate
 from chexkeras.evaluation.intervals import auc_interval
+from chexkeras.evaluation.metrics import roc_curve
 from chexkeras.evaluation.thresholds import choose_threshold
 from chexkeras.plots import style
 
@@ -86,3 +87,22 @@ def test_several_findings_need_a_name_and_a_wrong_name_gets_the_nearest(scores):
     assert "Mass" in plots.roc(both, finding="Mass").get_title(loc="left")
     with pytest.raises(ValueError, match="several findings"):
         plots.roc(both, evaluate(both))
+
+
+def test_a_curve_of_many_points_is_drawn_with_few_and_keeps_its_shape():
+    rng = np.random.default_rng(0)
+    labels = (rng.random(20_000) < 0.1).astype(float)
+    scores = pd.DataFrame(
+        {"image_id": [str(k) for k in range(20_000)], "patient_id": [str(k) for k in range(20_000)],
+         "finding": "Effusion", "label": labels, "score": 1 / (1 + np.exp(-rng.normal(size=20_000) - labels))}
+    )  # fmt: skip
+    ax = plots.roc(scores)
+    x, y = next(line for line in ax.lines if "AUROC" in str(line.get_label())).get_data()
+    whole_x, whole_y, _ = roc_curve(labels, scores["score"])
+    assert len(whole_x) > 2000 and len(x) <= 510
+    assert (x[0], y[0], x[-1], y[-1]) == (0, 0, 1, 1)
+    # Every point of the whole curve has a drawn one of at most one cell's diagonal beside it.
+    for at in range(0, len(whole_x), 37):
+        assert np.hypot(x - whole_x[at], y - whole_y[at]).min() < 0.0058
+    drawn = plots.precision_recall(scores).lines[0]
+    assert len(drawn.get_xdata()) < 1500

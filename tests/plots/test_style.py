@@ -62,6 +62,37 @@ def test_the_caution_stands_between_title_and_drawing_and_overlaps_neither():
     assert box.y1 <= ax._left_title.get_window_extent().y0 + 1
 
 
+@pytest.mark.parametrize("columns", [1, 2])
+def test_long_tick_labels_cut_no_caution(columns):
+    """The drawing is left a third of the panel; the caution still has all of it."""
+    drawn, panels = style.figure(columns=columns, width=5.0, height=3.0)
+    for ax in panels:
+        ax.set_yticks([0, 1], ["a label that takes more than half of the whole panel", "short"])
+        style.title(
+            ax, "Title", ("A sentence to warn the reader of these numbers, as long as such sentences are. " * 2,)
+        )
+    drawn.draw_without_rendering()
+    edges = [number * drawn.bbox.width / columns for number in range(columns + 1)]
+    for ax, left, right in zip(panels, edges[:-1], edges[1:], strict=True):
+        (note,) = [text for text in ax.texts if text.get_label() == "caution"]
+        box = note.get_window_extent()
+        assert ax.get_window_extent().width < 0.45 * (right - left)
+        assert left <= box.x0 and box.x1 <= right
+        assert box.width > 0.7 * (right - left)
+        assert box.y1 <= ax._left_title.get_window_extent().y0 + 1
+
+
+def test_cautions_on_wide_figures_are_as_large_on_paper_as_on_narrow_ones():
+    for width in (6.8, 9.2, 16.8):
+        drawn, _ = style.figure(columns=2, width=width / 2, height=6)
+        style.figure_note(drawn, ("A sentence to warn the reader of these numbers, as long as they come. " * 3,))
+        printed = min(0.7, 6.8 / width)
+        assert drawn._suptitle.get_fontsize() * printed >= 6.99
+        drawn.draw_without_rendering()
+        box = drawn._suptitle.get_window_extent()
+        assert box.x0 >= 0 and box.x1 <= drawn.bbox.width
+
+
 def test_without_cautions_nothing_is_written():
     _, (ax,) = style.figure()
     style.title(ax, "Title")

@@ -3,11 +3,13 @@ import warnings
 
 import pytest
 
+from chexkeras import files
 from chexkeras.plots import style
 from chexkeras.report.answers import Answers, load_answers
 from chexkeras.report.facts import Facts, collect_facts
 from chexkeras.report.figures import NAMES, _Plan, _smallest_p, draw_figures
 from chexkeras.results import Interaction, SubgroupAnalysis
+from chexkeras.results.subgroups import STATISTICS
 from chexkeras.training.run import Run
 
 LONG = (
@@ -81,12 +83,48 @@ def test_of_many_findings_those_whose_groups_differ_most_are_drawn_in_groups(mak
     findings = ("Effusion", "Mass", "Nodule", "Edema", "Hernia")
     run = make_run(targets=findings, patients=200)
     jobs = _plan(run)
-    assert len(jobs["subgroup_forest"].shown) == 4
-    assert "differ most clearly" in jobs["subgroup_forest"].figure.caption
-    p_values = {entry.finding: _smallest_p(entry.subgroups) for entry in run.evaluation.findings}
     facts: Facts = collect_facts(run)
-    for finding in findings:
-        others = SubgroupAnalysis.from_dict(facts[f"groups.{finding}.other findings.analysis"].value)
-        p_values[finding] = min(p_values[finding], _smallest_p([others]))
-    assert jobs["subgroup_forest"].shown == sorted(findings, key=p_values.get)[:4]
+    for statistic in STATISTICS:
+        job = jobs[f"subgroup_forest_{statistic}"]
+        p_values = {}
+        for entry in run.evaluation.findings:
+            others = SubgroupAnalysis.from_dict(facts[f"groups.{entry.finding}.other findings.analysis"].value)
+            p_values[entry.finding] = _smallest_p([*entry.subgroups, others], statistic)
+        assert job.shown == sorted(findings, key=p_values.get)[: len(job.shown)]
+        assert 1 <= len(job.shown) < len(findings)
+        assert "differ most clearly" in job.figure.caption
     assert "auroc_bars" in jobs
+
+
+def test_forests_can_be_read_on_paper(finished_run, tmp_path, monkeypatch):
+    from matplotlib.text import Text
+
+    drawn = {}
+    monkeypatch.setattr(style, "save", lambda made, path, dpi: drawn.update({path.stem: made}))
+    jobs = _plan(Run.load(finished_run))
+    for statistic in STATISTICS:
+        jobs[f"subgroup_forest_{statistic}"].write(tmp_path, (LONG,))
+    for made in drawn.values():
+        width, height = made.get_size_inches()
+        # As html.py prints it: at 70 % of its size, no larger than a page.
+        scale = min(0.7, 6.8 / width, 8.6 / height)
+        made.draw_without_rendering()
+        for text in made.findobj(Text):
+            if text.get_text().strip() and text.get_visible():
+                assert text.get_fontsize() * scale >= 6.99, text.get_text()
+                box = text.get_window_extent()
+                assert box.x0 >= -1 and box.x1 <= made.bbox.width + 1, text.get_text()
+    assert len(drawn) == 3
+
+
+def test_of_several_cautions_the_first_is_printed_and_the_others_are_counted(run_folder, tmp_path, monkeypatch):
+    texts = {}
+    monkeypatch.setattr(style, "save", lambda drawn, path, dpi: texts.update({path.stem: _words(drawn)}))
+    run = Run.load(run_folder)
+    document = files.read_json(run_folder / "provenance.json")
+    document["cautions"] += ["A second caution.", "A third caution."]
+    files.write_json(run_folder / "provenance.json", document)
+    draw_figures(run, collect_facts(run), tmp_path)
+    for name, found in texts.items():
+        assert "Synthetic films, not clinical evidence. And 2 more cautions: see the first page." in found, name
+        assert "A second caution." not in found

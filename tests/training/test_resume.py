@@ -374,10 +374,8 @@ def test_features_for_which_there_is_no_room_any_more_are_named(interrupted, rec
 
 
 @pytest.fixture(scope="module")
-def toy_films_40(tmp_path_factory):
-    from conftest import toy_table
-
-    return toy_table(tmp_path_factory.mktemp("forty"), patients=20)
+def toy_films_40(make_toy, tmp_path_factory):
+    return make_toy(tmp_path_factory.mktemp("forty"), patients=20)
 
 
 CHAINS = """
