@@ -16,7 +16,7 @@ from chexkeras.plots.evaluation import precision_recall, roc
 from chexkeras.plots.films import dicom_verdicts, films
 from chexkeras.plots.findings import auroc_bars
 from chexkeras.plots.flowchart import flowchart
-from chexkeras.plots.intensities import intensity_histogram
+from chexkeras.plots.intensities import intensity_histogram, intensity_profile
 from chexkeras.plots.subgroups import subgroup_forest
 from chexkeras.plots.training import training_curves
 from chexkeras.plots.utility import decision_curve, triage_by_workload, triage_waiting
@@ -35,6 +35,7 @@ __all__ = [
     "flowchart",
     "images_per_patient",
     "intensity_histogram",
+    "intensity_profile",
     "precision_recall",
     "precision_recall_comparison",
     "prevalence",

@@ -1,7 +1,7 @@
 """How bright films are, with a finding and without it."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _BINS = 32
 _BAND = (10, 90)
+_LOOKS = ((style.BLUE, "-"), (style.ORANGE, "--"))
+"""Colour and line of films without the finding, and with it."""
 
 
 def _shares(rows: pd.DataFrame) -> np.ndarray:
@@ -57,9 +59,7 @@ def intensity_histogram(
     (finding,) = chosen_findings(table, finding)
     ax = style.axes(ax)
     centres = (np.arange(_BINS) + 0.5) * 256 / _BINS
-    word = style.words(finding)
-    groups = ((0, f"no {word}", style.BLUE, "-"), (1, word, style.ORANGE, "--"))
-    for label, name, colour, line in groups:
+    for (label, name), (colour, line) in zip(_groups(finding), _LOOKS, strict=True):
         rows = table[table[finding] == label]
         if rows.empty:
             continue
@@ -68,10 +68,61 @@ def intensity_histogram(
         of = f" of {len(rows):,}" if len(rows) > most else ""
         ax.fill_between(centres, low, high, color=colour, alpha=0.15, linewidth=0)
         ax.plot(centres, shares.mean(axis=0), color=colour, linestyle=line, label=f"{name}, n = {len(shares):,}{of}")
+    return _finished(ax, finding, "mean film; band: middle 80 % of films", style.cautions(note, table))
+
+
+@style.styled
+def intensity_profile(
+    shares: Mapping[str, Any],
+    finding: str,
+    *,
+    ax: "Axes | None" = None,
+    note: str | Sequence[str] | None = None,
+) -> "Axes":
+    """Draws the gray levels of the mean film with and without a finding from what a run keeps of its training films.
+
+    Args:
+        shares: An entry of a run's intensities.json: "bins" (n + 1 edges in gray levels), "positive" and "negative"
+            (n shares of a film's pixels, or None), "n_positive" and "n_negative" films.
+        finding: The finding.
+        ax: Axes to draw on; a new figure by default.
+        note: Sentences written on the figure.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: If shares and bins do not fit.
+    """
+    edges = np.asarray(shares["bins"], dtype=np.float64)
+    ax = style.axes(ax)
+    for (label, name), (colour, line) in zip(_groups(finding), _LOOKS, strict=True):
+        group = "positive" if label else "negative"
+        if shares[group] is None:
+            continue
+        values = np.asarray(shares[group], dtype=np.float64)
+        if len(values) != len(edges) - 1:
+            raise ValueError(f"{len(values)} {group} shares do not fit {len(edges)} edges; one edge more is expected.")
+        # Per unit of gray, so that the height does not depend on how wide the bins are.
+        percent = values * 100 / np.diff(edges)
+        ax.plot((edges[:-1] + edges[1:]) / 2, percent, color=colour, linestyle=line,
+                label=f"{name}, n = {shares[f'n_{group}']:,}")  # fmt: skip
+    ax.set_ylabel("% of a film's pixels per gray level")
+    return _finished(ax, finding, "mean film", style.cautions(note))
+
+
+def _groups(finding: str) -> tuple[tuple[int, str], tuple[int, str]]:
+    word = style.words(finding)
+    return (0, f"no {word}"), (1, word)
+
+
+def _finished(ax: "Axes", finding: str, legend: str, notes: tuple[str, ...]) -> "Axes":
     ax.set_xlim(0, 255)
     ax.set_ylim(0, ax.get_ylim()[1] * 1.3)
     ax.set_xlabel("gray level (0 black, 255 white)")
-    ax.set_ylabel("% of a film's pixels")
-    ax.legend(title="mean film; band: middle 80 % of films", title_fontsize=8.5)
-    style.title(ax, f"Brightness of films: {word}", style.cautions(note, table))
+    if not ax.get_ylabel():
+        ax.set_ylabel("% of a film's pixels")
+    if ax.lines:
+        ax.legend(title=legend, title_fontsize=8.5)
+    style.title(ax, f"Brightness of films: {style.words(finding)}", notes)
     return ax

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 NAMES = (
     "flowchart", "dicom_verdicts", "training_curves", "precision_recall", "threshold_tradeoff", "prevalence", "age_sex",
-    "views", "images_per_patient", "cooccurrence", "roc", "auroc_bars", "confusion_matrix", "score_histogram",
+    "views", "images_per_patient", "cooccurrence", "intensities", "roc", "auroc_bars", "confusion_matrix", "score_histogram",
     "subgroup_forest_auroc", "subgroup_forest_sensitivity", "subgroup_forest_specificity",
     "reliability", "decision_curve", "triage_waiting", "roc_comparison", "difference_forest",
 )  # fmt: skip
@@ -140,6 +140,13 @@ class _Plan:
         if len(finding_columns(table)) > 1:
             self.add("cooccurrence", f"Findings that occur together among {everyone}", source,
                      lambda ax, notes: plots.cooccurrence(table, ax=ax, note=notes), (8.6, 8.0))  # fmt: skip
+
+        bright = {finding: self.facts[f"intensities.{finding}.shares"].value for finding in
+                  self.facts["intensities.shown"].value}  # fmt: skip
+        self.sheet("intensities", "Brightness of training films with and without "
+                   f"{', '.join(map(style.words, bright))}: the mean film of each group", "intensities.json",
+                   lambda f, ax, n: plots.intensity_profile(bright[f], f, ax=ax, note=n),
+                   (6.2, 4.0), list(bright))  # fmt: skip
 
     def performance(self) -> None:
         """How well scores rank and calls agree."""

@@ -45,3 +45,23 @@ def test_films_without_a_file_and_unknown_findings_are_refused(table):
         plots.intensity_histogram(table, "Effusion")
     with pytest.raises(ValueError, match="did you mean 'Effusion'"):
         plots.intensity_histogram(table, "Efusion")
+
+
+SHARES = {"bins": [0, 64, 128, 256], "positive": [0.1, 0.3, 0.6], "negative": [0.5, 0.5, 0.0], "n_positive": 7,
+          "n_negative": 1200}  # fmt: skip
+
+
+def test_kept_shares_are_drawn_at_the_middle_of_their_bins_per_gray_level():
+    ax = plots.intensity_profile(SHARES, "Pleural_Thickening", note="Synthetic films.")
+    without, with_finding = ax.lines
+    np.testing.assert_allclose(with_finding.get_data(), [[32, 96, 192], [10 / 64, 30 / 64, 60 / 128]])
+    np.testing.assert_allclose(without.get_ydata(), [50 / 64, 50 / 64, 0])
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert texts == ["no Pleural Thickening, n = 1,200", "Pleural Thickening, n = 7"]
+    assert "Synthetic films." in [text.get_text() for text in ax.texts]
+
+
+def test_a_group_without_films_is_left_out_and_shares_that_do_not_fit_are_refused():
+    assert len(plots.intensity_profile({**SHARES, "positive": None, "n_positive": 0}, "Mass").lines) == 1
+    with pytest.raises(ValueError, match="2 positive shares do not fit 4 edges"):
+        plots.intensity_profile({**SHARES, "positive": [0.5, 0.5]}, "Mass")

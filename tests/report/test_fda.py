@@ -57,8 +57,8 @@ HEADINGS = [
     "## 22. Conclusion",
     "## Data Cautions",
 ]
-CONDITIONAL = {"auroc_bars", "triage_waiting", "roc_comparison", "difference_forest"}
-"""Figures of several findings, stated rates, and another run."""
+CONDITIONAL = {"auroc_bars", "intensities", "triage_waiting", "roc_comparison", "difference_forest"}
+"""Figures of several findings, films that were looked at in training, stated rates, and another run."""
 
 
 def _text(run, goals=None) -> str:
