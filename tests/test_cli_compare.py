@@ -60,7 +60,7 @@ def test_figures_of_both_runs_are_drawn(toy_run, worse, tmp_path):
     assert result.exit_code == 0, result.output
     names = sorted(path.name for path in folder.iterdir())
     curves = [f"{kind}_Effusion.png" for kind in ("confusion", "precision_recall", "roc", "thresholds")]
-    assert names == sorted([*curves, "differences.png", "training_curves.png"])
+    assert names == sorted([*curves, "differences.png", "training_toy.png", "training_worse.png"])
     for path in folder.iterdir():
         with Image.open(path) as image:
             assert np.asarray(image.convert("L")).std() > 5

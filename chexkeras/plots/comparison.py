@@ -24,6 +24,16 @@ LOOKS = (
 )  # fmt: skip
 """Colour, line style and marker of each run."""
 
+_LABEL_POINTS = 32
+
+
+def _below(ax: "Axes") -> dict[str, Any]:
+    """Returns where a legend goes that shall stand under the axis label, however high the drawing is."""
+    from matplotlib.transforms import offset_copy
+
+    points = offset_copy(ax.transAxes, fig=ax.figure, y=-_LABEL_POINTS, units="points")
+    return {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0), "bbox_transform": points}
+
 
 @style.styled
 def roc_comparison(
@@ -112,7 +122,7 @@ def precision_recall_comparison(
     ax.set_ylim(-0.01, 1.03)
     heading = f"average precision, {_counted(parts)}"
     # Below the drawing: curves of a rare and of a frequent finding lie in different corners.
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), title=heading, title_fontsize=8.5, alignment="left")
+    ax.legend(**_below(ax), title=heading, title_fontsize=8.5, alignment="left")
     text = f"Precision and recall of {len(parts)} runs: {style.words(finding)}"
     style.title(ax, text, style.cautions(note, *runs.values()))
     return ax
@@ -157,10 +167,7 @@ def threshold_comparison(
     ax.set_xlabel("threshold (a film is called positive when its score is at least this)")
     ax.set_ylabel("share")
     ax.set_ylim(-0.02, 1.04)
-    ax.legend(
-        loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, title=_counted(parts), title_fontsize=8.5,
-        alignment="left",
-    )  # fmt: skip
+    ax.legend(**_below(ax), ncols=2, title=_counted(parts), title_fontsize=8.5, alignment="left")
     text = f"Sensitivity and specificity of {len(parts)} runs: {style.words(finding)}"
     style.title(ax, text, style.cautions(note, *runs.values()))
     return ax

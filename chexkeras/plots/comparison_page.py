@@ -43,6 +43,9 @@ def draw_comparison(runs: "Mapping[str, Run]", comparisons: Sequence[Comparison]
 
     def page(name: str, panels: int = 1, width: float = 6.0, height: float = 6.0) -> "list[Axes]":
         drawn, axes = style.figure(1, panels, width=width, height=height)
+        if panels > 1:
+            # Once for all of them: in each they would leave the drawings no room.
+            style.figure_note(drawn, tuple(notes))
         pages.append((drawn, place / f"{name}.png"))
         return axes
 
@@ -52,13 +55,13 @@ def draw_comparison(runs: "Mapping[str, Run]", comparisons: Sequence[Comparison]
                   ("thresholds", threshold_comparison))  # fmt: skip
         for name, draw in curves:
             draw(scores, finding=finding, ax=page(f"{name}_{finding}")[0], note=notes)
-        axes = page(f"confusion_{finding}", len(runs), 4.6, 4.6)
+        axes = page(f"confusion_{finding}", len(runs), 4.6, 5.2)
         for ax, (name, run) in zip(axes, runs.items(), strict=True):
-            confusion_matrix(run.evaluation, finding=finding, ax=ax, note=[name, *notes])
+            confusion_matrix(run.evaluation, finding=finding, ax=ax, note=name)
     rows = len(comparisons) + len({(entry.finding, entry.statistic) for entry in comparisons})
     difference_forest(comparisons, ax=page("differences", 1, 10.4, height_of(rows))[0], note=notes)
-    for ax, (name, run) in zip(page("training_curves", len(runs), 5.6, 5.2), runs.items(), strict=True):
-        training_curves(run.history, ax=ax, note=[name, *notes])
+    for name, run in runs.items():
+        training_curves(run.history, ax=page(f"training_{name}")[0], note=[f"{name}.", *notes])
     for drawn, path in pages:
         style.save(drawn, path)
         written.append(path)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
+import numpy as np
+
 from chexkeras.results import Estimate
 
 if TYPE_CHECKING:
@@ -200,11 +202,10 @@ def across(ax: "Axes") -> Across:
     drawn, spec = ax.figure, ax.get_subplotspec()
     if not isinstance(drawn, Figure) or drawn.get_layout_engine() is None or spec is None:
         return Across(0, "axes fraction", ax.get_window_extent().width / ax.figure.dpi)
-    ratios = spec.get_gridspec().get_width_ratios()
-    before, wide = sum(ratios[: spec.colspan.start]), sum(ratios[spec.colspan.start : spec.colspan.stop])
+    ratios = np.asarray(spec.get_gridspec().get_width_ratios(), dtype=np.float64)
+    start, stop = (float(ratios[:column].sum() / ratios.sum()) for column in (spec.colspan.start, spec.colspan.stop))
     width = float(drawn.get_size_inches()[0])
-    x = before / sum(ratios) + _EDGE_INCHES / width
-    return Across(x, "figure fraction", width * wide / sum(ratios) - 2 * _EDGE_INCHES)
+    return Across(start + _EDGE_INCHES / width, "figure fraction", width * (stop - start) - 2 * _EDGE_INCHES)
 
 
 def wrapped(text: str, inches: float, points: float = NOTE_POINTS) -> list[str]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from chexkeras.report.facts import Facts
+from chexkeras.report.facts import Facts, estimate_text
 from chexkeras.results import Estimate
 
 _FILE = "scores_test.csv"
@@ -50,8 +50,8 @@ def add_comparison(facts: Facts, run: Any, answers: Any) -> None:
         [
             entry.finding.replace("_", " "),
             entry.statistic,
-            str(entry.first_value),
-            str(entry.second_value),
+            estimate_text(entry.first_value),
+            estimate_text(entry.second_value),
             _difference(entry.difference),
             p_text(entry.p_adjusted),
             entry.verdict,

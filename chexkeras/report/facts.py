@@ -267,7 +267,6 @@ def collect_facts(
         crosswalk_facts,
         data_facts,
         dicom_facts,
-        intensity_facts,
         performance_facts,
         planning_facts,
         reader_facts,
@@ -299,7 +298,7 @@ def collect_facts(
     training_facts.add_training(facts, documents, run.history)
     performance_facts.add_performance(facts, documents, run, wanted)
     performance_facts.add_deployment(facts, run, stated)
-    intensity_facts.add_intensities(facts, run)
+    training_facts.add_intensities(facts, run)
     dicom_facts.add_dicom(facts, run.dicom_results, run.table)
     subgroup_facts.add_subgroups(facts, documents, run, wanted.fewest_positives)
     calibration_facts.add_calibration(facts, documents, run, stated)

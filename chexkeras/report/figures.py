@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 NAMES = (
-    "flowchart", "dicom_verdicts", "training_curves", "precision_recall", "threshold_tradeoff", "prevalence", "age_sex",
-    "views", "images_per_patient", "cooccurrence", "intensities", "roc", "auroc_bars", "confusion_matrix", "score_histogram",
-    "subgroup_forest_auroc", "subgroup_forest_sensitivity", "subgroup_forest_specificity",
+    "flowchart", "dicom_verdicts", "training_curves", "precision_recall", "threshold_tradeoff", "prevalence",
+    "age_sex", "views", "images_per_patient", "cooccurrence", "intensities", "roc", "auroc_bars", "confusion_matrix",
+    "score_histogram", "subgroup_forest_auroc", "subgroup_forest_sensitivity", "subgroup_forest_specificity",
     "reliability", "decision_curve", "triage_waiting", "roc_comparison", "difference_forest",
 )  # fmt: skip
 """Every figure that a report may have."""

@@ -116,7 +116,8 @@ def group_sentence(analysis: SubgroupAnalysis, statistic: str) -> str:
             f"its {name}: {estimate_text(getattr(only, statistic))}. Groups cannot be compared."
         )
     shown = replace(analysis, groups=estimated)
-    sentence = in_number(worst_group_sentence(shown, statistic))
+    # Intervals with the dash of all the others in the report.
+    sentence = re.sub(r"(CI \d\.\d+)-", r"\1–", in_number(worst_group_sentence(shown, statistic)))
     sentence = sentence.replace(f"By {analysis.column},", f"By {words},", 1)
     if not estimated or not small:
         return sentence

@@ -1,14 +1,21 @@
-"""Facts on how the network was built and trained: stages, layers, parameters, curves."""
+"""Facts on how the network was built and trained: stages, layers, parameters, curves, brightness of the films."""
 
 import math
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from chexkeras import files
 from chexkeras.report.facts import Documents, Facts
 from chexkeras.report.recipe_facts import add_recipe, add_stage_plan
 
 _STAGES = "stages.json"
 _MOST_NAMES = 8
+
+INTENSITIES = "intensities.json"
+MOST_SHOWN = 4
+"""Findings whose brightness is shown: of more, those with the most films."""
 
 
 def names_text(names: list[str]) -> str:
@@ -84,3 +91,62 @@ def add_training(facts: Facts, documents: Documents, history: pd.DataFrame) -> N
     for field in ("loss", "val_loss"):
         facts.add(f"training.last_{field}", float(last[field]), f"{last[field]:.3f}", file="history.csv",
                   field=f"{field} of the last row")  # fmt: skip
+
+
+def _checked(entry: Any, finding: str) -> dict[str, Any]:
+    """Returns an entry whose shares fit its bins.
+
+    Raises:
+        ValueError: If they do not; the message names the finding.
+    """
+    try:
+        bins = len(entry["bins"]) - 1
+        fits = all(entry[group] is None or len(entry[group]) == bins for group in ("positive", "negative"))
+        counted = all(isinstance(entry[f"n_{group}"], int) for group in ("positive", "negative"))
+    except (KeyError, TypeError):
+        fits = counted = False
+    if not fits or not counted:
+        raise ValueError(
+            f"{INTENSITIES} of the run has no shares by bin for {finding}; was it written by another version? "
+            "Remove the file for a report without it, or train again."
+        )
+    return dict(entry)
+
+
+def _add_brightness(facts: Facts, finding: str, entry: dict[str, Any]) -> None:
+    key, edges = f"intensities.{finding}", np.asarray(entry["bins"], dtype=np.float64)
+    for group in ("positive", "negative"):
+        facts.add(f"{key}.n_{group}", entry[f"n_{group}"], file=INTENSITIES, field=f"{finding}.n_{group}")
+        shares = entry[group]
+        mean = None if shares is None else float(np.dot(shares, (edges[:-1] + edges[1:]) / 2))
+        text = "not known" if mean is None else f"{mean:.1f}"
+        facts.add(
+            f"{key}.mean_{group}", mean, text, file=INTENSITIES, field=f"{finding}.{group}: mean of the bins' centres"
+        )
+    note = str(entry.get("n_note", "")).replace("_", " ")
+    facts.add(f"{key}.note", note, file=INTENSITIES, field=f"{finding}.n_note")
+    facts.add(f"{key}.shares", entry, "", file=INTENSITIES, field=finding)
+
+
+def add_intensities(facts: Facts, run: Any) -> None:
+    """Records mean grey levels and the shares that the figure is drawn from; the file is optional.
+
+    Args:
+        facts: Where they go; the findings that were evaluated are there already.
+        run: The `Run`.
+
+    Raises:
+        ValueError: If the file is there and does not hold what it should.
+    """
+    path = run.folder / INTENSITIES
+    there = path.is_file()
+    field = "whether the run keeps the brightness of its films"
+    facts.add("intensities", there, file=INTENSITIES if there else "convention", field=field)
+    document = files.read_json(path) if there else {}
+    known = [finding for finding in facts["evaluated"].value if finding in document]
+    shown = sorted(known, key=lambda finding: -_checked(document[finding], finding)["n_positive"])[:MOST_SHOWN]
+    for finding in shown:
+        _add_brightness(facts, finding, _checked(document[finding], finding))
+    facts.add(
+        "intensities.shown", shown, file=INTENSITIES if there else "convention", field="findings with the most films"
+    )

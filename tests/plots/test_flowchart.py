@@ -37,6 +37,14 @@ def test_the_chart_shows_the_configuration_that_was_run(point):
     assert "Rejected" in text
 
 
+def test_a_model_kept_from_an_earlier_stage_shows_what_was_trained_of_it(point):
+    text = _all_text(plots.flowchart(Recipe(), stages=STAGES, points=[point], kept="stage1"))
+    assert "kept from stage1 (stage2 run, not kept): 10 parameters trained, head included, and 90 frozen" in text
+    assert "1,234" not in text
+    for kept in ("stage2", None, "of another run"):
+        assert "last stage: 1,234 parameters trained" in _all_text(plots.flowchart(Recipe(), stages=STAGES, kept=kept))
+
+
 def test_a_dict_will_do_and_an_unset_threshold_is_said_to_be_so():
     text = _all_text(plots.flowchart(Recipe().to_dict()))
     assert "no threshold was chosen" in text

@@ -44,6 +44,24 @@ def test_page_and_card_can_be_left_out_and_figures_put_elsewhere(finished_run, t
     assert (tmp_path / "b" / "facts.json").exists()
 
 
+def test_without_the_model_a_report_is_written_where_that_is_said(run_folder, tmp_path, quick):
+    (run_folder / "model.keras").unlink()
+    out = tmp_path / "FDA_Submission.md"
+    result = run(run_folder, "--out", out)
+    assert result.exit_code == 2
+    assert "--without-model" in result.output and not out.exists()
+    result = run(run_folder, "--out", out, "--without-model")
+    assert result.exit_code == 0, result.output
+    text = out.read_text()
+    stated = json.loads((run_folder / "provenance.json").read_text())["model"]["sha256"]
+    assert f"`{stated[:16]}` (SHA-256, first 16 digits)" in text
+    assert "the model file itself was not at hand when this text was made" in text
+    assert "not checked: the model file itself was not at hand" in text
+    assert stated[:16] in (tmp_path / "model_card.md").read_text()
+    assert run("--check", out, "--run", run_folder, "--without-model").exit_code == 4
+    assert run("--check", out, "--without-model").exit_code == 2
+
+
 def test_strict_lists_the_open_fields_and_writes_nothing(finished_run, tmp_path):
     result = run(finished_run, "--out", tmp_path / "report.md", "--strict")
     assert result.exit_code == 2

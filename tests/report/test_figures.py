@@ -96,6 +96,20 @@ def test_of_many_findings_those_whose_groups_differ_most_are_drawn_in_groups(mak
     assert "auroc_bars" in jobs
 
 
+def test_of_many_findings_the_curves_of_those_with_the_most_positives_are_drawn(make_run):
+    findings = ("Effusion", "Mass", "Nodule", "Edema", "Hernia", "Fibrosis", "Pneumonia")
+    run = make_run(targets=findings, patients=150)
+    jobs = _plan(run)
+    counts = {entry.finding: entry.n_positive for entry in run.evaluation.findings}
+    for name in ("reliability", "decision_curve", "threshold_tradeoff"):
+        assert len(jobs[name].shown) == 6
+        (left_out,) = set(findings) - set(jobs[name].shown)
+        assert counts[left_out] == min(counts.values())
+        assert "the 6 findings with the most positive test images" in jobs[name].figure.caption
+    assert list(jobs["roc"].shown) == list(findings)
+    assert "confusion_matrix" not in jobs and "score_histogram" not in jobs
+
+
 def test_forests_can_be_read_on_paper(finished_run, tmp_path, monkeypatch):
     from matplotlib.text import Text
 

@@ -20,7 +20,8 @@ FEW = Estimate.not_estimable("too few: 3 positive", n=3)
     ((FEW, FEW), "By sex, no group is large enough to estimate sensitivity."),
     ((FEW, Estimate(0.5, 0.4, 0.6, n=20)), "By sex, only the group male has enough positive images to estimate its "
      "sensitivity: 0.500 (95 % CI 0.400–0.600; n = 20). Groups cannot be compared."),
-    ((Estimate(0.5, 0.4, 0.6), FEW, Estimate(0.7, 0.6, 0.8)), "sensitivity is lowest for female: 0.500"),
+    ((Estimate(0.5, 0.4, 0.6), FEW, Estimate(0.7, 0.6, 0.8)),
+     "sensitivity is lowest for female: 0.500 (95 % CI 0.400–0.600), 20"),
     ((Estimate(0.5, 0.4, 0.6), FEW, Estimate(0.7, 0.6, 0.8)), " One group is too small to estimate."),
     ((Estimate(0.7, 0.6, 0.8),), "all images are in the group female"),
 ])  # fmt: skip
