@@ -144,13 +144,17 @@ def worst_group_sentence(analysis: SubgroupAnalysis, statistic: str = "sensitivi
     sentence = f"By {analysis.column}, {name} is lowest for {worst.level}: {getattr(worst, statistic)}, {of:,} {what}"
     test = next(test for test in analysis.interactions if test.statistic == statistic)
     left_out = sum(not getattr(group, statistic).estimable for group in analysis.groups)
-    omitted = f" {left_out} group(s) are too small to estimate." if left_out else ""
+    omitted = f" {_groups(left_out)} too small to estimate." if left_out else ""
     if math.isnan(test.p_value):
         return f"{sentence}; no test between groups ({test.reason}).{omitted}"
     differ = "differ by" if test.p_adjusted < 1 - getattr(worst, statistic).confidence else "do not differ by"
     return f"{sentence}; groups {differ} more than chance (p = {p_text(test.p_adjusted)} after Holm).{omitted}".replace(
         "p = <", "p < "
     )
+
+
+def _groups(count: int) -> str:
+    return "1 group is" if count == 1 else f"{count} groups are"
 
 
 def _analyse(
@@ -182,7 +186,7 @@ def _analyse(
         if called is None and statistic != "auroc":
             test = untested(statistic, "no operating point was chosen")
         elif len(kept) < 2:
-            test = untested(statistic, f"{len(kept)} group(s) are large enough, at least 2 are needed")
+            test = untested(statistic, f"{_groups(len(kept))} large enough, at least 2 are needed")
         elif called is None or statistic == "auroc":
             test = areas_differ(positive, values, patients, kept)
         else:

@@ -66,17 +66,6 @@ def _add_group(facts: Facts, key: str, file: str, at: str, group: Subgroup, word
         facts.add(f"{key}.{name}", estimate, text, file=file, field=f"{at}.{name}, with the report's minimum")
 
 
-def in_number(text: str) -> str:
-    """Returns a reason with its nouns in the singular or plural that their counts ask for.
-
-    Example:
-        >>> in_number("1 group(s) are large enough"), in_number("0 group(s) are large enough")
-        ('1 group is large enough', '0 groups are large enough')
-    """
-    text = re.sub(r"\b1 (\w+)\(s\) are\b", r"1 \1 is", text)
-    return re.sub(r"\b(\d+ \w+)\(s\)", r"\1s", text)
-
-
 def _add_tests(facts: Facts, analysis: SubgroupAnalysis, key: str, file: str, at: str) -> None:
     from chexkeras.evaluation.p_values import p_text
 
@@ -84,7 +73,7 @@ def _add_tests(facts: Facts, analysis: SubgroupAnalysis, key: str, file: str, at
         where = f"{at}.interactions[{number}]"
         for name in ("p_value", "p_adjusted"):
             p_value = getattr(test, name)
-            text = f"no test ({in_number(test.reason)})" if math.isnan(p_value) else p_text(p_value)
+            text = f"no test ({test.reason})" if math.isnan(p_value) else p_text(p_value)
             facts.add(f"{key}.{test.statistic}.{name}", p_value, text, file=file, field=f"{where}.{name}")
 
 
@@ -117,7 +106,7 @@ def group_sentence(analysis: SubgroupAnalysis, statistic: str) -> str:
         )
     shown = replace(analysis, groups=estimated)
     # Intervals with the dash of all the others in the report.
-    sentence = re.sub(r"(CI \d\.\d+)-", r"\1–", in_number(worst_group_sentence(shown, statistic)))
+    sentence = re.sub(r"(CI \d\.\d+)-", r"\1–", worst_group_sentence(shown, statistic))
     sentence = sentence.replace(f"By {analysis.column},", f"By {words},", 1)
     if not estimated or not small:
         return sentence

@@ -75,7 +75,7 @@ def test_groups_with_fewer_than_ten_positives_are_too_few_to_estimate():
     assert small.auroc.reason == small.sensitivity.reason
     assert small.specificity.estimable
     tests = {test.statistic: test for test in analysis.interactions}
-    assert tests["sensitivity"].reason == "1 group(s) are large enough, at least 2 are needed"
+    assert tests["sensitivity"].reason == "1 group is large enough, at least 2 are needed"
     assert math.isnan(tests["auroc"].p_value)
     assert tests["specificity"].p_value >= 0
     assert analysis.worst("sensitivity").level == "PA"
@@ -237,7 +237,7 @@ def test_the_sentence_names_the_worst_group_and_what_the_test_says():
     )
     few = subgroup_analysis(scores, table.assign(view="AP"), column="view", point=POINT)
     assert worst_group_sentence(few).endswith(
-        "no test between groups (1 group(s) are large enough, at least 2 are needed)."
+        "no test between groups (1 group is large enough, at least 2 are needed)."
     )
     none = subgroup_analysis(scores, table, column="view", point=POINT, minimum=10_000)
     assert worst_group_sentence(none) == "By view, no group is large enough to estimate sensitivity."
