@@ -26,6 +26,10 @@ def test_the_table_of_presets_says_what_their_sources_say(name):
     assert len(claims.split("; ")) == max(1, len(source.claims))
 
 
+def test_no_placeholder_is_left():
+    assert not re.search(r"@[A-Z]+@", README)
+
+
 def test_every_command_is_listed_and_every_listed_one_exists():
     listed = set(re.findall(r"^\| `chexkeras (\w+)", README, flags=re.MULTILINE))
     assert listed == {command.name or command.callback.__name__ for command in app.registered_commands}

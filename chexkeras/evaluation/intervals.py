@@ -219,6 +219,8 @@ def _effective_size(
     if n_patients == 1:
         return 1.0
     of_patients = np.bincount(group, residuals)
+    # Without the factor m / (m - 1) of survey software, so that showing every film twice changes nothing; that patients
+    # are few is paid for by Student's t below. What it covers then is in benchmarks/README.md.
     design_effect = max(1.0, float((of_patients**2).sum() / (residuals**2).sum()))
     upper = 0.5 + confidence / 2
     fewness = special.stdtrit(n - 1, upper) / special.stdtrit(n_patients - 1, upper)

@@ -31,7 +31,7 @@ def _below(ax: "Axes") -> dict[str, Any]:
     """Returns where a legend goes that shall stand under the axis label, however high the drawing is."""
     from matplotlib.transforms import offset_copy
 
-    points = offset_copy(ax.transAxes, fig=ax.figure, y=-_LABEL_POINTS, units="points")
+    points = offset_copy(ax.transAxes, fig=ax.figure, y=-_LABEL_POINTS, units="points")  # type: ignore[arg-type]
     return {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0), "bbox_transform": points}
 
 
