@@ -5,8 +5,12 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from chexkeras.results import Evaluation
+    from rich.table import Table
+
+    from chexkeras.results import Estimate, Evaluation
     from chexkeras.training.run import Run
+
+_SIDE_BY_SIDE = 3
 
 
 def show_evaluation(evaluation: "Evaluation") -> None:
@@ -17,11 +21,36 @@ def show_evaluation(evaluation: "Evaluation") -> None:
     console = Console()
     for caution in evaluation.cautions:
         console.print(f"Caution: {caution}", markup=False, highlight=False)
+    title = f"Results on the {evaluation.split} part"
+    if len(evaluation.findings) > _SIDE_BY_SIDE:
+        console.print(_one_row_each(evaluation, title))
+        console.print(f"Mean AUROC of the findings: {evaluation.macro_auroc}", highlight=False)
+        return
     frame = evaluation.to_frame()
-    table = Table("", *frame["finding"], title=f"Results on the {evaluation.split} part", title_justify="left")
+    table = Table("", *frame["finding"], title=title, title_justify="left")
     for name in frame.columns[1:]:
         table.add_row(name, *map(str, frame[name]))
     console.print(table)
+
+
+def _one_row_each(evaluation: "Evaluation", title: str) -> "Table":
+    """Returns what fits a terminal of 80 columns however many findings there are."""
+    from rich.table import Table
+
+    interval = f"{evaluation.findings[0].auroc.confidence * 100:g} % CI"
+    columns = (f"{name} ({interval})" for name in ("AUROC", "sensitivity", "specificity"))
+    table = Table("finding", "positive", *columns, title=title, title_justify="left", box=None)
+    table.columns[0].min_width = max(len(entry.finding) for entry in evaluation.findings)
+    for entry in evaluation.findings:
+        numbers = (_short(estimate) for estimate in (entry.auroc, entry.sensitivity, entry.specificity))
+        table.add_row(entry.finding, f"{entry.n_positive:,} of {entry.n_images:,}", *numbers)
+    return table
+
+
+def _short(estimate: "Estimate") -> str:
+    if not estimate.estimable:
+        return "not estimable"
+    return f"{estimate.value:.3f} ({estimate.low:.3f}-{estimate.high:.3f})"
 
 
 def show_dicom(run: "Run") -> None:
