@@ -8,7 +8,7 @@ import pandas as pd
 
 from chexkeras import files
 from chexkeras.findings import NIH14
-from chexkeras.report.facts import MODEL, NOT_STATED, Documents, Facts, percent
+from chexkeras.report.facts import MODEL, NOT_RECORDED, NOT_STATED, UNKNOWN_NUMBER, Documents, Facts, percent
 
 PARTS = ("train", "validation", "test")
 ADULT_AGE_YEARS = 22
@@ -67,12 +67,7 @@ def add_provenance(facts: Facts, documents: Documents) -> None:
 
 
 def add_file_checks(facts: Facts, folder: Path) -> None:
-    """Records whether the model and the split in the folder are those of the run."""
-    recorded = files.read_json(folder / "splits.json").get("fingerprint", "")
-    known = bool(recorded and facts["hash.split"].value)
-    same = recorded == facts["hash.split"].value
-    text = ("yes" if same else "NO: it is another split") if known else "not known: no fingerprint was recorded"
-    facts.add("check.split", same or not known, text, file="splits.json", field="fingerprint, against provenance.json")
+    """Records whether the model in the folder is that of the run."""
     stated = facts["hash.model"].value
     at_hand = (folder / MODEL).is_file()
     facts.add("model.at_hand", at_hand, file=MODEL, field="whether the file was there when this text was made")
@@ -86,17 +81,22 @@ def add_file_checks(facts: Facts, folder: Path) -> None:
 
 def add_split(facts: Facts, documents: Documents, splits: pd.DataFrame) -> None:
     """Records how the parts were made, and counts from splits.csv itself whether they share patients."""
-    for key in ("kind", "seed", "description"):
+    known = bool(facts["patients.known"].value)
+    for key in ("kind", "seed"):
         documents.add(facts, f"split.{key}", _PROVENANCE, f"split.{key}", default="")
+    described = str(documents.pick(_PROVENANCE, "split.description", ""))
+    shown = None if known else described.replace("split by patient", "split by film (patients are not known)")
+    documents.add(facts, "split.description", _PROVENANCE, "split.description", shown, default="")
     pairs = splits[["patient_id", "part"]].drop_duplicates()
     parts = pairs["patient_id"].value_counts()
     several = set(parts.index[parts > 1])
     tested = set(pairs.loc[pairs["part"] == "test", "patient_id"])
     shared, leaked = len(several), len(several & tested)
     stated = bool(documents.pick(_PROVENANCE, "split.leaky", False))
-    facts.add("split.shared_patients", shared, file="splits.csv", field="patients found in more than one part")
-    facts.add("split.leaked_patients", leaked, file="splits.csv", field="test patients found in another part")
-    facts.add("split.test_patients", len(tested), file="splits.csv", field="patients of the test part")
+    text = None if known else "not known"
+    facts.add("split.shared_patients", shared, text, file="splits.csv", field="patients found in more than one part")
+    facts.add("split.leaked_patients", leaked, text, file="splits.csv", field="test patients found in another part")
+    facts.add("split.test_patients", len(tested), text, file="splits.csv", field="patients of the test part")
     facts.add(
         "split.leaky", stated or shared > 0, file="splits.csv", field="any patient in two parts, or stated to be so"
     )
@@ -111,22 +111,26 @@ def _add_part(facts: Facts, part: str, rows: pd.DataFrame, targets: list[str]) -
         facts.add(f"data.{part}.{name}", value, text, file="table.csv", field=f"{field or name}: {_where(part)}")
 
     images, patients = len(rows), int(rows["patient_id"].nunique())
+    named = bool(facts["patients.known"].value)
     add("images", images)
-    add("patients", patients)
-    mean = images / patients if patients else math.nan
-    add("images_per_patient", mean, f"{mean:.2f}" if patients else NOT_STATED, field="images / patients")
+    add("patients", patients, None if named else UNKNOWN_NUMBER)
+    mean = images / patients if patients and named else math.nan
+    text = f"{mean:.2f}" if patients else NOT_STATED
+    add("images_per_patient", mean, text if named else "not known", field="images / patients")
     ages = rows["age_years"].dropna()
     for name, value in (("age_min", ages.min()), ("age_median", ages.median()), ("age_max", ages.max())):
-        add(name, float(value) if len(ages) else math.nan, field=f"age_years, {name[4:]}")
+        missing = None if len(ages) else NOT_RECORDED
+        add(name, float(value) if len(ages) else math.nan, missing, field=f"age_years, {name[4:]}")
     add("age_missing", int(rows["age_years"].isna().sum()), field="age_years missing")
     minors = int((ages < ADULT_AGE_YEARS).sum())
     add("below_adult", minors, field=f"age_years < {ADULT_AGE_YEARS}")
     for code, name in (("F", "female"), ("M", "male")):
         count = int((rows["sex"] == code).sum())
-        add(name, count, f"{count:,} ({percent(count / images if images else math.nan)})", field=f"sex {code}")
+        text = f"{count:,} ({percent(count / images if images else math.nan)})"
+        add(name, count, text if rows["sex"].isin(("F", "M")).any() else NOT_RECORDED, field=f"sex {code}")
     views = {str(view): int(count) for view, count in rows["view"].value_counts().sort_index(ascending=False).items()}
     text = ", ".join(f"{view} {count:,} ({percent(count / images)})" for view, count in views.items())
-    add("views", views, text or NOT_STATED, field="view")
+    add("views", views, text or NOT_RECORDED, field="view")
     for finding in targets:
         known, positive = int(rows[finding].notna().sum()), int((rows[finding] == 1).sum())
         share = positive / known if known else math.nan
@@ -135,7 +139,7 @@ def _add_part(facts: Facts, part: str, rows: pd.DataFrame, targets: list[str]) -
         add(f"{finding}.unknown", images - known, field=f"{finding} missing")
         add(f"{finding}.prevalence", share, f"{positive:,} of {known:,} ({percent(share)})", field=field)
         held = int(rows.loc[rows[finding] == 1, "patient_id"].nunique())
-        add(f"{finding}.positive_patients", held, field=f"patients with {field}")
+        add(f"{finding}.positive_patients", held, None if named else UNKNOWN_NUMBER, field=f"patients with {field}")
 
 
 def add_data(facts: Facts, documents: Documents, table: pd.DataFrame, left_out: pd.DataFrame) -> None:
@@ -151,7 +155,7 @@ def add_data(facts: Facts, documents: Documents, table: pd.DataFrame, left_out: 
     for finding in targets:
         _add_negatives(facts, table, finding)
     kinds = sorted({str(view) for view in table["view"].dropna()}, reverse=True)
-    facts.add("data.view_names", kinds, " and ".join(kinds) or NOT_STATED, file="table.csv", field="view")
+    facts.add("data.view_names", kinds, " and ".join(kinds) or "view not recorded", file="table.csv", field="view")
     facts.add("convention.adult_age", ADULT_AGE_YEARS, file="convention", field="FDA's age from which adults count")
     _add_subgroups(facts, table[table["part"] == "test"], targets)
     reasons = left_out["reason"].astype(str).value_counts() if len(left_out) else pd.Series(dtype=int)
@@ -216,6 +220,11 @@ def add_cautions(facts: Facts, run: Any) -> None:
         found.append("The scores on file are not the scores that were measured; see the provenance table.")
     if not facts["check.split"].value:
         found.append("The split in the run folder is not the one that was trained on; see the provenance table.")
+    if not facts["check.numbers"].value:
+        found.append(
+            "The numbers in evaluation.json are not those of the scores and thresholds on file; no verdict is given, "
+            "see the provenance table."
+        )
     if not facts["check.model"].value:
         found.append("The model in the run folder is not the one that was measured; see the provenance table.")
     if not facts["check.thresholds"].value:

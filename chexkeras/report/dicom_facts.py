@@ -8,6 +8,7 @@ import pandas as pd
 from chexkeras.report.facts import Facts, percent
 
 _FILE = "dicom_results.csv"
+_CLINICAL = "clinical"
 _MEBI = 2**20
 
 
@@ -29,8 +30,19 @@ def _mebibytes(count: int) -> str:
 def _gate(facts: Facts, table: pd.DataFrame, profile_name: str) -> None:
     """Records the rules of the DICOM gate in the profile that was used, and which ages it lets pass."""
     from chexkeras.dicom.gate import find_profile, rules_table
+    from chexkeras.dicom.profiles import PROFILES
 
-    profile = find_profile(profile_name)
+    known = profile_name in PROFILES
+    profile = find_profile(profile_name if known else _CLINICAL)
+    note = (
+        ""
+        if known
+        else (
+            f"The DICOM files were checked under a profile of the user's own, {profile_name!r}, whose rules this run "
+            f"does not hold; the rules shown are those of the profile {_CLINICAL}."
+        )
+    )
+    facts.add("dicom.profile_note", note, note, file=_FILE, field="profile, where it is not one of chexkeras' own")
     rules = rules_table(profile)
     where = f"rules_table of the DICOM gate, profile {profile.name}"
     plain = {
@@ -67,7 +79,7 @@ def _reasons(per_file: pd.DataFrame, verdict: str) -> list[list[Any]]:
 def add_dicom(facts: Facts, results: pd.DataFrame | None, table: pd.DataFrame) -> None:
     """Records how many files were accepted, accepted with a warning and rejected, and why."""
     facts.add("dicom", results is not None, file=_FILE, field="whether DICOM files were scored")
-    _gate(facts, table, "clinical" if results is None or results.empty else str(results["profile"].iloc[0]))
+    _gate(facts, table, _CLINICAL if results is None or results.empty else str(results["profile"].iloc[0]))
     if results is None:
         return
     per_file = results.drop_duplicates("file")

@@ -40,6 +40,9 @@ REQUIRED_FILES = (
 """What a report cannot do without. The model is not opened: only its fingerprint is checked. No film is needed."""
 
 NOT_STATED = "not stated"
+NOT_RECORDED = "not recorded"
+UNKNOWN_NUMBER = "an unknown number of"
+"""What stands before "patients" where the image table names none."""
 
 
 @dataclass(frozen=True)
@@ -267,6 +270,7 @@ def collect_facts(
         crosswalk_facts,
         data_facts,
         dicom_facts,
+        integrity,
         performance_facts,
         planning_facts,
         reader_facts,
@@ -280,7 +284,7 @@ def collect_facts(
     folder = check_complete(run.folder, without_model=without_model)
     run = run if isinstance(run, ReadOnce) else ReadOnce(run)
     documents = Documents(run)
-    splits = pd.read_csv(folder / "splits.csv", dtype=str)
+    splits = run.splits
     facts = Facts()
     stated = Answers() if answers is None else answers
     if goals is not None and stated.goals() is not None:
@@ -293,6 +297,7 @@ def collect_facts(
         facts.add(f"answer.{key}", value, file=ANSWERS_FILE, field=key)
     data_facts.add_provenance(facts, documents)
     data_facts.add_file_checks(facts, folder)
+    integrity.add_split_check(facts, run, splits)
     data_facts.add_split(facts, documents, splits)
     data_facts.add_data(facts, documents, run.table, run.left_out)
     training_facts.add_training(facts, documents, run.history)

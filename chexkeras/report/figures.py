@@ -68,8 +68,11 @@ class _Plan:
         return f"{named}, the {len(shown)} findings with the most positive test images"
 
     def counted(self, part: str) -> str:
-        """How many images of how many patients a part has."""
-        return f"{self.facts[f'data.{part}.images'].text} images of {self.facts[f'data.{part}.patients'].text} patients"
+        """How many images of how many patients a part has, where patients are known."""
+        images = f"{self.facts[f'data.{part}.images'].text} images"
+        if not self.facts["patients.known"].value:
+            return f"{images}, patients not known"
+        return f"{images} of {self.facts[f'data.{part}.patients'].text} patients"
 
     def add(
         self, name: str, caption: str, files: str, draw: Draw, size: tuple[float, float], *, notes_above: bool = False

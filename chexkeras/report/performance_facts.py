@@ -6,8 +6,9 @@ from typing import Any
 
 import pandas as pd
 
+from chexkeras.report import integrity
 from chexkeras.report.answers import STATED
-from chexkeras.report.facts import Documents, Facts, estimate_text, interval_text
+from chexkeras.report.facts import UNKNOWN_NUMBER, Documents, Facts, estimate_text, interval_text
 from chexkeras.report.goals import PerformanceGoals, judge, overall
 from chexkeras.results import Estimate, FindingEvaluation
 
@@ -89,7 +90,8 @@ def _add_finding(facts: Facts, documents: Documents, index: int, goals: Performa
     finding = entry.finding
     key = f"test.{finding}"
     for name in _COUNTS:
-        documents.add(facts, f"{key}.{name}", _EVALUATION, f"{at}.{name}")
+        text = UNKNOWN_NUMBER if name == "n_patients" and not facts["patients.known"].value else None
+        documents.add(facts, f"{key}.{name}", _EVALUATION, f"{at}.{name}", text)
     for name in _RATES:
         estimate = getattr(entry, name)
         facts.add(f"{key}.{name}", estimate, file=_EVALUATION, field=f"{at}.{name}")
@@ -223,9 +225,9 @@ def add_performance(facts: Facts, documents: Documents, run: Any, goals: Perform
     confidence = documents.pick(_EVALUATION, "findings[0].auroc.confidence")
     facts.add("test.confidence", confidence, f"{confidence * 100:g} %", file=_EVALUATION,
               field="findings[0].auroc.confidence")  # fmt: skip
-    invalid = ""
-    if facts["split.leaky"].value:
-        invalid = "the split is leaky: patients of the test part also have images in another part"
+    integrity.add_number_check(facts, run)
+    invalid = integrity.no_verdict(facts)
+    facts.add("verdict.invalid", invalid, invalid, file=_EVALUATION, field="why no verdict can be given, if so")
     words: list[str] = []
     evaluated = [str(entry["finding"]) for entry in documents.pick(_EVALUATION, "findings")]
     for index, finding in enumerate(evaluated):

@@ -4,6 +4,7 @@ Reading one imports neither TensorFlow nor Keras; only `Run.load_model` does.
 """
 
 import contextlib
+import math
 import os
 import re
 import shutil
@@ -16,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from chexkeras import files
-from chexkeras.checks import existing_folder, one_of
+from chexkeras.checks import existing_folder, one_of, require_columns
 from chexkeras.data.source import TableSource
 from chexkeras.evaluation.scores import read_scores
 from chexkeras.progress import say
-from chexkeras.results import Evaluation, OperatingPoint
+from chexkeras.results import Estimate, Evaluation, OperatingPoint
 from chexkeras.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
 
 PARTS = ("train", "validation", "test")
 _TEXT_COLUMNS = {"image_id": str, "patient_id": str}
+_MEND = "The file is damaged or was cut short: restore it, or train again."
+_HISTORY = ("stage", "epoch", "global_epoch", "loss", "val_loss", "val_auroc", "learning_rate")
+_TABLE = ("image_id", "patient_id", "age_years", "sex", "view", "part")
+_SOURCE = ("dataset", "label_release", "files", "synthetic", "implausible_ages")
+_WITHIN = ("auroc", "sensitivity", "specificity", "ppv", "npv")
 
 
 class Run:
@@ -65,6 +71,29 @@ class Run:
             )
         return path
 
+    def _json(self, name: str, kind: type[Any], keys: tuple[str, ...] = ()) -> Any:
+        """Returns a JSON document of the run that is of its kind, not empty, and has its keys."""
+        document = files.read_json(self._file(name))
+        if not isinstance(document, kind):
+            raise ValueError(f"{name} of the run holds a {type(document).__name__}, not a {kind.__name__}. {_MEND}")
+        lacking = [key for key in keys if key not in document]
+        if lacking:
+            raise ValueError(f"{name} of the run lacks {', '.join(lacking)}. {_MEND}")
+        return document
+
+    def _csv(self, name: str, columns: tuple[str, ...], filled: tuple[str, ...], **options: Any) -> pd.DataFrame:
+        """Returns a table of the run that has its columns, with a value in every row of those that must be filled."""
+        try:
+            table = pd.read_csv(self._file(name), **options)
+        except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+            raise ValueError(f"{name} of the run cannot be read ({error}). {_MEND}") from error
+        require_columns(table, columns, f"{name} of the run", _MEND)
+        for column in filled:
+            lacking = int((table[column].isna() | (table[column].astype(str) == "")).sum())
+            if lacking:
+                raise ValueError(f"{lacking} row(s) of the run's {name} have no {column}. {_MEND}")
+        return table
+
     @cached_property
     def recipe(self) -> Recipe:
         """The recipe it was trained by."""
@@ -73,7 +102,12 @@ class Run:
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """Data, split, versions, commit and seconds."""
-        return files.read_json(self._file("provenance.json"))
+        provenance = self._json("provenance.json", dict, ("source", "split", "cautions"))
+        source = provenance["source"]
+        lacking = [key for key in _SOURCE if not isinstance(source, dict) or key not in source]
+        if lacking:
+            raise ValueError(f"provenance.json of the run lacks {', '.join(lacking)} in its source. {_MEND}")
+        return provenance
 
     @cached_property
     def cautions(self) -> tuple[str, ...]:
@@ -83,18 +117,29 @@ class Run:
     @cached_property
     def stages(self) -> list[dict[str, Any]]:
         """What each stage trained, as `models.stages.StageBoundary`, and how it ended."""
-        return files.read_json(self._file("stages.json"))
+        stages = self._json("stages.json", list)
+        if not stages or not all(isinstance(stage, dict) and stage for stage in stages):
+            raise ValueError(f"stages.json of the run holds no stage, or an empty one. {_MEND}")
+        return stages
 
     @cached_property
     def history(self) -> pd.DataFrame:
         """One row per epoch: stage, epoch, global_epoch, loss, val_loss, val_auroc, learning_rate, seconds."""
-        return pd.read_csv(self._file("history.csv"))
+        return _not_empty(self._csv("history.csv", _HISTORY, ("stage", "epoch", "global_epoch", "loss")), "history.csv")
 
     @cached_property
     def table(self) -> pd.DataFrame:
         """The image table without file paths, with each film's `part`; its source carries the run's cautions."""
         # Only a blank is a missing value: a patient may be called "NA".
-        table = pd.read_csv(self._file("table.csv"), dtype=_TEXT_COLUMNS, keep_default_na=False, na_values=[""])
+        table = self._csv(
+            "table.csv",
+            (*_TABLE, *self.recipe.targets),
+            ("image_id", "patient_id", "part"),
+            dtype=_TEXT_COLUMNS,
+            keep_default_na=False,
+            na_values=[""],
+        )
+        _not_empty(table, "table.csv")
         source = self.provenance["source"]
         table.attrs["source"] = TableSource(
             dataset=source["dataset"],
@@ -110,24 +155,41 @@ class Run:
         return table
 
     @cached_property
+    def splits(self) -> pd.DataFrame:
+        """The part of every film, all text: image_id, patient_id, part."""
+        columns = ("image_id", "patient_id", "part")
+        return _not_empty(self._csv("splits.csv", columns, columns, dtype=str, keep_default_na=False), "splits.csv")
+
+    @cached_property
     def audit(self) -> dict[str, Any]:
         """What the audit found in the films."""
-        return files.read_json(self._file("audit.json"))
+        return self._json("audit.json", dict, ("checked", "issues"))
 
     @cached_property
     def left_out(self) -> pd.DataFrame:
         """Films that were listed but not used: image_id, reason."""
-        return pd.read_csv(self._file("left_out.csv"), dtype=str, keep_default_na=False)
+        columns = ("image_id", "reason")
+        return self._csv("left_out.csv", columns, columns, dtype=str, keep_default_na=False)
 
     @cached_property
     def operating_points(self) -> tuple[OperatingPoint, ...]:
         """The frozen thresholds, in target order."""
-        return tuple(OperatingPoint.from_dict(entry) for entry in files.read_json(self._file("operating_points.json")))
+        entries = self._json("operating_points.json", list)
+        with _fields_of("operating_points.json"):
+            return tuple(OperatingPoint.from_dict(entry) for entry in entries)
 
     @cached_property
     def evaluation(self) -> Evaluation:
         """The evaluation on the test part."""
-        return Evaluation.load(self._file("evaluation.json"))
+        document = self._json("evaluation.json", dict, ("split", "scores_fingerprint", "findings", "cautions"))
+        with _fields_of("evaluation.json"):
+            evaluation = Evaluation.from_dict(document)
+        for entry in evaluation.findings:
+            groups = [group for analysis in entry.subgroups for group in analysis.groups]
+            for measured in (entry, *groups):
+                for name in _WITHIN:
+                    _check_within(entry.finding, name, getattr(measured, name, None))
+        return evaluation
 
     @property
     def dicom_results(self) -> pd.DataFrame | None:
@@ -148,7 +210,15 @@ class Run:
         Args:
             part: "validation" or "test".
         """
-        return read_scores(self._file(f"scores_{one_of(part, PARTS[1:], 'part')}.csv"))
+        name = f"scores_{one_of(part, PARTS[1:], 'part')}.csv"
+        path = self._file(name)
+        try:
+            return read_scores(path)
+        except (ValueError, TypeError) as error:
+            # A row that was cut off has no score, which looks like a network that diverged.
+            columns = ("image_id", "patient_id", "finding", "label", "score")
+            self._csv(name, columns, ("image_id", "patient_id", "finding", "score"), dtype=str, keep_default_na=False)
+            raise ValueError(f"{name} of the run: {error}") from error
 
     def load_model(self) -> "keras.Model":
         """Loads the model in Keras' safe mode: no code stored in the file is run."""
@@ -161,6 +231,32 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r}, recipe={self.recipe.name!r}, targets={', '.join(self.recipe.targets)})"
+
+
+@contextlib.contextmanager
+def _fields_of(name: str) -> Iterator[None]:
+    """Says which file of the run lacks a field, or holds something else in its place."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        what = f"lacks {error}" if isinstance(error, KeyError) else f"is not what a run writes ({error})"
+        raise ValueError(f"{name} of the run {what}. {_MEND}") from error
+
+
+def _not_empty(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    if table.empty:
+        raise ValueError(f"{name} of the run has no rows. {_MEND}")
+    return table
+
+
+def _check_within(finding: str, name: str, estimate: Estimate | None) -> None:
+    if estimate is None or not estimate.estimable or math.isnan(estimate.low) or math.isnan(estimate.high):
+        return
+    if not estimate.low - 1e-9 <= estimate.value <= estimate.high + 1e-9:
+        raise ValueError(
+            f"evaluation.json of the run: the {name} of {finding}, {estimate.value:.4g}, lies outside its interval "
+            f"{estimate.low:.4g} to {estimate.high:.4g}. {_MEND}"
+        )
 
 
 def check_free(run_dir: str | Path, overwrite: bool) -> Path:

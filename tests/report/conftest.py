@@ -163,7 +163,7 @@ def write_run_folder(folder: Path, design: Design | None = None) -> Path:
     split = {
         "kind": "image" if design.leaky else "patient", "seed": 0, "leaky": design.leaky,
         "description": f"{'LEAKY split by image' if design.leaky else 'split by patient'}, seed 0",
-        "fingerprint": "cd" * 32,
+        "fingerprint": files.sha256_table(table[["image_id", "patient_id", "part"]]),
         "table_fingerprint": "ef" * 32,
     }  # fmt: skip
     files.write_json(folder / "splits.json", split)

@@ -56,7 +56,7 @@ def test_it_has_the_reports_numbers(written, finished_run):
 
 @pytest.mark.parametrize(("name", "change", "sentence"), [
     ("evaluation.json", lambda d: d["findings"][0]["auroc"].update(value=0.8765), "AUROC | 0.876 (95 % CI"),
-    ("evaluation.json", lambda d: d["findings"][0]["specificity"].update(low=0.8123), "n = 101) | MET |"),
+    ("evaluation.json", lambda d: d["findings"][0]["specificity"].update(low=0.8123), "n = 101) | NOT ESTIMABLE |"),
     ("evaluation.json", lambda d: d["findings"][0]["auroc"].update(low=0.4), "better than chance was not shown"),
     ("evaluation.json", lambda d: d["findings"][0]["subgroups"][0]["groups"][0].update(n_images=777), "| 777 |"),
     ("operating_points.json", lambda d: d[0].update(threshold=0.4321), "score is at least 0.4321"),
