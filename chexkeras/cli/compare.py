@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from chexkeras.cli.app import app, errors_for_people
+from chexkeras.cli.destination import check_destination, table_of
 
 
 @app.command()
@@ -26,9 +27,9 @@ def compare(
 
     if len(runs) < 2:
         raise ValueError(f"compare needs at least two runs, got {len(runs)}.")
-    loaded = {folder.name: Run.load(folder) for folder in runs}
-    if len(loaded) < len(runs):
-        raise ValueError("two of the run folders have the same name; the comparison could not tell them apart.")
+    if out is not None:
+        check_destination(out, "--out", {".csv": table_of("finding", "statistic", "first")})
+    loaded = {name: Run.load(folder) for name, folder in zip(_names(runs), runs, strict=True)}
     made = compare_all(
         {name: run.scores("test") for name, run in loaded.items()},
         points={name: run.operating_points for name, run in loaded.items()},
@@ -44,3 +45,15 @@ def compare(
 
         for path in draw_comparison(loaded, made, figures):
             typer.echo(f"written: {path}")
+
+
+def _names(runs: list[Path]) -> list[str]:
+    """Returns the folders' names, with as much of their paths as tells them apart."""
+    parts = [folder.resolve().parts for folder in runs]
+    if len(set(parts)) < len(parts):
+        raise ValueError("one run folder is given twice; name different runs.")
+    for length in range(1, max(map(len, parts)) + 1):
+        names = ["-".join(part.strip("/\\") for part in path[-length:]) for path in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [str(folder) for folder in runs]

@@ -7,6 +7,7 @@ import typer
 
 from chexkeras.checks import one_of
 from chexkeras.cli.app import Profile, app, errors_for_people
+from chexkeras.cli.destination import check_destination, object_with
 from chexkeras.cli.films import Load, Missing, Root, with_film_options
 
 
@@ -29,6 +30,8 @@ def audit(
     from chexkeras.data.audit import audit as audit_films
     from chexkeras.data.splits import Splits
 
+    if out is not None:
+        check_destination(out, "--out", {".json": object_with("issues", "decoded")})
     # A split belongs to the films that were there when it was made.
     table = load(root, missing="skip" if split else "keep")
     splits = Splits.load(split, table) if split else None

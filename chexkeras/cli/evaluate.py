@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from chexkeras.cli.app import RunFolder, app, errors_for_people
+from chexkeras.cli.destination import check_destination, object_with
 from chexkeras.cli.shown import show_evaluation
 
 _USUAL_TARGET = 0.8
@@ -31,6 +32,8 @@ def evaluate(
     from chexkeras.evaluation.thresholds import choose_threshold
     from chexkeras.training.run import Run
 
+    if out is not None:
+        check_destination(out, "--out", {".json": object_with("findings", "split")})
     loaded = Run.load(run)
     evaluation = loaded.evaluation
     if rule is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chexkeras.cli.app import Profile, app, errors_for_people
+from chexkeras.cli.destination import check_destination, object_with, table_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,6 +57,8 @@ def predict(
     from chexkeras.inference.outputs import results_file
     from chexkeras.training.run import Run
 
+    kinds = {".csv": table_of("file", "verdict", "code"), ".jsonl": object_with("file", "verdict", "code")}
+    check_destination(out, "--out", kinds)
     loaded, reading = Run.load(run), Reading(workers, int(memory * 2**30), timeout)
     start = perf_counter()
     try:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chexkeras.cli.app import app, errors_for_people
+from chexkeras.cli.destination import check_destination, heading
 
 if TYPE_CHECKING:
     from chexkeras.report.answers import Answers
@@ -94,6 +95,7 @@ def _write(
     from chexkeras.report.html import write_html
     from chexkeras.report.model_card import write_model_card
 
+    check_destination(out, "--out", {".md": heading("FDA", "Submission")})
     written = write_report(run, out, assets=assets, answers=answers, strict=strict, without_model=without_model)
     typer.echo(f"written: {written}")
     if html:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from chexkeras.checks import one_of, probability
+from chexkeras.checks import existing_file, one_of, probability
 from chexkeras.cli.app import app, errors_for_people
 from chexkeras.cli.films import ROOT, Load, Missing, with_film_options
 from chexkeras.cli.shown import show_evaluation
@@ -72,7 +72,9 @@ def train(
     caution: Annotated[
         list[str] | None, typer.Option(help="Sentence to show beside every number, e.g. how the films were sampled.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of split, weights, order and augmentation.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of split, weights, order and augmentation; 0 by default.")
+    ] = None,
     tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard's logs, a point an epoch.")] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a run of the same name, or an unfinished training of it.")
@@ -91,19 +93,21 @@ def train(
         raise ValueError("give either --run, the folder of a new run, or --resume, the run of an unfinished training.")
     unfinished = Unfinished.load(resume) if resume is not None else None
     kept = {"--finding": finding, "--preset": preset, "--weights": weights, "--set": settings, "--split": split,
-            "--as-run": as_run, "--caution": caution, "--draws": draws}  # fmt: skip
-    given = [name for name, value in kept.items() if value]
+            "--as-run": as_run, "--caution": caution, "--draws": draws, "--seed": seed}  # fmt: skip
+    given = [name for name, value in kept.items() if value not in (None, False, [])]
     if unfinished is not None:
         if given:
             raise ValueError(f"--resume goes on with what the training was started with; leave out {', '.join(given)}.")
         recipe = unfinished.recipe
     else:
-        recipe = presets.preset(preset or "two-stage").replace(seed=seed)
+        recipe = presets.preset(preset or "two-stage").replace(seed=seed or 0)
         if finding:
             recipe = recipe.replace(targets=tuple(finding))
         if weights is not None:
             recipe = recipe.replace(weights=None if weights.lower() == "none" else weights)
         recipe = with_settings(recipe, settings or ())
+        if recipe.weights not in (None, "imagenet"):
+            existing_file(recipe.weights, "weights")
         run_folder.check_free(run, overwrite)
         Unfinished(run).check_free(overwrite)
     one_of(missing, ("error", "skip"), "--missing")
@@ -124,6 +128,8 @@ def train(
     if first is None and unfinished is not None:
         splits = unfinished.splits(checked.table)
     elif first is None:
+        if _left_open(table, recipe.targets):
+            say("first pass: the uncertain labels do not count; a second one with --first-run fills them")
         splits = _split(split, checked.table, recipe.targets, validation, test, recipe.seed)
     else:
         splits = _filled(first, checked.table, recipe, opened)

@@ -17,7 +17,7 @@ from chexkeras.inference.engines import check_engine
 from chexkeras.inference.journal import Journal
 from chexkeras.inference.outputs import FILE_COLUMNS, read_results, results_file, rows_of, write_results
 from chexkeras.inference.predictor import Predictor
-from chexkeras.progress import track
+from chexkeras.progress import say, track
 from chexkeras.training.run import Run
 
 # Refusals that another try may not repeat: a machine under load, a network disk that was away.
@@ -87,6 +87,7 @@ def score_folder(
         for name, record in earlier.items()
         if record["fingerprint"] == prints.get(name, "") != "" and record["code"] not in _TRY_AGAIN
     }
+    _say_what_is_kept(earlier, records, found)
     missing = [name for name in found if name not in records]
     with contextlib.ExitStack() as stack:
         if journal is not None:
@@ -133,6 +134,19 @@ def _fingerprint(path: Path, settings: str) -> str:
     except OSError:
         return ""
     return hashlib.sha256(f"{status.st_size}:{status.st_mtime_ns}:{settings}".encode()).hexdigest()[:16]
+
+
+def _say_what_is_kept(earlier: dict[str, Any], records: dict[str, Any], found: dict[str, Path]) -> None:
+    """Says how many earlier results are scored anew; refuses those that are of other files altogether."""
+    if earlier and not set(earlier) & set(found):
+        raise ValueError(
+            f"none of the {len(earlier)} files in the earlier results has its name in this folder: were they named "
+            "another way (names='hashed', --names hashed, with the same key), or is it another folder? Go on as they "
+            "were written, or write to another file."
+        )
+    if len(records) < len(earlier):
+        anew = f"{len(earlier) - len(records)} of {len(earlier)} earlier results are scored anew"
+        say(f"{anew}: the file, the model or the rules changed, or it could not be read")
 
 
 def _earlier(journal: Journal | None, destinations: list[Path], resume: bool) -> dict[str, dict[str, Any]]:

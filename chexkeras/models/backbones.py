@@ -57,6 +57,8 @@ def _small_cnn(pixels: Any, weights: str | None) -> Any:
         features = keras.layers.BatchNormalization(name=f"block{block}_bn")(features)
         features = keras.layers.Activation("relu", name=f"block{block}_relu")(features)
         features = keras.layers.MaxPooling2D(2, name=f"block{block}_pool")(features)
+    if weights is not None:
+        keras.Model(pixels, features).load_weights(weights)
     return features
 
 
@@ -148,9 +150,11 @@ def attach(backbone: Backbone, pixels: Any, weights: str | Path | None) -> Any:
         try:
             return backbone.build(pixels, str(file))
         except (ValueError, OSError, KeyError) as error:
+            # Keras goes on to list every layer of the model.
+            first = str(error).partition("\n")[0][:200]
             raise ValueError(
-                f"weights={str(weights)!r} does not fit {backbone.name} without its top ({error}); give a file saved "
-                f"from keras.applications.{backbone.name}(include_top=False)."
+                f"weights={str(weights)!r} does not fit {backbone.name} without its top ({first}); give a file of the "
+                f"same layers, such as one saved from keras.applications.{backbone.name}(include_top=False)."
             ) from error
     if not backbone.pretrained:
         raise ValueError(f"{backbone.name} has no ImageNet weights; use weights=None.")

@@ -14,6 +14,8 @@ from chexkeras.training.recipe_parts import Loss, Stage, ThresholdRule, finding_
 
 __all__ = ["Loss", "Recipe", "Stage", "ThresholdRule"]
 
+_LARGEST_IMAGE = 4096
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -67,7 +69,10 @@ class Recipe:
         one_of(self.head, options.HEADS, "head")
         one_of(self.precision, options.PRECISIONS, "precision")
         one_of(self.monitor, MONITORS, "monitor")
-        positive_int(self.image_size, "image_size")
+        if positive_int(self.image_size, "image_size") > _LARGEST_IMAGE:
+            raise ValueError(
+                f"image_size={self.image_size} is above {_LARGEST_IMAGE}; films have some 2000 to 4000 px."
+            )
         positive_int(self.batch_size, "batch_size")
         if self.clahe is not None:
             options.clahe_limit(self.clahe)
@@ -90,8 +95,8 @@ class Recipe:
             raise ValueError(
                 f"loss.target_weights names {unknown}, no target of this recipe: {', '.join(self.targets)}."
             )
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise ValueError(f"seed={self.seed!r} must be a whole number of at least 0.")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed={self.seed!r} must be a whole number from 0 to {2**32 - 1}.")
 
     def replace(self, **changes: Any) -> "Recipe":
         """Returns a copy with other values.
