@@ -255,6 +255,9 @@ def note_points(width: float) -> float:
     return max(NOTE_POINTS, _LEAST_POINTS * width / _PAGE_INCHES)
 
 
+_SQUARE_PAD_INCHES = 0.26
+
+
 def save(drawn: "Figure", path: str | Path, *, dpi: int = DPI) -> None:
     """Writes a finished figure as PNG.
 
@@ -267,6 +270,9 @@ def save(drawn: "Figure", path: str | Path, *, dpi: int = DPI) -> None:
 
     engine = drawn.get_layout_engine()
     if engine is not None:
+        if any(ax.get_aspect() == 1.0 for ax in drawn.axes):
+            # The layout takes a square drawing for lower than it becomes: title and label would touch the edges.
+            engine.set(h_pad=_SQUARE_PAD_INCHES)  # type: ignore[call-arg]
         # Saving would settle the layout twice over; for many panels that is most of the time.
         engine.execute(drawn)
         drawn.set_layout_engine("none")
