@@ -55,3 +55,13 @@ def test_wrong_recipes_are_refused(tmp_path):
     path.write_text('{"name": "x"}')
     with pytest.raises(ValueError, match="is not a recipe"):
         Recipe.load(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [("seed", 2**32, "from 0 to 4294967295"), ("image_size", 4097, "image_size=4097 is above 4096")],
+)
+def test_what_no_machine_can_do_is_refused_when_the_recipe_is_made(field, value, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe(**{field: value})
+    Recipe(**{field: value - 1})

@@ -33,7 +33,7 @@ def test_settings_reach_every_level():
         ("clahe=strong", "clahe='strong' must be a number"),
         ("augment.rotation_degrees=90", "from 0 to 45"),
         ("targets=pneumo", "unknown finding 'pneumo'"),
-        ("seed=-1", "at least 0"),
+        ("seed=-1", "from 0 to 4294967295"),
         ("loss.gamma=strong", "loss.gamma='strong' must be a number"),
         ("loss.label_smoothing=1", "must be below 1"),
         ("loss.alpha=0", "strictly between 0 and 1"),
