@@ -129,3 +129,12 @@ def test_names_a_recipe_may_use_are_those_that_exist():
     assert backbones.names() == options.BACKBONES
     for head in options.HEADS:
         assert small(head=head).output_shape == (None, 1)
+
+
+def test_a_backbone_without_imagenet_weights_takes_a_file_or_refuses_it(tmp_path):
+    page = tmp_path / "page.weights.h5"
+    page.write_text("no weights")
+    for backbone in ("SmallCNN", "SEResNet34"):
+        with pytest.raises(ValueError, match=f"does not fit {backbone}") as refused:
+            build_classifier("Mass", backbone=backbone, weights=str(page), image_size=64)
+        assert len(str(refused.value)) < 700
