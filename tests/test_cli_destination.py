@@ -79,3 +79,12 @@ def test_runs_of_one_name_are_told_apart_by_their_folders_and_one_given_twice_is
     twice = run("compare", folders[0], folders[0])
     assert twice.exit_code == 2
     assert "given twice" in twice.output
+
+
+def test_an_audit_does_not_replace_the_label_file(tmp_path):
+    labels = tmp_path / "Data_Entry_2017.csv"
+    labels.write_text("Image Index,Finding Labels\n")
+    result = run("audit", tmp_path, "--out", labels)
+    assert result.exit_code == 2
+    assert "must end in .json" in result.output
+    assert labels.read_text() == "Image Index,Finding Labels\n"

@@ -209,3 +209,15 @@ def test_mistakes_are_told_before_the_model_is_loaded(run, folder, monkeypatch, 
 def test_a_folder_that_is_not_there_is_told(run, tmp_path):
     with pytest.raises(FileNotFoundError, match="no folder at"):
         score(run, tmp_path / "nowhere")
+
+
+def test_results_under_other_names_are_not_taken_up_and_stay(run, folder, monkeypatch, tmp_path):
+    monkeypatch.setenv(HASH_KEY_VARIABLE, "a key of sufficient length")
+    out = tmp_path / "results.csv"
+    score(run, folder, names="hashed", out=out)
+    before = out.read_bytes()
+    with pytest.raises(ValueError, match="names='hashed', --names hashed"):
+        score(run, folder, out=out, resume=True)
+    assert out.read_bytes() == before
+    again = score(run, folder, names="hashed", out=out, resume=True)
+    assert len(again) == 3
