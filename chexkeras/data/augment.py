@@ -148,13 +148,13 @@ def _further_draws(seed: "tf.Tensor", change: int) -> "tf.Tensor":
     return tf.random.stateless_uniform((5,), tf.random.experimental.stateless_fold_in(seed, change))
 
 
-def flips(seed: int, epoch: int, positions: "np.ndarray", probability: float = 0.5) -> "np.ndarray":
+def flips(seed: int, epoch: int, draws: "np.ndarray", probability: float = 0.5) -> "np.ndarray":
     """Returns which films `augment` mirrors in an epoch, without touching a film.
 
     Args:
         seed: The seed of the data set.
         epoch: The epoch's number.
-        positions: int array (n,), the films' rows in the table.
+        draws: int array (n,), the number of each film's draw, `order.Shown.draws`.
         probability: `Augmentation.flip_probability`.
 
     Returns:
@@ -162,7 +162,7 @@ def flips(seed: int, epoch: int, positions: "np.ndarray", probability: float = 0
     """
     import tensorflow as tf
 
-    numbers = (tf.constant(number, tf.int64) for number in (seed, epoch, positions))
+    numbers = (tf.constant(number, tf.int64) for number in (seed, epoch, draws))
     return _flips(probability)(*numbers).numpy()
 
 
@@ -174,19 +174,19 @@ def _flips(probability: float) -> Any:
     whole = tf.TensorSpec((), tf.int64)
 
     @tf.function(input_signature=(whole, whole, tf.TensorSpec((None,), tf.int64)))
-    def compiled(seed: "tf.Tensor", epoch: "tf.Tensor", positions: "tf.Tensor") -> "tf.Tensor":
-        def mirrored(position: "tf.Tensor") -> "tf.Tensor":
-            draws = tf.random.stateless_uniform((7,), film_seed(seed, epoch, position), -1.0, 1.0)
-            return flipped(draws, probability)
+    def compiled(seed: "tf.Tensor", epoch: "tf.Tensor", draws: "tf.Tensor") -> "tf.Tensor":
+        def mirrored(draw: "tf.Tensor") -> "tf.Tensor":
+            numbers = tf.random.stateless_uniform((7,), film_seed(seed, epoch, draw), -1.0, 1.0)
+            return flipped(numbers, probability)
 
-        return tf.map_fn(mirrored, positions, fn_output_signature=tf.bool)
+        return tf.map_fn(mirrored, draws, fn_output_signature=tf.bool)
 
     return compiled
 
 
-def film_seed(seed: "int | tf.Tensor", epoch: "int | tf.Tensor", position: "tf.Tensor") -> "tf.Tensor":
-    """Returns the seed of one film's draws in one epoch, an int64 tensor (2,)."""
+def film_seed(seed: "int | tf.Tensor", epoch: "int | tf.Tensor", draw: "tf.Tensor") -> "tf.Tensor":
+    """Returns the seed of one film's random changes, an int64 tensor (2,); `draw` is its number in the epoch."""
     import tensorflow as tf
 
     # A prime keeps seed and epoch from meeting: (seed 1, epoch 0) must not repeat (seed 0, epoch 1).
-    return tf.stack([tf.cast(epoch, tf.int64) * 1_000_003 + seed, tf.cast(position, tf.int64)])
+    return tf.stack([tf.cast(epoch, tf.int64) * 1_000_003 + seed, tf.cast(draw, tf.int64)])

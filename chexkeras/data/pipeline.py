@@ -6,7 +6,7 @@ Training reads files or a store that was made from them, DICOM scoring hands ove
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from chexkeras.checks import positive_int, require_columns
 from chexkeras.data.augment import Augmentation, augment, film_seed
 from chexkeras.data.columns import resolve_targets
 from chexkeras.data.decoder import refuse_dicom
+from chexkeras.data.order import Shown, balance_groups, balanced, in_order, shuffled
 from chexkeras.data.store import Store
 
 PIXELS_VERSION = 1
@@ -60,21 +61,16 @@ def read_film(path: tf.Tensor, image_size: int) -> tf.Tensor:
     return to_model_pixels(film, image_size)
 
 
-def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
-    """Returns the order in which an epoch reads the rows of a table of n, an int64 permutation."""
-    return np.random.default_rng([seed, epoch]).permutation(n).astype(np.int64)
-
-
-def _orders(n: int, shuffle: bool, seed: int, epochs: Iterable[int]) -> "tf.data.Dataset":
-    """Returns (position, epoch) pairs for one pass, a new permutation at each iteration of the data set."""
+def _orders(n: int, order: Callable[[int], Shown], epochs: Iterable[int]) -> "tf.data.Dataset":
+    """Returns (position, (epoch, draw)) pairs for one pass, those of the next epoch at each iteration."""
     epoch = iter(epochs)
 
     def one_pass() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         number = next(epoch)
-        order = epoch_order(n, seed, number) if shuffle else np.arange(n, dtype=np.int64)
-        yield order, np.full(n, number, np.int64)
+        shown = order(number)
+        yield shown.rows, np.stack([np.full(n, number, np.int64), shown.draws], axis=1)
 
-    signature = (tf.TensorSpec((n,), tf.int64), tf.TensorSpec((n,), tf.int64))
+    signature = (tf.TensorSpec((n,), tf.int64), tf.TensorSpec((n, 2), tf.int64))
     passes = tf.data.Dataset.from_generator(one_pass, output_signature=signature)
     return passes.unbatch().apply(tf.data.experimental.assert_cardinality(n))
 
@@ -87,6 +83,7 @@ def make_dataset(
     batch_size: int = 32,
     shuffle: bool = False,
     augmentation: Augmentation | None = None,
+    balance: str | tuple[str, ...] = (),
     seed: int = 0,
     epoch: int = 0,
     store: Store | None = None,
@@ -94,7 +91,8 @@ def make_dataset(
     """Builds batches of (pixels, labels) from an image table.
 
     Rows are permuted before anything is decoded, reading runs in parallel, and every row comes exactly once a pass
-    (the last batch may be smaller). A film that occurs in several rows comes as often, changed anew each time.
+    (the last batch may be smaller). A film that occurs in several rows, or several times among balanced batches, comes
+    as often, changed anew each time.
 
     Args:
         table: Image table with one column per target, and `path` unless there is a store.
@@ -102,6 +100,8 @@ def make_dataset(
         image_size: Height and width of the films, pixels.
         batch_size: Films a batch.
         shuffle: Whether to permute the rows, anew at every pass.
+        balance: Findings whose films get equal shares of every batch, beside those that show none of them
+            (`data.order.balanced`); a pass still has as many films as the table. Needs `shuffle`.
         augmentation: How to change the films at random; None leaves them alone.
         seed: Decides order and augmentation together with the epoch.
         epoch: Number of the first pass; later ones count on, so that ``model.fit(dataset, epochs=10)`` sees ten orders,
@@ -115,23 +115,32 @@ def make_dataset(
 
     Raises:
         ValueError: If the table is empty, lacks a column, or has rows without a file or with DICOM files, which are
-            read from a store only; if the store lacks films or holds them in another size; or if a number is no whole
-            number or too small.
+            read from a store only; if the store lacks films or holds them in another size; if batches cannot be
+            balanced; or if a number is no whole number or too small.
     """
     films = _films(table, image_size, store)
     names = resolve_targets(table, targets)
+    if balance and not shuffle:
+        raise ValueError(f"balance={balance!r} with shuffle=False; films in table order have the table's shares.")
+    groups = balance_groups(table, balance)
     settings = augmentation or Augmentation()
     positive_int(batch_size, "batch_size")
     if epoch:
         positive_int(epoch, "epoch")
     labels = tf.constant(table[list(names)].to_numpy(np.float32))
-    order = _orders(len(table), shuffle, seed, itertools.count(epoch))
+
+    def shown(number: int) -> Shown:
+        if groups:
+            return balanced(groups, len(table), seed, number)
+        return shuffled(len(table), seed, number) if shuffle else in_order(len(table))
+
+    order = _orders(len(table), shown, itertools.count(epoch))
 
     def unchanged(pixels: tf.Tensor, position: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.cast(pixels, tf.float32), tf.gather(labels, position)
 
-    def changed(film: tf.Tensor, position: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        film = augment(tf.cast(film, tf.float32), film_seed(seed, number, position), settings)
+    def changed(film: tf.Tensor, position: tf.Tensor, draw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        film = augment(tf.cast(film, tf.float32), film_seed(seed, draw[0], draw[1]), settings)
         return film, labels[position]
 
     if not settings.active:
@@ -161,12 +170,12 @@ def films_with_ids(
     films = _films(table, image_size, store)
     ids = tf.constant(table["image_id"].astype(str).tolist())
     positions = tf.range(len(table), dtype=tf.int64)
-    in_order = tf.data.Dataset.from_tensor_slices((positions, positions))
+    order = tf.data.Dataset.from_tensor_slices((positions, positions))
 
     def named(pixels: tf.Tensor, position: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.cast(pixels, tf.float32), tf.gather(ids, position)
 
-    dataset = films.batches(in_order, positive_int(batch_size, "batch_size")).map(named)
+    dataset = films.batches(order, positive_int(batch_size, "batch_size")).map(named)
     return without_autotuning(dataset.prefetch(_BATCHES_AHEAD))
 
 
@@ -184,7 +193,7 @@ def without_autotuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
 class _FileFilms:
     """The films of a table, read from their files.
 
-    Like `_StoreFilms`, takes a data set of (position in the table, number) and puts the films' uint8 pixels in front.
+    Like `_StoreFilms`, takes a data set of (position in the table, draw) and puts the films' uint8 pixels in front.
     """
 
     def __init__(self, table: pd.DataFrame, image_size: int) -> None:
@@ -192,15 +201,15 @@ class _FileFilms:
         self.size = image_size
 
     def singly(self, order: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
-        """Returns (pixels, position, number) film by film."""
+        """Returns (pixels, position, draw) film by film."""
 
-        def read(position: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            return read_film(self.paths[position], self.size), position, number
+        def read(position: tf.Tensor, draw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            return read_film(self.paths[position], self.size), position, draw
 
         return order.map(read, num_parallel_calls=_CORES)
 
     def batches(self, order: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
-        """Returns (pixels, position, number) batch by batch."""
+        """Returns (pixels, position, draw) batch by batch."""
         return self.singly(order, batch_size).batch(batch_size)
 
 
@@ -214,21 +223,21 @@ class _StoreFilms:
         self.store = store
 
     def singly(self, order: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
-        """Returns (pixels, position, number) film by film, read `batch_size` at a time."""
+        """Returns (pixels, position, draw) film by film, read `batch_size` at a time."""
         count = tf.data.experimental.assert_cardinality(len(self.rows))
         return self.batches(order, batch_size).unbatch().apply(count)
 
     def batches(self, order: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
-        """Returns (pixels, position, number) batch by batch."""
+        """Returns (pixels, position, draw) batch by batch."""
         return order.batch(batch_size).map(self._gather, num_parallel_calls=_STORE_READERS)
 
-    def _gather(self, position: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def _gather(self, position: tf.Tensor, draw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         def read(positions: np.ndarray) -> np.ndarray:
             return self.store.read(self.rows[positions])[..., np.newaxis]
 
         pixels = tf.numpy_function(read, [position], tf.uint8, stateful=False)
         pixels.set_shape((None, self.store.size, self.store.size, 1))
-        return pixels, position, number
+        return pixels, position, draw
 
 
 def _films(table: pd.DataFrame, image_size: int, store: Store | None) -> _FileFilms | _StoreFilms:

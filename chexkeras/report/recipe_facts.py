@@ -157,6 +157,9 @@ def add_recipe(facts: Facts, documents: Documents) -> None:
     repeated = documents.pick(_RECIPE, "up_sample", None) or []
     text = ", ".join(f"{finding} {printed(factor)} times" for finding, factor in repeated)
     facts.add("recipe.up_sample", repeated, text or "none", file=_RECIPE, field="up_sample")
+    balanced = documents.pick(_RECIPE, "balanced_batches", None) or []
+    text = ", ".join(balanced) or "none"
+    facts.add("recipe.balanced_batches", balanced, text, file=_RECIPE, field="balanced_batches")
     monitor = str(documents.pick(_RECIPE, "monitor", "val_auroc"))
     facts.add("recipe.monitor", monitor, _MONITORS.get(monitor, monitor), file=_RECIPE, field="monitor")
 

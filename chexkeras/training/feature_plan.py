@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from chexkeras.checks import one_of, positive_int
-from chexkeras.data.pipeline import epoch_order
+from chexkeras.data.order import balance_groups, balanced, shuffled
 from chexkeras.data.store import Store
 from chexkeras.models.partition import Partition, first_changing, frozen_share, partition
 from chexkeras.models.stages import freeze
@@ -76,11 +76,13 @@ class FeaturePlan:
         features = self.train.features(parts.crossing)
         labels = self.train.table[list(recipe.targets)].to_numpy(np.float32)
         held_out = self.validation.features(parts.crossing)
+        groups = balance_groups(self.train.table, recipe.balanced_batches)
 
         def batches(epoch: int) -> Any:
-            order = epoch_order(len(labels), recipe.seed, epoch)
-            shown = self.train.spec.views.shown(epoch, order)
-            return feature_batches(features, labels, order=order, views=shown, batch_size=recipe.batch_size)
+            n, seed = len(labels), recipe.seed
+            shown = balanced(groups, n, seed, epoch) if groups else shuffled(n, seed, epoch)
+            views = self.train.spec.views.shown(epoch, shown.draws)
+            return feature_batches(features, labels, order=shown.rows, views=views, batch_size=recipe.batch_size)
 
         def validation(films_a_batch: int) -> Any:
             order = np.arange(len(held_out))

@@ -3,11 +3,26 @@
 import math
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from chexkeras.checks import one_of
 from chexkeras.data.columns import resolve_targets
+from chexkeras.data.order import balance_groups, times_shown
 from chexkeras.training.recipe_parts import CLASS_WEIGHTS
+
+
+def training_times(table: pd.DataFrame, balance: tuple[str, ...]) -> np.ndarray:
+    """Returns how often an epoch shows each row, on average over epochs: once, unless batches are balanced.
+
+    Args:
+        table: Training part of the image table, its rows as often as up-sampling repeats them.
+        balance: `Recipe.balanced_batches`.
+
+    Raises:
+        ValueError: As `data.order.balance_groups`.
+    """
+    return times_shown(balance_groups(table, balance), len(table)) if balance else np.ones(len(table))
 
 
 def label_counts(table: pd.DataFrame, targets: str | tuple[str, ...]) -> dict[str, dict[str, int]]:
@@ -38,6 +53,7 @@ def class_weights(
     *,
     cap: float | None = None,
     beta: float = 0.9999,
+    times: np.ndarray | None = None,
 ) -> tuple[list[float], list[float]]:
     """Returns the weight of a positive and of a negative for each target.
 
@@ -57,6 +73,7 @@ def class_weights(
         mode: One of `recipe_parts.CLASS_WEIGHTS`.
         cap: For "capped": largest weight of a positive, above 0; None sets no limit.
         beta: For "effective": in [0, 1).
+        times: float array (n_rows,): how often an epoch shows each row, from `training_times`; None counts each once.
 
     Returns:
         Positive weights and negative weights, one of each per target.
@@ -74,7 +91,7 @@ def class_weights(
         >>> class_weights(table, "Pneumonia", "capped", cap=2.5)
         ([2.5], [1.0])
     """
-    counts = label_counts(table, targets)
+    counts = _shown_counts(table, targets, times)
     if one_of(mode, CLASS_WEIGHTS, "class_weights") == "none":
         return [1.0] * len(counts), [1.0] * len(counts)
     if cap is not None and not 0.0 < cap < math.inf:
@@ -86,8 +103,8 @@ def class_weights(
         positives, negatives = count["positive"], count["negative"]
         if not positives or not negatives:
             raise ValueError(
-                f"{name} has {positives} positive and {negatives} negative training films; class weights need both. "
-                "Use more films or another finding."
+                f"{name} has {positives:g} positive and {negatives:g} negative training films; class weights need "
+                "both. Use more films or another finding."
             )
         if mode == "balanced":
             pair = (positives + negatives) / (2 * positives), (positives + negatives) / (2 * negatives)
@@ -99,7 +116,18 @@ def class_weights(
     return [positive for positive, _ in pairs], [negative for _, negative in pairs]
 
 
-def _effective(positives: int, negatives: int, beta: float) -> tuple[float, float]:
+def _shown_counts(
+    table: pd.DataFrame, targets: str | tuple[str, ...], times: np.ndarray | None
+) -> dict[str, dict[str, float]]:
+    """Returns `label_counts`, each row counted as often as it is shown."""
+    counts = label_counts(table, targets)
+    if times is None:
+        return counts
+    values = {"positive": 1.0, "negative": 0.0}
+    return {name: {key: float(times[table[name] == value].sum()) for key, value in values.items()} for name in counts}
+
+
+def _effective(positives: float, negatives: float, beta: float) -> tuple[float, float]:
     if beta == 0.0:
         return 1.0, 1.0
     # 1 - beta^n without losing digits where beta is close to 1; the common factor (1 - beta) cancels.
@@ -109,19 +137,28 @@ def _effective(positives: int, negatives: int, beta: float) -> tuple[float, floa
 
 
 def imbalance_record(
-    table: pd.DataFrame, targets: tuple[str, ...], mode: str, factors: tuple[tuple[str, int], ...]
+    table: pd.DataFrame,
+    targets: tuple[str, ...],
+    mode: str,
+    factors: tuple[tuple[str, int], ...],
+    balance: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Returns what a run records of the classes and of what was done about them, as plain values.
 
     Args:
-        table: The rows that an epoch shows.
+        table: The training rows, as often as up-sampling repeats them.
         targets: Findings in output order.
         mode: How the loss weighs the classes; "none" where it does not.
         factors: (finding, how often an epoch shows its films).
+        balance: `Recipe.balanced_batches`.
     """
+    groups = balance_groups(table, balance)
+    shown = _shown_counts(table, targets, training_times(table, balance))
     return {
         "class_weights": mode,
         "up_sampled": dict(factors),
         "rows_an_epoch": len(table),
         "labels": label_counts(table, targets),
+        "balanced_batches": {name: len(rows) for name, rows in groups.items()},
+        "positives_an_epoch": {name: round(count["positive"], 1) for name, count in shown.items()},
     }

@@ -3,7 +3,7 @@
 import keras
 import pandas as pd
 
-from chexkeras.training.imbalance import class_weights
+from chexkeras.training.imbalance import class_weights, training_times
 from chexkeras.training.losses import AsymmetricLoss, AucMarginLoss, FocalLoss, WeightedBinaryCrossentropy
 from chexkeras.training.recipe import Recipe
 from chexkeras.training.three_way import ThreeWayCrossentropy, with_third_class
@@ -17,7 +17,7 @@ def build_loss(recipe: Recipe, train: pd.DataFrame) -> keras.losses.Loss:
         train: Image table of the training part, its rows as often as an epoch shows them.
 
     Raises:
-        ValueError: If class weights are asked for a target with one class.
+        ValueError: If class weights are asked for a target with one class, or batches cannot be balanced.
     """
     spec = recipe.loss
     given = dict(spec.target_weights)
@@ -30,7 +30,8 @@ def build_loss(recipe: Recipe, train: pd.DataFrame) -> keras.losses.Loss:
         return AucMarginLoss(spec.margin, counts)
     if spec.name == "three_way":
         return ThreeWayCrossentropy(counts)
-    weights = class_weights(train, recipe.targets, spec.class_weights, cap=spec.cap, beta=spec.beta)
+    times = training_times(train, recipe.balanced_batches)
+    weights = class_weights(train, recipe.targets, spec.class_weights, cap=spec.cap, beta=spec.beta, times=times)
     positive, negative = ([w * count for w, count in zip(side, counts, strict=True)] for side in weights)
     return WeightedBinaryCrossentropy(positive, negative, spec.label_smoothing)
 

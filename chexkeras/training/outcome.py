@@ -156,7 +156,9 @@ def provenance_record(
         "split": splits.to_dict(),
         "weights": weights_record(recipe),
         "loss": loss.get_config(),
-        "imbalance": imbalance_record(splits.training_rows, recipe.targets, weighed, splits.factors),
+        "imbalance": imbalance_record(
+            splits.training_rows, recipe.targets, weighed, splits.factors, recipe.balanced_batches
+        ),
         "precision": resolve_precision(recipe.precision),
         "batch_size": batch_record(recipe, fitted),
         "best": {"stage": fitted.best_stage, "epoch": fitted.best_epoch},

@@ -39,6 +39,8 @@ class Recipe:
             over findings, larger is better) or "val_loss" (smaller is better).
         up_sample: (finding, how often an epoch shows its training films), after splitting; see
             `data.split_result.Splits.up_sampled`.
+        balanced_batches: Findings whose training films get equal shares of every batch, beside those that show none of
+            them: one finding makes half of each batch positive. See `data.order.balanced`.
         operating_point: How the threshold is chosen on validation.
         seed: Decides weights, order and augmentation.
     """
@@ -60,6 +62,7 @@ class Recipe:
     precision: str = "auto"
     monitor: str = "val_auroc"
     up_sample: tuple[tuple[str, int], ...] = ()
+    balanced_batches: tuple[str, ...] = ()
     operating_point: ThresholdRule = field(default_factory=ThresholdRule)
     seed: int = 0
 
@@ -89,6 +92,7 @@ class Recipe:
         object.__setattr__(self, "up_sample", finding_pairs(self.up_sample, "up_sample"))
         for finding, factor in self.up_sample:
             positive_int(factor, f"up_sample: the factor of {finding}")
+        self._check_balance()
         weighed = {finding for finding, _ in self.loss.target_weights}
         if weighed - set(self.targets):
             unknown = ", ".join(sorted(weighed - set(self.targets)))
@@ -97,6 +101,19 @@ class Recipe:
             )
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:
             raise ValueError(f"seed={self.seed!r} must be a whole number from 0 to {2**32 - 1}.")
+
+    def _check_balance(self) -> None:
+        balanced = label_names(self.balanced_batches) if self.balanced_batches else ()
+        object.__setattr__(self, "balanced_batches", balanced)
+        if balanced and self.up_sample:
+            raise ValueError(
+                "balanced_batches and up_sample both decide how often a film is shown; leave one of them empty."
+            )
+        if self.batch_size < len(balanced) + 1 and balanced:
+            raise ValueError(
+                f"batch_size={self.batch_size} has no room for {len(balanced) + 1} groups: {', '.join(balanced)} and "
+                "none of them; raise it, or balance fewer findings."
+            )
 
     def replace(self, **changes: Any) -> "Recipe":
         """Returns a copy with other values.

@@ -49,6 +49,7 @@ def film_data(
             batch_size=batch_size,
             shuffle=True,
             augmentation=recipe.augment,
+            balance=recipe.balanced_batches,
             seed=recipe.seed,
             epoch=epoch,
             store=store,

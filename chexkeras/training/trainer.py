@@ -17,6 +17,7 @@ from chexkeras import files
 from chexkeras.data.audit import Audit
 from chexkeras.data.audit import audit as audit_films
 from chexkeras.data.columns import resolve_targets
+from chexkeras.data.order import balance_groups
 from chexkeras.data.pipeline import films_with_ids
 from chexkeras.data.splits import Splits, check_classes
 from chexkeras.data.store import Store
@@ -102,6 +103,8 @@ def train(
     given = splits
     if recipe.up_sample:
         splits = splits.up_sampled(dict(recipe.up_sample))
+    # What cannot be balanced is refused here, before anything is computed.
+    balance_groups(splits.train, recipe.balanced_batches)
     check_draws(recipe, features, draws)
     if draws is not None and not _leading_held(recipe):
         raise ValueError(f"draws={draws} stores features, but the first stage trains BatchNorm; leave draws out.")

@@ -68,13 +68,13 @@ class Views:
         signature = tf.TensorSpec(pixels.shape[1:], tf.float32)
         return tf.map_fn(drawn, (pixels, tf.constant(rows, tf.int64)), fn_output_signature=signature)
 
-    def shown(self, epoch: int, order: np.ndarray) -> np.ndarray | None:
+    def shown(self, epoch: int, draws: np.ndarray) -> np.ndarray | None:
         """Returns the view that an epoch shows of each film, an int64 array (n,); None where there is one only.
 
         Args:
             epoch: The epoch's number.
-            order: int array (n,): the films' rows in the table, in the epoch's order.
+            draws: int array (n,): the number of each film's draw, `data.order.Shown.draws`.
         """
         if self.draws:
-            return np.random.default_rng([self.seed, epoch, self.draws]).integers(0, self.draws, len(order))
-        return flips(self.seed, epoch, order).astype(np.int64) if self.augmentation.flip else None
+            return np.random.default_rng([self.seed, epoch, self.draws]).integers(0, self.draws, len(draws))
+        return flips(self.seed, epoch, draws).astype(np.int64) if self.augmentation.flip else None

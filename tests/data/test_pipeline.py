@@ -4,7 +4,8 @@ import pytest
 from PIL import Image
 
 from chexkeras.data.augment import Augmentation
-from chexkeras.data.pipeline import epoch_order, films_with_ids, make_dataset, read_film, to_model_pixels
+from chexkeras.data.order import shuffled
+from chexkeras.data.pipeline import films_with_ids, make_dataset, read_film, to_model_pixels
 from chexkeras.data.prepare import prepare
 
 pytestmark = pytest.mark.keras
@@ -86,7 +87,7 @@ def test_the_first_pass_may_have_any_number_and_the_others_count_on(toy):
 
 
 def test_an_order_is_a_permutation_of_all_rows_not_of_neighbours(toy):
-    order = epoch_order(10_000, 0, 0)
+    order = shuffled(10_000, 0, 0).rows
     assert sorted(order) == list(range(10_000))
     # A uniform permutation of n rows moves each by n / 3 on average.
     assert np.abs(order - np.arange(10_000)).mean() == pytest.approx(10_000 / 3, rel=0.05)
@@ -211,3 +212,20 @@ def test_a_store_that_does_not_fit_is_refused_at_once(toy, toy_store, change, si
 def test_unusable_tables_are_refused(toy, change, message):
     with pytest.raises(ValueError, match=message):
         make_dataset(change(toy), "Effusion")
+
+
+def test_balanced_batches_hold_equal_shares_and_change_a_repeated_film_anew(toy):
+    options = {"image_size": 32, "batch_size": 8, "shuffle": True, "seed": 2, "balance": "Effusion"}
+    toy = toy.assign(Effusion=[1.0] * 4 + [0.0] * (len(toy) - 4))
+    shares = [labels.numpy().sum() for _, labels in make_dataset(toy, "Effusion", **options)]
+    assert shares == [4] * (len(toy) // 8)
+    films, labels = collected(make_dataset(toy, "Effusion", **options))
+    assert len(np.unique(films[labels[:, 0] == 1], axis=0)) == 4
+    films, labels = collected(make_dataset(toy, "Effusion", **options, augmentation=STRONG))
+    positives = films[labels[:, 0] == 1]
+    assert len(np.unique(positives, axis=0)) == len(positives) == len(toy) // 2
+
+
+def test_balance_needs_a_random_order(toy):
+    with pytest.raises(ValueError, match=r"balance='Effusion' with shuffle=False"):
+        make_dataset(toy, "Effusion", balance="Effusion")

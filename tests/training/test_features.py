@@ -37,9 +37,11 @@ def relative_differences(one, two):
         yield left.size and np.linalg.norm(left - right) / max(np.linalg.norm(left), 1e-12)
 
 
-@pytest.mark.parametrize("flip", [False, True])
-def test_stored_features_train_to_the_same_weights_as_reading_the_films_anew(tmp_path, toy_recipe, toy_splits, flip):
-    recipe = toy_recipe.replace(augment=Augmentation(flip=flip))
+@pytest.mark.parametrize(("flip", "balanced"), [(False, ()), (True, ()), (True, "Effusion")])
+def test_stored_features_train_to_the_same_weights_as_reading_the_films_anew(
+    tmp_path, toy_recipe, toy_splits, flip, balanced
+):
+    recipe = toy_recipe.replace(augment=Augmentation(flip=flip), balanced_batches=balanced)
     ordinary, history = fitted(recipe, toy_splits, tmp_path / "a", "off")
     stored, stored_history = fitted(recipe, toy_splits, tmp_path / "b", "float32")
     assert max(relative_differences(ordinary, stored)) <= 1e-4

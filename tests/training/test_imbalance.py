@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chexkeras.training.imbalance import class_weights, imbalance_record, label_counts
+from chexkeras.training.imbalance import class_weights, imbalance_record, label_counts, training_times
 
 # Two positives, six negatives, two unknown.
 TABLE = pd.DataFrame({"Effusion": [1, 1, 0, 0, 0, 0, 0, 0, np.nan, np.nan], "Mass": [1.0] * 5 + [0.0] * 5})
@@ -68,4 +68,19 @@ def test_the_record_holds_the_numbers():
         "up_sampled": {"Mass": 4},
         "rows_an_epoch": 10,
         "labels": {"Mass": {"positive": 5, "negative": 5, "unknown": 0}},
+        "balanced_batches": {},
+        "positives_an_epoch": {"Mass": 5.0},
     }
+
+
+def test_balanced_batches_are_recorded_and_weighed_as_they_are_shown():
+    # Ten rows an epoch, five of each group: the two positives 2.5 times each, the six negatives 5/6 times, the two
+    # unknown ones never. Of Mass, present on rows 0 to 4, that is 2 * 2.5 + 3 * 5/6 = 7.5, and 3 * 5/6 = 2.5 without.
+    np.testing.assert_allclose(training_times(TABLE, ("Effusion",)), [2.5] * 2 + [5 / 6] * 6 + [0.0] * 2)
+    times = training_times(TABLE, ("Effusion",))
+    (positive, of_mass), (negative, without) = class_weights(TABLE, ("Effusion", "Mass"), times=times)
+    assert (positive, negative) == pytest.approx((1.0, 1.0))
+    assert (of_mass, without) == pytest.approx((10 / 15, 10 / 5))
+    record = imbalance_record(TABLE, ("Effusion", "Mass"), "none", (), ("Effusion",))
+    assert record["balanced_batches"] == {"Effusion": 2, "none of them": 6}
+    assert record["positives_an_epoch"] == {"Effusion": 5.0, "Mass": 7.5}

@@ -23,11 +23,13 @@ def test_every_field_survives_json(tmp_path):
     assert again == recipe
     assert again.loss.target_weights == (("Abnormal", 0.5),)
     assert again.up_sample == (("Mass", 4),)
+    balanced = Recipe(balanced_batches="mass")
+    assert Recipe.load(balanced.save(tmp_path / "balanced.json")) == balanced == Recipe(balanced_batches=("Mass",))
 
 
 def test_a_recipe_saved_before_these_fields_existed_still_loads(tmp_path):
     plain = Recipe().to_dict()
-    for name in ("monitor", "up_sample", "clahe"):
+    for name in ("monitor", "up_sample", "balanced_batches", "clahe"):
         del plain[name]
     plain["loss"] = {
         name: plain["loss"][name] for name in ("name", "class_weights", "label_smoothing", "gamma", "alpha")
@@ -51,6 +53,10 @@ def test_wrong_recipes_are_refused(tmp_path):
         Recipe(targets=("Mass",), loss=Loss(target_weights={"Edema": 2.0}))
     with pytest.raises(ValueError, match="must give a value for each finding"):
         Recipe(up_sample=4)
+    with pytest.raises(ValueError, match="balanced_batches and up_sample both decide how often a film is shown"):
+        Recipe(up_sample={"Mass": 4}, balanced_batches="Mass")
+    with pytest.raises(ValueError, match="batch_size=2 has no room for 3 groups: Mass, Edema and none of them"):
+        Recipe(balanced_batches=("Mass", "Edema"), batch_size=2)
     path = tmp_path / "recipe.json"
     path.write_text('{"name": "x"}')
     with pytest.raises(ValueError, match="is not a recipe"):

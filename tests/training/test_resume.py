@@ -417,7 +417,7 @@ watched(shutil, "rmtree", after=True)
 watched(pathlib.Path, "unlink")
 watched(features_module, "predict_padded")
 watched(callbacks.FiniteLoss, "on_train_batch_end")
-recipe, splits = pickle.loads(given.read_bytes())
+recipes, splits = pickle.loads(given.read_bytes())
 # TensorFlow is loaded but has not begun to work: from here a process can be made by forking, without loading it again.
 assert len(os.listdir("/proc/self/task")) == 1
 for features, kills in moments.items():
@@ -428,7 +428,7 @@ for features, kills in moments.items():
             run = folder / features / "run"
             # Killed before it could be resumed, it begins; killed after all was done, there is nothing left to do.
             if Unfinished(run).exists() or not run.exists():
-                train(recipe, splits, run, features=features, resume=Unfinished(run).exists())
+                train(recipes[features], splits, run, features=features, resume=Unfinished(run).exists())
             os._exit(0)
         print(features, kill_at, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
@@ -437,10 +437,17 @@ for features, kills in moments.items():
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts the threads of a process as Linux lists them")
 def test_a_training_that_is_killed_at_ten_random_moments_ends_like_one_that_never_was(tmp_path, recipe, toy_films_40):
-    """Two chains of five kills, on stored features and on the films; each process goes on where the last was killed."""
+    """Two chains of five kills; each process goes on where the last was killed.
+
+    One trains on stored features of up-sampled films, the other on the films in balanced batches.
+    """
     splits = split_by_patient(toy_films_40, "Effusion", validation=0.3, test=0.3)
     recipe = recipe.replace(batch_size=4)
-    (tmp_path / "given").write_bytes(pickle.dumps((recipe, splits)))
+    recipes = {
+        "auto": recipe.replace(up_sample={"Effusion": 2}),
+        "off": recipe.replace(balanced_batches="Effusion", augment=Augmentation(flip=True)),
+    }
+    (tmp_path / "given").write_bytes(pickle.dumps((recipes, splits)))
     draws = np.random.default_rng(11)
     moments = {features: draws.integers(2, 70, 5).tolist() + [0] for features in ("auto", "off")}
     for features in moments:
@@ -450,7 +457,7 @@ def test_a_training_that_is_killed_at_ten_random_moments_ends_like_one_that_neve
         [sys.executable, "-c", CHAINS, tmp_path / "given", tmp_path, json.dumps(moments)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **one_thread},
     )  # fmt: skip
-    never_killed = {kind: train(recipe, splits, tmp_path / f"whole-{kind}", features=kind) for kind in moments}
+    never_killed = {kind: train(recipes[kind], splits, tmp_path / f"whole-{kind}", features=kind) for kind in moments}
     said, errors = chains.communicate()
     ended = [int(line.split()[-1]) for line in said.splitlines() if not line.startswith("killed")]
     assert ended == ([-9] * 5 + [0]) * 2, said + errors

@@ -135,6 +135,8 @@ def test_what_cannot_work_is_refused_before_training(tmp_path, toy, toy_recipe, 
         train(guarded, toy_splits, tmp_path / "run")
     with pytest.raises(ValueError, match="Hernia"):
         train(toy_recipe.replace(targets=("Hernia",)), toy_splits, tmp_path / "run")
+    with pytest.raises(ValueError, match="training films shows Hernia; balanced batches need films of every group"):
+        train(toy_recipe.replace(balanced_batches="Hernia"), toy_splits, tmp_path / "run")
     broken = toy.copy()
     broken.attrs = toy.attrs
     bad = tmp_path / "bad.png"
