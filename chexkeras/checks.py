@@ -7,9 +7,12 @@ import difflib
 import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
@@ -78,7 +81,7 @@ def positive_int(value: int, name: str) -> int:
     return int(value)
 
 
-def require_columns(frame: pd.DataFrame, columns: Iterable[str], what: str, fix: str) -> None:
+def require_columns(frame: "pd.DataFrame", columns: Iterable[str], what: str, fix: str) -> None:
     """Checks that a table has the columns a step needs.
 
     Args:

@@ -17,6 +17,15 @@ from chexkeras.dicom.reading import Reading
 from chexkeras.dicom.rejection import DicomRejected
 
 _START_SECONDS = 120.0
+# Each thread of a numerical library reserves memory of its own; reading needs none of them. And what one film's arrays
+# held is kept for the next film's (glibc's names, in bytes): taking it anew from the system cost a third of the time.
+_SETTINGS = {
+    **dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(128 * 2**20),
+}
+# As much as the system gives anybody: a film of 1024 px goes through at once.
+_PIPE_BYTES = 2**20
 # SIGKILL, which the system sends when memory runs out, and SIGXCPU, by their numbers on Linux and macOS.
 _LIMIT_SIGNALS = (9, 24)
 
@@ -70,12 +79,11 @@ class Worker:
         begin = "import json, sys; sys.path[:] = json.loads(sys.argv[1])"
         code = f"{begin}; from chexkeras.dicom.worker import main; main()"
         path = json.dumps([entry for entry in sys.path if isinstance(entry, str)])
-        # Each thread of a numerical library reserves memory of its own; reading needs none of them.
-        single = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
-            [sys.executable, "-c", code, path], stdin=pipe, stdout=pipe, stderr=pipe, env={**os.environ, **single}
+            [sys.executable, "-c", code, path], stdin=pipe, stdout=pipe, stderr=pipe, env={**os.environ, **_SETTINGS}
         )
+        _widen(self._answers)
         if self._is_closed:
             # Closed while it was being started; the greeting below finds nobody.
             self._process.kill()
@@ -182,6 +190,16 @@ class Worker:
         for stream in (process.stdin, process.stdout, process.stderr):
             with contextlib.suppress(OSError):
                 cast(BinaryIO, stream).close()
+
+
+def _widen(stream: BinaryIO) -> None:
+    """Lets a pipe hold a film, where the system can and allows it."""
+    try:
+        import fcntl
+
+        fcntl.fcntl(stream, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    except (ImportError, AttributeError, OSError):
+        return
 
 
 def _ending(status: int) -> str:

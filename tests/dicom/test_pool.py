@@ -218,6 +218,6 @@ def test_a_worker_starts_without_tensorflow_and_reruns_no_script(tmp_path, films
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["once", "PA", "False"]
     loaded = "import sys; from chexkeras.dicom.worker import _load_libraries as load; load(); "
-    loaded += "print({'tensorflow', 'keras'} & set(sys.modules))"
+    loaded += "print({'tensorflow', 'keras', 'pandas'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
