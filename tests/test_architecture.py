@@ -23,7 +23,7 @@ HEAVY = {"tensorflow", "keras"}
 # The only modules that may import TensorFlow itself: tf.data and the GPU's capabilities are their subject.
 TENSORFLOW = {
     "data.pipeline", "data.decoder", "data.augment", "data.augment_geometry", "data.augment_intensity",
-    "models.classifier", "training.features", "training.views",
+    "models.classifier", "training.features", "training.micro_batches", "training.views",
 }  # fmt: skip
 LIGHT = [
     "evaluation.evaluate", "dicom.read", "data.nih", "data.chexpert", "data.table", "data.open", "data.uncertain",

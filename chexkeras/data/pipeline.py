@@ -86,6 +86,7 @@ def make_dataset(
     balance: str | tuple[str, ...] = (),
     seed: int = 0,
     epoch: int = 0,
+    counting: bool = True,
     store: Store | None = None,
 ) -> tf.data.Dataset:
     """Builds batches of (pixels, labels) from an image table.
@@ -106,6 +107,8 @@ def make_dataset(
         seed: Decides order and augmentation together with the epoch.
         epoch: Number of the first pass; later ones count on, so that ``model.fit(dataset, epochs=10)`` sees ten orders,
             and ``model.fit(make_dataset(..., epoch=4), initial_epoch=4, epochs=10)`` the last six of them.
+        counting: Whether the passes count on; otherwise each is the one numbered `epoch`. On JAX and PyTorch Keras
+            begins a pass only to look at its first batch, after which a count would be ahead of the epochs.
         store: Films decoded before (`data.prepare.prepare`), found by `image_id`; None reads the files. The batches are
             the same, bit for bit.
 
@@ -134,7 +137,7 @@ def make_dataset(
             return balanced(groups, len(table), seed, number)
         return shuffled(len(table), seed, number) if shuffle else in_order(len(table))
 
-    order = _orders(len(table), shown, itertools.count(epoch))
+    order = _orders(len(table), shown, itertools.count(epoch) if counting else itertools.repeat(epoch))
 
     def unchanged(pixels: tf.Tensor, position: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.cast(pixels, tf.float32), tf.gather(labels, position)

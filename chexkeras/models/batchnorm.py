@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import keras
+import numpy as np
 from keras.ops import convert_to_numpy
 
 from chexkeras.models.stages import backbone_layers
@@ -57,7 +58,8 @@ def adapt_batchnorm(model: keras.Model, batches: Iterable[Any]) -> int:
         layer.trainable = True
     count = 0
     for pixels in batches:
-        compiled.predict_on_batch(pixels)
+        # As an array: on JAX and PyTorch Keras takes no batch of TensorFlow's here.
+        compiled.predict_on_batch(np.asarray(pixels))
         count += 1
     for layer, flag in zip(normalisations, trainable, strict=True):
         layer.trainable = flag

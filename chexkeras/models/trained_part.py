@@ -5,6 +5,8 @@ Kept apart, the constant channels need no gradient; concatenated with the others
 away. The two ways give the same output and the same weight gradients but for rounding.
 """
 
+import inspect
+from functools import partial
 from typing import Any, NamedTuple
 
 import keras
@@ -42,7 +44,7 @@ class TrainedPart(keras.Model):
     def __init__(self, crossing: str, steps: list[Step]) -> None:
         super().__init__(name="trained_part")
         self.crossing = crossing
-        self.plan = [step[1:] for step in steps]
+        self.plan = [(step.reads, step.constant, _takes_training(step.layer)) for step in steps]
         self.shared_layers = [step.layer for step in steps]
 
     def call(self, features: Any, training: bool | None = None) -> Any:
@@ -50,28 +52,34 @@ class TrainedPart(keras.Model):
 
         Args:
             features: Tensor (batch, ...), the crossing layer's output.
-            training: Whether dropout is active; Keras hands it on to the layers.
+            training: Whether dropout is active. It is handed on in so many words: on JAX Keras calls this method
+                itself, and the layers would not learn of it.
         """
         values = {self.crossing: Channels(features, None)}
-        for layer, (reads, constant) in zip(self.shared_layers, self.plan, strict=True):
+        for layer, (reads, constant, takes_training) in zip(self.shared_layers, self.plan, strict=True):
             given = [values[name] for name in reads]
-            values[layer.name] = _run(layer, given, constant)
+            call = partial(layer, training=training) if takes_training else layer
+            values[layer.name] = _run(layer, call, given, constant)
         return values[self.shared_layers[-1].name].whole()
 
 
-def _run(layer: keras.Operation, given: list[Channels], constant: bool) -> Channels:
+def _takes_training(layer: keras.Operation) -> bool:
+    return isinstance(layer, keras.layers.Layer) and "training" in inspect.signature(layer.call).parameters
+
+
+def _run(layer: keras.Operation, call: Any, given: list[Channels], constant: bool) -> Channels:
     first = given[0]
     if not isinstance(layer, keras.layers.Layer):
-        return Channels(None, layer(*(value.whole() for value in given)))
+        return Channels(None, call(*(value.whole() for value in given)))
     if _joins_channels(layer) and first.constant is not None:
         others = [first.changing] if first.changing is not None else []
         others += [value.whole() for value in given[1:]]
         if all(value.changing is None for value in given):
-            return Channels(layer([value.constant for value in given]), None)
+            return Channels(call([value.constant for value in given]), None)
         return Channels(first.constant, others[0] if len(others) == 1 else ops.concatenate(others, axis=-1))
     if first.constant is not None and first.changing is not None and layer.compute_dtype == "float32":
         if isinstance(layer, (keras.layers.Activation, keras.layers.ReLU)) and _elementwise(layer):
-            return Channels(layer(first.constant), layer(first.changing))
+            return Channels(call(first.constant), call(first.changing))
         if isinstance(layer, keras.layers.BatchNormalization) and not layer.trainable and _last_axis(layer, first):
             cut = first.constant.shape[-1]
             return Channels(_normalised(layer, first.constant, 0, cut), _normalised(layer, first.changing, cut, None))
@@ -80,7 +88,7 @@ def _run(layer: keras.Operation, given: list[Channels], constant: bool) -> Chann
             product = ops.matmul(first.constant, kernel[:cut]) + ops.matmul(first.changing, kernel[cut:])
             return Channels(None, product)
     inputs = [value.whole() for value in given]
-    output = layer(inputs[0] if len(inputs) == 1 else inputs)
+    output = call(inputs[0] if len(inputs) == 1 else inputs)
     if constant and all(value.changing is None for value in given):
         return Channels(output, None)
     return Channels(None, output)

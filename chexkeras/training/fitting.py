@@ -115,7 +115,7 @@ def fit_stages(
             data = plan.stage_data(model, recipe, stage.name)
         else:
             data = film_data(model, recipe, train, validation, store)
-        under_way = StageFit(model, data, loss, stage, steps, recipe.batch_size, changes)
+        under_way = StageFit(model, data, loss, stage, steps, recipe.batch_size, changes, recipe.seed)
         rate, stopping = LearningRate(stage, optimizer, mode), EarlyStopping(stage.patience, mode)
         earlier = fitted.rows(stage.name)
         for row in earlier:

@@ -11,7 +11,10 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
+
+from chexkeras.data.pipeline import without_autotuning
 
 
 def pieces(batches: Iterable[tuple[Any, Any]], size: int, count: int) -> Iterator[tuple[Any, Any, Any]]:
@@ -41,6 +44,21 @@ def pieces(batches: Iterable[tuple[Any, Any]], size: int, count: int) -> Iterato
             piece = places[start : start + size]
             rows = piece % len(films)
             yield films[rows], known[rows], weights[piece]
+
+
+def in_pieces(batches: tf.data.Dataset, size: int, count: int) -> tf.data.Dataset:
+    """Returns `pieces` as a data set that can be begun more than once, as Keras does on some backends.
+
+    Args:
+        batches: Batches (inputs, labels); their number is known.
+        size: Films of a piece.
+        count: Pieces of a batch.
+    """
+    weights = tf.TensorSpec((size,), tf.float32)
+    signature = (*(tf.TensorSpec((size, *spec.shape[1:]), spec.dtype) for spec in batches.element_spec), weights)
+    whole = tf.data.Dataset.from_generator(lambda: pieces(batches, size, count), output_signature=signature)
+    steps = int(batches.cardinality()) * count
+    return without_autotuning(whole.apply(tf.data.experimental.assert_cardinality(steps)))
 
 
 class GatheredGradients(keras.optimizers.Optimizer):

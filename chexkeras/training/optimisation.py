@@ -116,3 +116,8 @@ class AveragedWeights(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Remembers the weights before Keras puts the average in their place."""
         self._raw = [keras.ops.convert_to_numpy(variable) for variable in self.model.trainable_variables]
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Gives the weights memory of their own: on JAX they share the average's, which the next prediction frees."""
+        for variable in self.model.trainable_variables:
+            variable.assign(keras.ops.copy(variable))

@@ -52,6 +52,7 @@ def film_data(
             balance=recipe.balanced_batches,
             seed=recipe.seed,
             epoch=epoch,
+            counting=False,
             store=store,
         )
 

@@ -10,7 +10,7 @@ from chexkeras.training.callbacks import EpochProgress, FiniteLoss
 from chexkeras.training.changes import Changes, assign_all, value
 from chexkeras.training.checkpoint import Snapshot
 from chexkeras.training.memory import OutOfMemory, halving, is_out_of_memory
-from chexkeras.training.micro_batches import GatheredGradients, pieces
+from chexkeras.training.micro_batches import GatheredGradients, in_pieces
 from chexkeras.training.optimisation import AveragedWeights
 from chexkeras.training.recipe import Stage
 from chexkeras.training.stage_data import StageData
@@ -39,6 +39,7 @@ class StageFit:
         steps: Steps of an epoch.
         batch_size: Films a step.
         changes: What training has changed so far, this stage included.
+        seed: The recipe's seed.
 
     Attributes:
         films_at_a_time: Films whose gradients are computed together: the batch size, or less where memory ran out.
@@ -53,10 +54,11 @@ class StageFit:
         steps: int,
         batch_size: int,
         changes: Changes,
+        seed: int,
     ) -> None:
         self.classifier, self.data, self.loss, self.stage, self.steps = classifier, data, loss, stage, steps
         self.batch_size = self.films_at_a_time = self._films_scored_at_a_time = batch_size
-        self._changes = changes
+        self._changes, self._seed = changes, seed
         # Built here as `fit` would build it, so that there is a state before the first step.
         self._optimizer = classifier.optimizer
         self._optimizer.build(data.model.trainable_variables)
@@ -124,15 +126,16 @@ class StageFit:
     def _fit(self, epoch: int, global_epoch: int) -> float:
         where = f"{self.stage.name} epoch {epoch}"
         progress = EpochProgress(f"{where}/{self.stage.epochs}", self.steps * self._pieces)
-        callbacks = [*([] if self._average is None else [self._average]), FiniteLoss(where, self._pieces), progress]
+        # Not before: what Keras looks at to build the model, it may draw from the same generator.
+        seeding = keras.callbacks.LambdaCallback(on_epoch_begin=lambda *_: _seed_dropout(self._seed, global_epoch))
+        averaging = [] if self._average is None else [self._average]
+        callbacks = [seeding, *averaging, FiniteLoss(where, self._pieces), progress]
         # The epoch's number fixes order and augmentation, so that a run can be taken up again at any epoch.
-        batches, options = self.data.train(global_epoch), {}
+        batches = self.data.train(global_epoch)
         if self._pieces > 1:
-            batches = pieces(batches, self.films_at_a_time, self._pieces)
-            # A generator does not know its length, and Keras warns when one ends that was not announced.
-            options = {"steps_per_epoch": self.steps * self._pieces}
+            batches = in_pieces(batches, self.films_at_a_time, self._pieces)
         try:
-            result = self.data.model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=callbacks, **options)
+            result = self.data.model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=callbacks)
         finally:
             progress.close()
         return float(result.history["loss"][-1])
@@ -150,6 +153,18 @@ class StageFit:
         """Leaves the classifier with the optimizer it was compiled with."""
         if self.data.model is self.classifier and self.films_at_a_time != self.batch_size:
             self.classifier.compile(optimizer=self._optimizer, loss=self.loss, auto_scale_loss=False)
+
+
+def _seed_dropout(seed: int, epoch: int) -> None:
+    """Lets an epoch draw the same whatever came before it.
+
+    Elsewhere each dropout layer has a state of its own, which is saved with the model's variables; on PyTorch Keras
+    draws from the one generator of the whole program.
+    """
+    if keras.backend.backend() == "torch":
+        import torch
+
+        torch.manual_seed(seed * 1_000_003 + epoch)
 
 
 def _halving(attempt: Any, films: int, what: str, remedy: str) -> tuple[float, int]:
