@@ -84,8 +84,7 @@ def train(
     from chexkeras.data.audit import audit as audit_films
     from chexkeras.data.store import Store
     from chexkeras.progress import say
-    from chexkeras.training import presets
-    from chexkeras.training import run as run_folder
+    from chexkeras.training import presets, run_folder
     from chexkeras.training.settings import with_settings
     from chexkeras.training.unfinished import Unfinished
 

@@ -4,9 +4,10 @@ A checkpoint is a ``.npz`` file of plain arrays and one JSON record. Keras' own 
 random state nor the history, and would write frozen weights again in every epoch; a ``.npz`` holds what training
 changes, carries a checksum for each array, and is read without running anything stored in it.
 
-There are three: ``start.npz``, every variable before the first epoch; ``last.npz``, the last epoch's state; and
-``best-<epoch>.npz``, the weights of the best epoch. Each is written beside its destination and renamed, the best one
-before the last one that refers to it; what they replace goes afterwards. A kill or a full disk leaves the epoch before.
+There are three kinds: ``start.npz``, every variable before the first epoch; ``last.npz``, the last epoch's state; and
+``best-<epoch>.npz``, the weights of one of the best epochs. Each is written beside its destination and renamed, the
+best ones before the last one that refers to them; what they replace goes afterwards. A kill or a full disk leaves the
+epoch before.
 """
 
 import json
@@ -50,12 +51,12 @@ class Saved:
     Attributes:
         record: What was said of it.
         snapshot: The state after its epoch.
-        best: Weights of the best epoch so far, by position; None where no epoch had a value.
+        kept: Weights of the best epochs so far, by the epoch's number and by position.
     """
 
     record: dict[str, Any]
     snapshot: Snapshot
-    best: dict[int, np.ndarray] | None
+    kept: dict[int, dict[int, np.ndarray]]
 
 
 class Checkpoints:
@@ -107,13 +108,13 @@ class Checkpoints:
             return None
         return list(_group(self._read(_START)[0], "variable").values())
 
-    def save(self, record: dict[str, Any], snapshot: Snapshot, best: dict[int, np.ndarray] | None) -> None:
+    def save(self, record: dict[str, Any], snapshot: Snapshot, kept: dict[int, dict[int, np.ndarray]]) -> None:
         """Writes the state after an epoch; the checkpoint before it goes when this one is complete.
 
         Args:
-            record: Plain values, among them "history" (a row per epoch) and "best_global_epoch" (0 for none).
+            record: Plain values, among them "history" (a row per epoch) and "kept" (the numbers of the best epochs).
             snapshot: The state.
-            best: Weights of the best epoch so far.
+            kept: Weights of the best epochs so far, by number; those of earlier ones are there already.
 
         Raises:
             OSError: If it cannot be written, for example on a full disk; the one before is untouched.
@@ -121,14 +122,17 @@ class Checkpoints:
         arrays = {f"variable.{position}": array for position, array in snapshot.variables.items()}
         arrays |= {f"optimizer.{index}": array for index, array in enumerate(snapshot.optimizer)}
         arrays |= {f"raw.{index}": array for index, array in enumerate(snapshot.raw)}
-        history, number = record["history"], record["best_global_epoch"]
+        history, names = record["history"], {_best(number) for number in kept}
         further = {"seconds": self.seconds, "taken_up": self.taken_up}
         try:
-            if best is not None and number == len(history):
-                self._write(_best(number), {f"variable.{position}": array for position, array in best.items()}, {})
+            newest = kept.get(len(history), {})
+            if newest:
+                self._write(
+                    _best(len(history)), {f"variable.{position}": each for position, each in newest.items()}, {}
+                )
             self._write(_LAST, arrays, {**record, **further})
             for path in self.folder.glob(_best("*")):
-                if path.name != _best(number):
+                if path.name not in names:
                     path.unlink()
             files.write_csv(self.folder / HISTORY, pd.DataFrame(history))
         except OSError as error:
@@ -151,10 +155,8 @@ class Checkpoints:
         )
         self._before = float(record.pop("seconds"))
         self.taken_up = [*record.pop("taken_up"), len(record["history"])]
-        best = None
-        if record["best_global_epoch"]:
-            best = _group(self._read(_best(record["best_global_epoch"]))[0], "variable")
-        return Saved(record, snapshot, best)
+        kept = {number: _group(self._read(_best(number))[0], "variable") for number in record["kept"]}
+        return Saved(record, snapshot, kept)
 
     def _write(self, name: str, arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:
         everything: dict[str, Any] = {_RECORD: np.frombuffer(json.dumps(record).encode(), np.uint8), **arrays}

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import keras
@@ -13,10 +13,11 @@ import pandas as pd
 from chexkeras.data.store import Store
 from chexkeras.models.stages import apply_stage, freeze
 from chexkeras.progress import say
+from chexkeras.training.best_epochs import BestEpochs
 from chexkeras.training.changes import Changes
 from chexkeras.training.checkpoint import Checkpoints
 from chexkeras.training.feature_plan import FeaturePlan
-from chexkeras.training.monitor import MONITORS, EarlyStopping, better, mean_auc, one_class_targets
+from chexkeras.training.monitor import MONITORS, EarlyStopping, mean_auc, one_class_targets
 from chexkeras.training.optimisation import LearningRate, make_optimizer
 from chexkeras.training.recipe import Recipe, Stage
 from chexkeras.training.stage_data import film_data
@@ -35,8 +36,9 @@ class Fitted:
         best_stage: Stage of the epoch whose weights the model now has.
         best_epoch: Its number within the stage, from 1.
         best_value: Its value of the recipe's monitor; None where no epoch had one.
-        best_global_epoch: Its number within the run, from 1; 0 for none.
+        kept: Numbers within the run, from 1, of the epochs whose weights are kept, the best first.
         films_at_a_time: By stage: films whose gradients were computed together, the batch size unless memory ran out.
+        best_epochs: The weights of the epochs that are kept.
     """
 
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -44,8 +46,13 @@ class Fitted:
     best_stage: str = ""
     best_epoch: int = 0
     best_value: float | None = None
-    best_global_epoch: int = 0
+    kept: list[int] = field(default_factory=list)
     films_at_a_time: dict[str, int] = field(default_factory=dict)
+    best_epochs: BestEpochs | None = field(default=None, repr=False, compare=False)
+
+    def record(self) -> dict[str, Any]:
+        """Returns everything but the weights, as plain values."""
+        return asdict(replace(self, best_epochs=None))
 
     def rows(self, stage: str) -> list[dict[str, Any]]:
         """Returns the history of one stage."""
@@ -94,7 +101,9 @@ def fit_stages(
     changes = Changes(model)
     saved = checkpoints.load() if checkpoints is not None else None
     fitted = Fitted(**saved.record) if saved is not None else Fitted()
-    best = saved.best if saved is not None else None
+    fitted.best_epochs = best = BestEpochs(changes, recipe.keep_epochs, mode)
+    if saved is not None:
+        best.take_up(saved.kept, {row["global_epoch"]: row[recipe.monitor] for row in fitted.history})
     if fitted.history:
         row = fitted.history[-1]
         say(f"taken up after {row['stage']} epoch {row['epoch']}, epoch {len(fitted.history)} of the run")
@@ -104,8 +113,7 @@ def fit_stages(
             freeze(model, stage.trainable, stage.batchnorm)
             changes.extend()
             continue
-        if best is not None:
-            changes.assign_weights(best)
+        best.assign()
         boundary = apply_stage(
             model, stage.trainable, optimizer=optimizer, loss=loss, name=stage.name, batchnorm=stage.batchnorm
         )
@@ -132,14 +140,14 @@ def fit_stages(
             row["learning_rate"] = rate.after_epoch(value)
             fitted.history.append(row)
             fitted.films_at_a_time[stage.name] = under_way.films_at_a_time
-            if stopping.update(value) and better(value, fitted.best_value, mode):
-                best = changes.weights()
-                fitted.best_stage, fitted.best_epoch = stage.name, epoch
-                fitted.best_value, fitted.best_global_epoch = value, len(fitted.history)
+            stopping.update(value)
+            if best.offer(len(fitted.history), value):
+                fitted.best_stage, fitted.best_epoch, fitted.best_value = stage.name, epoch, value
+            fitted.kept = best.numbers
             _report(row, stage, _seconds_left(fitted, recipe.stages, stage, stopping.exhausted))
             snapshot = under_way.save()
             if checkpoints is not None:
-                checkpoints.save(asdict(fitted), snapshot, best)
+                checkpoints.save(fitted.record(), snapshot, best.weights)
             if on_epoch is not None:
                 on_epoch(row)
         under_way.finish()
@@ -147,8 +155,7 @@ def fit_stages(
         fitted.stages.append(
             {**boundary.to_dict(), "epochs_run": epoch, "best_epoch": stopping.best_epoch, "ended": ended}
         )
-    if best is not None:
-        changes.assign_weights(best)
+    best.assign()
     return fitted
 
 

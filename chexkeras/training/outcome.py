@@ -1,6 +1,7 @@
 """What a training leaves in its run folder besides the model: scores, thresholds, evaluation, data, provenance."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,56 @@ def all_cautions(recipe: Recipe, splits: Splits, further: Sequence[str]) -> list
     if splits.leaky:
         shown.append(splits.description)
     return list(dict.fromkeys([*shown, *further]))
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A training at its end: all that is written of it besides the model.
+
+    Attributes:
+        recipe: The recipe.
+        splits: The split.
+        audit: The audit of the films.
+        loss: The loss it was trained with.
+        fitted: What fitting left behind.
+        cautions: From `all_cautions`.
+        store: The store the films are read from; None for files.
+        further: What else the provenance says.
+    """
+
+    recipe: Recipe
+    splits: Splits
+    audit: Audit
+    loss: keras.losses.Loss
+    fitted: Fitted
+    cautions: tuple[str, ...]
+    store: Store | None
+    further: dict[str, Any]
+
+
+def write_run(model: keras.Model, ended: Ended, folder: Path, number: int | None = None) -> None:
+    """Writes all files of a run, the model before anything that may fail.
+
+    Args:
+        model: The classifier with the weights to keep.
+        ended: What is known besides.
+        folder: Where to.
+        number: The epoch that the weights are of; None for the best one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save(folder / "model.keras")
+    recipe, fitted = ended.recipe, ended.fitted
+    write_results(model, recipe, ended.splits, folder, ended.cautions, ended.store)
+    write_data(ended.splits, ended.audit, folder)
+    files.write_csv(folder / "history.csv", pd.DataFrame(fitted.history))
+    files.write_json(folder / "stages.json", fitted.stages)
+    recipe.save(folder / "recipe.json")
+    record = provenance_record(model, recipe, ended.splits, ended.loss, fitted, ended.cautions)
+    record["model"]["sha256"] = files.sha256_file(folder / "model.keras")
+    if number is not None:
+        row = fitted.history[number - 1]
+        record["best"] = {"stage": row["stage"], "epoch": row["epoch"], "rank": fitted.kept.index(number) + 1}
+    files.write_json(folder / "provenance.json", {**record, **ended.further})
 
 
 def write_results(

@@ -41,6 +41,9 @@ class Recipe:
             `data.split_result.Splits.up_sampled`.
         balanced_batches: Findings whose training films get equal shares of every batch, beside those that show none of
             them: one finding makes half of each batch positive. See `data.order.balanced`.
+        keep_epochs: How many epochs the run keeps, the best by `monitor` first: the run itself is the best one, each
+            further one a run of its own inside it (`training.run.Run.epochs`), to be averaged with
+            `inference.ensemble`.
         operating_point: How the threshold is chosen on validation.
         seed: Decides weights, order and augmentation.
     """
@@ -63,6 +66,7 @@ class Recipe:
     monitor: str = "val_auroc"
     up_sample: tuple[tuple[str, int], ...] = ()
     balanced_batches: tuple[str, ...] = ()
+    keep_epochs: int = 1
     operating_point: ThresholdRule = field(default_factory=ThresholdRule)
     seed: int = 0
 
@@ -77,6 +81,7 @@ class Recipe:
                 f"image_size={self.image_size} is above {_LARGEST_IMAGE}; films have some 2000 to 4000 px."
             )
         positive_int(self.batch_size, "batch_size")
+        positive_int(self.keep_epochs, "keep_epochs")
         if self.clahe is not None:
             options.clahe_limit(self.clahe)
         if (self.head == "three_way") != (self.loss.name == "three_way"):

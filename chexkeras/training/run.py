@@ -5,10 +5,6 @@ Reading one imports neither TensorFlow nor Keras; only `Run.load_model` does.
 
 import contextlib
 import math
-import os
-import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +16,6 @@ from chexkeras import files
 from chexkeras.checks import existing_folder, one_of, require_columns
 from chexkeras.data.source import TableSource
 from chexkeras.evaluation.scores import read_scores
-from chexkeras.progress import say
 from chexkeras.results import Estimate, Evaluation, OperatingPoint
 from chexkeras.training.recipe import Recipe
 
@@ -31,6 +26,8 @@ if TYPE_CHECKING:
 
 PARTS = ("train", "validation", "test")
 _TEXT_COLUMNS = {"image_id": str, "patient_id": str}
+EPOCHS = "epochs"
+"""Folder inside a run for the further epochs that were kept."""
 _MEND = "The file is damaged or was cut short: restore it, or train again."
 _HISTORY = ("stage", "epoch", "global_epoch", "loss", "val_loss", "val_auroc", "learning_rate")
 _TABLE = ("image_id", "patient_id", "age_years", "sex", "view", "part")
@@ -220,6 +217,12 @@ class Run:
             self._csv(name, columns, ("image_id", "patient_id", "finding", "score"), dtype=str, keep_default_na=False)
             raise ValueError(f"{name} of the run: {error}") from error
 
+    @property
+    def epochs(self) -> "tuple[Run, ...]":
+        """The epochs that were kept, each as a run, the best (this run itself) first; see `Recipe.keep_epochs`."""
+        others = [Run.load(path) for path in sorted((self.folder / EPOCHS).glob("epoch-*"))]
+        return self, *sorted(others, key=lambda run: int(run.provenance["best"]["rank"]))
+
     def load_model(self) -> "keras.Model":
         """Loads the model in Keras' safe mode: no code stored in the file is run."""
         import keras
@@ -257,97 +260,3 @@ def _check_within(finding: str, name: str, estimate: Estimate | None) -> None:
             f"evaluation.json of the run: the {name} of {finding}, {estimate.value:.4g}, lies outside its interval "
             f"{estimate.low:.4g} to {estimate.high:.4g}. {_MEND}"
         )
-
-
-def check_free(run_dir: str | Path, overwrite: bool) -> Path:
-    """Returns the run folder's path, absolute and free of links, if a run may be written there.
-
-    Args:
-        run_dir: What the caller gave.
-        overwrite: Whether a run that is there may be replaced.
-
-    Raises:
-        FileExistsError: If something is there and `overwrite` is false, or it is no run folder.
-        ValueError: If it is the root of a file system, which cannot be replaced by renaming.
-    """
-    # Resolved: "." has no name to make neighbours of, and renaming a link would leave the folder behind it empty.
-    folder = Path(run_dir).expanduser().resolve()
-    if folder.is_mount():
-        raise ValueError(f"{str(folder)!r} is the root of a file system; name a folder inside it for the run.")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        if not (folder / "recipe.json").is_file():
-            raise FileExistsError(f"{str(folder)!r} exists and is no run folder; choose another name for the run.")
-        if not overwrite:
-            raise FileExistsError(
-                f"the run {str(folder)!r} exists; choose another name, or allow it to be replaced "
-                "(overwrite=True, on the command line --overwrite)."
-            )
-    return folder
-
-
-@contextlib.contextmanager
-def writing(run_dir: Path) -> Iterator[Path]:
-    """Yields a working folder that becomes the run folder when the block ends without an error.
-
-    Until then a run of the same name stays as it was. What fails after the model was saved is kept beside it under
-    the name ``<run>.failed``: hours of training are not thrown away.
-
-    Args:
-        run_dir: The destination, as returned by `check_free`.
-    """
-    run_dir.parent.mkdir(parents=True, exist_ok=True)
-    clear_abandoned(run_dir)
-    working = Path(tempfile.mkdtemp(prefix=f".{run_dir.name}.{os.getpid()}.", dir=run_dir.parent))
-    working.chmod(0o755)
-    try:
-        yield working
-        previous = None
-        if run_dir.exists():
-            previous = working.with_name(f"{working.name}.previous")
-            os.replace(run_dir, previous)
-        try:
-            os.replace(working, run_dir)
-        except BaseException:
-            if previous is not None:
-                os.replace(previous, run_dir)
-            raise
-        if previous is not None:
-            shutil.rmtree(previous)
-    except BaseException:
-        if (working / "model.keras").is_file():
-            kept = run_dir.with_name(f"{run_dir.name}.failed")
-            shutil.rmtree(kept, ignore_errors=True)
-            os.replace(working, kept)
-            say(f"the run did not finish; its model and what else was written are kept in {kept}")
-        raise
-    finally:
-        if working.exists():
-            shutil.rmtree(working)
-
-
-def clear_abandoned(run_dir: str | Path) -> None:
-    """Removes working folders of killed processes, and puts back a run that was being replaced when one was killed.
-
-    Args:
-        run_dir: The run's folder, which need not be there.
-    """
-    run_dir = Path(run_dir).expanduser().resolve()
-    pattern = re.compile(rf"\.{re.escape(run_dir.name)}\.(\d+)\.[^.]+(\.previous)?")
-    for folder in run_dir.parent.iterdir() if run_dir.parent.is_dir() else ():
-        match = pattern.fullmatch(folder.name)
-        if match is None or _alive(int(match[1])):
-            continue
-        if match[2] and not run_dir.exists():
-            os.replace(folder, run_dir)
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

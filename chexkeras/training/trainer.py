@@ -13,7 +13,6 @@ import keras
 import numpy as np
 import pandas as pd
 
-from chexkeras import files
 from chexkeras.data.audit import Audit
 from chexkeras.data.audit import audit as audit_films
 from chexkeras.data.columns import resolve_targets
@@ -25,8 +24,7 @@ from chexkeras.models.batchnorm import adapt_batchnorm
 from chexkeras.models.classifier import build_classifier, resolve_precision
 from chexkeras.models.stages import backbone_layers, trainable_start
 from chexkeras.progress import say, track
-from chexkeras.training import outcome
-from chexkeras.training import run as run_folder
+from chexkeras.training import outcome, run_folder
 from chexkeras.training.callbacks import EpochLog
 from chexkeras.training.changes import assign_all, value
 from chexkeras.training.checkpoint import Checkpoints
@@ -126,22 +124,21 @@ def train(
             plan = _features(model, recipe, splits, rows, stored, unfinished, features, draws, store)
             fitted = fit_stages(model, recipe, loss, rows, splits.validation, plan, store, checkpoints, on_epoch)
         say(f"keeping the weights of {fitted.best_stage} epoch {fitted.best_epoch}, best on validation")
+        further = {
+            "run_id": unfinished.run_id,
+            "taken_up_after_epochs": checkpoints.taken_up,
+            "seconds": checkpoints.seconds,
+            "store": store.fingerprint if store is not None else None,
+            "features": plan.to_dict() if plan else None,
+        }
+        shown = outcome.all_cautions(recipe, splits, cautions)
+        ended = outcome.Ended(recipe, splits, audit, loss, fitted, tuple(shown), store, further)
         with run_folder.writing(folder) as working:
-            model.save(working / "model.keras")
-            shown = outcome.all_cautions(recipe, splits, cautions)
-            outcome.write_results(model, recipe, splits, working, shown, store)
-            outcome.write_data(splits, audit, working)
-            files.write_csv(working / "history.csv", pd.DataFrame(fitted.history))
-            files.write_json(working / "stages.json", fitted.stages)
-            recipe.save(working / "recipe.json")
-            record = outcome.provenance_record(model, recipe, splits, loss, fitted, shown)
-            record["model"]["sha256"] = files.sha256_file(working / "model.keras")
-            record["run_id"] = unfinished.run_id
-            record["taken_up_after_epochs"] = checkpoints.taken_up
-            record["seconds"] = checkpoints.seconds
-            record["store"] = store.fingerprint if store is not None else None
-            record["features"] = plan.to_dict() if plan else None
-            files.write_json(working / "provenance.json", record)
+            # The model has the best epoch's weights: they are safe on disk before the others take their place.
+            outcome.write_run(model, ended, working)
+            for number in fitted.kept[1:]:
+                fitted.best_epochs.assign(number)
+                outcome.write_run(model, ended, run_folder.epoch_folder(working, number), number)
     return Run.load(run_dir)
 
 

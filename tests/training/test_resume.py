@@ -176,7 +176,7 @@ def test_a_checkpoint_holds_what_training_changes_and_no_frozen_weight(recipe, t
     head = {id(variable) for layer in model.layers if layer.name.startswith("head_") for variable in layer.variables}
     assert {id(model.variables[position]) for position in saved.snapshot.variables} == head
     weights = {id(weight) for weight in model.weights}
-    assert {id(model.variables[position]) for position in saved.best} == head & weights
+    assert {id(model.variables[position]) for position in saved.kept[1]} == head & weights
     assert len(head - weights) == 2, "the random states of two dropout layers"
 
 
@@ -203,6 +203,9 @@ def assert_same_run(one, two):
         pd.testing.assert_frame_equal(one.scores(part), two.scores(part), check_exact=True)
     for name in ("stages.json", "operating_points.json", "evaluation.json"):
         assert (one.folder / name).read_bytes() == (two.folder / name).read_bytes(), name
+    for kept, other in zip(one.epochs[1:], two.epochs[1:], strict=True):
+        assert kept.folder.name == other.folder.name
+        pd.testing.assert_frame_equal(kept.scores("test"), other.scores("test"), check_exact=True)
 
 
 def interrupted_training(recipe, splits, run_dir, monkeypatch, epochs, **options):
@@ -444,7 +447,7 @@ def test_a_training_that_is_killed_at_ten_random_moments_ends_like_one_that_neve
     splits = split_by_patient(toy_films_40, "Effusion", validation=0.3, test=0.3)
     recipe = recipe.replace(batch_size=4)
     recipes = {
-        "auto": recipe.replace(up_sample={"Effusion": 2}),
+        "auto": recipe.replace(up_sample={"Effusion": 2}, keep_epochs=2),
         "off": recipe.replace(balanced_batches="Effusion", augment=Augmentation(flip=True)),
     }
     (tmp_path / "given").write_bytes(pickle.dumps((recipes, splits)))

@@ -12,7 +12,8 @@ import pytest
 from chexkeras.data.splits import split_by_patient
 from chexkeras.evaluation.evaluate import evaluate
 from chexkeras.models.scoring import predict_scores
-from chexkeras.training.run import Run, check_free, writing
+from chexkeras.training.run import Run
+from chexkeras.training.run_folder import check_free, writing
 from chexkeras.training.trainer import train
 
 pytestmark = pytest.mark.keras
@@ -182,7 +183,7 @@ def test_a_run_that_cannot_take_its_place_leaves_the_previous_one(tmp_path, monk
             raise OSError("no")
         real(source, destination)
 
-    monkeypatch.setattr("chexkeras.training.run.os.replace", refused)
+    monkeypatch.setattr("chexkeras.training.run_folder.os.replace", refused)
     with pytest.raises(OSError, match="no"), writing(folder) as working:
         (working / "recipe.json").write_text("new")
     assert (folder / "recipe.json").read_text() == "previous"
@@ -245,7 +246,7 @@ def test_a_threshold_that_cannot_be_chosen_leaves_the_model_beside_the_run(
 
 
 def test_what_a_killed_run_left_is_cleared_and_a_run_being_replaced_is_put_back(tmp_path, toy_run):
-    from chexkeras.training.run import writing
+    from chexkeras.training.run_folder import writing
 
     done = subprocess.Popen([sys.executable, "-c", ""])
     done.wait()
