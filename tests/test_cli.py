@@ -1,19 +1,52 @@
+import ast
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from typer.main import get_command
 from typer.testing import CliRunner
 
+import chexkeras
 from chexkeras.cli import app
+from chexkeras.data.open import _NOT_ON_THE_COMMAND_LINE, OPTIONS
 
 runner = CliRunner()
 
 
 def run(*arguments):
     return runner.invoke(app, [str(argument) for argument in arguments])
+
+
+def options_of(command):
+    return {option for parameter in command.params for option in parameter.opts}
+
+
+def texts_about_the_command_line():
+    """Every text of the package that names the command line, with what is filled in left out."""
+    for path in Path(chexkeras.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+            text = "".join(part.value for part in parts if isinstance(getattr(part, "value", None), str))
+            if "command line" in text:
+                yield text
+
+
+def test_options_that_messages_name_exist():
+    there = set().union(*map(options_of, get_command(app).commands.values()))
+    named = {option for text in texts_about_the_command_line() for option in re.findall(r"--[a-z][a-z-]*", text)}
+    assert {"--missing", "--images", "--overwrite", "--workers"} <= named
+    assert named <= there
+
+
+def test_options_of_every_kind_of_data_exist_with_dashes():
+    names = {name for kind in OPTIONS.values() for name in kind} - set(_NOT_ON_THE_COMMAND_LINE)
+    there = options_of(get_command(app).commands["train"])
+    assert {f"--{name.replace('_', '-')}" for name in names} <= there
+    assert not {f"--{name}" for name in _NOT_ON_THE_COMMAND_LINE} & there
 
 
 @pytest.mark.parametrize("command", ["demo", "audit", "prepare", "train", "evaluate", "predict", "report"])
@@ -34,6 +67,9 @@ def test_every_command_explains_itself(command):
         (("evaluate", "nowhere"), "no folder at 'nowhere'"),
         (("predict", "nowhere", "--run", "nowhere"), "nowhere"),
         (("report", "nowhere"), "nowhere"),
+        (("predict", ".", "--run", "x", "--memory", "0"), "--memory 0 must be a number above 0"),
+        (("predict", ".", "--run", "x", "--memory", "inf"), "--memory inf must be a number above 0"),
+        (("predict", ".", "--run", "x", "--timeout", "nan"), "--timeout nan must be a number above 0"),
     ],
 )
 def test_mistakes_give_one_message_and_status_2(arguments, message, tmp_path, monkeypatch):

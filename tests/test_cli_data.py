@@ -185,14 +185,18 @@ def test_a_second_pass_fills_the_uncertain_labels_of_the_first_runs_training_fil
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--uncertain", "multiclass"), "head=three_way and loss.name=three_way"),
+        (("--uncertain", "multiclass"), "--set head=three_way --set loss.name=three_way"),
         (("--uncertain", "maybe"), "uncertain='maybe'"),
         (("--uncertain", "ones", "--uncertain", "Edema=zeros"), "--uncertain ones stands beside others"),
         (("--finding", "Effusions"), "Effusions"),
         (("--first-run", "nowhere"), "no folder at 'nowhere'"),
         (("--blank", "zero"), "blank='zero'"),
         (("--views", "side"), "views='side'"),
-        (("--image-column", "Path"), "image_column='Path' is for a table of one's own"),
+        (
+            ("--image-column", "Path"),
+            "image_column='Path' (on the command line --image-column) is for a table of one's own",
+        ),
+        (("--images", "films"), "(on the command line --images) is for NIH's layout"),
         (("--store", "nowhere"), "store: no folder at 'nowhere'"),
         (("--missing", "maybe"), "--missing='maybe'"),
     ],
@@ -222,7 +226,10 @@ def test_a_folder_without_labels_says_what_was_looked_for(tmp_path, monkeypatch,
     assert "CheXpert's train.csv or valid.csv" in message
     (tmp_path / "films" / "own.csv").write_text("file,label\n")
     message = " ".join(refused(*command, "films/own.csv").split())
-    assert "own.csv is a table of your own: name image_column and label_columns" in message
+    assert (
+        "own.csv is a table of your own: name image_column and label_columns (on the command line --image-column"
+        in message
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["films"]
 
 

@@ -1,5 +1,6 @@
 """``chexkeras predict``."""
 
+import math
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
@@ -59,6 +60,9 @@ def predict(
 
     kinds = {".csv": table_of("file", "verdict", "code"), ".jsonl": object_with("file", "verdict", "code")}
     check_destination(out, "--out", kinds)
+    for limit, option in ((memory, "--memory"), (timeout, "--timeout")):
+        if not 0.0 < limit < math.inf:
+            raise ValueError(f"{option} {limit:g} must be a number above 0.")
     loaded, reading = Run.load(run), Reading(workers, int(memory * 2**30), timeout)
     start = perf_counter()
     try:

@@ -126,5 +126,6 @@ def _cannot_be_used(unusable: Sequence[Issue], films: int) -> str:
     listed = "; ".join(f"{issue.image_id} ({issue.code}: {issue.detail})" for issue in unusable[:3])
     return (
         f"{len(unusable)} of {films} films cannot be used: {listed}{'; ...' if len(unusable) > 3 else ''}. Replace the "
-        "files, or leave these films out with missing='skip' (they are then listed with the reason)."
+        "files, or leave these films out with missing='skip' (on the command line --missing skip); they are then "
+        "listed with the reason."
     )

@@ -78,7 +78,7 @@ def parts_of_paths(text: pd.DataFrame, file_name: str) -> pd.DataFrame:
         raise ValueError(
             f"{file_name}: Path {wrong[0]!r} (and {len(wrong) - 1} more) is not of the form "
             "CheXpert-v1.0-small/train/patient00001/study1/view1_frontal.jpg; restore CheXpert's own paths, or use "
-            "load_table for a table of your own."
+            "load_table for a table of your own (on the command line the CSV with --image-column)."
         )
     groups = [match.groups(default="") for match in matches if match is not None]
     releases, image_ids, patients, studies = (list(values) for values in zip(*groups, strict=True))

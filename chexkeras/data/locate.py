@@ -51,7 +51,8 @@ def _search(folders: Collection[Path], names: Collection[str]) -> dict[str, str]
             if earlier != entry.path:
                 raise ValueError(
                     f"the film {entry.name} lies both in {os.path.dirname(earlier)} and in "
-                    f"{os.path.dirname(entry.path)}; name the one folder to use with images=."
+                    f"{os.path.dirname(entry.path)}; name the one folder to use with images= (on the command line "
+                    "--images)."
                 )
     return found
 
@@ -104,15 +105,15 @@ def refuse_missing(image_ids: Sequence[str], paths: Sequence[str], missing: str,
         FileNotFoundError: If none was found and `missing` is not "keep", or any was not and it is "error".
     """
     absent = [image for image, path in zip(image_ids, paths, strict=True) if not path]
-    options = f"{fix}, drop the rows with missing='skip', or keep them without films with missing='keep'."
+    keep = "keep the rows without films with missing='keep'."
     if missing != "keep" and len(absent) == len(image_ids):
         raise FileNotFoundError(
-            f"none of the {len(image_ids)} films is in {where} (first: {', '.join(absent[:3])}). {options}"
+            f"none of the {len(image_ids)} films is in {where} (first: {', '.join(absent[:3])}). {fix}, or {keep}"
         )
     if missing == "error" and absent:
         raise FileNotFoundError(
             f"{len(absent)} of {len(image_ids)} films are missing in {where} (first: {', '.join(absent[:3])}). "
-            f"{options}"
+            f"{fix}, drop these rows with missing='skip' (on the command line --missing skip), or {keep}"
         )
 
 

@@ -178,5 +178,7 @@ def _paths(folder: Path, image_ids: list[str], images: str | Path | None, missin
     found, searched = locate_films(folder, set(image_ids), images)
     paths = [found.get(image, "") for image in image_ids]
     where = " and ".join(map(str, searched[:2])) + (" ..." if len(searched) > 2 else "")
-    refuse_missing(image_ids, paths, missing, where, "Give the folder of the films with images=")
+    refuse_missing(
+        image_ids, paths, missing, where, "Give the folder of the films with images= (on the command line --images)"
+    )
     return paths

@@ -1,7 +1,7 @@
 """Opening films by what lies there: NIH's layout, CheXpert's, or a table of one's own."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 """Which options each kind takes; their meaning is that of `load_nih`, `load_chexpert` and `load_table`."""
 
 _NEEDED = ("image_column", "label_columns")
+_NOT_ON_THE_COMMAND_LINE = ("part",)
 
 
 def open_data(root: str | Path, *, missing: Literal["error", "skip", "keep"] = "error", **options: Any) -> pd.DataFrame:
@@ -60,8 +61,8 @@ def open_data(root: str | Path, *, missing: Literal["error", "skip", "keep"] = "
     if foreign:
         owners = " and ".join(owner for owner, names in OPTIONS.items() if foreign[0] in names)
         raise ValueError(
-            f"{foreign[0]}={given[foreign[0]]!r} is for {owners}, but {str(root)!r} is {kind}, which takes: "
-            f"{', '.join(OPTIONS[kind])}."
+            f"{foreign[0]}={given[foreign[0]]!r}{_also(foreign[:1])} is for {owners}, but {str(root)!r} is {kind}, "
+            f"which takes: {', '.join(OPTIONS[kind])}."
         )
     return _LOADERS[kind](path, missing, given)
 
@@ -127,10 +128,16 @@ def _nothing_known(folder: Path) -> str:
         return f"{message} There is one at {str(elsewhere)!r}: give its folder."
     own = sorted(file.name for file in folder.glob("*.csv"))
     if own:
-        return f"{message} If {own[0]} is your own table, give its path, with image_column and label_columns."
+        return f"{message} If {own[0]} is your own table, give its path, with {' and '.join(_NEEDED)}{_also(_NEEDED)}."
     if not any(folder.iterdir()):
         return f"{message} The folder is empty."
     return f"{message} Give the folder that holds it, or the path of a CSV of your own."
+
+
+def _also(names: Iterable[str]) -> str:
+    """Returns how the command line writes options, to stand behind their names."""
+    written = [f"--{name.replace('_', '-')}" for name in names if name not in _NOT_ON_THE_COMMAND_LINE]
+    return f" (on the command line {' and '.join(written)})" if written else ""
 
 
 def _load_nih(path: Path, missing: str, given: Mapping[str, Any]) -> pd.DataFrame:
@@ -146,8 +153,8 @@ def _load_table(path: Path, missing: str, given: Mapping[str, Any]) -> pd.DataFr
     if absent:
         header = ", ".join(cell for cell in label_csv.header(path) if cell.strip())
         raise ValueError(
-            f"root: {path.name} is a table of your own: name {' and '.join(absent)}. It has the columns: "
-            f"{header[:300] or 'none'}."
+            f"root: {path.name} is a table of your own: name {' and '.join(absent)}{_also(absent)}. It has the "
+            f"columns: {header[:300] or 'none'}."
         )
     options = dict(given)
     folder = options.pop("images", None)

@@ -27,6 +27,10 @@ _STORE_READERS = 2
 _CORES = os.cpu_count() or 2
 _BATCHES_AHEAD = 4
 
+_NO_PATHS = (
+    "Load it with load_nih(...) or another loader, or merge the paths by image_id; the table in a run folder has none."
+)
+
 
 def to_model_pixels(film: tf.Tensor, image_size: int) -> tf.Tensor:
     """Resizes a film by area averaging and rounds to whole gray values.
@@ -266,7 +270,7 @@ def checked_paths(table: pd.DataFrame) -> list[str]:
 
 
 def _require_films(table: pd.DataFrame, columns: list[str]) -> None:
-    require_columns(table, columns, "the image table", "Load it with load_nih.")
+    require_columns(table, columns, "the image table", _NO_PATHS if "path" in columns else "Load it with load_nih.")
     if table.empty:
         raise ValueError(
             "the image table is empty; there is nothing to read. Check the split or the filter made of it."

@@ -111,7 +111,8 @@ def _films(table: pd.DataFrame, missing: str) -> pd.DataFrame:
     if absent.any() and missing == "error":
         raise ValueError(
             f"{absent.sum()} of {len(films)} films have no file (first {listed(films['image_id'][absent])}); name the "
-            "right folder when loading the table, or leave these out with missing='skip'."
+            "right folder when loading the table, or leave these out with missing='skip' (on the command line "
+            "--missing skip)."
         )
     films.loc[absent, "path"] = ""
     films["file"] = [os.path.basename(path) for path in films["path"]]
@@ -282,6 +283,6 @@ def _cannot_be_used(problems: dict[str, Problem], manifest: Manifest) -> str:
     shown = "; ".join(f"{image_id} ({code}: {detail})" for image_id, (code, detail) in list(problems.items())[:3])
     return (
         f"{len(problems)} film(s) cannot be used: {shown}{'; ...' if len(problems) > 3 else ''}. Replace the files, or "
-        f"leave such films out with missing='skip'. The {_done(manifest):,} films stored before are kept; preparing "
-        "goes on there."
+        f"leave such films out with missing='skip' (on the command line --missing skip). The {_done(manifest):,} films "
+        "stored before are kept; preparing goes on there."
     )

@@ -16,6 +16,8 @@ from chexkeras.data.stratify import iterative_stratification
 
 __all__ = ["PARTS", "Splits", "check_classes", "official_split", "split_by_image", "split_by_patient"]
 
+_BY_PATIENT = "use split_by_patient (on the command line --split patient)"
+
 
 def split_by_patient(
     table: pd.DataFrame,
@@ -96,19 +98,19 @@ def official_split(
     checked = checks.probability(validation, "validation", open_interval=True)
     names = _checked(table, targets)
     if columns.OFFICIAL_SPLIT not in table.columns:
-        raise ValueError(f"the table has no column {columns.OFFICIAL_SPLIT!r}; use split_by_patient.")
+        raise ValueError(f"the table has no column {columns.OFFICIAL_SPLIT!r}; {_BY_PATIENT}.")
     official = table[columns.OFFICIAL_SPLIT].to_numpy(dtype=object)
     unlisted = ~np.isin(official, ("train_val", "test"))
     if unlisted.any():
         raise ValueError(
             f"{int(unlisted.sum())} of {len(table)} films are in neither official list, first "
             f"{table['image_id'].iloc[int(np.argmax(unlisted))]!r}; put train_val_list.txt and test_list.txt beside "
-            "the label file, or use split_by_patient."
+            f"the label file, or {_BY_PATIENT}."
         )
     rest = official == "train_val"
     if not rest.any() or rest.all():
         empty = "train_val" if not rest.any() else "test"
-        raise ValueError(f"none of the {len(table)} films is in the official {empty} list; use split_by_patient.")
+        raise ValueError(f"none of the {len(table)} films is in the official {empty} list; {_BY_PATIENT}.")
     part = np.full(len(table), "test", dtype=object)
     part[rest] = _assign(table[rest], names, {"train": 1 - checked, "validation": checked}, seed, "patient")
     return _made("official", seed, names, {"validation": checked}, table, part)
@@ -140,7 +142,7 @@ def check_classes(splits: Splits, targets: str | Sequence[str]) -> None:
             for name, target, positive, negative in problems[:5]
         )
         more = f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""
-        advice = "use split_by_patient, or " if splits.kind == "official" else "give that part a larger share, "
+        advice = f"{_BY_PATIENT}, or " if splits.kind == "official" else "give that part a larger share, "
         raise ValueError(
             f"each part needs both classes of each target, but {lacking}{more}. To go on, {advice}load more films, or "
             f"leave {listed(tuple(dict.fromkeys(problem[1] for problem in problems)))} out of the targets."

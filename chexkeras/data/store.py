@@ -113,14 +113,14 @@ class Store:
             raise ValueError(
                 f"{len(absent)} of {len(wanted)} films are not in the store {str(self.folder)!r} of {len(self):,} "
                 f"(first {listed(absent)}); prepare a store from this table, read the image files, or leave these "
-                "films out: store.leave_out_absent(table), --missing skip."
+                "films out: store.leave_out_absent(table) (on the command line --missing skip)."
             )
         left_out = wanted[wanted.isin(list(self.left_out))]
         if len(left_out):
             raise ValueError(
                 f"{len(left_out)} of {len(wanted)} films were left out when the store was prepared (first "
                 f"{left_out[0]!r}: {self.left_out[left_out[0]]}); leave them out of the table too: "
-                "store.leave_out_absent(table), --missing skip."
+                "store.leave_out_absent(table) (on the command line --missing skip)."
             )
         return rows.astype(np.int64)
 
@@ -192,7 +192,8 @@ class Store:
         if image_size != self.size:
             raise ValueError(
                 f"the store {str(self.folder)!r} holds films of {self.size} px, but {image_size} px are wanted; "
-                f"prepare one with size={image_size}, or train with image_size={self.size}."
+                f"prepare one with size={image_size} (on the command line prepare --size {image_size}), or train with "
+                f"image_size={self.size} (train --set image_size={self.size})."
             )
 
 

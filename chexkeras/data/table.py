@@ -19,6 +19,8 @@ NO_PATIENTS_CAUTION = (
     "parts of a split (scores then look better than on new patients), and intervals may be too narrow."
 )
 
+_ROOT = "root= (images= of open_data, on the command line --images)"
+
 
 def load_table(
     table: str | Path | pd.DataFrame,
@@ -86,7 +88,7 @@ def load_table(
     patients = _patients(given, patient_column, image_ids, name)
     ages, implausible = demographics.ages_in_years(_optional(given, age_column))
     paths = [path if os.path.isfile(path) else "" for path in full_paths]
-    refuse_missing(image_ids, paths, missing, str(folder), "Give the folder that the paths begin at with root=")
+    refuse_missing(image_ids, paths, missing, str(folder), f"Give the folder that the paths begin at with {_ROOT}")
     loaded = pd.DataFrame(
         {
             "image_id": image_ids,
@@ -146,7 +148,7 @@ def _name_of(label_columns: str | Iterable[str] | Mapping[str, str], separator: 
     if taken:
         raise ValueError(
             f"the label {taken[0]!r} has the name of a column that describes the film; give it another with "
-            f"label_columns={{{taken[0]!r}: 'another name'}}."
+            f"label_columns={{{taken[0]!r}: 'another name'}} (on the command line --label-columns COLUMN=NAME)."
         )
     return clean
 
@@ -171,7 +173,7 @@ def _films(written: pd.Series, folder: Path, name: str) -> tuple[list[str], list
     if outside:
         raise ValueError(
             f"{name}: {outside[0]!r} (and {len(outside) - 1} more) leads out of {str(folder)!r}; give the folder that "
-            "holds all films with root=, and paths below it."
+            f"holds all films with {_ROOT}, and paths below it."
         )
     base = str(folder.resolve())
     absolute = [text for text in texts if os.path.isabs(text)]

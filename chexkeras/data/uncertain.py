@@ -129,7 +129,8 @@ def refuse_third_class(table: pd.DataFrame, targets: str | Iterable[str]) -> Non
         if policy_of.get(name) == "multiclass":
             raise ValueError(
                 f"the uncertain labels of {name} were loaded with 'multiclass', which takes a model with a third class "
-                "for them: head=three_way and loss.name=three_way. Any other leaves them unknown: choose 'ignore' for "
+                "for them: head=three_way and loss.name=three_way (on the command line --set head=three_way "
+                "--set loss.name=three_way). Any other leaves them unknown: choose 'ignore' for "
                 "that, 'zeros', 'ones' or 'self_trained'."
             )
 
@@ -191,7 +192,8 @@ def fill_uncertain(table: pd.DataFrame, scores: pd.DataFrame, *, threshold: floa
     if not count:
         raise ValueError(
             f"none of the scored films has an uncertain label of {', '.join(mask.columns)}; give the scores of the "
-            "training films, of a table loaded with uncertain='self_trained'."
+            "training films, of a table loaded with uncertain='self_trained' (on the command line --uncertain "
+            "self_trained)."
         )
     filled.attrs = {**table.attrs, "source": replace(source, uncertain_policy=tuple(policy_of.items()))}
     return filled

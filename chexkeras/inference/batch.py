@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from time import perf_counter
 
+from chexkeras import progress
 from chexkeras.checks import existing_folder
 from chexkeras.dicom.pool import ReaderPool
 from chexkeras.dicom.privacy import scrub
@@ -58,8 +59,8 @@ def find_files(folder: str | Path) -> list[Path]:
     """Returns every file below a folder, sorted, whatever its name ends in.
 
     Hidden files are left out, and so is what is no file: links are not followed, since a folder must not lead out of
-    itself, and a pipe would be waited for. A folder that may not be read is listed itself, so that it is refused
-    instead of passed over.
+    itself, and a pipe would be waited for. How many there were is said in one line, without their names. A folder that
+    may not be read is listed itself, so that it is refused instead of passed over.
 
     Args:
         folder: Where to look.
@@ -70,13 +71,21 @@ def find_files(folder: str | Path) -> list[Path]:
     """
     root = existing_folder(folder, "folder")
     found: list[Path] = []
+    left_out = 0
 
     def note(error: OSError) -> None:
         if error.filename:
             found.append(Path(error.filename))
 
-    for parent, _, names in os.walk(root, followlinks=False, onerror=note):
-        found.extend(path for name in names if not name.startswith(".") and _is_file(path := Path(parent) / name))
+    for parent, folders, names in os.walk(root, followlinks=False, onerror=note):
+        paths = [Path(parent) / name for name in names if not name.startswith(".")]
+        files = [path for path in paths if _is_file(path)]
+        links = sum((Path(parent) / name).is_symlink() for name in folders if not name.startswith("."))
+        left_out += len(paths) - len(files) + links
+        found.extend(files)
+    if left_out:
+        noun = "entry that is no file" if left_out == 1 else "entries that are no files"
+        progress.say(f"left out {left_out:,} {noun} (links, pipes)")
     if not found:
         raise ValueError(f"no file in {str(folder)!r}; give a folder with DICOM, PNG or JPEG files.")
     return sorted(found)

@@ -171,10 +171,13 @@ class Ensemble:
             One row per image and finding.
 
         Raises:
+            TypeError: If the table is no pandas DataFrame; DICOM files are scored by `Predictor.predict`.
             ValueError: As `predict_scores`.
         """
         from chexkeras.inference.views import ScoringViews, predict_views
+        from chexkeras.models.scoring import require_image_table
 
+        require_image_table(table)
         shown = views or ScoringViews()
         options: dict[str, Any] = {"batch_size": batch_size, "store": store}
         tables = [predict_views(run.load_model(), table, run.recipe.targets, shown, **options) for run in self.members]

@@ -12,7 +12,7 @@ from chexkeras.data.augment import Augmentation
 from chexkeras.data.augment_geometry import moved
 from chexkeras.data.store import Store
 from chexkeras.inference.ensemble import shares
-from chexkeras.models.scoring import predict_scores
+from chexkeras.models.scoring import predict_scores, require_image_table
 
 _LARGEST_DEGREES = 45.0
 
@@ -126,8 +126,10 @@ def predict_views(
         One row per image and finding, as `predict_scores` gives them.
 
     Raises:
+        TypeError: If the table is no pandas DataFrame.
         ValueError: As `predict_scores`.
     """
+    require_image_table(table)
     # Only the three attributes of _ViewedModel are used of the model there.
     viewed: Any = _ViewedModel(model, views)
     return predict_scores(viewed, table, targets, batch_size=batch_size, store=store)

@@ -6,10 +6,29 @@ import keras
 import numpy as np
 import pandas as pd
 
+from chexkeras.checks import require_columns
 from chexkeras.data.pipeline import films_with_ids
 from chexkeras.data.store import Store
 from chexkeras.findings import label_names
 from chexkeras.progress import track
+
+
+def require_image_table(table: Any) -> None:
+    """Checks that what is to be scored is an image table.
+
+    Args:
+        table: What the caller gave.
+
+    Raises:
+        TypeError: If it is no pandas DataFrame, a list of DICOM files for example.
+        ValueError: If it does not say which image and whose it is.
+    """
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(
+            f"table is a {type(table).__name__}; an image table (pandas DataFrame) was expected. Load one with "
+            "load_nih(...) or another loader; DICOM files are scored by Predictor.load(run).predict(paths)."
+        )
+    require_columns(table, ["image_id", "patient_id"], "the image table", "Load it with load_nih(...).")
 
 
 def predict_scores(
@@ -33,8 +52,10 @@ def predict_scores(
         One row per image and finding: `image_id`, `patient_id`, `finding`, `label` (1, 0 or NaN), `score` in [0, 1].
 
     Raises:
+        TypeError: If the table is no pandas DataFrame.
         ValueError: If the model has another number of outputs, image ids repeat, or the table is unusable.
     """
+    require_image_table(table)
     names = label_names(targets)
     if model.output_shape[-1] != len(names):
         raise ValueError(

@@ -30,7 +30,7 @@ class FiniteLoss(keras.callbacks.Callback):
         if not math.isfinite(loss):
             raise ValueError(
                 f"the loss became {loss} in {self.where}, step {batch // self.pieces + 1}; lower the learning rate, or "
-                "use precision='float32' if this ran in half precision."
+                "use precision='float32' (on the command line --set precision=float32) if this ran in half precision."
             )
 
 

@@ -78,7 +78,8 @@ def assign_all(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
     if shapes != [found.shape for found in values]:
         raise ValueError(
             f"{len(values)} saved values do not fit the {len(shapes)} variables there are; they are of a model or an "
-            "optimizer that was built differently. Discard them and train anew (overwrite=True)."
+            "optimizer that was built differently. Discard them and train anew (overwrite=True, on the "
+            "command line --overwrite)."
         )
     for variable, found in zip(variables, values, strict=True):
         variable.assign(found)

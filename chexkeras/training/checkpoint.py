@@ -138,7 +138,8 @@ class Checkpoints:
         except OSError as error:
             raise OSError(
                 f"the checkpoint after {len(history)} epochs could not be written to {self.folder} ({error}); the one "
-                "before it is untouched: free some space and continue with resume=True."
+                "before it is untouched: free some space and continue with resume=True (on the command line "
+                "train --resume)."
             ) from error
 
     def load(self) -> Saved | None:

@@ -178,7 +178,8 @@ class FeatureStore:
                         values = output.astype(self.spec.dtype)
                     if not np.isfinite(values).all():
                         raise FeatureOverflow(
-                            f"a feature is too large for {self.spec.dtype}; train with features='float32' or 'off'."
+                            f"a feature is too large for {self.spec.dtype}; train with features='float32' or 'off' "
+                            "(on the command line --features float32)."
                         )
                     array[done : done + count, view] = values
             done += count

@@ -33,6 +33,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     """
     if isinstance(error, OutOfMemory):
         return False
+    # What goes wrong while Keras clears up (averaged weights on JAX) hides the error that it began with.
+    if error.__context__ is not None and is_out_of_memory(error.__context__):
+        return True
     if any(parent.__name__ in _CLASSES for parent in type(error).__mro__):
         return True
     text = str(error).lower()

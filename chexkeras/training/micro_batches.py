@@ -96,14 +96,34 @@ class GatheredGradients(keras.optimizers.Optimizer):
             if gradient is not None:
                 total.assign_add(gradient)
 
+        means = [None if g is None else total / self.count for total, g in zip(sums, grads, strict=True)]
+
         def pass_on() -> None:
-            means = [None if g is None else total / self.count for total, g in zip(sums, grads, strict=True)]
             self.inner.apply(means, variables)
             for total in sums:
                 total.assign(ops.zeros_like(total))
 
         self._iterations.assign_add(1)
-        ops.cond(ops.equal(self._iterations % self.count, 0), pass_on, lambda: None)
+        is_last = ops.equal(self._iterations % self.count, 0)
+        if keras.backend.backend() == "jax":
+            self._choose(is_last, means, variables, sums)
+        else:
+            ops.cond(is_last, pass_on, lambda: None)
+
+    def _choose(self, is_last: Any, means: list[Any], variables: list[Any], sums: list[Any]) -> None:
+        """Works out the change and takes it or leaves it: on JAX a branch cannot assign to variables."""
+        owned = [*variables, *self.inner.variables]
+        before = [variable.value for variable in owned]
+        weights, state = self.inner.stateless_apply(before[len(variables) :], means, before[: len(variables)])
+        for variable, old, new in zip(owned, before, (*weights, *state), strict=True):
+            variable.assign(ops.where(is_last, new, old))
+        for total in sums:
+            total.assign(ops.where(is_last, 0.0, total.value))
+
+    @property
+    def variables(self) -> list[Any]:
+        """The sums and the inner optimizer's: all that a step changes."""
+        return [*super().variables, *self.inner.variables]
 
     @property
     def learning_rate(self) -> Any:

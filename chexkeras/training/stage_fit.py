@@ -1,7 +1,6 @@
 """One stage's fitting, an epoch at a time: with smaller batches where memory does not suffice, from any saved state."""
 
 import math
-from typing import Any
 
 import keras
 import numpy as np
@@ -9,7 +8,7 @@ import numpy as np
 from chexkeras.training.callbacks import EpochProgress, FiniteLoss
 from chexkeras.training.changes import Changes, assign_all, value
 from chexkeras.training.checkpoint import Snapshot
-from chexkeras.training.memory import OutOfMemory, halving, is_out_of_memory
+from chexkeras.training.memory import halving
 from chexkeras.training.micro_batches import GatheredGradients, in_pieces
 from chexkeras.training.optimisation import AveragedWeights
 from chexkeras.training.recipe import Stage
@@ -62,8 +61,19 @@ class StageFit:
         # Built here as `fit` would build it, so that there is a state before the first step.
         self._optimizer = classifier.optimizer
         self._optimizer.build(data.model.trainable_variables)
+        self._held: list[np.ndarray] = []
+        self._hold()
         self._average = _Average() if stage.ema is not None else None
         self.snapshot = self._taken()
+
+    def _hold(self) -> None:
+        """Copies all variables on JAX, where Keras hands their memory on: what breaks off leaves none of them."""
+        if keras.backend.backend() == "jax":
+            self._held = [value(variable) for variable in self.classifier.variables]
+
+    def _give_back(self) -> None:
+        if self._held:
+            assign_all(self.classifier.variables, self._held)
 
     def _taken(self) -> Snapshot:
         raw = self._average.raw if self._average is not None else []
@@ -116,11 +126,12 @@ class StageFit:
         def attempt(films: int) -> float:
             if films != self.films_at_a_time:
                 self._cut(films)
+                self._give_back()
                 self.restore(self.snapshot)
             return self._fit(epoch, global_epoch)
 
         where = f"{self.stage.name} epoch {epoch}"
-        loss, _ = _halving(attempt, self.films_at_a_time, where, ", or unfreeze fewer layers")
+        loss, _ = halving(attempt, self.films_at_a_time, where, ", or unfreeze fewer layers")
         return loss
 
     def _fit(self, epoch: int, global_epoch: int) -> float:
@@ -142,8 +153,10 @@ class StageFit:
 
     def scores(self) -> np.ndarray:
         """Returns the probabilities of the validation films, in table order."""
+        self._hold()
 
         def attempt(films: int) -> np.ndarray:
+            self._give_back()
             return np.asarray(self.data.model.predict(self.data.validation(films), verbose=0))
 
         found, self._films_scored_at_a_time = halving(attempt, self._films_scored_at_a_time, "scoring the validation")
@@ -165,15 +178,3 @@ def _seed_dropout(seed: int, epoch: int) -> None:
         import torch
 
         torch.manual_seed(seed * 1_000_003 + epoch)
-
-
-def _halving(attempt: Any, films: int, what: str, remedy: str) -> tuple[float, int]:
-    if keras.backend.backend() != "jax":
-        return halving(attempt, films, what, remedy)
-    # Keras' JAX trainer wants optimizers without side effects; gathering gradients is not written for it.
-    try:
-        return attempt(films), films
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise OutOfMemory(f"out of memory in {what}; train with a smaller batch_size{remedy}.") from error
-        raise

@@ -266,7 +266,8 @@ def _features(
     if before is not None and before["features"] and plan is None:
         raise ValueError(
             f"the training of {unfinished.run_dir.name} began with stored features, for which there is no room any "
-            "more; free some space on the disk, or begin anew with overwrite=True."
+            "more; free some space on the disk, or begin anew with overwrite=True "
+            "(on the command line --overwrite)."
         )
     if plan is not None:
         halving(plan.fill, recipe.batch_size, "computing what is frozen")

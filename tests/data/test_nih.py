@@ -210,7 +210,7 @@ def test_a_film_in_two_folders_names_both_and_the_way_out(nih):
     (nih.root / "images").rename(nih.root / "first")
     nih.write_films("second", nih.images[1:2])
     with pytest.raises(
-        ValueError, match=r"00000001_001.png lies both in .*first and in .*second; .* with images="
+        ValueError, match=r"00000001_001.png lies both in .*first and in .*second; .* with images= \(.* --images\)"
     ) as e:
         load_nih(nih.root)
     assert str(nih.root / "first") in str(e.value)

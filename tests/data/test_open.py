@@ -100,8 +100,15 @@ def test_options_that_were_not_given_are_no_options(nih):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"views": "all"}, r"views='all' is for CheXpert's layout, but .*nih' is NIH's layout, which takes: images\."),
-        ({"image_column": "file"}, r"image_column='file' is for a table of one's own, but .* is NIH's layout"),
+        (
+            {"views": "all"},
+            r"views='all' \(.* --views\) is for CheXpert's layout, but .*nih' is NIH's layout, .*: images\.",
+        ),
+        ({"part": "all"}, r"part='all' is for CheXpert's layout"),
+        (
+            {"image_column": "file"},
+            r"image_column='file' \(.* --image-column\) is for a table of one's own, but .* is NIH's layout",
+        ),
     ],
 )
 def test_an_option_of_another_kind_is_refused(nih, option, message):
@@ -110,7 +117,8 @@ def test_an_option_of_another_kind_is_refused(nih, option, message):
 
 
 def test_images_are_not_for_chexpert_whose_label_file_names_the_folders(chexpert):
-    with pytest.raises(ValueError, match="images='films' is for NIH's layout and a table of one's own"):
+    message = r"images='films' \(on the command line --images\) is for NIH's layout and a table of one's own"
+    with pytest.raises(ValueError, match=message):
         open_data(chexpert, images="films")
 
 
@@ -122,9 +130,13 @@ def test_an_option_that_no_kind_has_is_a_mistake_in_the_program(nih):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({}, r"films\.csv is a table of your own: name image_column and label_columns\. It has the columns: file, per"),
-        ({"image_column": "file"}, r"name label_columns\. It has the columns: file, person, Edema\."),
-        ({"label_columns": "Edema"}, r"name image_column\."),
+        (
+            {},
+            r"films\.csv is a table of your own: name image_column and label_columns \(on the command line "
+            r"--image-column and --label-columns\)\. It has the columns: file, per",
+        ),
+        ({"image_column": "file"}, r"name label_columns \(.* --label-columns\)\. It has .*: file, person, Edema\."),
+        ({"label_columns": "Edema"}, r"name image_column \(on the command line --image-column\)\."),
     ],
 )
 def test_a_table_of_ones_own_says_what_it_needs_and_has(own, given, message):
@@ -147,7 +159,9 @@ def test_what_was_looked_for_is_named(tmp_path, nih):
     with pytest.raises(FileNotFoundError, match=looked_for + " Give the folder that holds it"):
         open_data(folder)
     (folder / "films.csv").write_text("file\na.png\n")
-    with pytest.raises(FileNotFoundError, match=looked_for + r" If films\.csv is your own table, give its path"):
+    with pytest.raises(
+        FileNotFoundError, match=looked_for + r" If films\.csv is .*, give its path, .* --label-columns\)"
+    ):
         open_data(folder)
     with pytest.raises(FileNotFoundError, match=r"There is one at '.*nih/Data_Entry_2017_v2020\.csv': give its folder"):
         open_data(nih.root / "images")

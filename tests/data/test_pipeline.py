@@ -203,7 +203,10 @@ def test_a_store_that_does_not_fit_is_refused_at_once(toy, toy_store, change, si
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda table: table.drop(columns="path"), r"lacks the column\(s\) path"),
+        (
+            lambda table: table.drop(columns="path"),
+            r"lacks the column\(s\) path; .* or merge the paths by image_id; the table in a run folder has none\.",
+        ),
         (lambda table: table.drop(columns="Effusion"), "Effusion"),
         (lambda table: table.head(0), "is empty"),
         (lambda table: table.assign(path=""), "missing='skip'"),

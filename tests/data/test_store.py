@@ -67,7 +67,9 @@ def test_the_fingerprint_tells_other_pixels_and_other_order(films, store, tmp_pa
 
 
 def test_missing_films_are_counted_and_named(store):
-    with pytest.raises(ValueError, match=r"2 of 3 films are not in the store .* of 20 \(first 'x', 'y'\)"):
+    with pytest.raises(
+        ValueError, match=r"2 of 3 films are not in the store .* of 20 \(first 'x', 'y'\);.*--missing skip\)"
+    ):
         store.rows(["film00", "x", "y"])
     with pytest.raises(ValueError, match=r"first 'a', 'b', 'c', \.\.\.\)"):
         store.rows(pd.Series(list("abcd")))
@@ -77,7 +79,8 @@ def test_left_out_films_are_refused_with_the_reason(films, tmp_path):
     store = prepare(films.assign(path=["", *films["path"][1:]]), tmp_path / "s", size=16, missing="skip")
     assert "1 left out" in repr(store)
     with pytest.raises(
-        ValueError, match=r"1 of 2 films were left out .* 'film00': missing_file.*leave_out_absent\(table\), --missing"
+        ValueError,
+        match=r"1 of 2 films were left out .* 'film00': missing_file.*absent\(table\) \(on .* --missing skip\)",
     ):
         store.rows(["film01", "film00"])
     kept = films[~films["image_id"].isin(store.left_out)]
@@ -108,9 +111,8 @@ def test_rows_out_of_range_are_refused(store, rows):
 
 def test_another_size_is_refused_with_both_ways_out(store):
     store.require_size(16)
-    with pytest.raises(
-        ValueError, match=r"films of 16 px, but 224 px are wanted; prepare one with size=224.*image_size=16"
-    ):
+    ways = r"with size=224 \(.* prepare --size 224\), or train with image_size=16 \(train --set image_size=16\)"
+    with pytest.raises(ValueError, match=rf"films of 16 px, but 224 px are wanted; prepare one {ways}"):
         store.require_size(224)
 
 

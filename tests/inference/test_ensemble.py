@@ -150,6 +150,13 @@ def with_recipe(run, folder, **changes):
 
 
 @pytest.mark.keras
+def test_a_list_of_files_is_sent_to_the_predictor_before_a_model_is_loaded(two_runs, monkeypatch):
+    monkeypatch.setattr(Run, "load_model", None)
+    with pytest.raises(TypeError, match=r"table is a list; an image table .* was expected.*by Predictor\.load\(run\)"):
+        Ensemble.of(two_runs).predict(["film.dcm"])
+
+
+@pytest.mark.keras
 def test_runs_that_do_not_go_together_are_refused(two_runs, tmp_path):
     run = two_runs[0]
     other = with_recipe(run, tmp_path / "other", targets=("Mass",))

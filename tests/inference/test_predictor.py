@@ -191,7 +191,7 @@ def test_so_many_files_are_read_ahead_and_no_more(folder):
     outcomes.close()
 
 
-def test_folder_walk_takes_every_file_and_follows_no_link(tmp_path):
+def test_folder_walk_takes_every_file_follows_no_link_and_says_so(tmp_path, capsys):
     (tmp_path / "in" / "deep").mkdir(parents=True)
     (tmp_path / "in" / "deep" / "noextension").write_text("x")
     (tmp_path / "in" / ".hidden").write_text("x")
@@ -199,7 +199,18 @@ def test_folder_walk_takes_every_file_and_follows_no_link(tmp_path):
     (tmp_path / "in" / "link.dcm").symlink_to(tmp_path / "secret")
     (tmp_path / "in" / "up").symlink_to(tmp_path, target_is_directory=True)
     os.mkfifo(tmp_path / "in" / "pipe")
+    (tmp_path / "in" / ".hidden.dcm").symlink_to(tmp_path / "secret")
     assert [path.name for path in find_files(tmp_path / "in")] == ["noextension"]
+    assert capsys.readouterr().err == "left out 3 entries that are no files (links, pipes)\n"
+    assert [path.name for path in find_files(tmp_path / "in" / "deep")] == ["noextension"]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_folder_of_links_alone_says_why_it_has_no_file(tmp_path, capsys):
+    (tmp_path / "DOE_JANE.dcm").symlink_to(tmp_path.parent)
+    with pytest.raises(ValueError, match="no file in"):
+        find_files(tmp_path)
+    assert capsys.readouterr().err == "left out 1 entry that is no file (links, pipes)\n"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")

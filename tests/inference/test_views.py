@@ -71,6 +71,19 @@ def test_rotated_views_are_those_of_scipy(angle):
     assert np.abs(shown - wrong).max() > 10
 
 
+def test_a_list_of_files_is_sent_to_the_predictor():
+    with pytest.raises(TypeError, match=r"table is a list; an image table .* was expected.*by Predictor\.load\(run\)"):
+        predict_views(brightness_left(), ["film.dcm"], "Effusion", ScoringViews(flip=True))
+
+
+def test_the_table_of_a_run_folder_says_where_paths_come_from(toy_run, toy):
+    table, model = toy_run.table.head(3), brightness_left()
+    with pytest.raises(ValueError, match=r"lacks the column\(s\) path; .*load_nih.*merge the paths by image_id"):
+        predict_views(model, table, "Effusion", ScoringViews())
+    merged = table.merge(toy[["image_id", "path"]], on="image_id")
+    assert len(predict_views(model, merged, "Effusion", ScoringViews())) == 3
+
+
 def test_what_a_film_without_structure_scores_no_view_changes():
     views = ScoringViews(flip=True, rotations_degrees=(-7, 7))
     assert views.names == ("film", "mirrored", "rotated -7", "rotated 7")

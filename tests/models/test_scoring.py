@@ -61,3 +61,16 @@ def test_a_table_without_labels_is_scored_with_unknown_labels(model, toy):
 def test_unusable_tables_are_refused(model, toy, change, targets, message):
     with pytest.raises(ValueError, match=message):
         predict_scores(model, change(toy), targets)
+
+
+@pytest.mark.parametrize(("given", "named"), [(["film.dcm"], "list"), ("film.dcm", "str"), (None, "NoneType")])
+def test_what_is_no_table_is_sent_to_the_predictor(model, given, named):
+    message = rf"table is a {named}; an image table \(pandas DataFrame\) was expected.*Predictor\.load\(run\)\.predict"
+    with pytest.raises(TypeError, match=message):
+        predict_scores(model, given, ("Effusion", "Mass"))
+
+
+@pytest.mark.parametrize("column", ["image_id", "patient_id"])
+def test_a_table_that_cannot_key_scores_is_refused_before_a_film_is_read(model, toy, column):
+    with pytest.raises(ValueError, match=rf"the image table lacks the column\(s\) {column}"):
+        predict_scores(model, toy.drop(columns=column).assign(path="nowhere.png"), ("Effusion", "Mass"))

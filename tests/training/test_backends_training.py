@@ -106,9 +106,9 @@ dropout = fit("dropout", "three_layer", False)
 told["on features"] = apart(dropout, fit("features", "three_layer", True))
 assert fit("parts", "three_layer", True, until=3) is None
 told["taken up"] = apart(fit("whole", "three_layer", True), fit("parts", "three_layer", True))
-if backend == "torch":
-    told["in pieces"] = apart(fit("held", "linear", False, stages[:2]),
-                              fit("pieces", "linear", False, stages[:2], change=short_of_memory))
+# TensorFlow's own test raises its error inside the graph.
+told["in pieces"] = backend == "tensorflow" or apart(fit("held", "linear", False, stages[:2]),
+                          fit("pieces", "linear", False, stages[:2], change=short_of_memory))
 run = train(recipe.replace(balanced_batches=()), splits, work / "run", cautions=["Toy films."])
 told["auroc"] = run.evaluation.findings[0].auroc.value
 told["run"] = sorted(path.name for path in (work / "run").iterdir())
@@ -160,5 +160,6 @@ def test_every_backend_trains_to_the_same_weights(told_of, backend):
         assert np.linalg.norm(one - two) <= 1e-3 * np.linalg.norm(two)
 
 
-def test_smaller_batches_train_to_the_weights_of_the_whole_batch_on_pytorch(told_of):
-    assert told_of("torch")["in pieces"] <= 1e-4
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_smaller_batches_train_to_the_weights_of_the_whole_batch(told_of, backend):
+    assert told_of(backend)["in pieces"] <= 1e-4

@@ -43,6 +43,19 @@ def test_the_errors_of_every_backend_are_known_and_no_others():
     assert not any(is_out_of_memory(error) for error in others)
 
 
+def test_an_error_that_hides_the_one_it_began_with_is_known():
+    def clear_up(first):
+        try:
+            raise first
+        finally:
+            raise TypeError("'NoneType' object is not callable")
+
+    for first, expected in ((RuntimeError("RESOURCE_EXHAUSTED: 8 GiB"), True), (RuntimeError("shapes differ"), False)):
+        with pytest.raises(TypeError) as caught:
+            clear_up(first)
+        assert is_out_of_memory(caught.value) is expected
+
+
 def test_work_is_done_again_with_half_the_batch_until_it_fits(capsys):
     tried = []
 
