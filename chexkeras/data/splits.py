@@ -5,6 +5,7 @@ made from.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -116,10 +117,36 @@ def official_split(
     return _made("official", seed, names, {"validation": checked}, table, part)
 
 
-def check_classes(splits: Splits, targets: str | Sequence[str]) -> None:
-    """Checks that every part has at least one positive and one negative film of each target.
+class Lacking(NamedTuple):
+    """A part in which a target has one class only, or none."""
 
-    Without both, a finding can be neither learnt nor scored in that part.
+    part: str
+    target: str
+    positive: int
+    negative: int
+
+
+def lacking_classes(splits: Splits, targets: str | Sequence[str]) -> tuple[Lacking, ...]:
+    """Returns where a target has no positive or no negative film: there it can be neither learnt nor measured.
+
+    Args:
+        splits: The split.
+        targets: The findings that will be used.
+    """
+    found = []
+    for name in PARTS:
+        part = splits.part(name)
+        for target in columns.resolve_targets(splits.table, targets):
+            positive, negative = int((part[target] == 1).sum()), int((part[target] == 0).sum())
+            if not positive or not negative:
+                found.append(Lacking(name, target, positive, negative))
+    return tuple(found)
+
+
+def check_classes(splits: Splits, targets: str | Sequence[str]) -> None:
+    """Checks that each target has both classes in training, and that validation and test have both of one at least.
+
+    A rare finding among many may lack a class in validation or test: there it is left out and named.
 
     Args:
         splits: The split.
@@ -128,15 +155,9 @@ def check_classes(splits: Splits, targets: str | Sequence[str]) -> None:
     Raises:
         ValueError: If not; the message names part, finding and counts, and what to do.
     """
-    names = columns.resolve_targets(splits.table, targets)
-    problems = []
-    for name in PARTS:
-        part = splits.part(name)
-        for target in names:
-            positive, negative = int((part[target] == 1).sum()), int((part[target] == 0).sum())
-            if not positive or not negative:
-                problems.append((name, target, positive, negative))
-    if problems:
+    names, problems = columns.resolve_targets(splits.table, targets), lacking_classes(splits, targets)
+    without = {part: sum(each.part == part for each in problems) for part in PARTS}
+    if without["train"] or len(names) in without.values():
         lacking = "; ".join(
             f"{name} has {positive} positive and {negative} negative films of {target}"
             for name, target, positive, negative in problems[:5]
@@ -144,8 +165,9 @@ def check_classes(splits: Splits, targets: str | Sequence[str]) -> None:
         more = f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""
         advice = f"{_BY_PATIENT}, or " if splits.kind == "official" else "give that part a larger share, "
         raise ValueError(
-            f"each part needs both classes of each target, but {lacking}{more}. To go on, {advice}load more films, or "
-            f"leave {listed(tuple(dict.fromkeys(problem[1] for problem in problems)))} out of the targets."
+            "training needs both classes of each target, validation and test of one target at least, but "
+            f"{lacking}{more}. To go on, {advice}load more films, or leave "
+            f"{listed(tuple(dict.fromkeys(problem[1] for problem in problems)))} out of the targets."
         )
 
 

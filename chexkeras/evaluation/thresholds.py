@@ -4,7 +4,9 @@ Scores in, frozen `OperatingPoint` out. A threshold is always one of the observe
 the same score are called together.
 """
 
+import dataclasses
 import math
+from collections.abc import Iterable
 from types import EllipsisType
 
 import pandas as pd
@@ -24,7 +26,10 @@ from chexkeras.evaluation.threshold_rules import (
 )
 from chexkeras.results import Estimate, OperatingPoint
 
-__all__ = ["RULES", "check_rule", "choose_threshold", "positives_needed", "scores_fingerprint"]
+__all__ = ["RULES", "check_rule", "choose_threshold", "choose_thresholds", "positives_needed", "scores_fingerprint"]
+
+STATED = 0.5
+"""The threshold of a finding that none can be chosen for, among others for which one can."""
 
 
 def choose_threshold(
@@ -121,6 +126,46 @@ def _one_finding(table: pd.DataFrame, finding: str | None) -> str:
             )
         return str(names[0])
     return checks.one_of(finding, names, "finding")
+
+
+def choose_thresholds(
+    scores: pd.DataFrame,
+    findings: Iterable[str],
+    *,
+    rule: str = "sensitivity",
+    target: float | EllipsisType | None = ...,
+    chosen_on: str = "validation",
+) -> tuple[OperatingPoint, ...]:
+    """Chooses a threshold for each of several findings by one rule.
+
+    A finding of which these scores have one class only, as a rare one among fourteen may, gets `STATED`: its operating
+    point says that nothing chose it.
+
+    Args:
+        scores: Long table of scores, as for `choose_threshold`.
+        findings: The findings, in the order wanted; at least one has both classes.
+        rule: As for `choose_threshold`.
+        target: Likewise.
+        chosen_on: Likewise.
+
+    Returns:
+        One frozen operating point for each finding.
+
+    Raises:
+        ValueError: As `choose_threshold`.
+    """
+    names, table = tuple(findings), check_scores(scores)
+    classes = {name: set(rows["label"].dropna()) for name, rows in table.groupby("finding")}
+    several = any(len(classes.get(name, ())) == 2 for name in names)
+    points = []
+    for name in names:
+        if several and name in classes and len(classes[name]) < 2:
+            stated = choose_threshold(None, rule="fixed", target=STATED, finding=name)
+            note = f"{chosen_on} has films of one class only, so that no threshold could be chosen; {STATED} is stated."
+            points.append(dataclasses.replace(stated, note=note))
+        else:
+            points.append(choose_threshold(scores, rule=rule, target=target, finding=name, chosen_on=chosen_on))
+    return tuple(points)
 
 
 def _fixed(scores: pd.DataFrame | None, target: float | None, finding: str | None, confidence: float) -> OperatingPoint:

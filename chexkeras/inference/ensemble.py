@@ -13,7 +13,7 @@ import pandas as pd
 from chexkeras.evaluation.evaluate import evaluate
 from chexkeras.evaluation.matching import match_scores
 from chexkeras.evaluation.scores import check_scores
-from chexkeras.evaluation.thresholds import choose_threshold
+from chexkeras.evaluation.thresholds import choose_thresholds
 from chexkeras.results import Evaluation, OperatingPoint
 from chexkeras.training.run import Run
 
@@ -215,7 +215,7 @@ class Ensemble:
             chosen = rules.pop()
             rule, target = chosen.rule, chosen.target
         rows = self.scores("validation") if validation is None else validation
-        return tuple(choose_threshold(rows, rule=rule, target=target, finding=finding) for finding in self.targets)
+        return choose_thresholds(rows, self.targets, rule=rule, target=target)
 
     def evaluate(
         self,

@@ -11,13 +11,14 @@ import pandas as pd
 from chexkeras import files, provenance
 from chexkeras.data.audit import Audit
 from chexkeras.data.source import source_of
-from chexkeras.data.splits import Splits
+from chexkeras.data.splits import Splits, lacking_classes
 from chexkeras.data.store import Store
 from chexkeras.evaluation.evaluate import evaluate
 from chexkeras.evaluation.scores import write_scores
-from chexkeras.evaluation.thresholds import choose_threshold
+from chexkeras.evaluation.thresholds import STATED, choose_thresholds
 from chexkeras.models.classifier import resolve_precision
 from chexkeras.models.scoring import predict_scores, scores_table
+from chexkeras.results import OperatingPoint
 from chexkeras.training.fitting import Fitted
 from chexkeras.training.imbalance import imbalance_record
 from chexkeras.training.intensities import FILE as INTENSITIES
@@ -49,7 +50,7 @@ def rehearse_operating_points(recipe: Recipe, validation: pd.DataFrame) -> None:
     operating_points(recipe, scores)
 
 
-def operating_points(recipe: Recipe, scores: pd.DataFrame) -> list[Any]:
+def operating_points(recipe: Recipe, scores: pd.DataFrame) -> tuple[OperatingPoint, ...]:
     """Returns the recipe's operating point of every target, chosen on the validation scores.
 
     Args:
@@ -57,10 +58,7 @@ def operating_points(recipe: Recipe, scores: pd.DataFrame) -> list[Any]:
         scores: Long table of validation scores.
     """
     spec = recipe.operating_point
-    return [
-        choose_threshold(scores, rule=spec.rule, target=spec.target, finding=finding, chosen_on="validation")
-        for finding in recipe.targets
-    ]
+    return choose_thresholds(scores, recipe.targets, rule=spec.rule, target=spec.target)
 
 
 def all_cautions(recipe: Recipe, splits: Splits, further: Sequence[str]) -> list[str]:
@@ -70,6 +68,12 @@ def all_cautions(recipe: Recipe, splits: Splits, further: Sequence[str]) -> list
         shown.append(UNTRAINED_CAUTION)
     if splits.leaky:
         shown.append(splits.description)
+    for lacking in lacking_classes(splits, recipe.targets):
+        what, rate = ("negative", "specificity") if lacking.positive else ("positive", "sensitivity")
+        then = f"its AUROC and {rate} cannot be measured"
+        if lacking.part == "validation":
+            then = f"its threshold, {STATED}, is stated, not chosen"
+        shown.append(f"{lacking.target} has no {what} film in {lacking.part}: {then}.")
     return list(dict.fromkeys([*shown, *further]))
 
 

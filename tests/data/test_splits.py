@@ -13,6 +13,7 @@ from chexkeras.data.splits import (
     PARTS,
     Splits,
     check_classes,
+    lacking_classes,
     official_split,
     split_by_image,
     split_by_patient,
@@ -180,11 +181,12 @@ def test_a_part_without_a_class_is_named_with_its_counts():
     table = table_of()
     table["Edema"] = (table["patient_id"] == "7").astype(float)
     with pytest.raises(ValueError) as e:
-        split_by_patient(table, ["Pneumonia", "Edema"])
+        split_by_patient(table, ["Edema"])
     message = str(e.value)
     assert "validation has 0 positive and 36 negative films of Edema" in message
     assert "leave Edema out of the targets" in message
-    assert "Pneumonia" not in message
+    # Beside a finding that every part has both classes of, it is left to be named by the run.
+    assert len(split_by_patient(table, ["Pneumonia", "Edema"]).train)
 
 
 def test_an_official_test_list_with_one_class_points_to_the_split_by_patient():
@@ -202,6 +204,24 @@ def test_check_classes_looks_at_targets_the_split_was_not_made_for():
     check_classes(splits, "Edema")
     with pytest.raises(ValueError, match="0 positive and 168 negative films of Mass"):
         check_classes(splits, ["Mass"])
+
+
+def test_a_rare_finding_among_others_may_lack_a_class_in_validation_or_test_and_is_named():
+    splits = split_by_patient(table_of(), "Pneumonia")
+    in_training = splits.table["image_id"].isin(splits.train["image_id"])
+    splits.table["Mass"] = (in_training & (splits.table.index % 3 == 0)).astype(float)
+    lacking = lacking_classes(splits, ["Pneumonia", "mass"])
+    assert [(each.part, each.target, each.positive) for each in lacking] == [
+        ("validation", "Mass", 0),
+        ("test", "Mass", 0),
+    ]
+    assert lacking[1].negative == len(splits.test)
+    check_classes(splits, ["Pneumonia", "Mass"])
+    with pytest.raises(ValueError, match="validation and test of one target at least, but validation has 0 positive"):
+        check_classes(splits, ["Mass"])
+    splits.table["Mass"] = 1.0 - splits.table["Mass"].where(~in_training, 0.0)
+    with pytest.raises(ValueError, match=r"train has \d+ positive and 0 negative films of Mass"):
+        check_classes(splits, ["Pneumonia", "Mass"])
 
 
 def test_films_in_no_official_list_are_counted():
@@ -450,13 +470,12 @@ def test_the_case_control_films_need_the_split_by_patient(real_nih):
 
 
 @pytest.mark.realdata
-def test_the_small_real_films_split_over_all_findings_that_three_patients_have(real_nih):
+def test_the_small_real_films_split_over_all_findings_and_the_one_that_two_patients_have_is_named(real_nih):
     table = load_nih(real_nih, images="images_64", missing="skip")
     assert table.loc[table["Hernia"] == 1, "patient_id"].nunique() == 2
-    with pytest.raises(ValueError, match=r"0 positive and 150 negative films of Hernia.*leave Hernia out"):
-        split_by_patient(table, NIH14)
+    splits = split_by_patient(table, NIH14)
+    assert [tuple(each) for each in lacking_classes(splits, NIH14)] == [("test", "Hernia", 0, 150)]
     names = [name for name in NIH14 if name != "Hernia"]
-    splits = split_by_patient(table, names)
     assert splits.crossing_patients == ()
     summary = splits.summary()
     assert summary["images"].tolist() == [700, 150, 150]

@@ -16,6 +16,7 @@ from chexkeras.evaluation.thresholds import (
     RULES,
     check_rule,
     choose_threshold,
+    choose_thresholds,
     positives_needed,
     scores_fingerprint,
 )
@@ -431,3 +432,22 @@ def test_broken_scores_cannot_choose():
         choose_threshold(table([0, 1, 1], [0.1, 0.2, math.nan]))
     with pytest.raises(ValueError, match="look like logits"):
         choose_threshold(table([0, 1], [-1, 2]))
+
+
+def test_a_finding_of_one_class_among_others_gets_a_stated_threshold():
+    rows = [
+        (f"{number}.png", str(number), finding, label, score)
+        for finding, labels in (("Mass", [0, 1, 0, 1]), ("Hernia", [0, 0, math.nan, 0]))
+        for number, (label, score) in enumerate(zip(labels, [0.1, 0.6, 0.3, 0.9], strict=True))
+    ]
+    scores = pd.DataFrame(rows, columns=["image_id", "patient_id", "finding", "label", "score"])
+    hernia, mass = choose_thresholds(scores, ["Hernia", "Mass"], rule="youden")
+    assert (mass.finding, mass.threshold, mass.chosen_on) == ("Mass", 0.6, "validation")
+    assert mass == choose_threshold(scores, rule="youden", finding="Mass")
+    assert (hernia.finding, hernia.threshold, hernia.rule, hernia.chosen_on) == ("Hernia", 0.5, "fixed", "stated")
+    assert hernia.note.startswith("validation has films of one class only")
+    assert not hernia.sensitivity.estimable
+    with pytest.raises(ValueError, match="Hernia: a threshold cannot be chosen on validation, no positives"):
+        choose_thresholds(scores, ["Hernia"], rule="youden")
+    with pytest.raises(ValueError, match="Edema"):
+        choose_thresholds(scores, ["Mass", "Edema"], rule="youden")

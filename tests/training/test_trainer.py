@@ -309,3 +309,25 @@ def test_tensorboard_that_is_not_installed_is_named_before_training(toy_recipe, 
     with pytest.raises(ValueError, match="pip install tensorboard"):
         train(toy_recipe, toy_splits, tmp_path / "run", tensorboard=tmp_path / "board")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_finding_without_positives_in_validation_and_test_is_named_and_the_others_are_measured(
+    toy, toy_recipe, tmp_path
+):
+    table = toy.copy()
+    table.attrs = toy.attrs
+    splits = split_by_patient(table, "Effusion", validation=0.25, test=0.25)
+    first = splits.train["patient_id"].iloc[0]
+    splits.table["Hernia"] = (splits.table["patient_id"] == first).astype(float)
+    recipe = toy_recipe.replace(targets=("Effusion", "Hernia"), stages=toy_recipe.stages[:1])
+    run = train(recipe, splits, tmp_path / "run")
+    assert "Hernia has no positive film in validation: its threshold, 0.5, is stated, not chosen." in run.cautions
+    assert "Hernia has no positive film in test: its AUROC and sensitivity cannot be measured." in run.cautions
+    effusion, hernia = run.operating_points
+    assert (effusion.rule, effusion.chosen_on) == ("sensitivity", "validation")
+    assert (hernia.rule, hernia.chosen_on, hernia.threshold) == ("fixed", "stated", 0.5)
+    measured = {entry.finding: entry for entry in run.evaluation.findings}
+    assert measured["Effusion"].auroc.value > 0.9
+    assert not measured["Hernia"].auroc.estimable
+    assert not measured["Hernia"].sensitivity.estimable
+    assert run.load_model().output_shape[-1] == 2
