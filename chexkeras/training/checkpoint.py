@@ -122,7 +122,7 @@ class Checkpoints:
         arrays = {f"variable.{position}": array for position, array in snapshot.variables.items()}
         arrays |= {f"optimizer.{index}": array for index, array in enumerate(snapshot.optimizer)}
         arrays |= {f"raw.{index}": array for index, array in enumerate(snapshot.raw)}
-        history, names = record["history"], {_best(number) for number in kept}
+        history, names = record["history"], {_best(number) for number in record["kept"]}
         further = {"seconds": self.seconds, "taken_up": self.taken_up}
         try:
             newest = kept.get(len(history), {})

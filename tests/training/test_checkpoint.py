@@ -10,8 +10,12 @@ from chexkeras.training.checkpoint import Checkpoints, Snapshot
 ROWS = [{"stage": "a", "epoch": number + 1, "val_auroc": value} for number, value in enumerate([0.6, 0.8, np.nan])]
 
 
-def record(epochs, best):
-    return {"history": ROWS[:epochs], "best_global_epoch": best}
+def record(epochs, *kept):
+    return {"history": ROWS[:epochs], "kept": list(kept)}
+
+
+def weights(epoch):
+    return {epoch: {7: np.full(3, epoch, np.float32)}}
 
 
 def snapshot(value):
@@ -27,7 +31,7 @@ def three_epochs(tmp_path):
     """Checkpoints after three epochs, the second of them the best."""
     checkpoints = Checkpoints(tmp_path)
     for epoch, best in ((1, 1), (2, 2), (3, 2)):
-        checkpoints.save(record(epoch, best), snapshot(epoch), {7: np.full(3, best, np.float32)})
+        checkpoints.save(record(epoch, best), snapshot(epoch), weights(best))
     return checkpoints
 
 
@@ -47,8 +51,19 @@ def test_the_last_and_the_best_are_kept_and_come_back_bit_for_bit(three_epochs, 
     ):
         assert found.dtype == expected.dtype
         np.testing.assert_array_equal(found, expected)
-    np.testing.assert_array_equal(saved.best[7], np.full(3, 2, np.float32))
+    assert list(saved.kept) == [2]
+    np.testing.assert_array_equal(saved.kept[2][7], np.full(3, 2, np.float32))
     assert pd.read_csv(tmp_path / "history.csv")["val_auroc"].tolist()[:2] == [0.6, 0.8]
+
+
+def test_several_best_epochs_are_kept_and_what_falls_behind_goes(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    for epoch, kept in ((1, (1,)), (2, (2, 1)), (3, (3, 2))):
+        held = {number: weights(number)[number] for number in kept}
+        checkpoints.save(record(epoch, *kept), snapshot(epoch), held)
+    assert names(tmp_path) == ["best-2.npz", "best-3.npz", "history.csv", "last.npz"]
+    saved = Checkpoints(tmp_path).load()
+    assert {number: found[7][0] for number, found in saved.kept.items()} == {3: 3.0, 2: 2.0}
 
 
 def test_seconds_and_the_times_it_was_taken_up_add_up(three_epochs, tmp_path):
@@ -58,7 +73,7 @@ def test_seconds_and_the_times_it_was_taken_up_add_up(three_epochs, tmp_path):
     assert again.taken_up == [3]
     assert again.seconds > three_epochs.seconds - 60
     again._before = 1000.0
-    again.save(record(3, 2), snapshot(3), None)
+    again.save(record(3, 2), snapshot(3), weights(2))
     last = Checkpoints(tmp_path)
     last.load()
     assert last.taken_up == [3, 3]
@@ -92,12 +107,10 @@ def test_a_full_disk_leaves_the_epoch_before_and_says_what_to_do(three_epochs, t
 
     monkeypatch.setattr(np, "savez", full)
     with pytest.raises(OSError, match=r"after 4 epochs could not be written .*No space left.*resume=True"):
-        three_epochs.save(
-            {"history": [*ROWS, ROWS[0]], "best_global_epoch": 4}, snapshot(4), {7: np.full(3, 4, np.float32)}
-        )
+        three_epochs.save({"history": [*ROWS, ROWS[0]], "kept": [4]}, snapshot(4), weights(4))
     saved = Checkpoints(tmp_path).load()
     assert len(saved.record["history"]) == 3
-    assert saved.best[7][0] == 2
+    assert saved.kept[2][7][0] == 2
     assert not [name for name in names(tmp_path) if name.startswith(".")]
 
 
