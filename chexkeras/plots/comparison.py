@@ -186,7 +186,7 @@ def difference_forest(
     correction, so it may be more cautious than the interval looks.
 
     Args:
-        comparisons: From `evaluation.comparison.compare`, `compare_all` or `published.compare_published`.
+        comparisons: From `evaluation.comparison.compare`, `compare_all` or `published_comparison.compare_published`.
         ax: Axes to draw on; a new figure by default.
         note: Sentences written on the figure.
 

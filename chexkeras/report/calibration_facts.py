@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from chexkeras.report.facts import Documents, Facts, percent, printed
+from chexkeras.report.facts import Facts, percent, printed
 from chexkeras.report.performance_facts import compared
+from chexkeras.report.run_files import Documents
 from chexkeras.results import Calibration, Estimate
 
 _FILE, _SCORES, _RECALIBRATION = "evaluation.json", "scores_test.csv", "recalibration.json"

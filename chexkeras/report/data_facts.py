@@ -8,7 +8,8 @@ import pandas as pd
 
 from chexkeras import files
 from chexkeras.findings import NIH14
-from chexkeras.report.facts import MODEL, NOT_RECORDED, NOT_STATED, UNKNOWN_NUMBER, Documents, Facts, percent
+from chexkeras.report.facts import NOT_RECORDED, NOT_STATED, UNKNOWN_NUMBER, Facts, percent
+from chexkeras.report.run_files import MODEL, Documents
 
 PARTS = ("train", "validation", "test")
 ADULT_AGE_YEARS = 22

@@ -14,11 +14,13 @@ from urllib.parse import quote
 from chexkeras import files
 from chexkeras.report import sbom
 from chexkeras.report.answers import Answers, load_answers
+from chexkeras.report.collect import collect_facts
 from chexkeras.report.crosswalk_facts import status_of
-from chexkeras.report.facts import Facts, ReadOnce, check_complete, collect_facts
+from chexkeras.report.facts import Facts
 from chexkeras.report.figures import NAMES, Figure, draw_figures
 from chexkeras.report.filling import Filling, OpenField, environment, number
 from chexkeras.report.goals import PerformanceGoals
+from chexkeras.report.run_files import ReadOnce, check_complete
 
 TEMPLATE = "fda_submission.md.j2"
 

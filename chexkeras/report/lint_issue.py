@@ -100,7 +100,7 @@ def known_from_run(run: Any, answers: Any = None, *, without_model: bool = False
         FileNotFoundError: If a file of the run folder is missing.
         ValueError: If a file lacks a field.
     """
-    from chexkeras.report.facts import collect_facts
+    from chexkeras.report.collect import collect_facts
 
     facts = collect_facts(run, answers=answers, without_model=without_model)
     counts = {int(facts["network.parameters"].value)}

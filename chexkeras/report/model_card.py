@@ -9,7 +9,8 @@ from typing import Any
 
 from chexkeras import files
 from chexkeras.report.answers import Answers
-from chexkeras.report.facts import Facts, collect_facts
+from chexkeras.report.collect import collect_facts
+from chexkeras.report.facts import Facts
 from chexkeras.report.fda import open_run, read_answers
 from chexkeras.report.filling import Filling, environment
 

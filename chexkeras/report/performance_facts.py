@@ -8,8 +8,9 @@ import pandas as pd
 
 from chexkeras.report import integrity
 from chexkeras.report.answers import STATED
-from chexkeras.report.facts import UNKNOWN_NUMBER, Documents, Facts, estimate_text, interval_text
+from chexkeras.report.facts import UNKNOWN_NUMBER, Facts, estimate_text, interval_text
 from chexkeras.report.goals import PerformanceGoals, judge, overall
+from chexkeras.report.run_files import Documents
 from chexkeras.results import Estimate, FindingEvaluation
 
 CHANCE_AUROC = 0.5

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from chexkeras.report.facts import Documents, Facts, percent, printed
+from chexkeras.report.facts import Facts, percent, printed
+from chexkeras.report.run_files import Documents
 
 _RECIPE = "recipe.json"
 _ORIGINS = {"imagenet": "ImageNet"}

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from chexkeras.report import sbom
-from chexkeras.report.facts import Documents, Facts, estimate_text, percent
+from chexkeras.report.facts import Facts, estimate_text, percent
+from chexkeras.report.run_files import Documents
 
 _RESULTS, _SCORES = "dicom_results.csv", "scores_test.csv"
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)

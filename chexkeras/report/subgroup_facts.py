@@ -5,7 +5,8 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from chexkeras.report.facts import Documents, Facts, estimate_text
+from chexkeras.report.facts import Facts, estimate_text
+from chexkeras.report.run_files import Documents
 from chexkeras.results import Estimate, Subgroup, SubgroupAnalysis
 from chexkeras.results.subgroups import STATISTICS
 

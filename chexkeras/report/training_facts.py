@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 
 from chexkeras import files
-from chexkeras.report.facts import Documents, Facts
+from chexkeras.report.facts import Facts
 from chexkeras.report.recipe_facts import add_recipe, add_stage_plan
+from chexkeras.report.run_files import Documents
 
 _STAGES = "stages.json"
 _MOST_NAMES = 8

@@ -15,11 +15,10 @@ from chexkeras.evaluation.paired import mcnemar
 from chexkeras.evaluation.published import (
     CAUTION,
     PNEUMONIA_PROJECT,
-    compare_all_published,
-    compare_published,
     published_auc,
     published_table,
 )
+from chexkeras.evaluation.published_comparison import compare_all_published, compare_published
 from chexkeras.evaluation.rates import rates_from_counts
 
 ONE_A, ONE_B, TWO_A, TWO_B = PNEUMONIA_PROJECT

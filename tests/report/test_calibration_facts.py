@@ -2,7 +2,7 @@ import numpy as np
 
 from chexkeras.report import fda
 from chexkeras.report.calibration_facts import border
-from chexkeras.report.facts import collect_facts
+from chexkeras.report.collect import collect_facts
 from chexkeras.training.run import Run
 
 

@@ -13,8 +13,8 @@ from scipy import stats
 from chexkeras.findings import NIH14
 from chexkeras.report import fda, sbom
 from chexkeras.report.answers import Answers, load_answers
+from chexkeras.report.collect import collect_facts
 from chexkeras.report.crosswalk_facts import GUIDELINES, TOPICS, status_of
-from chexkeras.report.facts import collect_facts
 from chexkeras.report.recipe_facts import augmentation_words, loss_words, optimizer_words, trained_words
 from chexkeras.report.triage_facts import quantile_interval
 from chexkeras.training.run import Run

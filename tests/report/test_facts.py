@@ -11,7 +11,9 @@ from chexkeras import files
 from chexkeras.findings import NIH14
 from chexkeras.report import sbom
 from chexkeras.report.answers import load_answers
-from chexkeras.report.facts import REQUIRED_FILES, Facts, check_complete, collect_facts, printed
+from chexkeras.report.collect import collect_facts
+from chexkeras.report.facts import Facts, printed
+from chexkeras.report.run_files import REQUIRED_FILES, check_complete
 from chexkeras.results import Estimate
 from chexkeras.training.run import Run
 
@@ -176,7 +178,7 @@ def test_facts_need_neither_tensorflow_nor_matplotlib(finished_run):
         "import sys\n"
         "from chexkeras import plots\n"
         "from chexkeras.report import fda\n"
-        "from chexkeras.report.facts import collect_facts\n"
+        "from chexkeras.report.collect import collect_facts\n"
         "from chexkeras.training.run import Run\n"
         f"collect_facts(Run.load({str(finished_run)!r}))\n"
         "heavy = {'tensorflow', 'keras', 'torch', 'matplotlib', 'seaborn'} & set(sys.modules)\n"

@@ -7,10 +7,11 @@ import pytest
 
 from chexkeras.report import fda
 from chexkeras.report.answers import load_answers
-from chexkeras.report.facts import REQUIRED_FILES, collect_facts
+from chexkeras.report.collect import collect_facts
 from chexkeras.report.figures import NAMES, Figure
 from chexkeras.report.goals import PerformanceGoals
 from chexkeras.report.questions import QUESTIONS
+from chexkeras.report.run_files import REQUIRED_FILES
 from chexkeras.training.run import Run
 
 TEMPLATES = sorted((Path(fda.__file__).parent / "templates").glob("fda_*.md.j2"))

@@ -5,9 +5,11 @@ import pytest
 
 from chexkeras import files
 from chexkeras.plots import style
-from chexkeras.report.answers import Answers, load_answers
-from chexkeras.report.facts import Facts, collect_facts
-from chexkeras.report.figures import NAMES, _Plan, _smallest_p, draw_figures
+from chexkeras.report.answers import load_answers
+from chexkeras.report.collect import collect_facts
+from chexkeras.report.facts import Facts
+from chexkeras.report.figures import NAMES, draw_figures, plan_figures
+from chexkeras.report.performance_figures import _smallest_p
 from chexkeras.results import Interaction, SubgroupAnalysis
 from chexkeras.results.subgroups import STATISTICS
 from chexkeras.training.run import Run
@@ -20,11 +22,7 @@ LONG = (
 
 def _plan(run, answers=None):
     stated = load_answers(answers) if answers else None
-    plan = _Plan(run, collect_facts(run, answers=stated), stated or Answers())
-    for step in (plan.algorithm, plan.data, plan.performance, plan.groups, plan.probabilities, plan.waiting,
-                 plan.comparison):  # fmt: skip
-        step()
-    return {job.figure.name: job for job in plan.jobs}
+    return {sheet.figure.name: sheet for sheet in plan_figures(run, collect_facts(run, answers=stated), stated)}
 
 
 def test_with_every_answer_every_figure_is_planned_but_that_of_several_findings(finished_run, answered):

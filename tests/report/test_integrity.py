@@ -6,7 +6,7 @@ import pytest
 from chexkeras import files
 from chexkeras.data.table import NO_PATIENTS_CAUTION
 from chexkeras.report import fda, integrity
-from chexkeras.report.facts import collect_facts
+from chexkeras.report.collect import collect_facts
 from chexkeras.report.model_card import card_text
 from chexkeras.training.run import Run
 

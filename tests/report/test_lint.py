@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from chexkeras.report import fda, lint_claims, lint_data, lint_language, lint_numbers, lint_parameters
 from chexkeras.report.answers import Answers, load_answers
-from chexkeras.report.facts import collect_facts
+from chexkeras.report.collect import collect_facts
 from chexkeras.report.lint import RULES, check_report, check_text
 from chexkeras.report.lint_document import CELL, CODE, HEADING, parse
 from chexkeras.report.lint_issue import Issue, Known, Place, known_from_run

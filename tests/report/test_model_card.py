@@ -6,7 +6,7 @@ import pytest
 from chexkeras import files
 from chexkeras.report import model_card
 from chexkeras.report.answers import Answers
-from chexkeras.report.facts import collect_facts
+from chexkeras.report.collect import collect_facts
 from chexkeras.report.lint import check_text
 from chexkeras.report.model_card import card_text, write_model_card
 from chexkeras.training.run import Run

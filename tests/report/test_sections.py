@@ -11,7 +11,8 @@ from chexkeras import files
 from chexkeras.evaluation.recalibration import FILE, fit_recalibration, save_recalibrations
 from chexkeras.report import fda
 from chexkeras.report.answers import load_answers
-from chexkeras.report.facts import REQUIRED_FILES, collect_facts
+from chexkeras.report.collect import collect_facts
+from chexkeras.report.run_files import REQUIRED_FILES
 from chexkeras.training.run import Run
 
 HEAD, CAUTIONS = 0, 99

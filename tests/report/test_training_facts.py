@@ -3,7 +3,7 @@ import pytest
 
 from chexkeras import files
 from chexkeras.report import fda
-from chexkeras.report.facts import collect_facts
+from chexkeras.report.collect import collect_facts
 from chexkeras.report.figures import draw_figures
 from chexkeras.report.training_facts import INTENSITIES
 from chexkeras.training.run import Run
