@@ -263,7 +263,7 @@ def checked_paths(table: pd.DataFrame) -> list[str]:
     if without:
         raise ValueError(
             f"{without} of {len(paths)} rows have no image file (loaded with missing='keep'?); "
-            "load with missing='skip' to leave them out."
+            "load with missing='skip' (--missing skip) to leave them out."
         )
     refuse_dicom(table)
     return paths

@@ -179,8 +179,8 @@ def fill_uncertain(table: pd.DataFrame, scores: pd.DataFrame, *, threshold: floa
     for scored, name in zip(wide.columns, mask.columns, strict=True):
         if policy_of.get(name, "self_trained") not in ("self_trained", _FILLED):
             raise ValueError(
-                f"{name} was loaded with uncertain={policy_of[name]!r}; load it with 'self_trained', or leave its "
-                "scores out."
+                f"{name} was loaded with uncertain={policy_of[name]!r}; load it with 'self_trained' (on the command "
+                f"line --uncertain '{name}=self_trained'), or leave its scores out."
             )
         score = wide[scored].to_numpy()
         rows = mask[name].to_numpy() & table[name].isna().to_numpy() & ~np.isnan(score)

@@ -45,7 +45,7 @@ def check_rule(rule: str, target: float | None, prevalence: float | None = None)
     if rule in _AIMLESS:
         return
     if target is None:
-        raise ValueError(f"rule={rule!r} needs {_NEEDS.get(rule, 'a target, for example target=0.8')}.")
+        raise ValueError(f"rule={rule!r} needs {_NEEDS.get(rule, 'a target, for example target=0.8 (--target 0.8)')}.")
     if rule == "cost":
         _check_cost(target)
         return
@@ -58,9 +58,9 @@ def check_rule(rule: str, target: float | None, prevalence: float | None = None)
 
 
 _NEEDS = {
-    "fixed": "the threshold itself as target, for example target=0.5",
-    "cost": "as target what a missed positive costs in false alarms, for example target=10",
-    "net_benefit": "as target the probability from which acting is worth it, for example target=0.1",
+    "fixed": "the threshold itself as target, for example target=0.5 (--target 0.5)",
+    "cost": "as target what a missed positive costs in false alarms, for example target=10 (--target 10)",
+    "net_benefit": "as target the probability from which acting is worth it, for example target=0.1 (--target 0.1)",
 }
 
 

@@ -157,7 +157,7 @@ def attach(backbone: Backbone, pixels: Any, weights: str | Path | None) -> Any:
                 f"same layers, such as one saved from keras.applications.{backbone.name}(include_top=False)."
             ) from error
     if not backbone.pretrained:
-        raise ValueError(f"{backbone.name} has no ImageNet weights; use weights=None.")
+        raise ValueError(f"{backbone.name} has no ImageNet weights; use weights=None (--weights none).")
     try:
         return backbone.build(pixels, "imagenet")
     # keras.utils.get_file wraps URLError and HTTPError in a bare Exception, so nothing narrower can be caught.
@@ -165,6 +165,7 @@ def attach(backbone: Backbone, pixels: Any, weights: str | Path | None) -> Any:
         raise OSError(
             f"ImageNet weights for {backbone.name} could not be loaded ({error}). Three ways out: "
             "(1) run once with internet access (on Kaggle: Settings > Internet > On), Keras then keeps them; "
-            f"(2) download the 'notop' weights file of {backbone.name} elsewhere and pass weights='path/to/file.h5'; "
-            "(3) pass weights=None for an untrained base, which shows that the software works, not what it can do."
+            f"(2) download the 'notop' weights file of {backbone.name} elsewhere and pass weights='path/to/file.h5' "
+            "(--weights path/to/file.h5); (3) pass weights=None (--weights none) for an untrained base, which shows "
+            "that the software works, not what it can do."
         ) from error

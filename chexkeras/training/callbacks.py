@@ -94,8 +94,8 @@ class EpochLog:
         """
         if importlib.util.find_spec("tensorboard") is None:
             raise ValueError(
-                "tensorboard=... needs the package tensorboard, which is not installed: pip install tensorboard, or "
-                "leave the argument out (history.csv has the same numbers)."
+                "tensorboard=... (on the command line --tensorboard) needs the package tensorboard, which is not "
+                "installed: pip install tensorboard, or leave it out (history.csv has the same numbers)."
             )
 
     def __call__(self, row: dict[str, Any]) -> None:

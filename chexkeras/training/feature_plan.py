@@ -123,11 +123,14 @@ def check_draws(recipe: Recipe, features: str, draws: int | None) -> None:
         return
     positive_int(draws, "draws")
     if features == "off":
-        raise ValueError(f"draws={draws} stores features, but features='off' forbids it; leave one of them out.")
+        raise ValueError(
+            f"draws={draws} (--draws) stores features, but features='off' (--features off) forbids it; leave one of "
+            "them out."
+        )
     if Views(recipe.augment).exact:
         raise ValueError(
-            f"draws={draws}, but recipe {recipe.name!r} changes no film at random beyond the flip, whose two views are "
-            "stored anyway; leave draws out."
+            f"draws={draws} (--draws), but recipe {recipe.name!r} changes no film at random beyond the flip, whose two "
+            "views are stored anyway; leave draws out."
         )
 
 

@@ -67,8 +67,9 @@ def halving(work: Callable[[int], Result], batch_size: int, what: str, remedy: s
             if batch_size == 1:
                 raise OutOfMemory(
                     f"memory does not suffice for {what}, not even with one film at a time ({reason}); use a smaller "
-                    f"image_size, a smaller backbone or precision='mixed_float16'{remedy}, or free the memory that "
-                    "other programs hold."
+                    f"image_size, a smaller backbone or precision='mixed_float16' (on the command line --set "
+                    f"image_size=..., --set precision=mixed_float16){remedy}, or free the memory that other programs "
+                    "hold."
                 ) from error
         # Outside the handler: the error holds on to everything that its traceback names, big tensors among it.
         batch_size = max(1, batch_size // 2)

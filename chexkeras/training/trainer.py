@@ -105,7 +105,9 @@ def train(
     balance_groups(splits.train, recipe.balanced_batches)
     check_draws(recipe, features, draws)
     if draws is not None and not _leading_held(recipe):
-        raise ValueError(f"draws={draws} stores features, but the first stage trains BatchNorm; leave draws out.")
+        raise ValueError(
+            f"draws={draws} (--draws) stores features, but the first stage trains BatchNorm; leave draws out."
+        )
     outcome.rehearse_operating_points(recipe, splits.validation)
     if store is not None:
         store.require_size(recipe.image_size)
