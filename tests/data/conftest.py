@@ -92,6 +92,18 @@ def make_film():
     return film
 
 
+@pytest.fixture
+def make_films(make_film):
+    """A function that writes small films of different pixels: folder, how many; returns their image_id and path."""
+
+    def make(folder, count):
+        names = [f"film{number:02d}" for number in range(count)]
+        paths = [str(make_film(folder / f"{name}.png", seed)) for seed, name in enumerate(names)]
+        return pd.DataFrame({"image_id": names, "path": paths})
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def full_nih(real_nih: Path) -> pd.DataFrame:
     """All 112,120 rows of NIH's label file, with or without a film; not to be changed."""

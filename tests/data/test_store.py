@@ -14,18 +14,6 @@ pytestmark = pytest.mark.keras
 
 
 @pytest.fixture
-def make_films(make_film):
-    """A function that writes small films of different pixels: folder, how many; returns their image_id and path."""
-
-    def make(folder, count):
-        names = [f"film{number:02d}" for number in range(count)]
-        paths = [str(make_film(folder / f"{name}.png", seed)) for seed, name in enumerate(names)]
-        return pd.DataFrame({"image_id": names, "path": paths})
-
-    return make
-
-
-@pytest.fixture
 def films(make_films, tmp_path_factory):
     return make_films(tmp_path_factory.mktemp("films"), 20)
 
