@@ -110,9 +110,13 @@ def _exported(model: keras.Model, form: str, path: Path) -> Path:
             exportable(model).export(str(path), format=form, verbose=False)
     # The boundary to the converters, which raise whatever an operation that they do not know leads to.
     except Exception as error:
+        backend = keras.backend.backend()
+        other = "" if backend == "tensorflow" else f", or export under KERAS_BACKEND=tensorflow instead of {backend}"
+        # Converters go on to list every operation.
+        first = (str(error).splitlines() or [""])[0][:200]
         raise ValueError(
             f"the model {model.name!r} cannot be exported for {form} by Keras {keras.__version__} "
-            f"({type(error).__name__}: {error}); score with engine='keras' (--engine keras)."
+            f"({type(error).__name__}: {first}); score with engine='keras' (--engine keras){other}."
         ) from error
     return path
 
