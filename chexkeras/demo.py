@@ -1,12 +1,14 @@
-"""The main job from end to end on phantoms: films, audit, split, two stages, threshold, evaluation, DICOM, report."""
+"""The main job from end to end on phantoms: films, training, evaluation, changed films, a DICOM folder, the report."""
 
 from pathlib import Path
 
 from chexkeras.data.audit import audit
 from chexkeras.data.nih import load_nih
+from chexkeras.data.perturb import Perturbation
 from chexkeras.data.phantom import make_phantoms
 from chexkeras.data.splits import split_by_patient
 from chexkeras.inference.folder import score_folder
+from chexkeras.inference.robustness import measure_robustness
 from chexkeras.progress import say
 from chexkeras.report.fda import write_report
 from chexkeras.report.html import write_html
@@ -19,6 +21,16 @@ from chexkeras.training.trainer import train
 PREVALENCE = 0.3
 """Share of the demo's films with each finding to learn: a case-control sample, since a few hundred films at NIH's own
 prevalences hold too few positives to learn from."""
+
+CHANGES = tuple(
+    Perturbation(kind, amount)
+    for kind, amount in (
+        ("brightness", -0.1), ("brightness", 0.1), ("contrast", 0.7), ("gamma", 1.4), ("noise", 0.02), ("blur", 0.005),
+        ("resolution", 0.5), ("jpeg", 50), ("rotation", 5), ("shift", 0.05), ("zoom", 1.1), ("mirrored", 1),
+        ("inverted", 1),
+    )
+)  # fmt: skip
+"""What the demo's test films are changed by: the milder strength of each kind, to stay short."""
 
 
 def run_demo(
@@ -41,22 +53,24 @@ def run_demo(
         assets: Where its figures and numbers go, its HTML page and a model card.
 
     Returns:
-        The run, with the DICOM folder scored.
+        The run, with changed films measured and the DICOM folder scored.
     """
-    say("1/6 films: synthetic, not clinical evidence")
+    say("1/7 films: synthetic, not clinical evidence")
     recipe = recipe or preset("demo")
     root = make_phantoms(phantoms, images=images, prevalence=dict.fromkeys(recipe.targets, PREVALENCE))
-    say("2/6 audit")
+    say("2/7 audit")
     checked = audit(load_nih(root))
     say(checked.summary)
-    say("3/6 split by patient")
+    say("3/7 split by patient")
     splits = split_by_patient(checked.table, recipe.targets, validation=0.2, test=0.25, seed=recipe.seed)
-    say("4/6 training, threshold on validation, evaluation on test")
+    say("4/7 training, threshold on validation, evaluation on test")
     run = train(recipe, splits, run_dir, audit=checked, overwrite=True)
-    say("5/6 DICOM folder")
+    say("5/7 changed films")
+    measure_robustness(run, checked.table, perturbations=CHANGES)
+    say("6/7 DICOM folder")
     score_folder(run, root / "dicom")
     if report is not None:
-        say("6/6 report")
+        say("7/7 report")
         written = write_report(run, report, assets=assets)
         beside = written.parent if assets is None else Path(assets)
         write_html(written, beside / f"{written.stem}.html")

@@ -17,6 +17,7 @@ from chexkeras.plots.films import dicom_verdicts, films
 from chexkeras.plots.findings import auroc_bars
 from chexkeras.plots.flowchart import flowchart
 from chexkeras.plots.intensities import intensity_histogram, intensity_profile
+from chexkeras.plots.robustness import robustness_forest
 from chexkeras.plots.subgroups import subgroup_forest
 from chexkeras.plots.training import training_curves
 from chexkeras.plots.utility import decision_curve, triage_by_workload, triage_waiting
@@ -41,6 +42,7 @@ __all__ = [
     "prevalence",
     "prevalence_by_age",
     "reliability",
+    "robustness_forest",
     "roc",
     "roc_comparison",
     "score_histogram",

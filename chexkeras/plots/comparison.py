@@ -232,7 +232,9 @@ def _said(entry: Comparison) -> str:
     if not entry.difference.estimable:
         return "not estimable"
     difference: Estimate = entry.difference
-    value, low, high = (f"{number:+.3f}" for number in (difference.value, difference.low, difference.high))
+    value, low, high = (
+        f"{round(number, 3) + 0.0:+.3f}" for number in (difference.value, difference.low, difference.high)
+    )
     p_value = p_text(entry.p_adjusted)
     text = f"{value} ({low} to {high}), p {'' if p_value.startswith('<') else '= '}{p_value}, {entry.verdict}"
     if entry.non_inferior is not None:

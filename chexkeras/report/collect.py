@@ -14,6 +14,7 @@ from chexkeras.report import (
     planning_facts,
     reader_facts,
     regulation_facts,
+    robustness_facts,
     software_facts,
     subgroup_facts,
     training_facts,
@@ -78,6 +79,7 @@ def collect_facts(
     triage_facts.add_waiting(facts, stated)
     planning_facts.add_planning(facts, stated)
     comparison_facts.add_comparison(facts, run, stated)
+    robustness_facts.add_robustness(facts, run)
     reader_facts.add_readers(facts, run, stated)
     software_facts.add_software(facts, documents, run)
     regulation_facts.add_regulation(facts)

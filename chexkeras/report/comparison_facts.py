@@ -2,18 +2,10 @@
 
 from typing import Any
 
-from chexkeras.report.facts import Facts, estimate_text
-from chexkeras.results import Estimate
+from chexkeras.report.facts import Facts, difference_text, estimate_text
 
 _FILE = "scores_test.csv"
 THIS = "this run"
-
-
-def _difference(estimate: Estimate) -> str:
-    if not estimate.estimable:
-        return f"not estimable ({estimate.reason})"
-    low, value, high = (f"{number:+.3f}" for number in (estimate.low, estimate.value, estimate.high))
-    return f"{value} ({estimate.confidence * 100:g} % CI {low} to {high})"
 
 
 def add_comparison(facts: Facts, run: Any, answers: Any) -> None:
@@ -52,7 +44,7 @@ def add_comparison(facts: Facts, run: Any, answers: Any) -> None:
             entry.statistic,
             estimate_text(entry.first_value),
             estimate_text(entry.second_value),
-            _difference(entry.difference),
+            difference_text(entry.difference),
             p_text(entry.p_adjusted),
             entry.verdict,
         ]

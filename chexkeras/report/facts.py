@@ -121,6 +121,15 @@ def estimate_text(estimate: Estimate) -> str:
     return f"{estimate.value:.3f} ({interval_text(estimate)}; n = {estimate.n:,})"
 
 
+def difference_text(estimate: Estimate) -> str:
+    """Returns, for example, "-0.120 (95 % CI -0.181 to -0.052)", or why there is no number."""
+    if not estimate.estimable:
+        return f"not estimable ({estimate.reason or 'no reason given'})"
+    # Plus zero: what rounds to nothing has no sign to lose.
+    low, value, high = (f"{round(number, 3) + 0.0:+.3f}" for number in (estimate.low, estimate.value, estimate.high))
+    return f"{value} ({estimate.confidence * 100:g} % CI {low} to {high})"
+
+
 def percent(value: float, digits: int = 1) -> str:
     """Returns a fraction as a percentage, for example "24.5 %"."""
     return NOT_STATED if math.isnan(value) else f"{value * 100:.{digits}f} %"

@@ -15,7 +15,7 @@ NAMES = (
     "flowchart", "dicom_verdicts", "training_curves", "precision_recall", "threshold_tradeoff", "prevalence",
     "age_sex", "views", "images_per_patient", "cooccurrence", "intensities", "roc", "auroc_bars", "confusion_matrix",
     "score_histogram", "subgroup_forest_auroc", "subgroup_forest_sensitivity", "subgroup_forest_specificity",
-    "reliability", "decision_curve", "triage_waiting", "roc_comparison", "difference_forest",
+    "reliability", "decision_curve", "triage_waiting", "roc_comparison", "difference_forest", "robustness",
 )  # fmt: skip
 """Every figure that a report may have."""
 
@@ -47,6 +47,7 @@ def plan_figures(run: Any, facts: Facts, answers: Answers | None = None) -> list
     performance_figures.performance(plan)
     performance_figures.groups(plan)
     performance_figures.probabilities(plan)
+    performance_figures.robustness(plan)
     performance_figures.waiting(plan)
     performance_figures.comparison(plan)
     return plan.sheets

@@ -132,6 +132,21 @@ def _decision_curve(plan: Plan, finding: str, ax: "Axes", notes: tuple[str, ...]
                          ax=ax, note=notes)  # fmt: skip
 
 
+def robustness(plan: Plan) -> None:
+    """What changed films cost, where that was measured."""
+    if not plan.facts["robustness"].value:
+        return
+    measured = plan.run.robustness
+    shown = [finding for finding in plan.leading if finding in measured.findings]
+    rows = len({effect.perturbation for effect in measured.effects} | {effect.group for effect in measured.effects})
+    plan.sheet("robustness",
+               f"AUROC of {plan.facts['robustness.n_images'].text} changed test images minus that of the same images "
+               f"unchanged, for {plan.led(shown)}; dashed: a loss of {plan.facts['robustness.margin'].text}",
+               "robustness.json",
+               lambda f, ax, n: plots.robustness_forest(measured, finding=f, ax=ax, note=n),
+               (9.2, height_of(rows)), shown, 1)  # fmt: skip
+
+
 def waiting(plan: Plan) -> None:
     """The reading queue, where its rates are stated."""
     if not plan.facts["waiting"].value:

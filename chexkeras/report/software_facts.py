@@ -77,7 +77,7 @@ def _add_limits(facts: Facts) -> None:
         facts.add(f"limit.{name}", number, text, file="convention", field=f"reading in worker processes: {name}")
 
 
-def _add_robustness(facts: Facts, results: pd.DataFrame | None) -> None:
+def _add_decoders(facts: Facts, results: pd.DataFrame | None) -> None:
     """Records which decoders read the scored files."""
     rows: list[list[Any]] = []
     if results is not None:
@@ -141,5 +141,5 @@ def add_software(facts: Facts, documents: Documents, run: Any) -> None:
     _add_packages(facts, documents)
     _add_failures(facts)
     _add_limits(facts)
-    _add_robustness(facts, run.dicom_results)
+    _add_decoders(facts, run.dicom_results)
     _add_baselines(facts, run.scores("test"))

@@ -7,6 +7,7 @@ from chexkeras.results.estimate import Estimate
 from chexkeras.results.evaluation import Evaluation
 from chexkeras.results.finding import FindingEvaluation
 from chexkeras.results.operating_point import OperatingPoint
+from chexkeras.results.robustness import PerturbationEffect, Robustness
 from chexkeras.results.subgroups import Interaction, Subgroup, SubgroupAnalysis
 
 __all__ = [
@@ -18,7 +19,9 @@ __all__ = [
     "FindingEvaluation",
     "Interaction",
     "OperatingPoint",
+    "PerturbationEffect",
     "ReliabilityBin",
+    "Robustness",
     "Subgroup",
     "SubgroupAnalysis",
 ]

@@ -16,7 +16,7 @@ from chexkeras import files
 from chexkeras.checks import existing_folder, one_of, require_columns
 from chexkeras.data.source import TableSource
 from chexkeras.evaluation.scores import read_scores
-from chexkeras.results import Estimate, Evaluation, OperatingPoint
+from chexkeras.results import Estimate, Evaluation, OperatingPoint, Robustness
 from chexkeras.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ PARTS = ("train", "validation", "test")
 _TEXT_COLUMNS = {"image_id": str, "patient_id": str}
 EPOCHS = "epochs"
 """Folder inside a run for the further epochs that were kept."""
+ROBUSTNESS = "robustness.json"
+"""Where a run keeps what changed films do to its scores."""
 _MEND = "The file is damaged or was cut short: restore it, or train again."
 _HISTORY = ("stage", "epoch", "global_epoch", "loss", "val_loss", "val_auroc", "learning_rate")
 _TABLE = ("image_id", "patient_id", "age_years", "sex", "view", "part")
@@ -200,6 +202,15 @@ class Run:
         from chexkeras.evaluation.recalibration import FILE, load_recalibrations
 
         return load_recalibrations(self.folder) if (self.folder / FILE).is_file() else ()
+
+    @property
+    def robustness(self) -> Robustness | None:
+        """What changed films do to the scores, see `inference.robustness`; None where it was not measured."""
+        if not (self.folder / ROBUSTNESS).is_file():
+            return None
+        document = self._json(ROBUSTNESS, dict, ("effects", "scores_fingerprint"))
+        with _fields_of(ROBUSTNESS):
+            return Robustness.from_dict(document)
 
     def scores(self, part: str) -> pd.DataFrame:
         """Returns the scores of a part.

@@ -14,13 +14,15 @@ import pytest
 from chexkeras import files
 from chexkeras.data.augment import Augmentation
 from chexkeras.evaluation.evaluate import evaluate
+from chexkeras.evaluation.perturbation import perturbation_effects
 from chexkeras.evaluation.recalibration import fit_recalibration, save_recalibrations
-from chexkeras.evaluation.scores import write_scores
+from chexkeras.evaluation.scores import scores_fingerprint, write_scores
 from chexkeras.evaluation.thresholds import choose_threshold
 from chexkeras.findings import NIH14
 from chexkeras.report.answers import answers_template
+from chexkeras.results import OperatingPoint, Robustness
 from chexkeras.training.recipe import Recipe, Stage
-from chexkeras.training.run import Run
+from chexkeras.training.run import ROBUSTNESS, Run
 
 SYNTHETIC = "Synthetic films, not clinical evidence."
 MODEL = b"stands for a model"
@@ -36,6 +38,7 @@ class Design:
     leaky: bool = False
     dicom: bool = True
     recalibrated: bool = False
+    robustness: bool = True
     weights: str | None = "imagenet"
     patients: int = 260
     prevalence: float = 0.25
@@ -112,6 +115,25 @@ def _dicom() -> pd.DataFrame:
     return frame
 
 
+def _robustness(
+    test: pd.DataFrame, points: list[OperatingPoint], cautions: tuple[str, ...], rng: np.random.Generator
+) -> Robustness:
+    """Scores after two changes: one that hardly moves them, and one that makes most of them noise."""
+    noise = rng.uniform(size=len(test))
+    changed = {
+        "JPEG quality 50": test.assign(score=0.97 * test["score"] + 0.03 * noise),
+        "gray values inverted": test.assign(score=0.1 * test["score"] + 0.9 * noise),
+    }
+    groups = {"JPEG quality 50": "sharpness", "gray values inverted": "misuse"}
+    return Robustness(
+        split="test", scores_fingerprint=scores_fingerprint(test), image_size=128,
+        n_images=test["image_id"].nunique(), n_patients=test["patient_id"].nunique(),
+        n_images_in_part=test["image_id"].nunique(), seed=0, repeat_difference=0.0, single_difference=2.5e-7,
+        single_images=16, margin=0.05, effects=perturbation_effects(test, changed, groups=groups, points=points),
+        cautions=cautions,
+    )  # fmt: skip
+
+
 def write_run_folder(folder: Path, design: Design | None = None) -> Path:
     """Writes every file that the run-folder contract names; the model is a few bytes that nobody opens."""
     design = design or Design()
@@ -132,6 +154,8 @@ def write_run_folder(folder: Path, design: Design | None = None) -> Path:
     files.write_json(folder / "operating_points.json", [point.to_dict() for point in points])
     columns = ("sex", "age_years", "view")
     evaluate(test, points, cautions=cautions, table=table, subgroups=columns).save(folder / "evaluation.json")
+    if design.robustness:
+        _robustness(test, points, cautions, rng).save(folder / ROBUSTNESS)
     if design.recalibrated:
         fitted = [fit_recalibration(validation, finding=name) for name in design.targets]
         save_recalibrations(folder, fitted)

@@ -123,6 +123,12 @@ CHANGES = [
     ("dicom_results.csv", _cell(6, "code", "view"), {1: "`view` 3", 16: "3 of 9 DICOM files"}),
     ("dicom_results.csv", _csv(lambda t: t.__setitem__("seconds", "0.37")),
      {2: "0.37 s", 11: "0.37 s", 20: "0.37 s"}),
+    ("robustness.json", _json(lambda d: d["effects"][0]["comparisons"][0]["difference"].update(value=0.0123)),
+     {13: "+0.012 (95 % CI"}),
+    ("robustness.json", _json(lambda d: d.update(n_images=77, n_images_in_part=78)),
+     {13: "Of the 78 test images, whole patients were drawn at random."}),
+    ("robustness.json", _json(lambda d: d.update(scores_fingerprint="00" * 32)),
+     {13: "NOT SHOWN: robustness.json was measured on other scores"}),
     ("dicom_results.csv", _csv(lambda t: t.__setitem__("profile", "course")), {17: "1 px to 10,000 px"}),
 ]  # fmt: skip
 

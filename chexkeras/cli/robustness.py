@@ -1,0 +1,70 @@
+"""``chexkeras robustness``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chexkeras.checks import positive_int, probability
+from chexkeras.cli.app import RunFolder, app, errors_for_people
+from chexkeras.cli.films import ROOT, Load, with_film_options
+from chexkeras.data.perturb import GROUPS, PERTURBATIONS, perturbations_of
+
+
+@app.command()
+@errors_for_people
+@with_film_options
+def robustness(
+    load: Load,
+    run: RunFolder,
+    data: Annotated[Path, typer.Option("--data", help=ROOT)],
+    store: Annotated[
+        Path | None, typer.Option(help="Store made by 'chexkeras prepare'; the films themselves are then not opened.")
+    ] = None,
+    films: Annotated[
+        int, typer.Option(help="About how many test films to change, whole patients drawn at random; 0 takes all.")
+    ] = 1000,
+    only: Annotated[
+        list[str] | None, typer.Option(help=f"Only these changes: {', '.join(GROUPS)}; repeat for several.")
+    ] = None,
+    margin: Annotated[
+        float, typer.Option(help="Loss of AUROC, sensitivity or specificity from which on a change matters.")
+    ] = 0.05,
+    seed: Annotated[int, typer.Option(help="Seed of the draw of patients and of the noise.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier measurement of the run.")] = False,
+) -> None:
+    """Changes a run's test films (exposure, noise, position, compression, misuse) and shows what becomes of its scores.
+
+    The result is kept with the run as robustness.json, for its report.
+    """
+    from chexkeras.data.store import Store
+    from chexkeras.training.run import ROBUSTNESS, Run
+
+    chosen = perturbations_of(only) if only else PERTURBATIONS
+    probability(margin, "--margin", open_interval=True)
+    wanted = positive_int(films, "--films") if films != 0 else None
+    loaded, opened = Run.load(run), Store.load(store) if store is not None else None
+    table = load(data, missing="keep")
+    from chexkeras.inference.robustness import measure_robustness
+
+    measured = measure_robustness(
+        loaded,
+        table,
+        films=wanted,
+        perturbations=chosen,
+        store=opened,
+        margin=margin,
+        seed=seed,
+        overwrite=overwrite,
+    )
+    for caution in measured.cautions:
+        typer.echo(f"Caution: {caution}")
+    repeated = f"{measured.repeat_difference:.1g}" if measured.repeat_difference else "0"
+    typer.echo(
+        f"{measured.n_images:,} test films of {measured.n_patients:,} patients, scored again: largest difference "
+        f"{repeated}"
+    )
+    for effect in measured.effects:
+        difference = effect["AUROC"].difference
+        typer.echo(f"{effect.finding}, {effect.perturbation}: {effect.verdict('AUROC')}, AUROC {difference}")
+    typer.echo(f"written: {loaded.folder / ROBUSTNESS}")

@@ -1,0 +1,201 @@
+"""What exposure, noise, position, compression and misuse do to a run's scores: its test films, changed and scored anew.
+
+The change is made to the film as the model gets it. It shows what the model bears, not what a scanner does: sites and
+equipment are other data.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from chexkeras import provenance
+from chexkeras.checks import positive_int, probability
+from chexkeras.data.perturb import PERTURBATIONS, Perturbation
+from chexkeras.data.pipeline import films_with_ids
+from chexkeras.data.store import Store
+from chexkeras.evaluation.perturbation import perturbation_effects
+from chexkeras.evaluation.scores import scores_fingerprint
+from chexkeras.models.scoring import predict_padded, require_image_table
+from chexkeras.progress import track
+from chexkeras.results import Robustness
+from chexkeras.training.run import ROBUSTNESS, Run
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_PART = "test"
+_SINGLE = 16
+# Other processors, backends and half precision round otherwise; other films score otherwise.
+_SAME_SCORE = 0.02
+_SAMPLED = (
+    "Robustness was measured on {n:,} of the {total:,} test films: whole patients, drawn at random with seed {seed}."
+)
+
+
+def measure_robustness(
+    run: Run | str | Path,
+    table: pd.DataFrame,
+    *,
+    films: int | None = 1000,
+    perturbations: Sequence[Perturbation] = PERTURBATIONS,
+    store: Store | None = None,
+    batch_size: int | None = None,
+    margin: float = 0.05,
+    seed: int = 0,
+    keep: bool = True,
+    overwrite: bool = False,
+) -> Robustness:
+    """Scores a run's test films as they are and changed, and compares film by film.
+
+    The films are read once; each change costs one pass through the model. Labels, patients and thresholds are the
+    run's own.
+
+    Args:
+        run: The run or its folder.
+        table: Image table that says where the run's test films are; it may hold others.
+        films: About how many test films to use where there are more: whole patients are drawn at random. None takes
+            all.
+        perturbations: The changes.
+        store: Films decoded before; None reads the files at `path`.
+        batch_size: Films a batch; the recipe's by default.
+        margin: Loss of AUROC, sensitivity or specificity from which on a change matters, in (0, 1); state it before
+            looking. A change is "held" where the interval of the difference excludes such a loss.
+        seed: Of the draw of patients and of the noise.
+        keep: Whether the result becomes the run's ``robustness.json``, from which its report tells.
+        overwrite: Whether an earlier measurement of the run may be replaced.
+
+    Returns:
+        The measurement.
+
+    Raises:
+        TypeError: If the table is no pandas DataFrame.
+        FileExistsError: If the run has been measured before.
+        ValueError: If the margin is out of range, no change or a change twice is given, test films are not in the
+            table, or the films as they are do not give the scores that the run has saved.
+    """
+    run = run if isinstance(run, Run) else Run.load(run)
+    names = [entry.name for entry in perturbations]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"{len(names)} changes with {len(set(names))} names; give at least one, and each once.")
+    probability(margin, "margin", open_interval=True)
+    if keep and not overwrite and (run.folder / ROBUSTNESS).exists():
+        raise FileExistsError(
+            f"the run {str(run.folder)!r} has been measured before ({ROBUSTNESS}); overwrite=True (on the command line "
+            "--overwrite) replaces that measurement."
+        )
+    saved = run.scores(_PART)
+    chosen = _chosen(saved, films, seed)
+    rows = _rows_of(chosen["image_id"], table)
+    saved_here = saved[saved["image_id"].isin(set(chosen["image_id"]))]
+    model, targets = run.load_model(), run.recipe.targets
+    if store is not None:
+        store.require_size(model.input_shape[1])
+    size = run.recipe.batch_size if batch_size is None else positive_int(batch_size, "batch_size")
+    ids, scores, single = _scored(model, rows, perturbations, store, size, seed)
+    tables = [_with_scores(saved_here, targets, ids, found) for found in scores]
+    as_is, changed = tables[0], dict(zip(names, tables[1:], strict=True))
+    total = saved["image_id"].nunique()
+    sampled = (_SAMPLED.format(n=len(ids), total=total, seed=seed),) if len(ids) < total else ()
+    measured = Robustness(
+        split=_PART,
+        scores_fingerprint=scores_fingerprint(saved),
+        image_size=int(model.input_shape[1]),
+        n_images=len(ids),
+        n_patients=int(chosen["patient_id"].nunique()),
+        n_images_in_part=int(total),
+        seed=seed,
+        repeat_difference=_repeated(as_is, saved_here),
+        single_difference=float(np.abs(single - scores[0][: len(single)]).max()),
+        single_images=len(single),
+        margin=margin,
+        effects=perturbation_effects(
+            as_is,
+            changed,
+            groups={entry.name: entry.group for entry in perturbations},
+            points=run.operating_points,
+            margin=margin,
+        ),
+        cautions=(*run.cautions, *sampled),
+        provenance=provenance.collect(),
+    )
+    if keep:
+        measured.save(run.folder / ROBUSTNESS)
+    return measured
+
+
+def _chosen(scores: pd.DataFrame, films: int | None, seed: int) -> pd.DataFrame:
+    """Returns image_id and patient_id of the films to change: of all patients, or of enough of them drawn at random."""
+    known = scores[["image_id", "patient_id"]].drop_duplicates("image_id")
+    if films is None or positive_int(films, "films") >= len(known):
+        return known
+    counts = known.groupby("patient_id").size()
+    drawn = counts.iloc[np.random.default_rng(seed).permutation(len(counts))]
+    enough = int(np.searchsorted(drawn.cumsum().to_numpy(), films)) + 1
+    return known[known["patient_id"].isin(set(drawn.index[:enough]))]
+
+
+def _rows_of(image_ids: pd.Series, table: pd.DataFrame) -> pd.DataFrame:
+    require_image_table(table)
+    wanted = set(image_ids)
+    rows = table[table["image_id"].astype(str).isin(wanted)]
+    lacking = sorted(wanted - set(rows["image_id"].astype(str)))
+    if lacking:
+        raise ValueError(
+            f"{len(lacking):,} of the {len(wanted):,} test films to change are not in the table, first {lacking[0]}; "
+            "give the image table that the run was trained from."
+        )
+    return rows
+
+
+def _scored(
+    model: keras.Model, rows: pd.DataFrame, perturbations: Sequence[Perturbation], store: Store | None,
+    batch_size: int, seed: int,
+) -> tuple[list[str], "list[NDArray[np.float64]]", "NDArray[np.float64]"]:  # fmt: skip
+    """Returns image ids, the scores of the films as they are and after each change, and of some films one by one."""
+    batches = films_with_ids(rows, image_size=model.input_shape[1], batch_size=batch_size, store=store)
+    ids: list[str] = []
+    scores: list[list[Any]] = [[] for _ in range(len(perturbations) + 1)]
+    single: list[Any] = []
+    steps = -(-len(rows) // batch_size)
+    for pixels, named in track(batches, f"scoring films in {len(perturbations)} changes", total=steps):
+        films, here = np.asarray(pixels), [value.decode() for value in named.numpy()]
+        for number, variant in enumerate(_variants(films, here, perturbations, seed)):
+            scores[number].append(predict_padded(model, variant, batch_size)[0])
+        single += [predict_padded(model, films[n : n + 1], 1)[0] for n in range(min(len(films), _SINGLE - len(single)))]
+        ids += here
+    return ids, [np.concatenate(found).astype(np.float64) for found in scores], np.concatenate(single).astype(float)
+
+
+def _variants(
+    films: np.ndarray, ids: Sequence[str], perturbations: Sequence[Perturbation], seed: int
+) -> Iterator[np.ndarray]:
+    yield films
+    for entry in perturbations:
+        changed = [entry.apply(film[..., 0], name, seed) for film, name in zip(films, ids, strict=True)]
+        yield np.stack(changed)[..., np.newaxis]
+
+
+def _with_scores(
+    saved: pd.DataFrame, targets: tuple[str, ...], ids: Sequence[str], scores: "NDArray[np.float64]"
+) -> pd.DataFrame:
+    """Returns the saved rows with other scores, found by image and finding."""
+    found = pd.DataFrame(scores, index=pd.Index(ids), columns=list(targets)).stack()
+    keys = pd.MultiIndex.from_frame(saved[["image_id", "finding"]])
+    return saved.assign(score=found.loc[keys].to_numpy())
+
+
+def _repeated(as_is: pd.DataFrame, saved: pd.DataFrame) -> float:
+    """Returns how far scores lie from the saved ones, if it is no farther than rounding can explain."""
+    apart = (as_is["score"] - saved["score"]).abs()
+    if not apart.max() <= _SAME_SCORE:
+        worst = saved.loc[apart.idxmax()]
+        raise ValueError(
+            f"the films as they are do not give the scores that the run saved: {worst['image_id']} scored "
+            f"{worst['score']:.3f} for {worst['finding']} and now {as_is.loc[apart.idxmax(), 'score']:.3f}. Are these "
+            "the films that the run was tested on?"
+        )
+    return float(apart.max())

@@ -1,0 +1,77 @@
+"""What the report says of changed films."""
+
+import pytest
+
+from chexkeras.findings import NIH14
+from chexkeras.report import fda
+from chexkeras.report.collect import collect_facts
+from chexkeras.report.figures import plan_figures
+
+
+def section(facts):
+    text = fda.preview(facts).text
+    return text[text.index("## 13. ") : text.index("## 14. ")]
+
+
+def test_each_change_has_a_row_with_its_difference_and_verdict(make_run):
+    run = make_run()
+    facts, effect = collect_facts(run), run.robustness.effects[1]
+    (row,) = [line for line in section(facts).splitlines() if line.startswith("| misuse")]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    difference = effect["AUROC"].difference
+    assert cells[1] == "gray values inverted" and cells[4] == "**worse**"
+    assert cells[3] == f"{difference.value:+.3f} (95 % CI {difference.low:+.3f} to {difference.high:+.3f})"
+    assert cells[7].startswith(f"{effect.calls_changed.value:.3f} (95 % CI")
+    assert [facts[f"robustness.{word}"].value for word in ("held", "worse", "not shown")] == [1, 1, 0]
+
+
+def test_repeated_scoring_is_told_in_plain_numbers(make_run):
+    text = section(collect_facts(make_run()))
+    assert "were scored again: none;" in text
+    assert "scored one at a time and not in batches: below 0.000001" in text
+
+
+def test_a_run_without_a_measurement_says_so_and_draws_nothing(make_run):
+    run = make_run(robustness=False)
+    facts = collect_facts(run)
+    assert "| Changes of exposure, noise, rotation or compression | not measured |" in section(facts)
+    assert "robustness" not in {sheet.figure.name for sheet in plan_figures(run, facts)}
+
+
+def test_a_measurement_of_other_scores_is_not_shown(make_run):
+    run, other = make_run(), make_run(seed=1)
+    other.robustness.save(run.folder / "robustness.json")
+    text = section(collect_facts(run))
+    assert "NOT SHOWN: robustness.json was measured on other scores than those on file" in text
+    assert "gray values inverted" not in text
+
+
+def test_many_findings_are_counted_by_change_and_the_largest_loss_is_named(make_run):
+    run = make_run(targets=NIH14[:8], patients=120)
+    facts = collect_facts(run)
+    rows = {row[1]: row for row in facts["robustness.rows"].value}
+    effects = [effect for effect in run.robustness.effects if effect.group == "misuse"]
+    verdicts = [effect.verdict("AUROC") for effect in effects]
+    assert rows["gray values inverted"][2:6] == [
+        verdicts.count(word) for word in ("held", "worse", "not shown", "not estimable")
+    ]
+    worst = min(effects, key=lambda effect: effect["AUROC"].difference.value)
+    assert rows["gray values inverted"][6].startswith(
+        f"{worst.finding.replace('_', ' ')} {worst['AUROC'].difference.value:+.3f}"
+    )
+    assert "| Largest loss of AUROC |" in section(facts)
+
+
+def test_a_damaged_measurement_says_which_file(make_run):
+    run = make_run()
+    (run.folder / "robustness.json").write_text('{"effects": [{}], "scores_fingerprint": ""}')
+    with pytest.raises(ValueError, match=r"robustness\.json of the run lacks 'comparisons'"):
+        collect_facts(run)
+
+
+def test_text_of_the_file_cannot_break_the_table(make_run):
+    run = make_run()
+    path = run.folder / "robustness.json"
+    path.write_text(path.read_text().replace("gray values inverted", "a | b <script>"))
+    text = section(collect_facts(run))
+    assert "| a \\| b &lt;script> |" in text and "<script>" not in text
