@@ -81,14 +81,16 @@ class Checkpoints:
         return self._before + time.perf_counter() - self._started
 
     @property
+    def any_there(self) -> bool:
+        """Whether an epoch left a checkpoint, be it readable or not."""
+        return (self.folder / _LAST).exists() or any(self.folder.glob(_best("*")))
+
+    @property
     def epochs(self) -> int:
-        """How many epochs the last checkpoint counts; 0 if there is none that can be read."""
-        if not (self.folder / _LAST).is_file():
+        """How many epochs the last checkpoint counts; 0 if there is none, a ValueError if it cannot be read."""
+        if not (self.folder / _LAST).exists():
             return 0
-        try:
-            return len(self._read(_LAST, record_only=True)[1]["history"])
-        except ValueError:
-            return 0
+        return len(self._read(_LAST, record_only=True)[1]["history"])
 
     def save_start(self, values: Sequence[np.ndarray]) -> None:
         """Writes what training starts from.
@@ -175,8 +177,9 @@ class Checkpoints:
             return arrays, json.loads(arrays.pop(_RECORD).tobytes())
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(
-                f"the checkpoint {path} is damaged or missing ({error}); discard the unfinished training and start "
-                "anew (overwrite=True, on the command line --overwrite)."
+                f"the checkpoint {path} is damaged or missing ({error}); if the disk was away, try again when it is "
+                "back; otherwise discard the unfinished training and start anew (overwrite=True, on the command line "
+                "--overwrite)."
             ) from error
 
 

@@ -122,7 +122,7 @@ def train(
         model = _classifier(recipe, splits, store, checkpoints)
         rows = training_labels(recipe, splits.training_rows)
         loss = build_loss(recipe, rows)
-        with _feature_folder(folder) as stored, _epoch_log(tensorboard) as on_epoch:
+        with _feature_folder(folder, unfinished) as stored, _epoch_log(tensorboard) as on_epoch:
             plan = _features(model, recipe, splits, rows, stored, unfinished, features, draws, store)
             fitted = fit_stages(model, recipe, loss, rows, splits.validation, plan, store, checkpoints, on_epoch)
         say(f"keeping the weights of {fitted.best_stage} epoch {fitted.best_epoch}, best on validation")
@@ -135,13 +135,23 @@ def train(
         }
         shown = outcome.all_cautions(recipe, splits, cautions)
         ended = outcome.Ended(recipe, splits, audit, loss, fitted, tuple(shown), store, further)
-        with run_folder.writing(folder) as working:
-            # The model has the best epoch's weights: they are safe on disk before the others take their place.
-            outcome.write_run(model, ended, working)
-            for number in fitted.kept[1:]:
-                fitted.best_epochs.assign(number)
-                outcome.write_run(model, ended, run_folder.epoch_folder(working, number), number)
+        try:
+            _write(model, ended, folder)
+        except OSError as error:
+            raise OSError(
+                f"the run could not be written to {folder} ({error}); every epoch is kept: free some space and "
+                "continue with resume=True (on the command line train --resume)."
+            ) from error
     return Run.load(run_dir)
+
+
+def _write(model: keras.Model, ended: outcome.Ended, folder: Path) -> None:
+    with run_folder.writing(folder) as working:
+        # The model has the best epoch's weights: they are safe on disk before the others take their place.
+        outcome.write_run(model, ended, working)
+        for number in ended.fitted.kept[1:]:
+            ended.fitted.best_epochs.assign(number)
+            outcome.write_run(model, ended, run_folder.epoch_folder(working, number), number)
 
 
 def _for_table(recipe: Recipe, table: pd.DataFrame) -> Recipe:
@@ -195,7 +205,11 @@ def _classifier(recipe: Recipe, splits: Splits, store: Store | None, checkpoints
     )
     for stage in recipe.stages:
         trainable_start(backbone_layers(model), stage.trainable)
-    start = checkpoints.load_start()
+    try:
+        start = checkpoints.load_start()
+    except ValueError as error:
+        say(f"what training started from is made again from the seed: {error}")
+        start = None
     if start is not None:
         assign_all(model.variables, start)
         return model
@@ -223,15 +237,16 @@ def _adapt(model: keras.Model, train: pd.DataFrame, recipe: Recipe, store: Store
 
 
 @contextlib.contextmanager
-def _feature_folder(run_dir: Path) -> Iterator[Path]:
-    """Yields the folder for stored features; it goes when the block ends, unless a person or a kill interrupted it."""
+def _feature_folder(run_dir: Path, unfinished: Unfinished) -> Iterator[Path]:
+    """Yields the folder for stored features; it goes when the block ends, unless the training can be taken up again."""
     folder = run_dir.with_name(f".{run_dir.name}.features")
     try:
         yield folder
     except KeyboardInterrupt:
         raise
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        if not unfinished.holds_epochs:
+            shutil.rmtree(folder, ignore_errors=True)
         raise
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -86,7 +86,13 @@ class Unfinished:
 
     @cached_property
     def _asked(self) -> dict[str, Any]:
-        return files.read_json(self.folder / _ASKED)
+        try:
+            return files.read_json(self.folder / _ASKED)
+        except ValueError as error:
+            raise ValueError(
+                f"the unfinished training of {str(self.run_dir)!r} cannot be taken up, since the record of what it was "
+                f"asked is damaged ({error}); {_DISCARD}."
+            ) from error
 
     @property
     def run_id(self) -> str:
@@ -116,8 +122,24 @@ class Unfinished:
 
     @property
     def epochs_done(self) -> int:
-        """How many epochs have a checkpoint."""
-        return Checkpoints(self.folder).epochs
+        """How many epochs have a checkpoint; a ValueError where it cannot be read."""
+        return self._checkpoints.epochs
+
+    @property
+    def holds_epochs(self) -> bool:
+        """Whether there are epochs to lose, be their checkpoint readable or not."""
+        return self.exists() and self._checkpoints.any_there
+
+    @property
+    def _checkpoints(self) -> Checkpoints:
+        return Checkpoints(self.folder)
+
+    def _done(self) -> str:
+        try:
+            count = self.epochs_done
+        except ValueError:
+            return "epochs whose checkpoint cannot be read"
+        return "1 epoch" if count == 1 else f"{count} epochs"
 
     @property
     def complete(self) -> bool:
@@ -147,11 +169,14 @@ class Unfinished:
 
         Raises:
             FileExistsError: If they may not.
+            ValueError: If they may not, and the record of what was asked is damaged.
         """
-        if not overwrite and self.exists() and self.epochs_done:
+        if not overwrite and self.holds_epochs:
+            # Raises where it cannot be read: then resuming is no way out.
+            self._asked  # noqa: B018
             raise FileExistsError(
-                f"a training of {str(self.run_dir)!r} was interrupted after {_epochs(self.epochs_done)}: continue it "
-                f"with resume=True (chexkeras train --resume {self.run_dir}, and the same --data), or {_DISCARD}."
+                f"a training of {str(self.run_dir)!r} was interrupted after {self._done()}: continue it with "
+                f"resume=True (chexkeras train --resume {self.run_dir}, and the same --data), or {_DISCARD}."
             )
 
     def require(self, inputs: dict[str, Any]) -> None:
@@ -209,8 +234,8 @@ class Unfinished:
 
     def _begin(self, asked: Asked, overwrite: bool) -> None:
         self.check_free(overwrite)
-        if self.exists() and self.epochs_done:
-            say(f"the unfinished training of {self.run_dir.name} ({_epochs(self.epochs_done)}) is discarded")
+        if self.holds_epochs:
+            say(f"the unfinished training of {self.run_dir.name} ({self._done()}) is discarded")
         self.run_dir.parent.mkdir(parents=True, exist_ok=True)
         for left in self.folder.parent.glob(f"{glob.escape(self.folder.name)}*"):
             shutil.rmtree(left)
@@ -225,13 +250,11 @@ class Unfinished:
 
     def _leave(self, error: BaseException) -> None:
         stored = self.run_dir.with_name(f".{self.run_dir.name}.features")
-        epochs = self.epochs_done
+        epochs = self._checkpoints.any_there
         if not epochs and not (isinstance(error, KeyboardInterrupt) and stored.exists()):
             shutil.rmtree(self.folder, ignore_errors=True)
             return
-        done = (
-            f"after {_epochs(epochs)}, which are kept" if epochs else "before the first epoch; what was stored is kept"
-        )
+        done = f"after {self._done()}, which are kept" if epochs else "before the first epoch; what was stored is kept"
         say(
             f"stopped {done}: continue with resume=True, on the command line chexkeras train --resume {self.run_dir} "
             f"and the same --data; or {_DISCARD}"
@@ -247,7 +270,14 @@ def _locked(folder: Path, run_dir: Path) -> Iterator[None]:
         yield
         return
     # A lock of the kernel's goes with the process that held it, however that ends.
-    with (folder / _LOCK).open("a") as handle:
+    try:
+        handle = (folder / _LOCK).open("a")
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"the unfinished training of {str(run_dir)!r} has just gone: another process completed or discarded it. "
+            "Look whether the run is there now."
+        ) from None
+    with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -257,10 +287,6 @@ def _locked(folder: Path, run_dir: Path) -> Iterator[None]:
         except OSError:
             say(f"{folder.parent} knows no locks; take care that no other process trains {run_dir.name}")
         yield
-
-
-def _epochs(count: int) -> str:
-    return "1 epoch" if count == 1 else f"{count} epochs"
 
 
 def _versions() -> dict[str, str]:

@@ -278,6 +278,82 @@ def test_other_films_under_the_same_names_are_refused(interrupted, recipe, toy, 
         train(recipe, Unfinished.load(interrupted).splits(changed), interrupted, resume=True)
 
 
+def _everything(folder):
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "lock"}
+
+
+@pytest.mark.parametrize("fault", ["cut short", "disk away"])
+def test_a_checkpoint_that_cannot_be_read_costs_nothing_that_can(
+    fault, interrupted, recipe, toy_splits, whole, monkeypatch
+):
+    left, stored = Unfinished.load(interrupted).folder, interrupted.with_name(".run.features")
+    content = (left / "last.npz").read_bytes()
+    before, features = _everything(left), _everything(stored)
+    with monkeypatch.context() as patched:
+        if fault == "cut short":
+            (left / "last.npz").write_bytes(content[: len(content) // 2])
+            before["last.npz"] = content[: len(content) // 2]
+        else:
+            load = np.load
+
+            def away(path, **options):
+                if Path(path).name == "last.npz":
+                    raise OSError(errno.EIO, "Input/output error")
+                return load(path, **options)
+
+            patched.setattr(np, "load", away)
+        with pytest.raises(ValueError, match=r"last\.npz is damaged or missing .*if the disk was away, try again"):
+            train(recipe, toy_splits, interrupted, resume=True)
+        with pytest.raises(FileExistsError, match="after epochs whose checkpoint cannot be read"):
+            train(recipe, toy_splits, interrupted)
+    assert _everything(left) == before
+    assert {name: len(found) for name, found in _everything(stored).items()} == {
+        name: len(found) for name, found in features.items()
+    }
+    (left / "last.npz").write_bytes(content)
+    assert_same_run(whole, train(recipe, toy_splits, interrupted, resume=True))
+
+
+def test_a_damaged_start_is_made_again_from_the_seed(interrupted, recipe, toy_splits, whole, capsys):
+    path = Unfinished.load(interrupted).folder / "start.npz"
+    path.write_bytes(path.read_bytes()[:100])
+    assert_same_run(whole, train(recipe, toy_splits, interrupted, resume=True))
+    assert "made again from the seed" in capsys.readouterr().err
+
+
+def test_a_damaged_record_of_what_was_asked_has_one_way_out(interrupted, recipe, toy_splits):
+    (Unfinished.load(interrupted).folder / "asked.json").write_text("{")
+    for options in ({}, {"resume": True}):
+        with pytest.raises(ValueError, match=r"cannot be taken up.*is damaged.*overwrite=True"):
+            train(recipe, toy_splits, interrupted, **options)
+    train(recipe, toy_splits, interrupted, overwrite=True)
+
+
+def test_a_disk_that_is_full_at_the_end_costs_no_epoch(recipe, toy_splits, whole, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("chexkeras.training.outcome.write_run", full)
+        with pytest.raises(
+            OSError, match=r"run could not be written to .*No space left.*with resume=True"
+        ):
+            train(recipe, toy_splits, tmp_path / "run")
+    assert Unfinished.load(tmp_path / "run").epochs_done == len(whole.history)
+    assert_same_run(whole, train(recipe, toy_splits, tmp_path / "run", resume=True))
+
+
+def test_a_training_that_another_process_completes_meanwhile_is_named(interrupted, recipe, toy_splits, monkeypatch):
+    left = Unfinished.load(interrupted)
+    monkeypatch.setattr(Unfinished, "_asked", left._asked)
+    monkeypatch.setattr(Unfinished, "exists", lambda _: True)
+    monkeypatch.setattr("chexkeras.training.trainer.check_classes", lambda *_: shutil.rmtree(left.folder))
+    real = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda path: True if path == left.folder else real(path))
+    with pytest.raises(FileNotFoundError, match="has just gone: another process completed or discarded it"):
+        train(recipe, toy_splits, interrupted, resume=True)
+
+
 def test_overwriting_begins_anew(interrupted, recipe, toy_splits, whole, capsys):
     run = train(recipe, toy_splits, interrupted, overwrite=True)
     assert "(4 epochs) is discarded" in capsys.readouterr().err
