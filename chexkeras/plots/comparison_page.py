@@ -61,7 +61,7 @@ def draw_comparison(runs: "Mapping[str, Run]", comparisons: Sequence[Comparison]
     rows = len(comparisons) + len({(entry.finding, entry.statistic) for entry in comparisons})
     difference_forest(comparisons, ax=page("differences", 1, 10.4, height_of(rows))[0], note=notes)
     for name, run in runs.items():
-        training_curves(run.history, ax=page(f"training_{name}")[0], note=[f"{name}.", *notes])
+        training_curves(run.history, kept=run.kept_epoch, ax=page(f"training_{name}")[0], note=[f"{name}.", *notes])
     for drawn, path in pages:
         style.save(drawn, path)
         written.append(path)

@@ -36,12 +36,18 @@ def _boundaries(history: pd.DataFrame) -> list[tuple[str, float, float]]:
 
 @style.styled
 def training_curves(
-    history: pd.DataFrame, *, ax: "Axes | None" = None, note: str | Sequence[str] | None = None
+    history: pd.DataFrame,
+    *,
+    kept: int | None = None,
+    ax: "Axes | None" = None,
+    note: str | Sequence[str] | None = None,
 ) -> "Axes":
     """Draws the loss above and the validation AUROC below, over all epochs, with the stages marked.
 
     Args:
         history: One row per epoch: stage, global_epoch, loss, val_loss, val_auroc.
+        kept: The epoch whose weights were kept, counted over all stages (`Run.kept_epoch`); a star marks it. None
+            marks the largest AUROC, which another monitor need not have kept.
         ax: Axes whose room is divided between the two panels; a new figure by default.
         note: Sentences written on the figure.
 
@@ -49,7 +55,7 @@ def training_curves(
         The upper axes (loss); the lower (AUROC) is the last of ``ax.figure.axes``.
 
     Raises:
-        ValueError: If the history is empty or lacks a column.
+        ValueError: If the history is empty, lacks a column, or has no such epoch.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -69,8 +75,11 @@ def training_curves(
 
     aurocs = history["val_auroc"].to_numpy(float)
     lower.plot(epochs, aurocs, color=style.GREEN, marker="D", markersize=3.5, label="validation")
-    if np.isfinite(aurocs).any():
-        best = int(np.nanargmax(aurocs))
+    if kept is not None and kept not in epochs:
+        raise ValueError(f"kept={kept!r} is no epoch of this history, which has {epochs[0]} to {epochs[-1]}.")
+    if kept is not None or np.isfinite(aurocs).any():
+        best = int(np.nanargmax(aurocs)) if kept is None else int(np.flatnonzero(epochs == kept)[0])
+        value = f"{aurocs[best]:.3f}, " if np.isfinite(aurocs[best]) else ""
         lower.plot(
             [epochs[best]],
             [aurocs[best]],
@@ -79,7 +88,7 @@ def training_curves(
             color=style.AMBER,
             markeredgecolor=style.INK,
             linestyle="none",
-            label=f"best: {aurocs[best]:.3f}, epoch {epochs[best]}",
+            label=f"{'largest' if kept is None else 'kept'}: {value}epoch {epochs[best]}",
         )
     lower.axhline(0.5, color=style.GREY, linewidth=1, linestyle=":", label="chance")
     lower.set_ylabel("AUROC")

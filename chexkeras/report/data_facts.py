@@ -63,6 +63,11 @@ def add_provenance(facts: Facts, documents: Documents) -> None:
     best = documents.pick(_PROVENANCE, "best", {})
     text = f"epoch {best['epoch']} of {best['stage']}" if best.get("stage") else NOT_STATED
     facts.add("run.best", best, text, file=_PROVENANCE, field="best")
+    # The further epochs of a run say their rank; a run's own model is the best.
+    rank = int(best.get("rank", 1))
+    facts.add("run.rank", rank, file=_PROVENANCE, field="best.rank, 1 where none is stated")
+    chosen = "best on the validation part" if rank == 1 else f"number {rank} on the validation part"
+    facts.add("run.chosen", chosen, file=_PROVENANCE, field="best.rank in words")
     facts.add("convention.fingerprint", "SHA-256, first 16 digits", file="convention", field="printed fingerprints")
     facts.add("reference.nih", NIH_REFERENCE, file="convention", field="the data set's paper")
 

@@ -26,9 +26,9 @@ def algorithm(plan: Plan) -> None:
     plan.add(
         "training_curves",
         f"Loss and validation AUROC over {plan.facts['training.epochs'].text} epochs; the vertical line parts the "
-        "stages",
+        "stages; the star marks the epoch whose weights were kept",
         "history.csv",
-        lambda ax, notes: plots.training_curves(run.history, ax=ax, note=notes),
+        lambda ax, notes: plots.training_curves(run.history, kept=run.kept_epoch, ax=ax, note=notes),
         (6.6, 5.4),
     )
     if run.dicom_results is not None:

@@ -126,6 +126,13 @@ class Run:
         """One row per epoch: stage, epoch, global_epoch, loss, val_loss, val_auroc, learning_rate, seconds."""
         return _not_empty(self._csv("history.csv", _HISTORY, ("stage", "epoch", "global_epoch", "loss")), "history.csv")
 
+    @property
+    def kept_epoch(self) -> int | None:
+        """The epoch whose weights the model has, counted over all stages from 1; None where the run does not say."""
+        best, history = self.provenance.get("best") or {}, self.history
+        rows = history[(history["stage"] == best.get("stage")) & (history["epoch"] == best.get("epoch"))]
+        return int(rows["global_epoch"].iloc[0]) if len(rows) else None
+
     @cached_property
     def table(self) -> pd.DataFrame:
         """The image table without file paths, with each film's `part`; its source carries the run's cautions."""

@@ -44,9 +44,17 @@ def test_one_stage_has_no_boundary(history):
     assert not [line for line in upper.lines if line.get_label() == "_stage boundary"]
 
 
-def test_the_best_epoch_is_marked(history):
+def test_the_kept_epoch_is_marked_whatever_its_auroc(history):
+    lower = plots.training_curves(history, kept=2).figure.axes[-1]
+    (star,) = [line for line in lower.lines if str(line.get_label()).startswith("kept")]
+    assert (star.get_xdata()[0], star.get_ydata()[0]) == (2, history["val_auroc"].iloc[1])
+    with pytest.raises(ValueError, match="kept=99 is no epoch of this history, which has 1 to"):
+        plots.training_curves(history, kept=99)
+
+
+def test_without_a_kept_epoch_the_largest_auroc_is_marked(history):
     lower = plots.training_curves(history).figure.axes[-1]
-    best = _line(lower, "best: 0.800, epoch 4")
+    best = _line(lower, "largest: 0.800, epoch 4")
     assert (best.get_xdata()[0], best.get_ydata()[0]) == (4, 0.8)
 
 
@@ -68,7 +76,7 @@ def test_axes_placed_by_hand_are_divided_too(history):
 def test_epochs_without_auroc_are_drawn_without_a_best(history):
     history["val_auroc"] = np.nan
     lower = plots.training_curves(history).figure.axes[-1]
-    assert not [line for line in lower.lines if str(line.get_label()).startswith("best")]
+    assert not [line for line in lower.lines if str(line.get_label()).startswith(("largest", "kept"))]
 
 
 def test_no_epoch_and_missing_columns_are_refused(history):

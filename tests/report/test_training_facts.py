@@ -62,3 +62,22 @@ def test_a_file_of_another_shape_is_refused_with_its_name(change, run_folder):
     files.write_json(run_folder / INTENSITIES, {"Effusion": {**entry(3), **change}})
     with pytest.raises(ValueError, match=r"intensities\.json of the run has no shares by bin for Effusion"):
         collect_facts(Run.load(run_folder))
+
+
+def test_an_epoch_kept_besides_the_best_is_not_called_the_best(make_run):
+    """The text of its report, its model card and its figure speak of the epoch whose weights it has."""
+    run = make_run()
+    record = files.read_json(run.folder / "provenance.json")
+    record["best"] = {"stage": "stage1", "epoch": 4, "rank": 3}
+    files.write_json(run.folder / "provenance.json", record)
+    run = Run.load(run.folder)
+    text = " ".join(fda.preview(collect_facts(run)).text.split())
+    assert "| Model kept | epoch 4 of stage1, number 3 on the validation part;" in text
+    assert "The epoch kept is number 3 by the" in text and "The epoch kept is the best" not in text
+    assert "no epoch of it was better" not in text
+    assert "best on the validation part" not in text
+    assert run.kept_epoch == 4
+
+
+def test_the_kept_epoch_is_counted_over_all_stages(make_run):
+    assert make_run().kept_epoch == 11  # Epoch 5 of stage2, after 6 of stage1.
