@@ -8,7 +8,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from chexkeras import files
 from chexkeras.cli import app
+from chexkeras.evaluation.thresholds import choose_threshold
+from chexkeras.training.run import Run
 
 pytestmark = pytest.mark.keras
 
@@ -64,6 +67,57 @@ def test_figures_of_both_runs_are_drawn(toy_run, worse, tmp_path):
     for path in folder.iterdir():
         with Image.open(path) as image:
             assert np.asarray(image.convert("L")).std() > 5
+
+
+def with_another_finding(toy_run, folder):
+    """A copy of the toy run that has learnt Mass as well, on the same films."""
+    shutil.copytree(toy_run.folder, folder)
+    files.write_json(folder / "recipe.json", toy_run.recipe.replace(targets=("Effusion", "Mass")).to_dict())
+    for part in ("validation", "test"):
+        path = folder / f"scores_{part}.csv"
+        scores = pd.read_csv(path, dtype={"image_id": str, "patient_id": str})
+        pd.concat([scores, scores.assign(finding="Mass")]).to_csv(path, index=False)
+    validation = Run.load(folder).scores("validation")
+    points = [choose_threshold(validation, finding=name).to_dict() for name in ("Effusion", "Mass")]
+    files.write_json(folder / "operating_points.json", points)
+    return folder
+
+
+def test_runs_of_different_findings_are_compared_on_those_they_share(toy_run, tmp_path):
+    two = with_another_finding(toy_run, tmp_path / "two")
+    result = run("compare", toy_run.folder, two)
+    assert result.exit_code == 0, result.output
+    assert "Left out, since not every run has learnt it: Mass" in result.output
+    assert "Effusion, AUROC: toy is not distinguishable from two" in result.output
+    assert "Mass, AUROC" not in result.output
+    named = run("compare", toy_run.folder, two, "--finding", "Mass")
+    assert named.exit_code == 2 and "Expected one of: Effusion" in named.output
+    other = shutil.copytree(toy_run.folder, tmp_path / "other")
+    recipe = toy_run.recipe.replace(targets=("Mass",))
+    files.write_json(other / "recipe.json", recipe.to_dict())
+    alone = run("compare", toy_run.folder, other)
+    assert alone.exit_code == 2 and "no finding in common: toy Effusion; other Mass" in alone.output
+
+
+def test_one_of_several_shared_findings_can_be_named(toy_run, tmp_path):
+    one, two = (with_another_finding(toy_run, tmp_path / name) for name in ("one", "two"))
+    both, named = run("compare", one, two), run("compare", one, two, "--finding", "Mass")
+    assert "Effusion, AUROC" in both.output and "Mass, AUROC" in both.output
+    assert "Effusion" not in named.output and "Mass, AUROC" in named.output
+
+
+def test_the_table_stands_at_the_frozen_thresholds_or_at_a_stated_one(toy_run, worse):
+    frozen, stated = run("compare", toy_run.folder, worse), run("compare", toy_run.folder, worse, "--threshold", "0.3")
+    point = toy_run.operating_points[0]
+    assert f"{point.threshold:.4g}" in frozen.output
+    scores = toy_run.scores("test")
+    called, positive = scores["score"] >= 0.3, scores["label"] == 1
+    counts = [(called & positive), (~called & positive), (called & ~positive), (~called & ~positive)]
+    assert ", ".join(str(int(each.sum())) for each in counts) in stated.output
+    sensitivity = f"{(called & positive).sum() / positive.sum():.3f} ("
+    assert sensitivity in stated.output and "TP, FN, FP, TN" in stated.output
+    wrong = run("compare", toy_run.folder, worse, "--threshold", "3")
+    assert wrong.exit_code == 2 and "--threshold" in wrong.output
 
 
 def test_runs_on_other_films_are_refused(toy_run, tmp_path):

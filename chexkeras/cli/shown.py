@@ -1,5 +1,6 @@
 """What commands print of a run."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import typer
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
     from chexkeras.training.run import Run
 
 _SIDE_BY_SIDE = 3
+_MEASURES = {
+    "AUROC": "auroc", "average precision": "average_precision", "sensitivity": "sensitivity",
+    "specificity": "specificity", "PPV": "ppv", "NPV": "npv", "F1": "f1",
+}  # fmt: skip
 
 
 def show_evaluation(evaluation: "Evaluation") -> None:
@@ -31,6 +36,30 @@ def show_evaluation(evaluation: "Evaluation") -> None:
     for name in frame.columns[1:]:
         table.add_row(name, *map(str, frame[name]))
     console.print(table)
+
+
+def show_side_by_side(evaluations: "Mapping[str, Evaluation]") -> None:
+    """Prints a table for each finding, with a column for each run.
+
+    Args:
+        evaluations: By the run's name, of the same findings.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    console, names = Console(), list(evaluations)
+    for entry in evaluations[names[0]].findings:
+        found = {name: evaluation[entry.finding] for name, evaluation in evaluations.items()}
+        title = f"{entry.finding}: {entry.n_positive:,} positive of {entry.n_images:,} test films"
+        table = Table("", *names, title=title, title_justify="left")
+        for words, field in _MEASURES.items():
+            table.add_row(words, *(_short(getattr(each, field)) for each in found.values()))
+        points = {name: each.operating_point for name, each in found.items()}
+        table.add_row("threshold", *(f"{point.threshold:.4g}" if point else "none" for point in points.values()))
+        counts = ((each.true_positives, each.false_negatives, each.false_positives, each.true_negatives)
+                  for each in found.values())  # fmt: skip
+        table.add_row("TP, FN, FP, TN", *(", ".join(map(str, four)) if four[0] is not None else "" for four in counts))
+        console.print(table)
 
 
 def _one_row_each(evaluation: "Evaluation", title: str) -> "Table":

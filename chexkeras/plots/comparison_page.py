@@ -14,7 +14,7 @@ from chexkeras.plots.comparison import (
 from chexkeras.plots.decisions import confusion_matrix
 from chexkeras.plots.forest import height_of
 from chexkeras.plots.training import training_curves
-from chexkeras.results import Comparison
+from chexkeras.results import Comparison, Evaluation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,13 +23,20 @@ if TYPE_CHECKING:
     from chexkeras.training.run import Run
 
 
-def draw_comparison(runs: "Mapping[str, Run]", comparisons: Sequence[Comparison], folder: str | Path) -> list[Path]:
+def draw_comparison(
+    runs: "Mapping[str, Run]",
+    comparisons: Sequence[Comparison],
+    folder: str | Path,
+    evaluations: Mapping[str, Evaluation] | None = None,
+) -> list[Path]:
     """Draws ROC, precision-recall and threshold curves, differences, confusion matrices and training curves.
 
     Args:
         runs: Runs by name, scored on the same test films.
         comparisons: From `evaluation.comparison.compare_all` on these runs.
         folder: Where the PNG files go; made if need be, files of the same name are replaced.
+        evaluations: By the run's name, for the confusion matrices: at a stated threshold, for example. By default the
+            runs' own.
 
     Returns:
         The files written.
@@ -57,7 +64,7 @@ def draw_comparison(runs: "Mapping[str, Run]", comparisons: Sequence[Comparison]
             draw(scores, finding=finding, ax=page(f"{name}_{finding}")[0], note=notes)
         axes = page(f"confusion_{finding}", len(runs), 4.6, 5.2)
         for ax, (name, run) in zip(axes, runs.items(), strict=True):
-            confusion_matrix(run.evaluation, finding=finding, ax=ax, note=name)
+            confusion_matrix((evaluations or {}).get(name, run.evaluation), finding=finding, ax=ax, note=name)
     rows = len(comparisons) + len({(entry.finding, entry.statistic) for entry in comparisons})
     difference_forest(comparisons, ax=page("differences", 1, 10.4, height_of(rows))[0], note=notes)
     for name, run in runs.items():
