@@ -50,7 +50,8 @@ def show_side_by_side(evaluations: "Mapping[str, Evaluation]") -> None:
     console, names = Console(), list(evaluations)
     for entry in evaluations[names[0]].findings:
         found = {name: evaluation[entry.finding] for name, evaluation in evaluations.items()}
-        title = f"{entry.finding}: {entry.n_positive:,} positive of {entry.n_images:,} test films"
+        films = f"{entry.n_positive:,} positive of {entry.n_images:,} test films"
+        title = f"{entry.finding}: {films}, with {_confidence(entry.auroc)}"
         table = Table("", *names, title=title, title_justify="left")
         for words, field in _MEASURES.items():
             table.add_row(words, *(_short(getattr(each, field)) for each in found.values()))
@@ -66,7 +67,7 @@ def _one_row_each(evaluation: "Evaluation", title: str) -> "Table":
     """Returns what fits a terminal of 80 columns however many findings there are."""
     from rich.table import Table
 
-    interval = f"{evaluation.findings[0].auroc.confidence * 100:g} % CI"
+    interval = _confidence(evaluation.findings[0].auroc)
     columns = (f"{name} ({interval})" for name in ("AUROC", "sensitivity", "specificity"))
     table = Table("finding", "positive", *columns, title=title, title_justify="left", box=None)
     table.columns[0].min_width = max(len(entry.finding) for entry in evaluation.findings)
@@ -74,6 +75,10 @@ def _one_row_each(evaluation: "Evaluation", title: str) -> "Table":
         numbers = (_short(estimate) for estimate in (entry.auroc, entry.sensitivity, entry.specificity))
         table.add_row(entry.finding, f"{entry.n_positive:,} of {entry.n_images:,}", *numbers)
     return table
+
+
+def _confidence(estimate: "Estimate") -> str:
+    return f"{estimate.confidence * 100:g} % CI"
 
 
 def _short(estimate: "Estimate") -> str:

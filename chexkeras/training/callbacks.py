@@ -76,27 +76,39 @@ class EpochLog:
 
     Raises:
         ValueError: If TensorBoard is not installed.
+        OSError: If the folder cannot be made.
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.check_installed()
+        self.check(folder)
         self._board = keras.callbacks.TensorBoard(str(folder), write_graph=False, profile_batch=0)
         # The callback would put its model's learning rate, which may have moved on, in place of the epoch's.
         self._board.set_model(SimpleNamespace(optimizer=None))
         self._board.on_train_begin()
 
     @staticmethod
-    def check_installed() -> None:
-        """Checks that TensorBoard is there, which TensorFlow does not always bring along.
+    def check(folder: str | Path) -> None:
+        """Checks that TensorBoard is there, which TensorFlow does not always bring along, and makes the folder.
+
+        Args:
+            folder: TensorBoard's log folder.
 
         Raises:
-            ValueError: If not.
+            ValueError: If TensorBoard is not installed.
+            OSError: If the folder cannot be made.
         """
         if importlib.util.find_spec("tensorboard") is None:
             raise ValueError(
                 "tensorboard=... (on the command line --tensorboard) needs the package tensorboard, which is not "
                 "installed: pip install tensorboard, or leave it out (history.csv has the same numbers)."
             )
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(
+                f"the folder for TensorBoard's logs, tensorboard={str(folder)!r} (--tensorboard), cannot be made "
+                f"({error}); name another."
+            ) from error
 
     def __call__(self, row: dict[str, Any]) -> None:
         """Writes one epoch.

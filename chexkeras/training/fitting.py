@@ -144,7 +144,7 @@ def fit_stages(
             if best.offer(len(fitted.history), value):
                 fitted.best_stage, fitted.best_epoch, fitted.best_value = stage.name, epoch, value
             fitted.kept = best.numbers
-            _report(row, stage, _seconds_left(fitted, recipe.stages, stage, stopping.exhausted))
+            _report(row, stage, _left(fitted, recipe.stages, stage, stopping.exhausted))
             snapshot = under_way.save()
             if checkpoints is not None:
                 checkpoints.save(fitted.record(), snapshot, best.weights)
@@ -163,6 +163,13 @@ def _epoch(under_way: StageFit, epoch: int, global_epoch: int, labels: np.ndarra
     start = time.perf_counter()
     loss = under_way.epoch(epoch, global_epoch)
     scores = under_way.scores()
+    if not np.isfinite(scores).all():
+        # The loss of a step is that before its change of the weights: what the last one broke shows here first.
+        raise ValueError(
+            f"the weights give scores that are no numbers after {under_way.stage.name} epoch {epoch}: its last step "
+            "broke them; lower the learning rate, or use precision='float32' (on the command line --set "
+            "precision=float32) if this ran in half precision."
+        )
     return {
         "stage": under_way.stage.name,
         "epoch": epoch,
@@ -175,22 +182,25 @@ def _epoch(under_way: StageFit, epoch: int, global_epoch: int, labels: np.ndarra
     }
 
 
-def _seconds_left(fitted: Fitted, stages: Sequence[Stage], stage: Stage, exhausted: bool) -> float:
-    """Returns how long the stage and those after it may still take if their epochs take as long as this stage's.
+def _left(fitted: Fitted, stages: Sequence[Stage], stage: Stage, exhausted: bool) -> str:
+    """Returns how long the stage may still take, and which ones come after it; "" at the very end.
 
-    The first epoch of a stage is compiled for and tells little: it counts only while there is no other.
+    The first epoch of a stage is compiled for and tells little: it counts only while there is no other. What an epoch
+    of a later stage takes is not known before it begins: it may train ten times as many layers.
     """
     done = fitted.rows(stage.name)
-    each = float(np.median([row["seconds"] for row in done[1:] or done]))
-    later = sum(after.epochs for after in stages[list(stages).index(stage) + 1 :])
-    return each * (later + (0 if exhausted else stage.epochs - len(done)))
+    seconds = float(np.median([row["seconds"] for row in done[1:] or done]))
+    seconds *= 0 if exhausted else stage.epochs - len(done)
+    later = [f"{after.name} of {after.epochs} epochs" for after in stages[list(stages).index(stage) + 1 :]]
+    parts = [f"at most {_duration(seconds)} left of {stage.name}"] if seconds else []
+    return ", ".join([*parts, f"then {', '.join(later)}"] if later else parts)
 
 
-def _report(row: dict[str, Any], stage: Stage, left: float) -> None:
+def _report(row: dict[str, Any], stage: Stage, left: str) -> None:
     say(
         f"  {row['stage']} epoch {row['epoch']}/{stage.epochs}: loss {row['loss']:.4f}, validation loss "
         f"{row['val_loss']:.4f}, validation AUROC {row['val_auroc']:.3f}, {_duration(row['seconds'])}"
-        + (f", at most {_duration(left)} left" if left else "")
+        + (f"; {left}" if left else "")
     )
 
 

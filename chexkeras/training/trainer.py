@@ -87,7 +87,7 @@ def train(
         OSError: If a checkpoint cannot be written.
     """
     if tensorboard is not None:
-        EpochLog.check_installed()
+        EpochLog.check(tensorboard)
     run_folder.clear_abandoned(run_dir)
     unfinished = Unfinished.load(run_dir) if resume else Unfinished(run_dir)
     if resume and unfinished.complete:

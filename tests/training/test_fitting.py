@@ -124,16 +124,25 @@ def test_every_epoch_is_one_line_with_the_time_that_may_be_left(toy_recipe, toy_
     lines = [line for line in capsys.readouterr().err.splitlines() if " epoch " in line]
     assert lines[0].startswith("  one epoch 1/3: loss 0.2500, validation loss ")
     ends = [line.split("validation AUROC ")[1] for line in lines]
-    # By hand: 11 epochs at 60 s, 10 at 20 s, 9 at 21 s; then 8 at 100 s, 7 at 30 s, and the patience is used up.
+    # By hand: 2 epochs at 60 s, 1 at 20 s; then 8 at 100 s, 7 at 30 s, 6 at 30 s, and the patience is used up.
     assert ends == [
-        "0.600, 60 s, at most 11 min left",
-        "0.900, 20 s, at most 3 min left",
-        "0.700, 22 s, at most 3 min left",
-        "0.800, 100 s, at most 13 min left",
-        "0.850, 30 s, at most 4 min left",
-        "0.800, 30 s, at most 3 min left",
+        "0.600, 60 s; at most 2 min left of one, then two of 9 epochs",
+        "0.900, 20 s; at most 20 s left of one, then two of 9 epochs",
+        "0.700, 22 s; then two of 9 epochs",
+        "0.800, 100 s; at most 13 min left of two",
+        "0.850, 30 s; at most 4 min left of two",
+        "0.800, 30 s; at most 3 min left of two",
         "0.700, 30 s",
     ]
+
+
+def test_weights_that_the_last_step_breaks_are_named_with_their_epoch(toy_recipe, toy_splits):
+    """One step an epoch: its loss is still that of good weights."""
+    stages = (Stage("only", 2, 1e39, optimizer="sgd"),)
+    with pytest.raises(
+        ValueError, match=r"no numbers after only epoch 1: its last step broke them; lower"
+    ):
+        fit(toy_recipe.replace(stages=stages, batch_size=200), toy_splits)
 
 
 @pytest.mark.parametrize("features", [False, True])

@@ -335,9 +335,7 @@ def test_a_disk_that_is_full_at_the_end_costs_no_epoch(recipe, toy_splits, whole
 
     with monkeypatch.context() as patched:
         patched.setattr("chexkeras.training.outcome.write_run", full)
-        with pytest.raises(
-            OSError, match=r"run could not be written to .*No space left.*with resume=True"
-        ):
+        with pytest.raises(OSError, match=r"run could not be written to .*No space left.*with resume=True"):
             train(recipe, toy_splits, tmp_path / "run")
     assert Unfinished.load(tmp_path / "run").epochs_done == len(whole.history)
     assert_same_run(whole, train(recipe, toy_splits, tmp_path / "run", resume=True))

@@ -304,6 +304,13 @@ def test_tensorboard_gets_a_point_for_every_epoch(toy_recipe, toy_splits, tmp_pa
         assert found[tag] == pytest.approx(expected, rel=1e-6), tag
 
 
+def test_a_folder_for_tensorboard_that_cannot_be_made_is_named_before_training(toy_recipe, toy_splits, tmp_path):
+    pytest.importorskip("tensorboard")
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"--tensorboard\), cannot be made .*name another"):
+        train(toy_recipe, toy_splits, tmp_path / "run", tensorboard=tmp_path / "file" / "board")
+
+
 def test_tensorboard_that_is_not_installed_is_named_before_training(toy_recipe, toy_splits, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(ValueError, match="pip install tensorboard"):
