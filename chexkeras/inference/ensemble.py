@@ -228,6 +228,9 @@ class Ensemble:
     ) -> Evaluation:
         """Measures the ensemble on the test part, at thresholds chosen on the averaged validation scores.
 
+        Where a member learnt from patients of the measured films, or chose its epoch on them, a caution says LEAKY and
+        how many films that concerns.
+
         Args:
             validation: As for `operating_points`.
             test: Averaged test scores, made the same way as `validation`; None takes `scores("test")`.
@@ -243,7 +246,25 @@ class Ensemble:
         points = self.operating_points(validation, rule=rule, target=target)
         measured = self.scores("test") if test is None else test
         table = self.members[0].table if subgroups else None
-        return evaluate(measured, points, cautions=self.cautions, table=table, subgroups=subgroups)
+        cautions = (*self.cautions, *self._leaks(measured))
+        return evaluate(measured, points, cautions=cautions, table=table, subgroups=subgroups)
+
+    def _leaks(self, measured: pd.DataFrame) -> list[str]:
+        """Returns a sentence for each member that has seen patients of the measured films in training or validation."""
+        films = measured[["image_id", "patient_id"]].astype(str).drop_duplicates("image_id")
+        said = []
+        for run in self.members:
+            # Image names in common tell that it is the same data set, and patient numbers mean the same patients.
+            if not films["image_id"].isin(run.splits["image_id"]).any():
+                continue
+            seen = run.splits.loc[run.splits["part"] != "test", "patient_id"]
+            count = int(films["patient_id"].isin(set(seen)).sum())
+            if count:
+                said.append(
+                    f"LEAKY: {count:,} of the {len(films):,} measured films are of patients in the training or "
+                    f"validation part of {run.folder.name}; its scores of them are too good."
+                )
+        return said
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what the ensemble is made of, as plain values."""

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from chexkeras import files
+from chexkeras.data.splits import split_by_patient
 from chexkeras.evaluation.metrics import auc
 from chexkeras.inference.ensemble import Ensemble, average_scores
 from chexkeras.training.recipe import ThresholdRule
@@ -195,3 +196,21 @@ def test_reading_and_averaging_saved_scores_starts_no_keras():
     code = "import sys, chexkeras.inference.ensemble; print(sorted({'tensorflow', 'keras'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.keras
+def test_a_member_that_learnt_from_the_measured_patients_is_named_leaky(two_runs, toy_recipe, toy, tmp_path):
+    from chexkeras.training import trainer
+
+    other = split_by_patient(toy, "Effusion", validation=0.25, test=0.25, seed=5)
+    stranger = trainer.train(toy_recipe, other, tmp_path / "stranger")
+    first = two_runs[0]
+    mixed = Ensemble.of([first, stranger])
+    test_films = toy[toy["image_id"].isin(first.scores("test")["image_id"])]
+    held_out = toy[toy["image_id"].isin(first.scores("validation")["image_id"])]
+    evaluation = mixed.evaluate(validation=mixed.predict(held_out), test=mixed.predict(test_films))
+    seen = set(pd.concat([other.train, other.validation])["patient_id"])
+    count = int(test_films["patient_id"].isin(seen).sum())
+    (caution,) = [text for text in evaluation.cautions if text.startswith("LEAKY")]
+    assert f"{count} of the {len(test_films)} measured films" in caution and "stranger" in caution
+    assert not [text for text in Ensemble.of([first]).evaluate().cautions if text.startswith("LEAKY")]
