@@ -31,6 +31,7 @@ _PUBLIC = {
     "split_by_patient": "data.splits",
     "split_by_image": "data.splits",
     "official_split": "data.splits",
+    "official_split_by_image": "data.splits",
     "make_dataset": "data.pipeline",
     "Recipe": "training.recipe",
     "Stage": "training.recipe",

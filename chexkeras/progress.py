@@ -1,12 +1,17 @@
-"""Progress that a person can watch, on standard error, and silence when nobody watches."""
+"""Progress that a person can watch, on standard error, and silence or a line now and then when nobody watches."""
 
 from collections.abc import Iterable, Iterator, Sized
+from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 Item = TypeVar("Item")
+
+# Lines are said after every tenth of the work, but so many items apart at least, and after so long a silence.
+_FEWEST_APART = 10
+_SILENCE_SECONDS = 60.0
 
 
 def bar() -> "Progress":
@@ -28,7 +33,7 @@ def bar() -> "Progress":
     return Progress(*columns, console=console, transient=True, disable=not console.is_interactive)
 
 
-def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
+def track(items: Iterable[Item], description: str, total: int | None = None, *, lines: bool = False) -> Iterator[Item]:
     """Yields `items` behind a progress bar with the rate and the time left.
 
     The bar goes to standard error and shows only on a terminal or in a notebook, so logs and pipes stay clean.
@@ -37,6 +42,8 @@ def track(items: Iterable[Item], description: str, total: int | None = None) -> 
         items: What to go through.
         description: What is being done, a few words.
         total: How many there are, where `len` cannot tell.
+        lines: Whether a line is said now and then where the bar does not show: for work of hours, whose log should
+            tell how far it is.
 
     Yields:
         The items, in order.
@@ -44,7 +51,24 @@ def track(items: Iterable[Item], description: str, total: int | None = None) -> 
     if total is None:
         total = len(items) if isinstance(items, Sized) else None
     with bar() as progress:
+        if lines and progress.disable:
+            items = _told(items, description, total)
         yield from progress.track(items, total=total, description=description)
+
+
+def _told(items: Iterable[Item], description: str, total: int | None) -> Iterator[Item]:
+    """Yields the items, and says how many are done after every tenth of them and after a minute without a line."""
+    apart = max((total or 0) // 10, _FEWEST_APART)
+    start = said = perf_counter()
+    for done, item in enumerate(items, 1):
+        yield item
+        now = perf_counter()
+        at_tenth = total is not None and done % apart == 0
+        # The end is told by whoever asked for the work.
+        if done != total and (at_tenth or now - said >= _SILENCE_SECONDS):
+            share = f" of {total:,} ({done / total:.0%})" if total else ""
+            say(f"{description}: {done:,}{share}, {done / max(now - start, 1e-9):.1f} a second")
+            said = now
 
 
 def say(line: str) -> None:

@@ -113,7 +113,7 @@ def test_predict_says_by_its_status_that_something_was_refused(toy_run, tmp_path
     (folder / "page.dcm").write_text("<html>")
     refused = run("predict", folder, *options, tmp_path / "results.jsonl")
     assert refused.exit_code == 3
-    assert "2 accepted (2 with a warning), 1 refused\n  refused     1  unreadable" in refused.output
+    assert "2 accepted (2 with a warning), 1 refused\n  refused     1  not_dicom" in refused.output
     table = pd.read_csv(tmp_path / "results.csv")
     lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
     assert [line["verdict"] for line in lines] == ["warn", "warn", "reject"]
@@ -136,13 +136,14 @@ def test_predict_hands_its_options_on(toy_run, tmp_path, monkeypatch):
         raise WorkersUnavailable("no process can be started")
 
     monkeypatch.setattr(module, "score_folder", score_folder)
-    options = ("--resume", "--keep", "--profile", "course", "--names", "hashed", "--engine", "openvino")
+    options = ("--resume", "--overwrite", "--keep", "--profile", "course", "--names", "hashed", "--engine", "openvino")
     limits = ("--precision", "bf16", "--workers", 3, "--memory", 0.5, "--timeout", 7, "--out", "a.jsonl")
     result = run("predict", tmp_path, "--run", toy_run.folder, *options, *limits)
     assert result.exit_code == 2 and "no process can be started" in result.output
     assert called == {
         "folder": tmp_path, "profile": "course", "keep": True, "out": Path("a.jsonl"), "resume": True,
-        "names": "hashed", "reading": Reading(3, 2**29, 7.0), "engine": "openvino", "precision": "bf16",
+        "overwrite": True, "names": "hashed", "reading": Reading(3, 2**29, 7.0), "engine": "openvino",
+        "precision": "bf16",
     }  # fmt: skip
 
 
@@ -154,7 +155,7 @@ def test_an_interrupted_predict_keeps_what_is_done_and_goes_on_with_resume(toy_r
     arguments = ("predict", folder, "--run", toy_run.folder, "--workers", 0, "--out", out)
 
     def interrupted_after(count):
-        def breaking(items, *_):
+        def breaking(items, *_, **__):
             for number, item in enumerate(items):
                 if number == count:
                     raise KeyboardInterrupt
@@ -172,6 +173,49 @@ def test_an_interrupted_predict_keeps_what_is_done_and_goes_on_with_resume(toy_r
     assert "give resume=True (--resume)" in run(*arguments).output
     assert run(*arguments, "--resume").exit_code == 0
     assert len(pd.read_csv(out)) == 3
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("name", ["results.csv", "results.jsonl"])
+def test_predict_writes_its_results_again_and_goes_on_with_them(toy_run, tmp_path, name):
+    folder, out = films_of(tmp_path / "films"), tmp_path / name
+    arguments = ("predict", folder, "--run", toy_run.folder, "--workers", 0, "--out", out)
+    assert run(*arguments).exit_code == 0
+    before = out.read_text()
+    (folder / "page.dcm").write_text("<html>")
+    resumed = run(*arguments, "--resume")
+    assert resumed.exit_code == 3, resumed.output
+    assert out.read_text().startswith(before) and out.read_text() != before
+    again = run(*arguments)
+    assert again.exit_code == 3, again.output
+    assert out.read_text() != before
+    elsewhere = run("predict", films_of(tmp_path / "other", count=1), *arguments[2:])
+    assert elsewhere.exit_code == 2
+    assert "2 of the 3 files in the earlier results are not in this folder" in elsewhere.output
+    replaced = run("predict", tmp_path / "other", *arguments[2:], "--overwrite")
+    assert replaced.exit_code == 0, replaced.output
+    assert len(out.read_text().splitlines()) == (2 if name.endswith("csv") else 1)
+
+
+@pytest.mark.keras
+def test_predict_keeps_what_is_done_when_no_worker_can_be_started_any_more(toy_run, tmp_path, monkeypatch):
+    from chexkeras.dicom.process import WorkersUnavailable
+    from chexkeras.inference import batch, predictor
+
+    folder, out = films_of(tmp_path / "films", count=3), tmp_path / "results.csv"
+    arguments = ("predict", folder, "--run", toy_run.folder, "--workers", 0, "--out", out)
+    intact = batch.read_files
+
+    def failing(paths, *positional, **options):
+        yield from intact(paths[:2], *positional, **options)
+        raise WorkersUnavailable("no process can be started.")
+
+    monkeypatch.setattr(predictor, "read_files", failing)
+    stopped = run(*arguments)
+    assert stopped.exit_code == 2 and not out.exists()
+    assert "error: no process can be started. The results of 2 files are kept; go on with" in stopped.output
+    monkeypatch.undo()
+    assert run(*arguments, "--resume").exit_code == 0
 
 
 def test_train_refuses_a_taken_folder_before_reading_a_film(tmp_path):

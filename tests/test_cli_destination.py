@@ -39,6 +39,7 @@ def test_new_files_and_earlier_outputs_may_be_written(tmp_path, name, before, ki
         ("film.csv", b"\x89PNG\r\n\x1a\n\xff", TABLE, "not an output of this command"),
         ("other.json", b"[1]", {".json": object_with("findings")}, "not an output of this command"),
         ("README.md", b"# chexkeras\n", {".md": heading("FDA")}, "not an output of this command"),
+        ("notes.csv", b"\nyears of work\n", TABLE, "not an output of this command"),
         ("out.txt", None, TABLE, "must end in .csv"),
     ],
 )

@@ -44,7 +44,7 @@ def _is_own(path: Path, own: Own) -> bool:
     try:
         with path.open(encoding="utf-8") as file:
             first = file.readline()
-            return not first.strip() or own(first if path.suffix.lower() != ".json" else first + file.read())
+            return not first or own(first if path.suffix.lower() != ".json" else first + file.read())
     except UnicodeDecodeError:
         return False
 

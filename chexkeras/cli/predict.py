@@ -27,6 +27,14 @@ def predict(
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep what an interrupted or earlier run into --out did; score the rest.")
     ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Leave out of --out what it holds on files that are not in FOLDER (otherwise an error), and, without "
+            "--resume, discard what an interrupted run did.",
+        ),
+    ] = False,
     profile: Profile = "clinical",
     names: Annotated[
         str,
@@ -58,7 +66,7 @@ def predict(
     from chexkeras.inference.outputs import results_file
     from chexkeras.training.run import Run
 
-    kinds = {".csv": table_of("file", "verdict", "code"), ".jsonl": object_with("file", "verdict", "code")}
+    kinds = {".csv": table_of("file", "verdict", "code"), ".jsonl": object_with("file", "verdict", "codes")}
     check_destination(out, "--out", kinds)
     for limit, option in ((memory, "--memory"), (timeout, "--timeout")):
         if not 0.0 < limit < math.inf:
@@ -73,6 +81,7 @@ def predict(
             keep=keep,
             out=out,
             resume=resume,
+            overwrite=overwrite,
             names=names,
             reading=reading,
             engine=engine,
@@ -82,7 +91,8 @@ def predict(
         _show_interruption(results_file(out))
         raise typer.Exit(_INTERRUPTED) from None
     except WorkersUnavailable as error:
-        raise ValueError(str(error)) from None
+        kept = _kept(results_file(out))
+        raise ValueError(f"{error} {kept.capitalize()}." if kept else str(error)) from None
     for caution in loaded.cautions:
         typer.echo(f"Caution: {caution}")
     refused = _show_results(results)
@@ -110,8 +120,12 @@ def _show_results(results: "pd.DataFrame") -> int:
 
 
 def _show_interruption(out: Path) -> None:
+    typer.secho(f"interrupted: {_kept(out) or 'nothing done'}.", err=True, fg=typer.colors.YELLOW)
+
+
+def _kept(out: Path) -> str:
+    """Returns what an unfinished run into a file has left, and how to go on with it; empty if it left nothing."""
     from chexkeras.inference.journal import Journal
 
     done = len(Journal(out).read())
-    kept = f"the results of {done} files are kept; go on with the same command and --resume" if done else "nothing done"
-    typer.secho(f"interrupted: {kept}.", err=True, fg=typer.colors.YELLOW)
+    return f"the results of {done} files are kept; go on with the same command and --resume" if done else ""

@@ -1,12 +1,14 @@
 """A worker process, seen from the program that started it: greeted, watched, and cleared away when it is lost."""
 
 import contextlib
+import errno
 import json
 import os
 import pickle
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -17,6 +19,9 @@ from chexkeras.dicom.reading import Reading
 from chexkeras.dicom.rejection import DicomRejected
 
 _START_SECONDS = 120.0
+# A machine under load may have no room for a process at one moment and have it at the next.
+_NO_ROOM = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+_PAUSES_SECONDS = (0.1, 0.3, 1.0, 2.0)
 # Each thread of a numerical library reserves memory of its own; reading needs none of them. And what one film's arrays
 # held is kept for the next film's (glibc's names, in bytes): taking it anew from the system cost a third of the time.
 _SETTINGS = {
@@ -79,10 +84,7 @@ class Worker:
         begin = "import json, sys; sys.path[:] = json.loads(sys.argv[1])"
         code = f"{begin}; from chexkeras.dicom.worker import main; main()"
         path = json.dumps([entry for entry in sys.path if isinstance(entry, str)])
-        pipe = subprocess.PIPE
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", code, path], stdin=pipe, stdout=pipe, stderr=pipe, env={**os.environ, **_SETTINGS}
-        )
+        self._process = self._spawned([sys.executable, "-c", code, path])
         _widen(self._answers)
         if self._is_closed:
             # Closed while it was being started; the greeting below finds nobody.
@@ -100,10 +102,22 @@ class Worker:
         except (EOFError, OSError, ValueError):
             said = self._last_words()
             self.stop()
-            raise WorkersUnavailable(
-                f"the process that reads films did not start ({said}); "
-                "with Reading(workers=0) (on the command line --workers 0) films are read in the program's own process."
-            ) from None
+            raise _not_started(said) from None
+        except WorkersUnavailable:
+            self.stop()
+            raise
+
+    def _spawned(self, command: list[str]) -> "subprocess.Popen[bytes]":
+        """Returns the new process; waits a moment where the system has no room for one, and tries again."""
+        pipe, pauses = subprocess.PIPE, iter(_PAUSES_SECONDS)
+        while True:
+            try:
+                return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env={**os.environ, **_SETTINGS})
+            except OSError as error:
+                pause = next(pauses, None)
+                if pause is None or error.errno not in _NO_ROOM or self._is_closed:
+                    raise _not_started(error.strerror or type(error).__name__) from None
+            time.sleep(pause)
 
     def _last_words(self) -> str:
         """Returns the last line of what a process said that did not come up; no file was read, so no patient's text."""
@@ -122,7 +136,11 @@ class Worker:
 
     @contextlib.contextmanager
     def _watched(self, seconds: float) -> Iterator[None]:
-        """Ends the process if the block takes longer."""
+        """Ends the process if the block takes longer.
+
+        Raises:
+            WorkersUnavailable: If nothing can watch it.
+        """
         process, self._expired = cast("subprocess.Popen[bytes]", self._process), False
 
         def expire() -> None:
@@ -131,7 +149,11 @@ class Worker:
 
         timer = threading.Timer(seconds, expire)
         timer.daemon = True
-        timer.start()
+        try:
+            timer.start()
+        except RuntimeError as error:
+            # The system gives no thread; no file is to blame for that either.
+            raise _not_started(str(error)) from None
         try:
             yield
         finally:
@@ -143,6 +165,7 @@ class Worker:
 
         Raises:
             Lost: If the worker did not survive it.
+            WorkersUnavailable: If there is no worker, and none can be started.
         """
         if not self.is_running:
             self.start()
@@ -190,6 +213,13 @@ class Worker:
         for stream in (process.stdin, process.stdout, process.stderr):
             with contextlib.suppress(OSError):
                 cast(BinaryIO, stream).close()
+
+
+def _not_started(said: str) -> WorkersUnavailable:
+    return WorkersUnavailable(
+        f"the process that reads films did not start ({said}); "
+        "with Reading(workers=0) (on the command line --workers 0) films are read in the program's own process."
+    )
 
 
 def _widen(stream: BinaryIO) -> None:

@@ -58,37 +58,52 @@ class FileOutcome:
 def find_files(folder: str | Path) -> list[Path]:
     """Returns every file below a folder, sorted, whatever its name ends in.
 
-    Hidden files are left out, and so is what is no file: links are not followed, since a folder must not lead out of
-    itself, and a pipe would be waited for. How many there were is said in one line, without their names. A folder that
-    may not be read is listed itself, so that it is refused instead of passed over.
+    Hidden files and folders are left out, and so is what is no file: links are not followed, since a folder must not
+    lead out of itself, and a pipe would be waited for. How many there were is said in one line, without their names. A
+    folder below that may not be read is listed itself, so that it is refused instead of passed over.
 
     Args:
         folder: Where to look.
 
     Raises:
         FileNotFoundError: If the folder is not there.
+        OSError: If it may not be read.
         ValueError: If it holds no file.
     """
     root = existing_folder(folder, "folder")
     found: list[Path] = []
-    left_out = 0
+    hidden = no_files = 0
 
     def note(error: OSError) -> None:
+        if error.filename == str(root):
+            raise type(error)(f"folder: {str(folder)!r} cannot be read ({error.strerror}); ask for permission.")
         if error.filename:
             found.append(Path(error.filename))
 
     for parent, folders, names in os.walk(root, followlinks=False, onerror=note):
+        shown = [name for name in folders if not name.startswith(".")]
         paths = [Path(parent) / name for name in names if not name.startswith(".")]
         files = [path for path in paths if _is_file(path)]
-        links = sum((Path(parent) / name).is_symlink() for name in folders if not name.startswith("."))
-        left_out += len(paths) - len(files) + links
+        hidden += len(folders) - len(shown) + len(names) - len(paths)
+        no_files += len(paths) - len(files) + sum((Path(parent) / name).is_symlink() for name in shown)
         found.extend(files)
-    if left_out:
-        noun = "entry that is no file" if left_out == 1 else "entries that are no files"
-        progress.say(f"left out {left_out:,} {noun} (links, pipes)")
+        # What is taken out here is not walked.
+        folders[:] = shown
+    _say_what_is_left_out(no_files, hidden)
     if not found:
         raise ValueError(f"no file in {str(folder)!r}; give a folder with DICOM, PNG or JPEG files.")
     return sorted(found)
+
+
+def _say_what_is_left_out(no_files: int, hidden: int) -> None:
+    said = []
+    if no_files:
+        noun = "entry that is no file" if no_files == 1 else "entries that are no files"
+        said.append(f"{no_files:,} {noun} (links, pipes)")
+    if hidden:
+        said.append(f"{hidden:,} hidden {'file or folder' if hidden == 1 else 'files or folders'}")
+    if said:
+        progress.say(f"left out {' and '.join(said)}")
 
 
 def _is_file(path: Path) -> bool:
@@ -114,6 +129,7 @@ def read_file(path: Path, read: Callable[[Path], Radiograph] = read_film) -> Fil
     """
     start = perf_counter()
     try:
+        _refuse_folder(path)
         film = read(path)
     except DicomRejected as rejection:
         return FileOutcome(path, None, rejection.code, str(rejection), perf_counter() - start)
@@ -125,6 +141,18 @@ def read_file(path: Path, read: Callable[[Path], Radiograph] = read_film) -> Fil
         _log.warning("one file could not be read: %s", scrub(error))
         return FileOutcome(path, None, "unreadable", detail, perf_counter() - start)
     return FileOutcome(path, film, ";".join(film.warnings), "", perf_counter() - start)
+
+
+def _refuse_folder(path: Path) -> None:
+    """Refuses a folder that stands in a list of files, since what is below it could not be looked at."""
+    if not os.path.isdir(path):
+        return
+    expected = "a file, not a folder"
+    try:
+        os.scandir(path).close()
+    except OSError as error:
+        expected = f"a folder that may be read ({scrub(error)})"
+    raise DicomRejected.because("unreadable", "", expected)
 
 
 def read_files(
@@ -150,6 +178,7 @@ def read_files(
         many files there are.
 
     Raises:
+        TypeError: If something among them is no path.
         WorkersUnavailable: If the processes that read cannot be started.
     """
     with contextlib.ExitStack() as stack:
@@ -164,7 +193,21 @@ def read_files(
         if reading.processes:
             # Closed before the threads are waited for: an interrupted run does not wait for a file that hangs.
             stack.callback(pool.close)
-        yield from _ahead(executor, partial(read_file, read=read), map(Path, paths), max(ahead, 2 * threads))
+        yield from _ahead(executor, partial(read_file, read=read), map(as_path, paths), max(ahead, 2 * threads))
+
+
+def as_path(file: str | Path) -> Path:
+    """Returns a file's path.
+
+    Args:
+        file: What the caller gave.
+
+    Raises:
+        TypeError: If it is neither text nor a path.
+    """
+    if not isinstance(file, (str, os.PathLike)):
+        raise TypeError(f"a file was given as {file!r:.40} ({type(file).__name__}); paths are text or pathlib.Path.")
+    return Path(file)
 
 
 def _converted(
@@ -176,8 +219,18 @@ def _converted(
 def _ahead(
     executor: ThreadPoolExecutor, task: Callable[[Path], FileOutcome], paths: Iterator[Path], count: int
 ) -> Iterator[FileOutcome]:
-    pending: deque[Future[FileOutcome]] = deque(executor.submit(task, path) for path in islice(paths, count))
+    pending: deque[Future[FileOutcome]] = deque(_submitted(executor, task, path) for path in islice(paths, count))
     while pending:
         outcome = pending.popleft().result()
-        pending.extend(executor.submit(task, path) for path in islice(paths, 1))
+        pending.extend(_submitted(executor, task, path) for path in islice(paths, 1))
         yield outcome
+
+
+def _submitted(executor: ThreadPoolExecutor, task: Callable[[Path], FileOutcome], path: Path) -> "Future[FileOutcome]":
+    try:
+        return executor.submit(task, path)
+    except RuntimeError as error:
+        raise WorkersUnavailable(
+            f"the threads that read films did not start ({error}); the system's limit of processes is reached: end "
+            "other programs, or raise it."
+        ) from None

@@ -61,7 +61,8 @@ def results_file(path: str | Path) -> Path:
 
 def to_line(record: dict[str, Any]) -> str:
     """Returns a record as one line of JSON, NaN as null, the codes as a list."""
-    plain = {name: None if _is_nan(value) else value for name, value in record.items()}
+    # In the same order whether it was scored or read back.
+    plain = {name: None if _is_nan(record[name]) else record[name] for name in _FIELDS}
     plain["codes"] = [code for code in plain.pop("code").split(";") if code]
     return json.dumps(plain, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -120,8 +121,8 @@ def read_results(path: Path) -> list[dict[str, Any]]:
             return [_record(list(rows)) for _, rows in groupby(csv.DictReader(handle), key=lambda row: row["file"])]
     except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise ValueError(
-            f"{str(path)!r} is no file of results of this version ({type(error).__name__}); score the folder without "
-            "resume, or name another file."
+            f"{str(path)!r} is no file of results of this version ({type(error).__name__}); name another file, or "
+            "score the folder without resume and with overwrite=True (--overwrite) to replace it."
         ) from None
 
 

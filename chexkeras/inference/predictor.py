@@ -17,11 +17,12 @@ import pandas as pd
 import chexkeras
 from chexkeras.checks import positive_int
 from chexkeras.data.pipeline import to_model_pixels
+from chexkeras.dicom.process import WorkersUnavailable
 from chexkeras.dicom.profiles import Profile, find_profile
 from chexkeras.dicom.read import Radiograph
 from chexkeras.dicom.reading import ISOLATED, Reading
 from chexkeras.dicom.rules import RULES
-from chexkeras.inference.batch import FileOutcome, read_files
+from chexkeras.inference.batch import FileOutcome, as_path, read_files
 from chexkeras.inference.engines import Engine, check_engine, keras_engine, load_engine
 from chexkeras.inference.outputs import COLUMNS, rows_of
 from chexkeras.progress import track
@@ -82,8 +83,8 @@ class Predictor:
 
         Raises:
             FileNotFoundError: If the run lacks a file.
-            ValueError: If there is no such profile or engine, a package of the engine is not installed, or its scores
-                are not those of Keras.
+            ValueError: If there is no such profile or engine, a package of the engine is not installed, its scores
+                are not those of Keras, or the model's file is damaged.
         """
         run, chosen = run if isinstance(run, Run) else Run.load(run), find_profile(profile)
         check_engine(engine, precision)
@@ -114,7 +115,16 @@ class Predictor:
 
         Returns:
             uint8 array (height, width, 1) of the model's size.
+
+        Raises:
+            TypeError: If the film is no such array.
         """
+        if getattr(film, "ndim", None) != 2 or film.dtype != np.uint8:
+            came = f"{film.dtype} array {film.shape}" if isinstance(film, np.ndarray) else type(film).__name__
+            raise TypeError(
+                f"a film was given as {came}; a uint8 array (rows, columns), 0-255, was expected, as the pixels of "
+                "read_film(path)."
+            )
         return to_model_pixels(film[..., np.newaxis], self.model.input_shape[1]).numpy()
 
     def score(self, films: list[np.ndarray], batch_size: int | None = None) -> np.ndarray:
@@ -122,12 +132,20 @@ class Predictor:
 
         Args:
             films: uint8 arrays (rows, columns), 0-255, MONOCHROME2 sense, each of any size.
-            batch_size: Fill up to this many films, so that batches of all sizes run the same compiled model.
+            batch_size: Films scored at a time, by default all of them. A smaller last batch is filled up, so that
+                batches of all sizes run the same compiled model.
 
         Returns:
-            float64 array (n_films, n_targets), each in [0, 1].
+            float64 array (n_films, n_targets), each in [0, 1]; without rows where there is no film.
+
+        Raises:
+            TypeError: If a film is no such array.
+            ValueError: If `batch_size` is below 1.
         """
-        return self._score([self.model_pixels(film) for film in films], batch_size or len(films))
+        size = max(len(films), 1) if batch_size is None else positive_int(batch_size, "batch_size")
+        batches = (films[start : start + size] for start in range(0, len(films), size))
+        scored = [self._score([self.model_pixels(film) for film in batch], size) for batch in batches]
+        return np.concatenate([np.empty((0, len(self.points))), *scored])
 
     def _score(self, pixels: list[np.ndarray], batch_size: int) -> np.ndarray:
         return self.engine.score(np.stack(pixels).astype(np.float32), batch_size).astype(np.float64)
@@ -145,6 +163,10 @@ class Predictor:
         Yields:
             One dictionary a file: the columns of `predict` but for those of the findings, which are dictionaries of
             their own in "findings", empty for a refused file.
+
+        Raises:
+            ValueError: If `batch_size` is below 1.
+            WorkersUnavailable: If the processes that read cannot be started; what was read before comes out first.
         """
         positive_int(batch_size, "batch_size")
         waiting: list[FileOutcome] = []
@@ -152,12 +174,17 @@ class Predictor:
         # The next batch is read and resized by other processes and threads while the model scores the one before.
         read = read_files(paths, self.profile, reading, convert=self._resized, ahead=2 * batch_size)
         with contextlib.closing(read) as outcomes:
-            for outcome in outcomes:
-                accepted += outcome.film is not None
-                waiting.append(outcome)
-                if accepted == batch_size or len(waiting) == _MOST_WAITING * batch_size:
-                    yield from self._scored(waiting, batch_size)
-                    waiting, accepted = [], 0
+            try:
+                for outcome in outcomes:
+                    accepted += outcome.film is not None
+                    waiting.append(outcome)
+                    if accepted == batch_size or len(waiting) == _MOST_WAITING * batch_size:
+                        yield from self._scored(waiting, batch_size)
+                        waiting, accepted = [], 0
+            except WorkersUnavailable:
+                # What was read until then is not lost.
+                yield from self._scored(waiting, batch_size)
+                raise
         yield from self._scored(waiting, batch_size)
 
     def _resized(self, film: Radiograph) -> Radiograph:
@@ -186,12 +213,13 @@ class Predictor:
             "negative".
 
         Raises:
-            TypeError: If `paths` is a single path, whose characters would otherwise count as files.
+            TypeError: If `paths` is a single path, whose characters would otherwise count as files, or holds what is
+                no path.
             ValueError: If `batch_size` is below 1.
         """
         if isinstance(paths, (str, Path)):
             raise TypeError(f"paths={str(paths)!r} is one path; give a list, [{str(paths)!r}], or find_files(folder).")
-        files = list(paths)
+        files = [as_path(path) for path in paths]
         with contextlib.closing(self.records(files, batch_size, reading)) as records:
             shown = track(records, "scoring files", len(files))
             return pd.DataFrame((row for record in shown for row in rows_of(record)), columns=list(COLUMNS))

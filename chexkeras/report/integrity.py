@@ -136,6 +136,10 @@ def add_number_check(facts: Facts, run: Any) -> None:
 def no_verdict(facts: Facts) -> str:
     """Returns why this run can give no verdict, whatever its numbers; "" where it can."""
     reasons = (
+        (
+            facts["split.leaky"].value and facts["split.test_held_out"].value,
+            "the split is leaky between training and validation: the thresholds were chosen on patients learnt from",
+        ),
         (facts["split.leaky"].value, "the split is leaky: patients of the test part also have images in another part"),
         (not facts["check.split"].value, "the split in the run folder is not the one that was trained on"),
         (not facts["check.test_scores"].value, "the test scores on file are not the scores that were measured"),

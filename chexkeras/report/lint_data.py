@@ -197,7 +197,7 @@ def leaky_split_not_named(document: Document, known: Known | None) -> Iterator[I
             where = [passage for passage, _ in said(document, _SPLIT)]
             yield Issue(
                 "leaky-split-not-named",
-                "patients of the test part also have images in another part, and the document does not say so",
+                "patients have images in more than one part, and the document does not say so",
                 places(where) or (Place(1, "the whole document"),),
                 "say LEAKY before the first number, or split by patient and measure again.",
             )

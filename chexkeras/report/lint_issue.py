@@ -56,7 +56,7 @@ class Known:
         thresholds: The frozen threshold of each finding.
         parameters: Every count of parameters that is one of the model's.
         verdicts: The verdict by finding and measure: ("Effusion", "sensitivity"); "" stands for all of them.
-        leaky: Whether the test part shares patients with another.
+        leaky: Whether parts share patients.
         synthetic: Whether the films are synthetic.
         sampled: Whether sampling set the share of positives.
     """

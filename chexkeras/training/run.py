@@ -5,6 +5,8 @@ Reading one imports neither TensorFlow nor Keras; only `Run.load_model` does.
 
 import contextlib
 import math
+import zipfile
+import zlib
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -242,13 +244,27 @@ class Run:
         return self, *sorted(others, key=lambda run: int(run.provenance["best"]["rank"]))
 
     def load_model(self) -> "keras.Model":
-        """Loads the model in Keras' safe mode: no code stored in the file is run."""
+        """Loads the model in Keras' safe mode: no code stored in the file is run.
+
+        Raises:
+            ValueError: If the file is damaged, or holds code.
+        """
         import keras
 
         # Registers the losses, so that the file's own names are known.
         from chexkeras.training import losses  # noqa: F401
 
-        return keras.saving.load_model(self._file("model.keras"), compile=False, safe_mode=True)
+        file = self._file("model.keras")
+        try:
+            return keras.saving.load_model(file, compile=False, safe_mode=True)
+        except Exception:
+            # Looked at only now: a whole file costs no second reading.
+            if _is_damaged(file):
+                raise ValueError(
+                    f"{str(file)!r} is damaged: it is no whole file of Keras. Copy the run once more from where it was "
+                    "trained, or train it anew."
+                ) from None
+            raise
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r}, recipe={self.recipe.name!r}, targets={', '.join(self.recipe.targets)})"
@@ -278,3 +294,12 @@ def _check_within(finding: str, name: str, estimate: Estimate | None) -> None:
             f"evaluation.json of the run: the {name} of {finding}, {estimate.value:.4g}, lies outside its interval "
             f"{estimate.low:.4g} to {estimate.high:.4g}. {_MEND}"
         )
+
+
+def _is_damaged(file: Path) -> bool:
+    """Returns whether a model's file is no whole archive, as every file of Keras is."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return archive.testzip() is not None
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError):
+        return True

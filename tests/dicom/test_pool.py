@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import os
 import shutil
 import subprocess
@@ -14,12 +15,13 @@ from pydicom.pixels import get_decoder
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1
 from worker_faults import CANARY, FAULTY, STILLBORN
 
-from chexkeras.dicom import privacy
+from chexkeras.dicom import privacy, process
 from chexkeras.dicom.gate import DicomRejected
 from chexkeras.dicom.pool import ReaderPool
 from chexkeras.dicom.process import Worker, WorkersUnavailable
 from chexkeras.dicom.read import read_film
 from chexkeras.dicom.reading import IN_PROCESS, Reading
+from chexkeras.inference import batch
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux only")
 
@@ -145,9 +147,67 @@ def test_a_worker_that_does_not_start_says_why(films):
                 pool.read(films / "good")
 
 
-def test_a_worker_is_started_before_the_clock_of_its_first_file(films, monkeypatch):
-    from chexkeras.inference import batch
+def refusing_popen(monkeypatch, answers):
+    """Makes the system refuse processes: each answer is an OSError, or None for a process."""
+    answers, intact = iter(answers), subprocess.Popen
 
+    def popen(*arguments, **options):
+        answer = next(answers)
+        if answer is not None:
+            raise answer
+        return intact(*arguments, **options)
+
+    monkeypatch.setattr(process.subprocess, "Popen", popen)
+    monkeypatch.setattr(process, "_PAUSES_SECONDS", (0.0, 0.0))
+
+
+BUSY = BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+
+def test_a_worker_that_the_system_has_no_room_for_is_tried_again(films, monkeypatch):
+    refusing_popen(monkeypatch, [BUSY, BUSY, None])
+    with ReaderPool("clinical", Reading(workers=1)) as pool:
+        assert pool.read(films / "good").pixels.shape == (300, 280)
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [([BUSY] * 3, "Resource temporarily unavailable"), ([FileNotFoundError(2, "No such file")], "No such file")],
+)
+def test_a_worker_that_cannot_be_made_says_why_and_no_film_is_blamed(films, monkeypatch, answers, said):
+    refusing_popen(monkeypatch, answers * 2)
+    outcomes = batch.read_files([films / "good"] * 3, reading=Reading(workers=1))
+    with pytest.raises(WorkersUnavailable, match=rf"did not start \({said}\); with Reading\(workers=0\)"):
+        next(outcomes)
+
+
+def test_a_worker_that_cannot_be_replaced_ends_the_reading_and_blames_its_own_film_only(films, monkeypatch):
+    refusing_popen(monkeypatch, [None, *[BUSY] * 30])
+    outcomes = batch.read_files([films / "good", films / "exit", films / "good"], FAULTY, Reading(workers=1))
+    assert next(outcomes).verdict == "warn"
+    # The worker was not fresh, so that the file is tried once more, with a new one.
+    with pytest.raises(WorkersUnavailable, match="Resource temporarily unavailable"):
+        list(outcomes)
+
+
+def test_a_thread_that_cannot_be_started_blames_no_film(films, monkeypatch):
+    def full(self):
+        raise RuntimeError("can't start new thread")
+
+    with ReaderPool("clinical", Reading(workers=1)) as pool:
+        with monkeypatch.context() as limited:
+            limited.setattr(process.threading.Timer, "start", full)
+            with pytest.raises(WorkersUnavailable, match=r"did not start \(can't start new thread\)"):
+                pool.read(films / "good")
+        assert pool.read(films / "good").pixels.shape == (300, 280)
+        with monkeypatch.context() as limited:
+            limited.setattr(process.threading.Timer, "start", full)
+            with pytest.raises(WorkersUnavailable, match="can't start new thread"):
+                pool.read(films / "good")
+        assert pool.read(films / "good").pixels.shape == (300, 280)
+
+
+def test_a_worker_is_started_before_the_clock_of_its_first_file(films, monkeypatch):
     events, start, clock = [], Worker.start, batch.perf_counter
 
     def noting(name, function):

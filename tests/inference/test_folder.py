@@ -2,16 +2,21 @@ import json
 import os
 import shutil
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
 from PIL import Image
 
 from chexkeras.dicom.privacy import HASH_KEY_VARIABLE, keyed_hash
 from chexkeras.dicom.reading import IN_PROCESS
 from chexkeras.inference import folder as module
 from chexkeras.inference.folder import score_folder
+from chexkeras.inference.journal import Journal
+from chexkeras.inference.outputs import read_results, write_results
 from chexkeras.inference.predictor import Predictor
 from chexkeras.training.run import Run
 
@@ -63,7 +68,7 @@ def interrupted_after(monkeypatch):
     """Makes the progress bar break off after so many files: ``interrupted_after(1)``."""
 
     def prepare(count):
-        def breaking(items, description, total):
+        def breaking(items, description, total, **_):
             for number, item in enumerate(items):
                 if number == count:
                     raise Interrupted
@@ -118,8 +123,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(run, folder, tmp_path, scor
     with pytest.raises(ValueError, match=r"results of 2 files in .*results\.csv\.journal'; give resume=True"):
         score(run, folder, out=out)
     results = score(run, folder, out=out, resume=True)
-    # The empty file was refused as unreadable, which another try might not repeat.
-    assert scored == ["broken.dcm", "other"]
+    assert scored == ["other"]
     assert pd.read_csv(out)["file"].tolist() == results["file"].tolist() == ["broken.dcm", "inner/film.png", "other"]
     assert not (tmp_path / ".results.csv.journal").exists()
     fresh = score(run, folder)
@@ -128,7 +132,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(run, folder, tmp_path, scor
 
 
 @pytest.mark.parametrize("name", ["results.csv", "results.jsonl"])
-def test_a_later_run_scores_what_is_new_or_changed_only(run, folder, tmp_path, scored, name):
+def test_a_later_run_scores_what_is_new_or_changed_only(run, folder, tmp_path, scored, name, capsys):
     out = tmp_path / name
     first = score(run, folder, out=out)
     scored.clear()
@@ -136,7 +140,12 @@ def test_a_later_run_scores_what_is_new_or_changed_only(run, folder, tmp_path, s
     film(folder / "inner" / "film.png", seed=3)
     os.utime(folder / "inner" / "film.png", (time.time() + 9, time.time() + 9))
     (folder / "broken.dcm").unlink()
-    second = score(run, folder, out=out, resume=True)
+    with pytest.raises(ValueError, match="1 of the 3 files in the earlier results are not in this folder"):
+        score(run, folder, out=out, resume=True)
+    assert len(read_results(out)) == 3
+    assert scored == []
+    second = score(run, folder, out=out, resume=True, overwrite=True)
+    assert "1 of 3 earlier results are left out: their files are not here\n" in capsys.readouterr().err
     assert scored == ["film.png", "new"]
     assert second["file"].tolist() == ["inner/film.png", "new", "other"]
     assert second["score"][2] == first["score"][2]
@@ -182,13 +191,63 @@ def test_hashed_names_are_pseudonyms_that_the_key_finds_again(run, folder, monke
 def test_names_that_are_no_text_or_look_like_formulas_are_written_harmlessly(run, tmp_path):
     folder = tmp_path / "odd"
     folder.mkdir()
-    odd = [b"=1+1.png", b"@cmd", b"na\xefve", b"line\nbreak"]
+    odd = [b"=1+1.png", b"@cmd", b"na\xefve", b"line\nbreak", b"cr\rhere", "＝1".encode()]
     for name in odd:
         film(os.path.join(os.fsencode(folder), name))
     results = score(run, folder, out=tmp_path / "results.csv")
-    assert set(results["file"]) == {"./=1+1.png", "./@cmd", r"na\udcefve", "line\nbreak"}
+    assert set(results["file"]) == {"./=1+1.png", "./@cmd", r"na\udcefve", r"line\nbreak", r"cr\rhere", "./＝1"}
     assert (results["verdict"] != "reject").all()
     assert set(pd.read_csv(tmp_path / "results.csv")["file"]) == set(results["file"])
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("IM0001.dcm", "IM0001.dcm"),
+        ("sub dir/naïve (2); 胸部 \u200d.dcm", "sub dir/naïve (2); 胸部 \u200d.dcm"),
+        ("+1", "./+1"),
+        ("-1", "./-1"),
+        ("  =1", "./  =1"),
+        ('"=1"', './"=1"'),
+        ("＝1", "./＝1"),
+        ("＋1", "./＋1"),
+        ("－1", "./－1"),
+        ("＠x", "./＠x"),
+        ("\n=1", r"\n=1"),
+        ("\t=1", r"\t=1"),
+        (";=1+1.dcm", r"\x3b=1+1.dcm"),
+        ("a; -b;c", r"a\x3b -b;c"),
+        ("a\\b", r"a\\b"),
+        ("\x1b[31m\u2028", r"\x1b[31m\u2028"),
+    ],
+)
+def test_names_are_written_so_that_no_spreadsheet_calculates_with_them(name, written):
+    assert module._shown(Path(name), "path") == written
+
+
+@example(r"\udcff")
+@example("\udcff")
+@given(st.text(st.characters(exclude_characters="\0/") | st.sampled_from("=+-@;\\\udcff\"' nx3bu"), min_size=1))
+def test_the_name_of_a_file_can_be_found_from_its_name_in_the_results(name):
+    assume(name != ".")
+    written = module._shown(Path(name), "path").removeprefix("./")
+    assert written.encode("raw_unicode_escape").decode("unicode_escape") == name
+
+
+def test_files_whose_names_look_alike_have_a_row_each(run, tmp_path, monkeypatch):
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    film(folder / r"\udcff.dcm")
+    for name in (b"\xff.dcm", b"\xfe.dcm"):
+        Path(os.fsdecode(os.path.join(os.fsencode(folder), name))).write_bytes(b"")
+    monkeypatch.setenv(HASH_KEY_VARIABLE, "secret")
+    for names in ("path", "hashed"):
+        results = score(run, folder, names=names)
+        assert results["file"].nunique() == 3
+        assert sorted(results["verdict"]) == ["reject", "reject", "warn"]
+    monkeypatch.setattr(module, "keyed_hash", lambda name: "0123456789abcdef")
+    with pytest.raises(ValueError, match="two files have the name '0123456789abcdef' in the results; rename one"):
+        score(run, folder, names="hashed")
 
 
 @pytest.mark.parametrize(
@@ -198,12 +257,30 @@ def test_names_that_are_no_text_or_look_like_formulas_are_written_harmlessly(run
         ({"out": "results.txt"}, r"ends in '\.txt'"),
         ({"resume": True}, "resume=True needs a file"),
         ({"profile": "clinic"}, "did you mean 'clinical'"),
+        (
+            {"out": "a_folder.csv/results.csv"},
+            r"no results can be written into '.*a_folder\.csv' \(.*\); choose a folder",
+        ),
     ],
 )
-def test_mistakes_are_told_before_the_model_is_loaded(run, folder, monkeypatch, options, message):
+def test_mistakes_are_told_before_the_model_is_loaded(run, folder, tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a_folder.csv").write_text("is a file")
     monkeypatch.setattr(Predictor, "load", lambda *_: pytest.fail("loaded"))
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, OSError), match=message):
         score(run, folder, **options)
+
+
+def test_a_run_folder_that_cannot_keep_results_is_told_before_the_model_is_loaded(run, folder, monkeypatch):
+    def refusing(dir):
+        raise PermissionError(13, "Permission denied", str(dir))
+
+    monkeypatch.setattr(Predictor, "load", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr(module.tempfile, "TemporaryFile", refusing)
+    with pytest.raises(
+        PermissionError, match=r"cannot be kept in the run folder .*run' \(Permission denied\); give keep"
+    ):
+        score(run, folder, keep=True)
 
 
 def test_a_folder_that_is_not_there_is_told(run, tmp_path):
@@ -221,3 +298,97 @@ def test_results_under_other_names_are_not_taken_up_and_stay(run, folder, monkey
     assert out.read_bytes() == before
     again = score(run, folder, names="hashed", out=out, resume=True)
     assert len(again) == 3
+
+
+@pytest.fixture
+def other(tmp_path):
+    """A folder with one file of the same name as one in `folder`."""
+    other = tmp_path / "other"
+    (other / "inner").mkdir(parents=True)
+    film(other / "inner" / "film.png", seed=4)
+    return other
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("name", ["results.csv", "results.jsonl"])
+def test_results_of_another_folder_are_not_lost_unasked(run, folder, other, tmp_path, monkeypatch, name, resume):
+    out = tmp_path / name
+    score(run, folder, out=out)
+    before = out.read_bytes()
+    with monkeypatch.context() as unloaded:
+        unloaded.setattr(Predictor, "load", lambda *_: pytest.fail("loaded"))
+        with pytest.raises(ValueError, match=r"2 of the 3 files in the earlier results .* overwrite=True"):
+            score(run, other, out=out, resume=resume)
+        (other / "inner").rename(other / "elsewhere")
+        with pytest.raises(ValueError, match=r"none of the 3 files in the earlier results .* overwrite=True"):
+            score(run, other, out=out, resume=resume)
+    assert out.read_bytes() == before
+    assert not Journal(out).path.exists()
+    replaced = score(run, other, out=out, resume=resume, overwrite=True)
+    assert replaced["file"].tolist() == ["elsewhere/film.png"] == [record["file"] for record in read_results(out)]
+
+
+def test_what_an_interrupted_run_did_is_not_taken_for_another_folder_and_goes_only_when_asked(
+    run, folder, other, tmp_path, scored, interrupted_after, monkeypatch
+):
+    out = tmp_path / "results.csv"
+    with monkeypatch.context():
+        interrupted_after(2)
+        with pytest.raises(Interrupted):
+            score(run, folder, out=out)
+    interrupted_after(10)
+    with pytest.raises(ValueError, match="1 of the 2 files in the earlier results are not in this folder"):
+        score(run, other, out=out, resume=True)
+    assert len(Journal(out).read()) == 2
+    scored.clear()
+    assert len(score(run, folder, out=out, overwrite=True)) == len(scored) == 3
+
+
+def test_a_file_of_something_else_is_not_replaced_unasked(run, folder, tmp_path):
+    out = tmp_path / "results.csv"
+    out.write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match=r"no file of results of this version .* overwrite=True"):
+        score(run, folder, out=out)
+    assert len(score(run, folder, out=out, overwrite=True)) == len(read_results(out)) == 3
+
+
+def test_what_was_out_of_reach_is_tried_again_and_is_no_loss(run, folder, tmp_path, scored):
+    out = tmp_path / "results.csv"
+    score(run, folder, out=out)
+    broken, film, other = read_results(out)
+    closed = "unreadable: file: expected a folder that may be read (PermissionError)"
+    refused = {**broken, "verdict": "reject", "code": "unreadable"}
+    reached = {**other, "code": "unreadable", "detail": "reading failed (TimeoutError)", "findings": []}
+    write_results(out, [broken, {**refused, "file": "closed", "detail": closed}, film, reached])
+    scored.clear()
+    results = score(run, folder, out=out, resume=True)
+    assert scored == ["other"]
+    assert results["file"].tolist() == ["broken.dcm", "inner/film.png", "other"]
+
+
+def test_two_runs_do_not_write_to_the_same_results(run, folder, tmp_path, monkeypatch):
+    out = tmp_path / "results.csv"
+    records = Predictor.records
+
+    def second_meanwhile(self, paths, **options):
+        monkeypatch.setattr(Predictor, "records", records)
+        with pytest.raises(
+            FileExistsError, match=r"another process is writing results to .*results\.csv' at this moment"
+        ):
+            score(run, folder, out=out, resume=True)
+        return records(self, paths, **options)
+
+    monkeypatch.setattr(Predictor, "records", second_meanwhile)
+    assert len(score(run, folder, out=out)) == 3
+    assert Predictor.records is records
+    assert len(score(run, folder, out=out, resume=True)) == 3
+
+
+def test_progress_is_told_where_nobody_watches(run, tmp_path, capsys):
+    folder = tmp_path / "pages"
+    folder.mkdir()
+    for number in range(25):
+        (folder / f"{number:02}").write_text("<html>")
+    score(run, folder)
+    told = [line.rsplit(",", 1)[0] for line in capsys.readouterr().err.splitlines() if "scoring files" in line]
+    assert told == ["scoring files: 10 of 25 (40%)", "scoring files: 20 of 25 (80%)"]

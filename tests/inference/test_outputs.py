@@ -4,6 +4,7 @@ import math
 import pandas as pd
 import pytest
 
+from chexkeras.inference import journal as journal_module
 from chexkeras.inference.journal import Journal
 from chexkeras.inference.outputs import (
     FILE_COLUMNS,
@@ -59,6 +60,9 @@ def test_results_are_read_back_as_they_were_written(tmp_path, name):
     path = tmp_path / name
     write_results(path, RECORDS)
     same(read_results(path), RECORDS)
+    before = path.read_bytes()
+    write_results(path, [dict(reversed(record.items())) for record in read_results(path)])
+    assert path.read_bytes() == before
     assert read_results(tmp_path / "nothing.csv") == []
 
 
@@ -152,3 +156,54 @@ def test_blocks_of_zeros_in_a_journal_are_passed_over(tmp_path):
     journal = journal_of(tmp_path, ACCEPTED)
     journal.path.write_bytes(journal.path.read_bytes() + bytes(100) + b"\n\xff\xfe\n")
     same(journal_of(tmp_path, REFUSED).read(), RECORDS)
+
+
+def test_a_journal_is_held_by_one_run_at_a_time(tmp_path):
+    first, second = Journal(tmp_path / "results.csv"), Journal(tmp_path / "results.csv")
+    first.open()
+    with pytest.raises(FileExistsError, match=r"another process is writing results to .*results\.csv'"):
+        second.open()
+    first.add(ACCEPTED)
+    first.discard()
+    second.open()
+    second.add(REFUSED)
+    second.close()
+    same(Journal(tmp_path / "results.csv").read(), [REFUSED])
+
+
+def test_a_journal_that_was_removed_before_it_was_held_is_made_anew(tmp_path, monkeypatch):
+    held, lock = [], journal_module._lock
+
+    def removed_meanwhile(handle, destination):
+        lock(handle, destination)
+        if not held:
+            Journal(destination).path.unlink()
+        held.append(handle)
+
+    monkeypatch.setattr(journal_module, "_lock", removed_meanwhile)
+    same(journal_of(tmp_path, ACCEPTED).read(), [ACCEPTED])
+    assert len(held) == 2
+
+
+def test_a_journal_without_records_leaves_nothing(tmp_path):
+    journal = Journal(tmp_path / "results.csv")
+    journal.open()
+    journal.close()
+    assert list(tmp_path.iterdir()) == []
+    journal = journal_of(tmp_path, ACCEPTED)
+    journal.open()
+    journal.clear()
+    journal.add(REFUSED)
+    journal.close()
+    same(journal.read(), [REFUSED])
+
+
+def test_a_place_without_locks_is_told_and_written(tmp_path, monkeypatch, capsys):
+    fcntl = pytest.importorskip("fcntl")
+
+    def without(*_):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", without)
+    same(journal_of(tmp_path, ACCEPTED).read(), [ACCEPTED])
+    assert "knows no locks; take care that no other process writes to results.csv" in capsys.readouterr().err

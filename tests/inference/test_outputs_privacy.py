@@ -70,7 +70,7 @@ def test_no_canary_gets_out_of_a_folder_that_is_scored(place, tmp_path, capfd, c
 def test_no_canary_gets_into_a_journal_or_an_error(place, tmp_path, monkeypatch, capfd):
     films, run = place
 
-    def breaking(items, *_):
+    def breaking(items, *_, **__):
         yield from (item for item, _ in zip(items, range(3), strict=False))
         raise RuntimeError("the machine is switched off")
 
@@ -93,7 +93,7 @@ def test_no_canary_of_a_file_name_gets_out_where_names_are_hashed(place, tmp_pat
     monkeypatch.setenv(HASH_KEY_VARIABLE, "secret")
     options = {"names": "hashed", "reading": IN_PROCESS}
 
-    def breaking(items, *_):
+    def breaking(items, *_, **__):
         yield from (item for item, _ in zip(items, range(3), strict=False))
         raise RuntimeError("the machine is switched off")
 

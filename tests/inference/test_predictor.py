@@ -3,6 +3,7 @@ import io
 import itertools
 import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import keras
@@ -13,8 +14,10 @@ from PIL import Image
 from worker_faults import FAULTY
 
 from chexkeras.data.pipeline import to_model_pixels
+from chexkeras.dicom.process import WorkersUnavailable
 from chexkeras.dicom.read import read_film
 from chexkeras.dicom.reading import IN_PROCESS, Reading
+from chexkeras.inference import batch
 from chexkeras.inference.batch import find_files, read_file, read_files
 from chexkeras.inference.outputs import COLUMNS
 from chexkeras.inference.predictor import Predictor
@@ -135,7 +138,7 @@ def test_results_come_out_where_most_files_are_refused(predictor, tmp_path):
     (tmp_path / "page").write_text("<html>")
     # Endless: a batch that waited for accepted films would never come.
     records = predictor.records(itertools.repeat(tmp_path / "page"), batch_size=2, reading=IN_PROCESS)
-    assert [next(records)["code"] for _ in range(20)] == ["unreadable"] * 20
+    assert [next(records)["code"] for _ in range(20)] == ["not_dicom"] * 20
     records.close()
 
 
@@ -173,7 +176,7 @@ def test_films_are_converted_as_they_are_read_and_what_goes_wrong_then_is_a_refu
     paths = [folder / "a_good.dcm", folder / "a_other.png", folder / "d_page.dcm"]
     good, other, page = read_files(paths, reading=IN_PROCESS, convert=halved)
     assert good.film.pixels.shape == (150, 140)
-    assert (other.code, other.detail, page.code) == ("unreadable", "reading failed (RuntimeError)", "unreadable")
+    assert (other.code, other.detail, page.code) == ("unreadable", "reading failed (RuntimeError)", "not_dicom")
 
 
 def test_so_many_files_are_read_ahead_and_no_more(folder):
@@ -200,8 +203,11 @@ def test_folder_walk_takes_every_file_follows_no_link_and_says_so(tmp_path, caps
     (tmp_path / "in" / "up").symlink_to(tmp_path, target_is_directory=True)
     os.mkfifo(tmp_path / "in" / "pipe")
     (tmp_path / "in" / ".hidden.dcm").symlink_to(tmp_path / "secret")
+    (tmp_path / "in" / ".folder").mkdir()
+    (tmp_path / "in" / ".folder" / "film.dcm").write_text("x")
     assert [path.name for path in find_files(tmp_path / "in")] == ["noextension"]
-    assert capsys.readouterr().err == "left out 3 entries that are no files (links, pipes)\n"
+    left_out = "left out 3 entries that are no files (links, pipes) and 3 hidden files or folders\n"
+    assert capsys.readouterr().err == left_out
     assert [path.name for path in find_files(tmp_path / "in" / "deep")] == ["noextension"]
     assert capsys.readouterr().err == ""
 
@@ -234,6 +240,29 @@ def test_a_folder_that_goes_wrong_is_refused_and_not_passed_over(tmp_path, monke
     assert read_file(tmp_path / "network").code == "unreadable"
 
 
+def test_a_folder_without_permission_says_so(tmp_path, monkeypatch):
+    outcome = read_file(tmp_path, lambda _: pytest.fail("read"))
+    assert outcome.detail == "unreadable: file: expected a file, not a folder"
+
+    def closed(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", closed)
+    outcome = read_file(tmp_path, lambda _: pytest.fail("read"))
+    assert outcome.detail == "unreadable: file: expected a folder that may be read (PermissionError)"
+    with pytest.raises(PermissionError, match=r"folder: .* cannot be read \(Permission denied\); ask for permission"):
+        find_files(tmp_path)
+
+
+def test_threads_that_cannot_be_started_are_told_and_blame_no_file(folder, monkeypatch):
+    def full(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(batch.ThreadPoolExecutor, "submit", full)
+    with pytest.raises(WorkersUnavailable, match="the threads that read films did not start"):
+        list(read_files([folder / "a_good.dcm"], reading=IN_PROCESS))
+
+
 def test_empty_and_missing_folders_are_errors(tmp_path):
     with pytest.raises(ValueError, match="no file in"):
         find_files(tmp_path)
@@ -248,7 +277,36 @@ def test_what_would_refuse_every_file_or_none_is_an_error_at_once(predictor, fol
         predictor.predict(str(folder / "a_good.dcm"))
     with pytest.raises(ValueError, match="batch_size=0"):
         predictor.predict(find_files(folder), batch_size=0)
+    with pytest.raises(TypeError, match=r"a file was given as None \(NoneType\); paths are text or pathlib\.Path"):
+        predictor.predict([folder / "a_good.dcm", None])
+    with pytest.raises(TypeError, match="a file was given as 3 "):
+        next(predictor.records([3], reading=IN_PROCESS))
     assert list(predictor.predict([]).columns) == list(COLUMNS)
+
+
+def test_films_are_scored_in_batches_of_the_size_given(predictor, film):
+    films = [np.roll(film, 31 * number, axis=1) for number in range(5)]
+    alone = np.concatenate([predictor.score([one]) for one in films])
+    assert alone.shape == (5, 1) and len(np.unique(alone)) > 1
+    for batch_size in (1, 2, 4, 5, 16, None):
+        np.testing.assert_allclose(predictor.score(films, batch_size), alone, atol=1e-6)
+    assert predictor.score([]).shape == predictor.score([], 16).shape == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("films", "message"),
+    [
+        ([None], "given as NoneType; a uint8 array"),
+        ([np.zeros((9, 9, 1), np.uint8)], r"given as uint8 array \(9, 9, 1\)"),
+        ([np.zeros((9, 9))], r"given as float64 array \(9, 9\)"),
+        (np.zeros((9, 9), np.uint8), r"given as uint8 array \(9,\)"),
+    ],
+)
+def test_what_is_no_film_is_named(predictor, films, message):
+    with pytest.raises(TypeError, match=message):
+        predictor.score(films)
+    with pytest.raises(ValueError, match="batch_size=0"):
+        predictor.score(films, 0)
 
 
 def test_a_profile_of_ones_own_is_named_in_the_results(toy_run, folder):
@@ -282,6 +340,23 @@ def test_a_model_file_that_holds_code_is_refused_and_none_of_it_runs(toy_run, tm
     scores = keras.layers.Dense(1)(keras.layers.Flatten()(keras.layers.Lambda(lambda values: values * 2)(pixels)))
     keras.Model(pixels, scores).save(run.folder / "model.keras")
     with pytest.raises(ValueError, match=r"`?Lambda`? layer|safe_mode"):
+        Predictor.load(run)
+
+
+def test_a_damaged_model_file_is_named_as_such(toy_run, tmp_path):
+    run = Run.load(shutil.copytree(toy_run.folder, tmp_path / "run"))
+    model = run.folder / "model.keras"
+    whole = model.read_bytes()
+    flipped = bytearray(whole)
+    with zipfile.ZipFile(model) as archive:
+        weights = archive.getinfo("model.weights.h5")
+    flipped[weights.header_offset + 100 + weights.compress_size // 2] ^= 0xFF
+    for damaged in (whole[: len(whole) // 2], b"", bytes(flipped)):
+        model.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"model\.keras' is damaged: .* Copy the run once more"):
+            Predictor.load(run)
+    model.unlink()
+    with pytest.raises(FileNotFoundError, match=r"model\.keras"):
         Predictor.load(run)
 
 

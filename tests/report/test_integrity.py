@@ -140,3 +140,35 @@ def test_an_estimate_outside_its_interval_is_named(run_folder):
     _json(run_folder / "evaluation.json", lambda d: d["findings"][0]["sensitivity"].update(value=0.99, high=0.9))
     with pytest.raises(ValueError, match=r"evaluation\.json .* sensitivity of Effusion, 0\.99, lies outside"):
         _facts(run_folder)
+
+
+def test_a_split_that_leaks_between_training_and_validation_alone_is_told_apart(make_run):
+    """The test list was held out by patient: its films are new, the thresholds are not to be trusted."""
+    run = make_run()
+    splits, table = (pd.read_csv(run.folder / name, dtype=str, keep_default_na=False) for name in
+                     ("splits.csv", "table.csv"))  # fmt: skip
+    rows = splits.index[(splits["part"] == "train") & splits["patient_id"].duplicated(keep=False)]
+    for frame, name in ((splits, "splits.csv"), (table, "table.csv")):
+        frame.loc[rows[0], "part"] = "validation"
+        frame.to_csv(run.folder / name, index=False)
+    for name, at in (("splits.json", ()), ("provenance.json", ("split",))):
+        document = files.read_json(run.folder / name)
+        place = document[at[0]] if at else document
+        place.update(kind="official_image", leaky=True, fingerprint=files.sha256_table(splits))
+        files.write_json(run.folder / name, document)
+    facts = collect_facts(Run.load(run.folder))
+    assert facts["split.leaky"].value and facts["split.test_held_out"].value
+    assert facts["cautions"].value[0].startswith("LEAKY between training and validation")
+    text = " ".join(fda.preview(facts).text.split())
+    assert "leaky between training and validation: the thresholds were chosen on patients learnt from" in text
+    assert "Validation is not independent of training; the test part is." in text
+    assert "The test part is not independent" not in text and "test patients also have images" not in text
+    assert "| MET |" not in text
+
+
+def test_a_split_by_image_leaks_into_the_test_part(make_run):
+    facts = collect_facts(make_run(leaky=True))
+    assert not facts["split.test_held_out"].value
+    text = " ".join(fda.preview(facts).text.split())
+    assert "The test part is not independent of training." in text
+    assert "between training and validation" not in text

@@ -1,0 +1,48 @@
+"""Lines where nobody watches, silence otherwise."""
+
+import re
+
+import pytest
+
+from chexkeras import progress
+
+
+def told(capsys):
+    return capsys.readouterr().err.splitlines()
+
+
+def test_lines_are_told_at_every_tenth_but_not_at_the_end(capsys):
+    assert list(progress.track(range(200), "working", lines=True)) == list(range(200))
+    lines = told(capsys)
+    assert [line.rsplit(", ", 1)[0] for line in lines] == [
+        f"working: {done} of 200 ({done // 2}%)" for done in range(20, 200, 20)
+    ]
+    assert all(re.search(r", \d+\.\d a second$", line) for line in lines)
+
+
+@pytest.mark.parametrize(("count", "lines"), [(3, 0), (10, 0), (11, 1), (95, 9), (1234, 10)])
+def test_lines_are_ten_items_apart_at_least(capsys, count, lines):
+    assert len(list(progress.track(iter(range(count)), "working", count, lines=True))) == count
+    assert len(told(capsys)) == lines
+
+
+def test_a_line_is_told_after_a_minute_without_one(capsys, monkeypatch):
+    clock = iter(range(0, 1000, 25))
+    monkeypatch.setattr(progress, "perf_counter", lambda: next(clock))
+    assert len(list(progress.track(iter("abcdefg"), "working", lines=True))) == 7
+    # 25 s an item, and how many there are is not known: after 75 and 150 s.
+    assert told(capsys) == ["working: 3, 0.0 a second", "working: 6, 0.0 a second"]
+
+
+def test_nothing_is_told_unasked(capsys):
+    assert list(progress.track(range(200), "working")) == list(range(200))
+    assert told(capsys) == []
+
+
+def test_a_line_is_told_when_its_items_are_done(capsys):
+    items = progress.track(range(20), "working", lines=True)
+    for _ in range(10):
+        next(items)
+    assert told(capsys) == []
+    next(items)
+    assert len(told(capsys)) == 1
