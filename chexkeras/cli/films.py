@@ -2,11 +2,14 @@
 
 import functools
 import inspect
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from chexkeras.progress import say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +30,8 @@ def with_film_options(command: Callable[..., None]) -> Callable[..., None]:
     """Adds the options of `_options` to a command, which gets what they say as one argument `load`.
 
     Args:
-        command: A command whose parameter `load` takes a function: (root, missing=...) to an image table.
+        command: A command whose parameter `load` takes a function: (root, missing=..., usual=..., because=...) to an
+            image table, see `_load`.
     """
     own, shared = inspect.signature(command).parameters, inspect.signature(_options).parameters
     parameters = [*(parameter for name, parameter in own.items() if name != "load"), *shared.values()]
@@ -87,14 +91,57 @@ def _options(
     """Holds the shared options; `with_film_options` reads its signature, and it is never called."""
 
 
-def _load(options: Mapping[str, Any], root: Path, *, missing: str) -> "pd.DataFrame":
+def _load(
+    options: Mapping[str, Any],
+    root: Path,
+    *,
+    missing: str,
+    usual: Mapping[str, Any] | None = None,
+    because: str = "",
+) -> "pd.DataFrame":
+    """Returns the image table that the options describe.
+
+    Args:
+        options: Values of the shared options, None where one was not given.
+        root: As for `open_data`.
+        missing: As for `open_data`.
+        usual: Options of `load_chexpert` to take where the films are CheXpert's and the user gave nothing.
+        because: Why, a few words to show when they are taken.
+    """
     from chexkeras.data.open import open_data
 
     named = {
         "uncertain": policies(options["uncertain"] or ()),
         "label_columns": columns_of(options["label_columns"] or ()),
     }
-    return open_data(root, missing=missing, **{**options, **named})  # type: ignore[arg-type]
+    given = {**options, **named}
+    if usual and _is_chexpert(root):
+        taken = {name: value for name, value in usual.items() if given[name] is None}
+        if taken:
+            say(f"{because}: {written(taken)}")
+        given |= taken
+    return open_data(root, missing=missing, **given)  # type: ignore[arg-type]
+
+
+def _is_chexpert(root: Path) -> bool:
+    from chexkeras.data.open import CHEXPERT, kind_of
+
+    # A file is a table of one's own or NIH's.
+    return root.expanduser().is_dir() and kind_of(root) == CHEXPERT
+
+
+def written(options: Mapping[str, Any]) -> str:
+    """Returns options as the command line takes them.
+
+    Example:
+        >>> written({"views": "all", "uncertain": {"Edema": "ones", "Pleural Effusion": "zeros"}})
+        "--views all --uncertain Edema=ones --uncertain 'Pleural Effusion=zeros'"
+    """
+    words = []
+    for name, value in options.items():
+        values = [f"{key}={each}" for key, each in value.items()] if isinstance(value, Mapping) else [str(value)]
+        words += [word for each in values for word in (f"--{name.replace('_', '-')}", each)]
+    return shlex.join(words)
 
 
 def policies(given: "list[str] | tuple[str, ...]") -> str | dict[str, str] | None:

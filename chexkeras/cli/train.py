@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chexkeras.checks import existing_file, one_of, probability
+from chexkeras.checks import existing_file, one_of
 from chexkeras.cli import training_films
 from chexkeras.cli.app import app, errors_for_people
 from chexkeras.cli.films import ROOT, Load, Missing, with_film_options
@@ -40,7 +40,11 @@ def train(
     ] = None,
     as_run: Annotated[
         bool,
-        typer.Option("--as-run", help="Split as the preset's source did, to repeat its result; leaky where that was."),
+        typer.Option(
+            "--as-run",
+            help="Split as the preset's source did, in its shares where it states them, to repeat its result; leaky "
+            "where that was.",
+        ),
     ] = False,
     weights: Annotated[
         str | None,
@@ -52,18 +56,22 @@ def train(
     split: Annotated[
         str | None,
         typer.Option(
-            help="'patient' (the default), 'official' (NIH's test list, CheXpert's valid.csv) or 'image' (leaky)."
+            help="'patient' (the default), 'official' (NIH's test list, CheXpert's valid.csv), 'image' (leaky), or "
+            "'official_image' (the official test list, the rest by image: leaky between training and validation)."
         ),
     ] = None,
-    validation: Annotated[float, typer.Option(help="Share of films for validation.")] = 0.15,
-    test: Annotated[float, typer.Option(help="Share of films for test (not with --split official).")] = 0.15,
+    validation: Annotated[float | None, typer.Option(help="Share of films for validation; 0.15 by default.")] = None,
+    test: Annotated[
+        float | None, typer.Option(help="Share of films for test (not with an official test list); 0.15 by default.")
+    ] = None,
     missing: Missing = "error",
     store: Annotated[
         Path | None, typer.Option(help="Store made by 'chexkeras prepare'; the films themselves are then not opened.")
     ] = None,
     features: Annotated[
-        str, typer.Option(help="Compute what is frozen once: 'auto', 'float16', 'float32' or 'off'.")
-    ] = "auto",
+        str | None,
+        typer.Option(help="Compute what is frozen once: 'auto' (the default), 'float16', 'float32' or 'off'."),
+    ] = None,
     first_pass: Annotated[
         Path | None,
         typer.Option(
@@ -80,7 +88,7 @@ def train(
         list[str] | None, typer.Option(help="Sentence to show beside every number, e.g. how the films were sampled.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Seed of split, weights, order and augmentation; 0 by default.")
+        int | None, typer.Option(help="Seed of split, weights, order and augmentation, by default the preset's.")
     ] = None,
     tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard's logs, a point an epoch.")] = None,
     overwrite: Annotated[
@@ -92,33 +100,40 @@ def train(
     from chexkeras.data.store import Store
     from chexkeras.progress import say
     from chexkeras.training import run_folder
-    from chexkeras.training.presets import as_run_split
     from chexkeras.training.unfinished import Unfinished
 
     if (run is None) == (resume is None):
         raise ValueError("give either --run, the folder of a new run, or --resume, the run of an unfinished training.")
     if resume is not None:
         kept = {"--finding": finding, "--preset": preset, "--weights": weights, "--set": settings, "--split": split,
-                "--as-run": as_run, "--caution": caution, "--draws": draws, "--seed": seed}  # fmt: skip
+                "--as-run": as_run, "--validation": validation, "--test": test, "--features": features,
+                "--caution": caution, "--draws": draws, "--seed": seed, "--overwrite": overwrite}  # fmt: skip
         unfinished = _taken_up(resume, kept)
         recipe = unfinished.recipe
+        named = recipe.name
     else:
         unfinished = None
-        recipe = _recipe(preset, finding, weights, settings, seed)
+        named = preset or "two-stage"
+        recipe = _recipe(named, finding, weights, settings, seed)
         run_folder.check_free(run, overwrite)
         Unfinished(run).check_free(overwrite)
     one_of(missing, ("error", "skip"), "--missing")
-    if as_run and (preset is None or split is not None):
-        raise ValueError("--as-run takes the split of a preset's source: give --preset, and leave out --split.")
-    split = as_run_split(str(preset)) if as_run else split or "patient"
-    one_of(split, ("patient", "official", "image"), "--split")
-    one_of(features, ("auto", "float16", "float32", "off"), "--features")
-    for share, name in ((validation, "--validation"), (test, "--test")):
-        probability(share, name, open_interval=True)
+    divided = training_films.division(preset, as_run, split, validation, test)
+    features = one_of("auto" if features is None else features, ("auto", "float16", "float32", "off"), "--features")
     opened = Store.load(store) if store is not None else None
     if opened is not None:
         opened.require_size(recipe.image_size)
-    table = training_films.usable(load(data, missing=missing if opened is None else "keep"), recipe, opened, missing)
+    loaded = load(
+        data,
+        missing=missing if opened is None else "keep",
+        usual=training_films.usual_reading(named, recipe),
+        because=f"read as by the source of preset {named}",
+    )
+    table = training_films.usable(loaded, recipe, opened, missing)
+    # A training that is taken up kept them.
+    cautions = training_films.read_otherwise(named, table, recipe) if unfinished is None else ()
+    for sentence in cautions:
+        say(sentence)
     first = training_films.first_run(first_pass, table, recipe, opened) if first_pass is not None else None
     checked = audit_films(table, missing=missing, decode=opened is None)
     say(checked.summary)
@@ -127,11 +142,11 @@ def train(
     elif unfinished is not None:
         splits = unfinished.splits(checked.table)
     else:
-        splits = training_films.split(split, checked.table, recipe, validation, test)
+        splits = training_films.split(divided, checked.table, recipe)
     say(str(splits))
     from chexkeras.training.trainer import train as train_recipe
 
-    options = {"cautions": caution or (), "overwrite": overwrite, "features": features, "draws": draws}
+    options = {"cautions": (*cautions, *(caution or ())), "overwrite": overwrite, "features": features, "draws": draws}
     finished = train_recipe(
         recipe,
         splits,
@@ -151,20 +166,23 @@ def _taken_up(folder: Path, kept: Mapping[str, Any]) -> "Unfinished":
     from chexkeras.training.unfinished import Unfinished
 
     unfinished = Unfinished.load(folder)
-    given = [name for name, value in kept.items() if value not in (None, False, [])]
+    # By identity: a seed or share of 0 equals False, and was given.
+    given = [name for name, value in kept.items() if value is not None and value is not False and value != []]
     if given:
         raise ValueError(f"--resume goes on with what the training was started with; leave out {', '.join(given)}.")
     return unfinished
 
 
 def _recipe(
-    preset: str | None, finding: list[str] | None, weights: str | None, settings: list[str] | None, seed: int | None
+    preset: str, finding: list[str] | None, weights: str | None, settings: list[str] | None, seed: int | None
 ) -> "Recipe":
     """Returns the recipe that the options describe: a preset and what they change in it."""
     from chexkeras.training import presets
     from chexkeras.training.settings import with_settings
 
-    recipe = presets.preset(preset or "two-stage").replace(seed=seed or 0)
+    recipe = presets.preset(preset)
+    if seed is not None:
+        recipe = recipe.replace(seed=seed)
     if finding:
         recipe = recipe.replace(targets=tuple(finding))
     if weights is not None:

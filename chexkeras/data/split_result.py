@@ -15,7 +15,7 @@ from chexkeras.data.up_sampling import checked_factors, repeated
 
 PARTS = ("train", "validation", "test")
 _ASSIGNMENT = ("image_id", "patient_id", "part")
-_KINDS = ("patient", "official", "image")
+KINDS = ("patient", "official", "image", "official_image")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -23,7 +23,8 @@ class Splits:
     """An image table with a part for every film.
 
     Attributes:
-        kind: "patient", "official" (NIH's test list) or "image" (leaky: one patient's films in several parts).
+        kind: "patient", "official" (NIH's test list), "image" (leaky: one patient's films in several parts) or
+            "official_image" (NIH's test list, the other films by image: leaky between training and validation).
         seed: The seed that made it.
         targets: The findings it was stratified over.
         shares: (part, fraction of films asked for) of each part that was asked for.
@@ -41,12 +42,12 @@ class Splits:
     factors: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
-        """Checks that each film has one part and, unless split by image, that no patient is in two.
+        """Checks that each film has one part and that no patient is in two that the kind keeps apart.
 
         Raises:
             ValueError: If not; the message names the patients or films.
         """
-        checks.one_of(self.kind, _KINDS, "kind")
+        checks.one_of(self.kind, KINDS, "kind")
         checks.require_columns(self.assignment, _ASSIGNMENT, "the assignment", "Give one row per film.")
         unknown = sorted(set(self.assignment["part"]) - set(PARTS))
         if unknown:
@@ -60,11 +61,11 @@ class Splits:
             zip(self.table["image_id"], self.table["patient_id"].astype(str), strict=True)
         ):
             raise ValueError("the assignment and the table differ in their films or patients; split this table anew.")
-        if self.kind != "image" and len(self.crossing_patients):
-            first = self.crossing_patients[0]
-            parts = self.assignment["part"][self.assignment["patient_id"] == first].unique()
+        crossing = self._wrongly_crossing
+        if crossing:
+            parts = self.assignment["part"][self.assignment["patient_id"] == crossing[0]].unique()
             raise ValueError(
-                f"{len(self.crossing_patients)} patient(s) have films in several parts, first patient {first!r} in "
+                f"{len(crossing)} patient(s) have films in several parts, first patient {crossing[0]!r} in "
                 f"{' and '.join(parts)}; assign all films of a patient to one part."
             )
 
@@ -75,9 +76,19 @@ class Splits:
         return tuple(parts[parts.duplicated()].unique())
 
     @property
+    def _wrongly_crossing(self) -> tuple[str, ...]:
+        """The patients in several parts that the kind keeps apart."""
+        if self.kind == "image":
+            return ()
+        if self.kind == "official_image":
+            tested = set(self.assignment["patient_id"][self.assignment["part"] == "test"])
+            return tuple(patient for patient in self.crossing_patients if patient in tested)
+        return self.crossing_patients
+
+    @property
     def leaky(self) -> bool:
-        """Whether films were assigned without regard to the patient."""
-        return self.kind == "image"
+        """Whether films of some parts were assigned without regard to the patient."""
+        return self.kind in ("image", "official_image")
 
     @cached_property
     def table_sha256(self) -> str:
@@ -101,6 +112,13 @@ class Splits:
             return (
                 f"LEAKY split by image: {len(self.crossing_patients)} of {patients} patients have films in several "
                 f"parts, so scores on validation and test are better than on new patients ({over})"
+            )
+        if self.kind == "official_image":
+            patients = self.assignment["patient_id"][self.assignment["part"] != "test"].nunique()
+            return (
+                f"official test list, whose patients are in no other part; LEAKY split by image between training and "
+                f"validation: {len(self.crossing_patients)} of {patients} patients have films in both, so scores on "
+                f"validation are better than on new patients ({over})"
             )
         if self.kind == "official":
             return f"official test list; validation split by patient from the official training list, {over}"

@@ -12,10 +12,13 @@ import pandas as pd
 
 from chexkeras import checks
 from chexkeras.data import columns
-from chexkeras.data.split_result import PARTS, Splits, listed
+from chexkeras.data.split_result import KINDS, PARTS, Splits, listed
 from chexkeras.data.stratify import iterative_stratification
 
-__all__ = ["PARTS", "Splits", "check_classes", "official_split", "split_by_image", "split_by_patient"]
+__all__ = [
+    "KINDS", "PARTS", "Splits", "check_classes", "official_split", "official_split_by_image", "split_by_image",
+    "split_by_patient",
+]  # fmt: skip
 
 _BY_PATIENT = "use split_by_patient (on the command line --split patient)"
 
@@ -96,6 +99,34 @@ def official_split(
     Source:
         Wang et al., CVPR 2017: train_val_list.txt and test_list.txt, no patient in both.
     """
+    return _official(table, targets, validation, seed, "patient")
+
+
+def official_split_by_image(
+    table: pd.DataFrame, targets: str | Sequence[str], *, validation: float = 0.125, seed: int = 0
+) -> Splits:
+    """Takes NIH's official test list as test part, and validation films from the rest without regard to the patient.
+
+    LEAKY between training and validation, for reproducing results that were obtained that way: scores on validation
+    are better than on new patients, and thresholds and the best epoch are chosen on them. The test part shares no
+    patient with the others. The split says so in its repr, its description and everything made from it.
+
+    Args:
+        table: An image table with a filled ``official_split`` column.
+        targets: The findings to stratify validation over, all at once.
+        validation: Fraction of the official training films for validation, in (0, 1).
+        seed: One seed, one split.
+
+    Returns:
+        The split, `leaky`.
+
+    Raises:
+        ValueError: As for `official_split`.
+    """
+    return _official(table, targets, validation, seed, "image")
+
+
+def _official(table: pd.DataFrame, targets: str | Sequence[str], validation: float, seed: int, unit: str) -> Splits:
     checked = checks.probability(validation, "validation", open_interval=True)
     names = _checked(table, targets)
     if columns.OFFICIAL_SPLIT not in table.columns:
@@ -113,8 +144,9 @@ def official_split(
         empty = "train_val" if not rest.any() else "test"
         raise ValueError(f"none of the {len(table)} films is in the official {empty} list; {_BY_PATIENT}.")
     part = np.full(len(table), "test", dtype=object)
-    part[rest] = _assign(table[rest], names, {"train": 1 - checked, "validation": checked}, seed, "patient")
-    return _made("official", seed, names, {"validation": checked}, table, part)
+    part[rest] = _assign(table[rest], names, {"train": 1 - checked, "validation": checked}, seed, unit)
+    kind = "official" if unit == "patient" else "official_image"
+    return _made(kind, seed, names, {"validation": checked}, table, part)
 
 
 class Lacking(NamedTuple):
@@ -163,7 +195,7 @@ def check_classes(splits: Splits, targets: str | Sequence[str]) -> None:
             for name, target, positive, negative in problems[:5]
         )
         more = f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""
-        advice = f"{_BY_PATIENT}, or " if splits.kind == "official" else "give that part a larger share, "
+        advice = f"{_BY_PATIENT}, or " if splits.kind.startswith("official") else "give that part a larger share, "
         raise ValueError(
             "training needs both classes of each target, validation and test of one target at least, but "
             f"{lacking}{more}. To go on, {advice}load more films, or leave "

@@ -15,6 +15,7 @@ from chexkeras.data.splits import (
     check_classes,
     lacking_classes,
     official_split,
+    official_split_by_image,
     split_by_image,
     split_by_patient,
 )
@@ -69,7 +70,7 @@ def test_parts_are_image_tables_in_order_with_their_source():
     assert source_of(part) is source_of(table)
 
 
-@pytest.mark.parametrize("split", [split_by_patient, split_by_image, official_split])
+@pytest.mark.parametrize("split", [split_by_patient, split_by_image, official_split, official_split_by_image])
 def test_one_seed_gives_one_split_whatever_the_order_of_rows(split):
     table = table_of()
     first, again, other = (split(table, "Pneumonia", seed=seed) for seed in (0, 0, 1))
@@ -133,6 +134,38 @@ def test_the_official_split_keeps_the_test_list_and_takes_validation_patients_fr
     assert len(splits.validation) / 180 == pytest.approx(0.2, abs=0.03)
     assert not splits.leaky
     assert splits.description.startswith("official test list; validation split by patient")
+
+
+def test_the_official_split_by_image_keeps_the_test_list_and_shares_patients_between_the_rest():
+    table = table_of()
+    splits = official_split_by_image(table, "Pneumonia", validation=0.2)
+    assert set(splits.test["image_id"]) == set(table["image_id"][table["official_split"] == "test"])
+    assert len(splits.validation) == 36
+    trained, validated, tested = (set(splits.part(name)["patient_id"]) for name in PARTS)
+    assert tested.isdisjoint(trained | validated)
+    assert set(splits.crossing_patients) == trained & validated
+    assert len(trained & validated) > 10
+    assert splits.leaky and splits.to_dict()["leaky"] is True
+    assert repr(splits).startswith("<LEAKY Splits by official_image")
+    assert splits.description == (
+        "official test list, whose patients are in no other part; LEAKY split by image between training and "
+        f"validation: {len(trained & validated)} of 45 patients have films in both, so scores on validation are better "
+        "than on new patients (stratified over Pneumonia, seed 0)"
+    )
+
+
+def test_a_patient_of_the_official_test_part_in_another_part_is_refused_by_image_too():
+    table = table_of()
+    table.loc[0, "official_split"] = "test"
+    with pytest.raises(ValueError, match=r"1 patient\(s\) have films in several parts, first patient '0' in test and"):
+        official_split_by_image(table, "Pneumonia")
+
+
+def test_a_saved_official_split_by_image_loads(tmp_path):
+    table = table_of()
+    splits = official_split_by_image(table, "Pneumonia")
+    loaded = Splits.load(splits.save(tmp_path / "splits.csv"), table)
+    assert (loaded.kind, loaded.fingerprint, loaded.shares) == ("official_image", splits.fingerprint, splits.shares)
 
 
 # Bad input

@@ -76,8 +76,10 @@ def test_every_preset_says_where_it_is_from_and_how_its_source_split(name):
             presets.as_run_split(name)
     else:
         kind = presets.as_run_split(name)
-        assert hasattr(splits, {"official": "official_split"}.get(kind, f"split_by_{kind}"))
-        assert ("leaky" in text) == (kind == "image")
+        made_by = {"official": "official_split", "official_image": "official_split_by_image"}
+        assert kind in splits.KINDS
+        assert hasattr(splits, made_by.get(kind, f"split_by_{kind}"))
+        assert ("leaky" in text) == source.leaky == (kind in ("image", "official_image"))
 
 
 def test_a_mean_is_the_mean_of_its_findings():
@@ -119,24 +121,28 @@ def test_the_second_task_weighs_half_of_the_mean_over_the_findings():
     assert recipe.batch_size * recipe.stages[1].accumulate == 96
 
 
-def test_the_data_lines_name_arguments_that_the_loader_takes():
+def test_how_a_source_read_chexpert_is_said_in_arguments_that_the_loader_takes():
     import ast
     import inspect
 
-    from chexkeras.data.chexpert import load_chexpert
-    from chexkeras.data.uncertain import policies
+    from chexkeras.data.chexpert import VIEWS, load_chexpert
+    from chexkeras.data.uncertain import BLANKS, policies
 
     found = 0
     for name in presets.names():
-        data = presets.source(name).data
-        if "load_chexpert(" not in data:
+        reading, text = presets.source(name).reading, " ".join(presets.explain(name).split())
+        if reading is None:
             assert set(presets.preset(name).targets) <= {*NIH14, ABNORMAL}
+            assert "load_chexpert" not in text
             continue
         found += 1
-        call = data[data.index("load_chexpert(") :]
-        call = call[: call.rindex(")") + 1]
+        call = text[text.index("load_chexpert(") :]
+        call = call[: call.index(")") + 1]
         given = {word.arg: ast.literal_eval(word.value) for word in ast.parse(call).body[0].value.keywords}
+        assert given == reading.options
         assert set(given) <= set(inspect.signature(load_chexpert).parameters)
+        assert given["views"] in VIEWS
+        assert given["blank"] in BLANKS
         policies(given["uncertain"], CHEXPERT14)
         assert (given["uncertain"] == "multiclass") == (presets.preset(name).head == "three_way")
         assert set(presets.preset(name).targets) <= set(CHEXPERT14)
@@ -144,9 +150,51 @@ def test_the_data_lines_name_arguments_that_the_loader_takes():
     assert found == 11
 
 
+def test_how_sources_read_chexpert_is_what_their_papers_and_code_say():
+    read = {name: presets.source(name).reading for name in presets.names() if presets.source(name).reading}
+    everything_as_present = {name for name, reading in read.items() if reading.options["uncertain"] == "ones"}
+    assert everything_as_present == {*read} - {"chexpert-multiclass", "libauc-chexpert"}
+    assert {name for name, reading in read.items() if reading.views == "all"} == {
+        "chexpert-uones", "chexpert-multiclass", "team20-full", "team20-frozen", "team20-finetune",
+    }  # fmt: skip
+    assert {reading.blank for reading in read.values()} == {"negative"}
+
+
+def test_the_shares_are_those_that_the_protocol_states_in_words():
+    stated = {
+        "udacity-2a": ("70/15/15 %", 0.15, 0.15),
+        "hborhan-vgg16": ("80/10/10 %", 0.1, 0.1),
+        "chexnet": ("70 % training, 10 % validation and 20 % test", 0.1, 0.2),
+        "chexnet-sgd": ("70 % training, 10 % validation and 20 % test", 0.1, 0.2),
+        "xrv-densenet": ("80 % training and 20 % test", None, 0.2),
+    }
+    for name, (words, *shares) in stated.items():
+        source = presets.source(name)
+        assert words in source.protocol
+        assert [source.validation, source.test] == shares
+    # 8,557 of the 86,524 films that are not in the official test list: a tenth of them, by a hash.
+    assert presets.source("chexvision-densenet").validation == pytest.approx(8_557 / (77_967 + 8_557), abs=0.002)
+    assert "official test list was left alone; 10 % validation (of the other films)" in " ".join(
+        presets.explain("chexvision-scratch").split()
+    )
+    assert "several parts; 10 % validation, 10 % test. 191,229" in " ".join(presets.explain("hborhan-r1").split())
+
+
+def test_facts_that_a_preset_must_tell():
+    repeated = " ".join(presets.explain("hborhan-r3").split())
+    for fact in ("Lung Opacity, Pleural Effusion and Support Devices were left out", "497,398", "macro F1 0.67 on"):
+        assert fact in repeated
+    assert "model card chexvision-scratch." in presets.source("chexvision-scratch").where + "."
+    assert "model card chexvision-densenet." in presets.source("chexvision-densenet").where + "."
+    for name in ("udacity-1a", "udacity-1b", "udacity-2a", "udacity-2b"):
+        assert "focal loss is named as an option, but none of them used it" in presets.source(name).protocol
+
+
 def test_two_presets_of_one_name_and_a_split_that_does_not_exist_are_refused():
-    entry = Preset(Recipe(), Source("a", "b", "c", None, "d", (Claim("AUROC", 0.5, "x"),)))
+    entry = Preset(Recipe(), Source("a", "b", "c", None, "d", claims=(Claim("AUROC", 0.5, "x"),)))
     with pytest.raises(ValueError, match="two presets are called 'own'"):
         by_name((entry, entry))
     with pytest.raises(ValueError, match="did you mean 'patient'"):
         Source("a", "b", "c", "patients", "d")
+    with pytest.raises(ValueError, match="validation=10 must lie"):
+        Source("a", "b", "c", "patient", "d", validation=10)

@@ -1,7 +1,8 @@
 """Recipes by name, each with its source.
 
 To add one, write an entry in the file of its system, or in `nih` or `chexpert`: the recipe, and beside it where its
-facts are from, what the source leaves open and what was chosen, how it divided its films, and what it says it reached.
+facts are from, what the source leaves open and what was chosen, how it read and divided its films, and what it says it
+reached.
 """
 
 from typing import TYPE_CHECKING
@@ -11,14 +12,14 @@ from chexkeras.training.presets.chexpert import CHEXPERT
 from chexkeras.training.presets.chexvision import CHEXVISION
 from chexkeras.training.presets.nih import NIH
 from chexkeras.training.presets.own import OWN
-from chexkeras.training.presets.source import Claim, Preset, Source, by_name
+from chexkeras.training.presets.source import Claim, Preset, Reading, Source, by_name
 from chexkeras.training.presets.udacity import UDACITY
 from chexkeras.training.recipe import Recipe
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Claim", "Preset", "Source", "as_run_split", "explain", "names", "preset", "source", "table"]
+__all__ = ["Claim", "Preset", "Reading", "Source", "as_run_split", "explain", "names", "preset", "source", "table"]
 
 _PRESETS = by_name(OWN, UDACITY, CHEXVISION, NIH, CHEXPERT)
 
@@ -88,8 +89,9 @@ def table() -> "pd.DataFrame":
 def as_run_split(name: str) -> str:
     """Returns how the source of a preset divided its films, to repeat its result as it was obtained.
 
-    "image" is leaky (`data.splits.split_by_image`, and the run says so); "patient" is `split_by_patient`, "official"
-    `official_split`.
+    "image" is leaky (`data.splits.split_by_image`, and the run says so), "official_image" is so between training and
+    validation (`official_split_by_image`); "patient" is `split_by_patient`, "official" `official_split`. The shares of
+    the parts, where the source states them, are its `Source.validation` and `Source.test`.
 
     Args:
         name: One of `names()`.
@@ -99,12 +101,12 @@ def as_run_split(name: str) -> str:
 
     Example:
         >>> as_run_split("chexvision-densenet"), as_run_split("udacity-2a")
-        ('image', 'patient')
+        ('official_image', 'patient')
     """
-    split = source(name).split
-    if split is None:
+    found = source(name)
+    if found.split is None:
         raise ValueError(
             f"the source of preset {name!r} does not state how it divided its films, so that its run cannot be "
             "repeated as it was; choose a split, by patient if nothing speaks against it."
         )
-    return split
+    return "official_image" if found.split == "image" and found.official_test else found.split

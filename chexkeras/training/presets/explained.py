@@ -18,6 +18,7 @@ _SPLIT_WORDS = {
     "official": "the data set's own parts",
     None: "not stated",
 }
+_OFFICIAL_TEST = "; the official test list was left alone"
 
 
 def settings_of(recipe: Recipe) -> list[str]:
@@ -58,7 +59,8 @@ def explained(preset: Preset) -> str:
         _paragraph(f"{recipe.name}: {source.system}"),
         _paragraph(f"Source: {source.where}."),
         _paragraph(f"Data: {source.data}"),
-        _paragraph(f"Split of the source: {_SPLIT_WORDS[source.split]}. {source.protocol}"),
+        _reading(recipe, source),
+        _paragraph(f"Split of the source: {_split(source)}. {source.protocol}"),
         _listed("Published result", list(map(_claim, source.claims)) or ["none."]),
         _listed("Not stated by the source, chosen here", source.chosen),
         _listed("Done otherwise here", source.differs),
@@ -66,6 +68,29 @@ def explained(preset: Preset) -> str:
         + "\n".join(f"  {line}" for line in settings_of(recipe)),
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _reading(recipe: Recipe, source: Source) -> str:
+    if source.reading is None:
+        return ""
+    options = [f"--{name}" for name in source.reading.options]
+    return _paragraph(
+        f"Labels of the source: {source.reading}. 'chexkeras train --preset {recipe.name}' reads CheXpert so where "
+        f"{', '.join(options[:-1])} and {options[-1]} say nothing else."
+    )
+
+
+def _split(source: Source) -> str:
+    shares = [
+        f"{100 * share:g} % {name}"
+        for name, share in (("validation", source.validation), ("test", source.test))
+        if share is not None
+    ]
+    of = " (of the other films)" if source.official_test and shares else ""
+    return "; ".join(
+        [f"{_SPLIT_WORDS[source.split]}{_OFFICIAL_TEST if source.official_test else ''}"]
+        + ([f"{', '.join(shares)}{of}"] if shares else [])
+    )
 
 
 def _claim(claim: Claim) -> str:

@@ -72,6 +72,8 @@ NIH: tuple[Preset, ...] = (
                 "An own random split into 70 % training, 10 % validation and 20 % test without common patients; it was "
                 "not published. The official test list is harder: results there are 0.015 to 0.03 lower."
             ),
+            validation=0.1,
+            test=0.2,
             claims=(
                 Claim(
                     "mean AUROC",
@@ -129,6 +131,8 @@ NIH: tuple[Preset, ...] = (
             data="NIH ChestX-ray14, 14 findings.",
             split="patient",
             protocol="An own split into 70 % training, 10 % validation and 20 % test that comes with the repository.",
+            validation=0.1,
+            test=0.2,
             claims=(
                 Claim(
                     "mean AUROC",
@@ -186,9 +190,11 @@ NIH: tuple[Preset, ...] = (
                 "80 % training and 20 % test by patient; the films that picked the best epoch were drawn from the "
                 "training part without regard to the patient."
             ),
+            test=0.2,
             claims=(Claim("mean AUROC", 0.774, "its own 20 % test part, by patient"),),
             chosen=("The epochs of the released weights are not stated: 160, the script's default for 224 px.",),
             differs=(
+                "Validation films are kept apart by patient too; there they share patients with the training part.",
                 "Films are normalised with ImageNet's mean and deviation; there they are scaled to -1024..1024.",
                 "Weights of the findings, larger for rarer ones, are left out; add them by loss.target_weights.",
                 "AMSGrad is left out, and weight decay is apart from the gradient.",

@@ -1,11 +1,14 @@
 """Where a preset comes from: facts about the system it follows, kept beside its recipe as data."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from chexkeras.checks import one_of
+from chexkeras.checks import one_of, probability
 from chexkeras.training.recipe import Recipe
+
+Value = TypeVar("Value")
 
 SPLITS = ("image", "patient", "official")
 """How a source may have divided its films; each has its function in `data.splits`."""
@@ -36,15 +39,51 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """Which of CheXpert's films a source took, and what it made of their labels.
+
+    Attributes:
+        views: As for `data.chexpert.load_chexpert`.
+        uncertain: One policy for all findings, or (finding, policy) of each; see `load_chexpert`.
+        blank: As for `load_chexpert`.
+    """
+
+    views: str = "frontal"
+    uncertain: str | tuple[tuple[str, str], ...] = "ignore"
+    blank: str = "negative"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What `load_chexpert` is given for it, by the name of the argument."""
+        uncertain = self.uncertain if isinstance(self.uncertain, str) else dict(self.uncertain)
+        return {"views": self.views, "uncertain": uncertain, "blank": self.blank}
+
+    def __str__(self) -> str:
+        """Returns the call that reads CheXpert so.
+
+        Example:
+            >>> print(Reading(uncertain="ones"))
+            load_chexpert(root, views="frontal", uncertain="ones", blank="negative")
+        """
+        given = ", ".join(f"{name}={json.dumps(value)}" for name, value in self.options.items())
+        return f"load_chexpert(root, {given})"
+
+
+@dataclass(frozen=True)
 class Source:
     """The system that a preset follows.
 
     Attributes:
         system: What it is, one sentence.
         where: Where the facts are from.
-        data: Which films and labels it used, and how to load the same.
+        data: Which films and labels it used.
         split: How it divided its films: "image" (leaky), "patient" or "official"; None where it does not say.
         protocol: The same in a sentence, with its numbers.
+        reading: How it read CheXpert; None where it used other films.
+        validation: Share of the films for validation; of those that are not in the official test part, where that was
+            held out. None where it does not say.
+        test: Share of the films for test; None where it does not say, or the official test part was held out.
+        official_test: Whether a split by image left the official test list alone, as one by its parts always does.
         claims: What it says it reached; empty where it says nothing.
         chosen: What it does not state, and what was chosen here.
         differs: What it states and is done otherwise here, and why.
@@ -55,6 +94,10 @@ class Source:
     data: str
     split: str | None
     protocol: str
+    reading: Reading | None = None
+    validation: float | None = None
+    test: float | None = None
+    official_test: bool = False
     claims: tuple[Claim, ...] = ()
     chosen: tuple[str, ...] = ()
     differs: tuple[str, ...] = ()
@@ -62,6 +105,10 @@ class Source:
     def __post_init__(self) -> None:
         if self.split is not None:
             one_of(self.split, SPLITS, "split")
+        for name in ("validation", "test"):
+            share = getattr(self, name)
+            if share is not None:
+                probability(share, name, open_interval=True)
 
     @property
     def leaky(self) -> bool:
@@ -70,10 +117,11 @@ class Source:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields as plain values."""
-        return asdict(self)
+        reading = None if self.reading is None else self.reading.options
+        return {**asdict(self), "reading": reading}
 
 
-def in_order(findings: tuple[str, ...], *values: float) -> tuple[tuple[str, float], ...]:
+def in_order(findings: tuple[str, ...], *values: Value) -> tuple[tuple[str, Value], ...]:
     """Returns values with the findings that they belong to, in order."""
     return tuple(zip(findings, values, strict=True))
 
