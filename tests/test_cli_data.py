@@ -162,7 +162,8 @@ def test_a_second_pass_fills_the_uncertain_labels_of_the_first_runs_training_fil
     arguments = ("train", "--data", chexpert, *SMALL, "--finding", "Pleural Effusion", "--uncertain", "self_trained")
     first, second = tmp_path / "first", tmp_path / "second"
     succeeded(*arguments, "--run", first)
-    succeeded(*arguments, "--run", second, "--first-run", first)
+    told = succeeded(*arguments, "--run", second, "--first-run", first)
+    assert "--first-run keeps that run's split: --validation, --test not used" in told
     before, after = (pd.read_csv(run / "table.csv").set_index("image_id") for run in (first, second))
     assert (before["part"] == after["part"]).all()
     marked = before["uncertain"].fillna("").str.split("|").map(lambda names: "Pleural Effusion" in names)

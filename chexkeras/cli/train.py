@@ -138,6 +138,10 @@ def train(
     checked = audit_films(table, missing=missing, decode=opened is None)
     say(checked.summary)
     if first is not None:
+        unused = {"--split": split, "--as-run": as_run or None, "--validation": validation, "--test": test}
+        given = [name for name, value in unused.items() if value is not None]
+        if given:
+            say(f"--first-run keeps that run's split: {', '.join(given)} not used")
         splits = training_films.filled(first, checked.table, recipe, opened)
     elif unfinished is not None:
         splits = unfinished.splits(checked.table)
