@@ -117,7 +117,13 @@ def read_films(paths: Sequence[str], image_size: int) -> np.ndarray:
         with tf.device("CPU"):
             return _reader(len(paths), image_size)(tf.constant(paths)).numpy()[..., 0]
     except tf.errors.OpError as error:
-        raise ValueError(f"a film cannot be decoded: {error.message.splitlines()[0]}") from error
+        raise ValueError(f"a film cannot be decoded: {_reason(error.message)}") from error
+
+
+def _reason(message: str) -> str:
+    """Returns the line of a TensorFlow message that says what is wrong: the last one but for the node's name."""
+    lines = [line.strip() for line in message.splitlines()]
+    return next((line for line in reversed(lines) if line and not line.startswith("[[")), "no reason given")
 
 
 @functools.cache
@@ -166,7 +172,9 @@ def _unreadable(path: str) -> Problem:
     if not os.path.exists(path):
         return Problem("missing_file", "no file")
     facts = film_facts(path)
-    return Problem("unreadable", facts.detail if facts.problem == "unreadable" else "not a PNG or JPEG file")
+    return Problem(
+        "unreadable", facts.detail if facts.problem == "unreadable" else "not a PNG or JPEG file in grey or RGB"
+    )
 
 
 def _resized(film: np.ndarray, size: int) -> np.ndarray:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
+from chexkeras.dicom import image_file
 from chexkeras.dicom.read import is_dicom
 
 THUMBNAIL_PX = 16
@@ -50,7 +51,7 @@ def film_facts(path: str) -> FilmFacts:
     """Decodes one film.
 
     Args:
-        path: An image file that Pillow reads, or a DICOM file; "" counts as missing.
+        path: A PNG, JPEG or DICOM file; "" counts as missing.
 
     Returns:
         The facts. A file that cannot be decoded is a fact too and raises nothing. Pillow's limit on pixels
@@ -60,12 +61,14 @@ def film_facts(path: str) -> FilmFacts:
     if not path or not os.path.exists(path):
         return FilmFacts("missing_file", "there is no such file")
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=image_file.FORMATS) as image:
             limit = Image.MAX_IMAGE_PIXELS
             if limit is not None and image.width * image.height > limit:
                 return FilmFacts(
                     "unreadable", f"{image.width} x {image.height} pixels, more than Pillow's safety limit of {limit}"
                 )
+            if not image_file.is_decodable(image):
+                return FilmFacts("unreadable", f"an image of the mode {image.mode}; grey or RGB was expected")
             image.load()
             size, mode = image.size, image.mode
             pixels, colour = _gray(image)

@@ -7,6 +7,7 @@ Training reads files or a store that was made from them, DICOM scoring hands ove
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,8 +19,9 @@ from chexkeras.data.columns import resolve_targets
 from chexkeras.data.decoder import refuse_dicom
 from chexkeras.data.order import Shown, balance_groups, balanced, in_order, shuffled
 from chexkeras.data.store import Store
+from chexkeras.dicom import image_file
 
-PIXELS_VERSION = 1
+PIXELS_VERSION = 2
 """Raised when a film's way to the classifier's pixels changes: stores made before are then refused."""
 
 # Two keep the cores busy while one waits for the disk; more would only hold more batches in memory.
@@ -51,7 +53,7 @@ def to_model_pixels(film: tf.Tensor, image_size: int) -> tf.Tensor:
 
 
 def read_film(path: tf.Tensor, image_size: int) -> tf.Tensor:
-    """Reads a PNG or JPEG file as the classifier's pixels.
+    """Reads a PNG or JPEG file as the classifier's pixels, the same that scoring makes of it (`dicom.image_file`).
 
     Args:
         path: Scalar string tensor.
@@ -60,9 +62,36 @@ def read_film(path: tf.Tensor, image_size: int) -> tf.Tensor:
     Returns:
         uint8 tensor (image_size, image_size, 1).
     """
-    film = tf.io.decode_image(tf.io.read_file(path), channels=1, expand_animations=False)
-    film.set_shape((None, None, 1))
+    content = tf.io.read_file(path)
+    is_plain = _in_python(image_file.is_plain_grey, content, tf.bool)
+    is_plain.set_shape(())
+    film = tf.cond(is_plain, lambda: _decode_plain_grey(content), lambda: _decode_other(content))
     return to_model_pixels(film, image_size)
+
+
+def _decode_plain_grey(content: tf.Tensor) -> tf.Tensor:
+    def jpeg() -> tf.Tensor:
+        # As Pillow does; TensorFlow's usual transform is faster and a few gray values off.
+        return tf.io.decode_jpeg(content, channels=1, dct_method="INTEGER_ACCURATE")
+
+    film = tf.cond(tf.io.is_jpeg(content), jpeg, lambda: tf.io.decode_png(content, channels=1))
+    film.set_shape((None, None, 1))
+    return film
+
+
+def _decode_other(content: tf.Tensor) -> tf.Tensor:
+    """Decodes as scoring does: TensorFlow makes other grey values of colour and of 16 bits, and sees no orientation."""
+    film = _in_python(image_file.decode, content, tf.uint8)
+    film.set_shape((None, None))
+    return film[..., tf.newaxis]
+
+
+def _in_python(function: Callable[[bytes], Any], content: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def call(given: bytes | np.ndarray) -> Any:
+        # A graph hands over the bytes, and eager execution an array of them.
+        return function(given if isinstance(given, bytes) else given.item())
+
+    return tf.numpy_function(call, [content], dtype, stateful=False)
 
 
 def _orders(n: int, order: Callable[[int], Shown], epochs: Iterable[int]) -> "tf.data.Dataset":

@@ -1,7 +1,9 @@
 """Which part of the body a film shows and from which side: the tags that say so, in the order they are trusted."""
 
+import contextlib
 import dataclasses
 import re
+import unicodedata
 
 from chexkeras.dicom.header import Header, fold
 
@@ -17,7 +19,13 @@ _FRONTAL = {
     "ANTERO POSTERIOR": _AP,
     "ANTEROPOSTERIOR": _AP,
     "ANTERIOR POSTERIOR": _AP,
+    "P A": _PA,
+    "A P": _AP,
 }
+# What is written beside a view and does not change it.
+_POSTURES = frozenset(
+    {"ERECT", "UPRIGHT", "STANDING", "SITTING", "SEMIERECT", "SUPINE", "PORT", "PORTABLE", "MOBILE", "BEDSIDE"}
+)
 
 # PS3.16 CID 4010 "DX View" in SNOMED CT and the older SNOMED RT codes.
 _FRONTAL_CODES = {"272479007": _PA, "R-10214": _PA, "R-40888": _PA, "399348003": _AP, "R-10206": _AP}
@@ -25,15 +33,26 @@ _FRONTAL_CODES = {"272479007": _PA, "R-10214": _PA, "R-40888": _PA, "399348003":
 # PS3.16 CID 4031: chest, thorax, lung, intra-thoracic; SNOMED CT, then SNOMED RT.
 _CHEST_CODES = frozenset({"816094009", "51185008", "39607008", "43799004", "T-D3000", "T-28000", "T-D3200"})
 
-_CHEST_WORDS = re.compile(r"\b(CHEST|CXR|THORA[XK]\w*|T[OÓ]RAX|TORACE|LUNGS?|PULMON\w*)\b")
+# In descriptions, whose accents are taken off first; besides English in German, French, Spanish, Italian, Portuguese.
+_CHEST_WORDS = re.compile(
+    r"\b(CHEST|CXR|THORA[XK]\w*|THORACIC|TORAX|TORACE|LUNGS?|LUNGEN?|POUMONS?|PULMON\w*|POLMON\w*)\b"
+)
 _OTHER_WORDS = re.compile(
     r"\b(ABD\w*|RIBS?|PELVI\w*|\w*SPINE|SPINAL|SKULL|HEAD|SINUS\w*|NECK|SHOULDER|CLAVIC\w*|HUMER\w*|ELBOW|FOREARM|WRIST|HANDS?"
-    r"|FINGERS?|HIPS?|FEMUR|KNEES?|TIBIA|LEGS?|ANKLES?|FOOT|FEET|TOES?|EXTREMIT\w*|BREAST|MAMMO\w*|DENTAL|KUB)\b"
+    r"|FINGERS?|HIPS?|FEMUR|KNEES?|TIBIA|LEGS?|ANKLES?|FOOT|FEET|TOES?|EXTREMIT\w*|BREAST|MAMMO\w*|DENTAL|KUB"
+    r"|KNIE|HUFTE|SCHULTER|SCHADEL|BECKEN|HWS|BWS|LWS|GENOU|HANCHE|EPAULE|CRANE|BASSIN|RODILLA|CADERA|HOMBRO|CRANEO)\b"
 )
-_NOT_FRONTAL_WORDS = re.compile(r"\b(LAT|LATERAL\w*|LL|RL|LLD|RLD|OBL\w*|DECUB\w*|LORDOTIC|RAO|LAO|RPO|LPO)\b")
+_NOT_FRONTAL_WORDS = re.compile(
+    r"\b(LAT|LATERAL\w*|LATERO|LL|RL|LLD|RLD|OBL\w*|DECUB\w*|LORDOTIC|RAO|LAO|RPO|LPO|SEITL\w*|PROFIL|PERFIL)\b"
+)
 _FRONTAL_WORDS = re.compile(r"\b(PA|AP)\b")
+# Enough to say that a description does not speak of another view alone.
+_FRONTAL_MENTIONED = re.compile(r"\b(PA|AP|FRONTAL\w*|FACE|FRENTE|(POSTERO|ANTERO)\w*)\b")
 
-_DESCRIPTIONS = ("SeriesDescription", "ProtocolName", "StudyDescription")
+# What was meant to be exposed, and then what the whole study was ordered as.
+_OF_THE_SERIES = ("SeriesDescription", "ProtocolName")
+_OF_THE_STUDY = "StudyDescription"
+_DESCRIPTIONS = (*_OF_THE_SERIES, _OF_THE_STUDY)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,8 +63,9 @@ class Answer:
         value: The answer ("PA", "AP", "CHEST"); empty when it is not one of these or unknown.
         named: What was written, when it came from a coded tag; empty when nothing was, or only in free text.
         source: The keyword of the tag it came from; empty when no tag answered.
-        also: The other coded answer, when two tags disagree; otherwise empty.
-        also_source: The keyword of the tag that disagrees.
+        also: The other coded answer, when two tags disagree; otherwise empty, also where free text disagrees.
+        also_source: The keyword of the tag that disagrees; empty when none does.
+        study: Whether the description of the whole study speaks of something else alone.
     """
 
     value: str = ""
@@ -53,6 +73,20 @@ class Answer:
     source: str = ""
     also: str = ""
     also_source: str = ""
+    study: bool = False
+
+
+def _plain(text: str) -> str:
+    """Returns text folded, without accents; UTF-8 that was read as Latin-1 is mended first."""
+    with contextlib.suppress(UnicodeError):
+        text = text.encode("latin-1").decode("utf-8")
+    letters = unicodedata.normalize("NFKD", text)
+    return fold("".join(letter for letter in letters if not unicodedata.combining(letter)))
+
+
+def _described(header: Header, keyword: str) -> str:
+    """Returns a description's words, "P.A." written as one."""
+    return re.sub(r"\b(P A|A P)\b", lambda found: found[0].replace(" ", ""), _plain(header.text(keyword)))
 
 
 def _coded_view(header: Header, keyword: str) -> Answer:
@@ -63,16 +97,40 @@ def _coded_view(header: Header, keyword: str) -> Answer:
     if keyword == "PatientPosition" and word not in _FRONTAL:
         # PS3.3 C.7.3.1.1.2: its own terms (HFS, FFP, ...) place a patient on a table and say nothing on the view.
         return Answer()
-    return Answer(_FRONTAL.get(word, ""), written, keyword) if word else Answer()
+    views = {_FRONTAL.get(_without_posture(part), "") for part in header.texts(keyword)}
+    # Several values can stand here; all must name one view.
+    return Answer(views.pop() if len(views) == 1 else "", written, keyword) if word else Answer()
+
+
+def _without_posture(written: str) -> str:
+    return " ".join(word for word in fold(written).split() if word not in _POSTURES)
 
 
 def _described_view(header: Header) -> Answer:
-    words = fold(header.text("SeriesDescription"))
+    words = _described(header, "SeriesDescription")
     frontal = set(_FRONTAL_WORDS.findall(words))
     if _NOT_FRONTAL_WORDS.search(words):
         # "PA and lateral" names a study of two films; which of them this is cannot be told.
         return Answer(source="SeriesDescription")
     return Answer(frontal.pop(), source="SeriesDescription") if len(frontal) == 1 else Answer()
+
+
+def _compared_view(header: Header, answer: Answer) -> Answer:
+    """Returns a frontal view with what the descriptions say against it."""
+    answer = dataclasses.replace(answer, study=_names_another_view(_described(header, _OF_THE_STUDY)))
+    swapped = answer
+    for keyword in _OF_THE_SERIES:
+        words = _described(header, keyword)
+        if _names_another_view(words):
+            return dataclasses.replace(answer, also="", also_source=keyword)
+        named = set() if _NOT_FRONTAL_WORDS.search(words) else set(_FRONTAL_WORDS.findall(words))
+        if len(named) == 1 and answer.value not in named and not swapped.also_source:
+            swapped = dataclasses.replace(answer, also=named.pop(), also_source=keyword)
+    return swapped
+
+
+def _names_another_view(words: str) -> bool:
+    return bool(_NOT_FRONTAL_WORDS.search(words)) and not _FRONTAL_MENTIONED.search(words)
 
 
 def find_view(header: Header, sources: tuple[str, ...]) -> Answer:
@@ -84,7 +142,8 @@ def find_view(header: Header, sources: tuple[str, ...]) -> Answer:
             PatientPosition (where some archives put the view) and SeriesDescription.
 
     Returns:
-        The answer; `also` holds the view of a second coded tag that disagrees.
+        The answer; `also` holds the view of a second coded tag, or the other frontal one of a description, that
+        disagrees. Where SeriesDescription is among the sources, the descriptions are read against the coded tags.
     """
     if sources == ("PatientPosition",):
         # Where this tag alone is asked, its value is taken for what it is.
@@ -92,15 +151,22 @@ def find_view(header: Header, sources: tuple[str, ...]) -> Answer:
         return Answer(
             word if word in (_PA, _AP) else "", header.text("PatientPosition"), "PatientPosition" if word else ""
         )
+    described = "SeriesDescription" in sources
     coded = [_coded_view(header, keyword) for keyword in sources if keyword != "SeriesDescription"]
     answered = [answer for answer in coded if answer.source]
     if answered:
         first = answered[0]
-        for other in answered[1:]:
+        # What is not frontal weighs more than what only swaps PA and AP.
+        for other in sorted(answered[1:], key=lambda answer: bool(answer.value)):
             if other.value != first.value:
-                return dataclasses.replace(first, also=other.value or other.named, also_source=other.source)
-        return first
-    return _described_view(header) if "SeriesDescription" in sources else Answer()
+                first = dataclasses.replace(first, also=other.value or other.named, also_source=other.source)
+                break
+        is_conflict = bool(first.also) and first.also not in (_PA, _AP)
+        return _compared_view(header, first) if first.value and not is_conflict and described else first
+    if not described:
+        return Answer()
+    answer = _described_view(header)
+    return _compared_view(header, answer) if answer.value else answer
 
 
 def is_lateral_by_orientation(header: Header) -> bool:
@@ -115,28 +181,53 @@ def is_lateral_by_orientation(header: Header) -> bool:
     return bool(directions) and directions[0][:1].upper() in ("A", "P")
 
 
-def find_body_part(header: Header, accepted: tuple[str, ...], *, fallbacks: bool) -> Answer:
+def find_body_part(
+    header: Header, accepted: tuple[str, ...], *, qualifiers: tuple[str, ...] = (), fallbacks: bool
+) -> Answer:
     """Returns whether the film shows the chest: value "CHEST", or empty where it does not or nobody says.
 
     Args:
         header: The header.
         accepted: Values of Body Part Examined that count as chest, folded.
-        fallbacks: Whether the coded region and then the descriptions are asked where Body Part Examined is empty.
+        qualifiers: Words that may stand beside these and change nothing.
+        fallbacks: Whether the coded region and then the descriptions are asked where Body Part Examined is empty, and
+            read against it where it is not.
 
     Returns:
-        The answer; `also` holds the code of an anatomic region that contradicts Body Part Examined.
+        The answer; `also` holds the code of an anatomic region that contradicts Body Part Examined, and `also_source`
+        the tag that contradicts it, which can be a description of the series.
     """
+    answer = _body_part(header, accepted, qualifiers, fallbacks)
+    if not answer.value or answer.also_source or not fallbacks:
+        return answer
+    against = next((keyword for keyword in _OF_THE_SERIES if _names_another_part(_described(header, keyword))), "")
+    return dataclasses.replace(
+        answer, also_source=against, study=_names_another_part(_described(header, _OF_THE_STUDY))
+    )
+
+
+def _names_another_part(words: str) -> bool:
+    return bool(_OTHER_WORDS.search(words)) and not _CHEST_WORDS.search(words)
+
+
+def _is_accepted(part: str, accepted: tuple[str, ...], qualifiers: tuple[str, ...]) -> bool:
+    words = _plain(part) if qualifiers else fold(part)
+    return words in accepted or " ".join(word for word in words.split() if word not in qualifiers) in accepted
+
+
+def _body_part(header: Header, accepted: tuple[str, ...], qualifiers: tuple[str, ...], fallbacks: bool) -> Answer:
     # Several values can stand here; every one of them must be the chest.
     parts = header.texts("BodyPartExamined") if header.word("BodyPartExamined") else ()
     regions = header.codes("AnatomicRegionSequence") if fallbacks else ()
     elsewhere = next((code for code in regions if code not in _CHEST_CODES), "")
     if parts:
-        strange = next((part for part in parts if fold(part) not in accepted), "")
-        return Answer("" if strange else "CHEST", strange or parts[0], "BodyPartExamined", also=elsewhere)
+        strange = next((part for part in parts if not _is_accepted(part, accepted, qualifiers)), "")
+        against = "AnatomicRegionSequence" if elsewhere else ""
+        return Answer("" if strange else "CHEST", strange or parts[0], "BodyPartExamined", elsewhere, against)
     if regions:
         return Answer("" if elsewhere else "CHEST", elsewhere or regions[0], "AnatomicRegionSequence")
     for keyword in _DESCRIPTIONS if fallbacks else ():
-        words = fold(header.text(keyword))
+        words = _described(header, keyword)
         chest, other = _CHEST_WORDS.search(words), _OTHER_WORDS.search(words)
         if chest and not other:
             return Answer("CHEST", source=keyword)

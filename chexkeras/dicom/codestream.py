@@ -6,6 +6,7 @@ for ever. Only the few bytes that hold the size are looked at here; run-length c
 
 import itertools
 import struct
+from collections.abc import Iterator
 from typing import NamedTuple
 
 _JP2_SIGNATURE = b"\x00\x00\x00\x0cjP  "
@@ -72,6 +73,28 @@ def jpeg_frame(stream: bytes) -> Frame:
     Source:
         ITU-T T.81 B.1.1 and B.2.2 (markers, frame header); T.87 C.1.1 for JPEG-LS.
     """
+    *_, (_, at) = _jpeg_segments(stream)
+    rows, columns = (int.from_bytes(stream[at + n : at + n + 2], "big") for n in (5, 7))
+    return Frame(rows, columns, stream[at + 9], stream[at + 4])
+
+
+def jpeg_segments(stream: bytes) -> Iterator[int]:
+    """Yields the markers of a JPEG stream up to its frame header, which comes last.
+
+    Args:
+        stream: A JPEG or JPEG-LS stream.
+
+    Raises:
+        ValueError: If it is not one, or has no frame header.
+
+    Source:
+        ITU-T T.81 B.1.1 and Table B.1.
+    """
+    return (marker for marker, _ in _jpeg_segments(stream))
+
+
+def _jpeg_segments(stream: bytes) -> Iterator[tuple[int, int]]:
+    """Yields each marker with its place."""
     if stream[:2] != b"\xff\xd8":
         raise ValueError("the stream does not begin with SOI")
     at = 2
@@ -79,10 +102,11 @@ def jpeg_frame(stream: bytes) -> Frame:
         if stream[at] != 0xFF:
             raise ValueError("a marker was expected")
         marker = stream[at + 1]
-        if marker in _START_OF_FRAME:
-            rows, columns = (int.from_bytes(stream[at + n : at + n + 2], "big") for n in (5, 7))
-            return Frame(rows, columns, stream[at + 9], stream[at + 4])
         # 0xFF may be repeated before a marker.
+        if marker != 0xFF:
+            yield marker, at
+        if marker in _START_OF_FRAME:
+            return
         at += 1 if marker == 0xFF else 2 if marker in _BARE else 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
     raise ValueError("the stream has no frame header")
 

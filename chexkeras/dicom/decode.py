@@ -167,6 +167,17 @@ def _grey_of(container: np.ndarray) -> np.ndarray:
     return first
 
 
+def _check_range(values: np.ndarray, bits: int, sign: int) -> None:
+    """Checks that a codec's values fit into the stored bits; cut off above them, white would turn black.
+
+    In uncompressed cells, the bits above may hold an overlay (PS3.5 8.1.2); compressed ones hold none. Signed values
+    may come with the sign extended or not.
+    """
+    low, high = int(values.min()), int(values.max())
+    if low < (-(1 << (bits - 1)) if sign else 0) or high >= 1 << bits:
+        raise DicomRejected.because("bits", str(bits), "compressed values that fit into the stored bits")
+
+
 def stored_values(dataset: "Dataset") -> StoredPixels:
     """Decodes the single frame of a grey image, or of an RGB image whose channels are equal.
 
@@ -214,6 +225,8 @@ def stored_values(dataset: "Dataset") -> StoredPixels:
     # A codec's own values are right-aligned whatever High Bit says; native and run-length cells are bytes as stored.
     if syntax in NATIVE or syntax == RLE:
         values >>= high + 1 - bits
+    if syntax not in NATIVE:
+        _check_range(values, bits, sign)
     # Bits outside the stored ones may hold anything (PS3.5 8.1.1).
     values &= (1 << bits) - 1
     if sign:

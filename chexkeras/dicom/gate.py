@@ -172,15 +172,19 @@ def _check_species(header: Header, profile: Profile, notes: _Notes) -> None:
 
 
 def _check_body_part(header: Header, profile: Profile, notes: _Notes) -> None:
-    answer = anatomy.find_body_part(header, profile.body_parts, fallbacks=profile.body_part_fallbacks)
+    answer = anatomy.find_body_part(
+        header, profile.body_parts, qualifiers=profile.body_part_qualifiers, fallbacks=profile.body_part_fallbacks
+    )
     if not answer.source:
         notes.add("body_part_missing")
     elif not answer.value:
         notes.add("body_part", answer.named, keyword=answer.source)
-    elif answer.also:
-        notes.add("body_part_conflict", answer.also)
+    elif answer.also_source:
+        notes.add("body_part_conflict", answer.also, keyword=answer.also_source)
     elif answer.source != "BodyPartExamined":
         notes.add("body_part_fallback", keyword=answer.source)
+    if answer.study:
+        notes.add("body_part_study")
 
 
 def _check_view(header: Header, profile: Profile, notes: _Notes) -> None:
@@ -189,10 +193,12 @@ def _check_view(header: Header, profile: Profile, notes: _Notes) -> None:
         notes.add("view_missing")
     elif not answer.value:
         notes.add("view", answer.named, keyword=answer.source)
-    elif answer.also and answer.also not in ("PA", "AP"):
+    elif answer.also_source and answer.also not in ("PA", "AP"):
         notes.add("view_conflict", answer.also, keyword=answer.also_source)
-    elif answer.also:
+    elif answer.also_source:
         notes.add("view_ambiguous", answer.also, keyword=answer.also_source)
+    if answer.study:
+        notes.add("view_study")
     if answer.value and answer.source != "ViewPosition":
         notes.add("view_fallback", answer.value, keyword=answer.source)
     if anatomy.is_lateral_by_orientation(header):
@@ -244,7 +250,9 @@ def _check_pixel_description(header: Header, profile: Profile, notes: _Notes) ->
         notes.add("photometric", samples, keyword="SamplesPerPixel")
     allocated, stored = header.integer("BitsAllocated"), header.integer("BitsStored")
     high, sign = header.integer("HighBit"), header.integer("PixelRepresentation")
-    if allocated not in (8, 16) or stored is None or not 8 <= stored <= allocated:
+    if allocated not in (8, 16):
+        notes.add("bits", "" if allocated is None else allocated, keyword="BitsAllocated", expected="8 or 16")
+    elif stored is None or not 8 <= stored <= allocated:
         notes.add("bits", "" if stored is None else stored)
     elif high is not None and not stored - 1 <= high < allocated:
         notes.add("bits", high, keyword="HighBit")

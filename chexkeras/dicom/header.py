@@ -9,6 +9,9 @@ from chexkeras.dicom import privacy
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
+# Far more than any text or list of numbers holds (PS3.5 6.2); only tables, in sequences and data, can be longer.
+_LONGEST_VALUE = 2**16
+
 # What people write where a value is missing.
 _EMPTY_WORDS = frozenset({"", "UNKNOWN", "UNSPECIFIED", "NONE", "NULL", "NA", "N A"})
 
@@ -36,6 +39,13 @@ def name_tag(keyword: str) -> str:
     return keyword if number is None else f"({number >> 16:04X},{number & 0xFFFF:04X}) {keyword}"
 
 
+def _number(part: Any) -> float:
+    try:
+        return float(part)
+    except privacy.tag_errors():
+        return math.nan
+
+
 class Header:
     """A view of a data set that answers with plain values and remembers what it could not read.
 
@@ -60,6 +70,8 @@ class Header:
         """Returns the value, or None when the tag is missing, empty or unreadable."""
         with privacy.quiet():
             try:
+                if self._is_too_long(keyword):
+                    raise ValueError
                 value = self.dataset[keyword].value if keyword in self.dataset else None
                 if value is not None and not isinstance(value, (int, float)) and len(value) == 0:
                     value = None
@@ -67,6 +79,15 @@ class Header:
                 self._cannot_read(keyword)
                 value = None
         return value
+
+    def _is_too_long(self, keyword: str) -> bool:
+        """Returns whether a value is longer than any real one, before it is parted: millions of parts take minutes."""
+        if keyword not in self.dataset or keyword.endswith(("Sequence", "Data")):
+            return False
+        stored = self.dataset.get_item(keyword)
+        return (
+            len(getattr(stored, "value", None) or b"") > _LONGEST_VALUE if getattr(stored, "is_raw", False) else False
+        )
 
     def _parts(self, keyword: str) -> list[Any]:
         value = self.value(keyword)
@@ -94,14 +115,15 @@ class Header:
 
     def numbers(self, keyword: str) -> tuple[float, ...]:
         """Returns the values as finite floats; empty when there is none, or when any is not a finite number."""
-        try:
-            found = tuple(float(part) for part in self._parts(keyword))
-        except privacy.tag_errors():
-            found = (math.nan,)
+        found = self.numbers_or_nan(keyword)
         if not all(map(math.isfinite, found)):
             self._cannot_read(keyword)
             return ()
         return found
+
+    def numbers_or_nan(self, keyword: str) -> tuple[float, ...]:
+        """Returns the values as floats, NaN for each that is no number; empty when there is none."""
+        return tuple(_number(part) for part in self._parts(keyword))
 
     def integer(self, keyword: str) -> int | None:
         """Returns the single whole number there, or None."""

@@ -5,6 +5,7 @@ most 65,536 of them) and then looked up for every pixel. The order of the steps 
 """
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,12 +14,14 @@ from chexkeras.dicom import decode
 from chexkeras.dicom.header import Header, is_rgb
 from chexkeras.dicom.rejection import DicomRejected
 from chexkeras.dicom.steps import REQUIRED, STEPS, USUAL_STEPS, PixelSteps
-from chexkeras.dicom.windows import WINDOWS
+from chexkeras.dicom.windows import WINDOWS, percentiles
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _LUT_DEPTHS = range(8, 17)
+# Where a film says no window: a marker of lead or a broken cell of the detector is no reason to show the rest grey.
+_SHOWN_PERCENTILES = (0.5, 99.5)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,6 +34,8 @@ class Rendered:
         decoder: What decoded the stored values.
         padding_fraction: Share of the pixels that is padding, 0 to 1.
         steps: The steps of `STEPS` that were taken, in order.
+        window: Which of the file's VOI tables, or where there is no usable one of its windows, was used, the first
+            being 1; 0 for none.
     """
 
     pixels: np.ndarray = dataclasses.field(repr=False)
@@ -38,6 +43,7 @@ class Rendered:
     decoder: str
     padding_fraction: float
     steps: tuple[str, ...]
+    window: int
 
 
 def display_pixels(dataset: "Dataset", steps: PixelSteps = USUAL_STEPS) -> np.ndarray:
@@ -86,7 +92,9 @@ def render(dataset: "Dataset", steps: PixelSteps = USUAL_STEPS) -> Rendered:
     values, depth = domain, stored.bits
     if is_grey and steps.takes("modality"):
         values, depth, taken["modality"] = modality_values(header, domain, warnings)
-    shown = voi_values(header, values, warnings) if is_grey and steps.takes("voi") else None
+    # A window is meant for rescaled values; without these it would show anything.
+    has_values = "modality_lut_invalid" not in warnings
+    shown, window = voi_values(header, values, warnings) if is_grey and has_values and steps.takes("voi") else (None, 0)
     taken["voi"] = shown is not None
     if shown is None:
         if depth <= 8:
@@ -104,18 +112,23 @@ def render(dataset: "Dataset", steps: PixelSteps = USUAL_STEPS) -> Rendered:
     table = np.rint(shown * 255.0).astype(np.uint8)
     fraction = float(padding[index].mean()) if taken["padding"] else 0.0
     used = tuple(step for step in STEPS if taken[step])
-    return Rendered(table[index], tuple(dict.fromkeys(warnings)), stored.decoder, fraction, used)
+    return Rendered(table[index], tuple(dict.fromkeys(warnings)), stored.decoder, fraction, used, window)
 
 
 def _range_in_use(values: np.ndarray, index: np.ndarray, padding: np.ndarray) -> tuple[float, float]:
-    """Returns the smallest and the largest modality value that occurs in the image, padding left out."""
-    seen = np.zeros(values.size, dtype=bool)
+    """Returns the range of modality values to show: percentiles of those in the image, padding left out.
+
+    Where nearly all pixels have one value, it is the smallest and the largest one that occurs.
+    """
+    counts = np.zeros(values.size, dtype=np.int64)
     for row in index:
-        # One row at a time: numpy makes 64-bit numbers of what it indexes with, 400 MB for a large film.
-        seen[row] = True
-    used = seen & ~padding
-    inside = values[used] if used.any() else values
-    return float(inside.min()), float(inside.max())
+        # One row at a time: numpy makes 64-bit numbers of what it counts, 400 MB for a large film.
+        np.add.at(counts, row, 1)
+    counts[padding] = 0
+    if not counts.any():
+        return float(values.min()), float(values.max())
+    low, high = percentiles(values, counts, _SHOWN_PERCENTILES)
+    return (low, high) if high > low else percentiles(values, counts, (0.0, 100.0))
 
 
 def _check_required(steps: PixelSteps, taken: dict[str, bool]) -> None:
@@ -130,7 +143,7 @@ def padding_mask(header: Header, stored: decode.StoredPixels, warnings: list[str
     Args:
         header: The header.
         stored: The stored values, for their range.
-        warnings: Codes are appended here; none so far.
+        warnings: Codes are appended here.
 
     Returns:
         One bool for each possible stored value, the lowest first.
@@ -139,7 +152,12 @@ def padding_mask(header: Header, stored: decode.StoredPixels, warnings: list[str
         PS3.3 C.7.5.1.1.2 (Pixel Padding Value and Range Limit, in stored values, both included).
     """
     domain = np.arange(stored.lowest, stored.highest + 1)
-    ends = [header.integer(name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    names = ("PixelPaddingValue", "PixelPaddingRangeLimit")
+    ends = [header.integer(name) for name in names]
+    if any(
+        end is None and (header.text(name) or name in header.unreadable) for name, end in zip(names, ends, strict=True)
+    ):
+        warnings.append("padding_invalid")
     # A signed value written as an unsigned one is a common slip; 16 bits hold either.
     known = [end - 65536 if stored.lowest < 0 and end > 32767 else end for end in ends if end is not None]
     if ends[0] is None:
@@ -210,8 +228,8 @@ def modality_values(header: Header, values: np.ndarray, warnings: list[str]) -> 
     return values * slope[0] + intercept[0], depth, True
 
 
-def voi_values(header: Header, values: np.ndarray, warnings: list[str]) -> np.ndarray | None:
-    """Applies the first VOI table or else the first window.
+def voi_values(header: Header, values: np.ndarray, warnings: list[str]) -> tuple[np.ndarray | None, int]:
+    """Applies the first usable VOI table or else the first usable window.
 
     Args:
         header: The header.
@@ -219,29 +237,35 @@ def voi_values(header: Header, values: np.ndarray, warnings: list[str]) -> np.nd
         warnings: Codes are appended here.
 
     Returns:
-        The shown values, 0 to 1, float; None where there is neither, or none that is usable.
+        The shown values, 0 to 1, float, None where there is neither, or none that is usable; and the number of the
+        table or window, the first being 1.
 
     Source:
         PS3.3 C.11.2.1: the items of the sequence and the windows are alternatives; the first one is the default.
     """
-    items = header.items("VOILUTSequence")
-    if items:
-        table = _lookup(items[0])
+    tables = [_lookup(item) for item in header.items("VOILUTSequence")]
+    if tables:
+        place, table = next(((place, table) for place, table in enumerate(tables) if table is not None), (0, None))
+        if place or table is None:
+            warnings.append("window_other" if place else "voi_lut_invalid")
         if table is not None:
-            return _apply_lookup(values, table) / (2.0 ** table[2] - 1)
-        warnings.append("voi_lut_invalid")
-    present = header.has("WindowCenter") or header.has("WindowWidth")
-    centers, widths = header.numbers("WindowCenter"), header.numbers("WindowWidth")
-    if not present:
-        return None
+            return _apply_lookup(values, table) / (2.0 ** table[2] - 1), place + 1
+    if not header.has("WindowCenter") and not header.has("WindowWidth"):
+        return None, 0
     function = header.word("VOILUTFunction") or "LINEAR"
     if function not in WINDOWS:
         warnings.append("voi_function_unknown")
         function = "LINEAR"
-    if not centers or not widths or widths[0] <= 0 or (function == "LINEAR" and widths[0] < 1):
-        warnings.append("window_invalid")
-        return None
-    return WINDOWS[function](values, centers[0], widths[0])
+    # The function LINEAR divides by the width less one (PS3.3 C.11.2.1.2.1).
+    least = 1.0 if function == "LINEAR" else 0.0
+    windows = zip(header.numbers_or_nan("WindowCenter"), header.numbers_or_nan("WindowWidth"), strict=False)
+    for place, (center, width) in enumerate(windows):
+        if math.isfinite(center) and math.isfinite(width) and width > 0 and width >= least:
+            if place:
+                warnings.append("window_other")
+            return WINDOWS[function](values, center, width), place + 1
+    warnings.append("window_invalid")
+    return None, 0
 
 
 def is_inverted(header: Header, warnings: list[str]) -> bool:

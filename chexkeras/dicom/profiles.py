@@ -11,17 +11,11 @@ from chexkeras.dicom.steps import USUAL_STEPS, PixelSteps
 if TYPE_CHECKING:
     import pandas as pd
 
-_CHEST_SYNONYMS = (
-    "CHEST",
-    "THORAX",
-    "TORAX",
-    "LUNG",
-    "LUNGS",
-    "CHEST PA",
-    "CHEST AP",
-    "PORT CHEST",
-    "PORTABLE CHEST",
-    "CHEST PORTABLE",
+_CHEST_SYNONYMS = ("CHEST", "THORAX", "TORAX", "LUNG", "LUNGS", "CXR")
+# What consoles write beside the part: the view, the posture, the apparatus and the number of films.
+_CHEST_QUALIFIERS = (
+    *("PA", "AP", "P", "A", "ERECT", "UPRIGHT", "SUPINE", "PORT", "PORTABLE", "MOBILE"),
+    *("X", "RAY", "XRAY", "XR", "1", "2", "VIEW", "VIEWS"),
 )
 
 
@@ -35,8 +29,11 @@ class Profile:
         overrides: (code, severity) that differ from these.
         modalities: Accepted values of Modality.
         body_parts: Accepted values of Body Part Examined, in upper case, words separated by one space.
-        body_part_fallbacks: Whether the coded region and descriptions are asked where Body Part Examined is empty.
-        view_sources: Keywords of the tags asked for the view, the most trusted first.
+        body_part_qualifiers: Words that may stand beside these; with any, accents do not count either.
+        body_part_fallbacks: Whether the coded region and descriptions are asked where Body Part Examined is empty, and
+            compared with it where it is not.
+        view_sources: Keywords of the tags asked for the view, the most trusted first; with SeriesDescription among
+            them, the descriptions are compared with the others.
         minimum_age_years: Youngest patient of the intended use.
         maximum_age_years: Oldest patient of the intended use.
         age_from_dates: Whether a missing age may be worked out from dates.
@@ -57,6 +54,7 @@ class Profile:
     overrides: tuple[tuple[str, str], ...] = ()
     modalities: tuple[str, ...] = ("DX", "CR")
     body_parts: tuple[str, ...] = _CHEST_SYNONYMS
+    body_part_qualifiers: tuple[str, ...] = _CHEST_QUALIFIERS
     body_part_fallbacks: bool = True
     view_sources: tuple[str, ...] = ("ViewPosition", "ViewCodeSequence", "PatientPosition", "SeriesDescription")
     minimum_age_years: float = 18.0
@@ -90,7 +88,8 @@ class Profile:
     def _words(self) -> dict[str, str]:
         return {
             "modalities": " or ".join(self.modalities),
-            "body_parts": " or ".join((", ".join(self.body_parts[:-1]), self.body_parts[-1])).removeprefix(" or "),
+            "body_parts": " or ".join((", ".join(self.body_parts[:-1]), self.body_parts[-1])).removeprefix(" or ")
+            + (f" (with or without {' '.join(self.body_part_qualifiers)})" if self.body_part_qualifiers else ""),
             "view_tag": self.view_sources[0],
             "ages": f"{self.minimum_age_years:g} to {self.maximum_age_years:g}",
             "sides": f"{self.minimum_side_px} to {self.maximum_side_px}",
@@ -108,6 +107,7 @@ COURSE = Profile(
     "course",
     modalities=("DX",),
     body_parts=("CHEST",),
+    body_part_qualifiers=(),
     body_part_fallbacks=False,
     view_sources=("PatientPosition",),
     minimum_age_years=1.0,

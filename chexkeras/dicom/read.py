@@ -5,38 +5,30 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from chexkeras import checks
-from chexkeras.dicom import ages, anatomy, decode, gate, pixels, privacy
+from chexkeras.dicom import ages, anatomy, decode, gate, image_file, parse, pixels, privacy
 from chexkeras.dicom.header import Header
 from chexkeras.dicom.profiles import Profile, find_profile
-from chexkeras.dicom.rejection import DicomRejected
+from chexkeras.dicom.rejection import DicomRejected, Violation
 from chexkeras.dicom.rules import OFF, REJECT
+from chexkeras.dicom.windows import percentiles
 
 if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
+    from PIL.Image import Image
 
 _MAGIC_AT = 128
 _MAGIC = b"DICM"
 _MAXIMUM_PADDING = 0.5
 _MAXIMUM_SATURATION = 0.5
-
-# Only these are kept when a file is parsed, so that names and numbers of patients are never held at all.
-_TAGS = (
-    *("SOPClassUID", "SOPInstanceUID", "Modality", "PresentationIntentType", "PatientSex"),
-    *("PatientSpeciesDescription", "PatientSpeciesCodeSequence", "AnatomicalOrientationType"),
-    *("BodyPartExamined", "AnatomicRegionSequence", "StudyDescription", "SeriesDescription", "ProtocolName"),
-    *("ViewPosition", "ViewCodeSequence", "PatientPosition", "PatientOrientation"),
-    *("PatientAge", "PatientBirthDate", "AcquisitionDate", "ContentDate", "SeriesDate", "StudyDate"),
-    *("BurnedInAnnotation", "LossyImageCompression", "ImagerPixelSpacing", "PixelSpacing"),
-    *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation"),
-    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PlanarConfiguration"),
-    *("PixelPaddingValue", "PixelPaddingRangeLimit", "ModalityLUTSequence", "RescaleSlope", "RescaleIntercept"),
-    *("VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction", "PresentationLUTShape"),
-)
+# JPEG rounds the colours of a grey film in YCbCr to a few grey values.
+_MOST_COLOUR = 8
+# A film's own contrast fills the grey scale; what spans less is a blank plate with some noise or a single mark on it.
+_LEAST_SPAN = 8
+_MIDDLE = (0.5, 99.5)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -132,32 +124,11 @@ def _rejecting(code: str) -> Iterator[None]:
         raise DicomRejected.because(code, "", f"a file that can be read ({privacy.scrub(error)})") from None
 
 
-class _Bounded:
-    """A file for the parser: it gives no more than there is, and never all that is left at once.
-
-    The parser asks for as many bytes as a length in the file says, up to 4 GB, for which Python would make room first.
-    And it asks for all that is left only to inflate it, a thousandfold if it must, before any check.
-    """
-
-    class Deflated(Exception):
-        """The parser was about to inflate the data set."""
-
-    def __init__(self, handle: BinaryIO, size: int):
-        self._handle, self._size = handle, size
-        self.seek, self.tell = handle.seek, handle.tell
-
-    def read(self, count: int = -1) -> bytes:
-        """Returns the next `count` bytes, fewer at the end of the file."""
-        if count < 0:
-            raise self.Deflated
-        return self._handle.read(min(count, max(self._size - self.tell(), 0)))
-
-
 def _read(handle: BinaryIO, profile: Profile) -> Radiograph:
     size = _check_file(handle, profile)
-    bounded = _Bounded(handle, size)
+    bounded = parse.BoundedFile(handle, size)
     with _rejecting("unreadable"):
-        dataset = _parse(bounded, _TAGS, stop_before_pixels=True)
+        dataset, end = parse.header(bounded)
     meta = Header(dataset.file_meta)
     if meta.text("MediaStorageSOPClassUID") == gate.DICOMDIR:
         raise DicomRejected.because("dicomdir")
@@ -165,12 +136,13 @@ def _read(handle: BinaryIO, profile: Profile) -> Radiograph:
         raise DicomRejected.because("transfer_syntax")
     # The parser stops at the pixel data, or at the end of the file where there is none.
     more = handle.tell() < size
+    if bounded.overran and not end:
+        raise DicomRejected.because("truncated", "", "elements that end within the file")
+    if end in parse.FLOATS:
+        raise DicomRejected.because("float_pixels")
     warnings = gate.require(gate.check_header(dataset, size, profile))
     with _rejecting("unreadable"):
-        image = _parse(bounded, ("PixelData",), stop_before_pixels=False)
-        if "PixelData" in image:
-            # As it stands in the file: converting it needs the tags around it.
-            dataset["PixelData"] = image.get_item("PixelData")
+        parse.take_pixels(bounded, dataset)
     if "PixelData" not in dataset:
         raise DicomRejected.because("truncated" if more else "no_pixels")
     with _rejecting("decode"):
@@ -207,8 +179,10 @@ def _applicable(codes: tuple[str, ...], profile: Profile) -> tuple[str, ...]:
 
 
 def _check_not_constant(grey: np.ndarray) -> None:
-    if grey.min() == grey.max():
-        raise DicomRejected.because("constant", str(grey.flat[0]))
+    counts = np.bincount(grey.ravel(), minlength=256)
+    low, high = percentiles(np.arange(256.0), counts, _MIDDLE)
+    if high - low < _LEAST_SPAN:
+        raise DicomRejected.because("constant", f"{low:.0f}" if low == high else f"{low:.0f} to {high:.0f}")
 
 
 def _saturation(grey: np.ndarray, padding_fraction: float = 0.0) -> tuple[str, ...]:
@@ -229,17 +203,6 @@ def _check_file(handle: BinaryIO, profile: Profile) -> int:
     return size
 
 
-def _parse(bounded: _Bounded, keywords: tuple[str, ...], *, stop_before_pixels: bool) -> "Dataset":
-    from pydicom import dcmread
-
-    bounded.seek(0)
-    source = cast(BinaryIO, bounded)
-    try:
-        return dcmread(source, stop_before_pixels=stop_before_pixels, specific_tags=list(keywords))
-    except _Bounded.Deflated:
-        raise DicomRejected.because("transfer_syntax") from None
-
-
 def _spacing(header: Header) -> float:
     for keyword in ("ImagerPixelSpacing", "PixelSpacing"):
         numbers = header.numbers(keyword)
@@ -251,17 +214,19 @@ def _spacing(header: Header) -> float:
 def read_film(path: str | Path, profile: str | Profile = "clinical") -> Radiograph:
     """Reads a film from a DICOM, PNG or JPEG file, told apart by content.
 
-    An image file has no header: what it shows cannot be checked, which the warning "no_header" says.
+    An image file has no header: what it shows cannot be checked, which the warning "no_header" says. It must be grey
+    and without transparent pixels, and is turned as its EXIF orientation says.
 
     Args:
         path: A file.
-        profile: "clinical", "course", or a `Profile` of your own; of an image file only the size is checked.
+        profile: "clinical", "course", or a `Profile` of your own; of an image file only the size and the grey
+            values are checked.
 
     Returns:
         The film.
 
     Raises:
-        DicomRejected: If it must not be scored; "unreadable" where it is neither DICOM nor an image.
+        DicomRejected: If it must not be scored; "not_dicom" where it is neither DICOM nor PNG nor JPEG.
         FileNotFoundError: If there is no such file.
     """
     file = checks.existing_file(path, "path")
@@ -286,11 +251,27 @@ def _grey_image(file: Path, profile: Profile) -> tuple[np.ndarray, tuple[str, ..
 
     if file.stat().st_size > profile.maximum_file_bytes:
         raise DicomRejected.because("too_large", profile=profile)
-    with Image.open(file, formats=("PNG", "JPEG")) as image:
+    with file.open("rb") as handle:
+        if not image_file.is_image(handle.read(_MAGIC_AT)):
+            raise DicomRejected.because("not_dicom", "", "a DICOM file, DICM after 128 bytes, or a PNG or JPEG file")
+    try:
+        image = Image.open(file, formats=image_file.FORMATS)
+    except Image.DecompressionBombError:
+        raise DicomRejected.because("geometry", profile=profile) from None
+    with image:
         warnings = gate.require(gate.check_size(image.height, image.width, profile))
-        if image.mode.startswith("I"):
-            # 16-bit grey values; Pillow's own conversion to 8 bits would clip them.
-            grey = np.rint(np.asarray(image, dtype=np.float64) / 257.0).astype(np.uint8)
-        else:
-            grey = np.asarray(image.convert("L"))
-    return grey, ("no_header", *warnings)
+        _check_colours(image)
+        return image_file.grey_values(image), ("no_header", *warnings)
+
+
+def _check_colours(image: "Image") -> None:
+    """Refuses what a film stored as a grey DICOM object could not be: a colour photograph, or one with holes."""
+    expected = ""
+    if not image_file.is_decodable(image):
+        expected = "grey or RGB"
+    elif not image_file.is_opaque(image):
+        expected = "an image without transparent pixels"
+    elif image_file.colour_difference(image) > _MOST_COLOUR:
+        expected = f"a grey image; of one in RGB, channels at most {_MOST_COLOUR} grey values apart"
+    if expected:
+        raise DicomRejected((Violation("photometric", REJECT, "file", "", expected),))

@@ -101,15 +101,41 @@ _BODY_PART = (
         _NOTE,
         "PS3.16 CID 4031, then the descriptions",
     ),
-    ("body_part_conflict", "two tags that agree", "AnatomicRegionSequence", _CLINICAL, "PS3.16 CID 4031"),
+    (
+        "body_part_conflict",
+        "no code and no description of another body part alone",
+        "AnatomicRegionSequence",
+        _CLINICAL,
+        "PS3.16 CID 4031; consoles fill in CHEST by themselves",
+    ),
+    (
+        "body_part_study",
+        "no study that is described by another body part alone",
+        "StudyDescription",
+        _NOTE,
+        "a description of all films of a study",
+    ),
 )
 
 _VIEW = (
     ("view", "PA or AP", "{view_tag}", _ALWAYS, "PS3.3 C.8.1.1, C.8.11.5; the model has seen frontal films only"),
     ("view_missing", "PA or AP", "{view_tag}", _ALWAYS, "an unknown view can be a lateral one"),
     ("view_fallback", "the view in its own tag, not only in another", "ViewPosition", _NOTE, "PS3.16 CID 4010"),
-    ("view_conflict", "no other tag that names another view", "{view_tag}", _CLINICAL, "PS3.16 CID 4010"),
+    (
+        "view_conflict",
+        "no other tag or description that names another view alone",
+        "{view_tag}",
+        _CLINICAL,
+        "PS3.16 CID 4010; consoles fill in PA by themselves",
+    ),
     ("view_ambiguous", "no other tag that swaps PA and AP", "{view_tag}", _NOTE, "PS3.16 CID 4010"),
+    (
+        "view_study",
+        "no study that is described by other views alone",
+        "StudyDescription",
+        _NOTE,
+        "a description of all films of a study",
+    ),
     ("orientation", "rows that run from side to side", "PatientOrientation", _NOTE, "PS3.3 C.7.6.1.1.1"),
 )
 
@@ -154,6 +180,7 @@ _IMAGE = (
 
 _PIXELS = (
     ("no_pixels", "an image", "PixelData", _ALWAYS, "PS3.3 C.7.6.3"),
+    ("float_pixels", "whole numbers, not floating-point ones", "FloatPixelData", _ALWAYS, "PS3.3 C.7.6.24"),
     ("truncated", "as many bytes as rows, columns and bits make", "PixelData", _ALWAYS, "PS3.5 8.1.1"),
     ("pixel_length", "as many bytes as rows, columns and bits make", "PixelData", _ALWAYS, "PS3.5 8.1.1"),
     (
@@ -165,7 +192,13 @@ _PIXELS = (
     ),
     ("decoder_missing", "a transfer syntax whose decoder is installed", "TransferSyntaxUID", _ALWAYS, "PS3.5 8.2, A.4"),
     ("decode", "data that a decoder can read", "PixelData", _ALWAYS, "PS3.5 8.2"),
-    ("constant", "more than one grey value", "PixelData", _ALWAYS, "there is nothing to score"),
+    (
+        "constant",
+        "at least 8 grey values of 256 between the 0.5th and the 99.5th percentile",
+        "PixelData",
+        _ALWAYS,
+        "there is nothing to score",
+    ),
     ("padding", "less than half of the pixels as padding", "PixelPaddingValue", _NOTE, "PS3.3 C.7.5.1.1.2"),
     (
         "saturated",
@@ -177,15 +210,35 @@ _PIXELS = (
 )
 
 _DISPLAY = (
-    ("modality_lut_invalid", "a usable table or slope", "ModalityLUTSequence", _ALWAYS_NOTE, "PS3.3 C.11.1; left out"),
+    (
+        "modality_lut_invalid",
+        "a usable table or slope",
+        "ModalityLUTSequence",
+        _ALWAYS_NOTE,
+        "PS3.3 C.11.1; left out, and with it every window and table made for its values",
+    ),
     ("voi_lut_invalid", "a usable table", "VOILUTSequence", _ALWAYS_NOTE, "PS3.3 C.11.2.1.1; left out"),
     ("window_invalid", "a usable window", "WindowWidth", _ALWAYS_NOTE, "PS3.3 C.11.2.1.2; left out"),
+    (
+        "window_other",
+        "a usable first window or table",
+        "WindowWidth",
+        _ALWAYS_NOTE,
+        "PS3.3 C.11.2.1; the first usable one of several is used",
+    ),
     (
         "window_missing",
         "a window or table for more than 8 bits",
         "WindowWidth",
         _ALWAYS_NOTE,
-        "PS3.3 C.11.2; the range of the values is used",
+        "PS3.3 C.11.2; the values from the 0.5th to the 99.5th percentile are used",
+    ),
+    (
+        "padding_invalid",
+        "a whole number",
+        "PixelPaddingValue",
+        _ALWAYS_NOTE,
+        "PS3.3 C.7.5.1.1.2; nothing is taken for padding",
     ),
     (
         "voi_function_unknown",

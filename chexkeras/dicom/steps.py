@@ -31,7 +31,7 @@ class PixelSteps:
     Attributes:
         modality: The modality table, or rescale slope and intercept.
         padding: Padding shown black and left out of the range.
-        voi: The VOI table, or else the first window.
+        voi: The first usable VOI table, or else the first usable window.
         inversion: The inversion of MONOCHROME1 or of the shape INVERSE.
 
     Raises:

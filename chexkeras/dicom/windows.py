@@ -1,4 +1,4 @@
-"""The three functions by which a window turns modality values into grey: LINEAR, LINEAR_EXACT and SIGMOID."""
+"""The three functions by which a window turns modality values into grey, and the range where there is no window."""
 
 from collections.abc import Callable
 
@@ -58,3 +58,29 @@ WINDOWS: dict[str, Callable[[np.ndarray, float, float], np.ndarray]] = {
     "SIGMOID": sigmoid_window,
 }
 """The functions by the folded value of VOI LUT Function."""
+
+
+def percentiles(values: np.ndarray, counts: np.ndarray, shares: tuple[float, float]) -> tuple[float, float]:
+    """Returns two percentiles of values that occur several times.
+
+    Args:
+        values: Distinct values, in any order.
+        counts: How often each occurs; not all 0.
+        shares: The two percentages, 0 to 100.
+
+    Returns:
+        For each, the smallest value that at least this share of all values does not exceed.
+
+    Source:
+        Hyndman and Fan, The American Statistician 1996; 50: 361, definition 1.
+
+    Example:
+        >>> percentiles(np.array([7.0, 3.0, 5.0]), np.array([1, 98, 1]), (0.5, 99.0))
+        (3.0, 5.0)
+    """
+    order = np.argsort(values, kind="stable")
+    order = order[counts[order] > 0]
+    reached = np.cumsum(counts[order])
+    places = (np.searchsorted(reached, reached[-1] * share / 100.0) for share in shares)
+    low, high = (float(values[order][place]) for place in places)
+    return low, high

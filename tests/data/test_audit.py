@@ -555,3 +555,15 @@ def test_the_full_label_file_has_no_label_issue_and_is_no_sample(full_nih):
     assert found.to_dict()["patients"] == 30_805
     assert source_of(found.table).cautions == ()
     assert [one.finding for one in found.shortcuts] == ["Pneumonia"] * 3
+
+
+@pytest.mark.parametrize("name", ["film.jpg", "film.tif"])
+def test_what_training_cannot_decode_is_unreadable(tmp_path, name):
+    """CMYK, whose inks mean different things in different files, and other formats than PNG, JPEG and DICOM."""
+    gray = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16), dtype=np.uint8))
+    (gray.convert("CMYK") if name == "film.jpg" else gray).save(tmp_path / name)
+    facts = film_facts(str(tmp_path / name))
+    assert facts.problem == "unreadable"
+    assert str(tmp_path) not in facts.detail
+    if name == "film.jpg":
+        assert "mode CMYK; grey or RGB was expected" in facts.detail

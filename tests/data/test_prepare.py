@@ -192,7 +192,7 @@ def torn(self, rows, films):
     die()
 
 # Decodes without TensorFlow, which takes long to start; the films have the size that is wanted already.
-prepare._pixels_version = lambda: 1
+prepare._pixels_version = lambda: 2
 decoder.read_films = lambda paths, size: np.stack([np.asarray(Image.open(path)) for path in paths])
 prepare._CHUNK_BYTES = 16 * 16 * 16
 if moment == "rename":

@@ -50,7 +50,47 @@ def test_the_first_tag_that_answers_wins_and_the_other_is_kept():
     answer = _view(ViewPosition="PA", PatientPosition="AP")
     assert (answer.value, answer.also, answer.also_source) == ("PA", "AP", "PatientPosition")
     assert _view(ViewPosition="PA", ViewCodeSequence=code_item("399173006")).also == "399173006"
-    assert _view(ViewPosition="PA", PatientPosition="PA", SeriesDescription="lateral").also == ""
+    three = _view(ViewPosition="PA", PatientPosition="AP", ViewCodeSequence=code_item("399173006"))
+    assert three.also == "399173006"
+
+
+@pytest.mark.parametrize("keyword", ["SeriesDescription", "ProtocolName"])
+@pytest.mark.parametrize("text", ["Lateral", "Chest LAT", "Thorax seitl.", "de profil", "Tórax perfil", "DECUBITUS"])
+def test_a_description_of_another_view_alone_contradicts_a_coded_one(keyword, text):
+    answer = _view(ViewPosition="PA", PatientPosition="PA", **{keyword: text})
+    assert (answer.value, answer.also, answer.also_source, answer.study) == ("PA", "", keyword, False)
+    answer = _view(ViewPosition="PA", StudyDescription=text)
+    assert (answer.value, answer.also_source, answer.study) == ("PA", "", True)
+
+
+@pytest.mark.parametrize(
+    "text", ["Chest PA and lateral", "CHEST P.A. + LAT", "face et profil", "frente y perfil", "bilateral", "PA", "x"]
+)
+def test_a_description_that_names_a_frontal_view_too_is_no_contradiction(text):
+    answer = _view(ViewPosition="PA", SeriesDescription=text, ProtocolName=text, StudyDescription=text)
+    assert (answer.value, answer.also_source, answer.study) == ("PA", "", False)
+
+
+def test_a_description_can_swap_pa_and_ap_and_one_of_both_swaps_nothing():
+    answer = _view(ViewPosition="PA", ProtocolName="Chest A.P. erect")
+    assert (answer.value, answer.also, answer.also_source) == ("PA", "AP", "ProtocolName")
+    assert _view(ViewPosition="PA", ProtocolName="Chest PA or AP").also_source == ""
+    # The other view weighs more.
+    answer = _view(ViewPosition="PA", SeriesDescription="AP", ProtocolName="lateral")
+    assert (answer.also, answer.also_source) == ("", "ProtocolName")
+
+
+@pytest.mark.parametrize(
+    ("written", "view"),
+    [
+        *[(text, "PA") for text in ("P.A.", "p. a.", "PA ERECT", "PA UPRIGHT", "PA\\PA", "PA\\P.A.")],
+        *[(text, "AP") for text in ("A.P.", "AP SUPINE", "PORTABLE AP", "SEMIERECT AP")],
+        *[(text, "") for text in ("PA\\AP", "PA\\LATERAL", "ERECT", "PA OBLIQUE", "AP DECUBITUS", "LATERAL SUPINE")],
+    ],
+)
+def test_postures_and_repetitions_change_no_view(written, view):
+    answer = _view(ViewPosition=written)
+    assert (answer.value, answer.source) == (view, "ViewPosition")
 
 
 def test_the_course_profile_reads_the_view_from_patient_position_only():
@@ -66,15 +106,29 @@ def test_rows_running_to_the_front_or_back_suggest_a_lateral_film(rows, lateral)
 
 
 def _part(**tags):
-    return find_body_part(_header(**tags), CLINICAL.body_parts, fallbacks=True)
+    return find_body_part(
+        _header(**tags), CLINICAL.body_parts, qualifiers=CLINICAL.body_part_qualifiers, fallbacks=True
+    )
 
 
-@pytest.mark.parametrize("written", ["CHEST", "chest ", "Thorax", "LUNG", "PORT_CHEST", "CHEST\\THORAX"])
+@pytest.mark.parametrize(
+    "written",
+    [
+        *["CHEST", "chest ", "Thorax", "LUNG", "PORT_CHEST", "CHEST\\THORAX", "THORAX PA", "THORAX_AP", "CHEST X-RAY"],
+        *["CHEST 2 VIEWS", "CHEST 1 VIEW", "CXR", "CHEST P.A.", "TÓRAX", "TO\u0301RAX", "TÃ\x93RAX", "chest portable"],
+    ],
+)
 def test_synonyms_of_chest_are_folded(written):
     assert _part(BodyPartExamined=written).value == "CHEST"
 
 
-@pytest.mark.parametrize("written", ["RIBCAGE", "KNEE", "CHESTABDOMEN", "CHEST\\ABDOMEN", "TSPINE"])
+@pytest.mark.parametrize(
+    "written",
+    [
+        *["RIBCAGE", "KNEE", "CHESTABDOMEN", "CHEST\\ABDOMEN", "TSPINE", "CHEST LATERAL", "CHEST ABDOMEN", "PA"],
+        *["2 VIEWS", "CHEST 3 VIEWS"],
+    ],
+)
 def test_another_body_part_is_named(written):
     answer = _part(BodyPartExamined=written)
     assert (answer.value, answer.source) == ("", "BodyPartExamined")
@@ -108,3 +162,20 @@ def test_free_text_is_never_part_of_an_answer():
 
 def test_a_region_that_contradicts_the_body_part_is_kept():
     assert _part(AnatomicRegionSequence=code_item("72696002")).also == "72696002"
+
+
+@pytest.mark.parametrize("keyword", ["SeriesDescription", "ProtocolName"])
+@pytest.mark.parametrize("text", ["KNEE", "Abdomen", "rodilla", "Schädel", "L-Spine"])
+def test_a_description_of_another_part_alone_contradicts_the_chest(keyword, text):
+    answer = _part(**{keyword: text})
+    assert (answer.value, answer.also, answer.also_source, answer.study) == ("CHEST", "", keyword, False)
+    answer = _part(StudyDescription=text)
+    assert (answer.value, answer.also_source, answer.study) == ("CHEST", "", True)
+    region = code_item("816094009")
+    assert _part(BodyPartExamined="", AnatomicRegionSequence=region, **{keyword: text}).also_source == keyword
+
+
+@pytest.mark.parametrize("text", ["Chest and abdomen", "follow-up", "PA", "CHEST RIBS", "Tórax"])
+def test_a_description_with_the_chest_or_no_part_at_all_is_no_contradiction(text):
+    answer = _part(SeriesDescription=text, ProtocolName=text, StudyDescription=text)
+    assert (answer.value, answer.also_source, answer.study) == ("CHEST", "", False)

@@ -291,3 +291,23 @@ def test_memory_that_runs_out_is_a_limit_and_no_other_decoder_is_asked(monkeypat
     dataset = image(ramp(32, 32), syntax=JPEG2000, raw=encoded(ramp(32, 32), "JPEG2000"))
     assert rejection(dataset) == "decoder_limit"
     assert asked == ["pillow"]
+
+
+@pytest.mark.parametrize("syntax", [JPEGLSLossless, JPEG2000Lossless])
+def test_compressed_values_beyond_the_stored_bits_are_refused_and_not_cut_off(syntax):
+    values = ramp(64, 64, 5000)
+    dataset = image(values, BitsStored=16, HighBit=15)
+    dataset.compress(syntax)
+    np.testing.assert_array_equal(stored_values(dataset).values, values)
+    dataset.BitsStored, dataset.HighBit = 12, 11
+    with pytest.raises(DicomRejected, match="compressed values that fit into the stored bits; found 12") as caught:
+        stored_values(dataset)
+    assert caught.value.code == "bits"
+
+
+def test_uncompressed_values_may_have_an_overlay_above_the_stored_bits_and_run_length_coded_ones_not():
+    values = ramp(8, 8, 4095)
+    dataset = image(values | 0x8000)
+    np.testing.assert_array_equal(stored_values(dataset).values, values)
+    dataset.compress(RLELossless)
+    assert rejection(dataset) == "bits"

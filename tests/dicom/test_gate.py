@@ -50,6 +50,13 @@ CLINICAL_CASES = [
     ("body_part_missing", "warn", {"BodyPartExamined": ""}),
     ("body_part_fallback", "warn", {"BodyPartExamined": "", "StudyDescription": "Thorax"}),
     ("body_part_conflict", "reject", {"AnatomicRegionSequence": code_item("72696002")}),
+    ("body_part_conflict", "reject", {"SeriesDescription": "Left knee"}),
+    ("body_part_conflict", "reject", {"ProtocolName": "Knie"}),
+    ("body_part_study", "warn", {"StudyDescription": "XR KNEE"}),
+    ("view_conflict", "reject", {"SeriesDescription": "CHEST LATERAL"}),
+    ("view_conflict", "reject", {"ProtocolName": "Thorax seitlich"}),
+    ("view_study", "warn", {"StudyDescription": "CHEST LATERAL"}),
+    ("view_ambiguous", "warn", {"SeriesDescription": "Chest AP"}),
     ("view", "reject", {"ViewPosition": "LL"}),
     ("view", "reject", {"ViewPosition": "", "SeriesDescription": "lateral"}),
     ("view_missing", "reject", {"ViewPosition": ""}),
@@ -79,6 +86,7 @@ CLINICAL_CASES = [
     ("photometric", "reject", {"PhotometricInterpretation": "PALETTE COLOR"}),
     ("photometric", "reject", {"PhotometricInterpretation": ""}),
     ("bits", "reject", {"BitsAllocated": 32, "BitsStored": 32, "HighBit": 31}),
+    ("bits", "reject", {"BitsAllocated": 12}),
     ("bits", "reject", {"BitsStored": 7, "HighBit": 6}),
     ("bits", "reject", {"BitsStored": 17}),
     ("bits", "reject", {"HighBit": 10}),
@@ -105,6 +113,12 @@ def test_the_clinical_profile_names_what_is_wrong_and_nothing_else(code, severit
 ACCEPTED = [
     {"SOPClassUID": CR, "Modality": "CR"},
     {"BodyPartExamined": "THORAX"},
+    {"BodyPartExamined": "CHEST X-RAY"},
+    {"ViewPosition": "P.A."},
+    {"StudyDescription": "CHEST PA AND LATERAL", "SeriesDescription": "PA", "ProtocolName": "W Chest PA"},
+    {"StudyDescription": "Röntgen Thorax in 2 Ebenen p.a. und seitlich"},
+    {"StudyDescription": "Radiographie du thorax face et profil", "SeriesDescription": "Thorax"},
+    {"StudyDescription": "Chest and abdomen", "SeriesDescription": "follow-up"},
     {"PatientAge": "018Y"},
     {"PatientAge": "120Y"},
     {"PatientSpeciesDescription": "Homo sapiens"},
@@ -186,6 +200,13 @@ def test_warnings_alone_do_not_reject():
 def test_the_tag_named_is_the_one_that_was_looked_at():
     (violation,) = violations("course", PatientPosition="XX")
     assert (violation.tag, violation.found) == ("(0018,5100) PatientPosition", "XX")
+    (violation,) = violations(BitsAllocated=32)
+    assert (violation.tag, violation.found) == ("(0028,0100) BitsAllocated", "32")
+    assert violation.expected == "8 or 16"
+    (violation,) = violations(SeriesDescription="knee")
+    assert (violation.tag, violation.found) == ("(0008,103E) SeriesDescription", "")
+    (violation,) = violations(ProtocolName="lateral")
+    assert (violation.tag, violation.found) == ("(0018,1030) ProtocolName", "")
     (violation,) = violations(HighBit=16)
     assert (violation.tag, violation.found) == ("(0028,0102) HighBit", "16")
 
@@ -248,6 +269,23 @@ def test_an_empty_data_set_is_rejected():
 
     found = check_header(Dataset(), 0)
     assert {"sop_class", "modality", "view_missing", "no_pixels"} <= {violation.code for violation in found}
+
+
+@pytest.mark.parametrize("keyword", ["StudyDescription", "SeriesDescription", "ProtocolName"])
+@pytest.mark.parametrize("text", ["knee of John Doe", "lateral John Doe 19500312", "AP John Doe"])
+def test_nothing_of_a_description_that_contradicts_is_repeated(keyword, text):
+    found = violations(**{keyword: text})
+    said = " ".join(map(str, found)).upper()
+    assert found or (keyword, text) == ("StudyDescription", "AP John Doe")
+    assert "JOHN" not in said and "1950" not in said and "KNEE" not in said
+
+
+def test_the_course_profile_compares_no_descriptions():
+    tags = {"SeriesDescription": "KNEE LATERAL", "ProtocolName": "KNEE LATERAL", "StudyDescription": "KNEE LATERAL"}
+    assert codes("course", **COURSE_FILM, **tags) == {}
+    assert codes(**tags) == dict.fromkeys(("body_part_conflict", "view_conflict"), "reject") | dict.fromkeys(
+        ("body_part_study", "view_study"), "warn"
+    )
 
 
 def test_the_gate_starts_without_pydicom_and_without_tensorflow():

@@ -25,14 +25,15 @@ def theirs(path):
 
 
 def check(path, *, ranged=False):
-    """Compares; `ranged` where no window says how modality values become grey, so that the range is shown by both."""
+    """Compares; `ranged` where no window says how modality values become grey, so that percentiles are shown."""
     dataset = pydicom.dcmread(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         ours, frame = render(dataset), theirs(path)
     if ranged:
-        low, high = (0, 255) if dataset.BitsStored == 8 else (frame.min(), frame.max())
-        frame = (frame - low) / (high - low)
+        middle = np.percentile(frame, [0.5, 99.5], method="inverted_cdf")
+        low, high = (0, 255) if dataset.BitsStored == 8 else middle
+        frame = np.clip((frame - low) / (high - low), 0, 1)
     # Both round the same number once, so that only a value within rounding of a half may differ.
     assert np.abs(ours.pixels - frame * 255).max() <= 0.5 + 1e-6
     assert np.unique(ours.pixels).size > 2

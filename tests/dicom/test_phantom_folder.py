@@ -23,8 +23,8 @@ CODES = {
     "reject_no_pixels.dcm": "no_pixels",
     "reject_secondary_capture_colour.dcm": "modality",
     "reject_truncated.dcm": "truncated",
-    "reject_not_dicom.dcm": "unreadable",
-    "reject_empty.dcm": "unreadable",
+    "reject_not_dicom.dcm": "not_dicom",
+    "reject_empty.dcm": "not_dicom",
 }
 
 

@@ -4,7 +4,9 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_films import image, lookup_item
+from pydicom.dataelem import RawDataElement
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut, apply_windowing
+from pydicom.tag import Tag
 
 from chexkeras.dicom.pixels import display_pixels, render
 
@@ -49,6 +51,60 @@ def test_the_first_of_several_windows_is_used():
     assert shown([0, 40, 80], WindowCenter=[40.5, 2000], WindowWidth=[81, 4000]) == ([0, 128, 255], ())
 
 
+@pytest.mark.parametrize(("center", "width"), [("2000", "0"), ("2000", "nan"), ("inf", "50"), ("2000", "-5")])
+def test_where_the_first_window_is_unusable_the_next_usable_one_is_used_and_told(center, width):
+    dataset = image(np.array([[0, 40, 80]]))
+    for keyword, first, other in (("WindowCenter", center, "40.5"), ("WindowWidth", width, "81")):
+        value = f"{first}\\{other}".encode()
+        value += b" " * (len(value) % 2)
+        dataset[Tag(keyword)] = RawDataElement(Tag(keyword), "DS", len(value), value, 0, False, True)
+    rendered = render(dataset)
+    assert (rendered.pixels[0].tolist(), rendered.warnings, rendered.window) == ([0, 128, 255], ("window_other",), 2)
+
+
+def test_where_the_first_table_is_unusable_the_next_usable_one_is_used_and_told():
+    bad, good = *lookup_item([0, 1], 0, 10), *lookup_item([0, 512, 1023], 0, 10)
+    bad.LUTDescriptor = [30, 0, 10]
+    rendered = render(image(np.array([[0, 1, 2]]), VOILUTSequence=[bad, good]))
+    assert (rendered.pixels[0].tolist(), rendered.warnings, rendered.window) == ([0, 128, 255], ("window_other",), 2)
+    assert render(image(np.array([[0, 1, 2]]), VOILUTSequence=[good, bad])).window == 1
+
+
+def test_without_a_window_one_broken_cell_does_not_ruin_the_contrast():
+    values = np.clip(np.random.default_rng(0).normal(800, 150, (128, 128)), 300, 1400).astype(np.uint16)
+    values[0, 0], values[0, 1] = 4095, 0
+    pixels = render(image(values, drop=NO_WINDOW)).pixels
+    low, high = np.percentile(values, [0.5, 99.5], method="inverted_cdf")
+    expected = np.clip((values.astype(float) - low) / (high - low), 0, 1)
+    np.testing.assert_array_equal(pixels, np.rint(expected * 255))
+    assert np.ptp(np.percentile(pixels, [25, 75])) > 60
+
+
+def test_without_a_window_a_falling_slope_and_padding_leave_the_percentiles_those_of_the_values():
+    values = np.random.default_rng(1).integers(0, 4096, (100, 100))
+    values[:30] = 4095
+    tags = {"RescaleSlope": -2, "RescaleIntercept": 100, "PixelPaddingValue": 4095, "drop": NO_WINDOW}
+    rescaled = 100.0 - 2 * values
+    low, high = np.percentile(rescaled[values != 4095], [0.5, 99.5], method="inverted_cdf")
+    expected = np.where(values == 4095, 0, np.clip((rescaled - low) / (high - low), 0, 1))
+    np.testing.assert_array_equal(render(image(values, **tags)).pixels, np.rint(expected * 255))
+
+
+def test_where_nearly_all_pixels_have_one_value_the_whole_range_is_shown():
+    values = np.full((50, 50), 1000)
+    values[0, :3] = 500, 1250, 1500
+    assert render(image(values, drop=NO_WINDOW)).pixels[0, :4].tolist() == [0, 191, 255, 128]
+
+
+@pytest.mark.parametrize("keyword", ["PixelPaddingValue", "PixelPaddingRangeLimit"])
+@pytest.mark.parametrize("value", [b"x ", b"1.5 ", b"1\\2 "])
+def test_padding_that_cannot_be_read_is_told(keyword, value):
+    dataset = image(np.array([[0, 40, 80]]), WindowCenter=40.5, WindowWidth=81)
+    dataset[Tag(keyword)] = RawDataElement(Tag(keyword), "DS", len(value), value, 0, False, True)
+    rendered = render(dataset)
+    assert (rendered.pixels[0].tolist(), rendered.warnings) == ([0, 128, 255], ("padding_invalid",))
+
+
 @pytest.mark.parametrize(
     ("tags", "codes"),
     [
@@ -61,7 +117,7 @@ def test_the_first_of_several_windows_is_used():
         ({"drop": NO_WINDOW}, ("window_missing",)),
     ],
 )
-def test_without_a_usable_window_more_than_eight_bits_fall_back_on_their_range_with_a_warning(tags, codes):
+def test_without_a_usable_window_more_than_eight_bits_fall_back_on_their_percentiles_with_a_warning(tags, codes):
     # (1000, 1500, 3000): 0, 500 / 2000 * 255 = 63.75, 255.
     assert shown([1000, 1500, 3000], **tags) == ([0, 64, 255], codes)
 
@@ -138,8 +194,12 @@ def test_a_falling_rescale_slope_turns_the_image_over():
 
 
 @pytest.mark.parametrize("tags", [{"RescaleSlope": 0}, {"drop": ("RescaleIntercept",)}, {"RescaleIntercept": ""}])
-def test_an_unusable_rescale_is_left_out_with_a_warning(tags):
-    assert shown([0, 4095], **tags) == ([0, 255], ("modality_lut_invalid",))
+def test_an_unusable_rescale_is_left_out_with_a_warning_and_so_is_the_window_made_for_its_values(tags):
+    window = {"WindowCenter": 40.5, "WindowWidth": 81}
+    codes = ("modality_lut_invalid", "window_missing")
+    assert shown([1000, 1500, 3000], **window, **tags) == ([0, 64, 255], codes)
+    table = lookup_item([0, 512, 1023], 0, 10)
+    assert shown([1000, 1500, 3000], VOILUTSequence=table, **tags) == ([0, 64, 255], codes)
 
 
 def test_a_modality_table_comes_before_the_window_and_replaces_rescaling():
@@ -190,7 +250,8 @@ def test_an_unusable_table_is_left_out_with_a_warning(spoil):
         del item.LUTData
     window = {"WindowCenter": 40.5, "WindowWidth": 81}
     assert shown([0, 40, 80], VOILUTSequence=[item], **window) == ([0, 128, 255], ("voi_lut_invalid",))
-    assert shown([0, 40, 80], ModalityLUTSequence=[item], **window) == ([0, 128, 255], ("modality_lut_invalid",))
+    codes = ("modality_lut_invalid", "window_missing")
+    assert shown([1000, 1500, 3000], ModalityLUTSequence=[item], **window) == ([0, 64, 255], codes)
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
@@ -236,6 +297,7 @@ def test_the_published_table_images_agree_with_pydicom(real_dicom, name):
         expected /= 65535
         assert rendered.warnings == ()
     else:
-        expected = (expected - expected.min()) / (expected.max() - expected.min())
+        low, high = np.percentile(expected, [0.5, 99.5], method="inverted_cdf")
+        expected = np.clip((expected - low) / (high - low), 0, 1)
         assert rendered.warnings == ("window_missing",)
     np.testing.assert_array_equal(rendered.pixels, np.rint(expected * 255).astype(np.uint8))

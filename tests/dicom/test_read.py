@@ -1,14 +1,15 @@
 import dataclasses
 import math
 import os
+import struct
 import threading
 import warnings
 
 import numpy as np
-import pydicom
 import pytest
-from dicom_films import CHEST_FILM, CR, SECONDARY_CAPTURE, encoded, ramp
+from dicom_films import CHEST_FILM, CR, SECONDARY_CAPTURE, encoded, image, ramp, write
 from PIL import Image
+from pydicom.tag import Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEG2000Lossless
 
 from chexkeras.dicom.gate import CLINICAL, RULES, DicomRejected
@@ -82,7 +83,9 @@ def test_what_is_not_dicom_is_rejected_whatever_its_name(tmp_path, content, prof
     path.write_bytes(content)
     assert not is_dicom(path)
     assert rejection(path, profile).code == "not_dicom"
-    assert rejection(path, profile, read=read_film).code == "unreadable"
+    # What begins as a PNG file and is none cannot be read as one.
+    code = "unreadable" if content.startswith(b"\x89PNG") else "not_dicom"
+    assert rejection(path, profile, read=read_film).code == code
 
 
 def test_a_file_without_its_preamble_is_not_forced(tmp_path, make_film):
@@ -93,7 +96,7 @@ def test_a_file_without_its_preamble_is_not_forced(tmp_path, make_film):
 
 def test_a_file_over_the_limit_is_rejected_before_it_is_parsed(make_film, monkeypatch):
     small = dataclasses.replace(CLINICAL, maximum_file_bytes=1000)
-    monkeypatch.setattr(pydicom, "dcmread", lambda *args, **kwargs: pytest.fail("parsed"))
+    monkeypatch.setattr("pydicom.filereader.read_partial", lambda *args, **kwargs: pytest.fail("parsed"))
     rejected = rejection(make_film(), small)
     assert (rejected.code, rejected.expected) == ("too_large", "at most 1000 bytes")
 
@@ -178,6 +181,82 @@ def test_flipped_bytes_give_a_film_or_a_rejection(make_film):
 def test_a_constant_image_is_rejected_after_decoding(make_film):
     rejected = rejection(make_film(np.full((256, 256), 700)))
     assert (rejected.code, rejected.found) == ("constant", "44")
+
+
+@pytest.mark.parametrize("suffix", ["dcm", "png"])
+def test_a_blank_film_with_one_mark_or_a_little_noise_is_constant_too(make_film, tmp_path, suffix):
+    noise = np.random.default_rng(0).integers(-3, 4, (256, 256)) + 100
+    marked = np.full((256, 256), 100)
+    marked[9, 9] = 250
+    # A spread of eight grey values is enough, seven are not.
+    spread = np.tile(np.linspace(100, 108, 256).round(), (256, 1))
+    for name, values, refused in (("marked", marked, True), ("noise", noise, True), ("spread", spread, False)):
+        path = tmp_path / f"{name}.{suffix}"
+        if suffix == "png":
+            Image.fromarray(values.astype(np.uint8)).save(path)
+        else:
+            make_film(values.astype(np.uint8), name=path.name, **PLAIN_EIGHT)
+        if refused:
+            assert rejection(path, read=read_film).code == "constant", name
+        else:
+            assert read_film(path).pixels.shape == (256, 256)
+
+
+def test_an_element_that_is_longer_than_the_file_is_said_to_be_cut_off(make_film):
+    path = make_film()
+    content = path.read_bytes()
+    at = content.index(b"\x08\x00\x60\x00CS")
+    # The last length stands for "until a delimiter", which never comes.
+    lengths = (0x7FFFFFFE, 0x7FFFFFFE, 0xFFFFFFFF)
+    for element, length in zip(
+        (b"\x08\x00\x01\x00UN", b"\x08\x00\x18\x00UN", b"\x08\x00\x01\x00OB"), lengths, strict=True
+    ):
+        path.write_bytes(content[:at] + element + struct.pack("<HL", 0, length) + content[at:])
+        rejected = rejection(path)
+        assert (rejected.code, rejected.expected) == ("truncated", "elements that end within the file")
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_floating_point_pixels_are_named_as_such(make_film, both):
+    dataset = image(ramp(), drop=() if both else ("PixelData",))
+    dataset.FloatPixelData = ramp().astype("<f4").tobytes()
+    assert rejection(write(make_film(), dataset)).code == "float_pixels"
+
+
+@pytest.mark.parametrize("keyword", ["StudyDescription", "WindowCenter"])
+def test_a_value_longer_than_any_real_one_is_not_parted(make_film, keyword):
+    path = make_film(drop=(keyword,))
+    content = path.read_bytes()
+    at, tag = content.index(b"\x08\x00\x60\x00CS"), Tag(keyword)
+    value = b"1\\" * 100_000
+    element = struct.pack("<HH2sHL", tag.group, tag.elem, b"UN", 0, len(value)) + value
+    path.write_bytes(content[:at] + element + content[at:])
+    if keyword == "StudyDescription":
+        assert (rejection(path).code, rejection(path).tag) == ("unreadable", "(0008,1030) StudyDescription")
+    else:
+        assert read_dicom(path).warnings == ("window_invalid", "window_missing")
+
+
+def test_what_follows_the_pixels_is_not_read(make_film):
+    path = make_film()
+    plain, behind = read_dicom(path).pixels, bytes(8 * 400_000)
+    with path.open("ab") as handle:
+        handle.write(behind)
+    # More elements of zeros than a file may have before its pixels.
+    np.testing.assert_array_equal(read_dicom(path).pixels, plain)
+
+
+@pytest.mark.parametrize("kind", ["elements", "items"])
+def test_a_file_of_nothing_but_empty_elements_or_items_is_given_up(make_film, kind):
+    path = make_film()
+    content = path.read_bytes()
+    at = content.index(b"\x08\x00\x60\x00CS")
+    elements = b"\x08\x00\x01\x00LO\x00\x00" * 150_000
+    sequence = b"\x08\x00\x18\x22SQ\x00\x00\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0" + bytes(4)
+    items = sequence + (b"\xfe\xff\x00\xe0" + bytes(4)) * 150_000 + b"\xfe\xff\xdd\xe0" + bytes(4)
+    path.write_bytes(content[:at] + {"elements": elements, "items": items}[kind] + content[at:])
+    rejected = rejection(path)
+    assert (rejected.code, rejected.expected) == ("decoder_limit", "a file of at most 100000 elements and items")
 
 
 def test_an_image_with_rows_and_columns_but_no_pixels_is_rejected(make_film):

@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -68,6 +70,82 @@ def test_an_image_of_huge_dimensions_is_rejected_before_it_is_decoded(tmp_path):
     assert rejection(tmp_path / "huge.png").code == "geometry"
 
 
+def test_an_image_that_pillow_itself_takes_for_a_bomb_is_rejected_for_its_size(tmp_path):
+    def chunk(kind, data):
+        return struct.pack(">L", len(data)) + kind + data + struct.pack(">L", zlib.crc32(kind + data))
+
+    size = struct.pack(">LLBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
+    parts = chunk(b"IHDR", size), chunk(b"IDAT", zlib.compress(bytes(1000))), chunk(b"IEND", b"")
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    assert rejection(tmp_path / "bomb.png").code == "geometry"
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_a_colour_photograph_is_rejected_as_its_dicom_object_would_be(tmp_path, suffix):
+    grey = ramp(300, 300, 255).astype(np.uint8)
+    photograph = np.dstack([grey, grey[::-1], grey[:, ::-1]])
+    Image.fromarray(photograph).save(tmp_path / f"colour.{suffix}")
+    rejected = rejection(tmp_path / f"colour.{suffix}")
+    assert (rejected.code, rejected.tag) == ("photometric", "file")
+    assert "at most 8 grey values apart" in rejected.expected
+
+
+def test_channels_may_differ_by_what_jpeg_rounds_and_no_more(tmp_path):
+    grey = np.clip(ramp(300, 300, 255), 0, 240).astype(np.uint8)
+    for difference in (8, 9):
+        colour = np.dstack([grey, grey, grey])
+        colour[7, 7, 2] += difference
+        Image.fromarray(colour).save(tmp_path / f"{difference}.png")
+    assert read_film(tmp_path / "8.png").warnings == ("no_header",)
+    assert rejection(tmp_path / "9.png").code == "photometric"
+    Image.fromarray(np.dstack([grey] * 3)).save(tmp_path / "grey.jpg", quality=60)
+    assert read_film(tmp_path / "grey.jpg").warnings == ("no_header",)
+
+
+def test_a_palette_of_colours_is_rejected_and_one_of_greys_is_read(tmp_path):
+    grey = ramp(300, 300, 255).astype(np.uint8)
+    for name, palette in {"grey": [[v] * 3 for v in range(256)], "red": [[v, 0, 0] for v in range(256)]}.items():
+        film = Image.fromarray(grey, "P")
+        film.putpalette(np.ravel(palette).astype(np.uint8).tobytes())
+        film.save(tmp_path / f"{name}.png")
+    np.testing.assert_array_equal(read_film(tmp_path / "grey.png").pixels, grey)
+    assert rejection(tmp_path / "red.png").code == "photometric"
+
+
+def test_a_film_in_the_four_inks_of_print_is_rejected(tmp_path):
+    Image.fromarray(ramp(300, 300, 255).astype(np.uint8)).convert("CMYK").save(tmp_path / "inks.jpg")
+    rejected = rejection(tmp_path / "inks.jpg")
+    assert (rejected.code, rejected.expected) == ("photometric", "grey or RGB")
+
+
+@pytest.mark.parametrize("hidden", ["all", "one"])
+def test_a_film_with_transparent_pixels_is_rejected(tmp_path, hidden):
+    grey = ramp(300, 300, 255).astype(np.uint8)
+    alpha = np.full_like(grey, 0 if hidden == "all" else 255)
+    alpha[5, 5] = 0
+    Image.fromarray(np.dstack([grey, grey, grey, alpha])).save(tmp_path / "rgba.png")
+    Image.fromarray(np.dstack([grey, alpha]), "LA").save(tmp_path / "la.png")
+    Image.fromarray(grey).save(tmp_path / "keyed.png", transparency=int(grey[5, 5]))
+    for name in ("rgba", "la", "keyed"):
+        rejected = rejection(tmp_path / f"{name}.png")
+        assert (rejected.code, rejected.expected) == ("photometric", "an image without transparent pixels")
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_a_film_lying_on_its_side_is_turned_as_its_orientation_says(tmp_path, suffix):
+    grey = ramp(300, 280, 255).astype(np.uint8)
+    film = Image.fromarray(grey)
+    film.save(tmp_path / f"plain.{suffix}")
+    exif = film.getexif()
+    # EXIF 2.32, 4.6.4, tag 274: 6 is to be turned clockwise by a right angle.
+    exif[274] = 6
+    film.save(tmp_path / f"turned.{suffix}", exif=exif)
+    plain = read_film(tmp_path / f"plain.{suffix}").pixels
+    np.testing.assert_array_equal(read_film(tmp_path / f"turned.{suffix}").pixels, np.rot90(plain, -1))
+
+
 def test_an_image_format_that_is_neither_png_nor_jpeg_is_rejected(tmp_path):
     Image.fromarray(ramp(300, 300, 255).astype(np.uint8)).save(tmp_path / "film.tif")
-    assert rejection(tmp_path / "film.tif").code == "unreadable"
+    rejected = rejection(tmp_path / "film.tif")
+    assert (rejected.code, rejected.tag) == ("not_dicom", "file")
+    assert rejected.expected.endswith("or a PNG or JPEG file")
