@@ -1,6 +1,7 @@
 """The application: what all commands share."""
 
 import functools
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,9 @@ import typer
 
 # TensorFlow's start-up notices would bury what the user wants to read; errors still come through.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Nor do warnings on how a graph was traced belong between the lines of the epochs. By name, for neither is loaded yet.
+for _logger in ("tensorflow", "absl"):
+    logging.getLogger(_logger).setLevel(logging.ERROR)
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -16,7 +16,7 @@ _LOSSES = {
 }
 _LOSS_USES = {
     "weighted_bce": ("class_weights", "label_smoothing"),
-    "focal": ("gamma", "alpha"),
+    "focal": ("gamma", "alpha", "label_smoothing"),
     "asymmetric": ("gamma_positive", "gamma_negative", "clip"),
     "auc_margin": ("margin",),
     "three_way": (),

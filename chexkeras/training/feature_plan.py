@@ -42,7 +42,23 @@ class FeaturePlan:
     automatic: bool = False
 
     def fill(self, batch_size: int) -> None:
-        """Computes both stores; in float32 where the number type was left to us and float16 cannot hold a feature."""
+        """Computes both stores; in float32 where the number type was left to us and float16 cannot hold a feature.
+
+        Args:
+            batch_size: Films a step.
+
+        Raises:
+            FeatureOverflow: If a feature does not fit the number type that was asked for.
+            OSError: If the disk has too little space for both stores; said before anything is computed.
+        """
+        stores = (self.validation, self.train)
+        try:
+            for store in stores:
+                store.reserve()
+        except OSError:
+            for store in stores:
+                store.give_back()
+            raise
         try:
             self.validation.fill(batch_size)
             self.train.fill(batch_size)
@@ -52,6 +68,7 @@ class FeaturePlan:
             say("a feature is too large for float16; storing float32 instead")
             for name in ("validation", "train"):
                 store = getattr(self, name)
+                shutil.rmtree(store.folder, ignore_errors=True)
                 spec = replace(store.spec, dtype="float32")
                 setattr(self, name, FeatureStore(store.folder, spec, store.table, store.films))
             self.fill(batch_size)

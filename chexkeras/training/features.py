@@ -1,11 +1,15 @@
 """What a frozen prefix computes, kept on disk: once per film and view instead of once per epoch.
 
 The store is one memory-mapped ``.npy`` file for each crossing tensor, filled in table order, with a small JSON file
-that says whose features they are and how far the filling has come. Memory use does not grow with the data set.
+that says whose features they are and how far the filling has come. Memory use does not grow with the data set. The disk
+space is taken before anything is computed: a map into a file with holes would end the process where the disk is full.
 """
 
+import errno
+import functools
 import hashlib
 import json
+import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +29,7 @@ from chexkeras.training.views import Views
 
 DTYPES = ("float16", "float32")
 _SAVE_EVERY = 20
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class FeatureOverflow(ValueError):
@@ -61,7 +66,7 @@ class FeatureSpec:
         """Returns a hash of everything the features depend on.
 
         Films count by path, size and time of last change, which tells a changed film without reading it; films of a
-        store by the store's checksums and their rows.
+        store by the store's checksums and their rows. A folder counts as what it leads to, however it is written.
 
         Args:
             table: Image table whose films are to be computed, in order.
@@ -76,9 +81,10 @@ class FeatureSpec:
             digest.update(films.fingerprint.encode())
             digest.update(films.rows(table["image_id"]).tobytes())
             return digest.hexdigest()
-        for path in checked_paths(table):
-            status = Path(path).stat()
-            digest.update(f"{path}|{status.st_size}|{status.st_mtime_ns}\n".encode())
+        resolved = functools.cache(os.path.realpath)
+        for path in map(Path, checked_paths(table)):
+            status = path.stat()
+            digest.update(f"{resolved(path.parent)}|{path.name}|{status.st_size}|{status.st_mtime_ns}\n".encode())
         return digest.hexdigest()
 
 
@@ -120,27 +126,83 @@ class FeatureStore:
     def _shape(self, layer: str) -> tuple[int, ...]:
         return (len(self.table), self.spec.views.count, *self.spec.shapes[self.spec.layers.index(layer)])
 
-    def _films_done(self) -> int:
-        """Returns how many films a store of this very key already holds; 0 if it is stale, foreign or cut short."""
+    def _films_done(self) -> int | None:
+        """Returns how many films a store of this very key already holds; None if it is stale, foreign or cut short."""
         manifest = self.folder / "manifest.json"
         if not manifest.is_file():
-            return 0
+            return None
         try:
             found = files.read_json(manifest)
         except ValueError:
-            return 0
+            return None
         if {name: found.get(name) for name in self._manifest} != self._manifest:
             say(f"the feature store {self.folder.name} belongs to other films or weights; it is computed anew")
-            return 0
+            return None
         for layer in self.spec.layers:
             try:
                 array = np.load(self._path(layer), mmap_mode="r")
             except (OSError, ValueError):
                 say(f"the feature store {self.folder.name} is cut short; it is computed anew")
-                return 0
+                return None
             if array.shape != self._shape(layer) or array.dtype != np.dtype(self.spec.dtype):
-                return 0
+                return None
         return int(found.get("films_done", 0))
+
+    def _record(self, films_done: int) -> None:
+        files.write_json(self.folder / "manifest.json", {**self._manifest, "films_done": films_done})
+
+    def reserve(self) -> int:
+        """Takes the disk space of the whole store and returns how many films it already holds.
+
+        A store of other films or weights gives way to this one, unless there is no room for it even so.
+
+        Raises:
+            OSError: If the disk has too little space.
+        """
+        done = self._films_done()
+        if done == len(self.table):
+            return done
+        if done is None:
+            self._require(held=sum(512 * path.stat().st_blocks for path in self.folder.rglob("*.npy")))
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True)
+        try:
+            for layer in self.spec.layers:
+                path, shape = self._path(layer), self._shape(layer)
+                if done is None:
+                    np.lib.format.open_memmap(path, mode="w+", dtype=self.spec.dtype, shape=shape)
+                _allocate(path)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            if done is None:
+                shutil.rmtree(self.folder, ignore_errors=True)
+            raise self._no_room() from error
+        if done is None:
+            self._record(0)
+        return done or 0
+
+    def give_back(self) -> None:
+        """Frees the disk space of a store that holds no film yet."""
+        manifest = self.folder / "manifest.json"
+        if manifest.is_file() and not files.read_json(manifest).get("films_done"):
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _bytes(self) -> int:
+        return self.spec.bytes_per_film() * len(self.table)
+
+    def _require(self, held: int) -> None:
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        if self._bytes() > shutil.disk_usage(self.folder.parent).free + held:
+            raise self._no_room()
+
+    def _no_room(self) -> OSError:
+        free = shutil.disk_usage(self.folder.parent).free
+        return OSError(
+            f"stored features need {self._bytes():,} bytes in {str(self.folder)!r}, but {free:,} bytes are free there "
+            "(a quota may allow less); make room, or compute them anew in every epoch with features='off' (on the "
+            "command line --features off)."
+        )
 
     def fill(self, batch_size: int) -> None:
         """Computes what is missing; a filling that was killed goes on where it was last saved.
@@ -150,20 +212,13 @@ class FeatureStore:
 
         Raises:
             FeatureOverflow: If a feature does not fit the number type; nothing rounded to infinity is trained on.
+            OSError: If the disk has too little space; said before anything is computed.
         """
-        done = self._films_done()
+        done = self.reserve()
         if done == len(self.table):
             say(f"features of {done:,} films taken from an earlier pass")
             return
-        if done == 0:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder.mkdir(parents=True)
-        arrays = [
-            np.lib.format.open_memmap(
-                self._path(layer), mode="r+" if done else "w+", dtype=self.spec.dtype, shape=self._shape(layer)
-            )
-            for layer in self.spec.layers
-        ]
+        arrays = [np.load(self._path(layer), mmap_mode="r+") for layer in self.spec.layers]
         rest = self.table.iloc[done:]
         image_size = self.spec.model.input_shape[1]
         batches = films_with_ids(rest, image_size=image_size, batch_size=batch_size, store=self.films)
@@ -186,11 +241,23 @@ class FeatureStore:
             if step % _SAVE_EVERY == 0 or step == total:
                 for array in arrays:
                     array.flush()
-                files.write_json(self.folder / "manifest.json", {**self._manifest, "films_done": done})
+                self._record(done)
 
     def features(self, layer: str) -> np.ndarray:
         """Returns a memory map (films, views, ...) of one crossing tensor."""
         return np.load(self._path(layer), mmap_mode="r")
+
+
+def _allocate(path: Path) -> None:
+    """Gives every byte of a file its place on the disk; what it holds stays. Not every platform and disk can."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with path.open("r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
 
 
 def feature_batches(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 # Whoever loads a saved model imports this module to make its names known; the layers of our own are among them.
@@ -20,16 +21,40 @@ def _masked(labels: Any, probabilities: Any) -> tuple[Any, Any, Any]:
     return ops.where(unknown, 0.0, labels), probabilities, ops.cast(ops.logical_not(unknown), "float32")
 
 
-def checked_weights(target_weights: Sequence[float]) -> list[float]:
-    """Returns the weights of targets as floats.
+def checked_weights(weights: float | Sequence[float], name: str = "target_weights") -> list[float]:
+    """Returns weights of targets as floats.
 
     Raises:
-        ValueError: If there is none, or one is not above 0.
+        ValueError: If there is none, or one is not a number above 0.
     """
-    weights = [float(weight) for weight in target_weights]
-    if not weights or min(weights) <= 0.0:
-        raise ValueError(f"target_weights={list(target_weights)} must be above 0, one per target or one for all.")
-    return weights
+    found = _numbers(weights, name)
+    if min(found) <= 0.0:
+        raise ValueError(f"{name}={weights!r} must be above 0, one per target or one for all.")
+    return found
+
+
+def _numbers(values: Any, name: str, expected: str = "a number, or a list with one for each target") -> list[float]:
+    try:
+        found = np.atleast_1d(values)
+    except ValueError:
+        found = np.empty(0)
+    if found.dtype.kind not in "iuf" or found.ndim > 1 or not found.size or not np.isfinite(found).all():
+        raise ValueError(f"{name}={values!r} must be {expected}; neither NaN nor infinity.")
+    return [float(value) for value in found]
+
+
+def _number(value: Any, name: str) -> float:
+    found = _numbers(value, name, "one number")
+    if np.ndim(value):
+        raise ValueError(f"{name}={value!r} must be one number, not several.")
+    return found[0]
+
+
+def _smoothing(value: float) -> float:
+    number = _number(value, "label_smoothing")
+    if not 0.0 <= number < 1.0:
+        raise ValueError(f"label_smoothing={value!r} must be at least 0 and below 1; try 0.1.")
+    return number
 
 
 @keras.saving.register_keras_serializable("chexkeras")
@@ -57,16 +82,14 @@ class WeightedBinaryCrossentropy(keras.losses.Loss):
         **options: Any,
     ) -> None:
         super().__init__(name=name, **options)
-        if len(positive_weights) != len(negative_weights) or min(*positive_weights, *negative_weights) <= 0.0:
+        self.positive_weights = checked_weights(positive_weights, "positive_weights")
+        self.negative_weights = checked_weights(negative_weights, "negative_weights")
+        if len(self.positive_weights) != len(self.negative_weights):
             raise ValueError(
-                f"positive_weights={list(positive_weights)} and negative_weights={list(negative_weights)} must be "
-                "positive and equally many: one of each per target."
+                f"positive_weights={positive_weights!r} and negative_weights={negative_weights!r} must be equally "
+                "many: one of each per target."
             )
-        if not 0.0 <= label_smoothing < 1.0:
-            raise ValueError(f"label_smoothing={label_smoothing!r} must be at least 0 and below 1; try 0.1.")
-        self.positive_weights = [float(weight) for weight in positive_weights]
-        self.negative_weights = [float(weight) for weight in negative_weights]
-        self.label_smoothing = float(label_smoothing)
+        self.label_smoothing = _smoothing(label_smoothing)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Returns the loss of each film, shape (batch,)."""
@@ -78,25 +101,24 @@ class WeightedBinaryCrossentropy(keras.losses.Loss):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that rebuild the loss."""
-        return {
-            **super().get_config(),
-            "positive_weights": self.positive_weights,
-            "negative_weights": self.negative_weights,
-            "label_smoothing": self.label_smoothing,
-        }
+        own = {"positive_weights": self.positive_weights, "negative_weights": self.negative_weights}
+        return {**super().get_config(), **own, "label_smoothing": self.label_smoothing}
 
 
 @keras.saving.register_keras_serializable("chexkeras")
 class FocalLoss(keras.losses.Loss):
     """Focal loss: cross-entropy in which easy films count less.
 
-    ``-(alpha y (1 - p)^gamma log p + (1 - alpha) (1 - y) p^gamma log(1 - p))``, times the target's weight, averaged
-    over targets; an unknown label adds nothing.
+    ``-a e^gamma (y log p + (1 - y) log(1 - p))`` with the error ``e = y (1 - p) + (1 - y) p`` and the weight
+    ``a = alpha y + (1 - alpha) (1 - y)``, times the target's weight, averaged over targets; an unknown label adds
+    nothing. For labels 0 and 1 this is the paper's formula; for labels between (a first model's probability, or
+    smoothed ones) it is how Keras (`BinaryFocalCrossentropy`) and torchvision (`sigmoid_focal_loss`) read it.
 
     Args:
         gamma: At least 0; 0 gives cross-entropy weighted by alpha alone.
         alpha: Weight of positives in (0, 1); negatives get the rest. One value, or one per target.
         target_weights: How much each target counts; one value, or one per target.
+        label_smoothing: In [0, 1): moves labels towards one half, so that 0.1 makes them 0.05 and 0.95.
         name: The loss's name.
 
     Raises:
@@ -111,32 +133,35 @@ class FocalLoss(keras.losses.Loss):
         gamma: float = 2.0,
         alpha: float | Sequence[float] = 0.25,
         target_weights: Sequence[float] = (1.0,),
+        label_smoothing: float = 0.0,
         name: str = "focal_loss",
         **options: Any,
     ) -> None:
         super().__init__(name=name, **options)
-        alphas = [float(alpha)] if isinstance(alpha, (int, float)) else [float(value) for value in alpha]
-        if gamma < 0.0:
+        self.gamma = _number(gamma, "gamma")
+        self.alpha = _numbers(alpha, "alpha")
+        if self.gamma < 0.0:
             raise ValueError(f"gamma={gamma!r} must be at least 0; the paper uses 2.")
-        if not all(0.0 < value < 1.0 for value in alphas):
+        if not all(0.0 < value < 1.0 for value in self.alpha):
             raise ValueError(f"alpha={alpha!r} must lie strictly between 0 and 1; the paper uses 0.25.")
-        self.gamma = float(gamma)
-        self.alpha = alphas
         self.target_weights = checked_weights(target_weights)
+        self.label_smoothing = _smoothing(label_smoothing)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Returns the loss of each film, shape (batch,)."""
         labels, probabilities, known = _masked(y_true, y_pred)
+        labels = labels * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
         alpha = ops.convert_to_tensor(self.alpha, "float32")
-        positive = alpha * labels * ops.power(1.0 - probabilities, self.gamma) * ops.log(probabilities)
-        negative = (1.0 - alpha) * (1.0 - labels) * ops.power(probabilities, self.gamma) * ops.log1p(-probabilities)
+        alpha = alpha * labels + (1.0 - alpha) * (1.0 - labels)
+        error = labels * (1.0 - probabilities) + (1.0 - labels) * probabilities
+        likelihood = labels * ops.log(probabilities) + (1.0 - labels) * ops.log1p(-probabilities)
         weights = ops.convert_to_tensor(self.target_weights, "float32")
-        return -ops.mean(weights * known * (positive + negative), axis=-1)
+        return -ops.mean(weights * known * alpha * ops.power(error, self.gamma) * likelihood, axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that rebuild the loss."""
         own = {"gamma": self.gamma, "alpha": self.alpha, "target_weights": self.target_weights}
-        return {**super().get_config(), **own}
+        return {**super().get_config(), **own, "label_smoothing": self.label_smoothing}
 
 
 @keras.saving.register_keras_serializable("chexkeras")
@@ -170,16 +195,16 @@ class AsymmetricLoss(keras.losses.Loss):
         **options: Any,
     ) -> None:
         super().__init__(name=name, **options)
-        if gamma_positive < 0.0 or gamma_negative < 0.0:
+        self.gamma_positive = _number(gamma_positive, "gamma_positive")
+        self.gamma_negative = _number(gamma_negative, "gamma_negative")
+        self.clip = _number(clip, "clip")
+        if min(self.gamma_positive, self.gamma_negative) < 0.0:
             raise ValueError(
                 f"gamma_positive={gamma_positive!r} and gamma_negative={gamma_negative!r} must be at least 0; "
                 "usual are 1 and 4."
             )
-        if not 0.0 <= clip < 1.0:
+        if not 0.0 <= self.clip < 1.0:
             raise ValueError(f"clip={clip!r} must be at least 0 and below 1; the paper uses 0.05.")
-        self.gamma_positive = float(gamma_positive)
-        self.gamma_negative = float(gamma_negative)
-        self.clip = float(clip)
         self.target_weights = checked_weights(target_weights)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -241,9 +266,9 @@ class AucMarginLoss(keras.losses.Loss):
         **options: Any,
     ) -> None:
         super().__init__(name=name, **options)
-        if not 0.0 < margin <= 1.0:
+        self.margin = _number(margin, "margin")
+        if not 0.0 < self.margin <= 1.0:
             raise ValueError(f"margin={margin!r} must be above 0 and at most 1; the paper uses 1.")
-        self.margin = float(margin)
         self.target_weights = checked_weights(target_weights)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:

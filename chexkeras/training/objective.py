@@ -23,7 +23,7 @@ def build_loss(recipe: Recipe, train: pd.DataFrame) -> keras.losses.Loss:
     given = dict(spec.target_weights)
     counts = [float(given.get(target, 1.0)) for target in recipe.targets]
     if spec.name == "focal":
-        return FocalLoss(spec.gamma, spec.alpha, counts)
+        return FocalLoss(spec.gamma, spec.alpha, counts, spec.label_smoothing)
     if spec.name == "asymmetric":
         return AsymmetricLoss(spec.gamma_positive, spec.gamma_negative, spec.clip, counts)
     if spec.name == "auc_margin":

@@ -17,7 +17,7 @@ def make_optimizer(stage: Stage, steps: int) -> keras.optimizers.Optimizer:
 
     Weight decay is decoupled from the gradient (Loshchilov and Hutter, ICLR 2019) and touches every trained weight, as
     in PyTorch's AdamW. SGD has a momentum of 0.9. Gradients are clipped by their norm over all weights together, after
-    accumulation.
+    accumulation. The average of the weights moves once with every change of the weights.
 
     Args:
         stage: The stage.
@@ -40,10 +40,51 @@ def make_optimizer(stage: Stage, steps: int) -> keras.optimizers.Optimizer:
     if stage.ema is not None:
         options.update(use_ema=True, ema_momentum=stage.ema)
     if stage.optimizer == "sgd":
-        return keras.optimizers.SGD(momentum=_MOMENTUM, weight_decay=stage.weight_decay or None, **options)
-    if stage.optimizer == "adamw":
-        return keras.optimizers.AdamW(weight_decay=stage.weight_decay, **options)
-    return keras.optimizers.Adam(**options)
+        options.update(momentum=_MOMENTUM, weight_decay=stage.weight_decay or None)
+    elif stage.optimizer == "adamw":
+        options.update(weight_decay=stage.weight_decay)
+    of_keras = {"sgd": keras.optimizers.SGD, "adamw": keras.optimizers.AdamW, "adam": keras.optimizers.Adam}
+    averaged_rarely = {"sgd": AveragedSGD, "adamw": AveragedAdamW, "adam": AveragedAdam}
+    kinds = averaged_rarely if stage.ema is not None and stage.accumulate > 1 else of_keras
+    return kinds[stage.optimizer](**options)
+
+
+class _AveragedOnceAChange:
+    """Moves the average of the weights when they change; Keras also moves it while gradients are being gathered.
+
+    Keras' rule is ``average = momentum * average + (1 - momentum) * weights`` after every batch: where the weights
+    have not changed, a momentum of 1 leaves the average exactly as it is.
+    """
+
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        """Takes one batch's gradients, which change the weights if they are the last of a change.
+
+        Args:
+            grads: As for Keras' optimizers.
+            trainable_variables: Likewise.
+        """
+        momentum = self.ema_momentum
+        changes = keras.ops.equal((self._iterations + 1) % self.gradient_accumulation_steps, 0)
+        self.ema_momentum = keras.ops.where(changes, momentum, 1.0)
+        try:
+            super().apply(grads, trainable_variables)
+        finally:
+            self.ema_momentum = momentum
+
+
+@keras.saving.register_keras_serializable("chexkeras")
+class AveragedSGD(_AveragedOnceAChange, keras.optimizers.SGD):
+    """Keras' SGD, its average of the weights moved once a change."""
+
+
+@keras.saving.register_keras_serializable("chexkeras")
+class AveragedAdam(_AveragedOnceAChange, keras.optimizers.Adam):
+    """Keras' Adam, its average of the weights moved once a change."""
+
+
+@keras.saving.register_keras_serializable("chexkeras")
+class AveragedAdamW(_AveragedOnceAChange, keras.optimizers.AdamW):
+    """Keras' AdamW, its average of the weights moved once a change."""
 
 
 def _schedule(stage: Stage, steps: int) -> Any:

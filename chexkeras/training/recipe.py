@@ -1,5 +1,7 @@
 """A recipe: everything that decides a run except the films, as plain values that are saved with it."""
 
+import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from chexkeras.data.augment import Augmentation
 from chexkeras.findings import label_names
 from chexkeras.models import options
 from chexkeras.training.monitor import MONITORS
-from chexkeras.training.recipe_parts import Loss, Stage, ThresholdRule, finding_pairs
+from chexkeras.training.recipe_parts import Loss, Stage, ThresholdRule, finding_pairs, text
 
 __all__ = ["Loss", "Recipe", "Stage", "ThresholdRule"]
 
@@ -71,7 +73,9 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "targets", label_names(self.targets))
+        text(self.name, "name", "own")
+        self._check_weights()
+        object.__setattr__(self, "targets", _findings(self.targets, "targets"))
         one_of(self.backbone, options.BACKBONES, "backbone")
         one_of(self.head, options.HEADS, "head")
         one_of(self.precision, options.PRECISIONS, "precision")
@@ -107,8 +111,16 @@ class Recipe:
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:
             raise ValueError(f"seed={self.seed!r} must be a whole number from 0 to {2**32 - 1}.")
 
+    def _check_weights(self) -> None:
+        if self.weights is None:
+            return
+        weights = os.fspath(self.weights) if isinstance(self.weights, os.PathLike) else self.weights
+        if not isinstance(weights, str) or not weights.strip():
+            raise ValueError(f"weights={weights!r} must be 'imagenet', a weights file, or null for an untrained base.")
+        object.__setattr__(self, "weights", weights)
+
     def _check_balance(self) -> None:
-        balanced = label_names(self.balanced_batches) if self.balanced_batches else ()
+        balanced = _findings(self.balanced_batches, "balanced_batches") if self.balanced_batches else ()
         object.__setattr__(self, "balanced_batches", balanced)
         if balanced and self.up_sample:
             raise ValueError(
@@ -145,7 +157,6 @@ class Recipe:
         return cls(
             **{
                 **data,
-                "targets": tuple(data["targets"]),
                 "loss": Loss(**data["loss"]),
                 "stages": tuple(Stage(**stage) for stage in data["stages"]),
                 "augment": Augmentation(**data["augment"]),
@@ -168,3 +179,9 @@ class Recipe:
             return cls.from_dict(files.read_json(path))
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path} is not a recipe ({error}); make one with Recipe(...).save(path).") from error
+
+
+def _findings(values: Any, name: str) -> tuple[str, ...]:
+    if not isinstance(values, Iterable):
+        raise ValueError(f"{name}={values!r} must be a finding or a list of them, such as Mass or Mass,Edema.")
+    return label_names(values)

@@ -1,8 +1,9 @@
 """The parts of a recipe: one stage, the loss, and how the operating point is chosen."""
 
+import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from chexkeras.checks import one_of, positive_int, probability
@@ -16,10 +17,69 @@ OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine", "warmup_cosine", "reduce_on_plateau")
 _SHARES = {"all": 1.0, "none": 0.0}
 
+# What a field has an effect with: the field that decides, and the values under which it counts.
+_STAGE_NEEDS = {
+    "weight_decay": ("optimizer", ("adamw", "sgd")),
+    "warmup_epochs": ("schedule", ("warmup_cosine",)),
+    "reduce_factor": ("schedule", ("reduce_on_plateau",)),
+    "reduce_patience": ("schedule", ("reduce_on_plateau",)),
+}
+_LOSS_NEEDS = {
+    "class_weights": ("name", ("weighted_bce",)),
+    "label_smoothing": ("name", ("weighted_bce", "focal")),
+    "gamma": ("name", ("focal",)),
+    "alpha": ("name", ("focal",)),
+    "cap": ("class_weights", ("capped",)),
+    "beta": ("class_weights", ("effective",)),
+    "gamma_positive": ("name", ("asymmetric",)),
+    "gamma_negative": ("name", ("asymmetric",)),
+    "clip": ("name", ("asymmetric",)),
+    "margin": ("name", ("auc_margin",)),
+}
+
+
+def text(value: Any, name: str, example: str) -> str:
+    """Returns a value that is text and not blank.
+
+    Args:
+        value: What the caller gave.
+        name: The field's name, for the message.
+        example: A value that it may have.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{name}={value!r} must be text, such as {example!r}.")
+    return value
+
+
+def _share(value: Any, name: str, *, open_interval: bool = False) -> float:
+    """Returns a number in [0, 1]; unlike `checks.probability` it takes no true for 1 and no text for a number."""
+    if isinstance(value, (bool, str)):
+        raise ValueError(f"{name}={value!r} is not a number; give a fraction such as 0.9.")
+    return probability(value, name, open_interval=open_interval)
+
+
+def _refuse_idle(part: Any, place: str, needs: Mapping[str, tuple[str, tuple[str, ...]]]) -> None:
+    """Refuses a field that is not at its default and has no effect: a record must not claim what was not done."""
+    idle, defaults = [], []
+    for entry in fields(part):
+        value = getattr(part, entry.name)
+        decider, values = needs.get(entry.name, ("", ()))
+        if decider and value != entry.default and getattr(part, decider) not in values:
+            wanted, chosen = " or ".join(map(repr, values)), getattr(part, decider)
+            idle.append(
+                f"{place}.{entry.name}={value!r} needs {place}.{decider}={wanted} and has no effect with {chosen!r}"
+            )
+            defaults.append(f"{place}.{entry.name}={json.dumps(entry.default)}")
+    if idle:
+        raise ValueError(f"{', '.join(idle)}; leave it out, or put back what it is by default: {', '.join(defaults)}.")
+
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of training.
+    """One stage of training; a number without effect under its optimizer or schedule has to be the default.
 
     Attributes:
         name: For example "stage1".
@@ -40,8 +100,8 @@ class Stage:
         reduce_patience: For "reduce_on_plateau": epochs without a better value.
         clip_norm: Largest norm of the gradient of all weights together; None does not clip.
         accumulate: Batches whose gradients are averaged into one change of the weights.
-        ema: Momentum of a moving average of the weights, in (0, 1); the average is what is scored and kept. None keeps
-            the weights themselves.
+        ema: Momentum of a moving average of the weights, in (0, 1), which moves with every change of the weights, not
+            with every batch of `accumulate`; the average is what is scored and kept. None keeps the weights themselves.
     """
 
     name: str
@@ -61,9 +121,15 @@ class Stage:
     ema: float | None = None
 
     def __post_init__(self) -> None:
+        text(self.name, "stage name", "stage1")
         positive_int(self.epochs, f"{self.name}.epochs")
         if not _is_number(self.learning_rate) or self.learning_rate <= 0.0:
             raise ValueError(f"{self.name}.learning_rate={self.learning_rate!r} must be a number above 0, e.g. 1e-4.")
+        if isinstance(self.trainable, bool) or self.trainable is None or self.trainable == "":
+            raise ValueError(
+                f"{self.name}.trainable={self.trainable!r} must be a share from 0 to 1, 'all', 'none', or the name of "
+                "the first layer to unfreeze."
+            )
         if isinstance(self.trainable, str):
             object.__setattr__(self, "trainable", _SHARES.get(self.trainable, self.trainable))
         else:
@@ -82,11 +148,6 @@ class Stage:
     def _check_optimisation(self) -> None:
         if not _is_number(self.weight_decay) or self.weight_decay < 0.0:
             raise ValueError(f"{self.name}.weight_decay={self.weight_decay!r} must be a number of at least 0.")
-        if self.weight_decay and self.optimizer == "adam":
-            raise ValueError(
-                f"{self.name}.weight_decay={self.weight_decay!r} needs {self.name}.optimizer='adamw' (or 'sgd'); "
-                "Adam has none."
-            )
         for name in ("warmup_epochs", "reduce_patience", "accumulate"):
             positive_int(getattr(self, name), f"{self.name}.{name}")
         if self.schedule == "warmup_cosine" and self.warmup_epochs >= self.epochs:
@@ -94,13 +155,14 @@ class Stage:
                 f"{self.name}.warmup_epochs={self.warmup_epochs} leaves none of the {self.epochs} epochs for the "
                 "cosine; lower it, or raise the epochs."
             )
-        probability(self.reduce_factor, f"{self.name}.reduce_factor", open_interval=True)
+        _share(self.reduce_factor, f"{self.name}.reduce_factor", open_interval=True)
         if self.clip_norm is not None and not (_is_number(self.clip_norm) and self.clip_norm > 0.0):
             raise ValueError(f"{self.name}.clip_norm={self.clip_norm!r} must be a number above 0, or null for none.")
         if self.ema is not None:
-            if isinstance(self.ema, bool):
+            if isinstance(self.ema, (bool, str)):
                 raise ValueError(f"{self.name}.ema={self.ema!r} must be a momentum such as 0.999, or null for none.")
             probability(self.ema, f"{self.name}.ema", open_interval=True)
+        _refuse_idle(self, self.name, _STAGE_NEEDS)
 
 
 def _is_number(value: Any) -> bool:
@@ -113,7 +175,9 @@ def finding_pairs(values: Any, name: str) -> tuple[tuple[str, Any], ...]:
     try:
         given = [(finding, value) for finding, value in pairs]
     except (TypeError, ValueError) as error:
-        raise ValueError(f'{name}={values!r} must give a value for each finding, e.g. {{"Mass": 2}}.') from error
+        raise ValueError(
+            f'{name}={values!r} must give a value for each finding, e.g. {{"Mass": 2}}; [] for none.'
+        ) from error
     return (
         tuple(zip(label_names([finding for finding, _ in given]), (v for _, v in given), strict=True)) if given else ()
     )
@@ -121,14 +185,14 @@ def finding_pairs(values: Any, name: str) -> tuple[tuple[str, Any], ...]:
 
 @dataclass(frozen=True)
 class Loss:
-    """Which loss, and its numbers.
+    """Which loss, and its numbers; a number of another loss has to be the default.
 
     Attributes:
         name: "weighted_bce", "focal", "asymmetric" or "auc_margin", see `training.losses`; "three_way" for the head of
             that name, see `training.three_way`.
         class_weights: For weighted_bce, from the training labels: "balanced", "none", "capped" or "effective"; see
-            `training.imbalance`.
-        label_smoothing: For weighted_bce, in [0, 1).
+            `training.imbalance`. The other losses have none.
+        label_smoothing: For weighted_bce and focal, in [0, 1).
         gamma: For focal, at least 0.
         alpha: For focal: weight of positives, in (0, 1).
         cap: For class_weights "capped": largest weight of a positive; None sets no limit.
@@ -157,17 +221,17 @@ class Loss:
     def __post_init__(self) -> None:
         one_of(self.name, LOSSES, "loss.name")
         one_of(self.class_weights, CLASS_WEIGHTS, "loss.class_weights")
-        if probability(self.label_smoothing, "loss.label_smoothing") == 1.0:
+        if _share(self.label_smoothing, "loss.label_smoothing") == 1.0:
             raise ValueError("loss.label_smoothing=1 leaves no label to learn from; it must be below 1, try 0.1.")
         for name, usual in (("gamma", "2"), ("gamma_positive", "1"), ("gamma_negative", "4")):
             value = getattr(self, name)
             if not _is_number(value) or value < 0.0:
                 raise ValueError(f"loss.{name}={value!r} must be a number of at least 0; the paper uses {usual}.")
-        probability(self.alpha, "loss.alpha", open_interval=True)
+        _share(self.alpha, "loss.alpha", open_interval=True)
         for name, usual in (("clip", "0.05"), ("beta", "0.9999")):
-            if probability(getattr(self, name), f"loss.{name}") == 1.0:
+            if _share(getattr(self, name), f"loss.{name}") == 1.0:
                 raise ValueError(f"loss.{name}=1 must be below 1; the paper uses {usual}.")
-        if not probability(self.margin, "loss.margin"):
+        if not _share(self.margin, "loss.margin"):
             raise ValueError("loss.margin=0 sets no margin; it must be above 0, the paper uses 1.")
         if self.cap is not None and not (_is_number(self.cap) and self.cap > 0.0):
             raise ValueError(f"loss.cap={self.cap!r} must be a number above 0, such as 20, or null for no limit.")
@@ -175,6 +239,9 @@ class Loss:
         for finding, weight in self.target_weights:
             if not _is_number(weight) or weight <= 0.0:
                 raise ValueError(f"loss.target_weights: the weight of {finding} is {weight!r}, not a number above 0.")
+        # No class weights is what every other loss has.
+        needs = _LOSS_NEEDS if self.class_weights != "none" else {**_LOSS_NEEDS, "class_weights": ("name", LOSSES)}
+        _refuse_idle(self, "loss", needs)
 
 
 @dataclass(frozen=True)

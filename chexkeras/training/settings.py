@@ -1,11 +1,13 @@
 """Changing single fields of a recipe by name, as ``stage2.learning_rate=3e-5``."""
 
 import json
+import re
 from collections.abc import Iterable
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from chexkeras.checks import nearest
-from chexkeras.training.recipe import Recipe
+from chexkeras.training.recipe import Recipe, Stage
 
 
 def with_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
@@ -14,7 +16,8 @@ def with_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
     Args:
         recipe: The recipe to start from.
         settings: Each ``field=value`` or ``group.field=value``; a stage is named by its own name. Values are read as
-            JSON where they are JSON (numbers, true, null) and as text otherwise.
+            JSON where they are JSON (numbers, true, null) and as text otherwise; a list may have lost the quotes of its
+            words to the shell. "none" means null where a field takes null, and no entries where it takes several.
 
     Returns:
         The changed recipe, validated anew.
@@ -33,37 +36,78 @@ def with_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
         if not equals:
             raise ValueError(f"setting {setting!r} must read field=value, for example stage2.learning_rate=3e-5.")
         *groups, name = path.strip().split(".")
-        place = data
+        place: dict[str, Any] = data
+        kind: type = Recipe
         for group in groups:
-            place = _inner(place, group, setting)
-        if name not in place or isinstance(place[name], dict) or name == "stages":
+            place, kind = _inner(place, group, setting)
+        if name not in _fields(place):
             known = _fields(place)
-            raise ValueError(f"setting {setting!r} names no field; {nearest(name, known)} There: {', '.join(known)}.")
-        place[name] = _value(text, place[name])
+            raise ValueError(
+                f"setting {setting!r} names no field; {_suggestion(name, known, data)} There: {', '.join(known)}."
+            )
+        place[name] = _value(text, get_type_hints(kind)[name])
     try:
         return Recipe.from_dict(data)
     except TypeError as error:
         raise ValueError(f"the settings {list(settings)} do not make a recipe: {error}") from error
 
 
-def _inner(place: dict[str, Any], group: str, setting: str) -> dict[str, Any]:
+def _inner(place: dict[str, Any], group: str, setting: str) -> tuple[dict[str, Any], type]:
+    """Returns the fields of a group, and the class that they are of."""
     stages = {stage["name"]: stage for stage in place.get("stages", ())}
     inside = stages.get(group, place.get(group))
     if not isinstance(inside, dict):
         known = [*stages, *(name for name, value in place.items() if isinstance(value, dict))]
         raise ValueError(f"setting {setting!r} names no group {group!r}; {nearest(group, known)} Groups: {known}.")
-    return inside
+    return inside, Stage if group in stages else get_type_hints(Recipe)[group]
 
 
 def _fields(place: dict[str, Any]) -> list[str]:
     return [name for name, value in place.items() if not isinstance(value, dict) and name != "stages"]
 
 
-def _value(text: str, before: Any) -> Any:
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
-        value = None if text.strip().lower() == "none" else text.strip()
-    if isinstance(before, (list, tuple)) and isinstance(value, str):
+def _suggestion(name: str, known: list[str], data: dict[str, Any]) -> str:
+    """Returns a sentence naming the field that may be meant, looked for in all groups where this one has none."""
+    groups = {stage["name"]: stage for stage in data["stages"]}
+    groups |= {group: value for group, value in data.items() if isinstance(value, dict)}
+    everywhere = {f"{group}.{field}": field for group, inside in groups.items() for field in _fields(inside)}
+    everywhere |= {field: field for field in _fields(data)}
+    elsewhere = [path for path, field in everywhere.items() if field == name]
+    if elsewhere:
+        return f"did you mean {' or '.join(map(repr, elsewhere))}?"
+    return nearest(name, known)
+
+
+def _value(text: str, hint: Any) -> Any:
+    """Returns the value that a text gives a field of this type."""
+    several = get_origin(hint) is tuple
+    word = text.strip()
+    if word.lower() == "none":
+        word = "[]" if several else "null" if NoneType in get_args(hint) else "none"
+    value = _read(word)
+    if several and isinstance(value, str):
         return [part.strip() for part in value.split(",")]
     return value
+
+
+def _read(word: str) -> Any:
+    try:
+        return json.loads(word)
+    except json.JSONDecodeError:
+        pass
+    if not word.startswith(("[", "{")):
+        return word
+    try:
+        return json.loads(re.sub(r"[^][{}:,]+", _quoted, word))
+    except json.JSONDecodeError:
+        return word
+
+
+def _quoted(found: re.Match[str]) -> str:
+    """Gives a word between brackets, commas and colons the quotes back that the shell has taken."""
+    word = found[0].strip()
+    try:
+        json.loads(word or "0")
+    except json.JSONDecodeError:
+        return json.dumps(word)
+    return word

@@ -1,3 +1,8 @@
+import errno
+import os
+import shutil
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -241,6 +246,85 @@ def test_features_too_large_for_float16_are_stored_in_float32_when_that_was_left
     plan = plan_features(*arguments)
     plan.fill(16)
     assert plan.train.features("head_pool").dtype == np.float32
-    assert "float32 instead" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "float32 instead" in said
+    assert "belongs to other films" not in said
     with pytest.raises(ValueError, match="too large for float16"):
         plan_features(*arguments, "float16").fill(16)
+
+
+def test_the_disk_space_of_both_stores_is_taken_before_a_film_is_read(plan, monkeypatch):
+    def look(*_, **__):
+        for store in (plan.validation, plan.train):
+            for path in store.folder.glob("*.npy"):
+                taken.append(512 * path.stat().st_blocks >= path.stat().st_size)
+        raise KeyboardInterrupt
+
+    if not hasattr(os, "posix_fallocate"):
+        pytest.skip(f"{sys.platform} cannot take disk space")
+    taken = []
+    monkeypatch.setattr("chexkeras.training.features.films_with_ids", look)
+    with pytest.raises(KeyboardInterrupt):
+        plan.fill(16)
+    assert taken == [True] * 4
+
+
+def full_disk(monkeypatch, *, room_for):
+    """Makes the disk full once so many files have got their space."""
+    asked = []
+
+    def fallocate(*_):
+        asked.append(1)
+        if len(asked) > room_for:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", fallocate, raising=False)
+
+
+@pytest.mark.parametrize("room_for", [0, 1, 3])
+def test_a_full_disk_is_one_message_before_anything_is_computed_and_leaves_nothing_behind(plan, monkeypatch, room_for):
+    full_disk(monkeypatch, room_for=room_for)
+    monkeypatch.setattr("chexkeras.training.features.films_with_ids", lambda *_, **__: pytest.fail("read the films"))
+    store = plan.validation if room_for < 2 else plan.train
+    needed = f"{store.spec.bytes_per_film() * len(store.table):,} bytes in '{store.folder}'"
+    with pytest.raises(OSError, match=rf"stored features need {needed}, but [0-9,]+ bytes are free.* --features off"):
+        plan.fill(16)
+    assert not plan.validation.folder.exists()
+    assert not plan.train.folder.exists()
+
+
+def test_a_full_disk_costs_no_store_that_is_begun_or_that_another_could_not_replace(plan, monkeypatch):
+    plan.fill(16)
+    manifest = plan.train.folder / "manifest.json"
+    begun = manifest.read_text().replace(f'"films_done": {len(plan.train.table)}', '"films_done": 16')
+    manifest.write_text(begun)
+    before = {path.name: path.read_bytes() for path in plan.train.folder.iterdir()}
+    full_disk(monkeypatch, room_for=0)
+    with pytest.raises(OSError, match="stored features need"):
+        plan.fill(16)
+    assert {path.name: path.read_bytes() for path in plan.train.folder.iterdir()} == before
+    manifest.write_text(begun.replace('"key": "', '"key": "another'))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": -(10**12)})())
+    with pytest.raises(OSError, match="stored features need"):
+        plan.fill(16)
+    assert (plan.train.folder / "head_pool.npy").read_bytes() == before["head_pool.npy"]
+
+
+def test_a_disk_that_cannot_reserve_space_is_used_all_the_same(plan, monkeypatch):
+    def fallocate(*_):
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(os, "posix_fallocate", fallocate, raising=False)
+    plan.fill(16)
+    assert np.abs(plan.train.features("head_pool")).max() > 0
+
+
+def test_films_keep_their_key_however_their_folder_is_written(plan, toy_splits, tmp_path, monkeypatch):
+    spec, table = plan.train.spec, toy_splits.train.head(3)
+    folder = os.path.dirname(table["path"].iloc[0])
+    (tmp_path / "link").symlink_to(folder)
+    monkeypatch.chdir(tmp_path)
+    keys = {spec.key(table)}
+    for written in (os.path.relpath(folder), "link", os.path.join(folder, "..", os.path.basename(folder))):
+        keys.add(spec.key(table.assign(path=[os.path.join(written, name) for name in table["image_id"]])))
+    assert len(keys) == 1

@@ -139,9 +139,7 @@ def test_every_epoch_is_one_line_with_the_time_that_may_be_left(toy_recipe, toy_
 def test_weights_that_the_last_step_breaks_are_named_with_their_epoch(toy_recipe, toy_splits):
     """One step an epoch: its loss is still that of good weights."""
     stages = (Stage("only", 2, 1e39, optimizer="sgd"),)
-    with pytest.raises(
-        ValueError, match=r"no numbers after only epoch 1: its last step broke them; lower"
-    ):
+    with pytest.raises(ValueError, match=r"no numbers after only epoch 1: its last step broke them; lower"):
         fit(toy_recipe.replace(stages=stages, batch_size=200), toy_splits)
 
 

@@ -24,15 +24,18 @@ def slow_bce(labels, scores, positive, negative, smoothing=0.0):
     return total / len(labels)
 
 
-def slow_focal(labels, scores, gamma, alpha, weights=(1.0, 1.0)):
+def slow_focal(labels, scores, gamma, alpha, weights=(1.0, 1.0), smoothing=0.0):
     total = 0.0
     for row_labels, row_scores in zip(labels, scores, strict=True):
         film = 0.0
         for label, score, weight in zip(row_labels, row_scores, weights, strict=True):
-            if label == 1:
-                film -= weight * alpha * (1 - score) ** gamma * np.log(score)
-            elif label == 0:
-                film -= weight * (1 - alpha) * score**gamma * np.log(1 - score)
+            if np.isnan(label):
+                continue
+            target = label * (1 - smoothing) + smoothing / 2
+            right = target * score + (1 - target) * (1 - score)
+            share = alpha * target + (1 - alpha) * (1 - target)
+            entropy = -target * np.log(score) - (1 - target) * np.log(1 - score)
+            film += weight * share * (1 - right) ** gamma * entropy
         total += film / labels.shape[1]
     return total / len(labels)
 
@@ -82,9 +85,29 @@ def test_unit_weights_give_keras_own_cross_entropy():
     assert value(WeightedBinaryCrossentropy([1.0, 1.0], [1.0, 1.0]), labels) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize(("gamma", "alpha"), [(2.0, 0.25), (0.0, 0.5), (3.0, 0.9)])
-def test_focal_equals_a_slow_loop(gamma, alpha):
-    assert value(FocalLoss(gamma, alpha)) == pytest.approx(slow_focal(LABELS, SCORES, gamma, alpha), rel=1e-4)
+def test_focal_equals_a_slow_loop(gamma, alpha, smoothing):
+    expected = slow_focal(LABELS, SCORES, gamma, alpha, smoothing=smoothing)
+    assert value(FocalLoss(gamma, alpha, label_smoothing=smoothing)) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_focal_is_keras_own_also_for_labels_that_are_smoothed_or_lie_between(smoothing):
+    labels = np.array([[1.0, 0.0], [0.3, 0.8], [0.5, 1.0], [0.0, 0.05]], np.float32)
+    settings = {"gamma": 1.5, "alpha": 0.4, "label_smoothing": smoothing}
+    own = keras.losses.BinaryFocalCrossentropy(apply_class_balancing=True, **settings)
+    assert value(FocalLoss(**settings), labels) == pytest.approx(value(own, labels), rel=1e-4)
+
+
+def test_focal_by_hand():
+    # The paper: -0.25 (1 - 0.9)^2 log 0.9 of a positive; of a negative 0.75 times 0.2^2 times -log 0.8.
+    labels, scores = np.array([[1.0], [0.0]]), np.array([[0.9], [0.2]])
+    each = keras.ops.convert_to_numpy(FocalLoss().call(labels, scores))
+    np.testing.assert_allclose(each, [0.25 * 0.01 * 0.1053605, 0.75 * 0.04 * 0.2231436], rtol=1e-5)
+    # Smoothed by 0.2 a positive is 0.9: error 0.9 x 0.1 + 0.1 x 0.9, weight 0.25 x 0.9 + 0.75 x 0.1.
+    smoothed = keras.ops.convert_to_numpy(FocalLoss(label_smoothing=0.2).call(labels[:1], scores[:1]))
+    np.testing.assert_allclose(smoothed, [0.3 * 0.18**2 * (0.9 * 0.1053605 + 0.1 * 2.3025851)], rtol=1e-5)
 
 
 @pytest.mark.parametrize("settings", [(1.0, 4.0, 0.05), (0.0, 0.0, 0.0), (0.5, 0.5, 0.2), (2.0, 3.0, 0.5)])
@@ -120,6 +143,7 @@ def test_auc_margin_by_hand():
 ALL = [
     WeightedBinaryCrossentropy([2.0, 3.0], [0.7, 0.6]),
     FocalLoss(),
+    FocalLoss(0.5, label_smoothing=0.1),
     AsymmetricLoss(),
     AsymmetricLoss(0.0, 0.5, 0.0),
     AucMarginLoss(),
@@ -146,6 +170,7 @@ WITH_SLOW = [
         lambda scores: slow_bce(LABELS, scores, [2.0, 3.0], [0.7, 0.6], 0.1),
     ),
     (FocalLoss(1.5, 0.4, WEIGHTS), lambda scores: slow_focal(LABELS, scores, 1.5, 0.4, WEIGHTS)),
+    (FocalLoss(1.5, 0.4, WEIGHTS, 0.2), lambda scores: slow_focal(LABELS, scores, 1.5, 0.4, WEIGHTS, 0.2)),
     (AsymmetricLoss(target_weights=WEIGHTS), lambda scores: slow_asymmetric(LABELS, scores, 1.0, 4.0, 0.05, WEIGHTS)),
     (AucMarginLoss(0.9, WEIGHTS), lambda scores: slow_auc_margin(LABELS, scores, 0.9, WEIGHTS)),
 ]
@@ -198,7 +223,7 @@ def test_half_precision_scores_are_computed_in_float32():
     "loss",
     [
         WeightedBinaryCrossentropy([2.0], [0.7], 0.1),
-        FocalLoss(1.5, 0.4),
+        FocalLoss(1.5, 0.4, label_smoothing=0.1),
         AsymmetricLoss(2.0, 3.0, 0.1, [1.0, 0.5]),
         AucMarginLoss(0.7, [2.0]),
     ],
@@ -225,14 +250,31 @@ def test_a_model_saved_with_a_loss_loads_without_custom_objects(loss, tmp_path):
     ("make", "message"),
     [
         (lambda: WeightedBinaryCrossentropy([1.0, 2.0], [1.0]), "one of each per target"),
-        (lambda: WeightedBinaryCrossentropy([0.0], [1.0]), "must be positive"),
+        (lambda: WeightedBinaryCrossentropy([0.0], [1.0]), r"positive_weights=\[0\.0\] must be above 0"),
+        (lambda: WeightedBinaryCrossentropy([1.0], [float("nan")]), r"negative_weights=\[nan\] .*neither NaN"),
+        (lambda: WeightedBinaryCrossentropy([], []), r"positive_weights=\[\] must be a number, or a list"),
+        (lambda: WeightedBinaryCrossentropy(None, [1.0]), "positive_weights=None must be a number, or a list"),
+        (lambda: WeightedBinaryCrossentropy([[1.0, 2.0]], [1.0]), "must be a number, or a list with one for each"),
+        (lambda: WeightedBinaryCrossentropy([1.0], [1.0], float("nan")), "label_smoothing=nan must be one number"),
         (lambda: WeightedBinaryCrossentropy([1.0], [1.0], 1.0), "label_smoothing"),
         (lambda: FocalLoss(-1.0), "gamma"),
+        (lambda: FocalLoss(float("nan")), "gamma=nan must be one number"),
+        (lambda: FocalLoss("2"), "gamma='2' must be one number"),
+        (lambda: FocalLoss([2.0, 1.0]), r"gamma=\[2\.0, 1\.0\] must be one number"),
+        (lambda: FocalLoss(True), "gamma=True must be one number"),
         (lambda: FocalLoss(2.0, 1.0), "alpha"),
+        (lambda: FocalLoss(2.0, []), r"alpha=\[\] must be a number, or a list"),
+        (lambda: FocalLoss(2.0, [0.5, float("nan")]), r"alpha=\[0\.5, nan\] must be a number, or a list"),
+        (lambda: FocalLoss(label_smoothing=1.0), "label_smoothing=1.0 must be at least 0 and below 1"),
+        (lambda: FocalLoss(target_weights=[]), r"target_weights=\[\] must be a number, or a list"),
         (lambda: FocalLoss(target_weights=[1.0, 0.0]), "target_weights"),
         (lambda: AsymmetricLoss(-1.0), "gamma_positive"),
+        (lambda: AsymmetricLoss(gamma_negative=float("inf")), "gamma_negative=inf must be one number"),
         (lambda: AsymmetricLoss(clip=1.0), "clip"),
+        (lambda: AsymmetricLoss(clip=float("nan")), "clip=nan must be one number"),
         (lambda: AucMarginLoss(0.0), "margin"),
+        (lambda: AucMarginLoss(target_weights=[float("nan")]), r"target_weights=\[nan\] .*neither NaN"),
+        (lambda: ThreeWayCrossentropy([float("nan"), 1.0]), r"target_weights=\[nan, 1\.0\] .*neither NaN"),
     ],
 )
 def test_wrong_numbers_are_refused(make, message):

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from chexkeras.training.micro_batches import GatheredGradients
 from chexkeras.training.optimisation import AveragedWeights, LearningRate, make_optimizer
 from chexkeras.training.recipe import Stage
 
@@ -87,23 +88,68 @@ def test_a_plateau_lowers_the_rate_and_waits_anew(mode, values):
     assert float(keras.ops.convert_to_numpy(optimizer.learning_rate)) == pytest.approx(0.025)
 
 
-def test_the_average_of_the_weights_is_that_of_one_uninterrupted_training():
-    """A linear model fitted epoch by epoch, against the same steps in numpy."""
+def linear_data():
     rng = np.random.default_rng(0)
-    inputs, targets = rng.normal(size=(12, 3)).astype(np.float32), rng.normal(size=(12, 1)).astype(np.float32)
+    return rng.normal(size=(12, 3)).astype(np.float32), rng.normal(size=(12, 1)).astype(np.float32)
+
+
+def linear_model(optimizer):
+    keras.utils.set_random_seed(1)
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, use_bias=False)])
-    momentum, rate, size = 0.8, 0.05, 4
-    weight = model.get_weights()[0].astype(np.float64)
-    optimizer = make_optimizer(stage(optimizer="sgd", learning_rate=rate, ema=momentum), 3)
-    model.compile(optimizer=optimizer, loss="mse")
-    callback = AveragedWeights()
-    average, velocity = None, np.zeros_like(weight)
-    for _ in range(3):
-        model.fit(inputs, targets, batch_size=size, epochs=1, shuffle=False, verbose=0, callbacks=[callback])
-        for start in range(0, 12, size):
+    model.compile(optimizer=optimizer, loss="mse", auto_scale_loss=False)
+    return model
+
+
+def averages(inputs, targets, weight, settings, epochs, size):
+    """Yields the weights and their average after each epoch of SGD with momentum 0.9, a batch at a time in numpy."""
+    average, velocity, gathered, batches = weight, np.zeros_like(weight), np.zeros_like(weight), 0
+    changes = 0
+    for _ in range(epochs):
+        for start in range(0, len(inputs), size):
             x, y = inputs[start : start + size], targets[start : start + size]
-            velocity = 0.9 * velocity - rate * 2 * x.T @ (x @ weight - y) / size
-            weight = weight + velocity
-            average = weight if average is None else momentum * average + (1 - momentum) * weight
-        np.testing.assert_allclose(model.get_weights()[0], average, rtol=1e-4)
-        assert not np.allclose(average, weight, rtol=1e-2)
+            gathered = gathered + 2 * x.T @ (x @ weight - y) / len(x)
+            batches += 1
+            if batches % settings.accumulate == 0:
+                velocity = 0.9 * velocity - settings.learning_rate * gathered / settings.accumulate
+                weight, gathered, changes = weight + velocity, np.zeros_like(weight), changes + 1
+                average = weight if changes == 1 else settings.ema * average + (1 - settings.ema) * weight
+        yield weight, average
+
+
+@pytest.mark.parametrize("accumulate", [1, 2, 4, 5])
+def test_the_average_of_the_weights_is_that_of_one_uninterrupted_training_and_moves_once_a_change(accumulate):
+    """A linear model fitted epoch by epoch, against the same steps in numpy; epochs end between changes too."""
+    inputs, targets = linear_data()
+    settings = stage(optimizer="sgd", learning_rate=0.05, ema=0.8, accumulate=accumulate)
+    model = linear_model(make_optimizer(settings, 3))
+    callback = AveragedWeights()
+    expected = list(averages(inputs, targets, model.get_weights()[0].astype(np.float64), settings, 5, 4))
+    for _, average in expected:
+        model.fit(inputs, targets, batch_size=4, epochs=1, shuffle=False, verbose=0, callbacks=[callback])
+        np.testing.assert_allclose(model.get_weights()[0], average, atol=1e-6)
+    assert not np.allclose(*expected[-1], rtol=1e-2)
+
+
+def test_batches_in_pieces_give_the_same_average_as_whole_ones():
+    inputs, targets = linear_data()
+    settings = stage(optimizer="sgd", learning_rate=0.05, ema=0.8, accumulate=2)
+    found = []
+    for size, wrap in ((4, lambda optimizer: optimizer), (2, lambda optimizer: GatheredGradients(optimizer, 2))):
+        optimizer = make_optimizer(settings, 3)
+        model = linear_model(optimizer)
+        optimizer.build(model.trainable_variables)
+        model.compile(optimizer=wrap(optimizer), loss="mse", auto_scale_loss=False)
+        model.fit(inputs, targets, batch_size=size, epochs=3, shuffle=False, verbose=0)
+        found.append(model.get_weights()[0])
+    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_with_an_average_the_weights_change_as_without(optimizer):
+    gradients = ([1.0], [2.0], [-4.0], [0.5], [3.0], [1.0])
+    plain = make_optimizer(stage(optimizer=optimizer, accumulate=3), 10)
+    averaged = make_optimizer(stage(optimizer=optimizer, accumulate=3, ema=0.9), 10)
+    assert moved(averaged, [0.3], *gradients) == pytest.approx(moved(plain, [0.3], *gradients), abs=1e-7)
+    assert averaged.get_config()["ema_momentum"] == 0.9
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(averaged))
+    assert (type(again), again.get_config()) == (type(averaged), averaged.get_config())

@@ -1,7 +1,8 @@
 import pytest
 
 from chexkeras.data.augment import Augmentation
-from chexkeras.training.recipe import Loss, Recipe
+from chexkeras.training import presets
+from chexkeras.training.recipe import Loss, Recipe, Stage
 from chexkeras.training.settings import with_settings
 
 
@@ -54,6 +55,22 @@ def test_settings_reach_every_level():
         ("stage1.ema=true", "a momentum such as 0.999"),
         ("up_sample=Mass", "must give a value for each finding"),
         ('up_sample={"Mass": 1.5}', "the factor of Mass"),
+        ("weights=3", "weights=3 must be 'imagenet', a weights file, or null"),
+        ("weights=", "weights='' must be 'imagenet', a weights file, or null"),
+        ("name=5", "name=5 must be text, such as 'own'"),
+        ("stage1.name=5", "stage name=5 must be text, such as 'stage1'"),
+        ("stage1.name=", "stage name='' must be text"),
+        ("stage1.trainable=true", "stage1.trainable=True must be a share from 0 to 1, 'all', 'none', or the name"),
+        ("stage1.trainable=null", "stage1.trainable=None must be a share from 0 to 1"),
+        ("targets=null", "targets=None must be a finding or a list of them"),
+        ("targets=none", "no finding given"),
+        ("targets=3", "targets=3 must be a finding or a list of them"),
+        ("balanced_batches=3", "balanced_batches=3 must be a finding or a list of them"),
+        ("loss.margin=true", "loss.margin=True is not a number"),
+        ('loss.alpha="0.5"', "loss.alpha='0.5' is not a number"),
+        ("learning_rate=1e-3", "did you mean 'stage1.learning_rate' or 'stage2.learning_rate'"),
+        ("stage1.gamma=1", "did you mean 'loss.gamma'"),
+        ("loss.batch_size=1", "did you mean 'batch_size'"),
     ],
 )
 def test_wrong_settings_are_refused_with_the_nearest_name(setting, message):
@@ -72,3 +89,84 @@ def test_settings_take_values_for_each_finding():
     )
     assert recipe.loss.target_weights == (("Abnormal", 0.5),)
     assert recipe.up_sample == (("Mass", 3),)
+
+
+def as_the_shell_gives_it(line):
+    """A line between double quotes on a command line: the shell takes the quotes inside it away."""
+    return line.replace('"', "")
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_what_is_printed_to_be_set_gives_the_same_recipe_without_its_quotes_too(name):
+    recipe = presets.preset(name)
+    lines = [line.strip() for line in presets.explain(name).split("Recipe (", 1)[1].splitlines()[1:]]
+    assert len(lines) > 10
+    for line in lines:
+        assert with_settings(recipe, [as_the_shell_gives_it(line)]) == recipe, line
+    stages = tuple(Stage(stage.name, epochs=1, learning_rate=1.0) for stage in recipe.stages)
+    assert with_settings(Recipe(stages=stages), map(as_the_shell_gives_it, lines)) == recipe
+
+
+def test_words_of_a_list_need_no_quotes():
+    changed = with_settings(
+        Recipe(),
+        [
+            "targets=[Mass, Pleural Effusion, No Finding]",
+            "loss.target_weights=[[Pleural Effusion, 7.0]]",
+            "up_sample={Mass: 4, No Finding: 2}",
+        ],
+    )
+    assert changed.targets == ("Mass", "Pleural Effusion", "No Finding")
+    assert changed.loss.target_weights == (("Pleural Effusion", 7.0),)
+    assert changed.up_sample == (("Mass", 4), ("No Finding", 2))
+
+
+@pytest.mark.parametrize("word", ["none", "None", "null"])
+def test_none_is_null_only_where_a_field_takes_null(word):
+    start = Recipe(clahe=2.0, loss=Loss(class_weights="capped", cap=20), up_sample={"Mass": 2}, balanced_batches=())
+    nothing = with_settings(
+        start,
+        [f"{name}={word}" for name in ("weights", "clahe", "loss.cap", "stage1.patience", "stage2.clip_norm")]
+        + ["operating_point.rule=youden", f"operating_point.target={word}"],
+    )
+    assert (nothing.weights, nothing.clahe, nothing.loss.cap, nothing.operating_point.target) == (None,) * 4
+    assert (nothing.stages[0].patience, nothing.stages[1].clip_norm) == (None, None)
+    if word != "null":
+        chosen = with_settings(
+            Recipe(up_sample={"Mass": 2}),
+            [f"{name}={word}" for name in ("loss.class_weights", "stage2.trainable", "up_sample", "balanced_batches")],
+        )
+        assert (chosen.loss.class_weights, chosen.stages[1].trainable) == ("none", 0.0)
+        assert (chosen.up_sample, chosen.balanced_batches) == ((), ())
+
+
+def every_field():
+    recipe = Recipe()
+    for name, value in recipe.to_dict().items():
+        if isinstance(value, dict):
+            yield from (f"{name}.{field}" for field in value)
+        elif name != "stages":
+            yield name
+    yield from (f"stage1.{field}" for field in recipe.stages[0].to_dict())
+
+
+@pytest.mark.parametrize("field", list(every_field()))
+def test_a_value_of_any_type_is_taken_or_refused_by_name(field):
+    for text in ("null", "none", "true", "3", "-1", "0.5", "NaN", "Infinity", '"0.5"', "words", "", "[]", "[1]", "{}"):
+        try:
+            taken = with_settings(Recipe(), [f"{field}={text}"])
+        except ValueError as error:
+            assert "do not make a recipe" not in str(error), f"{field}={text} met no check: {error}"
+        else:
+            assert isinstance(taken, Recipe)
+
+
+def test_overriding_a_loss_names_what_its_numbers_belong_to_and_how_to_put_them_back():
+    capped = Recipe(loss=Loss(class_weights="capped", cap=20, label_smoothing=0.1))
+    with pytest.raises(ValueError, match=r"loss\.class_weights='capped' needs loss\.name='weighted_bce'") as caught:
+        with_settings(capped, ["loss.name=asymmetric"])
+    named = str(caught.value).split("by default: ")[1].rstrip(".").split(", ")
+    assert named == ['loss.class_weights="balanced"', "loss.label_smoothing=0.0"]
+    back = with_settings(capped, ["loss.name=asymmetric", *named, "loss.cap=none"])
+    assert back.loss == Loss("asymmetric")
+    assert with_settings(Recipe(loss=Loss(class_weights="none")), ["loss.name=focal"]).loss.class_weights == "none"

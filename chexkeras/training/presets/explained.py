@@ -49,7 +49,7 @@ def _lines(values: dict[str, Any], default: dict[str, Any], prefix: str, always:
 
 
 def _line(name: str, value: Any) -> str:
-    return f"{name}={json.dumps(value, ensure_ascii=False)}"
+    return f"{name}={json.dumps(value, ensure_ascii=False, separators=(',', ':'))}"
 
 
 def explained(preset: Preset) -> str:
