@@ -1,10 +1,16 @@
 """Which part of the body a film shows and from which side: the tags that say so, in the order they are trusted."""
 
-import contextlib
 import dataclasses
-import re
-import unicodedata
 
+from chexkeras.dicom.descriptions import (
+    frontal_views,
+    names_chest,
+    names_frontal_view,
+    names_other_part,
+    names_other_view,
+    plain,
+    words_of,
+)
 from chexkeras.dicom.header import Header, fold
 
 _PA, _AP = "PA", "AP"
@@ -23,31 +29,19 @@ _FRONTAL = {
     "A P": _AP,
 }
 # What is written beside a view and does not change it.
-_POSTURES = frozenset(
-    {"ERECT", "UPRIGHT", "STANDING", "SITTING", "SEMIERECT", "SUPINE", "PORT", "PORTABLE", "MOBILE", "BEDSIDE"}
+POSTURES = (
+    *("ERECT", "UPRIGHT", "STANDING", "SITTING", "SEMI", "SEMIERECT", "SEMIUPRIGHT", "SUPINE", "SUP", "LYING"),
+    *("RECUMBENT", "STEHEND", "SITZEND", "LIEGEND", "BED", "BEDSIDE", "PORT", "PORTABLE", "MOBILE"),
 )
+"""How and where the patient was exposed: what is written beside a view or a part of the body and changes neither."""
+
+_BESIDE_A_VIEW = frozenset((*POSTURES, "CHEST", "THORAX", "TORAX", "VIEW"))
 
 # PS3.16 CID 4010 "DX View" in SNOMED CT and the older SNOMED RT codes.
 _FRONTAL_CODES = {"272479007": _PA, "R-10214": _PA, "R-40888": _PA, "399348003": _AP, "R-10206": _AP}
 
 # PS3.16 CID 4031: chest, thorax, lung, intra-thoracic; SNOMED CT, then SNOMED RT.
 _CHEST_CODES = frozenset({"816094009", "51185008", "39607008", "43799004", "T-D3000", "T-28000", "T-D3200"})
-
-# In descriptions, whose accents are taken off first; besides English in German, French, Spanish, Italian, Portuguese.
-_CHEST_WORDS = re.compile(
-    r"\b(CHEST|CXR|THORA[XK]\w*|THORACIC|TORAX|TORACE|LUNGS?|LUNGEN?|POUMONS?|PULMON\w*|POLMON\w*)\b"
-)
-_OTHER_WORDS = re.compile(
-    r"\b(ABD\w*|RIBS?|PELVI\w*|\w*SPINE|SPINAL|SKULL|HEAD|SINUS\w*|NECK|SHOULDER|CLAVIC\w*|HUMER\w*|ELBOW|FOREARM|WRIST|HANDS?"
-    r"|FINGERS?|HIPS?|FEMUR|KNEES?|TIBIA|LEGS?|ANKLES?|FOOT|FEET|TOES?|EXTREMIT\w*|BREAST|MAMMO\w*|DENTAL|KUB"
-    r"|KNIE|HUFTE|SCHULTER|SCHADEL|BECKEN|HWS|BWS|LWS|GENOU|HANCHE|EPAULE|CRANE|BASSIN|RODILLA|CADERA|HOMBRO|CRANEO)\b"
-)
-_NOT_FRONTAL_WORDS = re.compile(
-    r"\b(LAT|LATERAL\w*|LATERO|LL|RL|LLD|RLD|OBL\w*|DECUB\w*|LORDOTIC|RAO|LAO|RPO|LPO|SEITL\w*|PROFIL|PERFIL)\b"
-)
-_FRONTAL_WORDS = re.compile(r"\b(PA|AP)\b")
-# Enough to say that a description does not speak of another view alone.
-_FRONTAL_MENTIONED = re.compile(r"\b(PA|AP|FRONTAL\w*|FACE|FRENTE|(POSTERO|ANTERO)\w*)\b")
 
 # What was meant to be exposed, and then what the whole study was ordered as.
 _OF_THE_SERIES = ("SeriesDescription", "ProtocolName")
@@ -76,17 +70,8 @@ class Answer:
     study: bool = False
 
 
-def _plain(text: str) -> str:
-    """Returns text folded, without accents; UTF-8 that was read as Latin-1 is mended first."""
-    with contextlib.suppress(UnicodeError):
-        text = text.encode("latin-1").decode("utf-8")
-    letters = unicodedata.normalize("NFKD", text)
-    return fold("".join(letter for letter in letters if not unicodedata.combining(letter)))
-
-
 def _described(header: Header, keyword: str) -> str:
-    """Returns a description's words, "P.A." written as one."""
-    return re.sub(r"\b(P A|A P)\b", lambda found: found[0].replace(" ", ""), _plain(header.text(keyword)))
+    return words_of(header.text(keyword))
 
 
 def _coded_view(header: Header, keyword: str) -> Answer:
@@ -103,13 +88,13 @@ def _coded_view(header: Header, keyword: str) -> Answer:
 
 
 def _without_posture(written: str) -> str:
-    return " ".join(word for word in fold(written).split() if word not in _POSTURES)
+    return " ".join(word for word in fold(written).split() if word not in _BESIDE_A_VIEW)
 
 
 def _described_view(header: Header) -> Answer:
     words = _described(header, "SeriesDescription")
-    frontal = set(_FRONTAL_WORDS.findall(words))
-    if _NOT_FRONTAL_WORDS.search(words):
+    frontal = frontal_views(words)
+    if names_other_view(words):
         # "PA and lateral" names a study of two films; which of them this is cannot be told.
         return Answer(source="SeriesDescription")
     return Answer(frontal.pop(), source="SeriesDescription") if len(frontal) == 1 else Answer()
@@ -123,14 +108,14 @@ def _compared_view(header: Header, answer: Answer) -> Answer:
         words = _described(header, keyword)
         if _names_another_view(words):
             return dataclasses.replace(answer, also="", also_source=keyword)
-        named = set() if _NOT_FRONTAL_WORDS.search(words) else set(_FRONTAL_WORDS.findall(words))
+        named = set() if names_other_view(words) else frontal_views(words)
         if len(named) == 1 and answer.value not in named and not swapped.also_source:
             swapped = dataclasses.replace(answer, also=named.pop(), also_source=keyword)
     return swapped
 
 
 def _names_another_view(words: str) -> bool:
-    return bool(_NOT_FRONTAL_WORDS.search(words)) and not _FRONTAL_MENTIONED.search(words)
+    return names_other_view(words) and not names_frontal_view(words)
 
 
 def find_view(header: Header, sources: tuple[str, ...]) -> Answer:
@@ -207,12 +192,15 @@ def find_body_part(
 
 
 def _names_another_part(words: str) -> bool:
-    return bool(_OTHER_WORDS.search(words)) and not _CHEST_WORDS.search(words)
+    return names_other_part(words) and not names_chest(words)
 
 
 def _is_accepted(part: str, accepted: tuple[str, ...], qualifiers: tuple[str, ...]) -> bool:
-    words = _plain(part) if qualifiers else fold(part)
-    return words in accepted or " ".join(word for word in words.split() if word not in qualifiers) in accepted
+    if fold(part) in accepted:
+        return True
+    # Beside qualifiers, synonyms may stand together: "CHEST/THORAX".
+    words = [word for word in plain(part).split() if word not in qualifiers] if qualifiers else []
+    return bool(words) and all(word in accepted for word in words)
 
 
 def _body_part(header: Header, accepted: tuple[str, ...], qualifiers: tuple[str, ...], fallbacks: bool) -> Answer:
@@ -228,7 +216,7 @@ def _body_part(header: Header, accepted: tuple[str, ...], qualifiers: tuple[str,
         return Answer("" if elsewhere else "CHEST", elsewhere or regions[0], "AnatomicRegionSequence")
     for keyword in _DESCRIPTIONS if fallbacks else ():
         words = _described(header, keyword)
-        chest, other = _CHEST_WORDS.search(words), _OTHER_WORDS.search(words)
+        chest, other = names_chest(words), names_other_part(words)
         if chest and not other:
             return Answer("CHEST", source=keyword)
         if other and not chest:

@@ -4,6 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from chexkeras import checks
+from chexkeras.dicom.anatomy import POSTURES
 from chexkeras.dicom.header import name_tag
 from chexkeras.dicom.rules import OFF, REJECT, RULE_BY_CODE, RULES, WARN
 from chexkeras.dicom.steps import USUAL_STEPS, PixelSteps
@@ -11,11 +12,14 @@ from chexkeras.dicom.steps import USUAL_STEPS, PixelSteps
 if TYPE_CHECKING:
     import pandas as pd
 
-_CHEST_SYNONYMS = ("CHEST", "THORAX", "TORAX", "LUNG", "LUNGS", "CXR")
+_CHEST_SYNONYMS = (
+    *("CHEST", "CXR", "THORAX", "TORAX", "TORACE"),
+    *("LUNG", "LUNGS", "LUNGE", "LUNGEN", "POUMON", "POUMONS", "PULMON", "PULMAO"),
+)
 # What consoles write beside the part: the view, the posture, the apparatus and the number of films.
 _CHEST_QUALIFIERS = (
-    *("PA", "AP", "P", "A", "ERECT", "UPRIGHT", "SUPINE", "PORT", "PORTABLE", "MOBILE"),
-    *("X", "RAY", "XRAY", "XR", "1", "2", "VIEW", "VIEWS"),
+    *("PA", "AP", "P", "A", *POSTURES),
+    *("X", "RAY", "XRAY", "XR", "1", "2", "3", "1V", "2V", "3V", "V", "VIEW", "VIEWS", "ADULT"),
 )
 
 

@@ -55,7 +55,9 @@ def test_the_first_tag_that_answers_wins_and_the_other_is_kept():
 
 
 @pytest.mark.parametrize("keyword", ["SeriesDescription", "ProtocolName"])
-@pytest.mark.parametrize("text", ["Lateral", "Chest LAT", "Thorax seitl.", "de profil", "Tórax perfil", "DECUBITUS"])
+@pytest.mark.parametrize(
+    "text", ["Lateral", "Chest LAT", "Thorax seitl.", "de profil", "Tórax perfil", "LEFT DECUBITUS"]
+)
 def test_a_description_of_another_view_alone_contradicts_a_coded_one(keyword, text):
     answer = _view(ViewPosition="PA", PatientPosition="PA", **{keyword: text})
     assert (answer.value, answer.also, answer.also_source, answer.study) == ("PA", "", keyword, False)
@@ -83,8 +85,23 @@ def test_a_description_can_swap_pa_and_ap_and_one_of_both_swaps_nothing():
 @pytest.mark.parametrize(
     ("written", "view"),
     [
-        *[(text, "PA") for text in ("P.A.", "p. a.", "PA ERECT", "PA UPRIGHT", "PA\\PA", "PA\\P.A.")],
-        *[(text, "AP") for text in ("A.P.", "AP SUPINE", "PORTABLE AP", "SEMIERECT AP")],
+        *[
+            (text, "PA")
+            for text in ("P.A.", "p. a.", "PA ERECT", "PA UPRIGHT", "PA\\PA", "PA\\P.A.", "CHEST PA", "PA stehend")
+        ],
+        *[
+            (text, "AP")
+            for text in (
+                "A.P.",
+                "AP SUPINE",
+                "PORTABLE AP",
+                "SEMIERECT AP",
+                "AP SEMI-ERECT",
+                "AP SUP",
+                "AP/BED",
+                "AP Liegend",
+            )
+        ],
         *[(text, "") for text in ("PA\\AP", "PA\\LATERAL", "ERECT", "PA OBLIQUE", "AP DECUBITUS", "LATERAL SUPINE")],
     ],
 )
@@ -116,6 +133,7 @@ def _part(**tags):
     [
         *["CHEST", "chest ", "Thorax", "LUNG", "PORT_CHEST", "CHEST\\THORAX", "THORAX PA", "THORAX_AP", "CHEST X-RAY"],
         *["CHEST 2 VIEWS", "CHEST 1 VIEW", "CXR", "CHEST P.A.", "TÓRAX", "TO\u0301RAX", "TÃ\x93RAX", "chest portable"],
+        *["CHEST/THORAX", "TORACE", "Pulmão", "CHEST SEMI ERECT", "CHEST 3 VIEWS", "CHEST 2V", "Thorax liegend"],
     ],
 )
 def test_synonyms_of_chest_are_folded(written):
@@ -126,7 +144,7 @@ def test_synonyms_of_chest_are_folded(written):
     "written",
     [
         *["RIBCAGE", "KNEE", "CHESTABDOMEN", "CHEST\\ABDOMEN", "TSPINE", "CHEST LATERAL", "CHEST ABDOMEN", "PA"],
-        *["2 VIEWS", "CHEST 3 VIEWS"],
+        *["2 VIEWS", "CHEST LL", "THORAX LATERAL", "THORACIC SPINE", "CHEST SPINE"],
     ],
 )
 def test_another_body_part_is_named(written):
