@@ -53,6 +53,7 @@ def test_it_says_what_each_change_costs_and_keeps_it_with_the_run(trained, films
         (("--only", "exposures"), "did you mean 'exposure'"),
         (("--margin", "0"), "--margin"),
         (("--films", "-1"), "--films"),
+        (("--seed", "-1"), "--seed"),
     ],
 )
 def test_wrong_options_are_refused_before_the_run_is_opened(options, message, tmp_path):

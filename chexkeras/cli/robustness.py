@@ -30,7 +30,7 @@ def robustness(
     margin: Annotated[
         float, typer.Option(help="Loss of AUROC, sensitivity or specificity from which on a change matters.")
     ] = 0.05,
-    seed: Annotated[int, typer.Option(help="Seed of the draw of patients and of the noise.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw of patients and of the noise.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier measurement of the run.")] = False,
 ) -> None:
     """Changes a run's test films (exposure, noise, position, compression, misuse) and shows what becomes of its scores.

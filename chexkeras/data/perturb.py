@@ -9,6 +9,7 @@ import math
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +26,14 @@ class Perturbation:
 
     Attributes:
         kind: One of `KINDS`.
-        amount: How much, in the kind's own unit: brightness as a share of the gray range (-1 to 1); contrast as a
-            factor about mid-gray; gamma as the exponent; noise as the standard deviation, a share of the gray range;
-            blur as the standard deviation, a share of the film's height; rotation in degrees, anticlockwise; shift to
-            the right as a share of the width; zoom as a factor; jpeg as Pillow's quality, 1 to 95; resolution as the
-            share of the sides that is kept. Mirroring and inversion have one strength, 1.
+        amount: How much, in the kind's own unit: brightness as a share of the gray range (-1 to 1, but not 0); contrast
+            as a factor about mid-gray; gamma as the exponent; noise as the standard deviation, a share of the gray
+            range; blur as the standard deviation, a share of the film's height; rotation in degrees, anticlockwise;
+            shift to the right as a share of the width; zoom as a factor; jpeg as Pillow's quality, 1 to 95; resolution
+            as the share of the sides that is kept. Mirroring and inversion have one strength, 1.
+
+    Raises:
+        ValueError: If there is no such kind, or the amount is out of its range.
 
     Example:
         >>> Perturbation("rotation", -5).name
@@ -41,9 +45,13 @@ class Perturbation:
 
     def __post_init__(self) -> None:
         low, high = _KINDS[one_of(self.kind, KINDS, "kind of perturbation")].allowed
-        number = isinstance(self.amount, (int, float)) and not isinstance(self.amount, bool)
+        number = isinstance(self.amount, Real) and not isinstance(self.amount, bool)
         if not number or not low <= self.amount <= high:
             raise ValueError(f"amount={self.amount!r} of {self.kind} must be a number from {low:g} to {high:g}.")
+        if self.kind == "brightness" and self.amount == 0:
+            raise ValueError("amount=0 of brightness is no change; give a share above 0 (brighter) or below (darker).")
+        # Numpy's numbers too: as a plain float each is named and used alike.
+        object.__setattr__(self, "amount", float(self.amount))
 
     @property
     def name(self) -> str:

@@ -26,14 +26,15 @@ def perturbation_effects(
 
     AUROC by the paired DeLong test, sensitivity and specificity at the frozen threshold by McNemar's test, all of them
     clustered by patient (see `evaluation.comparison.compare`). The comparisons' own verdicts are corrected by Holm over
-    everything compared; `PerturbationEffect.verdict` is not.
+    everything compared; `PerturbationEffect.verdict` is not. With few patients the interval of DeLong's difference is
+    too narrow; the effects count the patients, and below `results.robustness.FEWEST_PATIENTS` no AUROC has held.
 
     Args:
         as_is: Long table of scores (image_id, patient_id, finding, label, score) of the films as they are.
         changed: The same of the changed films, by the name of the change.
         groups: The kind of change, by its name; "" where it is not told.
         points: Frozen operating points, at most one for each finding, chosen on other scores.
-        margin: Loss from which on a change matters, in (0, 1); "held" needs it to be excluded.
+        margin: Loss from which on a change matters, in (0, 1); "held" needs it to be excluded, and enough patients.
         confidence: Coverage of intervals, in (0, 1).
 
     Returns:
@@ -76,4 +77,5 @@ def _effect(
         calls = clustered_proportion_interval(differ, rows["patient_id"].to_numpy(), confidence=confidence)
     moved = np.abs(first - second)
     median, high = (float(value) for value in np.quantile(moved, (0.5, 0.95))) if len(rows) else (np.nan, np.nan)
-    return PerturbationEffect(name, group, finding, comparisons, calls, median, high)
+    positive, negative = (int(rows.loc[rows["label"] == label, "patient_id"].nunique()) for label in (1, 0))
+    return PerturbationEffect(name, group, finding, positive, negative, comparisons, calls, median, high)

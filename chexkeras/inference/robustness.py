@@ -4,7 +4,7 @@ The change is made to the film as the model gets it. It shows what the model bea
 equipment are other data.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,7 @@ def measure_robustness(
     table: pd.DataFrame,
     *,
     films: int | None = 1000,
-    perturbations: Sequence[Perturbation] = PERTURBATIONS,
+    perturbations: Perturbation | Iterable[Perturbation] = PERTURBATIONS,
     store: Store | None = None,
     batch_size: int | None = None,
     margin: float = 0.05,
@@ -59,12 +59,14 @@ def measure_robustness(
         table: Image table that says where the run's test films are; it may hold others.
         films: About how many test films to use where there are more: whole patients are drawn at random. None takes
             all.
-        perturbations: The changes.
+        perturbations: The changes, or a single one.
         store: Films decoded before; None reads the files at `path`.
         batch_size: Films a batch; the recipe's by default.
         margin: Loss of AUROC, sensitivity or specificity from which on a change matters, in (0, 1); state it before
-            looking. A change is "held" where the interval of the difference excludes such a loss.
-        seed: Of the draw of patients and of the noise.
+            looking. A change is "held" where the interval of the difference excludes such a loss and, for the AUROC,
+            enough patients stand behind it (see `PerturbationEffect.verdict`). A model that separates nothing has
+            nothing to lose: "held" then says nothing.
+        seed: Of the draw of patients and of the noise; a whole number from 0.
         keep: Whether the result becomes the run's ``robustness.json``, from which its report tells.
         overwrite: Whether an earlier measurement of the run may be replaced.
 
@@ -72,16 +74,21 @@ def measure_robustness(
         The measurement.
 
     Raises:
-        TypeError: If the table is no pandas DataFrame.
+        TypeError: If the table is no pandas DataFrame, or a change no `Perturbation`.
         FileExistsError: If the run has been measured before.
-        ValueError: If the margin is out of range, no change or a change twice is given, test films are not in the
-            table, or the films as they are do not give the scores that the run has saved.
+        FileNotFoundError: If test films are not on disk, and no store is given.
+        ValueError: If the margin or the seed is out of range, no change or a change twice is given, test films are not
+            in the table or twice, or the films as they are do not give the scores that the run has saved.
     """
     run = run if isinstance(run, Run) else Run.load(run)
-    names = [entry.name for entry in perturbations]
+    changes = _changes(perturbations)
+    names = [entry.name for entry in changes]
     if not names or len(set(names)) < len(names):
         raise ValueError(f"{len(names)} changes with {len(set(names))} names; give at least one, and each once.")
-    probability(margin, "margin", open_interval=True)
+    margin = probability(margin, "margin", open_interval=True)
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"seed={seed!r} must be a whole number of at least 0.")
+    seed = int(seed)
     if keep and not overwrite and (run.folder / ROBUSTNESS).exists():
         raise FileExistsError(
             f"the run {str(run.folder)!r} has been measured before ({ROBUSTNESS}); overwrite=True (on the command line "
@@ -90,12 +97,14 @@ def measure_robustness(
     saved = run.scores(_PART)
     chosen = _chosen(saved, films, seed)
     rows = _rows_of(chosen["image_id"], table)
+    if store is None:
+        _require_on_disk(rows)
     saved_here = saved[saved["image_id"].isin(set(chosen["image_id"]))]
     model, targets = run.load_model(), run.recipe.targets
     if store is not None:
         store.require_size(model.input_shape[1])
     size = run.recipe.batch_size if batch_size is None else positive_int(batch_size, "batch_size")
-    ids, scores, single = _scored(model, rows, perturbations, store, size, seed)
+    ids, scores, single = _scored(model, rows, changes, store, size, seed)
     tables = [_with_scores(saved_here, targets, ids, found) for found in scores]
     as_is, changed = tables[0], dict(zip(names, tables[1:], strict=True))
     total = saved["image_id"].nunique()
@@ -115,16 +124,25 @@ def measure_robustness(
         effects=perturbation_effects(
             as_is,
             changed,
-            groups={entry.name: entry.group for entry in perturbations},
+            groups={entry.name: entry.group for entry in changes},
             points=run.operating_points,
             margin=margin,
         ),
         cautions=(*run.cautions, *sampled),
         provenance=provenance.collect(),
+        thresholds={point.finding: point.threshold for point in run.operating_points},
     )
     if keep:
         measured.save(run.folder / ROBUSTNESS)
     return measured
+
+
+def _changes(perturbations: Perturbation | Iterable[Perturbation]) -> tuple[Perturbation, ...]:
+    changes = (perturbations,) if isinstance(perturbations, Perturbation) else tuple(perturbations)
+    for entry in changes:
+        if not isinstance(entry, Perturbation):
+            raise TypeError(f"perturbations holds {entry!r}; give Perturbation objects, or perturbations_of(group).")
+    return changes
 
 
 def _chosen(scores: pd.DataFrame, films: int | None, seed: int) -> pd.DataFrame:
@@ -148,7 +166,26 @@ def _rows_of(image_ids: pd.Series, table: pd.DataFrame) -> pd.DataFrame:
             f"{len(lacking):,} of the {len(wanted):,} test films to change are not in the table, first {lacking[0]}; "
             "give the image table that the run was trained from."
         )
+    twice = rows.loc[rows["image_id"].astype(str).duplicated(), "image_id"]
+    if len(twice):
+        raise ValueError(
+            f"{len(twice):,} row(s) of the table name a test film that another row names too, first {twice.iloc[0]}; "
+            "keep one row for each film."
+        )
     return rows
+
+
+def _require_on_disk(rows: pd.DataFrame) -> None:
+    """Refuses absent films before any is scored: the test part must be whole, so none can be skipped."""
+    if "path" not in rows:
+        return  # Said by the pipeline, which needs the column.
+    paths = rows["path"].fillna("").astype(str)
+    absent = rows.loc[[not path or not Path(path).is_file() for path in paths], "image_id"]
+    if len(absent):
+        raise FileNotFoundError(
+            f"{len(absent):,} of the {len(rows):,} test films to change are not on disk, first {absent.iloc[0]}; "
+            "restore the film, or give the store that the run was trained from."
+        )
 
 
 def _scored(

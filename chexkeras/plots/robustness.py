@@ -60,7 +60,7 @@ def robustness_forest(
     ax.set_xlim(min(ends) - reach, max(ends) + reach)
     ax.set_xlabel(
         f"{statistic} of the changed films − of the same films unchanged (n = {robustness.n_images:,})\n"
-        f"dashed: the stated margin of {robustness.margin:g}; an interval to its right has held"
+        f"dashed: the stated margin of {robustness.margin:g}; to its right a loss of so much is excluded"
     )
     style.title(ax, f"Changed films: {style.words(finding)}", style.cautions(note, robustness))
     return ax

@@ -218,7 +218,7 @@ class Run:
         if not (self.folder / ROBUSTNESS).is_file():
             return None
         document = self._json(ROBUSTNESS, dict, ("effects", "scores_fingerprint"))
-        with _fields_of(ROBUSTNESS):
+        with _fields_of(ROBUSTNESS, "Measure again: chexkeras robustness --overwrite."):
             return Robustness.from_dict(document)
 
     def scores(self, part: str) -> pd.DataFrame:
@@ -271,13 +271,13 @@ class Run:
 
 
 @contextlib.contextmanager
-def _fields_of(name: str) -> Iterator[None]:
+def _fields_of(name: str, mend: str = _MEND) -> Iterator[None]:
     """Says which file of the run lacks a field, or holds something else in its place."""
     try:
         yield
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         what = f"lacks {error}" if isinstance(error, KeyError) else f"is not what a run writes ({error})"
-        raise ValueError(f"{name} of the run {what}. {_MEND}") from error
+        raise ValueError(f"{name} of the run {what}. {mend}") from error
 
 
 def _not_empty(table: pd.DataFrame, name: str) -> pd.DataFrame:

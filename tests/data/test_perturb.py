@@ -101,6 +101,8 @@ def test_jpeg_is_that_of_pillow(film):
     [
         ("brightnes", 0.1, "did you mean 'brightness'"),
         ("brightness", 1.5, r"amount=1.5 of brightness must be a number from -1 to 1"),
+        ("brightness", 0, "amount=0 of brightness is no change"),
+        ("brightness", True, "must be a number"),
         ("jpeg", 0, "from 1 to 95"),
         ("noise", float("nan"), "from 0 to 1"),
         ("mirrored", 2, "from 1 to 1"),
@@ -110,6 +112,13 @@ def test_jpeg_is_that_of_pillow(film):
 def test_what_cannot_be_is_refused(kind, amount, said):
     with pytest.raises(ValueError, match=said):
         Perturbation(kind, amount)
+
+
+def test_numbers_of_numpy_are_amounts_like_any(film):
+    for kind, amount in (("rotation", np.int64(-5)), ("jpeg", np.int32(20)), ("gamma", np.float32(2))):
+        given, plain = Perturbation(kind, amount), Perturbation(kind, amount.item())
+        assert given == plain and given.name == plain.name
+        assert np.array_equal(given.apply(film, "a.png"), plain.apply(film, "a.png"))
 
 
 def test_groups_choose_their_changes():

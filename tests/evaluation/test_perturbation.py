@@ -1,14 +1,17 @@
 """Films against themselves: what a change did to ranking, calls and scores."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from chexkeras import files
 from chexkeras.evaluation.comparison import compare
 from chexkeras.evaluation.perturbation import perturbation_effects
 from chexkeras.evaluation.thresholds import choose_threshold
-from chexkeras.results import Robustness
-from chexkeras.results.robustness import AS_IS
+from chexkeras.results import PerturbationEffect, Robustness
+from chexkeras.results.robustness import AS_IS, FEWEST_PATIENTS
 
 
 def table(labels, scores, finding="Mass", start=0):
@@ -69,6 +72,29 @@ def test_a_small_but_sure_loss_within_the_margin_has_held(scores):
     assert (narrow.verdict("AUROC"), wide.verdict("AUROC")) == ("worse", "held")
 
 
+def test_with_few_patients_of_a_class_an_auroc_has_not_held():
+    rng = np.random.default_rng(3)
+    for flipped in (False, True):
+        for count in (FEWEST_PATIENTS - 1, FEWEST_PATIENTS):
+            labels = (np.arange(400) < count).astype(int)
+            labels = 1 - labels if flipped else labels
+            before = table(labels, (0.3 + 0.3 * labels + rng.normal(0, 0.1, 400)).clip(0, 1))
+            (effect,) = perturbation_effects(before, {"slight": noisy(before, 0.02)}, margin=0.05)
+            assert sorted((effect.n_positive, effect.n_negative)) == [count, 400 - count]
+            assert effect["AUROC"].non_inferior
+            assert effect.verdict("AUROC") == ("held" if count == FEWEST_PATIENTS else "not shown")
+
+
+def test_patients_are_counted_and_not_films():
+    before = table([1, 1, 0, 1, 0, np.nan], [0.9, 0.8, 0.2, 0.7, 0.1, 0.5])
+    before["patient_id"] = ["a", "a", "a", "b", "c", "d"]
+    (effect,) = perturbation_effects(before, {"x": before})
+    # Positive films of a and b, negative ones of a and c; nothing is known of d.
+    assert (effect.n_positive, effect.n_negative) == (2, 2)
+    with pytest.raises(ValueError, match=r"n_positive=-1 of 'x' on Mass must be a whole number of patients"):
+        replace(effect, n_positive=-1)
+
+
 def test_verdicts_do_not_weaken_with_the_number_of_changes(scores):
     one = perturbation_effects(scores, {"a": noisy(scores, 0.5)}, margin=0.001)[0]
     many = perturbation_effects(scores, {f"{n}": noisy(scores, 0.5 if n == 0 else 0.01, n) for n in range(40)})
@@ -103,16 +129,56 @@ def test_several_findings_have_an_effect_each_and_survive_json(scores, point, tm
     assert [(e.perturbation, e.finding) for e in effects] == [
         ("a", "Mass"), ("a", "Nodule"), ("b", "Mass"), ("b", "Nodule")
     ]  # fmt: skip
-    measured = Robustness("test", "00", 32, 400, 400, 400, 0, 0.0, 0.0, 16, 0.05, effects, ("A caution.",))
+    measured = Robustness(
+        "test", "00", 32, 400, 400, 400, 0, 0.0, 0.0, 16, 0.05, effects, ("A caution.",), None, {"Mass": 0.5}
+    )
     path = measured.save(tmp_path / "robustness.json")
-    from chexkeras import files
-
     again = Robustness.from_dict(files.read_json(path))
     assert again.to_frame().equals(measured.to_frame())
+    assert again.thresholds == {"Mass": 0.5}
     assert again.findings == ("Mass", "Nodule") and len(again.of("Mass")) == 2
     assert measured.to_frame().attrs["cautions"] == ("A caution.",)
     with pytest.raises(KeyError, match="'Edema' was not measured; there are: Mass, Nodule"):
         again.of("Edema")
+
+
+def test_shifts_that_are_not_known_survive_json(scores):
+    (effect,) = perturbation_effects(scores, {"x": noisy(scores, 0.2)})
+    nowhere = {**vars(effect), "shift_median": None, "shift_95": None}
+    nowhere |= {"comparisons": [entry.to_dict() for entry in effect.comparisons]}
+    found = PerturbationEffect.from_dict({**nowhere, "calls_changed": effect.calls_changed.to_dict()})
+    assert np.isnan(found.shift_median) and np.isnan(found.shift_95)
+    measured = Robustness("test", "00", 32, 400, 400, 400, 0, 0.0, 0.0, 16, 0.05, (found,))
+    assert measured.to_frame()["median change of the score"].tolist() == ["not estimable"]
+
+
+def _without_auroc(data):
+    data["effects"][0]["comparisons"] = data["effects"][0]["comparisons"][1:]
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (lambda d: d.update(effects=[]), "effects is empty"),
+        (lambda d: d["effects"].append(d["effects"][0]), "'x' on Mass stands twice in effects"),
+        (_without_auroc, "'x' on Mass has no comparison of the AUROC"),
+        (lambda d: d.update(margin="0.05"), "margin='0.05' must be a number strictly between 0 and 1"),
+        (lambda d: d.update(margin=True), "margin=True must be a number"),
+        (lambda d: d.update(margin=1), "margin=1 must be"),
+        (lambda d: d.update(margin=0.1), "margin=0.1, but the AUROC of 'x' on Mass was compared with margin 0.05"),
+        (lambda d: d.pop("thresholds"), r"lacks thresholds: it comes from another version of chexkeras, or is damaged"),
+        (lambda d: d.update(colour="red"), "has unknown colour: it comes from another version"),
+        (lambda d: d["effects"][0].pop("n_negative"), "lacks n_negative: it comes from another version"),
+        (lambda d: d["effects"][0].update(n_positive=2.5), "n_positive=2.5 of 'x' on Mass"),
+    ],
+)
+def test_what_is_no_measurement_is_refused_on_loading(scores, point, tmp_path, edit, said):
+    effects = perturbation_effects(scores, {"x": noisy(scores, 0.2)}, points=[point])
+    measured = Robustness("test", "00", 32, 400, 400, 400, 0, 0.0, 0.0, 16, 0.05, effects, ())
+    data = files.read_json(measured.save(tmp_path / "robustness.json"))
+    edit(data)
+    with pytest.raises(ValueError, match=said):
+        Robustness.from_dict(data)
 
 
 def test_nothing_or_other_films_are_refused(scores):

@@ -85,6 +85,10 @@ def test_the_run_keeps_it_and_an_earlier_one_is_not_lost(own_run, toy):
     found = Run.load(own_run.folder).robustness
     assert found.to_frame().equals(kept.to_frame())
     assert found.provenance["packages"]["keras"]
+    (point,) = own_run.operating_points
+    assert found.thresholds == {"Effusion": point.threshold}
+    labels = own_run.scores("test").groupby("label")["patient_id"].nunique()
+    assert {(entry.n_positive, entry.n_negative) for entry in found.effects} == {(labels[1.0], labels[0.0])}
     with pytest.raises(FileExistsError, match=r"measured before .*--overwrite"):
         measure_robustness(own_run, toy, perturbations=(MIRRORED,))
     measure_robustness(own_run, toy, perturbations=(MIRRORED,), overwrite=True)
@@ -101,6 +105,35 @@ def test_other_films_under_the_same_names_are_refused(own_run, toy, tmp_path):
     assert not (own_run.folder / ROBUSTNESS).exists()
 
 
+@pytest.fixture
+def no_scoring(monkeypatch):
+    """Fails a test in which films are scored."""
+    monkeypatch.setattr("chexkeras.inference.robustness._scored", lambda *_: pytest.fail("films were scored"))
+
+
+def test_a_test_film_named_twice_is_refused_before_scoring(toy_run, toy, no_scoring):
+    first = toy_run.scores("test")["image_id"].iloc[0]
+    table = pd.concat([toy, toy[toy["image_id"] == first]], ignore_index=True)
+    with pytest.raises(ValueError, match=rf"1 row\(s\) of the table name a test film .* first {first}; keep one row"):
+        measure_robustness(toy_run, table, perturbations=MIRRORED, keep=False)
+
+
+@pytest.mark.parametrize("path", ["", None, "nowhere.png"])
+def test_an_absent_film_is_named_before_scoring(toy_run, toy, no_scoring, path):
+    first = toy_run.scores("test")["image_id"].iloc[0]
+    table = toy.assign(path=toy["path"].where(toy["image_id"] != first, path))
+    said = rf"1 of the .* test films to change are not on disk, first {first}; restore the film, or give the store"
+    with pytest.raises(FileNotFoundError, match=said):
+        measure_robustness(toy_run, table, perturbations=MIRRORED, keep=False)
+
+
+def test_changes_may_be_a_single_one_or_any_iterable(measured, toy_run, toy):
+    for given in (MIRRORED, (entry for entry in [MIRRORED])):
+        found = measure_robustness(toy_run, toy, perturbations=given, seed=np.int64(0), keep=False)
+        assert [effect.perturbation for effect in found.effects] == ["mirrored"]
+        assert found.effects[0].shift_median == pytest.approx(measured.effects[0].shift_median, abs=1e-5)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "said"),
     [
@@ -108,6 +141,10 @@ def test_other_films_under_the_same_names_are_refused(own_run, toy, tmp_path):
         ({"perturbations": (NOISE, NOISE)}, ValueError, "2 changes with 1 names"),
         ({"margin": 0}, ValueError, "margin"),
         ({"films": 0}, ValueError, "films"),
+        ({"seed": -1}, ValueError, "seed=-1 must be a whole number"),
+        ({"seed": 0.5}, ValueError, "seed=0.5 must be a whole number"),
+        ({"seed": True}, ValueError, "seed=True must be a whole number"),
+        ({"perturbations": "mirrored"}, TypeError, "perturbations holds 'm'"),
         ({"table": ["a.dcm"]}, TypeError, "an image table"),
         ({"table": pd.DataFrame({"image_id": ["x"], "patient_id": ["1"]})}, ValueError, "are not in the table, first"),
     ],

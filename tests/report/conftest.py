@@ -130,7 +130,7 @@ def _robustness(
         n_images=test["image_id"].nunique(), n_patients=test["patient_id"].nunique(),
         n_images_in_part=test["image_id"].nunique(), seed=0, repeat_difference=0.0, single_difference=2.5e-7,
         single_images=16, margin=0.05, effects=perturbation_effects(test, changed, groups=groups, points=points),
-        cautions=cautions,
+        cautions=cautions, thresholds={point.finding: point.threshold for point in points},
     )  # fmt: skip
 
 

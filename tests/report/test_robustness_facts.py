@@ -2,10 +2,12 @@
 
 import pytest
 
+from chexkeras import files
 from chexkeras.findings import NIH14
 from chexkeras.report import fda
 from chexkeras.report.collect import collect_facts
 from chexkeras.report.figures import plan_figures
+from chexkeras.results.robustness import FEWEST_PATIENTS
 
 
 def section(facts):
@@ -22,7 +24,26 @@ def test_each_change_has_a_row_with_its_difference_and_verdict(make_run):
     assert cells[1] == "gray values inverted" and cells[4] == "**worse**"
     assert cells[3] == f"{difference.value:+.3f} (95 % CI {difference.low:+.3f} to {difference.high:+.3f})"
     assert cells[7].startswith(f"{effect.calls_changed.value:.3f} (95 % CI")
+    # Hardly moved by the other change, but seen in too few patients to have held.
+    assert run.robustness.effects[0].n_positive < FEWEST_PATIENTS
+    assert [facts[f"robustness.{word}"].value for word in ("held", "worse", "not shown")] == [0, 1, 1]
+
+
+def edit(run, change):
+    path = run.folder / "robustness.json"
+    data = files.read_json(path)
+    change(data)
+    files.write_json(path, data)
+
+
+def test_enough_patients_hold_and_how_many_that_is_stands_in_the_text(make_run):
+    run = make_run()
+    edit(run, lambda d: d["effects"][0].update(n_positive=FEWEST_PATIENTS, n_negative=FEWEST_PATIENTS))
+    facts = collect_facts(run)
     assert [facts[f"robustness.{word}"].value for word in ("held", "worse", "not shown")] == [1, 1, 0]
+    text = section(facts)
+    assert f"With fewer than {FEWEST_PATIENTS} patients with the finding, or without it" in text
+    assert "A model that separates nothing has nothing to lose" in text
 
 
 def test_repeated_scoring_is_told_in_plain_numbers(make_run):
@@ -42,8 +63,30 @@ def test_a_measurement_of_other_scores_is_not_shown(make_run):
     run, other = make_run(), make_run(seed=1)
     other.robustness.save(run.folder / "robustness.json")
     text = section(collect_facts(run))
-    assert "NOT SHOWN: robustness.json was measured on other scores than those on file" in text
+    assert "NOT SHOWN: robustness.json was measured on other scores or at other thresholds than those on file" in text
     assert "gray values inverted" not in text
+
+
+def test_a_measurement_at_other_thresholds_is_not_shown(make_run):
+    run = make_run()
+    edit(run, lambda d: d["thresholds"].update(Effusion=d["thresholds"]["Effusion"] + 0.01))
+    facts = collect_facts(run)
+    assert not facts["robustness"].value and facts["robustness.stale"].value
+    assert "or at other thresholds than those on file" in section(facts)
+
+
+def test_a_finding_that_was_not_evaluated_is_not_counted(make_run):
+    run = make_run()
+    before = collect_facts(run)
+
+    def add(data):
+        other = {**data["effects"][1], "finding": "Hernia", "perturbation": "something else"}
+        data["effects"].append(other)
+
+    edit(run, add)
+    after = collect_facts(run)
+    for key in ("robustness.worse", "robustness.held", "robustness.not shown", "robustness.changes"):
+        assert after[key].value == before[key].value, key
 
 
 def test_many_findings_are_counted_by_change_and_the_largest_loss_is_named(make_run):
@@ -65,7 +108,18 @@ def test_many_findings_are_counted_by_change_and_the_largest_loss_is_named(make_
 def test_a_damaged_measurement_says_which_file(make_run):
     run = make_run()
     (run.folder / "robustness.json").write_text('{"effects": [{}], "scores_fingerprint": ""}')
-    with pytest.raises(ValueError, match=r"robustness\.json of the run lacks 'comparisons'"):
+    with pytest.raises(
+        ValueError, match=r"robustness\.json of the run is not what a run writes .* lacks cautions, image_size"
+    ):
+        collect_facts(run)
+
+
+def test_a_measurement_of_another_version_says_so(make_run):
+    run = make_run()
+    edit(run, lambda d: d.pop("thresholds"))
+    with pytest.raises(
+        ValueError, match=r"robustness\.json of the run .* lacks thresholds: it comes from another version"
+    ):
         collect_facts(run)
 
 
