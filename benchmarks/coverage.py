@@ -15,16 +15,16 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from chexkeras.evaluation.bootstrap import bootstrap_interval
-from chexkeras.evaluation.delong import auc_covariance
-from chexkeras.evaluation.intervals import (
+from chexkeras.evaluation.thresholds import choose_threshold
+from chexkeras.evaluation.uncertainty.bootstrap import bootstrap_interval
+from chexkeras.evaluation.uncertainty.delong import auc_covariance
+from chexkeras.evaluation.uncertainty.intervals import (
     auc_interval,
     average_precision_interval,
     clustered_proportion_interval,
     proportion_interval,
 )
-from chexkeras.evaluation.limits import logit_limits
-from chexkeras.evaluation.thresholds import choose_threshold
+from chexkeras.evaluation.uncertainty.limits import logit_limits
 
 SHARED = 0.5
 ILL = 0.2

@@ -25,8 +25,8 @@ import pandas as pd
 import tensorflow as tf
 
 from chexkeras.data.pipeline import PIXELS_VERSION, make_dataset
-from chexkeras.data.prepare import prepare
-from chexkeras.data.store import Store
+from chexkeras.data.store.prepare import prepare
+from chexkeras.data.store.store import Store
 from chexkeras.data.store_manifest import INDEX, Manifest, films_file
 
 CORES = len(os.sched_getaffinity(0))

@@ -31,16 +31,16 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, JPEG2000Lossless
 
-from chexkeras.data.phantom import make_phantoms
 from chexkeras.data.pipeline import to_model_pixels
 from chexkeras.dicom.read import read_film
-from chexkeras.dicom.reading import Reading
-from chexkeras.inference.batch import read_files
+from chexkeras.dicom.workers.options import Reading
 from chexkeras.inference.engines import load_engine
 from chexkeras.inference.predictor import Predictor
+from chexkeras.inference.read_files import read_files
 from chexkeras.models.classifier import build_classifier
+from chexkeras.phantoms import make_phantoms
 from chexkeras.results import Estimate, OperatingPoint
-from chexkeras.training.run import Run
+from chexkeras.runs.run import Run
 
 # Uncompressed films are read so fast that fewer would measure the start of the workers.
 SYNTAXES = {"uncompressed": 4, "JPEG 2000": 1}

@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from chexkeras.evaluation.bootstrap import bootstrap_replicates
-from chexkeras.evaluation.intervals import auc_interval
+from chexkeras.evaluation.uncertainty.bootstrap import bootstrap_replicates
+from chexkeras.evaluation.uncertainty.intervals import auc_interval
 
 # Positives among the images of NIH's test list, in the order of the 14 findings, rounded: from 86 to 6,112.
 PREVALENCES = (0.128, 0.042, 0.182, 0.239, 0.068, 0.063, 0.022, 0.104, 0.071, 0.036, 0.043, 0.017, 0.045, 0.0034)

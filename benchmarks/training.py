@@ -27,16 +27,16 @@ import pandas as pd
 import tensorflow as tf
 from PIL import Image
 
-from chexkeras.data.augment import Augmentation
+from chexkeras.data.augmentation import Augmentation
 from chexkeras.data.pipeline import without_autotuning
 from chexkeras.models.classifier import build_classifier
 from chexkeras.models.partition import partition
 from chexkeras.models.scoring import predict_scores
 from chexkeras.models.stages import apply_stage
-from chexkeras.training.feature_plan import plan_features
-from chexkeras.training.features import feature_batches
-from chexkeras.training.fitting import fit_stages
-from chexkeras.training.presets import preset
+from chexkeras.recipes.presets import preset
+from chexkeras.training.frozen.feature_store import feature_batches
+from chexkeras.training.frozen.plan import plan_features
+from chexkeras.training.loop import fit_stages
 
 
 def seconds(run: Callable[[], Any], repeats: int) -> float:

@@ -2,20 +2,20 @@
 
 from pathlib import Path
 
-from chexkeras.data.audit import audit
-from chexkeras.data.nih import load_nih
-from chexkeras.data.perturb import Perturbation
-from chexkeras.data.phantom import make_phantoms
-from chexkeras.data.splits import split_by_patient
-from chexkeras.inference.folder import score_folder
+from chexkeras.data.audit.audit import audit
+from chexkeras.data.datasets.nih import load_nih
+from chexkeras.data.perturbations import Perturbation
+from chexkeras.data.splits.splitters import split_by_patient
 from chexkeras.inference.robustness import measure_robustness
+from chexkeras.inference.score_folder import score_folder
+from chexkeras.phantoms import make_phantoms
 from chexkeras.progress import say
-from chexkeras.report.fda import write_report
+from chexkeras.recipes.presets import preset
+from chexkeras.recipes.recipe import Recipe
 from chexkeras.report.html import write_html
 from chexkeras.report.model_card import write_model_card
-from chexkeras.training.presets import preset
-from chexkeras.training.recipe import Recipe
-from chexkeras.training.run import Run
+from chexkeras.report.submission import write_report
+from chexkeras.runs.run import Run
 from chexkeras.training.trainer import train
 
 PREVALENCE = 0.3

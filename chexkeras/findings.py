@@ -128,7 +128,7 @@ def label_names(labels: str | Iterable[str]) -> tuple[str, ...]:
     """Returns the names of labels where there is no table to look them up in: known findings, and labels of one's own.
 
     A name of `ALL` gets its canonical spelling; any other stays as it is, unless it looks like a known finding
-    misspelt or cut short. Where there is a table, `data.columns.resolve_targets` is the stricter choice.
+    misspelt or cut short. Where there is a table, `data.image_table.resolve_targets` is the stricter choice.
 
     Args:
         labels: One name or an iterable of names.

@@ -56,7 +56,7 @@ def toy(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def toy_recipe():
-    from chexkeras.training.recipe import Recipe, Stage
+    from chexkeras.recipes.recipe import Recipe, Stage
 
     stages = (
         Stage("stage1", epochs=3, learning_rate=3e-3, trainable=0.0),
@@ -67,7 +67,7 @@ def toy_recipe():
 
 @pytest.fixture(scope="session")
 def toy_splits(toy):
-    from chexkeras.data.splits import split_by_patient
+    from chexkeras.data.splits.splitters import split_by_patient
 
     return split_by_patient(toy, "Effusion", validation=0.25, test=0.25)
 

@@ -14,22 +14,26 @@ ROOT = Path(chexkeras.__file__).parent
 LAYERS = {
     "findings": 0, "checks": 0, "files": 0, "progress": 0, "provenance": 0, "results": 0,
     "data": 1, "dicom": 1, "evaluation": 1,
-    "models": 2,
-    "training": 3, "inference": 3,
-    "plots": 4, "report": 4,
-    "demo": 5, "cli": 6,
+    "phantoms": 2, "models": 2,
+    "recipes": 3,
+    "runs": 4,
+    "training": 5, "inference": 5,
+    "plots": 6, "report": 6,
+    "demo": 7, "cli": 8,
 }  # fmt: skip
 HEAVY = {"tensorflow", "keras"}
 # The only modules that may import TensorFlow itself: tf.data and the GPU's capabilities are their subject.
 TENSORFLOW = {
-    "data.pipeline", "data.decoder", "data.augment", "data.augment_geometry", "data.augment_intensity",
-    "models.classifier", "training.features", "training.micro_batches", "training.views",
+    "data.pipeline", "data.store.decoder", "data.augmentation", "data.augment_geometry", "data.augment_intensity",
+    "models.classifier", "training.frozen.feature_store", "training.micro_batches", "training.frozen.augmented_copies",
 }  # fmt: skip
 LIGHT = [
-    "evaluation.evaluate", "dicom.read", "data.nih", "data.chexpert", "data.table", "data.open", "data.uncertain",
-    "data.splits", "data.audit", "data.phantom", "data.store", "data.prepare", "results", "plots", "report.fda",
-    "report.html", "report.model_card", "report.lint", "training.run",
-    "training.presets", "training.unfinished", "inference.ensemble", "cli",
+    "evaluation.evaluate", "dicom.read", "data.datasets.nih",
+    "data.datasets.chexpert", "data.datasets.custom", "data.datasets.registry",
+    "data.datasets.labels", "data.splits.splitters", "data.audit.audit", "phantoms", "data.store.store",
+    "data.store.prepare", "results", "plots", "report.submission",
+    "report.html", "report.model_card", "report.lint.check", "runs.run",
+    "recipes.presets", "training.resume.unfinished", "inference.ensemble", "cli",
 ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import chexkeras
 from chexkeras.cli import app
-from chexkeras.data.open import _NOT_ON_THE_COMMAND_LINE, OPTIONS
+from chexkeras.data.datasets.registry import _NOT_ON_THE_COMMAND_LINE, OPTIONS
 
 runner = CliRunner()
 
@@ -125,9 +125,9 @@ def test_predict_says_by_its_status_that_something_was_refused(toy_run, tmp_path
 
 @pytest.mark.keras
 def test_predict_hands_its_options_on(toy_run, tmp_path, monkeypatch):
-    from chexkeras.dicom.process import WorkersUnavailable
-    from chexkeras.dicom.reading import Reading
-    from chexkeras.inference import folder as module
+    from chexkeras.dicom.workers.options import Reading
+    from chexkeras.dicom.workers.process import WorkersUnavailable
+    from chexkeras.inference import score_folder as module
 
     called = {}
 
@@ -149,7 +149,7 @@ def test_predict_hands_its_options_on(toy_run, tmp_path, monkeypatch):
 
 @pytest.mark.keras
 def test_an_interrupted_predict_keeps_what_is_done_and_goes_on_with_resume(toy_run, tmp_path, monkeypatch):
-    from chexkeras.inference import folder as module
+    from chexkeras.inference import score_folder as module
 
     folder, out = films_of(tmp_path / "films", count=3), tmp_path / "results.csv"
     arguments = ("predict", folder, "--run", toy_run.folder, "--workers", 0, "--out", out)
@@ -199,12 +199,12 @@ def test_predict_writes_its_results_again_and_goes_on_with_them(toy_run, tmp_pat
 
 @pytest.mark.keras
 def test_predict_keeps_what_is_done_when_no_worker_can_be_started_any_more(toy_run, tmp_path, monkeypatch):
-    from chexkeras.dicom.process import WorkersUnavailable
-    from chexkeras.inference import batch, predictor
+    from chexkeras.dicom.workers.process import WorkersUnavailable
+    from chexkeras.inference import predictor, read_files
 
     folder, out = films_of(tmp_path / "films", count=3), tmp_path / "results.csv"
     arguments = ("predict", folder, "--run", toy_run.folder, "--workers", 0, "--out", out)
-    intact = batch.read_files
+    intact = read_files.read_files
 
     def failing(paths, *positional, **options):
         yield from intact(paths[:2], *positional, **options)

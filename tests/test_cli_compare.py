@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from chexkeras import files
 from chexkeras.cli import app
 from chexkeras.evaluation.thresholds import choose_threshold
-from chexkeras.training.run import Run
+from chexkeras.runs.run import Run
 
 pytestmark = pytest.mark.keras
 

@@ -8,9 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from chexkeras.cli import app
-from chexkeras.cli.films import columns_of, policies
-from chexkeras.data.phantom import make_chexpert_phantoms, make_phantoms
-from chexkeras.data.store import Store
+from chexkeras.cli.image_options import columns_of, policies
+from chexkeras.data.store.store import Store
+from chexkeras.phantoms import make_chexpert_phantoms, make_phantoms
 
 runner = CliRunner()
 SMALL = ("--preset", "quick", "--set", "backbone=SmallCNN", "--set", "image_size=32", "--set", "stage1.epochs=1")

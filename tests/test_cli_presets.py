@@ -5,8 +5,8 @@ from typer.testing import CliRunner
 
 from chexkeras.cli import presets as command
 from chexkeras.cli.app import app
-from chexkeras.training import presets
-from chexkeras.training.recipe import Recipe
+from chexkeras.recipes import presets
+from chexkeras.recipes.recipe import Recipe
 
 runner = CliRunner()
 

@@ -4,10 +4,10 @@ import pytest
 from typer.testing import CliRunner
 
 from chexkeras.cli import app
-from chexkeras.data.nih import load_nih
-from chexkeras.data.phantom import make_phantoms
-from chexkeras.data.splits import split_by_patient
-from chexkeras.training.run import ROBUSTNESS, Run
+from chexkeras.data.datasets.nih import load_nih
+from chexkeras.data.splits.splitters import split_by_patient
+from chexkeras.phantoms import make_phantoms
+from chexkeras.runs.run import ROBUSTNESS, Run
 
 pytestmark = pytest.mark.keras
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chexkeras.cli.shown import show_evaluation
+from chexkeras.cli.output import show_evaluation
 from chexkeras.evaluation.evaluate import evaluate
 from chexkeras.evaluation.thresholds import choose_threshold
 

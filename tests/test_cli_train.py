@@ -7,11 +7,11 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from chexkeras.cli import app
-from chexkeras.cli.training_films import Division, division
-from chexkeras.data.nih import load_nih
-from chexkeras.data.phantom import make_chexpert_phantoms, make_phantoms
+from chexkeras.data.datasets.nih import load_nih
 from chexkeras.data.source import source_of
-from chexkeras.training.run import Run
+from chexkeras.phantoms import make_chexpert_phantoms, make_phantoms
+from chexkeras.recipes.protocol import Division, division
+from chexkeras.runs.run import Run
 
 SMALL = ("--preset", "quick", "--set", "backbone=SmallCNN", "--set", "image_size=32", "--set", "stage1.epochs=1")
 SMALL = (*SMALL, "--set", "stage2.epochs=1")
@@ -211,7 +211,7 @@ def test_help_tells_the_shares_and_features_that_are_taken_by_default():
 def test_what_no_film_can_be_repeated_or_balanced_by_is_refused_before_a_film_is_opened(
     films, tmp_path, monkeypatch, setting, message
 ):
-    from chexkeras.data import audit
+    from chexkeras.data.audit import audit
 
     opened = []
     monkeypatch.setattr(audit, "audit", lambda *_, **__: opened.append("audit"))
@@ -224,7 +224,7 @@ def test_what_no_film_can_be_repeated_or_balanced_by_is_refused_before_a_film_is
 
 @pytest.mark.keras
 def test_as_run_splits_as_the_source_did_and_calls_it_leaky(films, tmp_path, monkeypatch):
-    from chexkeras.training import presets
+    from chexkeras.recipes import presets
 
     asked = []
     monkeypatch.setattr(presets, "as_run_split", lambda name: asked.append(name) or "image")

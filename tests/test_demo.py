@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from chexkeras.data.nih import load_nih
-from chexkeras.data.phantom import make_phantoms
-from chexkeras.data.splits import split_by_image, split_by_patient
+from chexkeras.data.datasets.nih import load_nih
+from chexkeras.data.splits.splitters import split_by_image, split_by_patient
 from chexkeras.evaluation.metrics import auc
+from chexkeras.phantoms import make_phantoms
 
 
 @pytest.fixture(scope="module")

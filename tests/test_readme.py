@@ -7,7 +7,7 @@ import pytest
 
 import chexkeras
 from chexkeras.cli import app
-from chexkeras.training import presets
+from chexkeras.recipes import presets
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 OWN = {"two-stage", "demo", "quick"}

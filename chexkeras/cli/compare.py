@@ -9,11 +9,11 @@ import typer
 from chexkeras.checks import one_of, probability
 from chexkeras.cli.app import app, errors_for_people
 from chexkeras.cli.destination import check_destination, table_of
-from chexkeras.cli.shown import show_side_by_side
+from chexkeras.cli.output import show_side_by_side
 
 if TYPE_CHECKING:
     from chexkeras.results import OperatingPoint
-    from chexkeras.training.run import Run
+    from chexkeras.runs.run import Run
 
 
 @app.command()
@@ -35,9 +35,9 @@ def compare(
     the films of one patient agree, with Holm's correction over everything compared.
     """
     from chexkeras import files
-    from chexkeras.evaluation.comparison import compare_all, comparison_table
+    from chexkeras.evaluation.comparison.compare import compare_all, comparison_table
     from chexkeras.evaluation.evaluate import evaluate
-    from chexkeras.training.run import Run
+    from chexkeras.runs.run import Run
 
     if len(runs) < 2:
         raise ValueError(f"compare needs at least two runs, got {len(runs)}.")

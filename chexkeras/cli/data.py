@@ -8,7 +8,7 @@ import typer
 from chexkeras.checks import one_of
 from chexkeras.cli.app import Profile, app, errors_for_people
 from chexkeras.cli.destination import check_destination, object_with
-from chexkeras.cli.films import Load, Missing, Root, with_film_options
+from chexkeras.cli.image_options import Load, Missing, Root, with_film_options
 
 
 @app.command()
@@ -27,8 +27,8 @@ def audit(
 ) -> None:
     """Looks films over: unusable, equal and odd ones, labels, patients, and shortcuts that a model may learn."""
     from chexkeras import files
-    from chexkeras.data.audit import audit as audit_films
-    from chexkeras.data.splits import Splits
+    from chexkeras.data.audit.audit import audit as audit_films
+    from chexkeras.data.splits.splitters import Splits
 
     if out is not None:
         check_destination(out, "--out", {".json": object_with("issues", "decoded")})
@@ -53,8 +53,8 @@ def prepare(
     profile: Profile = "clinical",
 ) -> None:
     """Decodes every film once, for 'chexkeras train --store'; started again, it goes on where it stopped."""
-    from chexkeras.data.prepare import prepare as prepare_store
     from chexkeras.data.source import source_of
+    from chexkeras.data.store.prepare import prepare as prepare_store
 
     one_of(missing, ("error", "skip"), "--missing")
     table = load(root, missing=missing)

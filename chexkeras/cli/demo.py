@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from chexkeras.cli.app import app, errors_for_people
-from chexkeras.cli.shown import show_dicom, show_evaluation
+from chexkeras.cli.output import show_dicom, show_evaluation
 
 
 @app.command()

@@ -7,7 +7,7 @@ import typer
 
 from chexkeras.cli.app import RunFolder, app, errors_for_people
 from chexkeras.cli.destination import check_destination, object_with
-from chexkeras.cli.shown import show_evaluation
+from chexkeras.cli.output import show_evaluation
 
 _USUAL_TARGET = 0.8
 _SECOND_LOOK = "Exploratory: the test part was measured before; a rule picked by these numbers makes them optimistic."
@@ -30,7 +30,7 @@ def evaluate(
     """Shows a run's test results; with --rule, those at another threshold. The run folder stays as it is."""
     from chexkeras.evaluation.evaluate import evaluate as evaluate_scores
     from chexkeras.evaluation.thresholds import choose_threshold
-    from chexkeras.training.run import Run
+    from chexkeras.runs.run import Run
 
     if out is not None:
         check_destination(out, "--out", {".json": object_with("findings", "split")})

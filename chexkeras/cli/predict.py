@@ -60,11 +60,11 @@ def predict(
 
     Exit status: 0 if every file was scored, 3 if any was refused, 2 for a mistake in the call, 130 if interrupted.
     """
-    from chexkeras.dicom.process import WorkersUnavailable
-    from chexkeras.dicom.reading import Reading
-    from chexkeras.inference.folder import score_folder
-    from chexkeras.inference.outputs import results_file
-    from chexkeras.training.run import Run
+    from chexkeras.dicom.workers.options import Reading
+    from chexkeras.dicom.workers.process import WorkersUnavailable
+    from chexkeras.inference.results_file import results_file
+    from chexkeras.inference.score_folder import score_folder
+    from chexkeras.runs.run import Run
 
     kinds = {".csv": table_of("file", "verdict", "code"), ".jsonl": object_with("file", "verdict", "codes")}
     check_destination(out, "--out", kinds)

@@ -16,7 +16,7 @@ def presets(
     """Lists the recipes by name, or explains one: source, split, results, what was chosen, every setting."""
     import json
 
-    from chexkeras.training import presets as recipes
+    from chexkeras.recipes import presets as recipes
 
     if as_json:
         wanted = recipes.names() if name is None else (name,)

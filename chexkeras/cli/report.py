@@ -91,9 +91,9 @@ def _write(
     run: Path, out: Path, answers: "Answers | None", *, strict: bool, html: bool, model_card: bool,
     assets: Path | None, without_model: bool,
 ) -> None:  # fmt: skip
-    from chexkeras.report.fda import write_report
     from chexkeras.report.html import write_html
     from chexkeras.report.model_card import write_model_card
+    from chexkeras.report.submission import write_report
 
     check_destination(out, "--out", {".md": heading("FDA", "Submission")})
     written = write_report(run, out, assets=assets, answers=answers, strict=strict, without_model=without_model)
@@ -106,7 +106,7 @@ def _write(
 
 
 def _check(document: Path, run: Path | None, answers: "Answers | None", *, without_model: bool) -> None:
-    from chexkeras.report.lint import RULES, check_report
+    from chexkeras.report.lint.check import RULES, check_report
 
     issues = check_report(document, run, answers=answers, without_model=without_model)
     for issue in issues:

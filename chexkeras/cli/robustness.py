@@ -7,8 +7,8 @@ import typer
 
 from chexkeras.checks import positive_int, probability
 from chexkeras.cli.app import RunFolder, app, errors_for_people
-from chexkeras.cli.films import ROOT, Load, with_film_options
-from chexkeras.data.perturb import GROUPS, PERTURBATIONS, perturbations_of
+from chexkeras.cli.image_options import ROOT, Load, with_film_options
+from chexkeras.data.perturbations import GROUPS, PERTURBATIONS, perturbations_of
 
 
 @app.command()
@@ -37,8 +37,8 @@ def robustness(
 
     The result is kept with the run as robustness.json, for its report.
     """
-    from chexkeras.data.store import Store
-    from chexkeras.training.run import ROBUSTNESS, Run
+    from chexkeras.data.store.store import Store
+    from chexkeras.runs.run import ROBUSTNESS, Run
 
     chosen = perturbations_of(only) if only else PERTURBATIONS
     probability(margin, "--margin", open_interval=True)

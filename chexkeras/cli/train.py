@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chexkeras.checks import existing_file, one_of
-from chexkeras.cli import training_films
 from chexkeras.cli.app import app, errors_for_people
-from chexkeras.cli.films import ROOT, Load, Missing, with_film_options
-from chexkeras.cli.shown import show_evaluation
+from chexkeras.cli.image_options import ROOT, Load, Missing, with_film_options
+from chexkeras.cli.output import show_evaluation
+from chexkeras.recipes import protocol
 
 if TYPE_CHECKING:
-    from chexkeras.training.recipe import Recipe
-    from chexkeras.training.unfinished import Unfinished
+    from chexkeras.recipes.recipe import Recipe
+    from chexkeras.training.resume.unfinished import Unfinished
 
 
 @app.command()
@@ -96,11 +96,11 @@ def train(
     ] = False,
 ) -> None:
     """Trains in two stages, chooses the threshold on validation, evaluates on test, and writes a run folder."""
-    from chexkeras.data.audit import audit as audit_films
-    from chexkeras.data.store import Store
+    from chexkeras.data.audit.audit import audit as audit_films
+    from chexkeras.data.store.store import Store
     from chexkeras.progress import say
-    from chexkeras.training import run_folder
-    from chexkeras.training.unfinished import Unfinished
+    from chexkeras.runs import writer
+    from chexkeras.training.resume.unfinished import Unfinished
 
     if (run is None) == (resume is None):
         raise ValueError("give either --run, the folder of a new run, or --resume, the run of an unfinished training.")
@@ -115,10 +115,10 @@ def train(
         unfinished = None
         named = preset or "two-stage"
         recipe = _recipe(named, finding, weights, settings, seed)
-        run_folder.check_free(run, overwrite)
+        writer.check_free(run, overwrite)
         Unfinished(run).check_free(overwrite)
     one_of(missing, ("error", "skip"), "--missing")
-    divided = training_films.division(preset, as_run, split, validation, test)
+    divided = protocol.division(preset, as_run, split, validation, test)
     features = one_of("auto" if features is None else features, ("auto", "float16", "float32", "off"), "--features")
     opened = Store.load(store) if store is not None else None
     if opened is not None:
@@ -126,15 +126,15 @@ def train(
     loaded = load(
         data,
         missing=missing if opened is None else "keep",
-        usual=training_films.usual_reading(named, recipe),
+        usual=protocol.usual_reading(named, recipe),
         because=f"read as by the source of preset {named}",
     )
-    table = training_films.usable(loaded, recipe, opened, missing)
+    table = protocol.usable(loaded, recipe, opened, missing)
     # A training that is taken up kept them.
-    cautions = training_films.read_otherwise(named, table, recipe) if unfinished is None else ()
+    cautions = protocol.read_otherwise(named, table, recipe) if unfinished is None else ()
     for sentence in cautions:
         say(sentence)
-    first = training_films.first_run(first_pass, table, recipe, opened) if first_pass is not None else None
+    first = protocol.first_run(first_pass, table, recipe, opened) if first_pass is not None else None
     checked = audit_films(table, missing=missing, decode=opened is None)
     say(checked.summary)
     if first is not None:
@@ -142,11 +142,11 @@ def train(
         given = [name for name, value in unused.items() if value is not None]
         if given:
             say(f"--first-run keeps that run's split: {', '.join(given)} not used")
-        splits = training_films.filled(first, checked.table, recipe, opened)
+        splits = protocol.filled(first, checked.table, recipe, opened)
     elif unfinished is not None:
         splits = unfinished.splits(checked.table)
     else:
-        splits = training_films.split(divided, checked.table, recipe)
+        splits = protocol.split(divided, checked.table, recipe)
     say(str(splits))
     from chexkeras.training.trainer import train as train_recipe
 
@@ -167,7 +167,7 @@ def train(
 
 def _taken_up(folder: Path, kept: Mapping[str, Any]) -> "Unfinished":
     """Returns the unfinished training of a run, which keeps what `kept` names: none of it can be given again."""
-    from chexkeras.training.unfinished import Unfinished
+    from chexkeras.training.resume.unfinished import Unfinished
 
     unfinished = Unfinished.load(folder)
     # By identity: a seed or share of 0 equals False, and was given.
@@ -181,8 +181,8 @@ def _recipe(
     preset: str, finding: list[str] | None, weights: str | None, settings: list[str] | None, seed: int | None
 ) -> "Recipe":
     """Returns the recipe that the options describe: a preset and what they change in it."""
-    from chexkeras.training import presets
-    from chexkeras.training.settings import with_settings
+    from chexkeras.recipes import presets
+    from chexkeras.recipes.overrides import with_settings
 
     recipe = presets.preset(preset)
     if seed is not None:

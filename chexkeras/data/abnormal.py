@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from chexkeras import findings as vocabulary
-from chexkeras.data import columns
+from chexkeras.data import image_table
 
 
 def add_abnormal(table: pd.DataFrame, findings: Iterable[str] | None = None) -> pd.DataFrame:
@@ -32,26 +32,26 @@ def add_abnormal(table: pd.DataFrame, findings: Iterable[str] | None = None) -> 
         >>> add_abnormal(table, ["Edema", "Mass"])["Abnormal"].tolist()
         [1.0, 0.0, nan]
     """
-    counted = _counted(table) if findings is None else columns.resolve_targets(table, findings)
+    counted = _counted(table) if findings is None else image_table.resolve_targets(table, findings)
     known = table[list(counted)]
     present = (known == 1).any(axis=1)
     absent = (known == 0).all(axis=1)
-    if vocabulary.NO_FINDING in columns.label_columns(table):
+    if vocabulary.NO_FINDING in image_table.label_columns(table):
         absent |= table[vocabulary.NO_FINDING] == 1
     abnormal = np.where(present, 1.0, np.where(absent, 0.0, np.nan))
     result = table.drop(columns=vocabulary.ABNORMAL, errors="ignore")
     present_columns = list(result.columns)
-    last = max(present_columns.index(label) for label in columns.label_columns(result))
+    last = max(present_columns.index(label) for label in image_table.label_columns(result))
     result.insert(last + 1, vocabulary.ABNORMAL, abnormal)
     result.attrs = dict(table.attrs)
     return result
 
 
 def _counted(table: pd.DataFrame) -> tuple[str, ...]:
-    counted = tuple(name for name in columns.finding_columns(table) if name != vocabulary.SUPPORT_DEVICES)
+    counted = tuple(name for name in image_table.finding_columns(table) if name != vocabulary.SUPPORT_DEVICES)
     if not counted:
         raise ValueError("the table has no finding to tell normal from abnormal by; load it with its findings.")
-    if vocabulary.NO_FINDING in columns.label_columns(table):
+    if vocabulary.NO_FINDING in image_table.label_columns(table):
         return counted
     for data_set, names in (("NIH", vocabulary.NIH14), ("CheXpert", vocabulary.CHEXPERT14)):
         full = set(names) - {vocabulary.NO_FINDING, vocabulary.SUPPORT_DEVICES}

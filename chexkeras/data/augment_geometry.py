@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from chexkeras.data.augment import Augmentation
+    from chexkeras.data.augmentation import Augmentation
 
 
 def flipped(draws: "tf.Tensor", probability: float) -> "tf.Tensor":

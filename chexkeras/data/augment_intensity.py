@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from chexkeras.data.augment import Augmentation
+    from chexkeras.data.augmentation import Augmentation
 
 # Height over width of an erased rectangle, or the other way round (Zhong et al. 2020).
 _LONGEST_SHAPE = 3.3

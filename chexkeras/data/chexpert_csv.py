@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from chexkeras import findings as vocabulary
-from chexkeras.data import demographics, label_csv
+from chexkeras.data import demographics
+from chexkeras.data.datasets import _csv
 
 # Keys are header cells with everything but letters removed.
 _HEADER = {"path": "path", "sex": "sex", "age": "age", "frontallateral": "frontal_lateral", "appa": "ap_pa"}
@@ -34,7 +35,7 @@ def read_text(path: Path, findings: Sequence[str]) -> pd.DataFrame:
     Raises:
         ValueError: If it is malformed, has no rows, lacks a column, or has one twice.
     """
-    cells = label_csv.header(path)
+    cells = _csv.header(path)
     names = [_column(cell) for cell in cells]
     known = [name for name in names if name]
     missing = [_SHOWN.get(name, name) for name in (*_SHOWN, *findings) if name not in known]
@@ -43,7 +44,7 @@ def read_text(path: Path, findings: Sequence[str]) -> pd.DataFrame:
             f"{path.name} lacks the column(s) {', '.join(missing)}; its first line is: {','.join(cells)[:300]!r}. "
             "Use CheXpert's train.csv and valid.csv unchanged."
         )
-    return label_csv.read_columns(path, names, numbers=[name for name in known if name not in _SHOWN])
+    return _csv.read_columns(path, names, numbers=[name for name in known if name not in _SHOWN])
 
 
 def _column(cell: str) -> str | None:
@@ -135,5 +136,5 @@ def marks(text: pd.DataFrame, findings: Sequence[str], file_name: str) -> np.nda
     """
     paths = text["path"].tolist()
     fix = "Expected 1.0 (present), 0.0 (absent), -1.0 (uncertain) or a blank; restore CheXpert's own file."
-    columns = [label_csv.label_values(text[name], _MARKS, f"{file_name}: {name!r}", paths, fix) for name in findings]
+    columns = [_csv.label_values(text[name], _MARKS, f"{file_name}: {name!r}", paths, fix) for name in findings]
     return np.column_stack(columns)

@@ -36,6 +36,6 @@ def find_data(
         return existing_folder(named, VARIABLE)
     if KAGGLE_INPUT.is_dir():
         return KAGGLE_INPUT
-    from chexkeras.data.phantom import make_phantoms
+    from chexkeras.phantoms import make_phantoms
 
     return make_phantoms(phantoms, images=images, prevalence=prevalence)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from chexkeras import findings as vocabulary
-from chexkeras.data import label_csv
+from chexkeras.data.datasets import _csv
 
 # Keys are header cells with everything but letters and digits removed. NIH's own file writes the two bracketed names
 # with a comma inside and no quotes, so a CSV reader sees four cells, the second of each pair without its context.
@@ -52,7 +52,7 @@ def read_text(path: Path) -> pd.DataFrame:
     Raises:
         ValueError: If it is empty, has no rows, lacks a column, names an image twice, or is not UTF-8 text.
     """
-    cells = label_csv.header(path)
+    cells = _csv.header(path)
     known = [_HEADER.get(re.sub(r"[^a-z0-9]", "", cell.casefold())) for cell in cells]
     # A name that two cells have belongs to the last of them.
     place_of = {name: place for place, name in enumerate(known) if name}
@@ -63,8 +63,8 @@ def read_text(path: Path) -> pd.DataFrame:
             "Use NIH's Data_Entry_2017_v2020.csv or Data_Entry_2017.csv, or Kaggle's sample_labels.csv, unchanged."
         )
     names = [name if name and place_of[name] == place else None for place, name in enumerate(known)]
-    text = label_csv.read_columns(path, names)[list(_SHOWN)]
-    label_csv.refuse_repeated(text["image_id"], path.name)
+    text = _csv.read_columns(path, names)[list(_SHOWN)]
+    _csv.refuse_repeated(text["image_id"], path.name)
     return text
 
 

@@ -14,11 +14,11 @@ import pandas as pd
 import tensorflow as tf
 
 from chexkeras.checks import positive_int, require_columns
-from chexkeras.data.augment import Augmentation, augment, film_seed
-from chexkeras.data.columns import resolve_targets
-from chexkeras.data.decoder import refuse_dicom
-from chexkeras.data.order import Shown, balance_groups, balanced, in_order, shuffled
-from chexkeras.data.store import Store
+from chexkeras.data.augmentation import Augmentation, augment, film_seed
+from chexkeras.data.image_table import resolve_targets
+from chexkeras.data.sampling import Shown, balance_groups, balanced, in_order, shuffled
+from chexkeras.data.store.decoder import refuse_dicom
+from chexkeras.data.store.store import Store
 from chexkeras.dicom import image_file
 
 PIXELS_VERSION = 2
@@ -135,14 +135,14 @@ def make_dataset(
         batch_size: Films a batch.
         shuffle: Whether to permute the rows, anew at every pass.
         balance: Findings whose films get equal shares of every batch, beside those that show none of them
-            (`data.order.balanced`); a pass still has as many films as the table. Needs `shuffle`.
+            (`data.sampling.balanced`); a pass still has as many films as the table. Needs `shuffle`.
         augmentation: How to change the films at random; None leaves them alone.
         seed: Decides order and augmentation together with the epoch.
         epoch: Number of the first pass; later ones count on, so that ``model.fit(dataset, epochs=10)`` sees ten orders,
             and ``model.fit(make_dataset(..., epoch=4), initial_epoch=4, epochs=10)`` the last six of them.
         counting: Whether the passes count on; otherwise each is the one numbered `epoch`. On JAX and PyTorch Keras
             begins a pass only to look at its first batch, after which a count would be ahead of the epochs.
-        store: Films decoded before (`data.prepare.prepare`), found by `image_id`; None reads the files. The batches are
+        store: Films decoded before (`cx.prepare`), found by `image_id`; None reads the files. The batches are
             the same, bit for bit.
 
     Returns:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from chexkeras import checks
-from chexkeras.data import columns
+from chexkeras.data import image_table
 
 
 def checked_factors(table: pd.DataFrame, factors: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
@@ -25,7 +25,7 @@ def checked_factors(table: pd.DataFrame, factors: Mapping[str, int]) -> tuple[tu
         raise TypeError(f"factors={factors!r}; give a dictionary such as {{'Pneumonia': 4}}.")
     if not factors:
         return ()
-    names = columns.resolve_targets(table, list(factors))
+    names = image_table.resolve_targets(table, list(factors))
     checked = tuple(
         (name, checks.positive_int(factor, f"the factor of {name}"))
         for name, factor in zip(names, factors.values(), strict=True)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from chexkeras.dicom import ages, anatomy, privacy, vocabulary
+from chexkeras.dicom import ages, attributes, privacy, vocabulary
 from chexkeras.dicom.header import Header, fold, is_rgb, name_tag
 from chexkeras.dicom.profiles import CLINICAL, COURSE, PROFILES, Profile, find_profile, rules_table
 from chexkeras.dicom.rejection import DicomRejected, Violation
@@ -172,7 +172,7 @@ def _check_species(header: Header, profile: Profile, notes: _Notes) -> None:
 
 
 def _check_body_part(header: Header, profile: Profile, notes: _Notes) -> None:
-    answer = anatomy.find_body_part(
+    answer = attributes.find_body_part(
         header, profile.body_parts, qualifiers=profile.body_part_qualifiers, fallbacks=profile.body_part_fallbacks
     )
     if not answer.source:
@@ -188,7 +188,7 @@ def _check_body_part(header: Header, profile: Profile, notes: _Notes) -> None:
 
 
 def _check_view(header: Header, profile: Profile, notes: _Notes) -> None:
-    answer = anatomy.find_view(header, profile.view_sources)
+    answer = attributes.find_view(header, profile.view_sources)
     if not answer.source:
         notes.add("view_missing")
     elif not answer.value:
@@ -201,7 +201,7 @@ def _check_view(header: Header, profile: Profile, notes: _Notes) -> None:
         notes.add("view_study")
     if answer.value and answer.source != "ViewPosition":
         notes.add("view_fallback", answer.value, keyword=answer.source)
-    if anatomy.is_lateral_by_orientation(header):
+    if attributes.is_lateral_by_orientation(header):
         notes.add("orientation", header.text("PatientOrientation"))
 
 

@@ -4,7 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from chexkeras import checks
-from chexkeras.dicom.anatomy import POSTURES
+from chexkeras.dicom.attributes import POSTURES
 from chexkeras.dicom.header import name_tag
 from chexkeras.dicom.rules import OFF, REJECT, RULE_BY_CODE, RULES, WARN
 from chexkeras.dicom.steps import USUAL_STEPS, PixelSteps

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from chexkeras import checks
-from chexkeras.dicom import ages, anatomy, decode, gate, image_file, parse, pixels, privacy
+from chexkeras.dicom import ages, attributes, decoding, display, elements, gate, image_file, privacy
 from chexkeras.dicom.header import Header
 from chexkeras.dicom.profiles import Profile, find_profile
 from chexkeras.dicom.rejection import DicomRejected, Violation
@@ -126,27 +126,27 @@ def _rejecting(code: str) -> Iterator[None]:
 
 def _read(handle: BinaryIO, profile: Profile) -> Radiograph:
     size = _check_file(handle, profile)
-    bounded = parse.BoundedFile(handle, size)
+    bounded = elements.BoundedFile(handle, size)
     with _rejecting("unreadable"):
-        dataset, end = parse.header(bounded)
+        dataset, end = elements.header(bounded)
     meta = Header(dataset.file_meta)
     if meta.text("MediaStorageSOPClassUID") == gate.DICOMDIR:
         raise DicomRejected.because("dicomdir")
-    if meta.text("TransferSyntaxUID") not in decode.NATIVE | decode.COMPRESSED:
+    if meta.text("TransferSyntaxUID") not in decoding.NATIVE | decoding.COMPRESSED:
         raise DicomRejected.because("transfer_syntax")
     # The parser stops at the pixel data, or at the end of the file where there is none.
     more = handle.tell() < size
     if bounded.overran and not end:
         raise DicomRejected.because("truncated", "", "elements that end within the file")
-    if end in parse.FLOATS:
+    if end in elements.FLOATS:
         raise DicomRejected.because("float_pixels")
     warnings = gate.require(gate.check_header(dataset, size, profile))
     with _rejecting("unreadable"):
-        parse.take_pixels(bounded, dataset)
+        elements.take_pixels(bounded, dataset)
     if "PixelData" not in dataset:
         raise DicomRejected.because("truncated" if more else "no_pixels")
     with _rejecting("decode"):
-        rendered = pixels.render(dataset, profile.pixel_steps)
+        rendered = display.render(dataset, profile.pixel_steps)
     _check_not_constant(rendered.pixels)
     quality: tuple[str, ...] = ("padding",) if rendered.padding_fraction > _MAXIMUM_PADDING else ()
     quality += _saturation(rendered.pixels, rendered.padding_fraction)
@@ -155,7 +155,7 @@ def _read(handle: BinaryIO, profile: Profile) -> Radiograph:
     uid, sex = header.text("SOPInstanceUID"), header.word("PatientSex")
     return Radiograph(
         pixels=rendered.pixels,
-        view=anatomy.find_view(header, profile.view_sources).value,
+        view=attributes.find_view(header, profile.view_sources).value,
         age_years=math.nan if years is None else years,
         sex=sex if sex in ("M", "F") else "",
         pixel_spacing_mm=_spacing(header),

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chexkeras.evaluation.counted import OnCounts
-from chexkeras.evaluation.limits import normal_quantile
-from chexkeras.evaluation.resampling import Sample, rows_in_a_batch
+from chexkeras.evaluation.uncertainty.limits import normal_quantile
+from chexkeras.evaluation.uncertainty.resampling import Sample, rows_in_a_batch
 
 # The acceleration from g groups errs by about 0.65 / g (the sampling error of a skewness, over 6), here 0.0013.
 _JACKKNIFE_GROUPS = 500

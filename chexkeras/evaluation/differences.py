@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks
-from chexkeras.evaluation.bootstrap import bootstrap_differences
 from chexkeras.evaluation.counted import Statistic, find_statistic
-from chexkeras.evaluation.delong import auc_contributions, contributions_covariance
 from chexkeras.evaluation.inputs import clean, one_class, patient_numbers
-from chexkeras.evaluation.limits import newcombe_auc, normal_quantile
+from chexkeras.evaluation.uncertainty.bootstrap import bootstrap_differences
+from chexkeras.evaluation.uncertainty.delong import auc_contributions, contributions_covariance
+from chexkeras.evaluation.uncertainty.limits import newcombe_auc, normal_quantile
 from chexkeras.results import Estimate
 
 _FEW_PATIENTS = 10

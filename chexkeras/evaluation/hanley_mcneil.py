@@ -6,7 +6,7 @@ For published results. Where there are scores, DeLong's variance needs no model 
 import math
 
 from chexkeras import checks
-from chexkeras.evaluation.limits import normal_quantile
+from chexkeras.evaluation.uncertainty.limits import normal_quantile
 
 
 def hanley_mcneil_error(area: float, n_positive: int, n_negative: int) -> float:

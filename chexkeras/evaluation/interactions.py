@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from chexkeras.evaluation.delong import auc_contributions, contributions_covariance
+from chexkeras.evaluation.uncertainty.delong import auc_contributions, contributions_covariance
 from chexkeras.results import Interaction
 
 

@@ -7,11 +7,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chexkeras import checks
-from chexkeras.evaluation.delong import AucContributions, auc_contributions, contributions_covariance
 from chexkeras.evaluation.inputs import one_class
-from chexkeras.evaluation.intervals import FEW, auc_limits
-from chexkeras.evaluation.limits import hanley_mcneil_variance, logit_limits, newcombe_auc
 from chexkeras.evaluation.scores import check_scores
+from chexkeras.evaluation.uncertainty.delong import AucContributions, auc_contributions, contributions_covariance
+from chexkeras.evaluation.uncertainty.intervals import FEW, auc_limits
+from chexkeras.evaluation.uncertainty.limits import hanley_mcneil_variance, logit_limits, newcombe_auc
 from chexkeras.results import Estimate
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chexkeras.evaluation.inputs import known_labels, patient_numbers
-from chexkeras.evaluation.limits import normal_quantile
+from chexkeras.evaluation.uncertainty.limits import normal_quantile
 
 _FEW = 10
 

@@ -5,12 +5,12 @@ import math
 from collections.abc import Sequence
 
 from chexkeras import checks
-from chexkeras.evaluation.comparison import adjusted, judge
+from chexkeras.evaluation.comparison.compare import adjusted, judge
+from chexkeras.evaluation.comparison.paired_tests import mcnemar
+from chexkeras.evaluation.comparison.published import CAUTION, PNEUMONIA_PROJECT, PublishedResult, published_auc
 from chexkeras.evaluation.hanley_mcneil import correlation_needed, hanley_mcneil_error
-from chexkeras.evaluation.limits import normal_quantile
-from chexkeras.evaluation.paired import mcnemar
-from chexkeras.evaluation.published import CAUTION, PNEUMONIA_PROJECT, PublishedResult, published_auc
 from chexkeras.evaluation.rates import rates_from_counts
+from chexkeras.evaluation.uncertainty.limits import normal_quantile
 from chexkeras.results import Comparison, Estimate
 
 

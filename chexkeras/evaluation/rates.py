@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks
 from chexkeras.evaluation.inputs import one_class
-from chexkeras.evaluation.intervals import clustered_proportion_interval, proportion_interval
-from chexkeras.evaluation.limits import clopper_pearson
 from chexkeras.evaluation.outcomes import Called, Outcomes, clean_calls, log_likelihood_ratio
+from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval, proportion_interval
+from chexkeras.evaluation.uncertainty.limits import clopper_pearson
 from chexkeras.results import Estimate
 
 _ONE_PATIENT = "all images come from one patient"

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from chexkeras import checks
 from chexkeras.evaluation.grouping import groups_of
 from chexkeras.evaluation.interactions import areas_differ, proportions_differ, untested
-from chexkeras.evaluation.intervals import auc_interval, clustered_proportion_interval
 from chexkeras.evaluation.p_values import holm, p_text
 from chexkeras.evaluation.scores import check_scores
+from chexkeras.evaluation.uncertainty.intervals import auc_interval, clustered_proportion_interval
 from chexkeras.results import Estimate, OperatingPoint, Subgroup, SubgroupAnalysis
 from chexkeras.results.subgroups import STATISTICS
 

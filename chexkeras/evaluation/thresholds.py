@@ -13,7 +13,6 @@ import pandas as pd
 
 from chexkeras import checks
 from chexkeras.evaluation.inputs import one_class
-from chexkeras.evaluation.intervals import clustered_proportion_interval
 from chexkeras.evaluation.scores import check_scores, scores_fingerprint
 from chexkeras.evaluation.threshold_rules import (
     REACHING,
@@ -24,6 +23,7 @@ from chexkeras.evaluation.threshold_rules import (
     choose,
     positives_needed,
 )
+from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval
 from chexkeras.results import Estimate, OperatingPoint
 
 __all__ = ["RULES", "check_rule", "choose_threshold", "choose_thresholds", "positives_needed", "scores_fingerprint"]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from chexkeras import checks
-from chexkeras.evaluation.triage import ReadingQueue, TriageEffect
+from chexkeras.evaluation.clinical_use.triage import ReadingQueue, TriageEffect
 from chexkeras.results import Estimate
 
 

@@ -10,11 +10,11 @@ import keras
 import numpy as np
 
 from chexkeras.checks import one_of
-from chexkeras.data.phantom.cohort import make_cohort
-from chexkeras.data.phantom.film import render
 from chexkeras.data.pipeline import to_model_pixels
 from chexkeras.inference import engine_export
 from chexkeras.models.scoring import predict_padded
+from chexkeras.phantoms.cohort import make_cohort
+from chexkeras.phantoms.render import render
 from chexkeras.progress import say
 
 ENGINES = ("keras", "openvino", "onnx")

@@ -15,11 +15,11 @@ from chexkeras.evaluation.matching import match_scores
 from chexkeras.evaluation.scores import check_scores
 from chexkeras.evaluation.thresholds import choose_thresholds
 from chexkeras.results import Evaluation, OperatingPoint
-from chexkeras.training.run import Run
+from chexkeras.runs.run import Run
 
 if TYPE_CHECKING:
-    from chexkeras.data.store import Store
-    from chexkeras.inference.views import ScoringViews
+    from chexkeras.data.store.store import Store
+    from chexkeras.inference.test_time_augmentation import ScoringViews
 
 
 def shares(weights: Sequence[float] | None, names: Sequence[str], what: str) -> tuple[float, ...]:
@@ -174,7 +174,7 @@ class Ensemble:
             TypeError: If the table is no pandas DataFrame; DICOM files are scored by `Predictor.predict`.
             ValueError: As `predict_scores`.
         """
-        from chexkeras.inference.views import ScoringViews, predict_views
+        from chexkeras.inference.test_time_augmentation import ScoringViews, predict_views
         from chexkeras.models.scoring import require_image_table
 
         require_image_table(table)

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from chexkeras.inference import outputs
+from chexkeras.inference import results_file
 from chexkeras.progress import say
 
 _SYNC_EVERY = 64
@@ -34,7 +34,7 @@ class Journal:
         records = []
         for line in self.path.read_bytes().split(b"\n")[:-1]:
             try:
-                records.append(outputs.from_line(line.decode()))
+                records.append(results_file.from_line(line.decode()))
             except ValueError:
                 # A crash of the whole machine can leave blocks of zeros between lines.
                 continue
@@ -86,7 +86,7 @@ class Journal:
             # The line after one that was cut off must not become part of it.
             handle.write(b"\n")
         self._begun = True
-        handle.write(outputs.to_line(record).encode())
+        handle.write(results_file.to_line(record).encode())
         handle.flush()
         self._unsynced += 1
         if self._unsynced >= _SYNC_EVERY:

@@ -17,17 +17,17 @@ import pandas as pd
 import chexkeras
 from chexkeras.checks import positive_int
 from chexkeras.data.pipeline import to_model_pixels
-from chexkeras.dicom.process import WorkersUnavailable
 from chexkeras.dicom.profiles import Profile, find_profile
 from chexkeras.dicom.read import Radiograph
-from chexkeras.dicom.reading import ISOLATED, Reading
 from chexkeras.dicom.rules import RULES
-from chexkeras.inference.batch import FileOutcome, as_path, read_files
+from chexkeras.dicom.workers.options import ISOLATED, Reading
+from chexkeras.dicom.workers.process import WorkersUnavailable
 from chexkeras.inference.engines import Engine, check_engine, keras_engine, load_engine
-from chexkeras.inference.outputs import COLUMNS, rows_of
+from chexkeras.inference.read_files import FileOutcome, as_path, read_files
+from chexkeras.inference.results_file import COLUMNS, rows_of
 from chexkeras.progress import track
 from chexkeras.results import OperatingPoint
-from chexkeras.training.run import Run
+from chexkeras.runs.run import Run
 
 # Files that wait for a batch to fill up, in batches: where most are refused, results must still come out.
 _MOST_WAITING = 4

@@ -14,15 +14,15 @@ import pandas as pd
 
 from chexkeras import provenance
 from chexkeras.checks import positive_int, probability
-from chexkeras.data.perturb import PERTURBATIONS, Perturbation
+from chexkeras.data.perturbations import PERTURBATIONS, Perturbation
 from chexkeras.data.pipeline import films_with_ids
-from chexkeras.data.store import Store
-from chexkeras.evaluation.perturbation import perturbation_effects
+from chexkeras.data.store.store import Store
+from chexkeras.evaluation.robustness import perturbation_effects
 from chexkeras.evaluation.scores import scores_fingerprint
 from chexkeras.models.scoring import predict_padded, require_image_table
 from chexkeras.progress import track
 from chexkeras.results import Robustness
-from chexkeras.training.run import ROBUSTNESS, Run
+from chexkeras.runs.run import ROBUSTNESS, Run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

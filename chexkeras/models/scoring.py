@@ -8,7 +8,7 @@ import pandas as pd
 
 from chexkeras.checks import require_columns
 from chexkeras.data.pipeline import films_with_ids
-from chexkeras.data.store import Store
+from chexkeras.data.store.store import Store
 from chexkeras.findings import label_names
 from chexkeras.progress import track
 
@@ -46,7 +46,7 @@ def predict_scores(
         table: Image table with `image_id`, `patient_id`, `path` and, where known, one label column per target.
         targets: The findings the model was built for, in output order.
         batch_size: Films a batch; does not change the scores beyond rounding.
-        store: Films decoded before (`data.prepare.prepare`), found by `image_id`; None reads the files at `path`.
+        store: Films decoded before (`data.store.prepare.prepare`), found by `image_id`; None reads the files at `path`.
 
     Returns:
         One row per image and finding: `image_id`, `patient_id`, `finding`, `label` (1, 0 or NaN), `score` in [0, 1].

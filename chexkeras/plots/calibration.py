@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from chexkeras.plots import style
-from chexkeras.plots.inputs import classes, counted, evaluated, needs_both, rows_of
+from chexkeras.plots._inputs import classes, counted, evaluated, needs_both, rows_of
 from chexkeras.results import Calibration, Estimate, Evaluation, FindingEvaluation
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def reliability(
 
 
 def _measured(rows: pd.DataFrame, bins: int) -> Calibration:
-    from chexkeras.evaluation.calibration import measure_calibration
+    from chexkeras.evaluation.calibration.calibration import measure_calibration
 
     return measure_calibration(rows["label"], rows["score"], clusters=rows["patient_id"].to_numpy(), bins=bins)
 

@@ -11,8 +11,8 @@ import pandas as pd
 
 from chexkeras.evaluation.p_values import p_text
 from chexkeras.plots import style
+from chexkeras.plots._inputs import classes, rows_of
 from chexkeras.plots.forest import Row, draw_rows, height_of
-from chexkeras.plots.inputs import classes, rows_of
 from chexkeras.results import Comparison, Estimate
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def roc_comparison(
 ) -> "Axes":
     """Draws the ROC curves of several runs on the same images, each with its AUROC and interval in the legend.
 
-    Overlapping intervals do not mean that runs are equal: they share images, so use `evaluation.comparison.compare` and
+    Overlapping intervals do not mean that runs are equal: they share images, so use `cx.compare` and
     `difference_forest` to tell them apart.
 
     Args:
@@ -60,8 +60,8 @@ def roc_comparison(
     Raises:
         ValueError: If there are too many runs, a class is missing, or the runs have different images or labels.
     """
-    from chexkeras.evaluation.intervals import auc_interval
     from chexkeras.evaluation.metrics import roc_curve
+    from chexkeras.evaluation.uncertainty.intervals import auc_interval
 
     finding, parts = _same_images(runs, finding)
     ax = style.axes(ax, 5.6, 5.8)
@@ -103,8 +103,8 @@ def precision_recall_comparison(
     Raises:
         ValueError: If there are too many runs, a class is missing, or the runs have different images or labels.
     """
-    from chexkeras.evaluation.intervals import average_precision_interval
     from chexkeras.evaluation.metrics import precision_recall_curve
+    from chexkeras.evaluation.uncertainty.intervals import average_precision_interval
 
     finding, parts = _same_images(runs, finding)
     ax = style.axes(ax, 5.6, 5.4)
@@ -186,7 +186,7 @@ def difference_forest(
     correction, so it may be more cautious than the interval looks.
 
     Args:
-        comparisons: From `evaluation.comparison.compare`, `compare_all` or `published_comparison.compare_published`.
+        comparisons: From `cx.compare`, `cx.compare_all` or `cx.compare_published`.
         ax: Axes to draw on; a new figure by default.
         note: Sentences written on the figure.
 

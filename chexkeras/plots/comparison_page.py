@@ -11,8 +11,8 @@ from chexkeras.plots.comparison import (
     roc_comparison,
     threshold_comparison,
 )
-from chexkeras.plots.decisions import confusion_matrix
 from chexkeras.plots.forest import height_of
+from chexkeras.plots.thresholds import confusion_matrix
 from chexkeras.plots.training import training_curves
 from chexkeras.results import Comparison, Evaluation
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from chexkeras.training.run import Run
+    from chexkeras.runs.run import Run
 
 
 def draw_comparison(
@@ -33,7 +33,7 @@ def draw_comparison(
 
     Args:
         runs: Runs by name, scored on the same test films.
-        comparisons: From `evaluation.comparison.compare_all` on these runs.
+        comparisons: From `evaluation.comparison.compare.compare_all` on these runs.
         folder: Where the PNG files go; made if need be, files of the same name are replaced.
         evaluations: By the run's name, for the confusion matrices: at a stated threshold, for example. By default the
             runs' own.

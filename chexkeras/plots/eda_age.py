@@ -99,7 +99,7 @@ def prevalence_by_age(
     Raises:
         ValueError: If the finding is unknown or not in the table.
     """
-    from chexkeras.evaluation.intervals import clustered_proportion_interval
+    from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval
 
     require_columns(table, ["age_years", "patient_id"], "the image table", FIX)
     (name,) = chosen_findings(table, finding)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from chexkeras.data import columns
+from chexkeras.data import image_table
 
 FIX = "Give an image table as load_nih returns it."
 
@@ -19,8 +19,8 @@ def chosen_findings(table: pd.DataFrame, findings: str | Iterable[str] | None) -
     Raises:
         ValueError: If a finding is no label of the table, or it has none.
     """
-    wanted = columns.finding_columns(table) if findings is None else findings
-    return list(columns.resolve_targets(table, wanted))
+    wanted = image_table.finding_columns(table) if findings is None else findings
+    return list(image_table.resolve_targets(table, wanted))
 
 
 def counted_table(table: pd.DataFrame) -> str:

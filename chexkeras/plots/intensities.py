@@ -9,7 +9,7 @@ import pandas as pd
 from chexkeras.checks import positive_int, require_columns
 from chexkeras.plots import style
 from chexkeras.plots.eda_inputs import FIX, chosen_findings
-from chexkeras.plots.films import read_film
+from chexkeras.plots.images import read_film
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

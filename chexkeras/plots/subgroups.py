@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from chexkeras import checks
 from chexkeras.evaluation.p_values import p_text
 from chexkeras.plots import style
+from chexkeras.plots._inputs import evaluated
 from chexkeras.plots.forest import Row, draw_rows, height_of
-from chexkeras.plots.inputs import evaluated
 from chexkeras.results import Estimate, Evaluation, FindingEvaluation, Subgroup, SubgroupAnalysis
 from chexkeras.results.subgroups import STATISTICS
 

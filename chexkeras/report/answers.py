@@ -65,7 +65,7 @@ def _shares(value: Any, key: str) -> list[float]:
 
 
 def _discipline(value: Any, key: str) -> str:
-    from chexkeras.evaluation.triage import DISCIPLINES
+    from chexkeras.evaluation.clinical_use.triage import DISCIPLINES
 
     return checks.one_of(_text(value, key), DISCIPLINES, key)
 

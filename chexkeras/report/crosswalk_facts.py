@@ -1,7 +1,7 @@
 """Facts on reporting guidelines: which of their topics stands in which section of the report."""
 
-from chexkeras.report.facts import Facts
-from chexkeras.report.regulation_facts import FILE
+from chexkeras.report.facts.facts import Facts
+from chexkeras.report.facts.regulation import FILE
 
 GUIDELINES: dict[str, str] = {
     "CLAIM": "Tejani et al., CLAIM: 2024 update, Radiology: Artificial Intelligence 6, 2024",

@@ -1,7 +1,7 @@
 """The figures of the algorithm and of the data."""
 
 from chexkeras import plots
-from chexkeras.data.columns import finding_columns
+from chexkeras.data.image_table import finding_columns
 from chexkeras.plots import style
 from chexkeras.report.figure_plan import Plan
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from chexkeras.plots import style
 from chexkeras.report.answers import Answers
-from chexkeras.report.facts import Facts
-from chexkeras.report.sheets import FEW, Figure, Panels, Sheet
+from chexkeras.report.facts.facts import Facts
+from chexkeras.report.figures.figure import FEW, Figure, Panels, Sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

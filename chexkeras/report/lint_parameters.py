@@ -4,9 +4,9 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping
 
-from chexkeras.report.lint_document import CELL, Document, Passage
-from chexkeras.report.lint_issue import Issue, Known, places
-from chexkeras.report.lint_language import NUMBER, numbers, row_names, subject
+from chexkeras.report.lint.document import CELL, Document, Passage
+from chexkeras.report.lint.issue import Issue, Known, places
+from chexkeras.report.lint.language import NUMBER, numbers, row_names, subject
 from chexkeras.report.lint_said import Said, conflicts, listed
 
 _PARAMETERS = re.compile(r"\bparam(?:eter)?s\b", re.IGNORECASE)

@@ -3,8 +3,8 @@
 import itertools
 from dataclasses import dataclass
 
-from chexkeras.report.lint_document import Passage
-from chexkeras.report.lint_language import Number, Subject
+from chexkeras.report.lint.document import Passage
+from chexkeras.report.lint.language import Number, Subject
 
 
 @dataclass(frozen=True)

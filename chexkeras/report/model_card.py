@@ -9,10 +9,10 @@ from typing import Any
 
 from chexkeras import files
 from chexkeras.report.answers import Answers
-from chexkeras.report.collect import collect_facts
-from chexkeras.report.facts import Facts
-from chexkeras.report.fda import open_run, read_answers
-from chexkeras.report.filling import Filling, environment
+from chexkeras.report.facts.collect import collect_facts
+from chexkeras.report.facts.facts import Facts
+from chexkeras.report.submission import open_run, read_answers
+from chexkeras.report.templating import Filling, environment
 
 TEMPLATE = "model_card.md.j2"
 

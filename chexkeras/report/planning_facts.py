@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from chexkeras.report.facts import Facts, percent
+from chexkeras.report.facts.facts import Facts, percent
 from chexkeras.results import Estimate
 
 _CONVENTION, _ANSWERS = "convention", "submission.toml"
@@ -28,7 +28,7 @@ def _expected(facts: Facts, finding: str, measure: str, answers: Any) -> tuple[f
 
 
 def _add_size(facts: Facts, finding: str, measure: str, answers: Any) -> None:
-    from chexkeras.evaluation.planning import power_lower_bound, sample_size_lower_bound
+    from chexkeras.evaluation.sample_size.rates import power_lower_bound, sample_size_lower_bound
 
     key = f"plan.{finding}.{measure}"
     goal = facts[f"goal.{measure}_above"].value
@@ -64,7 +64,7 @@ def _add_size(facts: Facts, finding: str, measure: str, answers: Any) -> None:
 
 def _add_example(facts: Facts) -> None:
     """Records what the reference project's 1,000 films, 500 with the finding, can show."""
-    from chexkeras.evaluation.planning import half_width_proportion, power_lower_bound, sample_size_lower_bound
+    from chexkeras.evaluation.sample_size.rates import half_width_proportion, power_lower_bound, sample_size_lower_bound
 
     goal, confidence = facts["goal.sensitivity_above"].value, facts["test.confidence"].value
     facts.add("example.films", 2 * EXAMPLE_CASES, file=_CONVENTION, field=f"films in the {_EXAMPLE}")
@@ -101,7 +101,7 @@ def add_planning(facts: Facts, answers: Any) -> None:
         facts: Where they go; goals, test numbers and DICOM rules are there already.
         answers: The author's `Answers`.
     """
-    from chexkeras.evaluation.planning import design_effect
+    from chexkeras.evaluation.sample_size.rates import design_effect
 
     power = answers.get("study.power")
     facts.add("plan.power", power or POWER, f"{(power or POWER) * 100:g} %", file=_ANSWERS if power else _CONVENTION,

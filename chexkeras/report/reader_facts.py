@@ -5,12 +5,12 @@ from typing import Any
 import pandas as pd
 
 from chexkeras import checks
-from chexkeras.report.facts import Facts, estimate_text
+from chexkeras.report.facts.facts import Facts, estimate_text
 
 
 def _add_consensus(facts: Facts, ratings: pd.DataFrame, patients: pd.Series | None, file: str) -> None:
     """Records readers against the most likely consensus, where at least three called both classes."""
-    from chexkeras.evaluation.dawid_skene import dawid_skene
+    from chexkeras.evaluation.readers.dawid_skene import dawid_skene
 
     calls = ratings.to_numpy(dtype=float)
     both = bool((calls == 1).any() and (calls == 0).any())
@@ -38,8 +38,8 @@ def add_readers(facts: Facts, run: Any, answers: Any) -> None:
         FileNotFoundError: If the table is missing.
         ValueError: If it is no table of calls, or the finding was not evaluated.
     """
-    from chexkeras.evaluation.intervals import clustered_proportion_interval
-    from chexkeras.evaluation.readers import check_ratings, fleiss_kappa, majority, readers_against_others
+    from chexkeras.evaluation.readers.agreement import check_ratings, fleiss_kappa, majority, readers_against_others
+    from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval
 
     path = answers.path("readers.file")
     facts.add("readers", path is not None, file="convention", field="whether submission.toml names a table of readers")

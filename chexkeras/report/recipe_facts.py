@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from chexkeras.report.facts import Facts, percent, printed
-from chexkeras.report.run_files import Documents
+from chexkeras.report.facts.facts import Facts, percent, printed
+from chexkeras.report.facts.run_reader import Documents
 
 _RECIPE = "recipe.json"
 _ORIGINS = {"imagenet": "ImageNet"}

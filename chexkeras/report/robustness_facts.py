@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from chexkeras.report.facts import Facts, difference_text, estimate_text, interval_text
-from chexkeras.report.sheets import FEW
+from chexkeras.report.facts.facts import Facts, difference_text, estimate_text, interval_text
+from chexkeras.report.figures.figure import FEW
 from chexkeras.results import Estimate, PerturbationEffect
 from chexkeras.results.robustness import FEWEST_PATIENTS, VERDICTS
 

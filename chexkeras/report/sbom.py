@@ -8,7 +8,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chexkeras.report.facts import Facts
+    from chexkeras.report.facts.facts import Facts
 
 FILE = "sbom.cdx.json"
 _ROOT = "chexkeras"

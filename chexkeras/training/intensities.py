@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from chexkeras.data.pipeline import films_with_ids
-from chexkeras.data.store import Store
+from chexkeras.data.store.store import Store
 
 FILE = "intensities.json"
 _BINS = 64

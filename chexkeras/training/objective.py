@@ -3,9 +3,9 @@
 import keras
 import pandas as pd
 
-from chexkeras.training.imbalance import class_weights, training_times
-from chexkeras.training.losses import AsymmetricLoss, AucMarginLoss, FocalLoss, WeightedBinaryCrossentropy
-from chexkeras.training.recipe import Recipe
+from chexkeras.models.losses import AsymmetricLoss, AucMarginLoss, FocalLoss, WeightedBinaryCrossentropy
+from chexkeras.recipes.recipe import Recipe
+from chexkeras.training.class_weights import class_weights, training_times
 from chexkeras.training.three_way import ThreeWayCrossentropy, with_third_class
 
 

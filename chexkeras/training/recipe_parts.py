@@ -188,10 +188,10 @@ class Loss:
     """Which loss, and its numbers; a number of another loss has to be the default.
 
     Attributes:
-        name: "weighted_bce", "focal", "asymmetric" or "auc_margin", see `training.losses`; "three_way" for the head of
+        name: "weighted_bce", "focal", "asymmetric" or "auc_margin", see `models.losses`; "three_way" for the head of
             that name, see `training.three_way`.
         class_weights: For weighted_bce, from the training labels: "balanced", "none", "capped" or "effective"; see
-            `training.imbalance`. The other losses have none.
+            `training.class_weights`. The other losses have none.
         label_smoothing: For weighted_bce and focal, in [0, 1).
         gamma: For focal, at least 0.
         alpha: For focal: weight of positives, in (0, 1).

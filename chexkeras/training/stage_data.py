@@ -8,8 +8,8 @@ import keras
 import pandas as pd
 
 from chexkeras.data.pipeline import make_dataset
-from chexkeras.data.store import Store
-from chexkeras.training.recipe import Recipe
+from chexkeras.data.store.store import Store
+from chexkeras.recipes.recipe import Recipe
 
 
 @dataclass

@@ -5,13 +5,13 @@ import math
 import keras
 import numpy as np
 
+from chexkeras.recipes.recipe import Stage
 from chexkeras.training.callbacks import EpochProgress, FiniteLoss
 from chexkeras.training.changes import Changes, assign_all, value
-from chexkeras.training.checkpoint import Snapshot
 from chexkeras.training.memory import halving
 from chexkeras.training.micro_batches import GatheredGradients, in_pieces
-from chexkeras.training.optimisation import AveragedWeights
-from chexkeras.training.recipe import Stage
+from chexkeras.training.optimizers import AveragedWeights
+from chexkeras.training.resume.checkpoints import Snapshot
 from chexkeras.training.stage_data import StageData
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from keras import ops
 
-from chexkeras.data.columns import resolve_targets
-from chexkeras.data.uncertain import uncertain_mask
+from chexkeras.data.datasets.labels import uncertain_mask
+from chexkeras.data.image_table import resolve_targets
+from chexkeras.models.losses import checked_weights
 from chexkeras.models.three_way import CLASSES
-from chexkeras.training.losses import checked_weights
 
 UNCERTAIN = -1.0
 """What a training label says where the report was uncertain, as in CheXpert's own label files."""

@@ -13,28 +13,29 @@ import keras
 import numpy as np
 import pandas as pd
 
-from chexkeras.data.audit import Audit
-from chexkeras.data.audit import audit as audit_films
-from chexkeras.data.columns import resolve_targets
-from chexkeras.data.order import balance_groups
+from chexkeras.data.audit.audit import Audit
+from chexkeras.data.audit.audit import audit as audit_films
+from chexkeras.data.image_table import resolve_targets
 from chexkeras.data.pipeline import films_with_ids
-from chexkeras.data.splits import Splits, check_classes
-from chexkeras.data.store import Store
+from chexkeras.data.sampling import balance_groups
+from chexkeras.data.splits.splitters import Splits, check_classes
+from chexkeras.data.store.store import Store
 from chexkeras.models.batchnorm import adapt_batchnorm
 from chexkeras.models.classifier import build_classifier, resolve_precision
 from chexkeras.models.stages import backbone_layers, trainable_start
 from chexkeras.progress import say, track
-from chexkeras.training import outcome, run_folder
+from chexkeras.recipes.recipe import Recipe, Stage
+from chexkeras.runs import writer
+from chexkeras.runs.run import Run
+from chexkeras.training import finish
 from chexkeras.training.callbacks import EpochLog
 from chexkeras.training.changes import assign_all, value
-from chexkeras.training.checkpoint import Checkpoints
-from chexkeras.training.feature_plan import FeaturePlan, check_draws, plan_features
-from chexkeras.training.fitting import fit_stages
+from chexkeras.training.frozen.plan import FeaturePlan, check_draws, plan_features
+from chexkeras.training.loop import fit_stages
 from chexkeras.training.memory import halving
 from chexkeras.training.objective import build_loss, training_labels
-from chexkeras.training.recipe import Recipe, Stage
-from chexkeras.training.run import Run
-from chexkeras.training.unfinished import Asked, Unfinished
+from chexkeras.training.resume.checkpoints import Checkpoints
+from chexkeras.training.resume.unfinished import Asked, Unfinished
 
 
 def train(
@@ -68,7 +69,7 @@ def train(
             that is exact but for rounding, and cheaper), "float16", "float32" or "off".
         draws: With random augmentation: how many fixed draws of it to store for each film instead of drawing anew in
             every epoch. That changes the recipe and is recorded; None reads the films anew.
-        store: Films decoded before (`data.prepare.prepare`); the files at `path` are then not opened, and the run is
+        store: Films decoded before (`cx.prepare`); the files at `path` are then not opened, and the run is
             the same, bit for bit. Without an `audit`, labels and patients are audited but no pixels.
         resume: Whether to take up the unfinished training of this run. Everything else has to be as it was; what it
             was is kept with it, see `unfinished.Unfinished`.
@@ -88,14 +89,14 @@ def train(
     """
     if tensorboard is not None:
         EpochLog.check(tensorboard)
-    run_folder.clear_abandoned(run_dir)
+    writer.clear_abandoned(run_dir)
     unfinished = Unfinished.load(run_dir) if resume else Unfinished(run_dir)
     if resume and unfinished.complete:
         say(f"the run {unfinished.run_dir.name} is complete already")
         shutil.rmtree(unfinished.folder)
         return Run.load(run_dir)
     overwrite = overwrite or (resume and unfinished.options["overwrite"])
-    folder = run_folder.check_free(run_dir, overwrite)
+    folder = writer.check_free(run_dir, overwrite)
     recipe = _for_table(recipe, splits.table)
     check_classes(splits, recipe.targets)
     given = splits
@@ -108,7 +109,7 @@ def train(
         raise ValueError(
             f"draws={draws} (--draws) stores features, but the first stage trains BatchNorm; leave draws out."
         )
-    outcome.rehearse_operating_points(recipe, splits.validation)
+    finish.rehearse_operating_points(recipe, splits.validation)
     if store is not None:
         store.require_size(recipe.image_size)
         store.rows(splits.table["image_id"])
@@ -133,8 +134,8 @@ def train(
             "store": store.fingerprint if store is not None else None,
             "features": plan.to_dict() if plan else None,
         }
-        shown = outcome.all_cautions(recipe, splits, cautions)
-        ended = outcome.Ended(recipe, splits, audit, loss, fitted, tuple(shown), store, further)
+        shown = finish.all_cautions(recipe, splits, cautions)
+        ended = finish.Ended(recipe, splits, audit, loss, fitted, tuple(shown), store, further)
         try:
             _write(model, ended, folder)
         except OSError as error:
@@ -145,13 +146,13 @@ def train(
     return Run.load(run_dir)
 
 
-def _write(model: keras.Model, ended: outcome.Ended, folder: Path) -> None:
-    with run_folder.writing(folder) as working:
+def _write(model: keras.Model, ended: finish.Ended, folder: Path) -> None:
+    with writer.writing(folder) as working:
         # The model has the best epoch's weights: they are safe on disk before the others take their place.
-        outcome.write_run(model, ended, working)
+        finish.write_run(model, ended, working)
         for number in ended.fitted.kept[1:]:
             ended.fitted.best_epochs.assign(number)
-            outcome.write_run(model, ended, run_folder.epoch_folder(working, number), number)
+            finish.write_run(model, ended, writer.epoch_folder(working, number), number)
 
 
 def _for_table(recipe: Recipe, table: pd.DataFrame) -> Recipe:
@@ -180,7 +181,7 @@ def _inputs(recipe: Recipe, splits: Splits, features: str, draws: int | None, st
         "read from": "a store" if store is not None else "files",
         "features": features,
         "draws": draws,
-        "weights": outcome.weights_record(recipe),
+        "weights": finish.weights_record(recipe),
         "precision": resolve_precision(recipe.precision),
         "backend": keras.backend.backend(),
     }

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from chexkeras.data.nih import load_nih
+from chexkeras.data.datasets.nih import load_nih
 
 HEADER_NIH = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"

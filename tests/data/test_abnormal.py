@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chexkeras.data import columns
+from chexkeras.data import image_table
 from chexkeras.data.abnormal import add_abnormal
 from chexkeras.data.source import TableSource
 from chexkeras.findings import CHEXPERT14, NIH14, NO_FINDING
@@ -26,8 +26,8 @@ def test_any_finding_makes_a_film_abnormal_and_all_known_absent_normal():
     assert labelled.columns.tolist() == [*table.columns[:-1], "Abnormal", "official_split"]
     assert labelled.attrs == table.attrs
     assert "Abnormal" not in table.columns
-    assert columns.finding_columns(labelled) == NIH14
-    assert columns.resolve_targets(labelled, ["abnormal", "Mass"]) == ("Abnormal", "Mass")
+    assert image_table.finding_columns(labelled) == NIH14
+    assert image_table.resolve_targets(labelled, ["abnormal", "Mass"]) == ("Abnormal", "Mass")
 
 
 def test_no_finding_makes_a_film_normal_and_devices_make_none_abnormal():

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from chexkeras.data.audit import CODES, audit
+from chexkeras.data.audit.audit import CODES, audit
+from chexkeras.data.datasets.nih import load_nih
 from chexkeras.data.film_facts import film_facts
-from chexkeras.data.nih import load_nih
 from chexkeras.data.source import SYNTHETIC_CAUTION, TableSource, source_of
-from chexkeras.data.splits import split_by_image, split_by_patient
+from chexkeras.data.splits.splitters import split_by_image, split_by_patient
 from chexkeras.files import write_json
 
 
@@ -369,7 +369,7 @@ def test_equal_films_with_other_labels_name_them(many):
 
 
 def test_films_that_are_all_alike_are_told_once(many, monkeypatch):
-    monkeypatch.setattr("chexkeras.data.near_duplicates.MOST_PAIRS", 100)
+    monkeypatch.setattr("chexkeras.data.audit.duplicates.MOST_PAIRS", 100)
     found = audit(draw(many, like=dict.fromkeys(range(1, 30), 0)))
     assert codes(found) == [("films_too_alike", "")]
     assert found.issues["detail"].iloc[0].startswith("about 435 pairs among 30 films look alike")
@@ -413,7 +413,7 @@ def test_impossible_ages_of_any_table_are_told(many):
 
 
 def test_dicom_files_go_through_the_gate(many, tmp_path):
-    from chexkeras.data.phantom import make_phantoms
+    from chexkeras.phantoms import make_phantoms
 
     folder = make_phantoms(tmp_path / "phantoms", images=12, processes=1) / "dicom"
     table = draw(many)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from chexkeras.data.augment import Augmentation, augment, film_seed, flips
+from chexkeras.data.augmentation import Augmentation, augment, film_seed, flips
 
 pytestmark = pytest.mark.keras
 

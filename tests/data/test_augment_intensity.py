@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import correlate1d
 
-from chexkeras.data.augment import Augmentation, augment, film_seed
+from chexkeras.data.augmentation import Augmentation, augment, film_seed
 
 pytestmark = pytest.mark.keras
 

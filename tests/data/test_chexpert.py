@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chexkeras.data import columns
-from chexkeras.data.chexpert import load_chexpert
+from chexkeras.data import image_table
+from chexkeras.data.datasets.chexpert import load_chexpert
+from chexkeras.data.datasets.labels import uncertain_mask
 from chexkeras.data.source import CASE_CONTROL_CAUTION, SYNTHETIC_CAUTION, source_of
-from chexkeras.data.splits import official_split
-from chexkeras.data.uncertain import uncertain_mask
+from chexkeras.data.splits.splitters import official_split
 from chexkeras.files import sha256_file, write_json
 from chexkeras.findings import CHEXPERT5, CHEXPERT14, NO_FINDING
 
@@ -62,7 +62,7 @@ def chexpert(tmp_path):
 
 def test_the_table_has_the_agreed_columns_and_values(chexpert):
     table = load_chexpert(chexpert, views="all")
-    assert list(table.columns) == [*columns.METADATA, *CHEXPERT14, "official_split", "uncertain"]
+    assert list(table.columns) == [*image_table.METADATA, *CHEXPERT14, "official_split", "uncertain"]
     assert table["image_id"].tolist() == [FRONTAL, LATERAL, SECOND, OTHER, VALID]
     assert table["path"].tolist() == [str(chexpert / image) for image in table["image_id"]]
     assert table["patient_id"].tolist() == ["patient00001"] * 3 + ["patient00002", "patient64541"]
@@ -74,8 +74,8 @@ def test_the_table_has_the_agreed_columns_and_values(chexpert):
     assert table[["width_px", "height_px", "pixel_spacing_mm"]].isna().all(axis=None)
     assert all(table[name].dtype == np.float64 for name in CHEXPERT14)
     assert table["follow_up"].dtype == np.int64
-    assert columns.finding_columns(table) == CHEXPERT14[1:]
-    assert columns.label_columns(table) == CHEXPERT14
+    assert image_table.finding_columns(table) == CHEXPERT14[1:]
+    assert image_table.label_columns(table) == CHEXPERT14
 
 
 def test_the_source_says_what_was_read_and_how(chexpert):
@@ -178,7 +178,7 @@ def test_a_policy_decides_what_an_uncertain_label_becomes(chexpert, policy, labe
 
 def test_each_finding_may_have_its_own_policy(chexpert):
     table = load_chexpert(chexpert, uncertain={"atelectasis": "ones", "Edema": "zeros"}, findings=CHEXPERT5)
-    assert columns.finding_columns(table) == CHEXPERT5
+    assert image_table.finding_columns(table) == CHEXPERT5
     assert table["Atelectasis"].tolist() == [1.0, 1.0, 0.0, 0.0]
     assert table["Edema"].tolist() == [1.0, 0.0, 0.0, 0.0]
     assert dict(source_of(table).uncertain_policy)["Pleural Effusion"] == "ignore"

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from chexkeras.data import columns
+from chexkeras.data import image_table
 
 
 @pytest.fixture
@@ -18,28 +18,28 @@ def table():
 
 
 def test_labels_are_the_numeric_columns_that_do_not_describe_the_film(table):
-    assert columns.label_columns(table) == ("No Finding", "Pleural Effusion", "Tuberculosis", "Abnormal")
-    assert columns.finding_columns(table) == ("Pleural Effusion", "Tuberculosis")
+    assert image_table.label_columns(table) == ("No Finding", "Pleural Effusion", "Tuberculosis", "Abnormal")
+    assert image_table.finding_columns(table) == ("Pleural Effusion", "Tuberculosis")
 
 
 def test_targets_are_found_in_any_spelling_of_their_finding(table):
-    assert columns.resolve_targets(table, "effusion") == ("Pleural Effusion",)
-    assert columns.resolve_targets(table, ["tuberculosis", "no_finding"]) == ("Tuberculosis", "No Finding")
-    assert columns.resolve_targets(table, (name for name in ["Abnormal"])) == ("Abnormal",)
+    assert image_table.resolve_targets(table, "effusion") == ("Pleural Effusion",)
+    assert image_table.resolve_targets(table, ["tuberculosis", "no_finding"]) == ("Tuberculosis", "No Finding")
+    assert image_table.resolve_targets(table, (name for name in ["Abnormal"])) == ("Abnormal",)
 
 
 def test_a_target_that_is_no_label_is_refused(table):
     with pytest.raises(ValueError, match=r"unknown finding 'Pneumonia'.*Known findings: No Finding, Pleural Effusion"):
-        columns.resolve_targets(table, "Pneumonia")
+        image_table.resolve_targets(table, "Pneumonia")
     with pytest.raises(ValueError, match=r"unknown finding 'icu'"):
-        columns.resolve_targets(table, "icu")
+        image_table.resolve_targets(table, "icu")
     with pytest.raises(ValueError, match=r"no column 'Abnormal'; add_abnormal\(table\) derives it"):
-        columns.resolve_targets(table.drop(columns="Abnormal"), ["Tuberculosis", "Abnormal"])
+        image_table.resolve_targets(table.drop(columns="Abnormal"), ["Tuberculosis", "Abnormal"])
     with pytest.raises(ValueError, match=r"the table has no label column \(it has: image_id, ward\)"):
-        columns.resolve_targets(table[["image_id", "ward"]], "Edema")
+        image_table.resolve_targets(table[["image_id", "ward"]], "Edema")
 
 
 def test_the_fingerprint_minds_labels_and_marks_and_not_where_films_lie(table):
     moved = table.assign(path="elsewhere")
-    assert columns.fingerprint(moved) == columns.fingerprint(table)
-    assert columns.fingerprint(table.assign(uncertain="Tuberculosis")) != columns.fingerprint(table)
+    assert image_table.fingerprint(moved) == image_table.fingerprint(table)
+    assert image_table.fingerprint(table.assign(uncertain="Tuberculosis")) != image_table.fingerprint(table)

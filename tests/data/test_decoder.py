@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from chexkeras.data import decoder, pipeline
+from chexkeras.data import pipeline
+from chexkeras.data.store import decoder
 from chexkeras.dicom import image_file
 from chexkeras.dicom.read import read_film
 from chexkeras.inference.predictor import Predictor

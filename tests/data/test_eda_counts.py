@@ -5,7 +5,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from chexkeras import plots
-from chexkeras.plots.eda import findings_with, prevalence_by_age
+from chexkeras.plots.dataset import findings_with, prevalence_by_age
 
 matplotlib.use("Agg")
 pytestmark = pytest.mark.realdata

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chexkeras.data import near_duplicates as module
+from chexkeras.data.audit import duplicates as module
+from chexkeras.data.audit.duplicates import TooAlike, near_duplicates
+from chexkeras.data.datasets.nih import load_nih
 from chexkeras.data.film_facts import thumbnail
-from chexkeras.data.near_duplicates import TooAlike, near_duplicates
-from chexkeras.data.nih import load_nih
 
 
 def smooth(count: int, seed: int = 0) -> np.ndarray:

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from chexkeras.data import columns
-from chexkeras.data.nih import load_boxes, load_nih
+from chexkeras.data import image_table
+from chexkeras.data.datasets.nih import load_boxes, load_nih
 from chexkeras.data.source import CASE_CONTROL_CAUTION, SYNTHETIC_CAUTION, source_of
 from chexkeras.files import sha256_file, write_json
 from chexkeras.findings import NIH14
@@ -23,7 +23,7 @@ HEADER_SAMPLE = (
 
 def test_the_table_has_the_agreed_columns_and_values(nih):
     table = load_nih(nih.root)
-    assert list(table.columns) == [*columns.METADATA, *NIH14, "official_split"]
+    assert list(table.columns) == [*image_table.METADATA, *NIH14, "official_split"]
     row = table.iloc[1]
     assert row["image_id"] == "00000001_001.png"
     assert row["path"] == str(nih.root / "images" / "00000001_001.png")
@@ -38,9 +38,9 @@ def test_the_table_has_the_agreed_columns_and_values(nih):
 
 def test_findings_chooses_and_orders_the_label_columns(nih):
     table = load_nih(nih.root, findings=["pneumonia", "Pleural Thickening"])
-    assert columns.finding_columns(table) == ("Pneumonia", "Pleural_Thickening")
+    assert image_table.finding_columns(table) == ("Pneumonia", "Pleural_Thickening")
     assert table["Pneumonia"].tolist() == [0, 0, 0, 1]
-    assert columns.finding_columns(load_nih(nih.root, findings=["Pleural Effusion"])) == ("Effusion",)
+    assert image_table.finding_columns(load_nih(nih.root, findings=["Pleural Effusion"])) == ("Effusion",)
     with pytest.raises(ValueError, match=r"unknown finding 'Pnuemonia'; did you mean 'Pneumonia'"):
         load_nih(nih.root, findings=["Pnuemonia"])
 
@@ -409,7 +409,7 @@ def test_the_full_label_file_has_its_published_counts(real_nih):
 def test_the_full_label_file_loads_in_600_megabytes(real_nih):
     # Not getrusage, whose peak a child takes over from the process that started it.
     code = (
-        "import sys; from chexkeras.data.nih import load_nih; "
+        "import sys; from chexkeras.data.datasets.nih import load_nih; "
         f"load_nih({str(real_nih)!r}, missing='keep'); "
         "print('tensorflow' in sys.modules); "
         "print(*(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"

@@ -6,12 +6,12 @@ import sys
 import pandas as pd
 import pytest
 
-from chexkeras.data import open as opening
-from chexkeras.data.chexpert import load_chexpert
-from chexkeras.data.nih import load_nih
-from chexkeras.data.open import CHEXPERT, NIH, OPTIONS, TABLE, kind_of, open_data
+from chexkeras.data.datasets import registry as opening
+from chexkeras.data.datasets.chexpert import load_chexpert
+from chexkeras.data.datasets.custom import load_table
+from chexkeras.data.datasets.nih import load_nih
+from chexkeras.data.datasets.registry import CHEXPERT, NIH, OPTIONS, TABLE, kind_of, open_data
 from chexkeras.data.source import source_of
-from chexkeras.data.table import load_table
 from chexkeras.findings import CHEXPERT14
 
 CHEXPERT_HEADER = ",".join(("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *CHEXPERT14))

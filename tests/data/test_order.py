@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chexkeras.data.order import NONE_OF_THEM, balance_groups, balanced, shuffled, times_shown
+from chexkeras.data.sampling import NONE_OF_THEM, balance_groups, balanced, shuffled, times_shown
 
 TABLE = pd.DataFrame({"Edema": [1, 0, 0, np.nan, 1, np.nan], "Hernia": [1, 0, np.nan, np.nan, 0, 1.0]})
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chexkeras.data.perturb import GROUPS, KINDS, PERTURBATIONS, Perturbation, perturbations_of
+from chexkeras.data.perturbations import GROUPS, KINDS, PERTURBATIONS, Perturbation, perturbations_of
 
 
 @pytest.fixture

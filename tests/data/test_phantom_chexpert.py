@@ -9,15 +9,15 @@ import pytest
 from PIL import Image
 
 from chexkeras.data.abnormal import add_abnormal
-from chexkeras.data.chexpert import load_chexpert
-from chexkeras.data.phantom import chexpert_layout, make_chexpert_phantoms, make_phantoms
-from chexkeras.data.phantom import film as film_module
-from chexkeras.data.phantom.canvas import Canvas
-from chexkeras.data.phantom.cohort import make_cohort
-from chexkeras.data.phantom.film import draw
+from chexkeras.data.datasets.chexpert import load_chexpert
 from chexkeras.data.source import CASE_CONTROL_CAUTION, SYNTHETIC_CAUTION, source_of
-from chexkeras.data.splits import official_split
+from chexkeras.data.splits.splitters import official_split
 from chexkeras.findings import CHEXPERT5, CHEXPERT14, NO_FINDING, SUPPORT_DEVICES
+from chexkeras.phantoms import chexpert, make_chexpert_phantoms, make_phantoms
+from chexkeras.phantoms import render as film_module
+from chexkeras.phantoms.canvas import Canvas
+from chexkeras.phantoms.cohort import make_cohort
+from chexkeras.phantoms.render import draw
 
 HEADER = (
     "Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Enlarged Cardiomediastinum,Cardiomegaly,Lung Opacity,Lung Lesion,"
@@ -41,7 +41,7 @@ def raw(folder):
 
 @pytest.fixture(scope="module")
 def cohort():
-    return {chexpert_layout._path(film, "view1_frontal"): film for film in make_cohort(120, 4, {
+    return {chexpert._path(film, "view1_frontal"): film for film in make_cohort(120, 4, {
         "Edema": 0.2, "Atelectasis": 0.3, "Cardiomegaly": 0.2, "Consolidation": 0.2, "Effusion": 0.3
     })}  # fmt: skip
 
@@ -184,7 +184,7 @@ def test_same_seed_gives_the_same_bytes_whatever_the_processes(tmp_path):
 
 
 def test_a_folder_is_used_as_it_is_or_left_alone(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(chexpert_layout, "draw_films", lambda *_: pytest.fail("drew films again"))
+    monkeypatch.setattr(chexpert, "draw_films", lambda *_: pytest.fail("drew films again"))
     options = {"images": 120, "size": 64, "seed": 4, "laterals": True, "prevalence": ENRICHED}
     assert make_chexpert_phantoms(folder.parent, **options) == folder
     with pytest.raises(FileExistsError, match=r"laterals: there True, asked False.*name another folder"):
@@ -198,7 +198,7 @@ def test_an_interrupted_call_leaves_nothing_behind(tmp_path, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(chexpert_layout, "_marks", stop)
+    monkeypatch.setattr(chexpert, "_marks", stop)
     with pytest.raises(KeyboardInterrupt):
         make_chexpert_phantoms(tmp_path / "films", images=3, size=64)
     assert list((tmp_path / "films").iterdir()) == []

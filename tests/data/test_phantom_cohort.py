@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from chexkeras.data.phantom import margins
-from chexkeras.data.phantom.cohort import film_counts, make_cohort
+from chexkeras.data.datasets import nih_statistics
 from chexkeras.findings import NIH14
+from chexkeras.phantoms.cohort import film_counts, make_cohort
 
 LARGE = 20_000
 
@@ -32,7 +32,7 @@ def test_the_cohort_has_exactly_the_films_asked_for(images):
 
 def test_films_per_patient_have_nih_mean_median_and_tail():
     counts = film_counts(112_120)
-    assert counts.mean() == pytest.approx(margins.MEAN_FILMS_PER_PATIENT, rel=0.03)
+    assert counts.mean() == pytest.approx(nih_statistics.MEAN_FILMS_PER_PATIENT, rel=0.03)
     assert np.median(counts) == 1
     assert (counts == 1).mean() == pytest.approx(0.568, abs=0.01)
     assert np.quantile(counts, 0.99) == pytest.approx(35, abs=4)
@@ -45,7 +45,7 @@ def test_a_small_cohort_is_not_swallowed_by_one_patient():
 
 def test_every_prevalence_is_exact(labels):
     for index, finding in enumerate(NIH14):
-        assert labels[:, index].sum() == round(margins.PREVALENCE[finding] * LARGE)
+        assert labels[:, index].sum() == round(nih_statistics.PREVALENCE[finding] * LARGE)
 
 
 def test_number_of_findings_per_film_follows_nih(labels):
@@ -74,7 +74,7 @@ def test_findings_occur_together_as_often_as_in_nih(labels, given, other, publis
 
 def test_view_is_associated_with_the_findings_of_the_very_ill(films, labels):
     ap = np.array([film.view == "AP" for film in films])
-    assert ap.mean() == pytest.approx(margins.AP_SHARE, abs=0.001)
+    assert ap.mean() == pytest.approx(nih_statistics.AP_SHARE, abs=0.001)
     for finding, published in {"Edema": 0.88, "Consolidation": 0.67, "Pneumonia": 0.56, "Fibrosis": 0.17}.items():
         assert ap[labels[:, _of(finding)]].mean() == pytest.approx(published, abs=0.13)
 
@@ -84,7 +84,7 @@ def test_age_and_sex_follow_nih(films):
     assert np.median(ages) == pytest.approx(49, abs=2)
     assert ages.std() == pytest.approx(16.6, abs=1.5)
     assert ages.min() >= 1 and ages.max() <= 95
-    assert np.mean([film.sex == "M" for film in films]) == pytest.approx(margins.MALE_SHARE, abs=0.005)
+    assert np.mean([film.sex == "M" for film in films]) == pytest.approx(nih_statistics.MALE_SHARE, abs=0.005)
 
 
 def test_findings_persist_between_films_of_a_patient(films, labels):
@@ -110,14 +110,14 @@ def test_patients_keep_sex_and_list_and_never_grow_younger(films):
 
 
 def test_the_test_list_has_nih_share_of_films(films):
-    assert np.mean([film.test for film in films]) == pytest.approx(margins.TEST_SHARE, abs=0.01)
+    assert np.mean([film.test for film in films]) == pytest.approx(nih_statistics.TEST_SHARE, abs=0.01)
 
 
 def test_enriching_a_finding_changes_it_and_leaves_the_others(labels):
     enriched = make_cohort(2000, seed=0, prevalence={"Pneumonia": 0.3})
     counts = {finding: sum(finding in film.labels for film in enriched) for finding in NIH14}
     assert counts["Pneumonia"] == 600
-    assert counts["Effusion"] == round(margins.PREVALENCE["Effusion"] * 2000)
+    assert counts["Effusion"] == round(nih_statistics.PREVALENCE["Effusion"] * 2000)
 
 
 def test_a_seed_decides_the_cohort():
@@ -126,7 +126,7 @@ def test_a_seed_decides_the_cohort():
 
 
 def test_the_latent_correlation_is_a_correlation():
-    matrix = margins.latent_correlation()
+    matrix = nih_statistics.latent_correlation()
     assert matrix.shape == (18, 18)
     assert np.linalg.eigvalsh(matrix).min() > 0
     assert (np.diag(matrix) == 1).all()

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from pydicom.errors import InvalidDicomError
 
-from chexkeras.data.phantom import make_phantoms
+from chexkeras.phantoms import make_phantoms
 
 # PS3.6: Digital X-Ray Image Storage - For Presentation.
 DX = "1.2.840.10008.5.1.4.1.1.1.1"

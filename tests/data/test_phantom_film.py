@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from chexkeras.data.phantom.cohort import Film, make_cohort
-from chexkeras.data.phantom.film import render
 from chexkeras.findings import NIH14
+from chexkeras.phantoms.cohort import Film, make_cohort
+from chexkeras.phantoms.render import render
 
 SIZE = 128
 
@@ -91,7 +91,7 @@ def test_a_pneumothorax_is_darker_and_without_vessels():
 
 
 def _cardiothoracic_ratio(film):
-    from chexkeras.data.phantom import film as module
+    from chexkeras.phantoms import render as module
 
     seen = []
     original = module.build_geometry

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from chexkeras.data.phantom import layout, make_phantoms
 from chexkeras.data.source import SYNTHETIC_CAUTION
 from chexkeras.findings import NIH14, canonical
+from chexkeras.phantoms import make_phantoms, nih
 
 NIH_HEADER = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
@@ -77,7 +77,7 @@ def test_the_marker_says_what_the_films_are(folder):
     assert marker["caution"] == SYNTHETIC_CAUTION
     assert marker["parameters"] == {"images": 60, "size": 64, "seed": 4, "dicom": True, "prevalence": {}}
     assert marker["counts"]["images"] == 60
-    assert marker["generator_version"] == layout.GENERATOR_VERSION
+    assert marker["generator_version"] == nih.GENERATOR_VERSION
 
 
 def test_an_enriched_sample_is_recorded_as_case_control(tmp_path):
@@ -102,7 +102,7 @@ def test_another_seed_gives_other_films(folder, tmp_path):
 
 
 def test_a_folder_with_the_same_parameters_is_used_as_it_is(folder, monkeypatch):
-    monkeypatch.setattr(layout, "_draw_all", lambda *_: pytest.fail("drew films again"))
+    monkeypatch.setattr(nih, "_draw_all", lambda *_: pytest.fail("drew films again"))
     assert make_phantoms(folder, images=60, size=64, seed=4) == folder
 
 
@@ -135,7 +135,7 @@ def test_an_interrupted_call_leaves_nothing_behind(tmp_path, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(layout, "_box_lines", stop)
+    monkeypatch.setattr(nih, "_box_lines", stop)
     with pytest.raises(KeyboardInterrupt):
         make_phantoms(tmp_path / "films", images=3, size=64)
     assert list(tmp_path.iterdir()) == []

@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chexkeras.data.augment import Augmentation
-from chexkeras.data.order import shuffled
+from chexkeras.data.augmentation import Augmentation
 from chexkeras.data.pipeline import films_with_ids, make_dataset, read_film, to_model_pixels
-from chexkeras.data.prepare import prepare
+from chexkeras.data.sampling import shuffled
+from chexkeras.data.store.prepare import prepare
 
 pytestmark = pytest.mark.keras
 

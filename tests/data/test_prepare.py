@@ -15,19 +15,19 @@ import pytest
 from PIL import Image
 from pydicom import dcmread
 
-from chexkeras.data import decoder
-from chexkeras.data import prepare as module
-from chexkeras.data.audit import audit
-from chexkeras.data.nih import load_nih
-from chexkeras.data.phantom import make_phantoms
+from chexkeras.data.audit.audit import audit
+from chexkeras.data.datasets.custom import load_table
+from chexkeras.data.datasets.nih import load_nih
 from chexkeras.data.pipeline import films_with_ids, make_dataset, read_film, to_model_pixels
-from chexkeras.data.prepare import prepare
-from chexkeras.data.store import Store
+from chexkeras.data.store import decoder
+from chexkeras.data.store import prepare as module
+from chexkeras.data.store.prepare import prepare
+from chexkeras.data.store.store import Store
 from chexkeras.data.store_manifest import Manifest
-from chexkeras.data.table import load_table
 from chexkeras.dicom.profiles import CLINICAL
 from chexkeras.dicom.read import read_dicom
 from chexkeras.dicom.rejection import DicomRejected
+from chexkeras.phantoms import make_phantoms
 
 pytestmark = pytest.mark.keras
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from chexkeras.data.audit.shortcuts import SHORTCUTS, Shortcut, shortcuts
 from chexkeras.data.shortcut_features import Features
-from chexkeras.data.shortcuts import SHORTCUTS, Shortcut, shortcuts
 from chexkeras.results import Estimate
 
 
@@ -57,7 +57,7 @@ def test_one_fold_for_each_half_gives_the_mean_of_two_areas_computed_by_pairs():
     table["view"] = np.where(np.random.default_rng(2).random(120) < 0.3 + 0.5 * table["Edema"], "AP", "PA")
     found = of(shortcuts(table, "Edema", folds=2), "view")
     # A slow second way: refit on the films themselves, then count pairs within each fold.
-    from chexkeras.data import shortcuts as module
+    from chexkeras.data.audit import shortcuts as module
 
     labels = table["Edema"].to_numpy()
     patients = pd.factorize(table["patient_id"], sort=True)[0]

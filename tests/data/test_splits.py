@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chexkeras.data.columns import fingerprint
-from chexkeras.data.nih import load_nih
+from chexkeras.data.datasets.nih import load_nih
+from chexkeras.data.image_table import fingerprint
 from chexkeras.data.source import TableSource, source_of
-from chexkeras.data.splits import (
+from chexkeras.data.splits.splitters import (
     PARTS,
     Splits,
     check_classes,

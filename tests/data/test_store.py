@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from chexkeras.data.prepare import prepare
 from chexkeras.data.source import TableSource, source_of
-from chexkeras.data.store import Store
+from chexkeras.data.store.prepare import prepare
+from chexkeras.data.store.store import Store
 
 pytestmark = pytest.mark.keras
 

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chexkeras.data import columns
-from chexkeras.data.audit import audit
+from chexkeras.data import image_table
+from chexkeras.data.audit.audit import audit
+from chexkeras.data.datasets.custom import NO_PATIENTS_CAUTION, load_table
 from chexkeras.data.source import source_of
-from chexkeras.data.splits import split_by_patient
-from chexkeras.data.table import NO_PATIENTS_CAUTION, load_table
+from chexkeras.data.splits.splitters import split_by_patient
 from chexkeras.files import sha256_file
 
 CSV = """file,person,pneumonia,Tuberculosis,projection,gender,years
@@ -42,7 +42,7 @@ def load_frame(frame, **options):
 
 def test_the_table_has_the_agreed_columns_and_values(csv):
     table = load_table(csv, **ALL)
-    assert list(table.columns) == [*columns.METADATA, "Pneumonia", "Tuberculosis", "official_split"]
+    assert list(table.columns) == [*image_table.METADATA, "Pneumonia", "Tuberculosis", "official_split"]
     assert table["image_id"].tolist() == ["a.png", "sub/b.jpg", "c.dcm"]
     assert table["path"].tolist() == [str(csv.parent / image) for image in table["image_id"]]
     assert table["patient_id"].tolist() == ["00012", "00012", "7"]
@@ -147,8 +147,8 @@ def test_missing_films_are_an_error_left_out_or_kept(csv):
 
 def test_labels_may_be_renamed_and_known_findings_get_their_spelling(frame):
     named = load_frame(frame, label_columns={"Edema": "pleural effusion"})
-    assert columns.label_columns(named) == ("Pleural Effusion",)
-    assert columns.label_columns(load_frame(frame.assign(normal=[0, 1]), label_columns=["normal"])) == ("normal",)
+    assert image_table.label_columns(named) == ("Pleural Effusion",)
+    assert image_table.label_columns(load_frame(frame.assign(normal=[0, 1]), label_columns=["normal"])) == ("normal",)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_findings_in_words_become_a_column_each(frame):
     words = ["Edema|covid", "No Finding", "", "infiltrate | pleural effusion"]
     frame = pd.DataFrame({"file": list("abcd"), "said": words})
     table = load_frame(frame, label_columns="said", separator="|")
-    assert columns.label_columns(table) == ("Infiltration", "Edema", "Pleural Effusion", "covid")
+    assert image_table.label_columns(table) == ("Infiltration", "Edema", "Pleural Effusion", "covid")
     nan = np.nan
     np.testing.assert_equal(table["Edema"].tolist(), [1, 0, nan, 0])
     np.testing.assert_equal(table["covid"].tolist(), [1, 0, nan, 0])

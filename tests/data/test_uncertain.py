@@ -9,10 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chexkeras.data import columns
-from chexkeras.data.source import TableSource, source_of
-from chexkeras.data.splits import split_by_patient
-from chexkeras.data.uncertain import (
+from chexkeras.data import image_table
+from chexkeras.data.datasets.labels import (
     BECOMES,
     POLICIES,
     fill_uncertain,
@@ -21,6 +19,8 @@ from chexkeras.data.uncertain import (
     settle,
     uncertain_mask,
 )
+from chexkeras.data.source import TableSource, source_of
+from chexkeras.data.splits.splitters import split_by_patient
 
 MARKS = st.sampled_from([1.0, 0.0, -1.0, np.nan])
 NAMES = ("Edema", "Atelectasis", "Fracture")
@@ -130,7 +130,7 @@ def test_a_table_without_marks_has_none(table):
 
 
 def test_the_marks_are_no_label(table):
-    assert columns.label_columns(table) == ("Edema", "Fracture")
+    assert image_table.label_columns(table) == ("Edema", "Fracture")
 
 
 # The second pass

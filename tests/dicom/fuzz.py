@@ -19,8 +19,8 @@ import numpy as np
 from mutations import fixtures, mutated
 
 from chexkeras.dicom.gate import CLINICAL, RULES, DicomRejected
-from chexkeras.dicom.pool import ReaderPool
-from chexkeras.dicom.reading import Reading
+from chexkeras.dicom.workers.options import Reading
+from chexkeras.dicom.workers.pool import ReaderPool
 
 # Rules on what a film shows would refuse most of the files before a decoder sees them.
 _SHOWN = ("Kind of image", "Body part", "View", "Age")

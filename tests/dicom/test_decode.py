@@ -18,7 +18,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from chexkeras.dicom.decode import stored_values
+from chexkeras.dicom.decoding import stored_values
 from chexkeras.dicom.gate import DicomRejected
 
 EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}

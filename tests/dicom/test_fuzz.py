@@ -2,8 +2,8 @@ import pytest
 from fuzz import EVERYTHING, LIMITS, read_all
 from mutations import MUTATIONS, fixtures, mutated
 
-from chexkeras.dicom.pool import ReaderPool
 from chexkeras.dicom.rules import RULE_BY_CODE
+from chexkeras.dicom.workers.pool import ReaderPool
 
 FILES, SEED = 500, 2026
 

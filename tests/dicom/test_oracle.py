@@ -8,7 +8,7 @@ import pytest
 from dicom_films import image, lookup_item, write
 from pydicom.data import get_testdata_file
 
-from chexkeras.dicom.pixels import render
+from chexkeras.dicom.display import render
 
 highdicom = pytest.importorskip("highdicom")
 

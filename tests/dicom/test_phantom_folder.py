@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chexkeras.data.phantom import make_phantoms
 from chexkeras.dicom.gate import DicomRejected
 from chexkeras.dicom.read import read_film
+from chexkeras.phantoms import make_phantoms
 
 # The file name says what is wrong; this is the code that must say it.
 CODES = {

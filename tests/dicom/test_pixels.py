@@ -8,7 +8,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut, apply_windowing
 from pydicom.tag import Tag
 
-from chexkeras.dicom.pixels import display_pixels, render
+from chexkeras.dicom.display import display_pixels, render
 
 EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
 NO_WINDOW = ("WindowCenter", "WindowWidth")

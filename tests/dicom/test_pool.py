@@ -15,13 +15,14 @@ from pydicom.pixels import get_decoder
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1
 from worker_faults import CANARY, FAULTY, STILLBORN
 
-from chexkeras.dicom import privacy, process
+from chexkeras.dicom import privacy
 from chexkeras.dicom.gate import DicomRejected
-from chexkeras.dicom.pool import ReaderPool
-from chexkeras.dicom.process import Worker, WorkersUnavailable
 from chexkeras.dicom.read import read_film
-from chexkeras.dicom.reading import IN_PROCESS, Reading
-from chexkeras.inference import batch
+from chexkeras.dicom.workers import process
+from chexkeras.dicom.workers.options import IN_PROCESS, Reading
+from chexkeras.dicom.workers.pool import ReaderPool
+from chexkeras.dicom.workers.process import Worker, WorkersUnavailable
+from chexkeras.inference import read_files
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux only")
 
@@ -176,14 +177,14 @@ def test_a_worker_that_the_system_has_no_room_for_is_tried_again(films, monkeypa
 )
 def test_a_worker_that_cannot_be_made_says_why_and_no_film_is_blamed(films, monkeypatch, answers, said):
     refusing_popen(monkeypatch, answers * 2)
-    outcomes = batch.read_files([films / "good"] * 3, reading=Reading(workers=1))
+    outcomes = read_files.read_files([films / "good"] * 3, reading=Reading(workers=1))
     with pytest.raises(WorkersUnavailable, match=rf"did not start \({said}\); with Reading\(workers=0\)"):
         next(outcomes)
 
 
 def test_a_worker_that_cannot_be_replaced_ends_the_reading_and_blames_its_own_film_only(films, monkeypatch):
     refusing_popen(monkeypatch, [None, *[BUSY] * 30])
-    outcomes = batch.read_files([films / "good", films / "exit", films / "good"], FAULTY, Reading(workers=1))
+    outcomes = read_files.read_files([films / "good", films / "exit", films / "good"], FAULTY, Reading(workers=1))
     assert next(outcomes).verdict == "warn"
     # The worker was not fresh, so that the file is tried once more, with a new one.
     with pytest.raises(WorkersUnavailable, match="Resource temporarily unavailable"):
@@ -208,14 +209,14 @@ def test_a_thread_that_cannot_be_started_blames_no_film(films, monkeypatch):
 
 
 def test_a_worker_is_started_before_the_clock_of_its_first_file(films, monkeypatch):
-    events, start, clock = [], Worker.start, batch.perf_counter
+    events, start, clock = [], Worker.start, read_files.perf_counter
 
     def noting(name, function):
         return lambda *arguments: (events.append(name), function(*arguments))[1]
 
     monkeypatch.setattr(Worker, "start", noting("start", start))
-    monkeypatch.setattr(batch, "perf_counter", noting("clock", clock))
-    outcomes = list(batch.read_files([films / "good"] * 2, reading=Reading(workers=1)))
+    monkeypatch.setattr(read_files, "perf_counter", noting("clock", clock))
+    outcomes = list(read_files.read_files([films / "good"] * 2, reading=Reading(workers=1)))
     assert [outcome.verdict for outcome in outcomes] == ["warn", "warn"]
     assert events == ["start", *["clock"] * 4]
 
@@ -270,14 +271,14 @@ def test_a_worker_starts_without_tensorflow_and_reruns_no_script(tmp_path, films
     # No guard against being imported again: a plain script may read films, and its output comes once.
     script = tmp_path / "script.py"
     script.write_text(
-        "import sys\nprint('once')\nfrom chexkeras.dicom.pool import ReaderPool, Reading\n"
+        "import sys\nprint('once')\nfrom chexkeras.dicom.workers.pool import ReaderPool, Reading\n"
         f"with ReaderPool('clinical', Reading(workers=1)) as pool:\n    film = pool.read({str(films / 'good')!r})\n"
         "print(film.view)\n"
         "print('tensorflow' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["once", "PA", "False"]
-    loaded = "import sys; from chexkeras.dicom.worker import _load_libraries as load; load(); "
+    loaded = "import sys; from chexkeras.dicom.workers.worker import _load_libraries as load; load(); "
     loaded += "print({'tensorflow', 'keras', 'pandas'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from dicom_films import image, lookup_item, ramp
 
+from chexkeras.dicom.display import render
 from chexkeras.dicom.gate import CLINICAL, DicomRejected
-from chexkeras.dicom.pixels import render
 from chexkeras.dicom.read import read_dicom
 from chexkeras.dicom.steps import STEPS, USUAL_STEPS, PixelSteps
 

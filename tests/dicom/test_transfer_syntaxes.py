@@ -11,7 +11,7 @@ from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
 
-from chexkeras.dicom.decode import COMPRESSED, stored_values
+from chexkeras.dicom.decoding import COMPRESSED, stored_values
 from chexkeras.dicom.gate import DicomRejected
 
 EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}

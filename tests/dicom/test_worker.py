@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from chexkeras.dicom.worker import receive, send
+from chexkeras.dicom.workers.worker import receive, send
 
 
 def _stream(*messages):

@@ -7,9 +7,9 @@ import pytest
 from scipy import stats
 
 from chexkeras.evaluation.bca import acceleration
-from chexkeras.evaluation.bootstrap import bootstrap_interval
 from chexkeras.evaluation.counted import any_on_counts, auroc_on_counts
 from chexkeras.evaluation.metrics import auc
+from chexkeras.evaluation.uncertainty.bootstrap import bootstrap_interval
 
 
 def mean_on_counts(values):

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from chexkeras.evaluation.bootstrap import bootstrap_differences, bootstrap_interval, bootstrap_replicates
-from chexkeras.evaluation.intervals import auc_interval, auc_variance, proportion_interval
 from chexkeras.evaluation.metrics import auc, average_precision
-from chexkeras.evaluation.resampling import patient_counts
+from chexkeras.evaluation.uncertainty.bootstrap import bootstrap_differences, bootstrap_interval, bootstrap_replicates
+from chexkeras.evaluation.uncertainty.intervals import auc_interval, auc_variance, proportion_interval
+from chexkeras.evaluation.uncertainty.resampling import patient_counts
 
 quick = settings(derandomize=True, deadline=None, max_examples=40)
 

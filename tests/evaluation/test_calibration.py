@@ -14,9 +14,9 @@ from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_linear_model import GLM
 
 from chexkeras import files
-from chexkeras.evaluation.calibration import equal_mass_bins, measure_calibration
-from chexkeras.evaluation.intervals import clustered_proportion_interval, proportion_interval
-from chexkeras.evaluation.resampling import patient_counts
+from chexkeras.evaluation.calibration.calibration import equal_mass_bins, measure_calibration
+from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval, proportion_interval
+from chexkeras.evaluation.uncertainty.resampling import patient_counts
 from chexkeras.results import Calibration
 
 quick = settings(derandomize=True, deadline=None, max_examples=50)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chexkeras.evaluation.delong import auc_contributions, auc_covariance, contributions_covariance
-from chexkeras.evaluation.intervals import auc_variance
+from chexkeras.evaluation.uncertainty.delong import auc_contributions, auc_covariance, contributions_covariance
+from chexkeras.evaluation.uncertainty.intervals import auc_variance
 
 quick = settings(derandomize=True, deadline=None, max_examples=50)
 

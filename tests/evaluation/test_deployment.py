@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from chexkeras.evaluation.deployment import deployment, deployment_from_outcomes
-from chexkeras.evaluation.intervals import clustered_proportion_interval, proportion_interval
+from chexkeras.evaluation.clinical_use.deployment import deployment, deployment_from_outcomes
 from chexkeras.evaluation.rates import rates
+from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval, proportion_interval
 from chexkeras.results import Deployment, Estimate
 
 quick = settings(derandomize=True, deadline=None, max_examples=60)

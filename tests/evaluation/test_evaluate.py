@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 
 from chexkeras.evaluation.evaluate import evaluate
-from chexkeras.evaluation.intervals import (
+from chexkeras.evaluation.scores import read_scores, scores_fingerprint, write_scores
+from chexkeras.evaluation.thresholds import choose_threshold
+from chexkeras.evaluation.uncertainty.intervals import (
     auc_interval,
     average_precision_interval,
     clustered_proportion_interval,
     proportion_interval,
 )
-from chexkeras.evaluation.scores import read_scores, scores_fingerprint, write_scores
-from chexkeras.evaluation.thresholds import choose_threshold
 from chexkeras.results import Evaluation
 
 LABELS = [1, 1, 0, 1, 0, 0, 1, 0, 0, 0]

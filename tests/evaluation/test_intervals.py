@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from chexkeras.evaluation.bootstrap import bootstrap_interval, bootstrap_replicates
-from chexkeras.evaluation.intervals import (
+from chexkeras.evaluation.metrics import average_precision
+from chexkeras.evaluation.uncertainty.bootstrap import bootstrap_interval, bootstrap_replicates
+from chexkeras.evaluation.uncertainty.intervals import (
     FEW,
     auc_interval,
     auc_variance,
@@ -17,8 +18,7 @@ from chexkeras.evaluation.intervals import (
     clustered_proportion_interval,
     proportion_interval,
 )
-from chexkeras.evaluation.limits import logit_limits
-from chexkeras.evaluation.metrics import average_precision
+from chexkeras.evaluation.uncertainty.limits import logit_limits
 
 quick = settings(derandomize=True, deadline=None, max_examples=60)
 

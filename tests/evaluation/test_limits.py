@@ -5,7 +5,7 @@ import math
 import pytest
 from scipy import stats
 
-from chexkeras.evaluation.limits import (
+from chexkeras.evaluation.uncertainty.limits import (
     clopper_pearson,
     hanley_mcneil_variance,
     logit_limits,

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chexkeras.evaluation.bootstrap import bootstrap_replicates
-from chexkeras.evaluation.delong import auc_covariance
-from chexkeras.evaluation.intervals import auc_interval
-from chexkeras.evaluation.limits import newcombe_auc
 from chexkeras.evaluation.macro import macro_auc_interval
 from chexkeras.evaluation.metrics import auc
+from chexkeras.evaluation.uncertainty.bootstrap import bootstrap_replicates
+from chexkeras.evaluation.uncertainty.delong import auc_covariance
+from chexkeras.evaluation.uncertainty.intervals import auc_interval
+from chexkeras.evaluation.uncertainty.limits import newcombe_auc
 
 
 def long_table(labels, scores, patients, names=None):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 
-from chexkeras.evaluation.paired import mcnemar, paired_proportions
+from chexkeras.evaluation.comparison.paired_tests import mcnemar, paired_proportions
 
 quick = settings(derandomize=True, deadline=None, max_examples=60)
 

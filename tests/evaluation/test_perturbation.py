@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from chexkeras import files
-from chexkeras.evaluation.comparison import compare
-from chexkeras.evaluation.perturbation import perturbation_effects
+from chexkeras.evaluation.comparison.compare import compare
+from chexkeras.evaluation.robustness import perturbation_effects
 from chexkeras.evaluation.thresholds import choose_threshold
 from chexkeras.results import PerturbationEffect, Robustness
 from chexkeras.results.robustness import AS_IS, FEWEST_PATIENTS

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint, samplesize_confint_proportion
 
-from chexkeras.evaluation.intervals import proportion_interval
-from chexkeras.evaluation.planning import (
+from chexkeras.evaluation.sample_size.rates import (
     PlannedSize,
     design_effect,
     half_width_proportion,
@@ -18,6 +17,7 @@ from chexkeras.evaluation.planning import (
     sample_size_lower_bound,
     sample_size_proportion,
 )
+from chexkeras.evaluation.uncertainty.intervals import proportion_interval
 
 quick = settings(derandomize=True, deadline=None, max_examples=40)
 

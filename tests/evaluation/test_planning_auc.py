@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from chexkeras.evaluation.delong import auc_covariance
-from chexkeras.evaluation.intervals import auc_interval
 from chexkeras.evaluation.metrics import auc
-from chexkeras.evaluation.planning_auc import (
+from chexkeras.evaluation.sample_size.auroc import (
     MODELS,
     auc_standard_error,
     power_auc_difference,
@@ -18,6 +16,8 @@ from chexkeras.evaluation.planning_auc import (
     sample_size_auc_difference,
     sample_size_auc_lower_bound,
 )
+from chexkeras.evaluation.uncertainty.delong import auc_covariance
+from chexkeras.evaluation.uncertainty.intervals import auc_interval
 
 
 def scores(rng, area, n_positive, n_negative):

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, special
 
-from chexkeras.evaluation.prevalence import estimate_prevalence, shift_probabilities
-from chexkeras.evaluation.resampling import patient_counts
+from chexkeras.evaluation.calibration.prior_shift import estimate_prevalence, shift_probabilities
+from chexkeras.evaluation.uncertainty.resampling import patient_counts
 
 quick = settings(derandomize=True, deadline=None, max_examples=60)
 

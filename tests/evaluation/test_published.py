@@ -8,18 +8,13 @@ import pytest
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from chexkeras.evaluation.delong import auc_covariance
+from chexkeras.evaluation.comparison.paired_tests import mcnemar
+from chexkeras.evaluation.comparison.published import CAUTION, PNEUMONIA_PROJECT, published_auc, published_table
 from chexkeras.evaluation.hanley_mcneil import correlation_needed, hanley_mcneil_error
 from chexkeras.evaluation.metrics import auc
-from chexkeras.evaluation.paired import mcnemar
-from chexkeras.evaluation.published import (
-    CAUTION,
-    PNEUMONIA_PROJECT,
-    published_auc,
-    published_table,
-)
 from chexkeras.evaluation.published_comparison import compare_all_published, compare_published
 from chexkeras.evaluation.rates import rates_from_counts
+from chexkeras.evaluation.uncertainty.delong import auc_covariance
 
 ONE_A, ONE_B, TWO_A, TWO_B = PNEUMONIA_PROJECT
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chexkeras.evaluation.dawid_skene import dawid_skene
-from chexkeras.evaluation.intervals import clustered_proportion_interval
-from chexkeras.evaluation.reader_f1 import f1_at_prevalence, model_against_readers
-from chexkeras.evaluation.readers import fleiss_kappa, majority, readers_against_others
+from chexkeras.evaluation.readers.agreement import fleiss_kappa, majority, readers_against_others
+from chexkeras.evaluation.readers.dawid_skene import dawid_skene
+from chexkeras.evaluation.readers.reader_f1 import f1_at_prevalence, model_against_readers
+from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval
 
 SENSITIVITY, SPECIFICITY = (0.9, 0.75, 0.8, 0.6), (0.95, 0.9, 0.85, 0.98)
 

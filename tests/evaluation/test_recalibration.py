@@ -13,16 +13,16 @@ from sklearn.isotonic import IsotonicRegression
 from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_linear_model import GLM
 
-from chexkeras.evaluation.calibration import measure_calibration
-from chexkeras.evaluation.evaluate import evaluate
-from chexkeras.evaluation.metrics import auc
-from chexkeras.evaluation.recalibration import (
+from chexkeras.evaluation.calibration.calibration import measure_calibration
+from chexkeras.evaluation.calibration.recalibration import (
     METHODS,
     Recalibration,
     fit_recalibration,
     load_recalibrations,
     save_recalibrations,
 )
+from chexkeras.evaluation.evaluate import evaluate
+from chexkeras.evaluation.metrics import auc
 from chexkeras.evaluation.scores import read_scores, write_scores
 from chexkeras.evaluation.thresholds import choose_threshold
 

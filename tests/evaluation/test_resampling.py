@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from chexkeras.evaluation.resampling import as_sample, patient_counts
+from chexkeras.evaluation.uncertainty.resampling import as_sample, patient_counts
 
 
 def all_counts(strata, **options):

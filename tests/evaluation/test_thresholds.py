@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special
 
-from chexkeras.evaluation.deployment import deployment_from_outcomes
-from chexkeras.evaluation.intervals import proportion_interval
+from chexkeras.evaluation.clinical_use.deployment import deployment_from_outcomes
 from chexkeras.evaluation.scores import read_scores, write_scores
 from chexkeras.evaluation.thresholds import (
     RULES,
@@ -20,6 +19,7 @@ from chexkeras.evaluation.thresholds import (
     positives_needed,
     scores_fingerprint,
 )
+from chexkeras.evaluation.uncertainty.intervals import proportion_interval
 
 TARGETS = {"cost": 10, "net_benefit": 0.1}
 

@@ -11,9 +11,9 @@ from scipy import sparse
 from scipy.sparse.linalg import spsolve
 
 from chexkeras import files
-from chexkeras.evaluation.intervals import proportion_interval
-from chexkeras.evaluation.triage import DISCIPLINES, TriageEffect, triage_effect
+from chexkeras.evaluation.clinical_use.triage import DISCIPLINES, TriageEffect, triage_effect
 from chexkeras.evaluation.triage_simulation import read_all, simulate_triage
+from chexkeras.evaluation.uncertainty.intervals import proportion_interval
 from chexkeras.results import Estimate
 
 quick = settings(derandomize=True, deadline=None, max_examples=80)

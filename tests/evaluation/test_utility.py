@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from chexkeras.evaluation.resampling import patient_counts
-from chexkeras.evaluation.utility import COLUMNS, decision_curve, net_benefit
+from chexkeras.evaluation.clinical_use.decision_curve import COLUMNS, decision_curve, net_benefit
+from chexkeras.evaluation.uncertainty.resampling import patient_counts
 
 quick = settings(derandomize=True, deadline=None, max_examples=50)
 

@@ -8,11 +8,11 @@ import keras
 import numpy as np
 import pytest
 
-from chexkeras.dicom.reading import IN_PROCESS
+from chexkeras.dicom.workers.options import IN_PROCESS
 from chexkeras.inference import engine_export, engines
 from chexkeras.inference.engines import LARGEST_DIFFERENCE, check_engine, check_films, keras_engine, load_engine
-from chexkeras.inference.folder import score_folder
 from chexkeras.inference.predictor import Predictor
+from chexkeras.inference.score_folder import score_folder
 from chexkeras.models.clahe import Clahe
 from chexkeras.models.classifier import build_classifier
 

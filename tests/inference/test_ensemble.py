@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from chexkeras import files
-from chexkeras.data.splits import split_by_patient
+from chexkeras.data.splits.splitters import split_by_patient
 from chexkeras.evaluation.metrics import auc
 from chexkeras.inference.ensemble import Ensemble, average_scores
-from chexkeras.training.recipe import ThresholdRule
-from chexkeras.training.run import Run
+from chexkeras.recipes.recipe import ThresholdRule
+from chexkeras.runs.run import Run
 
 
 def table(scores, *, finding="Mass", labels=(1, 0, 1, 0), images="abcd"):
@@ -131,7 +131,7 @@ def test_the_record_names_members_weights_and_models(two_runs):
 
 @pytest.mark.keras
 def test_predicting_with_members_that_are_one_model_gives_that_models_scores(two_runs, toy_splits):
-    from chexkeras.inference.views import ScoringViews
+    from chexkeras.inference.test_time_augmentation import ScoringViews
 
     films = toy_splits.test.head(6)
     found = Ensemble.of(two_runs).predict(films, batch_size=4)

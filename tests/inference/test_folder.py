@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from chexkeras.dicom.privacy import HASH_KEY_VARIABLE, keyed_hash
-from chexkeras.dicom.reading import IN_PROCESS
-from chexkeras.inference import folder as module
-from chexkeras.inference.folder import score_folder
+from chexkeras.dicom.workers.options import IN_PROCESS
+from chexkeras.inference import score_folder as module
 from chexkeras.inference.journal import Journal
-from chexkeras.inference.outputs import read_results, write_results
 from chexkeras.inference.predictor import Predictor
-from chexkeras.training.run import Run
+from chexkeras.inference.results_file import read_results, write_results
+from chexkeras.inference.score_folder import score_folder
+from chexkeras.runs.run import Run
 
 pytestmark = pytest.mark.keras
 

@@ -6,7 +6,7 @@ import pytest
 
 from chexkeras.inference import journal as journal_module
 from chexkeras.inference.journal import Journal
-from chexkeras.inference.outputs import (
+from chexkeras.inference.results_file import (
     FILE_COLUMNS,
     from_line,
     read_results,

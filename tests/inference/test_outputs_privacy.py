@@ -10,10 +10,10 @@ from pydicom.uid import JPEG2000Lossless
 from worker_faults import FAULTY
 
 from chexkeras.dicom.privacy import HASH_KEY_VARIABLE, keyed_hash
-from chexkeras.dicom.reading import IN_PROCESS, Reading
-from chexkeras.inference import folder as module
-from chexkeras.inference.folder import score_folder
-from chexkeras.training.run import Run
+from chexkeras.dicom.workers.options import IN_PROCESS, Reading
+from chexkeras.inference import score_folder as module
+from chexkeras.inference.score_folder import score_folder
+from chexkeras.runs.run import Run
 
 pytestmark = pytest.mark.keras
 

@@ -14,14 +14,14 @@ from PIL import Image
 from worker_faults import FAULTY
 
 from chexkeras.data.pipeline import to_model_pixels
-from chexkeras.dicom.process import WorkersUnavailable
 from chexkeras.dicom.read import read_film
-from chexkeras.dicom.reading import IN_PROCESS, Reading
-from chexkeras.inference import batch
-from chexkeras.inference.batch import find_files, read_file, read_files
-from chexkeras.inference.outputs import COLUMNS
+from chexkeras.dicom.workers.options import IN_PROCESS, Reading
+from chexkeras.dicom.workers.process import WorkersUnavailable
+from chexkeras.inference import read_files as batch
 from chexkeras.inference.predictor import Predictor
-from chexkeras.training.run import Run
+from chexkeras.inference.read_files import find_files, read_file, read_files
+from chexkeras.inference.results_file import COLUMNS
+from chexkeras.runs.run import Run
 
 pytestmark = pytest.mark.keras
 
@@ -327,7 +327,7 @@ def test_a_score_at_the_threshold_is_positive(toy_run, folder):
 
 
 def test_a_folder_below_the_home_folder_can_be_scored(toy_run, folder, monkeypatch):
-    from chexkeras.inference.folder import score_folder
+    from chexkeras.inference.score_folder import score_folder
 
     monkeypatch.setenv("HOME", str(folder.parent))
     results = score_folder(toy_run, f"~/{folder.name}", keep=False, reading=IN_PROCESS)

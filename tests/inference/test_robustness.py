@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from chexkeras.data.perturb import PERTURBATIONS, Perturbation
-from chexkeras.data.prepare import prepare
-from chexkeras.data.store import Store
+from chexkeras.data.perturbations import PERTURBATIONS, Perturbation
+from chexkeras.data.store.prepare import prepare
+from chexkeras.data.store.store import Store
 from chexkeras.inference.robustness import measure_robustness
 from chexkeras.models.scoring import predict_scores
-from chexkeras.training.run import ROBUSTNESS, Run
+from chexkeras.runs.run import ROBUSTNESS, Run
 
 pytestmark = pytest.mark.keras
 MIRRORED, INVERTED, NOISE = Perturbation("mirrored"), Perturbation("inverted"), Perturbation("noise", 0.1)

@@ -4,7 +4,7 @@ import pytest
 from scipy import ndimage
 
 from chexkeras.data.pipeline import to_model_pixels
-from chexkeras.inference.views import ScoringViews, predict_views
+from chexkeras.inference.test_time_augmentation import ScoringViews, predict_views
 from chexkeras.models.scoring import predict_scores
 
 pytestmark = pytest.mark.keras

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from chexkeras.evaluation.calibration import measure_calibration
+from chexkeras.evaluation.calibration.calibration import measure_calibration
 from chexkeras.evaluation.evaluate import evaluate
 from chexkeras.plots import style
 from chexkeras.plots.calibration import LOOKS, reliability

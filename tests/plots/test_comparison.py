@@ -3,9 +3,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chexkeras.evaluation.comparison import compare
+from chexkeras.evaluation.comparison.compare import compare
 from chexkeras.evaluation.evaluate import evaluate
-from chexkeras.evaluation.intervals import auc_interval, average_precision_interval
+from chexkeras.evaluation.uncertainty.intervals import auc_interval, average_precision_interval
 from chexkeras.plots import style
 from chexkeras.plots.comparison import (
     difference_forest,

@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 
 from chexkeras import plots
-from chexkeras.data.audit import audit
-from chexkeras.data.shortcuts import Shortcut
-from chexkeras.plots.eda import findings_with, prevalence_by_age, shortcuts
+from chexkeras.data.audit.audit import audit
+from chexkeras.data.audit.shortcuts import Shortcut
+from chexkeras.plots.dataset import findings_with, prevalence_by_age, shortcuts
 from chexkeras.results import Estimate
 
 SYNTHETIC = "Synthetic films, not clinical evidence."

@@ -4,9 +4,9 @@ import pytest
 
 from chexkeras import plots
 from chexkeras.evaluation.evaluate import evaluate
-from chexkeras.evaluation.intervals import auc_interval
 from chexkeras.evaluation.metrics import roc_curve
 from chexkeras.evaluation.thresholds import choose_threshold
+from chexkeras.evaluation.uncertainty.intervals import auc_interval
 from chexkeras.plots import style
 
 CAUTION = "Synthetic films, not clinical evidence."

@@ -3,7 +3,7 @@ import pytest
 from chexkeras import plots
 from chexkeras.evaluation.thresholds import choose_threshold
 from chexkeras.plots.flowchart import steps
-from chexkeras.training.recipe import Recipe
+from chexkeras.recipes.recipe import Recipe
 
 STAGES = [
     {"stage": "stage1", "trainable_parameters": 10, "frozen_parameters": 90},

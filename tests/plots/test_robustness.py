@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chexkeras.evaluation.perturbation import perturbation_effects
+from chexkeras.evaluation.robustness import perturbation_effects
 from chexkeras.plots.robustness import robustness_forest
 from chexkeras.results import Robustness
 

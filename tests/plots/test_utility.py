@@ -2,12 +2,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chexkeras.evaluation import utility
+from chexkeras.evaluation.clinical_use import decision_curve as utility
+from chexkeras.evaluation.clinical_use.triage import triage_effect
 from chexkeras.evaluation.evaluate import evaluate
-from chexkeras.evaluation.intervals import proportion_interval
-from chexkeras.evaluation.triage import triage_effect
+from chexkeras.evaluation.uncertainty.intervals import proportion_interval
 from chexkeras.plots import style
-from chexkeras.plots.utility import decision_curve, triage_by_workload, triage_waiting
+from chexkeras.plots.clinical_use import decision_curve, triage_by_workload, triage_waiting
 
 CAUTION = "Synthetic films, not clinical evidence."
 ROOM = {"prevalence": 0.1, "arrivals_per_hour": 5, "reads_per_hour": 6}

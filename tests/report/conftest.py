@@ -12,17 +12,17 @@ import pandas as pd
 import pytest
 
 from chexkeras import files
-from chexkeras.data.augment import Augmentation
+from chexkeras.data.augmentation import Augmentation
+from chexkeras.evaluation.calibration.recalibration import fit_recalibration, save_recalibrations
 from chexkeras.evaluation.evaluate import evaluate
-from chexkeras.evaluation.perturbation import perturbation_effects
-from chexkeras.evaluation.recalibration import fit_recalibration, save_recalibrations
+from chexkeras.evaluation.robustness import perturbation_effects
 from chexkeras.evaluation.scores import scores_fingerprint, write_scores
 from chexkeras.evaluation.thresholds import choose_threshold
 from chexkeras.findings import NIH14
+from chexkeras.recipes.recipe import Recipe, Stage
 from chexkeras.report.answers import answers_template
 from chexkeras.results import OperatingPoint, Robustness
-from chexkeras.training.recipe import Recipe, Stage
-from chexkeras.training.run import ROBUSTNESS, Run
+from chexkeras.runs.run import ROBUSTNESS, Run
 
 SYNTHETIC = "Synthetic films, not clinical evidence."
 MODEL = b"stands for a model"

@@ -1,10 +1,10 @@
 import pytest
 
 from chexkeras.report.answers import STATED, Answers, answers_template, load_answers, write_answers_template
-from chexkeras.report.collect import collect_facts
+from chexkeras.report.facts.collect import collect_facts
 from chexkeras.report.goals import PerformanceGoals
 from chexkeras.report.questions import QUESTIONS, question
-from chexkeras.training.run import Run
+from chexkeras.runs.run import Run
 
 from .conftest import every_answer
 

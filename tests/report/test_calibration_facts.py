@@ -1,9 +1,9 @@
 import numpy as np
 
-from chexkeras.report import fda
-from chexkeras.report.calibration_facts import border
-from chexkeras.report.collect import collect_facts
-from chexkeras.training.run import Run
+from chexkeras.report import submission
+from chexkeras.report.facts.calibration import border
+from chexkeras.report.facts.collect import collect_facts
+from chexkeras.runs.run import Run
 
 
 def test_a_prevalence_at_the_border_is_not_estimable(finished_run, monkeypatch):
@@ -23,4 +23,4 @@ def test_a_prevalence_at_the_border_is_not_estimable(finished_run, monkeypatch):
         "not estimable (the scores fit no share of positives better than all" in facts["shift.Effusion.estimated"].text
     )
     assert facts["shift.Effusion.agrees"].value == "unknown"
-    assert "**The scores cannot be used to follow the prevalence**" in fda.preview(facts).text
+    assert "**The scores cannot be used to follow the prevalence**" in submission.preview(facts).text

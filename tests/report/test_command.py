@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from chexkeras.cli import app
-from chexkeras.report import fda
+from chexkeras.report import submission
 
 runner = CliRunner()
 
@@ -18,9 +18,13 @@ def run(*arguments):
 @pytest.fixture
 def quick(monkeypatch):
     """Without drawing figures, which other tests look at."""
-    monkeypatch.setattr(fda, "draw_figures", lambda run, facts, folder, answers: {
-        name: fda.Figure(name, name, "") for name in fda.NAMES if (folder / f"{name}.png").write_bytes(PNG)
-    })  # fmt: skip
+
+    def draw(run, facts, folder, answers):
+        for name in submission.NAMES:
+            (folder / f"{name}.png").write_bytes(PNG)
+        return {name: submission.Figure(name, name, "") for name in submission.NAMES}
+
+    monkeypatch.setattr(submission, "draw_figures", draw)
 
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 16

@@ -11,13 +11,13 @@ import pytest
 from scipy import stats
 
 from chexkeras.findings import NIH14
-from chexkeras.report import fda, sbom
+from chexkeras.report import sbom, submission
 from chexkeras.report.answers import Answers, load_answers
-from chexkeras.report.collect import collect_facts
 from chexkeras.report.crosswalk_facts import GUIDELINES, TOPICS, status_of
+from chexkeras.report.facts.collect import collect_facts
+from chexkeras.report.facts.study import quantile_interval
 from chexkeras.report.recipe_facts import augmentation_words, loss_words, optimizer_words, trained_words
-from chexkeras.report.triage_facts import quantile_interval
-from chexkeras.training.run import Run
+from chexkeras.runs.run import Run
 
 
 @pytest.fixture(scope="module")
@@ -280,7 +280,7 @@ def test_trained_batchnorm_is_not_said_to_be_held(trainable):
 def test_augmentation_knows_every_field_that_a_recipe_has():
     from dataclasses import fields
 
-    from chexkeras.data.augment import Augmentation
+    from chexkeras.data.augmentation import Augmentation
 
     detail = {"flip_probability", "blur_sigma_px", "blur_kernel_px", "erase_area"}
     defaults = {field.name: field.default for field in fields(Augmentation)}
@@ -293,7 +293,7 @@ def test_every_combination_of_verdicts_reads_as_what_it_is(finished_run, make_ru
     said = {}
     for leaky, synthetic in itertools.product((False, True), repeat=2):
         run = make_run(leaky=leaky, synthetic=synthetic, skill=6.0, patients=500, dicom=False)
-        text = fda.preview(collect_facts(run)).text
+        text = submission.preview(collect_facts(run)).text
         said[leaky, synthetic] = " ".join(text[text.index("## 22.") :].split())
     assert "On the test part the stated goals were MET" in said[False, False]
     assert "no evidence about patients" in said[False, True]

@@ -11,11 +11,11 @@ from chexkeras import files
 from chexkeras.findings import NIH14
 from chexkeras.report import sbom
 from chexkeras.report.answers import load_answers
-from chexkeras.report.collect import collect_facts
-from chexkeras.report.facts import Facts, printed
-from chexkeras.report.run_files import REQUIRED_FILES, check_complete
+from chexkeras.report.facts.collect import collect_facts
+from chexkeras.report.facts.facts import Facts, printed
+from chexkeras.report.facts.run_reader import REQUIRED_FILES, check_complete
 from chexkeras.results import Estimate
-from chexkeras.training.run import Run
+from chexkeras.runs.run import Run
 
 
 @pytest.fixture(scope="module")
@@ -178,8 +178,8 @@ def test_facts_need_neither_tensorflow_nor_matplotlib(finished_run):
         "import sys\n"
         "from chexkeras import plots\n"
         "from chexkeras.report import fda\n"
-        "from chexkeras.report.collect import collect_facts\n"
-        "from chexkeras.training.run import Run\n"
+        "from chexkeras.report.facts.collect import collect_facts\n"
+        "from chexkeras.runs.run import Run\n"
         f"collect_facts(Run.load({str(finished_run)!r}))\n"
         "heavy = {'tensorflow', 'keras', 'torch', 'matplotlib', 'seaborn'} & set(sys.modules)\n"
         "sys.exit(str(heavy) if heavy else 0)\n"

@@ -5,16 +5,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from chexkeras.report import fda
+from chexkeras.report import submission
 from chexkeras.report.answers import load_answers
-from chexkeras.report.collect import collect_facts
-from chexkeras.report.figures import NAMES, Figure
+from chexkeras.report.facts.collect import collect_facts
+from chexkeras.report.facts.run_reader import REQUIRED_FILES
+from chexkeras.report.figures.draw import NAMES, Figure
 from chexkeras.report.goals import PerformanceGoals
 from chexkeras.report.questions import QUESTIONS
-from chexkeras.report.run_files import REQUIRED_FILES
-from chexkeras.training.run import Run
+from chexkeras.runs.run import Run
 
-TEMPLATES = sorted((Path(fda.__file__).parent / "templates").glob("fda_*.md.j2"))
+TEMPLATES = sorted((Path(submission.__file__).parent / "templates").glob("fda_*.md.j2"))
 HEADINGS = [
     "# FDA  Submission",
     "**Your Name:**",
@@ -64,13 +64,13 @@ CONDITIONAL = {"auroc_bars", "intensities", "triage_waiting", "roc_comparison", 
 
 def _text(run, goals=None) -> str:
     """The report's text without drawing its figures, as one line per paragraph."""
-    return " ".join(fda.preview(collect_facts(run, goals)).text.split())
+    return " ".join(submission.preview(collect_facts(run, goals)).text.split())
 
 
 @pytest.fixture(scope="module")
 def report(finished_run, tmp_path_factory):
     """One whole report, figures included."""
-    return fda.write_report(finished_run, tmp_path_factory.mktemp("report") / "FDA_Submission.md")
+    return submission.write_report(finished_run, tmp_path_factory.mktemp("report") / "FDA_Submission.md")
 
 
 def test_the_course_templates_headings_stand_verbatim_and_in_order_and_the_sections_after_them(report):
@@ -103,7 +103,7 @@ def test_no_figure_is_left_open(report):
 
 
 def test_the_report_is_the_same_each_time_and_for_a_path_or_a_run(report, finished_run, tmp_path):
-    again = fda.write_report(Run.load(finished_run), tmp_path / "FDA_Submission.md")
+    again = submission.write_report(Run.load(finished_run), tmp_path / "FDA_Submission.md")
     assert again.read_bytes() == report.read_bytes()
     folders = [path.with_name("FDA_Submission_files") for path in (again, report)]
     names = [sorted(path.name for path in folder.iterdir()) for folder in folders]
@@ -115,7 +115,7 @@ def test_the_report_is_the_same_each_time_and_for_a_path_or_a_run(report, finish
 def test_open_fields_are_marked_counted_and_listed(report, finished_run):
     text = " ".join(report.read_text().split())
     gaps = re.findall(r"\[SPONSOR TO COMPLETE: ([^\]]+)\]", text)
-    fields = fda.open_fields(finished_run)
+    fields = submission.open_fields(finished_run)
     assert [field.text for field in fields] == gaps
     assert f"Fields left for the sponsor: {len(gaps)}." in text
     assert fields[0] == (0, "device.submitter", "name of the submitter")
@@ -126,33 +126,35 @@ def test_open_fields_are_marked_counted_and_listed(report, finished_run):
 
 def test_strict_lists_every_open_field_and_writes_nothing(finished_run, tmp_path):
     out = tmp_path / "report.md"
-    with pytest.raises(fda.OpenFields, match=r"section 1, prevalence\.Effusion: prevalence of Effusion") as caught:
-        fda.write_report(finished_run, out, strict=True)
+    with pytest.raises(
+        submission.OpenFields, match=r"section 1, prevalence\.Effusion: prevalence of Effusion"
+    ) as caught:
+        submission.write_report(finished_run, out, strict=True)
     assert isinstance(caught.value, ValueError)
-    assert caught.value.fields == fda.open_fields(finished_run)
+    assert caught.value.fields == submission.open_fields(finished_run)
     assert all(field.text in str(caught.value) for field in caught.value.fields)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_strict_writes_a_report_whose_fields_are_all_answered(finished_run, answered, tmp_path, monkeypatch):
-    monkeypatch.setattr(fda, "draw_figures", _touch)
-    out = fda.write_report(finished_run, tmp_path / "report.md", answers=answered, strict=True)
+    monkeypatch.setattr(submission, "draw_figures", _touch)
+    out = submission.write_report(finished_run, tmp_path / "report.md", answers=answered, strict=True)
     text = out.read_text()
     assert "**Name of your Device:** Stated: name." in text
     assert "Fields left for the sponsor: 0." in text
-    assert fda.open_fields(finished_run, load_answers(answered)) == []
+    assert submission.open_fields(finished_run, load_answers(answered)) == []
 
 
 def test_answers_beside_the_report_are_not_used_unasked(finished_run, tmp_path, monkeypatch):
-    monkeypatch.setattr(fda, "draw_figures", _touch)
+    monkeypatch.setattr(submission, "draw_figures", _touch)
     (tmp_path / "submission.toml").write_text('[device]\nname = "Unasked"\n')
-    assert "Unasked" not in fda.write_report(finished_run, tmp_path / "report.md").read_text()
+    assert "Unasked" not in submission.write_report(finished_run, tmp_path / "report.md").read_text()
 
 
 def test_an_answer_can_neither_open_a_heading_nor_hide_a_gap(finished_run, tmp_path):
     path = tmp_path / "submission.toml"
     path.write_text('[device]\nname = "# Best | [SPONSOR TO COMPLETE: x] <b>"\n[data]\norigin = "- a\\n# b"\n')
-    page = fda.preview(collect_facts(Run.load(finished_run), answers=load_answers(path)))
+    page = submission.preview(collect_facts(Run.load(finished_run), answers=load_answers(path)))
     assert r"\# Best \| \[SPONSOR TO COMPLETE: x\] &lt;b>" in page.text
     assert r"\- a # b" in page.text
     assert "\n# b" not in page.text
@@ -188,7 +190,7 @@ def test_a_missing_file_is_named_and_leaves_the_old_report(name, run_folder, tmp
     out.write_text("the old report")
     (run_folder / name).unlink()
     with pytest.raises(FileNotFoundError, match=re.escape(name)):
-        fda.write_report(run_folder, out)
+        submission.write_report(run_folder, out)
     assert out.read_text() == "the old report"
 
 
@@ -202,17 +204,17 @@ def test_an_interrupted_report_leaves_the_old_text_and_figures(run_folder, tmp_p
         (folder / next(path.name for path in folder.iterdir() if path.is_dir()) / "roc.png").write_text("new")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fda, "draw_figures", fail)
+    monkeypatch.setattr(submission, "draw_figures", fail)
     with pytest.raises(KeyboardInterrupt):
-        fda.write_report(run_folder, out)
+        submission.write_report(run_folder, out)
     assert out.read_text() == "the old report"
     assert [path.name for path in folder.iterdir()] == ["roc.png"]
     assert (folder / "roc.png").read_text() == "the old figure"
 
 
 def test_assets_elsewhere_are_linked_from_the_report(run_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(fda, "draw_figures", _touch)
-    out = fda.write_report(run_folder, tmp_path / "a" / "report.md", assets=tmp_path / "b c" / "figures")
+    monkeypatch.setattr(submission, "draw_figures", _touch)
+    out = submission.write_report(run_folder, tmp_path / "a" / "report.md", assets=tmp_path / "b c" / "figures")
     link = re.search(r"\]\((.*?)/roc\.png\)", out.read_text())
     assert link is not None
     assert link[1] == "../b%20c/figures"
@@ -235,8 +237,8 @@ def test_a_figure_of_an_earlier_report_that_is_no_longer_drawn_is_removed(finish
     folder.mkdir()
     (folder / "difference_forest.png").touch()
     (folder / "of_the_author.png").touch()
-    monkeypatch.setattr(fda, "draw_figures", fewer)
-    fda.write_report(finished_run, tmp_path / "FDA.md")
+    monkeypatch.setattr(submission, "draw_figures", fewer)
+    submission.write_report(finished_run, tmp_path / "FDA.md")
     assert not (folder / "difference_forest.png").exists()
     assert (folder / "of_the_author.png").exists()
 
@@ -316,7 +318,7 @@ def test_the_template_knows_facts_only(finished_run):
     import jinja2
 
     facts = collect_facts(Run.load(finished_run))
-    filling = fda.Filling(facts, {}, "")
+    filling = submission.Filling(facts, {}, "")
     with pytest.raises(KeyError, match="did you mean"):
         filling.text("test.Effusion.sensitivty")
     with pytest.raises(jinja2.UndefinedError):

@@ -6,13 +6,13 @@ import pytest
 from chexkeras import files
 from chexkeras.plots import style
 from chexkeras.report.answers import load_answers
-from chexkeras.report.collect import collect_facts
-from chexkeras.report.facts import Facts
-from chexkeras.report.figures import NAMES, draw_figures, plan_figures
-from chexkeras.report.performance_figures import _smallest_p
+from chexkeras.report.facts.collect import collect_facts
+from chexkeras.report.facts.facts import Facts
+from chexkeras.report.figures.catalogue import _smallest_p
+from chexkeras.report.figures.draw import NAMES, draw_figures, plan_figures
 from chexkeras.results import Interaction, SubgroupAnalysis
 from chexkeras.results.subgroups import STATISTICS
-from chexkeras.training.run import Run
+from chexkeras.runs.run import Run
 
 LONG = (
     "Case-control sample: films labelled positive and films without any finding in equal numbers, reduced in size; "

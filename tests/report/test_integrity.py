@@ -4,11 +4,12 @@ import pandas as pd
 import pytest
 
 from chexkeras import files
-from chexkeras.data.table import NO_PATIENTS_CAUTION
-from chexkeras.report import fda, integrity
-from chexkeras.report.collect import collect_facts
+from chexkeras.data.datasets.custom import NO_PATIENTS_CAUTION
+from chexkeras.report import submission
+from chexkeras.report.facts import integrity
+from chexkeras.report.facts.collect import collect_facts
 from chexkeras.report.model_card import card_text
-from chexkeras.training.run import Run
+from chexkeras.runs.run import Run
 
 
 def _facts(folder):
@@ -80,7 +81,7 @@ def test_a_table_with_other_parts_than_the_split_gets_no_verdict(run_folder):
 def test_unknown_patients_are_not_said_to_be_kept_apart(run_folder):
     _json(run_folder / "provenance.json", lambda d: d["source"]["cautions"].append(NO_PATIENTS_CAUTION))
     facts = _facts(run_folder)
-    text, card = fda.preview(facts).text, card_text(facts)
+    text, card = submission.preview(facts).text, card_text(facts)
     for shown in (" ".join(text.split()), " ".join(card.split())):
         assert "split by patient" not in shown
         assert "disjoint by patient" not in shown
@@ -97,7 +98,7 @@ def test_columns_that_were_not_given_are_not_recorded(run_folder):
 
     _csv(run_folder / "table.csv", blank)
     facts = _facts(run_folder)
-    for text in (fda.preview(facts).text, card_text(facts)):
+    for text in (submission.preview(facts).text, card_text(facts)):
         assert "not stated to not stated" not in text
         assert "not stated view" not in text
         assert "0 (0.0 %)" not in text
@@ -109,7 +110,7 @@ def test_a_profile_of_the_users_own_falls_back_to_the_clinical_rules(run_folder)
     _csv(run_folder / "dicom_results.csv", lambda table: table.__setitem__("profile", "my hospital"))
     facts = _facts(run_folder)
     assert facts["dicom.profile"].text == "clinical"
-    assert "profile of the user's own, 'my hospital'" in fda.preview(facts).text
+    assert "profile of the user's own, 'my hospital'" in submission.preview(facts).text
 
 
 def _emptied(path):
@@ -159,7 +160,7 @@ def test_a_split_that_leaks_between_training_and_validation_alone_is_told_apart(
     facts = collect_facts(Run.load(run.folder))
     assert facts["split.leaky"].value and facts["split.test_held_out"].value
     assert facts["cautions"].value[0].startswith("LEAKY between training and validation")
-    text = " ".join(fda.preview(facts).text.split())
+    text = " ".join(submission.preview(facts).text.split())
     assert "leaky between training and validation: the thresholds were chosen on patients learnt from" in text
     assert "Validation is not independent of training; the test part is." in text
     assert "The test part is not independent" not in text and "test patients also have images" not in text
@@ -169,6 +170,6 @@ def test_a_split_that_leaks_between_training_and_validation_alone_is_told_apart(
 def test_a_split_by_image_leaks_into_the_test_part(make_run):
     facts = collect_facts(make_run(leaky=True))
     assert not facts["split.test_held_out"].value
-    text = " ".join(fda.preview(facts).text.split())
+    text = " ".join(submission.preview(facts).text.split())
     assert "The test part is not independent of training." in text
     assert "between training and validation" not in text

@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chexkeras.report import fda, lint_claims, lint_data, lint_language, lint_numbers, lint_parameters
+from chexkeras.report import lint_parameters, submission
 from chexkeras.report.answers import Answers, load_answers
-from chexkeras.report.collect import collect_facts
-from chexkeras.report.lint import RULES, check_report, check_text
-from chexkeras.report.lint_document import CELL, CODE, HEADING, parse
-from chexkeras.report.lint_issue import Issue, Known, Place, known_from_run
+from chexkeras.report.facts.collect import collect_facts
+from chexkeras.report.lint import language, rules_claims, rules_data, rules_numbers
+from chexkeras.report.lint.check import RULES, check_report, check_text
+from chexkeras.report.lint.document import CELL, CODE, HEADING, parse
+from chexkeras.report.lint.issue import Issue, Known, Place, known_from_run
 
 from .written import written_report
 
@@ -184,7 +185,7 @@ class TestOurOwnReport:
 
     def test_nothing_is_found_once_they_are_answered(self, finished_run, load_run, answered):
         run, stated = load_run(finished_run), load_answers(answered)
-        page = fda.preview(collect_facts(run, answers=stated))
+        page = submission.preview(collect_facts(run, answers=stated))
         assert page.open_fields == []
         assert "readers" in page.text and "the other run" in page.text
         for known in (None, known_from_run(run, stated)):
@@ -197,7 +198,7 @@ class TestOurOwnReport:
     def test_nor_in_reports_of_other_runs(self, make_run, changes):
         run = make_run(**changes)
         facts = collect_facts(run)
-        text = fda.preview(facts).text
+        text = submission.preview(facts).text
         for known in (None, known_from_run(run)):
             assert {str(issue) for issue in check_text(text, known) if issue.rule != "open-field"} == set()
 
@@ -325,14 +326,14 @@ class TestLanguage:
         ("2 million", 2e6, 5e5),
     ])  # fmt: skip
     def test_numbers_keep_the_precision_they_are_printed_with(self, text, value, tolerance):
-        (number,) = lint_language.numbers(text)
+        (number,) = language.numbers(text)
         assert number.value == pytest.approx(value)
         assert number.tolerance == pytest.approx(tolerance)
         assert number.agrees(value)
         assert not number.agrees(value + 2 * tolerance + 0.001)
 
     def test_versions_dates_and_names_are_no_numbers(self):
-        assert [n.text for n in lint_language.numbers("x86_64 at 3.12.3, K190362 and 1/2")] == ["1"]
+        assert [n.text for n in language.numbers("x86_64 at 3.12.3, K190362 and 1/2")] == ["1"]
 
     @pytest.mark.parametrize(("text", "expected"), [
         ("sensitivity 0.9 and specificity 0.8", [("sensitivity", 0.9), ("specificity", 0.8)]),
@@ -343,7 +344,7 @@ class TestLanguage:
         ("sensitivity of 300 films", []),
     ])  # fmt: skip
     def test_measures_get_the_number_that_is_said_of_them(self, text, expected):
-        found = [(name, number.value) for name, number in lint_language.stated_values(text)]
+        found = [(name, number.value) for name, number in language.stated_values(text)]
         assert found == [(name, pytest.approx(value)) for name, value in expected]
 
     @pytest.mark.parametrize(("text", "is_denied"), [
@@ -353,7 +354,7 @@ class TestLanguage:
     ])  # fmt: skip
     def test_denial_reaches_as_far_as_its_clause(self, text, is_denied):
         at = text.index("CLAIM")
-        assert lint_language.denied(text, at, at + 5) is is_denied
+        assert language.denied(text, at, at + 5) is is_denied
 
 
 class TestDrawnHead:
@@ -386,7 +387,7 @@ class TestIssue:
         assert len(issue.places[0].quote) <= 102
 
     def test_rules_are_named_as_they_report(self):
-        modules = (lint_claims, lint_data, lint_numbers, lint_parameters)
+        modules = (rules_claims, rules_data, rules_numbers, lint_parameters)
         assert all(rule.__module__ in {module.__name__ for module in modules} for rule in RULES.values())
         for text, rule in CARELESS:
             assert rule in [issue.rule for issue in RULES[rule](parse(text), None)]

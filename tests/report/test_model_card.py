@@ -6,10 +6,10 @@ import pytest
 from chexkeras import files
 from chexkeras.report import model_card
 from chexkeras.report.answers import Answers
-from chexkeras.report.collect import collect_facts
-from chexkeras.report.lint import check_text
+from chexkeras.report.facts.collect import collect_facts
+from chexkeras.report.lint.check import check_text
 from chexkeras.report.model_card import card_text, write_model_card
-from chexkeras.training.run import Run
+from chexkeras.runs.run import Run
 
 TEMPLATE = Path(model_card.__file__).parent / "templates" / model_card.TEMPLATE
 SECTIONS = [

@@ -4,14 +4,14 @@ import pytest
 
 from chexkeras import files
 from chexkeras.findings import NIH14
-from chexkeras.report import fda
-from chexkeras.report.collect import collect_facts
-from chexkeras.report.figures import plan_figures
+from chexkeras.report import submission
+from chexkeras.report.facts.collect import collect_facts
+from chexkeras.report.figures.draw import plan_figures
 from chexkeras.results.robustness import FEWEST_PATIENTS
 
 
 def section(facts):
-    text = fda.preview(facts).text
+    text = submission.preview(facts).text
     return text[text.index("## 13. ") : text.index("## 14. ")]
 
 

@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 
 from chexkeras import files
-from chexkeras.evaluation.recalibration import FILE, fit_recalibration, save_recalibrations
-from chexkeras.report import fda
+from chexkeras.evaluation.calibration.recalibration import FILE, fit_recalibration, save_recalibrations
+from chexkeras.report import submission
 from chexkeras.report.answers import load_answers
-from chexkeras.report.collect import collect_facts
-from chexkeras.report.run_files import REQUIRED_FILES
-from chexkeras.training.run import Run
+from chexkeras.report.facts.collect import collect_facts
+from chexkeras.report.facts.run_reader import REQUIRED_FILES
+from chexkeras.runs.run import Run
 
 HEAD, CAUTIONS = 0, 99
 
@@ -29,7 +29,7 @@ def sections(text):
 
 def _sections(folder, answers=None):
     facts = collect_facts(Run.load(folder), answers=answers and load_answers(answers))
-    return sections(fda.preview(facts).text)
+    return sections(submission.preview(facts).text)
 
 
 def _json(change):
@@ -208,7 +208,7 @@ def test_every_section_with_a_number_and_every_file_is_covered_by_a_change(befor
 
 def test_a_report_with_every_question_answered_has_no_open_field(answered_run, before_answered):
     facts = collect_facts(Run.load(answered_run / "run"), answers=load_answers(answered_run / ANSWERS))
-    page = fda.preview(facts)
+    page = submission.preview(facts)
     assert page.open_fields == []
     assert "SPONSOR TO COMPLETE" not in page.text
     assert set(before_answered) == {*range(23), CAUTIONS}

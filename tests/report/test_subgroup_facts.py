@@ -1,6 +1,6 @@
 import pytest
 
-from chexkeras.report.subgroup_facts import group_sentence
+from chexkeras.report.facts.subgroups import group_sentence
 from chexkeras.results import Estimate, Interaction, Subgroup, SubgroupAnalysis
 
 

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from chexkeras import files
-from chexkeras.report import fda
-from chexkeras.report.collect import collect_facts
-from chexkeras.report.figures import draw_figures
-from chexkeras.report.training_facts import INTENSITIES
-from chexkeras.training.run import Run
+from chexkeras.report import submission
+from chexkeras.report.facts.collect import collect_facts
+from chexkeras.report.facts.training import INTENSITIES
+from chexkeras.report.figures.draw import draw_figures
+from chexkeras.runs.run import Run
 
 
 def entry(positive, n_positive=100):
@@ -19,7 +19,7 @@ def entry(positive, n_positive=100):
 
 
 def text_of(run):
-    return " ".join(fda.preview(collect_facts(run)).text.split())
+    return " ".join(submission.preview(collect_facts(run)).text.split())
 
 
 def test_a_report_without_the_file_says_nothing_of_it(finished_run):
@@ -71,7 +71,7 @@ def test_an_epoch_kept_besides_the_best_is_not_called_the_best(make_run):
     record["best"] = {"stage": "stage1", "epoch": 4, "rank": 3}
     files.write_json(run.folder / "provenance.json", record)
     run = Run.load(run.folder)
-    text = " ".join(fda.preview(collect_facts(run)).text.split())
+    text = " ".join(submission.preview(collect_facts(run)).text.split())
     assert "| Model kept | epoch 4 of stage1, number 3 on the validation part;" in text
     assert "The epoch kept is number 3 by the" in text and "The epoch kept is the best" not in text
     assert "no epoch of it was better" not in text

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from chexkeras.report.fda import write_report
+from chexkeras.report.submission import write_report
 
 
 def written_report(finished_run: Path) -> Path:

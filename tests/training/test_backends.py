@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from chexkeras.training.losses import AsymmetricLoss, AucMarginLoss, FocalLoss, WeightedBinaryCrossentropy
+from chexkeras.models.losses import AsymmetricLoss, AucMarginLoss, FocalLoss, WeightedBinaryCrossentropy
 from chexkeras.training.three_way import ThreeWayCrossentropy
 
 pytestmark = [pytest.mark.keras, pytest.mark.slow]

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chexkeras.inference.ensemble import Ensemble
+from chexkeras.recipes.recipe import Recipe, Stage
+from chexkeras.runs.run import Run
 from chexkeras.training.best_epochs import BestEpochs
-from chexkeras.training.recipe import Recipe, Stage
-from chexkeras.training.run import Run
 from chexkeras.training.trainer import train
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chexkeras.training.checkpoint import Checkpoints, Snapshot
+from chexkeras.training.resume.checkpoints import Checkpoints, Snapshot
 
 ROWS = [{"stage": "a", "epoch": number + 1, "val_auroc": value} for number, value in enumerate([0.6, 0.8, np.nan])]
 

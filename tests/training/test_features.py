@@ -7,14 +7,16 @@ import keras
 import numpy as np
 import pytest
 
-from chexkeras.data.augment import Augmentation, augment, film_seed, flips
+from chexkeras.data.augmentation import Augmentation, augment, film_seed, flips
 from chexkeras.data.pipeline import films_with_ids
 from chexkeras.models.classifier import build_classifier
-from chexkeras.training.feature_plan import check_draws, plan_features
-from chexkeras.training.fitting import fit_stages
-from chexkeras.training.recipe import Stage
+from chexkeras.recipes.recipe import Stage
+from chexkeras.training.frozen.augmented_copies import Views
+from chexkeras.training.frozen.plan import check_draws, plan_features
+from chexkeras.training.loop import fit_stages
 from chexkeras.training.trainer import build_loss
-from chexkeras.training.views import Views
+
+FEATURE_STORE = "chexkeras.training.frozen.feature_store"
 
 pytestmark = pytest.mark.keras
 
@@ -104,7 +106,7 @@ def test_one_pass_fills_both_crossing_tensors(plan, toy_splits):
 
 def test_a_complete_store_is_not_computed_again(plan, monkeypatch):
     plan.fill(16)
-    monkeypatch.setattr("chexkeras.training.features.films_with_ids", lambda *_, **__: pytest.fail("read the films"))
+    monkeypatch.setattr(f"{FEATURE_STORE}.films_with_ids", lambda *_, **__: pytest.fail("read the films"))
     plan.fill(16)
 
 
@@ -112,7 +114,7 @@ def test_a_store_is_taken_up_again_by_a_model_built_anew_in_the_same_session(
     plan, tmp_path, toy_recipe, toy_splits, monkeypatch
 ):
     plan.fill(16)
-    monkeypatch.setattr("chexkeras.training.features.films_with_ids", lambda *_, **__: pytest.fail("read the films"))
+    monkeypatch.setattr(f"{FEATURE_STORE}.films_with_ids", lambda *_, **__: pytest.fail("read the films"))
     plan_features(classifier(toy_recipe), toy_recipe, toy_splits.train, toy_splits.validation, tmp_path / "s").fill(16)
 
 
@@ -140,8 +142,8 @@ def test_a_filling_that_was_interrupted_goes_on_to_the_same_bytes(plan, monkeypa
     plan.fill(16)
     expected = {path.name: path.read_bytes() for path in plan.train.folder.glob("*.npy")}
     (plan.train.folder / "manifest.json").unlink()
-    monkeypatch.setattr("chexkeras.training.features._SAVE_EVERY", 1)
-    import chexkeras.training.features as module
+    monkeypatch.setattr("chexkeras.training.frozen.feature_store._SAVE_EVERY", 1)
+    import chexkeras.training.frozen.feature_store as module
 
     real, calls = module.predict_padded, []
 
@@ -263,7 +265,7 @@ def test_the_disk_space_of_both_stores_is_taken_before_a_film_is_read(plan, monk
     if not hasattr(os, "posix_fallocate"):
         pytest.skip(f"{sys.platform} cannot take disk space")
     taken = []
-    monkeypatch.setattr("chexkeras.training.features.films_with_ids", look)
+    monkeypatch.setattr("chexkeras.training.frozen.feature_store.films_with_ids", look)
     with pytest.raises(KeyboardInterrupt):
         plan.fill(16)
     assert taken == [True] * 4
@@ -284,7 +286,7 @@ def full_disk(monkeypatch, *, room_for):
 @pytest.mark.parametrize("room_for", [0, 1, 3])
 def test_a_full_disk_is_one_message_before_anything_is_computed_and_leaves_nothing_behind(plan, monkeypatch, room_for):
     full_disk(monkeypatch, room_for=room_for)
-    monkeypatch.setattr("chexkeras.training.features.films_with_ids", lambda *_, **__: pytest.fail("read the films"))
+    monkeypatch.setattr(f"{FEATURE_STORE}.films_with_ids", lambda *_, **__: pytest.fail("read the films"))
     store = plan.validation if room_for < 2 else plan.train
     needed = f"{store.spec.bytes_per_film() * len(store.table):,} bytes in '{store.folder}'"
     with pytest.raises(OSError, match=rf"stored features need {needed}, but [0-9,]+ bytes are free.* --features off"):

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 from chexkeras.models.classifier import build_classifier
-from chexkeras.training import fitting
-from chexkeras.training.feature_plan import plan_features
-from chexkeras.training.recipe import Loss, Stage
+from chexkeras.recipes.recipe import Loss, Stage
+from chexkeras.training import loop
+from chexkeras.training.frozen.plan import plan_features
 from chexkeras.training.trainer import build_loss
 
 pytestmark = pytest.mark.keras
@@ -16,7 +16,7 @@ def test_each_stage_starts_from_the_best_epoch_and_the_model_ends_with_it(toy_re
     model = build_classifier("Effusion", backbone="SmallCNN", weights=None, image_size=32, precision="float32")
     values = iter([0.6, 0.9, 0.7, 0.8, 0.85, 0.8])
     before, after = [], []
-    real = fitting._epoch
+    real = loop._epoch
 
     def watched(*arguments):
         before.append(model.get_weights())
@@ -24,10 +24,10 @@ def test_each_stage_starts_from_the_best_epoch_and_the_model_ends_with_it(toy_re
         after.append(model.get_weights())
         return row
 
-    monkeypatch.setattr(fitting, "mean_auc", lambda *_: next(values))
-    monkeypatch.setattr(fitting, "_epoch", watched)
+    monkeypatch.setattr(loop, "mean_auc", lambda *_: next(values))
+    monkeypatch.setattr(loop, "_epoch", watched)
     loss = build_loss(toy_recipe, toy_splits.train)
-    fitted = fitting.fit_stages(model, toy_recipe, loss, toy_splits.train, toy_splits.validation)
+    fitted = loop.fit_stages(model, toy_recipe, loss, toy_splits.train, toy_splits.validation)
     assert (fitted.best_stage, fitted.best_epoch) == ("stage1", 2)
     assert [stage["best_epoch"] for stage in fitted.stages] == [2, 2]
     assert not all(np.array_equal(*pair) for pair in zip(after[1], after[2], strict=True))
@@ -45,13 +45,13 @@ def classifier(head="three_layer"):
 
 def fit(recipe, splits):
     model = classifier()
-    return model, fitting.fit_stages(model, recipe, build_loss(recipe, splits.train), splits.train, splits.validation)
+    return model, loop.fit_stages(model, recipe, build_loss(recipe, splits.train), splits.train, splits.validation)
 
 
 def test_the_validation_loss_decides_where_the_recipe_says_so(toy_recipe, toy_splits, monkeypatch):
-    real, losses = fitting._epoch, iter([0.5, 0.3, 0.4, 0.6, 0.2, 0.9])
+    real, losses = loop._epoch, iter([0.5, 0.3, 0.4, 0.6, 0.2, 0.9])
     areas = iter([0.9, 0.5, 0.8, 0.7, 0.6, 0.95])
-    monkeypatch.setattr(fitting, "_epoch", lambda *a: {**real(*a), "val_loss": next(losses), "val_auroc": next(areas)})
+    monkeypatch.setattr(loop, "_epoch", lambda *a: {**real(*a), "val_loss": next(losses), "val_auroc": next(areas)})
     _, fitted = fit(toy_recipe.replace(monitor="val_loss"), toy_splits)
     assert (fitted.best_stage, fitted.best_epoch) == ("stage2", 2)
     assert [stage["best_epoch"] for stage in fitted.stages] == [2, 2]
@@ -77,7 +77,7 @@ def test_targets_that_cannot_be_scored_on_validation_are_named(toy_recipe, toy_s
     validation = toy_splits.validation.assign(Mass=0.0)
     recipe = toy_recipe.replace(targets=("Effusion", "Mass"), stages=toy_recipe.stages[:1])
     model = build_classifier(recipe.targets, backbone="SmallCNN", weights=None, image_size=32, precision="float32")
-    fitting.fit_stages(model, recipe, build_loss(recipe, toy_splits.train), toy_splits.train, validation)
+    loop.fit_stages(model, recipe, build_loss(recipe, toy_splits.train), toy_splits.train, validation)
     assert "leaves out what has one class there: Mass" in capsys.readouterr().err
 
 
@@ -107,19 +107,19 @@ def test_labels_reach_the_loss_in_the_order_of_the_targets_with_their_weights_an
     edema = 2 * np.log(2) + 2 * np.log(2)
     abnormal = 2 * 0.25 * np.log(4) + 0.5 * np.log(4 / 3)
     mass = 2 * np.log(5 / 4) + 2 * np.log(5)
-    fitted = fitting.fit_stages(model, recipe, loss, films, films)
+    fitted = loop.fit_stages(model, recipe, loss, films, films)
     assert fitted.history[0]["loss"] == pytest.approx((edema + abnormal + mass) / 3 / 4, rel=1e-4)
     assert fitted.history[0]["val_loss"] == pytest.approx((edema + abnormal + mass) / 3 / 4, rel=1e-4)
 
 
 def test_every_epoch_is_one_line_with_the_time_that_may_be_left(toy_recipe, toy_splits, monkeypatch, capsys):
     clock = iter(np.cumsum([0, 60, 0, 20, 0, 22, 0, 100, 0, 30, 0, 30, 0, 30]).tolist())
-    monkeypatch.setattr(fitting.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: next(clock))
     values = iter([0.6, 0.9, 0.7, 0.8, 0.85, 0.8, 0.7])
-    monkeypatch.setattr(fitting, "mean_auc", lambda *_: next(values))
+    monkeypatch.setattr(loop, "mean_auc", lambda *_: next(values))
     stages = (Stage("one", 3, 1e-3, 0.0), Stage("two", 9, 1e-3, 0.0, patience=2))
-    monkeypatch.setattr(fitting.StageFit, "epoch", lambda *_: 0.25)
-    monkeypatch.setattr(fitting.StageFit, "scores", lambda _: np.full((len(toy_splits.validation), 1), 0.5))
+    monkeypatch.setattr(loop.StageFit, "epoch", lambda *_: 0.25)
+    monkeypatch.setattr(loop.StageFit, "scores", lambda _: np.full((len(toy_splits.validation), 1), 0.5))
     fit(toy_recipe.replace(stages=stages), toy_splits)
     lines = [line for line in capsys.readouterr().err.splitlines() if " epoch " in line]
     assert lines[0].startswith("  one epoch 1/3: loss 0.2500, validation loss ")
@@ -156,5 +156,5 @@ def test_half_precision_that_overflows_stops_at_its_first_step_and_names_it(toy_
     kernel.assign(np.full(kernel.shape, 6e4))
     loss = build_loss(toy_recipe, toy_splits.train)
     with pytest.raises(ValueError, match=r"loss became nan in stage1 epoch 1, step 1;.*precision='float32'"):
-        fitting.fit_stages(model, toy_recipe, loss, toy_splits.train, toy_splits.validation, plan)
+        loop.fit_stages(model, toy_recipe, loss, toy_splits.train, toy_splits.validation, plan)
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)

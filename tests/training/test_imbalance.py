@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chexkeras.training.imbalance import class_weights, imbalance_record, label_counts, training_times
+from chexkeras.training.class_weights import class_weights, imbalance_record, label_counts, training_times
 
 # Two positives, six negatives, two unknown.
 TABLE = pd.DataFrame({"Effusion": [1, 1, 0, 0, 0, 0, 0, 0, np.nan, np.nan], "Mass": [1.0] * 5 + [0.0] * 5})

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from chexkeras.training.losses import AsymmetricLoss, AucMarginLoss, FocalLoss, WeightedBinaryCrossentropy
+from chexkeras.models.losses import AsymmetricLoss, AucMarginLoss, FocalLoss, WeightedBinaryCrossentropy
 from chexkeras.training.three_way import ThreeWayCrossentropy
 
 pytestmark = pytest.mark.keras

@@ -6,14 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chexkeras.models.classifier import build_classifier
+from chexkeras.recipes.recipe import Loss, Stage
 from chexkeras.training.changes import value
-from chexkeras.training.checkpoint import Checkpoints
-from chexkeras.training.feature_plan import plan_features
-from chexkeras.training.fitting import fit_stages
+from chexkeras.training.frozen.plan import plan_features
+from chexkeras.training.loop import fit_stages
 from chexkeras.training.memory import OutOfMemory, halving, is_out_of_memory
 from chexkeras.training.micro_batches import GatheredGradients, pieces
 from chexkeras.training.objective import build_loss
-from chexkeras.training.recipe import Loss, Stage
+from chexkeras.training.resume.checkpoints import Checkpoints
 from chexkeras.training.trainer import train
 
 pytestmark = pytest.mark.keras
@@ -227,17 +227,17 @@ def test_stored_features_are_filled_and_trained_on_in_smaller_batches(toy_recipe
 
 
 def test_a_run_in_smaller_batches_says_so_and_is_taken_up_in_them(toy_recipe, toy_splits, tmp_path, monkeypatch):
-    from chexkeras.training import fitting, trainer
-    from chexkeras.training.unfinished import Unfinished
+    from chexkeras.training import loop, trainer
+    from chexkeras.training.resume.unfinished import Unfinished
 
     recipe = toy_recipe.replace(stages=(Stage("only", 3, 1e-3, "block3_conv"),), head="linear", monitor="val_loss")
     real = trainer.build_classifier
     monkeypatch.setattr(trainer, "build_classifier", lambda *a, **k: small_memory(real(*a, **k), 7))
     whole = train(recipe, toy_splits, tmp_path / "whole", features="off")
     assert whole.provenance["batch_size"] == {"asked": 16, "used": {"only": "4 x 4"}}
-    epoch = fitting._epoch
+    epoch = loop._epoch
     with monkeypatch.context() as patched:
-        patched.setattr(fitting, "_epoch", lambda *a: epoch(*a) if a[2] < 3 else (_ for _ in ()).throw(OSError("no")))
+        patched.setattr(loop, "_epoch", lambda *a: epoch(*a) if a[2] < 3 else (_ for _ in ()).throw(OSError("no")))
         with pytest.raises(OSError, match="no"):
             train(recipe, toy_splits, tmp_path / "run", features="off")
     assert Unfinished.load(tmp_path / "run").epochs_done == 2

@@ -44,7 +44,7 @@ def test_without_patience_it_never_stops():
 @pytest.mark.keras
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_the_bar_goes_when_an_epoch_breaks_off(monkeypatch, error):
-    from chexkeras.training.recipe import Stage
+    from chexkeras.recipes.recipe import Stage
     from chexkeras.training.stage_data import StageData
     from chexkeras.training.stage_fit import StageFit
 

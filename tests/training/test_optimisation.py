@@ -2,9 +2,9 @@ import keras
 import numpy as np
 import pytest
 
+from chexkeras.recipes.recipe import Stage
 from chexkeras.training.micro_batches import GatheredGradients
-from chexkeras.training.optimisation import AveragedWeights, LearningRate, make_optimizer
-from chexkeras.training.recipe import Stage
+from chexkeras.training.optimizers import AveragedWeights, LearningRate, make_optimizer
 
 pytestmark = pytest.mark.keras
 

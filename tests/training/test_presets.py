@@ -3,12 +3,12 @@ import json
 import numpy as np
 import pytest
 
-from chexkeras.data import splits
+from chexkeras.data.splits import splitters
 from chexkeras.findings import ABNORMAL, CHEXPERT5, CHEXPERT14, NIH14
-from chexkeras.training import presets
-from chexkeras.training.presets.source import Claim, Preset, Source, by_name
-from chexkeras.training.recipe import Recipe, Stage
-from chexkeras.training.settings import with_settings
+from chexkeras.recipes import presets
+from chexkeras.recipes.overrides import with_settings
+from chexkeras.recipes.presets.source import Claim, Preset, Source, by_name
+from chexkeras.recipes.recipe import Recipe, Stage
 
 REFERENCE = (
     "udacity-1a", "udacity-1b", "udacity-2a", "udacity-2b", "chexvision-densenet", "chexvision-scratch", "team20-full",
@@ -77,8 +77,8 @@ def test_every_preset_says_where_it_is_from_and_how_its_source_split(name):
     else:
         kind = presets.as_run_split(name)
         made_by = {"official": "official_split", "official_image": "official_split_by_image"}
-        assert kind in splits.KINDS
-        assert hasattr(splits, made_by.get(kind, f"split_by_{kind}"))
+        assert kind in splitters.KINDS
+        assert hasattr(splitters, made_by.get(kind, f"split_by_{kind}"))
         assert ("leaky" in text) == source.leaky == (kind in ("image", "official_image"))
 
 
@@ -125,8 +125,8 @@ def test_how_a_source_read_chexpert_is_said_in_arguments_that_the_loader_takes()
     import ast
     import inspect
 
-    from chexkeras.data.chexpert import VIEWS, load_chexpert
-    from chexkeras.data.uncertain import BLANKS, policies
+    from chexkeras.data.datasets.chexpert import VIEWS, load_chexpert
+    from chexkeras.data.datasets.labels import BLANKS, policies
 
     found = 0
     for name in presets.names():

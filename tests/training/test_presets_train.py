@@ -6,12 +6,12 @@ import json
 import pytest
 
 from chexkeras.data.abnormal import add_abnormal
-from chexkeras.data.nih import load_nih
-from chexkeras.data.phantom import make_phantoms
-from chexkeras.data.splits import split_by_patient
+from chexkeras.data.datasets.nih import load_nih
+from chexkeras.data.splits.splitters import split_by_patient
 from chexkeras.findings import ABNORMAL
-from chexkeras.training import presets
-from chexkeras.training.recipe import Recipe, ThresholdRule
+from chexkeras.phantoms import make_phantoms
+from chexkeras.recipes import presets
+from chexkeras.recipes.recipe import Recipe, ThresholdRule
 
 pytestmark = [
     pytest.mark.keras,

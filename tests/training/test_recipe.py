@@ -1,7 +1,7 @@
 import pytest
 
-from chexkeras.training.presets import preset
-from chexkeras.training.recipe import Loss, Recipe, Stage
+from chexkeras.recipes.presets import preset
+from chexkeras.recipes.recipe import Loss, Recipe, Stage
 from chexkeras.training.recipe_parts import LOSSES, SCHEDULES
 
 

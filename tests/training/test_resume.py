@@ -18,18 +18,18 @@ import pandas as pd
 import pytest
 
 from chexkeras import files
-from chexkeras.data.augment import Augmentation
-from chexkeras.data.splits import split_by_patient
+from chexkeras.data.augmentation import Augmentation
+from chexkeras.data.splits.splitters import split_by_patient
 from chexkeras.models.classifier import build_classifier
-from chexkeras.training import fitting
+from chexkeras.recipes.recipe import Stage
+from chexkeras.runs.run import Run
+from chexkeras.training import loop
 from chexkeras.training.changes import assign_all, value
-from chexkeras.training.checkpoint import Checkpoints
-from chexkeras.training.feature_plan import plan_features
+from chexkeras.training.frozen.plan import plan_features
 from chexkeras.training.objective import build_loss
-from chexkeras.training.recipe import Stage
-from chexkeras.training.run import Run
+from chexkeras.training.resume.checkpoints import Checkpoints
+from chexkeras.training.resume.unfinished import Unfinished
 from chexkeras.training.trainer import train
-from chexkeras.training.unfinished import Unfinished
 
 pytestmark = pytest.mark.keras
 
@@ -67,7 +67,7 @@ def fit(recipe, splits, folder, features, *, start=None, seed=0):
         plan.fill(recipe.batch_size)
     loss = build_loss(recipe, splits.train)
     checkpoints = Checkpoints(folder)
-    result = fitting.fit_stages(model, recipe, loss, splits.train, splits.validation, plan, checkpoints=checkpoints)
+    result = loop.fit_stages(model, recipe, loss, splits.train, splits.validation, plan, checkpoints=checkpoints)
     return model, result
 
 
@@ -89,14 +89,14 @@ def assert_same(one, two):
 
 
 def interrupted_after(monkeypatch, epochs):
-    real = fitting._epoch
+    real = loop._epoch
 
     def limited(under_way, epoch, global_epoch, labels):
         if global_epoch > epochs:
             raise KeyboardInterrupt
         return real(under_way, epoch, global_epoch, labels)
 
-    monkeypatch.setattr(fitting, "_epoch", limited)
+    monkeypatch.setattr(loop, "_epoch", limited)
 
 
 EVERY_SETTING = (
@@ -334,7 +334,7 @@ def test_a_disk_that_is_full_at_the_end_costs_no_epoch(recipe, toy_splits, whole
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("chexkeras.training.outcome.write_run", full)
+        patched.setattr("chexkeras.training.finish.write_run", full)
         with pytest.raises(OSError, match=r"run could not be written to .*No space left.*with resume=True"):
             train(recipe, toy_splits, tmp_path / "run")
     assert Unfinished.load(tmp_path / "run").epochs_done == len(whole.history)
@@ -413,7 +413,7 @@ def test_stored_features_are_counted_on_again_however_full_the_disk_is(
     stored = interrupted.with_name(".run.features")
     needed = sum(path.stat().st_size for path in stored.rglob("*.npy"))
     assert needed > 0
-    monkeypatch.setattr("chexkeras.training.feature_plan._SHARE_OF_FREE_DISK", 1.1)
+    monkeypatch.setattr("chexkeras.training.frozen.plan._SHARE_OF_FREE_DISK", 1.1)
     assert_same_run(whole, train(recipe, toy_splits, interrupted, resume=True))
 
 
@@ -444,7 +444,7 @@ def test_a_run_that_was_being_replaced_stays_until_the_resumed_one_is_complete(
 
 def test_features_for_which_there_is_no_room_any_more_are_named(interrupted, recipe, toy_splits, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1})())
-    monkeypatch.setattr("chexkeras.training.feature_plan._SHARE_OF_FREE_DISK", 0.0)
+    monkeypatch.setattr("chexkeras.training.frozen.plan._SHARE_OF_FREE_DISK", 0.0)
     with pytest.raises(ValueError, match="began with stored features, for which there is no room"):
         train(recipe, toy_splits, interrupted, resume=True)
     assert Unfinished.load(interrupted).epochs_done == 4
@@ -459,7 +459,7 @@ CHAINS = """
 import json, os, pathlib, pickle, shutil, signal, sys
 
 import chexkeras.training.callbacks as callbacks
-import chexkeras.training.features as features_module
+import chexkeras.training.frozen.feature_store as features_module
 from chexkeras.training.trainer import train
 from chexkeras.training.unfinished import Unfinished
 

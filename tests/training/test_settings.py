@@ -1,9 +1,9 @@
 import pytest
 
-from chexkeras.data.augment import Augmentation
-from chexkeras.training import presets
-from chexkeras.training.recipe import Loss, Recipe, Stage
-from chexkeras.training.settings import with_settings
+from chexkeras.data.augmentation import Augmentation
+from chexkeras.recipes import presets
+from chexkeras.recipes.overrides import with_settings
+from chexkeras.recipes.recipe import Loss, Recipe, Stage
 
 
 def test_settings_reach_every_level():

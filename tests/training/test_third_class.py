@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from chexkeras.data.chexpert import load_chexpert
-from chexkeras.data.phantom import make_chexpert_phantoms
-from chexkeras.data.splits import split_by_patient
-from chexkeras.data.uncertain import uncertain_mask
-from chexkeras.training.recipe import Loss, Recipe, Stage, ThresholdRule
+from chexkeras.data.datasets.chexpert import load_chexpert
+from chexkeras.data.datasets.labels import uncertain_mask
+from chexkeras.data.splits.splitters import split_by_patient
+from chexkeras.phantoms import make_chexpert_phantoms
+from chexkeras.recipes.recipe import Loss, Recipe, Stage, ThresholdRule
 
 pytestmark = pytest.mark.keras
 
@@ -68,7 +68,7 @@ def test_the_preset_with_a_third_class_trains_two_epochs(splits, tmp_path, reque
     import tensorflow as tf
     from test_presets_train import tiny
 
-    from chexkeras.training import presets
+    from chexkeras.recipes import presets
     from chexkeras.training.trainer import train
 
     # Tracing a large backbone takes far longer than these few steps.

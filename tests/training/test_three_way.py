@@ -3,8 +3,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chexkeras.data.uncertain import settle
-from chexkeras.training.recipe import Loss, Recipe
+from chexkeras.data.datasets.labels import settle
+from chexkeras.recipes.recipe import Loss, Recipe
 from chexkeras.training.three_way import UNCERTAIN, ThreeWayCrossentropy, with_third_class
 
 pytestmark = pytest.mark.keras

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chexkeras.data.splits import split_by_patient
+from chexkeras.data.splits.splitters import split_by_patient
 from chexkeras.evaluation.evaluate import evaluate
 from chexkeras.models.scoring import predict_scores
-from chexkeras.training.run import Run
-from chexkeras.training.run_folder import check_free, writing
+from chexkeras.runs.run import Run
+from chexkeras.runs.writer import check_free, writing
 from chexkeras.training.trainer import train
 
 pytestmark = pytest.mark.keras
@@ -92,8 +92,8 @@ def test_one_seed_one_result(tmp_path, toy_recipe, toy_splits, toy_run):
 
 
 def test_a_leaky_split_is_named_in_the_run(tmp_path, toy, toy_recipe):
-    from chexkeras.data.splits import split_by_image
-    from chexkeras.training.recipe import Stage
+    from chexkeras.data.splits.splitters import split_by_image
+    from chexkeras.recipes.recipe import Stage
 
     recipe = toy_recipe.replace(stages=(Stage("stage1", 1, 1e-3),))
     run = train(recipe, split_by_image(toy, "Effusion", validation=0.25, test=0.25), tmp_path / "leaky")
@@ -149,7 +149,7 @@ def test_what_cannot_work_is_refused_before_training(tmp_path, toy, toy_recipe, 
 
 
 def test_a_stage_that_names_no_layer_is_refused_before_training(tmp_path, toy_recipe, toy_splits, monkeypatch):
-    from chexkeras.training.recipe import Stage
+    from chexkeras.recipes.recipe import Stage
 
     monkeypatch.setattr("chexkeras.training.trainer.fit_stages", lambda *_: pytest.fail("training started"))
     recipe = toy_recipe.replace(stages=(toy_recipe.stages[0], Stage("stage2", 1, 1e-3, "block3_conb")))
@@ -183,7 +183,7 @@ def test_a_run_that_cannot_take_its_place_leaves_the_previous_one(tmp_path, monk
             raise OSError("no")
         real(source, destination)
 
-    monkeypatch.setattr("chexkeras.training.run_folder.os.replace", refused)
+    monkeypatch.setattr("chexkeras.runs.writer.os.replace", refused)
     with pytest.raises(OSError, match="no"), writing(folder) as working:
         (working / "recipe.json").write_text("new")
     assert (folder / "recipe.json").read_text() == "previous"
@@ -209,7 +209,7 @@ def test_deleting_any_file_of_the_run_gives_an_error_that_names_it(tmp_path, toy
 
 def test_reading_a_run_needs_no_tensorflow(toy_run):
     code = (
-        "import sys; from chexkeras.training.run import Run; run = Run.load(sys.argv[1]);"
+        "import sys; from chexkeras.runs.run import Run; run = Run.load(sys.argv[1]);"
         "run.evaluation, run.history, run.table, run.scores('test');"
         "print([name for name in ('tensorflow', 'keras') if name in sys.modules])"
     )
@@ -225,9 +225,9 @@ def test_files_are_strict_json(toy_run):
 def test_a_threshold_that_cannot_be_chosen_leaves_the_model_beside_the_run(
     tmp_path, toy_recipe, toy_splits, monkeypatch, capsys
 ):
-    from chexkeras.training import outcome
+    from chexkeras.training import finish
 
-    real, calls = outcome.operating_points, []
+    real, calls = finish.operating_points, []
 
     def fails_on_real_scores(recipe, scores):
         calls.append(1)
@@ -235,7 +235,7 @@ def test_a_threshold_that_cannot_be_chosen_leaves_the_model_beside_the_run(
             raise ValueError("no threshold reaches a specificity of 0.9")
         return real(recipe, scores)
 
-    monkeypatch.setattr(outcome, "operating_points", fails_on_real_scores)
+    monkeypatch.setattr(finish, "operating_points", fails_on_real_scores)
     with pytest.raises(ValueError, match="no threshold"):
         train(toy_recipe, toy_splits, tmp_path / "run")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".run.unfinished", "run.failed"]
@@ -246,7 +246,7 @@ def test_a_threshold_that_cannot_be_chosen_leaves_the_model_beside_the_run(
 
 
 def test_what_a_killed_run_left_is_cleared_and_a_run_being_replaced_is_put_back(tmp_path, toy_run):
-    from chexkeras.training.run_folder import writing
+    from chexkeras.runs.writer import writing
 
     done = subprocess.Popen([sys.executable, "-c", ""])
     done.wait()
@@ -270,7 +270,7 @@ def test_a_patient_may_be_called_na(tmp_path, toy_run):
 
 
 def test_a_run_on_a_store_is_the_run_on_the_files(toy_run, toy_recipe, toy_splits, tmp_path):
-    from chexkeras.data.prepare import prepare
+    from chexkeras.data.store.prepare import prepare
 
     store = prepare(toy_splits.table, tmp_path / "store", size=toy_recipe.image_size)
     run = train(toy_recipe, toy_splits, tmp_path / "run", store=store)

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from chexkeras import progress
-from chexkeras.data.phantom.cohort import Film
-from chexkeras.data.phantom.film import draw
 from chexkeras.data.phantom.layers import Box
+from chexkeras.phantoms.cohort import Film
+from chexkeras.phantoms.render import draw
 
 _FILMS_PER_BLOCK = 16
 # Compression that is fast for PNG, and that leaves a JPEG film's gray values about as they were.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chexkeras.data.phantom.anatomy import Anatomy, Pose
+from chexkeras.phantoms.anatomy import Anatomy, Pose
 
 Field = NDArray[np.float32]
 RIGHT, LEFT = 0, 1

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chexkeras.data.phantom.canvas import Canvas
 from chexkeras.data.phantom.geometry import LEFT, RIGHT, Field, Geometry
 from chexkeras.findings import NIH14
+from chexkeras.phantoms.canvas import Canvas
 
 Box = tuple[float, float, float, float]
 """left, top, right, bottom as fractions of the film."""

@@ -6,9 +6,9 @@ Each function draws one finding at its site and returns its boxes.
 import numpy as np
 from numpy.typing import NDArray
 
-from chexkeras.data.phantom.canvas import Canvas, clouds
 from chexkeras.data.phantom.geometry import LEFT, RIGHT, Field
 from chexkeras.data.phantom.layers import Box, Layers, Site, within_lung
+from chexkeras.phantoms.canvas import Canvas, clouds
 
 
 def atelectasis(layers: Layers, site: Site, severity: float, rng: np.random.Generator) -> list[Box]:

@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from chexkeras.data.phantom.anatomy import Anatomy, Pose
-from chexkeras.data.phantom.canvas import Canvas
 from chexkeras.data.phantom.geometry import LEFT, RIGHT, Geometry
+from chexkeras.phantoms.anatomy import Anatomy, Pose
+from chexkeras.phantoms.canvas import Canvas
 
 _TRUNKS = np.deg2rad([-86, -68, -47, -24, -2, 18, 36, 52, 66, 79])
 _REACH = np.array([0.20, 0.20, 0.18, 0.16, 0.16, 0.18, 0.21, 0.24, 0.25, 0.23])

@@ -1,0 +1,186 @@
+"""What an audit hands back: the table that is left, the issues found, and both as text, HTML and JSON."""
+
+import html
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from chexkeras.data import image_table
+from chexkeras.data.audit.shortcuts import SHORTCUTS, Shortcut
+from chexkeras.data.source import source_of
+
+ERROR, WARNING, NOTE = "error", "warning", "note"
+CODES: dict[str, tuple[str, str]] = {
+    "missing_file": (ERROR, "no image file"),
+    "unreadable": (ERROR, "the file cannot be decoded"),
+    "rejected_dicom": (ERROR, "the DICOM gate refuses the file"),
+    "constant": (ERROR, "all pixels are equal"),
+    "patient_crosses_split": (WARNING, "patient with films in several parts of the split"),
+    "duplicate_crosses_split": (WARNING, "the same pixels in two parts of the split"),
+    "near_duplicate_crosses_split": (WARNING, "nearly the same film in two parts of the split"),
+    "same_image_two_patients": (WARNING, "the same pixels under two patients"),
+    "near_duplicate_two_patients": (WARNING, "nearly the same film under two patients"),
+    "duplicate_labels_differ": (WARNING, "the same pixels with other labels"),
+    "duplicate_pixels": (WARNING, "the same pixels as another film"),
+    "films_too_alike": (WARNING, "near duplicates could not be told"),
+    "repeated_image_id": (WARNING, "the table names the film more than once"),
+    "unknown_patient": (WARNING, "no patient_id"),
+    "patient_two_sexes": (WARNING, "patient whose films give two sexes"),
+    "selected_sample": (WARNING, "a finding much commoner or rarer than in the whole data set"),
+    "label_contradiction": (WARNING, "No Finding together with a finding"),
+    "unusual_size": (WARNING, "a size that differs from most films"),
+    "near_duplicate": (NOTE, "nearly the same film twice of one patient"),
+    "not_grayscale": (NOTE, "not stored as gray"),
+    "implausible_age": (NOTE, "age blank or impossible"),
+    "unknown_sex": (NOTE, "sex neither M nor F"),
+    "unknown_view": (NOTE, "view none of PA, AP and LATERAL"),
+}
+"""Every code with its severity (error = the film cannot be used) and meaning, the gravest first."""
+
+_EXAMPLES = 20
+
+
+class Issue(NamedTuple):
+    """One finding of the audit: its code, the film ("" where it concerns the whole table), and what exactly."""
+
+    code: str
+    image_id: str
+    detail: str
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """What an audit found.
+
+    Attributes:
+        table: The image table without the films that cannot be used; its source lists those.
+        issues: One row per issue: code, image_id, severity ("error", "warning", "note"), detail.
+        checked: How many films the audited table had.
+        decoded: Whether the films were opened.
+        sizes: ("width x height", films) of the decoded films, the commonest first.
+        split: The split's description, when one was checked.
+        shortcuts: How well view, age and sex, image size and a thumbnail alone tell each finding.
+    """
+
+    table: pd.DataFrame = field(repr=False)
+    issues: pd.DataFrame = field(repr=False)
+    checked: int
+    decoded: bool
+    sizes: tuple[tuple[str, int], ...] = ()
+    split: str = ""
+    shortcuts: tuple[Shortcut, ...] = field(default=(), repr=False)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Issues per code, the gravest code first; codes without issues are absent."""
+        counted = self.issues["code"].value_counts()
+        return {code: int(counted[code]) for code in CODES if code in counted}
+
+    @property
+    def summary(self) -> str:
+        """A text for a terminal: the data set in a few lines, the shortcuts, then one line per code that occurred."""
+        width = max(map(len, self.counts), default=0)
+        rows = [
+            f"{CODES[code][0]:<8} {code:<{width}} {count:>7}  {CODES[code][1]}" for code, count in self.counts.items()
+        ]
+        return "\n".join([*self._headline(), *self._shortcut_lines(), *(rows or ["no issues"])])
+
+    def shortcut_table(self) -> pd.DataFrame:
+        """Returns one row per finding and one column per shortcut: the AUROC with its interval, "*" = informative."""
+        rows: dict[str, dict[str, str]] = {}
+        for shortcut in self.shortcuts:
+            rows.setdefault(shortcut.finding, {})[shortcut.name] = str(shortcut)
+        names = [name for name in SHORTCUTS if any(name in row for row in rows.values())]
+        table = pd.DataFrame.from_dict(rows, orient="index", columns=names)
+        return table.rename_axis("finding").reset_index()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the audit as plain values: per code the count and up to 20 examples, and who is on the films."""
+        issues = {}
+        for code, count in self.counts.items():
+            rows = self.issues[self.issues["code"] == code].head(_EXAMPLES)
+            severity, meaning = CODES[code]
+            examples = rows[["image_id", "detail"]].to_dict("records")
+            issues[code] = {"severity": severity, "meaning": meaning, "count": count, "examples": examples}
+        source = source_of(self.table)
+        return {
+            "checked": self.checked,
+            "images": len(self.table),
+            "patients": int(self.table["patient_id"].nunique()),
+            "left_out": len(source.left_out),
+            "decoded": self.decoded,
+            "sizes": dict(self.sizes),
+            "issues": issues,
+            "demographics": _demographics(self.table),
+            "findings": {
+                finding: {
+                    "positive": int((self.table[finding] == 1).sum()),
+                    "negative": int((self.table[finding] == 0).sum()),
+                    "unknown": int(self.table[finding].isna().sum()),
+                }
+                for finding in image_table.finding_columns(self.table)
+            },
+            "shortcuts": [shortcut.to_dict() for shortcut in self.shortcuts],
+            "split": self.split,
+            "label_release": source.label_release,
+            "source": source.to_dict(),
+        }
+
+    def __str__(self) -> str:
+        """Returns the summary."""
+        return self.summary
+
+    def _headline(self) -> list[str]:
+        source, who = source_of(self.table), _demographics(self.table)
+        left_out = f"; {len(source.left_out)} left out" if source.left_out else ""
+        lines = [
+            f"{source.dataset} (labels: {source.label_release})",
+            f"{len(self.table)} films of {self.table['patient_id'].nunique()} patients{left_out}",
+        ]
+        if "age_years" in who:
+            age = who["age_years"]
+            known = f"{age['min']:g} to {age['max']:g} years, median {age['median']:g}; " if "min" in age else ""
+            lines.append(f"age {known}{age['unknown']} unknown")
+        for column in ("sex", "view"):
+            counts = ", ".join(f"{value or 'blank'} {count}" for value, count in who.get(column, {}).items())
+            lines += [f"{column}: {counts}"] if counts else []
+        if not self.decoded:
+            lines.append("films not opened: files and pixels are unchecked")
+        elif self.sizes:
+            lines.append("pixels: " + ", ".join(f"{size} ({count})" for size, count in self.sizes[:3]))
+        lines += [self.split] if self.split else []
+        return [*lines, *source.cautions]
+
+    def _shortcut_lines(self) -> list[str]:
+        if not self.shortcuts:
+            return []
+        table = self.shortcut_table()
+        table["finding"] = table["finding"].str.ljust(table["finding"].str.len().max())
+        table.columns = ["", *table.columns[1:]]
+        return [_SHORTCUTS_TITLE, *table.to_string(index=False, justify="left").splitlines()]
+
+    def _repr_html_(self) -> str:
+        head = "<br>".join(map(html.escape, self._headline()))
+        rows = [(CODES[code][0], code, count, CODES[code][1]) for code, count in self.counts.items()]
+        listed = pd.DataFrame(rows, columns=["severity", "code", "count", "meaning"]).to_html(index=False)
+        shortcuts = f"<p>{_SHORTCUTS_TITLE}</p>{self.shortcut_table().to_html(index=False)}" if self.shortcuts else ""
+        return f"<p>{head}</p>{listed if rows else '<p>no issues</p>'}{shortcuts}"
+
+
+_SHORTCUTS_TITLE = (
+    "shortcuts: AUROC (95 % CI) from this alone, fitted to other patients; * informative, so a model may learn it"
+)
+
+
+def _demographics(table: pd.DataFrame) -> dict[str, Any]:
+    """Returns, per film and not per patient, age and the counts of sex and view, as far as the table has them."""
+    who: dict[str, Any] = {}
+    if "age_years" in table:
+        age = table["age_years"]
+        numbers = {"min": float(age.min()), "median": float(age.median()), "max": float(age.max())}
+        who["age_years"] = {**(numbers if age.notna().any() else {}), "unknown": int(age.isna().sum())}
+    for column in ("sex", "view"):
+        if column in table:
+            who[column] = {str(value): int(count) for value, count in table[column].value_counts(dropna=False).items()}
+    return who

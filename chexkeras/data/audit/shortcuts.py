@@ -1,0 +1,219 @@
+"""What a model could answer from without looking for disease: view, age and sex, image size, or a blurred thumbnail.
+
+Where one of these alone tells a finding's films from the others, a network can learn it in place of the finding, and a
+test part from the same source will not show it. The numbers are the bar that a model has to clear, and its subgroups
+are to be read with them in mind.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from chexkeras import checks
+from chexkeras.data import image_table
+from chexkeras.data.shortcut_features import BUILDERS, Features, of_thumbnails
+from chexkeras.data.stratify import iterative_stratification
+from chexkeras.results import Estimate
+
+SHORTCUTS = ("view", "age and sex", "image size", "thumbnail")
+
+INFORMATIVE_AUROC = 0.55
+"""From this area on, if its interval excludes 0.5, a shortcut is called informative: with 100,000 films an interval
+excludes 0.5 at differences that no model would live on."""
+
+FEWEST = 50
+"""Films of each class that a finding needs to be measured where nobody asked for it by name."""
+
+_FEWEST_PATIENTS = 10
+# Below, DeLong's variance is often too small.
+_FEW_PATIENTS = 30
+
+
+@dataclass(frozen=True)
+class Shortcut:
+    """How well one thing beside the disease tells one finding.
+
+    Attributes:
+        name: One of `SHORTCUTS`.
+        finding: The finding.
+        auroc: Of a logistic regression on this alone, on patients it was not fitted to.
+        positives: Films with the finding.
+        negatives: Films without it.
+    """
+
+    name: str
+    finding: str
+    auroc: Estimate
+    positives: int
+    negatives: int
+
+    @property
+    def informative(self) -> bool:
+        """Whether the area is at least 0.55 and its interval lies above 0.5."""
+        return bool(self.auroc.estimable and self.auroc.value >= INFORMATIVE_AUROC and self.auroc.low > 0.5)
+
+    def __str__(self) -> str:
+        """Returns, for example, "0.617 (0.585-0.648)*", the asterisk standing for informative; "-" if there is none."""
+        if not self.auroc.estimable:
+            return "-"
+        area = self.auroc
+        return f"{area.value:.3f} ({area.low:.3f}-{area.high:.3f}){'*' if self.informative else ''}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields as plain values, and whether it is informative."""
+        return {**asdict(self), "informative": self.informative}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Shortcut":
+        """Rebuilds a shortcut from `to_dict`."""
+        kept = {name: data[name] for name in ("name", "finding", "positives", "negatives")}
+        return cls(**kept, auroc=Estimate.from_dict(data["auroc"]))
+
+
+def shortcuts(
+    table: pd.DataFrame,
+    targets: str | Sequence[str] | None = None,
+    *,
+    thumbnails: NDArray[Any] | None = None,
+    seed: int = 0,
+    folds: int = 5,
+) -> tuple[Shortcut, ...]:
+    """Measures how well view, age and sex, image size, and a thumbnail, each alone, tell each finding.
+
+    Patients are dealt into folds; the films of each fold are scored by a logistic regression fitted to the other
+    folds. Sizes are taken as kinds of machine (every size that at least 1 % of the films have) and as numbers; ages in
+    bands of ten years and as numbers. Films are ranked within their fold, and the areas of the folds averaged by their
+    pairs of films: scores of different fits do not compare, and a fold rich in positives leaves few for its fit, so
+    that ranking all films together would call a useless predictor worse than chance.
+
+    Args:
+        table: An image table.
+        targets: One finding or several; None takes every finding with at least 50 positive and 50 negative films.
+        thumbnails: Shape (rows of the table, height, width), gray; None leaves the thumbnail out.
+        seed: Deals the patients out.
+        folds: How many folds, at least 2.
+
+    Returns:
+        Finding by finding, in the order of `SHORTCUTS`. Not estimable, with the reason, where the table lacks the
+        columns, all films are alike in them, or a class has films of too few patients.
+
+    Raises:
+        ValueError: If a target is no label of the table, patients are not named, or an argument is out of range.
+
+    Source:
+        LeDell, Petersen & van der Laan, Electronic Journal of Statistics 9, 2015 (area and interval over folds);
+        Obuchowski, Biometrics 53, 1997 (several films of a patient).
+    """
+    checks.require_columns(
+        table, ("patient_id",), "the table", "Without it, films of one patient would be in two folds."
+    )
+    if checks.positive_int(folds, "folds") < 2:
+        raise ValueError("folds=1 leaves no patients to fit to; give at least 2.")
+    if thumbnails is not None and (thumbnails.ndim != 3 or len(thumbnails) != len(table)):
+        raise ValueError(f"thumbnails have shape {thumbnails.shape}; expected ({len(table)}, height, width).")
+    names = (
+        _measurable(table) if targets is None else image_table.resolve_targets(table, targets) if len(targets) else ()
+    )
+    if not names:
+        return ()
+    patients = pd.factorize(table["patient_id"].astype(str), sort=True)[0]
+    labels = {name: _labels(table[name]) for name in names}
+    classes = np.stack([labels[name] == label for name in names for label in (1, 0)], axis=1)
+    fold_of = _deal(patients, classes, folds, seed)
+    made: dict[str, Features | str] = {name: build(table) for name, build in BUILDERS.items()}
+    if thumbnails is not None:
+        made["thumbnail"] = of_thumbnails(thumbnails)
+    return tuple(
+        _measured(name, features, finding, labels[finding], patients, fold_of)
+        for finding in names
+        for name, features in made.items()
+    )
+
+
+def _measured(
+    name: str,
+    features: Features | str,
+    finding: str,
+    labels: NDArray[np.float64],
+    patients: NDArray[np.int64],
+    fold_of: NDArray[np.int64],
+) -> Shortcut:
+    positive, known = labels == 1, ~np.isnan(labels)
+    counts = int(positive.sum()), int((known & ~positive).sum())
+    few = min(len(np.unique(patients[kind])) for kind in (positive, known & ~positive))
+    if isinstance(features, str) or few < _FEWEST_PATIENTS:
+        reason = features if isinstance(features, str) else f"one class has films of {few} patient(s) only"
+        return Shortcut(name, finding, Estimate.not_estimable(reason, n=sum(counts)), *counts)
+    scores = np.zeros(len(labels))
+    for fold in np.unique(fold_of):
+        held = fold_of == fold
+        scores[held] = features.fit(positive & ~held, known & ~positive & ~held)[held]
+    return Shortcut(name, finding, _area_over_folds(labels, scores, patients, fold_of), *counts)
+
+
+def _area_over_folds(
+    labels: NDArray[np.float64],
+    scores: NDArray[np.float64],
+    patients: NDArray[np.int64],
+    fold_of: NDArray[np.int64],
+    confidence: float = 0.95,
+) -> Estimate:
+    """Returns the mean of the folds' areas, each fold counting with its pairs of a positive and a negative film.
+
+    Folds share no patient, so the variances of their areas (Obuchowski's) add up.
+    """
+    from chexkeras.evaluation.uncertainty.intervals import auc_variance
+    from chexkeras.evaluation.uncertainty.limits import hanley_mcneil_variance, logit_limits, newcombe_auc
+
+    known = ~np.isnan(labels)
+    n, folds = int(known.sum()), np.unique(fold_of)
+    measured, pairs = [], []
+    for fold in folds:
+        held = known & (fold_of == fold)
+        positives = int((labels[held] == 1).sum())
+        if positives and positives < held.sum():
+            measured.append(auc_variance(labels[held], scores[held], clusters=patients[held]))
+            pairs.append(positives * (int(held.sum()) - positives))
+    areas, variances = np.array(measured).T
+    weights = np.array(pairs) / np.sum(pairs)
+    area, variance = float(weights @ areas), float(weights**2 @ variances)
+    if np.isnan(variance):
+        return Estimate.not_estimable("a fold has films of one patient only in one class", n=n, confidence=confidence)
+    method = (
+        f"mean of {len(areas)} patient-disjoint folds, DeLong clustered by patient (Obuchowski 1997) within them; {n} "
+        f"images of {len(np.unique(patients[known]))} patients"
+    )
+    positives, negatives = (len(np.unique(patients[labels == label])) for label in (1, 0))
+    if variance > 0 and min(positives, negatives) >= _FEW_PATIENTS:
+        low, high = logit_limits(area, variance**0.5, confidence)
+    else:
+        assumed = hanley_mcneil_variance(area, positives, negatives)
+        inflation = max(1.0, variance / assumed) if assumed > 0 else 1.0
+        low, high = newcombe_auc(area, positives, negatives, confidence, inflation=inflation)
+        method += f"; Newcombe 2006 method 5 on {positives} positive and {negatives} negative patients"
+    return Estimate(area, low, high, confidence, n, method)
+
+
+def _measurable(table: pd.DataFrame) -> tuple[str, ...]:
+    return tuple(
+        name
+        for name in image_table.finding_columns(table)
+        if (table[name] == 1).sum() >= FEWEST and (table[name] == 0).sum() >= FEWEST
+    )
+
+
+def _labels(column: pd.Series) -> NDArray[np.float64]:
+    """Returns labels as 1, 0 and NaN; a label that a first model filled in is a guess, and counts as unknown."""
+    values = column.to_numpy(dtype=np.float64)
+    return np.where((values == 0) | (values == 1), values, np.nan)
+
+
+def _deal(patients: NDArray[np.int64], classes: NDArray[np.bool_], folds: int, seed: int) -> NDArray[np.int64]:
+    """Returns the fold of each film: all films of a patient in one, each class of each finding spread over all."""
+    counts = np.zeros((int(patients.max()) + 1, classes.shape[1]), dtype=np.int64)
+    np.add.at(counts, patients, classes.astype(np.int64))
+    return iterative_stratification(counts, np.bincount(patients), (1 / folds,) * folds, seed)[patients]

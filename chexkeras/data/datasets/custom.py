@@ -1,0 +1,242 @@
+"""Any table of films: one's own CSV or data frame, one row per film, to an image table."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from chexkeras import checks, files
+from chexkeras import findings as vocabulary
+from chexkeras.data import demographics, image_table
+from chexkeras.data.datasets import _csv
+from chexkeras.data.datasets._files import MISSING, leave_out_missing, refuse_missing
+from chexkeras.data.source import TableSource
+
+NO_PATIENTS_CAUTION = (
+    "Patients are not known: every film counts as a patient of its own, so films of one person may lie in several "
+    "parts of a split (scores then look better than on new patients), and intervals may be too narrow."
+)
+
+_ROOT = "root= (images= of open_data, on the command line --images)"
+
+
+def load_table(
+    table: str | Path | pd.DataFrame,
+    *,
+    image_column: str,
+    label_columns: str | Iterable[str] | Mapping[str, str],
+    patient_column: str | None = None,
+    root: str | Path | None = None,
+    view_column: str | None = None,
+    sex_column: str | None = None,
+    age_column: str | None = None,
+    separator: str | None = None,
+    missing: Literal["error", "skip", "keep"] = "error",
+) -> pd.DataFrame:
+    """Loads one's own table of films as an image table.
+
+    Args:
+        table: A CSV with a header, or a data frame; one row per film.
+        image_column: The column with each film's file: PNG, JPEG or DICOM, relative to `root` or absolute.
+        label_columns: The columns with labels, 1 present, 0 absent, blank unknown (True and False do too): one name,
+            several, or a dictionary from column to the name of the finding. With `separator`, the one column that
+            lists a film's findings in words.
+        patient_column: The column that says whose film it is. Without it no split can keep a patient's films
+            together; the table then carries a caution that says so.
+        root: The folder that relative paths begin at; None takes the CSV's, or for a data frame the current one.
+        view_column: The column with the view, for example PA or AP.
+        sex_column: The column with the sex, M or F, Male or Female.
+        age_column: The column with the age, in years (``58``) or with its unit (``060Y``, ``006M``).
+        separator: What stands between the findings of one film, for example "|" in ``Edema|Mass``. "No Finding" is a
+            film without any, a blank one whose findings are unknown.
+        missing: What to do with rows whose film is not there: "error"; "skip" drops them and lists them in the source's
+            ``left_out``; "keep" leaves them with an empty path (labels only, for exploration and splits).
+
+    Returns:
+        A table with image_id (the path below `root`; of absolute paths outside it, below the folder they share), path,
+        patient_id, follow_up (the film's number among its patient's, in the table's order, from 0), age_years, sex,
+        view, width_px, height_px and pixel_spacing_mm (NaN), one float column (1, 0 or NaN) per finding, known
+        findings in the spelling of `findings.ALL`, and official_split (""). ``attrs["source"]`` is its `TableSource`.
+
+    Raises:
+        TypeError: If `table` is neither a path nor a data frame.
+        FileNotFoundError: If the CSV, the folder, all films, or (with missing="error") any film is missing.
+        ValueError: If a column is missing, a film is named twice or lies outside `root`, a patient is blank, or a label
+            is not 1, 0 or blank.
+
+    Example:
+        >>> frame = pd.DataFrame({"file": ["a.png", "b.png"], "who": [1, 2], "covid": [1, None]})
+        >>> loaded = load_table(
+        ...     frame, image_column="file", label_columns="covid", patient_column="who", missing="keep"
+        ... )
+        >>> loaded[["image_id", "patient_id", "covid"]].to_dict("list")
+        {'image_id': ['a.png', 'b.png'], 'patient_id': ['1', '2'], 'covid': [1.0, nan]}
+    """
+    checks.one_of(missing, MISSING, "missing")
+    given, name, folder, fingerprints = _read(table, root)
+    described = [column for column in (image_column, patient_column, view_column, sex_column, age_column) if column]
+    name_of = _name_of(label_columns, separator)
+    checks.require_columns(given, [*described, *name_of], name, "Name the columns as the table does.")
+    if given.empty:
+        raise ValueError(f"{name} has no rows; give one row per film.")
+    written = _text(given[image_column])
+    image_ids, full_paths = _films(written, folder, name)
+    _csv.refuse_repeated(pd.Series(image_ids), name)
+    labels = _labels(given, name_of, separator, image_ids, name)
+    patients = _patients(given, patient_column, image_ids, name)
+    ages, implausible = demographics.ages_in_years(_optional(given, age_column))
+    paths = [path if os.path.isfile(path) else "" for path in full_paths]
+    refuse_missing(image_ids, paths, missing, str(folder), f"Give the folder that the paths begin at with {_ROOT}")
+    loaded = pd.DataFrame(
+        {
+            "image_id": image_ids,
+            "path": paths,
+            "patient_id": patients,
+            "follow_up": pd.Series(patients).groupby(patients).cumcount().to_numpy(dtype=np.int64),
+            "age_years": ages,
+            "sex": demographics.sexes(_optional(given, sex_column)),
+            "view": demographics.capitals(_optional(given, view_column)),
+            "width_px": np.nan,
+            "height_px": np.nan,
+            "pixel_spacing_mm": np.nan,
+            **labels,
+            image_table.OFFICIAL_SPLIT: "",
+        }
+    )
+    loaded, left_out = leave_out_missing(loaded) if missing == "skip" else (loaded, ())
+    loaded.attrs["source"] = TableSource(
+        dataset=name,
+        files=fingerprints,
+        cautions=() if patient_column else (NO_PATIENTS_CAUTION,),
+        left_out=left_out,
+        implausible_ages=implausible,
+    )
+    return loaded
+
+
+def _read(
+    table: str | Path | pd.DataFrame, root: str | Path | None
+) -> tuple[pd.DataFrame, str, Path, tuple[tuple[str, str], ...]]:
+    """Returns the table, its name, the folder that paths begin at, and the fingerprint of the file."""
+    if isinstance(table, pd.DataFrame):
+        folder = checks.existing_folder(root if root is not None else Path.cwd(), "root")
+        return table.reset_index(drop=True), "own table", folder, ()
+    if not isinstance(table, (str, Path)):
+        raise TypeError(f"table is a {type(table).__name__}; give the path of a CSV or a pandas DataFrame.")
+    file = checks.existing_file(table, "table")
+    folder = checks.existing_folder(root if root is not None else file.parent, "root")
+    # A cell without a name heads the row numbers that pandas writes.
+    given = _csv.read_columns(file, [cell.strip() or None for cell in _csv.header(file)])
+    return given, file.name, folder, ((file.name, files.sha256_file(file)),)
+
+
+def _name_of(label_columns: str | Iterable[str] | Mapping[str, str], separator: str | None) -> dict[str, str]:
+    """Returns the name of the finding by column; of a column that lists findings, its own."""
+    if isinstance(label_columns, str):
+        label_columns = (label_columns,)
+    name_of = dict(label_columns) if isinstance(label_columns, Mapping) else {name: name for name in label_columns}
+    if separator is not None:
+        if len(name_of) != 1 or not separator:
+            raise ValueError(
+                f"separator={separator!r} with {len(name_of)} label columns; it splits the words of one column."
+            )
+        return name_of
+    clean = dict(zip(name_of, vocabulary.label_names(name_of.values()), strict=True))
+    taken = [
+        name
+        for name in clean.values()
+        if name in {*image_table.METADATA, image_table.OFFICIAL_SPLIT, image_table.UNCERTAIN}
+    ]
+    if taken:
+        raise ValueError(
+            f"the label {taken[0]!r} has the name of a column that describes the film; give it another with "
+            f"label_columns={{{taken[0]!r}: 'another name'}} (on the command line --label-columns COLUMN=NAME)."
+        )
+    return clean
+
+
+def _text(column: pd.Series) -> pd.Series:
+    """Returns a column as text, blank where a value is missing; whole numbers without a decimal point."""
+    if pd.api.types.is_float_dtype(column) and (column.dropna() % 1 == 0).all():
+        column = column.astype("Int64")
+    return column.astype(object).where(column.notna(), "").map(str).str.strip()
+
+
+def _optional(given: pd.DataFrame, column: str | None) -> pd.Series:
+    return _text(given[column]) if column else pd.Series([""] * len(given), dtype=object)
+
+
+def _films(written: pd.Series, folder: Path, name: str) -> tuple[list[str], list[str]]:
+    """Returns each film's identifier and its full path."""
+    texts = written.tolist()
+    if "" in texts:
+        raise ValueError(f"{name}: row {texts.index('') + 1} names no image file; fill it in or drop the row.")
+    outside = [text for text in texts if ".." in Path(text).parts]
+    if outside:
+        raise ValueError(
+            f"{name}: {outside[0]!r} (and {len(outside) - 1} more) leads out of {str(folder)!r}; give the folder that "
+            f"holds all films with {_ROOT}, and paths below it."
+        )
+    base = str(folder.resolve())
+    absolute = [text for text in texts if os.path.isabs(text)]
+    if any(not text.startswith(base + os.sep) for text in absolute):
+        base = os.path.commonpath([os.path.dirname(text) for text in absolute])
+    identifiers = [os.path.relpath(text, base) if os.path.isabs(text) else text for text in texts]
+    full = [text if os.path.isabs(text) else f"{folder}{os.sep}{text}" for text in texts]
+    return [str(PurePosixPath(*Path(text).parts)) for text in identifiers], full
+
+
+def _labels(
+    given: pd.DataFrame, name_of: Mapping[str, str], separator: str | None, image_ids: list[str], name: str
+) -> dict[str, np.ndarray]:
+    if separator is not None:
+        return _listed(_text(given[next(iter(name_of))]), separator, image_ids, name)
+    fix = (
+        "Write 1 for present, 0 for absent and nothing for unknown. Uncertain labels (-1 in some data sets) are for "
+        "you to settle: make them blank, 1 or 0."
+    )
+    return {
+        label: _csv.label_values(given[column], (1.0, 0.0), f"{name}: {column!r}", image_ids, fix)
+        for column, label in name_of.items()
+    }
+
+
+def _listed(texts: pd.Series, separator: str, image_ids: list[str], name: str) -> dict[str, np.ndarray]:
+    """Returns a column per finding from texts that list a film's findings."""
+    codes, combinations = pd.factorize(texts)
+    parsed: list[tuple[str, ...] | None] = []
+    for code, combination in enumerate(combinations):
+        words = [word.strip() for word in combination.split(separator) if word.strip()]
+        try:
+            parsed.append(vocabulary.label_names(words) if words else None)
+        except ValueError as error:
+            first = image_ids[int(np.argmax(codes == code))]
+            raise ValueError(f"{name}: findings {combination!r} of {first}: {error}") from error
+    for combination, labels in zip(combinations, parsed, strict=True):
+        if labels and vocabulary.NO_FINDING in labels and len(labels) > 1:
+            raise ValueError(f"{name}: {combination!r} lists {vocabulary.NO_FINDING} beside a finding; mend the row.")
+    found = {label for labels in parsed if labels for label in labels} - {vocabulary.NO_FINDING}
+    if not found:
+        raise ValueError(f"{name} lists no finding at all; name the column that lists them.")
+    order = [*(label for label in vocabulary.ALL if label in found), *sorted(found - set(vocabulary.ALL))]
+    return {
+        label: np.asarray([np.nan if labels is None else float(label in labels) for labels in parsed])[codes]
+        for label in order
+    }
+
+
+def _patients(given: pd.DataFrame, column: str | None, image_ids: list[str], name: str) -> np.ndarray:
+    if column is None:
+        return np.asarray(image_ids, dtype=object)
+    patients = _text(given[column]).to_numpy(dtype=object)
+    blank = patients == ""
+    if blank.any():
+        raise ValueError(
+            f"{name}: {int(blank.sum())} film(s) have no patient in {column!r}, first "
+            f"{image_ids[int(np.argmax(blank))]!r}; fill it in or drop them: without it, films of one patient could "
+            "be in two parts of a split."
+        )
+    return patients

@@ -1,6 +1,0 @@
-"""Synthetic frontal chest films in the layout of NIH ChestX-ray14 or CheXpert: everything runs without a download."""
-
-from chexkeras.data.phantom.chexpert_layout import make_chexpert_phantoms
-from chexkeras.data.phantom.layout import make_phantoms
-
-__all__ = ["make_chexpert_phantoms", "make_phantoms"]

@@ -1,0 +1,136 @@
+"""Which rows of a table an epoch shows, and in which order: each once, or groups of films in equal shares."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from chexkeras.data.image_table import resolve_targets
+
+NONE_OF_THEM = "none of them"
+"""Name of the group of films that show none of the findings."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What an epoch shows.
+
+    Attributes:
+        rows: int64 array (n,): positions in the table, in order.
+        draws: int64 array (n,): a number for each, which random changes are drawn from; different where one film is
+            shown twice.
+    """
+
+    rows: np.ndarray
+    draws: np.ndarray
+
+
+def balance_groups(table: pd.DataFrame, findings: str | tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Returns the groups that balanced batches show in equal shares: the films of each finding, and those of none.
+
+    A film with two of the findings belongs to both groups; one where none is known to be present and none is known to
+    be absent belongs to no group, and is not shown.
+
+    Args:
+        table: The training films.
+        findings: The findings; none makes no groups.
+
+    Returns:
+        int64 arrays of positions in the table, by finding as the table spells it; `NONE_OF_THEM` comes last.
+
+    Raises:
+        ValueError: If a finding is no label of the table, or a group is empty.
+
+    Example:
+        >>> films = pd.DataFrame({"Edema": [1.0, 0.0, 0.0, None, 0.0]})
+        >>> {name: rows.tolist() for name, rows in balance_groups(films, "Edema").items()}
+        {'Edema': [0], 'none of them': [1, 2, 4]}
+    """
+    if not findings:
+        return {}
+    names = resolve_targets(table, findings)
+    labels = table[list(names)].to_numpy(float)
+    groups = {name: np.flatnonzero(column == 1) for name, column in zip(names, labels.T, strict=True)}
+    groups[NONE_OF_THEM] = np.flatnonzero((labels == 0).any(axis=1) & ~(labels == 1).any(axis=1))
+    for name, rows in groups.items():
+        if not len(rows):
+            shows = f"shows none of {', '.join(names)}" if name == NONE_OF_THEM else f"shows {name}"
+            raise ValueError(
+                f"none of the {len(table)} training films {shows}; balanced batches need films of every group. Use "
+                "more films, or leave balanced_batches out."
+            )
+    return groups
+
+
+def times_shown(groups: dict[str, np.ndarray], n: int) -> np.ndarray:
+    """Returns how often an epoch of balanced batches shows each row of a table of n, on average over epochs.
+
+    Args:
+        groups: From `balance_groups`.
+        n: Rows of the table.
+
+    Example:
+        >>> times_shown({"Edema": np.array([0]), "none of them": np.array([1, 2, 3])}, 4).round(2).tolist()
+        [2.0, 0.67, 0.67, 0.67]
+    """
+    times = np.zeros(n)
+    for rows in groups.values():
+        times[rows] += n / len(groups) / len(rows)
+    return times
+
+
+def in_order(n: int) -> Shown:
+    """Returns every row of a table of n once, in the table's order."""
+    order = np.arange(n, dtype=np.int64)
+    return Shown(order, order)
+
+
+def shuffled(n: int, seed: int, epoch: int) -> Shown:
+    """Returns every row of a table of n once, in a random order.
+
+    Args:
+        n: Rows of the table.
+        seed: Decides the order together with the epoch.
+        epoch: The epoch's number.
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(n).astype(np.int64)
+    return Shown(order, order)
+
+
+def balanced(groups: dict[str, np.ndarray], n: int, seed: int, epoch: int) -> Shown:
+    """Returns n rows, the groups taking turns: any neighbouring rows hold equal shares of them, to within one.
+
+    Each group is gone through in a random order, and in another one when all its films were shown, across the ends of
+    epochs: no film comes a second time before every other of its group came as often. What an epoch shows follows from
+    its number alone, so that a training can be taken up at any epoch.
+
+    Args:
+        groups: From `balance_groups`.
+        n: Rows an epoch shows, the table's.
+        seed: Decides the orders.
+        epoch: The epoch's number, from 0; epoch 0 begins the first orders.
+
+    Source:
+        Class-aware sampling: Shen et al., "Relay Backpropagation for Effective Learning of Deep Convolutional Neural
+        Networks", ECCV 2016. One finding gives LibAUC's batches with a fixed share of positives.
+    """
+    slots = np.arange(epoch * n, (epoch + 1) * n, dtype=np.int64)
+    rows = np.empty(n, np.int64)
+    for turn, members in enumerate(groups.values()):
+        mine = slots % len(groups) == turn
+        places = slots[mine] // len(groups)
+        if len(places):
+            begun, ended = int(places[0]) // len(members), int(places[-1]) // len(members)
+            # The permutations that this epoch reads, one after the other.
+            rounds = [_permuted(members, seed, turn, number) for number in range(begun, ended + 1)]
+            rows[mine] = np.concatenate(rounds)[places - begun * len(members)]
+    return Shown(rows, rows + n * _occurrence(rows))
+
+
+def _permuted(members: np.ndarray, *numbers: int) -> np.ndarray:
+    return np.random.default_rng(numbers).permutation(members)
+
+
+def _occurrence(rows: np.ndarray) -> np.ndarray:
+    """Returns how often each row came before in the same epoch."""
+    return pd.Series(rows).groupby(rows).cumcount().to_numpy(np.int64)

@@ -1,0 +1,1 @@
+"""Dividing images into training, validation and test parts."""

@@ -1,0 +1,266 @@
+"""Dividing an image table into training, validation and test films, by patient unless asked to leak.
+
+A split proves itself disjoint when it is made, names itself leaky when it is, and reloads only onto the table it was
+made from.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from chexkeras import checks
+from chexkeras.data import image_table
+from chexkeras.data.splits.splits import KINDS, PARTS, Splits, listed
+from chexkeras.data.stratify import iterative_stratification
+
+__all__ = [
+    "KINDS", "PARTS", "Splits", "check_classes", "official_split", "official_split_by_image", "split_by_image",
+    "split_by_patient",
+]  # fmt: skip
+
+_BY_PATIENT = "use split_by_patient (on the command line --split patient)"
+
+
+def split_by_patient(
+    table: pd.DataFrame,
+    targets: str | Sequence[str],
+    *,
+    validation: float = 0.15,
+    test: float = 0.15,
+    seed: int = 0,
+) -> Splits:
+    """Splits so that no patient is in two parts, with every target spread over the parts alike.
+
+    Args:
+        table: An image table.
+        targets: The findings to stratify over, all at once.
+        validation: Fraction of films for validation, in (0, 1).
+        test: Fraction of films for test, in (0, 1).
+        seed: One seed, one split.
+
+    Returns:
+        The split.
+
+    Raises:
+        ValueError: If there are fewer than three patients, or a part would lack positives or negatives of a target.
+    """
+    return _three_way(table, targets, validation, test, seed, "patient")
+
+
+def split_by_image(
+    table: pd.DataFrame,
+    targets: str | Sequence[str],
+    *,
+    validation: float = 0.15,
+    test: float = 0.15,
+    seed: int = 0,
+) -> Splits:
+    """Splits films without regard to the patient: LEAKY, for reproducing results that were obtained that way.
+
+    A patient's films resemble one another, so scores on such a test part are better than on new patients. The split
+    says so in its repr, its description and everything made from it.
+
+    Args:
+        table: An image table.
+        targets: The findings to stratify over, all at once.
+        validation: Fraction of films for validation, in (0, 1).
+        test: Fraction of films for test, in (0, 1).
+        seed: One seed, one split.
+
+    Returns:
+        The split, `leaky`.
+
+    Raises:
+        ValueError: If there are fewer than three films, or a part would lack positives or negatives of a target.
+    """
+    return _three_way(table, targets, validation, test, seed, "image")
+
+
+def official_split(
+    table: pd.DataFrame, targets: str | Sequence[str], *, validation: float = 0.125, seed: int = 0
+) -> Splits:
+    """Takes NIH's official test list as test part, and validation patients from its training list.
+
+    Args:
+        table: An image table with a filled ``official_split`` column.
+        targets: The findings to stratify validation over, all at once.
+        validation: Fraction of the official training films for validation, in (0, 1).
+        seed: One seed, one split.
+
+    Returns:
+        The split.
+
+    Raises:
+        ValueError: If films are in neither list, a patient is in both, or a part would lack positives or negatives of
+            a target.
+
+    Source:
+        Wang et al., CVPR 2017: train_val_list.txt and test_list.txt, no patient in both.
+    """
+    return _official(table, targets, validation, seed, "patient")
+
+
+def official_split_by_image(
+    table: pd.DataFrame, targets: str | Sequence[str], *, validation: float = 0.125, seed: int = 0
+) -> Splits:
+    """Takes NIH's official test list as test part, and validation films from the rest without regard to the patient.
+
+    LEAKY between training and validation, for reproducing results that were obtained that way: scores on validation
+    are better than on new patients, and thresholds and the best epoch are chosen on them. The test part shares no
+    patient with the others. The split says so in its repr, its description and everything made from it.
+
+    Args:
+        table: An image table with a filled ``official_split`` column.
+        targets: The findings to stratify validation over, all at once.
+        validation: Fraction of the official training films for validation, in (0, 1).
+        seed: One seed, one split.
+
+    Returns:
+        The split, `leaky`.
+
+    Raises:
+        ValueError: As for `official_split`.
+    """
+    return _official(table, targets, validation, seed, "image")
+
+
+def _official(table: pd.DataFrame, targets: str | Sequence[str], validation: float, seed: int, unit: str) -> Splits:
+    checked = checks.probability(validation, "validation", open_interval=True)
+    names = _checked(table, targets)
+    if image_table.OFFICIAL_SPLIT not in table.columns:
+        raise ValueError(f"the table has no column {image_table.OFFICIAL_SPLIT!r}; {_BY_PATIENT}.")
+    official = table[image_table.OFFICIAL_SPLIT].to_numpy(dtype=object)
+    unlisted = ~np.isin(official, ("train_val", "test"))
+    if unlisted.any():
+        raise ValueError(
+            f"{int(unlisted.sum())} of {len(table)} films are in neither official list, first "
+            f"{table['image_id'].iloc[int(np.argmax(unlisted))]!r}; put train_val_list.txt and test_list.txt beside "
+            f"the label file, or {_BY_PATIENT}."
+        )
+    rest = official == "train_val"
+    if not rest.any() or rest.all():
+        empty = "train_val" if not rest.any() else "test"
+        raise ValueError(f"none of the {len(table)} films is in the official {empty} list; {_BY_PATIENT}.")
+    part = np.full(len(table), "test", dtype=object)
+    part[rest] = _assign(table[rest], names, {"train": 1 - checked, "validation": checked}, seed, unit)
+    kind = "official" if unit == "patient" else "official_image"
+    return _made(kind, seed, names, {"validation": checked}, table, part)
+
+
+class Lacking(NamedTuple):
+    """A part in which a target has one class only, or none."""
+
+    part: str
+    target: str
+    positive: int
+    negative: int
+
+
+def lacking_classes(splits: Splits, targets: str | Sequence[str]) -> tuple[Lacking, ...]:
+    """Returns where a target has no positive or no negative film: there it can be neither learnt nor measured.
+
+    Args:
+        splits: The split.
+        targets: The findings that will be used.
+    """
+    found = []
+    for name in PARTS:
+        part = splits.part(name)
+        for target in image_table.resolve_targets(splits.table, targets):
+            positive, negative = int((part[target] == 1).sum()), int((part[target] == 0).sum())
+            if not positive or not negative:
+                found.append(Lacking(name, target, positive, negative))
+    return tuple(found)
+
+
+def check_classes(splits: Splits, targets: str | Sequence[str]) -> None:
+    """Checks that each target has both classes in training, and that validation and test have both of one at least.
+
+    A rare finding among many may lack a class in validation or test: there it is left out and named.
+
+    Args:
+        splits: The split.
+        targets: The findings that will be used.
+
+    Raises:
+        ValueError: If not; the message names part, finding and counts, and what to do.
+    """
+    names, problems = image_table.resolve_targets(splits.table, targets), lacking_classes(splits, targets)
+    without = {part: sum(each.part == part for each in problems) for part in PARTS}
+    if without["train"] or len(names) in without.values():
+        lacking = "; ".join(
+            f"{name} has {positive} positive and {negative} negative films of {target}"
+            for name, target, positive, negative in problems[:5]
+        )
+        more = f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""
+        advice = f"{_BY_PATIENT}, or " if splits.kind.startswith("official") else "give that part a larger share, "
+        raise ValueError(
+            "training needs both classes of each target, validation and test of one target at least, but "
+            f"{lacking}{more}. To go on, {advice}load more films, or leave "
+            f"{listed(tuple(dict.fromkeys(problem[1] for problem in problems)))} out of the targets."
+        )
+
+
+def _three_way(
+    table: pd.DataFrame, targets: str | Sequence[str], validation: float, test: float, seed: int, kind: str
+) -> Splits:
+    asked = {
+        "validation": checks.probability(validation, "validation", open_interval=True),
+        "test": checks.probability(test, "test", open_interval=True),
+    }
+    if sum(asked.values()) >= 1:
+        raise ValueError(f"validation={validation} and test={test} leave nothing for training; together keep below 1.")
+    names = _checked(table, targets)
+    shares = {"train": 1 - sum(asked.values()), **asked}
+    return _made(kind, seed, names, shares, table, _assign(table, names, shares, seed, kind))
+
+
+def _checked(table: pd.DataFrame, targets: str | Sequence[str]) -> tuple[str, ...]:
+    checks.require_columns(table, ("image_id", "patient_id"), "the table", "A split needs to know each film's patient.")
+    repeated = table["image_id"][table["image_id"].duplicated()]
+    if len(repeated):
+        raise ValueError(
+            f"the table names {len(repeated)} film(s) more than once, first {repeated.iloc[0]!r}; keep one row each. "
+            "To show films several times, split first: splits.up_sampled({'Pneumonia': 4}) repeats training films only."
+        )
+    nameless = table["patient_id"].isna() | (table["patient_id"].astype(str).str.strip() == "")
+    if nameless.any():
+        raise ValueError(
+            f"{int(nameless.sum())} film(s) have no patient_id, first {table['image_id'][nameless].iloc[0]!r}; fill it "
+            "in or drop them: without it, films of one patient could be in two parts."
+        )
+    return image_table.resolve_targets(table, targets)
+
+
+def _assign(
+    table: pd.DataFrame, targets: tuple[str, ...], shares: dict[str, float], seed: int, kind: str
+) -> np.ndarray:
+    """Returns the part of each row."""
+    # Sorted, so that the order of the table's rows does not matter.
+    unit_of = pd.factorize(table["image_id" if kind == "image" else "patient_id"], sort=True)[0]
+    units = int(unit_of.max()) + 1 if len(table) else 0
+    if units < len(shares):
+        unit = "films" if kind == "image" else "patients"
+        raise ValueError(f"{units} {unit} cannot fill {len(shares)} parts ({', '.join(shares)}); load more {unit}.")
+    positives = np.zeros((units, len(targets)), dtype=np.int64)
+    np.add.at(positives, unit_of, (table[list(targets)] == 1).to_numpy(dtype=np.int64))
+    sizes = np.bincount(unit_of, minlength=units)
+    part = iterative_stratification(positives, sizes, tuple(shares.values()), seed)
+    return np.asarray(list(shares), dtype=object)[part[unit_of]]
+
+
+def _made(
+    kind: str, seed: int, targets: tuple[str, ...], shares: dict[str, float], table: pd.DataFrame, part: np.ndarray
+) -> Splits:
+    assignment = pd.DataFrame(
+        {
+            "image_id": table["image_id"].to_numpy(),
+            "patient_id": table["patient_id"].astype(str).to_numpy(),
+            "part": part,
+        }
+    )
+    splits = Splits(kind, seed, targets, tuple(shares.items()), table.copy(), assignment)
+    check_classes(splits, targets)
+    return splits

@@ -1,0 +1,186 @@
+"""Image and DICOM files as the classifier's pixels, in several threads and in order, with a reason for each failure."""
+
+import functools
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from chexkeras.data.film_facts import film_facts
+from chexkeras.dicom.profiles import Profile
+from chexkeras.dicom.read import Radiograph, is_dicom
+from chexkeras.dicom.rejection import DicomRejected
+from chexkeras.dicom.workers.options import Reading
+from chexkeras.dicom.workers.pool import ReaderPool
+
+GROUP = 8
+"""Films that one call decodes: enough that Python's share of the time vanishes."""
+
+# Names that tell an image file; only files with other names are opened to see whether they are DICOM.
+_IMAGE_NAMES = (".png", ".jpg", ".jpeg")
+
+
+class Problem(NamedTuple):
+    """Why a film is not used: "missing_file", "unreadable", "constant" or the DICOM gate's code; and it in words."""
+
+    code: str
+    detail: str
+
+
+class Decoded(NamedTuple):
+    """Some films: their rows, their pixels (rows, size, size), black where there is a problem, and problems by row."""
+
+    rows: range
+    films: np.ndarray
+    problems: dict[int, Problem]
+
+
+def refuse_dicom(table: pd.DataFrame) -> None:
+    """Checks that films are image files, which training can read one by one; DICOM files go through the gate first.
+
+    Args:
+        table: Image table with `image_id` and `path`.
+
+    Raises:
+        ValueError: If films are DICOM files.
+    """
+    paths = table["path"].fillna("").astype(str)
+    other = [row for row, path in enumerate(paths) if path and not path.lower().endswith(_IMAGE_NAMES)]
+    dicom = [row for row in other if is_dicom(paths.iloc[row])]
+    if dicom:
+        raise ValueError(
+            f"{len(dicom)} of {len(table)} films are DICOM files (first {str(table['image_id'].iloc[dicom[0]])!r}), "
+            "which training does not read: let the DICOM gate judge and decode them once, with 'chexkeras prepare' or "
+            "data.prepare.prepare, and train from that store (--store, store=)."
+        )
+
+
+def decode_films(
+    paths: Sequence[str], spans: Iterable[range], *, size: int, profile: Profile, threads: int
+) -> Generator[Decoded, None, None]:
+    """Decodes films ahead of their use, in order.
+
+    Args:
+        paths: The file of every row, "" for a row without one.
+        spans: Rows to decode. A result never reaches from one span into the next.
+        size: Height and width wanted, pixels.
+        profile: The DICOM gate's profile.
+        threads: How many decode at once; decoding leaves the interpreter free. DICOM files are read in as many worker
+            processes, started at the first of them, which a hostile file may take down without harm.
+
+    Yields:
+        At most `GROUP` films at a time.
+    """
+    groups = (
+        range(start, min(start + GROUP, span.stop)) for span in spans for start in range(span.start, span.stop, GROUP)
+    )
+
+    readers = ReaderPool(profile, Reading(workers=threads))
+
+    def work(rows: range) -> Decoded:
+        return _decode(rows, [paths[row] for row in rows], size, readers.read)
+
+    pool = ThreadPoolExecutor(threads)
+    try:
+        pending: deque[Future[Decoded]] = deque(pool.submit(work, rows) for rows in islice(groups, 8 * threads))
+        while pending:
+            yield pending.popleft().result()
+            pending.extend(pool.submit(work, rows) for rows in islice(groups, 1))
+    finally:
+        # Closed before the threads are waited for, which may be busy with a file that hangs.
+        readers.close()
+        pool.shutdown(cancel_futures=True)
+
+
+def read_films(paths: Sequence[str], image_size: int) -> np.ndarray:
+    """Reads a few PNG or JPEG files at once as the classifier's pixels; may be called from several threads.
+
+    Args:
+        paths: Files.
+        image_size: Height and width wanted, pixels.
+
+    Returns:
+        uint8 array (films, image_size, image_size).
+
+    Raises:
+        ValueError: If one of them cannot be decoded.
+    """
+    import tensorflow as tf
+
+    try:
+        # Where there is a GPU, TensorFlow would send every film there and back.
+        with tf.device("CPU"):
+            return _reader(len(paths), image_size)(tf.constant(paths)).numpy()[..., 0]
+    except tf.errors.OpError as error:
+        raise ValueError(f"a film cannot be decoded: {_reason(error.message)}") from error
+
+
+def _reason(message: str) -> str:
+    """Returns the line of a TensorFlow message that says what is wrong: the last one but for the node's name."""
+    lines = [line.strip() for line in message.splitlines()]
+    return next((line for line in reversed(lines) if line and not line.startswith("[[")), "no reason given")
+
+
+@functools.cache
+def _reader(count: int, image_size: int) -> Callable[[Any], Any]:
+    import tensorflow as tf
+
+    from chexkeras.data.pipeline import read_film
+
+    def read(paths: tf.Tensor) -> tf.Tensor:
+        return tf.stack([read_film(paths[index], image_size) for index in range(count)])
+
+    return tf.function(read, input_signature=[tf.TensorSpec((count,), tf.string)])
+
+
+def _decode(rows: range, paths: list[str], size: int, read_dicom: Callable[[str], Radiograph]) -> Decoded:
+    films = np.zeros((len(paths), size, size), np.uint8)
+    problems = {row: Problem("missing_file", "no file") for row, path in zip(rows, paths, strict=True) if not path}
+    dicom = [place for place, path in enumerate(paths) if path and is_dicom(path)]
+    images = [place for place, path in enumerate(paths) if path and place not in dicom]
+    try:
+        if images:
+            films[images] = read_films([paths[place] for place in images], size)
+    except ValueError:
+        # One of them cannot be decoded; alone, each tells for itself.
+        for place in images:
+            try:
+                films[place] = read_films([paths[place]], size)[0]
+            except ValueError:
+                problems[rows[place]] = _unreadable(paths[place])
+    for place in images:
+        # Even at this size: the audit, which looks at the film's own, decides.
+        if rows[place] not in problems and films[place].min() == films[place].max():
+            facts = film_facts(paths[place])
+            if facts.problem:
+                problems[rows[place]] = Problem(facts.problem, facts.detail)
+    for place in dicom:
+        try:
+            films[place] = _resized(read_dicom(paths[place]).pixels, size)
+        except DicomRejected as rejected:
+            problems[rows[place]] = Problem(rejected.code, str(rejected))
+    films[[row - rows.start for row in problems]] = 0
+    return Decoded(rows, films, problems)
+
+
+def _unreadable(path: str) -> Problem:
+    if not os.path.exists(path):
+        return Problem("missing_file", "no file")
+    facts = film_facts(path)
+    return Problem(
+        "unreadable", facts.detail if facts.problem == "unreadable" else "not a PNG or JPEG file in grey or RGB"
+    )
+
+
+def _resized(film: np.ndarray, size: int) -> np.ndarray:
+    import tensorflow as tf
+
+    from chexkeras.data.pipeline import to_model_pixels
+
+    with tf.device("CPU"):
+        return to_model_pixels(film[..., np.newaxis], size).numpy()[..., 0]

@@ -1,0 +1,1 @@
+"""Processes that decode DICOM files, with limits of memory and time."""

@@ -1,0 +1,156 @@
+"""Reading films in worker processes, so that no file can take the program down with it, or hold it up.
+
+A worker has a limit of memory and of time for each file. One that goes over it, or dies, is replaced, and its file is
+refused with "decoder_limit" or "decoder_crash". Workers are plain child processes that import neither TensorFlow nor
+the program that started them, so a script needs no ``if __name__ == "__main__"``.
+"""
+
+import contextlib
+import queue
+from dataclasses import astuple, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chexkeras.dicom.profiles import Profile, find_profile
+from chexkeras.dicom.read import Radiograph
+from chexkeras.dicom.rejection import DicomRejected, Violation
+from chexkeras.dicom.workers.options import ISOLATED, Reading
+from chexkeras.dicom.workers.process import Lost, Worker, WorkersUnavailable
+
+
+class ReaderPool:
+    """Some worker processes that read films; use it in a ``with`` block, from as many threads as there are workers.
+
+    Args:
+        profile: The gate's profile: "clinical", "course", or a `Profile` of your own.
+        reading: How many workers there are, at least 1, and their limits.
+
+    Raises:
+        ValueError: If there is no such profile, or no worker.
+    """
+
+    def __init__(self, profile: str | Profile = "clinical", reading: Reading = ISOLATED):
+        if reading.processes < 1:
+            raise ValueError("a pool needs at least 1 worker; use read_film to read in the program's own process.")
+        chosen = find_profile(profile)
+        self.size = reading.processes
+        self._workers = [Worker(chosen, reading) for _ in range(self.size)]
+        self._free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+        self._closed = False
+        self.restarts = 0
+        for each in self._workers:
+            self._free.put(each)
+
+    def __enter__(self) -> "ReaderPool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the workers; a file that is being read is given up."""
+        self._closed = True
+        for each in self._workers:
+            each.close()
+        idle: list[Worker] = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                idle.append(self._free.get_nowait())
+        # The others are cleared away by the threads that use them.
+        for each in idle:
+            each.stop()
+            self._free.put(each)
+
+    def prepare(self) -> None:
+        """Starts one more worker, so that its start-up is no part of the time that its first file takes.
+
+        One that does not come up says so when it is to read.
+        """
+        borrowed = self._free.get()
+        try:
+            if not borrowed.is_running and not self._closed:
+                with contextlib.suppress(WorkersUnavailable):
+                    borrowed.start()
+        finally:
+            self._give_back(borrowed)
+
+    @property
+    def peak_bytes(self) -> int:
+        """Most memory that a worker has held at once; 0 where the system does not say."""
+        return max(each.peak_bytes for each in self._workers)
+
+    def read(self, path: str | Path) -> Radiograph:
+        """Reads a film in a worker; as `read.read_film`, and no file can do harm.
+
+        Args:
+            path: A DICOM, PNG or JPEG file, told apart by content.
+
+        Returns:
+            The film.
+
+        Raises:
+            DicomRejected: If it must not be scored; "decoder_limit" or "decoder_crash" where the worker was lost.
+            WorkersUnavailable: If the workers cannot be started, or the pool was closed.
+        """
+        self._check_open()
+        borrowed = self._free.get()
+        try:
+            header, pixels = self._read(borrowed, Path(path).expanduser())
+        finally:
+            self._give_back(borrowed)
+        try:
+            outcome = _outcome(header, pixels)
+        except (KeyError, TypeError, ValueError):
+            # A worker that answers in another form is one that a file has got hold of.
+            outcome = DicomRejected.because("decoder_crash")
+        if isinstance(outcome, DicomRejected):
+            raise outcome
+        return outcome
+
+    def _give_back(self, borrowed: Worker) -> None:
+        if self._closed:
+            borrowed.stop()
+        self._free.put(borrowed)
+
+    def _read(self, borrowed: Worker, path: Path) -> tuple[dict[str, Any], bytearray]:
+        """Reads with a worker, and once more with a fresh one: the files before this one must not decide about it."""
+        for _ in range(2):
+            fresh, rejection = borrowed.files_read == 0, DicomRejected.because("decoder_limit")
+            try:
+                self._check_open()
+                header, pixels = borrowed.read(path)
+            except Lost as lost:
+                self._check_open()
+                self.restarts += 1
+                rejection = lost.rejection
+                fresh |= lost.expired
+            else:
+                if not _is_limit(header):
+                    return header, pixels
+                # A worker that has run out of memory once may have little left.
+                borrowed.stop()
+            if fresh:
+                break
+        return {"violations": [astuple(violation) for violation in rejection.violations]}, bytearray()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise WorkersUnavailable("the pool of workers was closed.")
+
+
+def _outcome(header: dict[str, Any], pixels: bytearray) -> Radiograph | DicomRejected:
+    """Returns what a worker's answer says."""
+    if "violations" in header:
+        return DicomRejected(tuple(Violation(*violation) for violation in header["violations"]))
+    if "error" in header:
+        return DicomRejected.because("unreadable", "", f"a file that can be read ({header['error']})")
+    film = np.frombuffer(pixels, dtype=np.uint8).reshape(header["shape"])
+    values = {field.name: header[field.name] for field in fields(Radiograph) if field.name != "pixels"}
+    return Radiograph(pixels=film, **{**values, "warnings": tuple(values["warnings"])})
+
+
+def _is_limit(header: dict[str, Any]) -> bool:
+    codes = [row[0] for row in header.get("violations", ())]
+    return header.get("lost") == "decoder_limit" or "decoder_limit" in codes

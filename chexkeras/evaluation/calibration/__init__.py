@@ -1,0 +1,1 @@
+"""Whether a score means what it says: slope, intercept, recalibration, another prevalence."""

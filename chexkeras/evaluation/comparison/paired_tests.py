@@ -1,0 +1,166 @@
+"""Two proportions of the same images, such as the sensitivities of two models: difference, interval and test.
+
+Only images that one model called rightly and the other wrongly say anything about the difference. With one image for
+each patient they are counted (McNemar); with several they are added up within patients first.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from chexkeras import checks
+from chexkeras.evaluation.inputs import patient_numbers
+from chexkeras.evaluation.uncertainty.limits import normal_quantile
+from chexkeras.results import Estimate
+
+_FEW_PATIENTS = 10
+
+
+def mcnemar(first_only: int, second_only: int, n: int, *, confidence: float = 0.95) -> tuple[Estimate, float]:
+    """Returns the difference of two proportions of the same independent images, and McNemar's exact p-value.
+
+    The interval inverts the score test, so it is never empty and stays within -1 and 1. The exact binomial p-value is
+    the more cautious of the two: where it is below 1 - confidence, the interval excludes 0.
+
+    Args:
+        first_only: Images that only the first got right.
+        second_only: Images that only the second got right.
+        n: All images, those on which both agree included.
+        confidence: Coverage, in (0, 1).
+
+    Returns:
+        First minus second with Tango's interval, and the two-sided p-value; 1 without discordant images.
+
+    Raises:
+        ValueError: If counts are not whole, negative, or the discordant images exceed n; or n is 0.
+
+    Source:
+        McNemar, Psychometrika 12, 1947; Tango, Statistics in Medicine 17, 1998; both as recommended by Fagerland,
+        Lydersen & Laake, Statistics in Medicine 33, 2014.
+
+    Example:
+        >>> difference, p_value = mcnemar(1, 7, 21)
+        >>> print(difference, round(p_value, 4))
+        -0.286 (95 % CI -0.517 to -0.026) 0.0703
+    """
+    checks.probability(confidence, "confidence", open_interval=True)
+    for name, count in (("first_only", first_only), ("second_only", second_only), ("n", n)):
+        if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 0:
+            raise ValueError(f"{name}={count!r} must be a whole number of at least 0.")
+    if first_only + second_only > n or n == 0:
+        raise ValueError(
+            f"first_only={first_only} and second_only={second_only} do not fit n={n}; n counts all images, "
+            "those on which both agree included."
+        )
+    from scipy import stats
+
+    discordant = int(first_only) + int(second_only)
+    p_value = float(stats.binomtest(int(first_only), discordant).pvalue) if discordant else 1.0
+    low, high = _tango(int(first_only), int(second_only), int(n), confidence)
+    method = f"McNemar exact, Tango score interval; {discordant} of {n} images discordant"
+    return Estimate((first_only - second_only) / n, low, high, confidence, int(n), method), p_value
+
+
+def _tango(first_only: float, second_only: float, n: int, confidence: float) -> tuple[float, float]:
+    """Returns the differences at which Tango's score statistic equals plus and minus the normal quantile."""
+    from scipy import optimize
+
+    z, difference = normal_quantile(confidence), (first_only - second_only) / n
+
+    def excess(delta: float) -> float:
+        # The share of second_only that is most likely when the true difference is delta.
+        b = -first_only - second_only + (2 * n - first_only + second_only) * delta
+        c = -second_only * delta * (1 - delta)
+        share = (math.sqrt(max(b * b - 8 * n * c, 0.0)) - b) / (4 * n)
+        variance = n * (2 * share + delta * (1 - delta))
+        return (first_only - second_only - n * delta) ** 2 - z * z * max(variance, 0.0)
+
+    # Without discordant images the variance vanishes at the difference itself, so the search begins just beside it.
+    edge = 1e-9
+    low = optimize.brentq(excess, -1.0, difference - edge) if difference > -1 else -1.0
+    high = optimize.brentq(excess, difference + edge, 1.0) if difference < 1 else 1.0
+    return float(low), float(high)
+
+
+def paired_proportions(
+    first: ArrayLike, second: ArrayLike, *, clusters: ArrayLike | None = None, confidence: float = 0.95
+) -> tuple[Estimate, float]:
+    """Returns the difference of two proportions of the same images and the p-value that they are equal.
+
+    One image for each patient: `mcnemar`. Several: Obuchowski's test, in which the differences of a patient's images
+    are added up before they are squared, so that images of one patient may agree as they like; the interval holds
+    exactly the differences that this test does not reject. Where patients do not differ from each other (no image is
+    discordant, or all are alike), Tango's interval on the number of patients.
+
+    Args:
+        first: Shape (n,), whether the first was right on each image, 0/1 or booleans.
+        second: Shape (n,), likewise the second.
+        clusters: Shape (n,), the patient of each image; None when images are independent.
+        confidence: Coverage, in (0, 1).
+
+    Returns:
+        First minus second with its interval, and the two-sided p-value. Not estimable, with p NaN, without images or
+        when all come from one patient.
+
+    Raises:
+        ValueError: If lengths differ, an outcome is neither 0 nor 1, or a patient is missing.
+
+    Source:
+        Obuchowski, Statistics in Medicine 17, 1998; Durkalski, Palesch, Lipsitz & Rust, Statistics in Medicine 22,
+        2003 (compares the tests for clustered pairs).
+    """
+    checks.probability(confidence, "confidence", open_interval=True)
+    hits = [np.asarray(outcomes, dtype=np.float64) for outcomes in (first, second)]
+    if hits[0].ndim != 1 or hits[0].shape != hits[1].shape:
+        raise ValueError(f"first has shape {hits[0].shape} and second {hits[1].shape}; one outcome for each image.")
+    if not all(np.isin(outcomes, (0.0, 1.0)).all() for outcomes in hits):
+        raise ValueError("outcomes must be 0/1 or booleans, without missing values.")
+    n = len(hits[0])
+    if n == 0:
+        return Estimate.not_estimable("no images to compare on", confidence=confidence), math.nan
+    difference = hits[0] - hits[1]
+    group = patient_numbers(clusters, np.ones(n, dtype=bool))
+    if group is None:
+        return mcnemar(int((difference > 0).sum()), int((difference < 0).sum()), n, confidence=confidence)
+    return _clustered(difference, group, confidence)
+
+
+def _clustered(difference: NDArray[np.float64], group: NDArray[np.int64], confidence: float) -> tuple[Estimate, float]:
+    n, patients = len(difference), int(group.max()) + 1
+    if patients == 1:
+        reason = f"all {n} images come from one patient"
+        return Estimate.not_estimable(reason, n=n, confidence=confidence), math.nan
+    gained, sizes = (np.bincount(group, each).astype(np.float64) for each in (difference, np.ones(n)))
+    value, counted = float(difference.sum() / n), f"{n} images of {patients} patients"
+    from scipy import stats
+
+    scale = patients / (patients - 1)
+    null_variance = scale * float(gained @ gained)
+    p_value = float(stats.chi2.sf(difference.sum() ** 2 / null_variance, 1)) if null_variance else 1.0
+    if np.allclose(gained, value * sizes, rtol=0, atol=1e-9):
+        limits = _tango(max(value, 0.0) * patients, max(-value, 0.0) * patients, patients, confidence)
+        method = f"Tango score interval on patients, because they do not differ from each other; {counted}"
+        return Estimate(value, *limits, confidence, n, method), p_value
+    discordant = int(np.count_nonzero(np.bincount(group, np.abs(difference))))
+    method = f"Obuchowski 1998, clustered by patient; {counted}, {discordant} of them with discordant images"
+    if discordant < _FEW_PATIENTS:
+        method += ", few: approximate"
+    limits = _accepted(gained, sizes, scale * normal_quantile(confidence) ** 2)
+    return Estimate(value, *limits, confidence, n, method), p_value
+
+
+def _accepted(gained: NDArray[np.float64], sizes: NDArray[np.float64], z2: float) -> tuple[float, float]:
+    """Returns the differences delta with ``(sum of (gained - delta sizes))^2 <= z2 x sum of (gained - delta sizes)^2``.
+
+    A quadratic inequality that the observed difference always satisfies. With too few patients for the confidence
+    asked it has no end, and every difference is possible.
+    """
+    total, n = gained.sum(), sizes.sum()
+    a = n * n - z2 * (sizes @ sizes)
+    b = total * n - z2 * (gained @ sizes)
+    c = total * total - z2 * (gained @ gained)
+    if a <= 0:
+        return -1.0, 1.0
+    half = math.sqrt(max(b * b - a * c, 0.0))
+    return max(-1.0, float((b - half) / a)), min(1.0, float((b + half) / a))

@@ -1,0 +1,81 @@
+"""How much changed films move scores and calls, each film compared with itself as it is."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from chexkeras.evaluation.comparison.compare import adjusted, compare
+from chexkeras.evaluation.matching import match_scores
+from chexkeras.evaluation.scores import check_scores
+from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval
+from chexkeras.results import Comparison, Estimate, OperatingPoint
+from chexkeras.results.robustness import AS_IS, PerturbationEffect
+
+
+def perturbation_effects(
+    as_is: pd.DataFrame,
+    changed: Mapping[str, pd.DataFrame],
+    *,
+    groups: Mapping[str, str] | None = None,
+    points: Sequence[OperatingPoint] = (),
+    margin: float = 0.05,
+    confidence: float = 0.95,
+) -> tuple[PerturbationEffect, ...]:
+    """Compares the scores of changed films with those of the same films as they are.
+
+    AUROC by the paired DeLong test, sensitivity and specificity at the frozen threshold by McNemar's test, all of them
+    clustered by patient (see `cx.compare`). The comparisons' own verdicts are corrected by Holm over
+    everything compared; `PerturbationEffect.verdict` is not. With few patients the interval of DeLong's difference is
+    too narrow; the effects count the patients, and below `results.robustness.FEWEST_PATIENTS` no AUROC has held.
+
+    Args:
+        as_is: Long table of scores (image_id, patient_id, finding, label, score) of the films as they are.
+        changed: The same of the changed films, by the name of the change.
+        groups: The kind of change, by its name; "" where it is not told.
+        points: Frozen operating points, at most one for each finding, chosen on other scores.
+        margin: Loss from which on a change matters, in (0, 1); "held" needs it to be excluded, and enough patients.
+        confidence: Coverage of intervals, in (0, 1).
+
+    Returns:
+        One effect for each change and finding.
+
+    Raises:
+        ValueError: If nothing was changed, or images, labels or points do not fit, as for `compare`.
+    """
+    if not changed:
+        raise ValueError("changed is empty; give the scores of the changed films by the name of the change.")
+    decided = {point.finding: point.threshold for point in points}
+    comparisons: list[Comparison] = []
+    rows: dict[tuple[str, str], pd.DataFrame] = {}
+    before = check_scores(as_is)
+    for name, scores in changed.items():
+        pair = (name, AS_IS)
+        both = (points, points) if points else None
+        comparisons += compare(scores, before, names=pair, points=both, margin=margin, confidence=confidence)
+        matched = match_scores(check_scores(scores), before, pair)
+        rows |= {(name, finding): matched[finding] for finding in matched}
+    made = adjusted(comparisons)
+    return tuple(
+        _effect(
+            name, (groups or {}).get(name, ""), finding, matched, decided.get(finding), confidence,
+            tuple(entry for entry in made if (entry.first, entry.finding) == (name, finding)),
+        )
+        for (name, finding), matched in rows.items()
+    )  # fmt: skip
+
+
+def _effect(
+    name: str, group: str, finding: str, rows: pd.DataFrame, threshold: float | None, confidence: float,
+    comparisons: tuple[Comparison, ...],
+) -> PerturbationEffect:  # fmt: skip
+    first, second = rows["first"].to_numpy(), rows["second"].to_numpy()
+    if threshold is None:
+        calls = Estimate.not_estimable("no operating point", n=len(rows), confidence=confidence)
+    else:
+        differ = (first >= threshold) != (second >= threshold)
+        calls = clustered_proportion_interval(differ, rows["patient_id"].to_numpy(), confidence=confidence)
+    moved = np.abs(first - second)
+    median, high = (float(value) for value in np.quantile(moved, (0.5, 0.95))) if len(rows) else (np.nan, np.nan)
+    positive, negative = (int(rows.loc[rows["label"] == label, "patient_id"].nunique()) for label in (1, 0))
+    return PerturbationEffect(name, group, finding, positive, negative, comparisons, calls, median, high)

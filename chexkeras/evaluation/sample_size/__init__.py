@@ -1,0 +1,1 @@
+"""How many images a study needs, and the power it has with those at hand."""

@@ -1,0 +1,1 @@
+"""Intervals: DeLong, Clopper-Pearson and Newcombe limits, and the bootstrap over patients."""

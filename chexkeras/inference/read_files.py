@@ -1,0 +1,236 @@
+"""Going through a folder of files: one outcome for every file, and no file that stops the others."""
+
+import contextlib
+import logging
+import os
+import stat
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from time import perf_counter
+
+from chexkeras import progress
+from chexkeras.checks import existing_folder
+from chexkeras.dicom.privacy import scrub
+from chexkeras.dicom.profiles import Profile
+from chexkeras.dicom.read import Radiograph, read_film
+from chexkeras.dicom.rejection import DicomRejected
+from chexkeras.dicom.workers.options import ISOLATED, Reading
+from chexkeras.dicom.workers.pool import ReaderPool
+from chexkeras.dicom.workers.process import WorkersUnavailable
+
+_log = logging.getLogger(__name__)
+
+# Threads that read where there are no worker processes.
+_IN_PROCESS_THREADS = 2
+
+
+@dataclass(frozen=True)
+class FileOutcome:
+    """What became of one file before scoring.
+
+    Attributes:
+        path: The file.
+        film: The film, or None when it was refused.
+        code: Why it was refused, or the codes of its warnings.
+        detail: One sentence on the refusal, without patient text; empty for an accepted film.
+        seconds: Time spent on reading and checking.
+    """
+
+    path: Path
+    film: Radiograph | None
+    code: str
+    detail: str
+    seconds: float
+
+    @property
+    def verdict(self) -> str:
+        """Returns "accept", "warn" (accepted, with a warning) or "reject"."""
+        if self.film is None:
+            return "reject"
+        return "warn" if self.film.warnings else "accept"
+
+
+def find_files(folder: str | Path) -> list[Path]:
+    """Returns every file below a folder, sorted, whatever its name ends in.
+
+    Hidden files and folders are left out, and so is what is no file: links are not followed, since a folder must not
+    lead out of itself, and a pipe would be waited for. How many there were is said in one line, without their names. A
+    folder below that may not be read is listed itself, so that it is refused instead of passed over.
+
+    Args:
+        folder: Where to look.
+
+    Raises:
+        FileNotFoundError: If the folder is not there.
+        OSError: If it may not be read.
+        ValueError: If it holds no file.
+    """
+    root = existing_folder(folder, "folder")
+    found: list[Path] = []
+    hidden = no_files = 0
+
+    def note(error: OSError) -> None:
+        if error.filename == str(root):
+            raise type(error)(f"folder: {str(folder)!r} cannot be read ({error.strerror}); ask for permission.")
+        if error.filename:
+            found.append(Path(error.filename))
+
+    for parent, folders, names in os.walk(root, followlinks=False, onerror=note):
+        shown = [name for name in folders if not name.startswith(".")]
+        paths = [Path(parent) / name for name in names if not name.startswith(".")]
+        files = [path for path in paths if _is_file(path)]
+        hidden += len(folders) - len(shown) + len(names) - len(paths)
+        no_files += len(paths) - len(files) + sum((Path(parent) / name).is_symlink() for name in shown)
+        found.extend(files)
+        # What is taken out here is not walked.
+        folders[:] = shown
+    _say_what_is_left_out(no_files, hidden)
+    if not found:
+        raise ValueError(f"no file in {str(folder)!r}; give a folder with DICOM, PNG or JPEG files.")
+    return sorted(found)
+
+
+def _say_what_is_left_out(no_files: int, hidden: int) -> None:
+    said = []
+    if no_files:
+        noun = "entry that is no file" if no_files == 1 else "entries that are no files"
+        said.append(f"{no_files:,} {noun} (links, pipes)")
+    if hidden:
+        said.append(f"{hidden:,} hidden {'file or folder' if hidden == 1 else 'files or folders'}")
+    if said:
+        progress.say(f"left out {' and '.join(said)}")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        # Gone since, or out of reach: it was listed, and gets its row.
+        return True
+
+
+def read_file(path: Path, read: Callable[[Path], Radiograph] = read_film) -> FileOutcome:
+    """Reads one file, and turns whatever goes wrong into a refusal.
+
+    Args:
+        path: A file.
+        read: What reads it: `read_film`, or the `read` of a `ReaderPool`.
+
+    Returns:
+        Its outcome.
+
+    Raises:
+        WorkersUnavailable: If the processes that read cannot be started.
+    """
+    start = perf_counter()
+    try:
+        _refuse_folder(path)
+        film = read(path)
+    except DicomRejected as rejection:
+        return FileOutcome(path, None, rejection.code, str(rejection), perf_counter() - start)
+    except WorkersUnavailable:
+        raise
+    # The boundary of the batch: a decoder may raise anything, and one file must not end the folder.
+    except Exception as error:  # noqa: BLE001
+        detail = f"reading failed ({scrub(error)})"
+        _log.warning("one file could not be read: %s", scrub(error))
+        return FileOutcome(path, None, "unreadable", detail, perf_counter() - start)
+    return FileOutcome(path, film, ";".join(film.warnings), "", perf_counter() - start)
+
+
+def _refuse_folder(path: Path) -> None:
+    """Refuses a folder that stands in a list of files, since what is below it could not be looked at."""
+    if not os.path.isdir(path):
+        return
+    expected = "a file, not a folder"
+    try:
+        os.scandir(path).close()
+    except OSError as error:
+        expected = f"a folder that may be read ({scrub(error)})"
+    raise DicomRejected.because("unreadable", "", expected)
+
+
+def read_files(
+    paths: Iterable[str | Path],
+    profile: str | Profile = "clinical",
+    reading: Reading = ISOLATED,
+    *,
+    convert: Callable[[Radiograph], Radiograph] | None = None,
+    ahead: int = 8,
+) -> Iterator[FileOutcome]:
+    """Reads files ahead of their use, in order.
+
+    Args:
+        paths: Files.
+        profile: The gate's profile.
+        reading: How many processes read, and their limits.
+        convert: What becomes of a film as soon as it is read, by the thread that waited for it; for example a smaller
+            one, of which many can be kept.
+        ahead: Files that are read before they are asked for.
+
+    Yields:
+        One outcome a file, in the order given. So many films are held in memory at a time as are read ahead, however
+        many files there are.
+
+    Raises:
+        TypeError: If something among them is no path.
+        WorkersUnavailable: If the processes that read cannot be started.
+    """
+    with contextlib.ExitStack() as stack:
+        threads, read, prepare = _IN_PROCESS_THREADS, partial(read_film, profile=profile), None
+        if reading.processes:
+            pool = ReaderPool(profile, reading)
+            threads, read, prepare = pool.size, pool.read, pool.prepare
+        if convert is not None:
+            read = partial(_converted, read, convert)
+        executor = ThreadPoolExecutor(threads, initializer=prepare)
+        stack.callback(executor.shutdown, cancel_futures=True)
+        if reading.processes:
+            # Closed before the threads are waited for: an interrupted run does not wait for a file that hangs.
+            stack.callback(pool.close)
+        yield from _ahead(executor, partial(read_file, read=read), map(as_path, paths), max(ahead, 2 * threads))
+
+
+def as_path(file: str | Path) -> Path:
+    """Returns a file's path.
+
+    Args:
+        file: What the caller gave.
+
+    Raises:
+        TypeError: If it is neither text nor a path.
+    """
+    if not isinstance(file, (str, os.PathLike)):
+        raise TypeError(f"a file was given as {file!r:.40} ({type(file).__name__}); paths are text or pathlib.Path.")
+    return Path(file)
+
+
+def _converted(
+    read: Callable[[Path], Radiograph], convert: Callable[[Radiograph], Radiograph], path: Path
+) -> Radiograph:
+    return convert(read(path))
+
+
+def _ahead(
+    executor: ThreadPoolExecutor, task: Callable[[Path], FileOutcome], paths: Iterator[Path], count: int
+) -> Iterator[FileOutcome]:
+    pending: deque[Future[FileOutcome]] = deque(_submitted(executor, task, path) for path in islice(paths, count))
+    while pending:
+        outcome = pending.popleft().result()
+        pending.extend(_submitted(executor, task, path) for path in islice(paths, 1))
+        yield outcome
+
+
+def _submitted(executor: ThreadPoolExecutor, task: Callable[[Path], FileOutcome], path: Path) -> "Future[FileOutcome]":
+    try:
+        return executor.submit(task, path)
+    except RuntimeError as error:
+        raise WorkersUnavailable(
+            f"the threads that read films did not start ({error}); the system's limit of processes is reached: end "
+            "other programs, or raise it."
+        ) from None

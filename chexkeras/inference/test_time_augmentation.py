@@ -1,0 +1,135 @@
+"""Test-time views: a film scored as it is, mirrored, and a little rotated, and the scores averaged."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from chexkeras.data.augment_geometry import moved
+from chexkeras.data.augmentation import Augmentation
+from chexkeras.data.store.store import Store
+from chexkeras.inference.ensemble import shares
+from chexkeras.models.scoring import predict_scores, require_image_table
+
+_LARGEST_DEGREES = 45.0
+
+
+@dataclass(frozen=True)
+class ScoringViews:
+    """The views of a film that are scored; the film itself is always the first.
+
+    Attributes:
+        flip: Whether its mirror image is one. The heart is on the other side there: try it on validation films first.
+        rotations_degrees: A rotated view for each angle, about the film's centre, -45 to 45, not 0; positive is
+            anticlockwise. What a rotation uncovers is filled by reflection, as in training.
+        weights: How much each view counts, above 0, in the order film, mirror image, rotations; None weighs all alike.
+
+    Example:
+        >>> ScoringViews(flip=True, rotations_degrees=(-7, 7)).names
+        ('film', 'mirrored', 'rotated -7', 'rotated 7')
+    """
+
+    flip: bool = False
+    rotations_degrees: tuple[float, ...] = ()
+    weights: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.flip, bool):
+            raise ValueError(f"flip={self.flip!r} must be true or false.")
+        given = self.rotations_degrees
+        angles = (given,) if isinstance(given, (int, float)) else tuple(given)
+        if not all(_is_number(angle) and 0.0 < abs(angle) <= _LARGEST_DEGREES for angle in angles):
+            raise ValueError(
+                f"rotations_degrees={given!r} must be angles from -{_LARGEST_DEGREES:g} to {_LARGEST_DEGREES:g} "
+                "degrees other than 0, for example (-7, 7)."
+            )
+        if len(set(angles)) < len(angles):
+            raise ValueError(f"rotations_degrees={given!r} names an angle twice; use weights to count one more.")
+        object.__setattr__(self, "rotations_degrees", angles)
+        if self.weights is not None:
+            object.__setattr__(self, "weights", tuple(self.weights))
+        shares(self.weights, self.names, "views")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the views are called, in order."""
+        rotated = (f"rotated {angle:g}" for angle in self.rotations_degrees)
+        return ("film", *(("mirrored",) if self.flip else ()), *rotated)
+
+    def pixels(self, films: np.ndarray, view: str) -> np.ndarray:
+        """Returns films as a view shows them.
+
+        Args:
+            films: float32 array (batch, height, width, 1), 0-255.
+            view: One of `names`.
+        """
+        if view == "film":
+            return films
+        if view == "mirrored":
+            return films[:, :, ::-1]
+        angle = self.rotations_degrees[self.names.index(view) - len(self.names)]
+        settings = Augmentation(rotation_degrees=abs(angle))
+        draws = (math.copysign(1.0, angle), 0.0, 0.0, 0.0)
+        return np.stack([np.asarray(moved(film, draws, 0.5, settings)) for film in films])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields as plain values."""
+        return asdict(self)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+class _ViewedModel:
+    """What `predict_scores` needs of a model, scoring each film in several views."""
+
+    def __init__(self, model: keras.Model, views: ScoringViews) -> None:
+        self.model, self.views = model, views
+        self.input_shape, self.output_shape = model.input_shape, model.output_shape
+        self.shares = shares(views.weights, views.names, "views")
+
+    def predict_on_batch(self, films: np.ndarray) -> np.ndarray:
+        """Returns the weighted mean of the views' scores, float64 (batch, n_targets)."""
+        scored = (self.model.predict_on_batch(self.views.pixels(films, view)) for view in self.views.names)
+        mean = sum(share * np.asarray(scores, np.float64) for share, scores in zip(self.shares, scored, strict=True))
+        # A weighted mean of ones may round to a little more than 1.
+        return np.clip(mean, 0.0, 1.0)
+
+
+def predict_views(
+    model: keras.Model,
+    table: pd.DataFrame,
+    targets: str | tuple[str, ...],
+    views: ScoringViews,
+    *,
+    batch_size: int = 32,
+    store: Store | None = None,
+) -> pd.DataFrame:
+    """Scores every film of a table in several views and averages them.
+
+    A threshold belongs to the scores that chose it: with views, choose it anew on validation scores made with the same
+    views, for example with `Ensemble.of([run]).evaluate(validation=..., test=...)`.
+
+    Args:
+        model: A classifier of `build_classifier` or one loaded from a run.
+        table: Image table, as for `models.scoring.predict_scores`.
+        targets: The findings the model was built for, in output order.
+        views: Which views.
+        batch_size: Films a batch.
+        store: Films decoded before; None reads the files at `path`.
+
+    Returns:
+        One row per image and finding, as `predict_scores` gives them.
+
+    Raises:
+        TypeError: If the table is no pandas DataFrame.
+        ValueError: As `predict_scores`.
+    """
+    require_image_table(table)
+    # Only the three attributes of _ViewedModel are used of the model there.
+    viewed: Any = _ViewedModel(model, views)
+    return predict_scores(viewed, table, targets, batch_size=batch_size, store=store)

@@ -1,0 +1,196 @@
+"""Writing a synthetic cohort as a folder that looks like a download of CheXpert, uncertain and blank labels included.
+
+What the films show comes from the same cohort as the phantoms in NIH's layout; `_TRUTH` says which of CheXpert's
+observations that is. Two observations need saying: Support Devices are the tubes, lines and leads that are drawn on AP
+films; Fracture is not drawn at all, its labels are random, so no model can learn it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chexkeras import checks, files
+from chexkeras.data.phantom.drawing import Sheet, draw_films
+from chexkeras.data.source import PHANTOM_FILE, SYNTHETIC_CAUTION
+from chexkeras.findings import CHEXPERT14, NO_FINDING, SUPPORT_DEVICES
+from chexkeras.phantoms import folder as phantom_folder
+from chexkeras.phantoms.cohort import Film, make_cohort
+
+FOLDER = "CheXpert-v1.0-small"
+_HEADER = ",".join(("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *CHEXPERT14))
+_SEX = {"M": "Male", "F": "Female"}
+_OLDEST = 90
+"""CheXpert writes 90 for everyone of 90 or more."""
+
+_FRACTURES = 0.04
+_OPACITIES = ("Infiltration", "Consolidation", "Pneumonia", "Edema")
+
+
+def _any(*names: str, from_severity: float = 0.0) -> Callable[[Mapping[str, float]], bool]:
+    return lambda severity: any(severity.get(name, -1.0) >= from_severity for name in names)
+
+
+_TRUTH: dict[str, Callable[[Mapping[str, float]], bool]] = {
+    # A heart that is enlarged enough widens the whole silhouette.
+    "Enlarged Cardiomediastinum": _any("Cardiomegaly", from_severity=0.5),
+    "Cardiomegaly": _any("Cardiomegaly"),
+    "Lung Opacity": _any(*_OPACITIES),
+    "Lung Lesion": _any("Mass", "Nodule"),
+    "Edema": _any("Edema"),
+    "Consolidation": _any("Consolidation"),
+    "Pneumonia": _any("Pneumonia"),
+    "Atelectasis": _any("Atelectasis"),
+    "Pneumothorax": _any("Pneumothorax"),
+    "Pleural Effusion": _any("Effusion"),
+    "Pleural Other": _any("Pleural_Thickening"),
+}
+"""Which of CheXpert's observations a film shows, given the severities of its NIH findings. Emphysema, Fibrosis and
+Hernia are drawn too and have no name in CheXpert."""
+
+_LEFT_OPEN = {"Atelectasis": 0.4, "Consolidation": 0.5, "Pneumonia": 0.5}
+_USUALLY_LEFT_OPEN = 0.15
+"""Share of positive films whose label is uncertain: reports leave these three findings open far more often."""
+
+_WRONGLY_LEFT_OPEN = 0.03
+_DENIED = 0.2
+"""Shares of negative films whose label is uncertain, and 0; the rest are blank."""
+
+
+def make_chexpert_phantoms(
+    folder: str | Path,
+    *,
+    images: int = 600,
+    size: int = 320,
+    seed: int = 0,
+    laterals: bool = False,
+    prevalence: Mapping[str, float] | None = None,
+    processes: int | None = None,
+) -> Path:
+    """Writes synthetic chest films in the exact layout of CheXpert-v1.0-small.
+
+    The folder gets ``CheXpert-v1.0-small`` with ``train.csv``, ``valid.csv``, JPEG films such as
+    ``train/patient00001/study1/view1_frontal.jpg``, and ``PHANTOM.json``, which marks it as synthetic. Labels of
+    ``train.csv`` are 1.0, 0.0, -1.0 (uncertain) or blank, as a program that reads reports leaves them: a positive film
+    is 1.0 or uncertain, a negative one mostly blank. Labels of ``valid.csv`` are the truth, 1.0 or 0.0. Synthetic
+    films, not clinical evidence.
+
+    A folder already made with the same parameters is used as it is; see `make_phantoms`.
+
+    Args:
+        folder: Where to write; its parents are made if needed.
+        images: Exact number of frontal films, at least 1.
+        size: Pixels a side, 64 to 4096.
+        seed: Whole number; the same seed gives the same films and labels, whatever `processes`.
+        laterals: Whether PA films get a lateral one beside them, as CheXpert's often do. It is the frontal drawing at
+            half its width: it has the place and the label of a lateral film and shows none of its anatomy.
+        prevalence: Share of films, strictly between 0 and 1, for NIH's findings to enrich, in any spelling, for example
+            ``{"Pleural Effusion": 0.3}``. The folder is then recorded as a case-control sample.
+        processes: Worker processes; None takes all cores from 200 films on, else one.
+
+    Returns:
+        The folder ``CheXpert-v1.0-small`` in `folder`.
+
+    Raises:
+        ValueError: If an argument is out of range or a finding is unknown.
+        FileExistsError: If the folder holds something else, or phantoms made with other parameters.
+        NotADirectoryError: If it is a file.
+    """
+    destination = Path(folder).expanduser() / FOLDER
+    enriched = phantom_folder.checked_prevalence(prevalence)
+    parameters: dict[str, Any] = {
+        "layout": "chexpert",
+        "images": checks.positive_int(images, "images"),
+        "size": phantom_folder.checked_size(size),
+        "seed": phantom_folder.checked_seed(seed),
+        "laterals": bool(laterals),
+        "prevalence": enriched,
+    }
+    processes = phantom_folder.checked_processes(processes, images)
+    if phantom_folder.reusable(destination, parameters):
+        return destination
+    with phantom_folder.appearing(destination) as temporary:
+        films = make_cohort(images, seed, enriched)
+        sheets = [sheet for film in films for sheet in _sheets(film, laterals)]
+        drawn = draw_films(sheets, seed, size, temporary, processes)
+        truth = _truth(films, [drawn[_path(film, "view1_frontal")].devices for film in films], seed)
+        marks = _marks(films, truth, seed)
+        for file, valid in (("train.csv", False), ("valid.csv", True)):
+            lines = [
+                _line(sheet, labels)
+                for film, labels in zip(films, marks, strict=True)
+                if film.test == valid
+                for sheet in _sheets(film, laterals)
+            ]
+            files.write_text(temporary / file, "".join(f"{line}\n" for line in (_HEADER, *lines)))
+        files.write_json(temporary / PHANTOM_FILE, _marker(parameters, films, len(sheets), truth, marks))
+    return destination
+
+
+def _path(film: Film, view: str) -> str:
+    part = "valid" if film.test else "train"
+    return f"{part}/patient{film.patient:05d}/study{film.follow_up + 1}/{view}.jpg"
+
+
+def _sheets(film: Film, laterals: bool) -> list[Sheet]:
+    frontal = Sheet(film, _path(film, "view1_frontal"))
+    with_lateral = laterals and film.view == "PA"
+    return [frontal, Sheet(film, _path(film, "view2_lateral"), squeezed=True)] if with_lateral else [frontal]
+
+
+def _truth(films: Sequence[Film], devices: Sequence[bool], seed: int) -> np.ndarray:
+    """Returns what each film shows: booleans (n_films, 14), in the order of CHEXPERT14."""
+    truth = np.zeros((len(films), len(CHEXPERT14)), dtype=bool)
+    severities = [dict(film.severity) for film in films]
+    for name, shown in _TRUTH.items():
+        truth[:, CHEXPERT14.index(name)] = [shown(severity) for severity in severities]
+    rng = np.random.default_rng(np.random.SeedSequence([seed], spawn_key=(2,)))
+    truth[:, CHEXPERT14.index("Fracture")] = rng.random(len(films)) < _FRACTURES
+    truth[:, CHEXPERT14.index(NO_FINDING)] = ~truth.any(axis=1)
+    # Last: devices alone leave a film without finding.
+    truth[:, CHEXPERT14.index(SUPPORT_DEVICES)] = devices
+    return truth
+
+
+def _marks(films: Sequence[Film], truth: np.ndarray, seed: int) -> np.ndarray:
+    """Returns the labels as CheXpert writes them: 1, 0, -1, or NaN for a blank."""
+    drawn = np.random.default_rng(np.random.SeedSequence([seed], spawn_key=(3,))).random(truth.shape)
+    left_open = np.array([_LEFT_OPEN.get(name, _USUALLY_LEFT_OPEN) for name in CHEXPERT14])
+    of_positives = np.where(drawn < left_open, -1.0, 1.0)
+    of_negatives = np.where(
+        drawn < _WRONGLY_LEFT_OPEN, -1.0, np.where(drawn < _WRONGLY_LEFT_OPEN + _DENIED, 0.0, np.nan)
+    )
+    read = np.where(truth, of_positives, of_negatives)
+    # Nothing present and nothing left open, devices aside: that is how the label No Finding comes about.
+    place = CHEXPERT14.index(NO_FINDING)
+    others = [index for index, name in enumerate(CHEXPERT14) if name not in (NO_FINDING, SUPPORT_DEVICES)]
+    read[:, place] = np.where(np.isin(read[:, others], (1.0, -1.0)).any(axis=1), np.nan, 1.0)
+    test = np.array([film.test for film in films])
+    return np.where(test[:, None], truth.astype(float), read)
+
+
+def _line(sheet: Sheet, labels: np.ndarray) -> str:
+    film = sheet.film
+    view = ("Lateral", "") if sheet.squeezed else ("Frontal", film.view)
+    described = (f"{FOLDER}/{sheet.path}", _SEX[film.sex], str(min(film.age_years, _OLDEST)), *view)
+    return ",".join((*described, *("" if np.isnan(label) else f"{label:.1f}" for label in labels)))
+
+
+def _marker(
+    parameters: dict[str, Any], films: Sequence[Film], images: int, truth: np.ndarray, marks: np.ndarray
+) -> dict[str, Any]:
+    return {
+        "dataset": "chexkeras phantoms in CheXpert's layout",
+        "caution": SYNTHETIC_CAUTION,
+        "sampling": phantom_folder.sampling(parameters["prevalence"]),
+        "generator_version": phantom_folder.GENERATOR_VERSION,
+        "parameters": parameters,
+        "counts": {
+            "images": images,
+            "patients": len({film.patient for film in films}),
+            "valid_images": sum(film.test for film in films),
+            "shown": dict(zip(CHEXPERT14, truth.sum(axis=0).tolist(), strict=True)),
+            "uncertain": dict(zip(CHEXPERT14, (marks == -1).sum(axis=0).tolist(), strict=True)),
+        },
+    }

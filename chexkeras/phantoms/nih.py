@@ -1,0 +1,148 @@
+"""Writing a synthetic cohort as a folder that looks like a download of NIH ChestX-ray14."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from chexkeras import checks, files
+from chexkeras.data.phantom.drawing import Sheet, draw_films
+from chexkeras.data.phantom.layers import Box
+from chexkeras.data.source import PHANTOM_FILE, SYNTHETIC_CAUTION
+from chexkeras.findings import NIH14, NO_FINDING
+from chexkeras.phantoms import folder as phantom_folder
+from chexkeras.phantoms.cohort import Film, make_cohort
+from chexkeras.phantoms.folder import GENERATOR_VERSION
+
+_ENTRY_HEADER = (
+    "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
+    "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
+)
+_BOX_HEADER = "Image Index,Finding Label,Bbox [x,y,w,h],,,"
+# NIH's list holds at most 180 boxes of a finding, in pixels of its 1024 px films.
+_BOXES_PER_FINDING, _BOX_PIXELS = 180, 1024
+
+Boxes = dict[str, dict[str, list[Box]]]
+
+
+def _draw_all(films: Sequence[Film], seed: int, size: int, folder: Path, processes: int) -> Boxes:
+    """Draws the films into ``images`` and returns their boxes by image_id."""
+    sheets = [Sheet(film, f"images/{film.image_id}") for film in films]
+    drawn = draw_films(sheets, seed, size, folder, processes)
+    return {sheet.film.image_id: drawn[sheet.path].boxes for sheet in sheets}
+
+
+def _entry_lines(films: Sequence[Film]) -> list[str]:
+    lines = [_ENTRY_HEADER]
+    for film in films:
+        width, height, spacing = film.original
+        labels = "|".join(sorted(film.labels)) or NO_FINDING
+        lines.append(
+            f"{film.image_id},{labels},{film.follow_up},{film.patient},{film.age_years},{film.sex},{film.view},"
+            f"{width},{height},{spacing},{spacing}"
+        )
+    return lines
+
+
+def _box_lines(films: Sequence[Film], boxes: Boxes) -> list[str]:
+    """Returns the box list: like NIH's, of positive films of the test list only, and a sample where there are many."""
+    lines = [_BOX_HEADER]
+    for finding in NIH14:
+        name = "Infiltrate" if finding == "Infiltration" else finding
+        count = 0
+        for film in films:
+            for left, top, right, bottom in boxes[film.image_id].get(finding, []) if film.test else []:
+                if count == _BOXES_PER_FINDING:
+                    break
+                left, top = max(0.0, left), max(0.0, top)
+                numbers = (left, top, min(1.0, right) - left, min(1.0, bottom) - top)
+                lines.append(",".join([film.image_id, name, *(f"{_BOX_PIXELS * n:.3f}" for n in numbers)]))
+                count += 1
+    return lines
+
+
+def _marker(parameters: dict[str, Any], films: Sequence[Film]) -> dict[str, Any]:
+    counts = {finding: sum(finding in film.labels for film in films) for finding in NIH14}
+    return {
+        "dataset": "chexkeras phantoms",
+        "caution": SYNTHETIC_CAUTION,
+        "sampling": phantom_folder.sampling(parameters["prevalence"]),
+        "generator_version": GENERATOR_VERSION,
+        "parameters": parameters,
+        "counts": {
+            "images": len(films),
+            "patients": len({film.patient for film in films}),
+            "test_images": sum(film.test for film in films),
+            NO_FINDING: sum(not film.severity for film in films),
+            **counts,
+        },
+    }
+
+
+def make_phantoms(
+    folder: str | Path,
+    *,
+    images: int = 600,
+    size: int = 256,
+    seed: int = 0,
+    dicom: bool = True,
+    prevalence: Mapping[str, float] | None = None,
+    processes: int | None = None,
+) -> Path:
+    """Writes synthetic frontal chest films in the exact layout of NIH ChestX-ray14.
+
+    The folder gets ``Data_Entry_2017.csv``, ``images/``, ``BBox_List_2017.csv``, ``train_val_list.txt``,
+    ``test_list.txt``, ``PHANTOM.json`` (which marks it as synthetic) and ``dicom/`` (acceptable files and one for each
+    reason to reject; ``dicom_expected.csv`` says which). Prevalence, co-occurrence, persistence within a patient, age,
+    sex and view follow NIH's margins. Synthetic films, not clinical evidence.
+
+    A folder already made with the same parameters is used as it is. Nothing is deleted, ever, and an interrupted call
+    leaves nothing behind under the folder's name.
+
+    Args:
+        folder: Where to write; its parents are made if needed.
+        images: Exact number of films, at least 1.
+        size: Pixels a side, 64 to 4096.
+        seed: Whole number; the same seed gives the same bytes, whatever `processes`.
+        dicom: Whether to write the ``dicom/`` folder too.
+        prevalence: Share of films, strictly between 0 and 1, for findings to enrich, for example
+            ``{"Pneumonia": 0.3}``; the rest keep NIH's. The folder is then recorded as a case-control sample.
+        processes: Worker processes; None takes all cores from 200 films on, else one.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: If an argument is out of range or a finding is unknown.
+        FileExistsError: If the folder holds something else, or phantoms made with other parameters.
+        NotADirectoryError: If `folder` is a file.
+    """
+    destination = Path(folder).expanduser()
+    enriched = phantom_folder.checked_prevalence(prevalence)
+    parameters = {
+        "images": checks.positive_int(images, "images"),
+        "size": phantom_folder.checked_size(size),
+        "seed": phantom_folder.checked_seed(seed),
+        "dicom": bool(dicom),
+        "prevalence": enriched,
+    }
+    processes = phantom_folder.checked_processes(processes, images)
+    if phantom_folder.reusable(destination, parameters):
+        return destination
+    with phantom_folder.appearing(destination) as temporary:
+        films = make_cohort(images, seed, enriched)
+        boxes = _draw_all(films, seed, size, temporary, processes)
+        tables = {
+            "Data_Entry_2017.csv": _entry_lines(films),
+            "BBox_List_2017.csv": _box_lines(films, boxes),
+            "train_val_list.txt": [film.image_id for film in films if not film.test],
+            "test_list.txt": [film.image_id for film in films if film.test],
+        }
+        for name, lines in tables.items():
+            files.write_text(temporary / name, "".join(f"{line}\n" for line in lines))
+        if dicom:
+            # pydicom is needed here alone.
+            from chexkeras.phantoms.dicom import write_dicom_folder
+
+            write_dicom_folder(temporary / "dicom", films, seed, size)
+        files.write_json(temporary / PHANTOM_FILE, _marker(parameters, films))
+    return destination

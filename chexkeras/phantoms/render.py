@@ -1,0 +1,200 @@
+"""One film: anatomy, findings and the look of an exposure, composed into 8-bit pixels."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chexkeras.data.phantom.geometry import LEFT, RIGHT, Field, Geometry, build_geometry, smoothed
+from chexkeras.data.phantom.layers import Box, blank_layers, site_of
+from chexkeras.data.phantom.vessels import draw_airways, draw_vessels
+from chexkeras.phantoms.anatomy import Anatomy, Pose, draw_anatomy, draw_pose
+from chexkeras.phantoms.canvas import Canvas, clouds, enlarge
+from chexkeras.phantoms.cohort import Film
+from chexkeras.phantoms.findings import draw_findings, reshape
+from chexkeras.phantoms.structures import draw_bones, rib_field, spine_field
+
+
+def _body(geometry: Geometry, anatomy: Anatomy, pose: Pose) -> Field:
+    """Returns the density of soft tissue without lungs, at half resolution: neck, shoulders, trunk, abdomen."""
+    y = geometry.y[::2]
+    distance = geometry.distance[::2, ::2]
+    neck, girth = 0.112 + 0.03 * anatomy.stoutness, anatomy.girth * pose.scale
+    heights = [0.0, 0.025, 0.055, 0.085, 0.12, 0.17, 0.26, 0.33, 0.40, 0.52, 1.0]
+    chest = max(girth, anatomy.chest_half_width * pose.scale + 0.035)
+    widths = [neck, neck * 1.04, neck * 1.7, 0.32, 0.45, 0.52, 0.53, 0.49, chest + 0.02, chest, girth * 1.01]
+    half = smoothed(np.interp(y, heights, widths), len(y) // 20)
+    share = np.minimum(distance / half[:, None], 1)
+    share *= share
+    depth = np.interp(y, [0, 0.08, 0.2, 0.45, 0.7, 0.85, 1.0], [0.50, 0.60, 0.72, 0.82, 0.94, 1.08, 1.12])
+    depth = depth + 0.10 * (anatomy.stoutness - 0.4)
+    body = np.sqrt(1 - share * share) * depth.astype(np.float32)[:, None]
+    # Upper arms, hanging close on AP films and turned outwards on PA films; between arm and trunk the film is black.
+    spread = 0.09 if pose.ap else 0.49
+    thick = 0.058 + 0.022 * anatomy.stoutness
+    axis = (0.425 * pose.scale + spread * (y - 0.19)).astype(np.float32)
+    arm = np.clip(1 - np.abs(distance - axis[:, None]) * (1 / thick), 0, 1) * np.clip((y[:, None] - 0.13) * 9, 0, 1)
+    body = np.maximum(body, 0.58 * np.sqrt(arm * (2 - arm)))
+    if anatomy.breasts:
+        for side in (RIGHT, LEFT):
+            x, level = geometry.place(side, 0.66, 0.60 + (0.03 if pose.ap else 0.0))
+            radii = (0.125 * anatomy.breasts**0.5, 0.105 * anatomy.breasts**0.5)
+            inner = ((geometry.x[None, ::2] - x) / radii[0]) ** 2 + ((y[:, None] - level) / radii[1]) ** 2
+            body += 0.07 * anatomy.breasts * np.sqrt(np.clip(1 - inner, 0, 1))
+    return body
+
+
+class Drawing(NamedTuple):
+    """A drawn film.
+
+    Attributes:
+        pixels: uint8 of shape (size, size), dense tissue bright.
+        boxes: Per finding its boxes (left, top, right, bottom) as fractions of the film.
+        devices: Whether tubes, lines or leads were drawn.
+    """
+
+    pixels: NDArray[np.uint8]
+    boxes: dict[str, list[Box]]
+    devices: bool
+
+
+def _tubes(canvas: Canvas, geometry: Geometry, rng: np.random.Generator) -> bool:
+    """Draws what lies on and in a bedridden patient: monitor leads, sometimes a tracheal tube and a venous line.
+
+    Returns:
+        Whether anything was drawn.
+    """
+    numbers = rng.random(12).tolist()
+    for index in range(int(numbers[0] * 4)):
+        x0, x1 = 0.1 + 0.8 * rng.random(), 0.05 + 0.9 * rng.random()
+        t = np.linspace(0, 1, 14)
+        bend = 0.12 * rng.standard_normal()
+        points = np.stack(
+            [x0 + (x1 - x0) * t + bend * np.sin(np.pi * t), 0.28 + 0.15 * index + (0.75 - 0.1 * index) * t], 1
+        )
+        canvas.line(points.tolist(), 0.0045, 0.30)
+        canvas.ellipse((float(points[0, 0]), float(points[0, 1])), (0.013, 0.013), 0.35)
+        canvas.ellipse((float(points[0, 0]), float(points[0, 1])), (0.005, 0.005), 0.85)
+    middle = float(geometry.midline[0])
+    if numbers[1] < 0.25:
+        tip = 0.24 + 0.05 * numbers[2]
+        canvas.line([(middle - 0.006, 0.0), (middle - 0.004, tip)], 0.0035, 0.5)
+        canvas.line([(middle + 0.012, 0.0), (middle + 0.014, tip)], 0.0035, 0.5)
+    if numbers[3] < 0.3:
+        start = geometry.sign(RIGHT)
+        line = [(middle + start * 0.20, 0.17), (middle + start * 0.10, 0.20), (middle + start * 0.045, 0.26)]
+        canvas.line([*line, (middle + start * 0.04, 0.42 + 0.06 * numbers[4])], 0.0050, 0.6)
+    if numbers[5] < 0.2:
+        canvas.line(
+            [(middle + 0.005, 0.0), (middle + 0.01, 0.45), (middle + 0.03, 0.75), (middle + 0.1, 0.86)], 0.006, 0.5
+        )
+    return numbers[0] * 4 >= 1 or numbers[1] < 0.25 or numbers[3] < 0.3 or numbers[5] < 0.2
+
+
+def _marker(canvas: Canvas, pose: Pose, rng: np.random.Generator) -> None:
+    numbers = rng.random(5).tolist()
+    slant = 0.25 * (numbers[0] - 0.5)
+    height = 0.034 + 0.012 * numbers[1]
+    if numbers[2] < 0.75:
+        canvas.letters("L", (0.905 + 0.03 * numbers[3], 0.035 + 0.05 * numbers[4]), height, slant)
+    else:
+        canvas.letters("R", (0.045 + 0.03 * numbers[3], 0.035 + 0.05 * numbers[4]), height, slant)
+    if pose.ap and numbers[0] < 0.6:
+        canvas.letters("AP", (0.86, 0.115 + 0.04 * numbers[4]), 0.020, 0.0)
+
+
+def _tone() -> NDArray[np.float32]:
+    """Returns the characteristic curve: density 0 to 1.5 in 1,024 steps to grey 0 to 255, with a toe and a shoulder."""
+    density = np.linspace(0, 1.5, 1024)
+    return (247 * (1 - np.exp(-((density / 0.70) ** 1.6)))).astype(np.float32)
+
+
+_TONE = _tone()
+
+
+def render(film: Film, seed: int, size: int) -> tuple[NDArray[np.uint8], dict[str, list[Box]]]:
+    """Returns the pixels of a film and the boxes of its findings; see `draw`."""
+    return draw(film, seed, size)[:2]
+
+
+def draw(film: Film, seed: int, size: int) -> Drawing:
+    """Draws a film.
+
+    The result depends on the arguments alone, never on which films were drawn before.
+
+    Args:
+        film: What to draw.
+        seed: The cohort's seed.
+        size: Pixels a side, at least 64.
+
+    Returns:
+        The pixels, and what is on them.
+    """
+    anatomy = draw_anatomy(
+        np.random.default_rng(np.random.SeedSequence([seed, film.patient], spawn_key=(1,))), film.sex, film.age_years
+    )
+    rng = np.random.default_rng(np.random.SeedSequence([seed, film.patient, film.follow_up]))
+    severity = dict(film.severity)
+    sites = {finding: site_of(seed, film.patient, finding) for finding in severity}
+    pose = draw_pose(rng, anatomy, film.view, severity)
+    reshape(pose, severity, sites)
+    geometry = build_geometry(size, anatomy, pose)
+    layers = blank_layers(geometry)
+    boxes = draw_findings(layers, severity, sites, rng)
+
+    half = len(layers.haze)
+    texture = clouds(np.random.default_rng([anatomy.vessels, 1]), 40, half)
+    air = 1 - layers.haze
+    air *= 1 + 0.035 * texture
+    air_scale = np.where(geometry.right[::2, ::2], np.float32(pose.air[RIGHT]), np.float32(pose.air[LEFT]))
+    air = air * air_scale + layers.lucency
+    lung = geometry.lung * enlarge(air, size)
+
+    airways = Canvas(half, 1)
+    draw_airways(airways, geometry, anatomy, pose)
+    density = enlarge(_body(geometry, anatomy, pose) - 0.20 * airways.field(blur=1 / 128), size) - lung
+    density += 0.10 * geometry.mediastinal
+    density += layers.density
+    density += rib_field(geometry, anatomy, pose)
+    spine_field(density, geometry, anatomy)
+
+    vessels = Canvas(size)
+    draw_vessels(vessels, geometry, anatomy)
+    strength = (0.17 * pose.vessel_gain) * vessels.field(blur=1 / 700) * np.minimum(geometry.lung * 1.5, 1)
+    if severity:
+        # Vessels vanish where the lung around them holds no air.
+        strength *= enlarge(layers.vessels * (1 - layers.haze), size)
+    density += strength
+    if not layers.strands.blank:
+        density += 0.17 * layers.strands.field() * np.minimum(geometry.lung * 4, 1)
+
+    bones = Canvas(size)
+    draw_bones(bones, geometry, anatomy, pose)
+    density += 0.16 * bones.field()
+    devices = pose.ap and rng.random() < 0.55 and _tubes(layers.crisp, geometry, rng)
+    if not layers.crisp.blank:
+        density += 0.19 * layers.crisp.field()
+
+    density = (density - 0.5) * np.float32(pose.contrast) + np.float32(0.5 + pose.offset)
+    np.clip(density, 0, 1.499, out=density)
+    grey = _TONE[(density * np.float32(1024 / 1.5)).astype(np.int32)]
+    # Quantum noise: strongest where the film got least radiation; grain is wider than a pixel of a small film.
+    grey += (pose.noise * math.sqrt(size / 512)) * rng.standard_normal(grey.shape, dtype=np.float32)
+    marker = Canvas(size)
+    _marker(marker, pose, rng)
+    np.maximum(grey, 252 * marker.field(), out=grey)
+    _collimate(grey, rng)
+    return Drawing(np.clip(grey, 0, 255).astype(np.uint8), boxes, bool(devices))
+
+
+def _collimate(grey: Field, rng: np.random.Generator) -> None:
+    """Blackens what the collimator kept from the beam: on some films, a narrow border."""
+    numbers = rng.random(5)
+    if numbers[0] < 0.35:
+        size = len(grey)
+        for edge, number in enumerate(numbers[1:]):
+            depth = int(max(0.0, number - 0.55) * 0.05 * size)
+            if depth:
+                target = (grey[:depth], grey[-depth:], grey[:, :depth], grey[:, -depth:])[edge]
+                target[...] = 2.0

@@ -1,0 +1,235 @@
+"""What a model is worth in use: decision curves, and waiting times in a reading queue with triage."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from chexkeras.plots import style
+from chexkeras.plots._inputs import classes, counted, evaluated, needs_both, rows_of
+from chexkeras.plots.calibration import LOOKS, by_name
+from chexkeras.results import Estimate, Evaluation, FindingEvaluation
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from chexkeras.evaluation.clinical_use.triage import TriageEffect
+
+
+@style.styled
+def decision_curve(
+    scores: pd.DataFrame | Mapping[str, pd.DataFrame],
+    evaluation: Evaluation | FindingEvaluation | Mapping[str, Evaluation] | None = None,
+    *,
+    finding: str | None = None,
+    prevalence: float | None = None,
+    thresholds: ArrayLike | None = None,
+    replicates: int = 1000,
+    ax: "Axes | None" = None,
+    note: str | Sequence[str] | None = None,
+) -> "Axes":
+    """Draws the net benefit against the threshold probability, with a bootstrap band, treating all and treating none.
+
+    A model is of use where its curve lies above both defaults. Scores are compared with threshold probabilities, so
+    they must be probabilities at the prevalence drawn: recalibrate them first, and shift their odds to a stated one.
+
+    Args:
+        scores: Scores table (one row per image and finding), or several by name: {"stage 1": scores, ...}.
+        evaluation: What was measured on these scores, or several by the same names; it names the part and carries
+            cautions.
+        finding: Which finding, where there are several.
+        prevalence: Share of positives at the place of use; None for that of these images.
+        thresholds: Threshold probabilities, see `cx.decision_curve`; several runs share them.
+        replicates: Bootstrap replicates.
+        ax: Axes to draw on; a new figure by default.
+        note: Sentences written on the figure; by default the evaluation's cautions.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: If the finding is not in the scores, several are and none is named, runs and evaluations do not go
+            together, or a threshold or the prevalence is not strictly between 0 and 1.
+    """
+    from chexkeras.evaluation.clinical_use import decision_curve
+
+    runs = by_name(scores, evaluation)
+    ax = style.axes(ax, 6.6, 4.8 + 0.2 * len(runs))
+    notes = style.cautions(note, *[entry for _, table, measured in runs for entry in (measured, table)])
+    ax.set_xlabel("threshold probability t (one finding is worth (1 − t) / t false alarms)")
+    ax.set_ylabel("net benefit (true positives per film)")
+    drawn: list[pd.DataFrame] = []
+    for (name, table, measured), (colour, _) in zip(runs, LOOKS, strict=False):
+        finding, _, split = evaluated(measured, finding)
+        finding, rows = rows_of(table, finding)
+        labels, values, positives, negatives = classes(rows)
+        if not needs_both(ax, positives, negatives, f"Decision curve: {style.words(finding)}", notes):
+            return ax
+        grid = drawn[0]["threshold_probability"] if drawn and thresholds is None else thresholds
+        curve = decision_curve.decision_curve(
+            labels, values, clusters=rows["patient_id"].to_numpy(), thresholds=grid, prevalence=prevalence,
+            replicates=replicates,
+        )  # fmt: skip
+        who = f"{name}: {counted(split, positives, negatives)}" if name else counted(split, positives, negatives)
+        t = curve["threshold_probability"]
+        ax.plot(t, curve["net_benefit"], color=colour, label=f"{who}, band: {curve.attrs['confidence'] * 100:g} % CI")
+        ax.fill_between(t, curve["low"], curve["high"], color=colour, alpha=0.18, linewidth=0)
+        drawn.append(curve)
+    _draw_defaults(ax, drawn, [name for name, _, _ in runs])
+    top = max(max(curve["net_benefit"].max(), curve["high"].max(), curve["treat_all"].max()) for curve in drawn)
+    # Far below 0 treating all would squeeze everything else; that it is harmful there is seen well enough.
+    ax.set_ylim(-0.25 * top, 1.08 * top)
+    ax.set_xlim(0, drawn[0]["threshold_probability"].iloc[-1])
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16))
+    at = f" at a prevalence of {prevalence * 100:.3g} %" if prevalence is not None else ""
+    style.title(ax, f"Decision curve: {style.words(finding or '')}{at}", notes)
+    return ax
+
+
+def _draw_defaults(ax: "Axes", drawn: list[pd.DataFrame], names: list[str]) -> None:
+    first = drawn[0]
+    ax.axhline(0, color=style.INK, linewidth=1.2, linestyle=":", label="treat none")
+    same = all(np.allclose(curve["treat_all"], first["treat_all"]) for curve in drawn[1:])
+    for curve, name, (colour, _) in zip(drawn[:1] if same else drawn, names, LOOKS, strict=False):
+        share = f"treat all, prevalence {curve.attrs['prevalence']:.3g}"
+        ax.plot(
+            curve["threshold_probability"],
+            curve["treat_all"],
+            color=style.GREY if same else colour,
+            linewidth=1.3,
+            linestyle="--",
+            label=share if same else f"{share} ({name})",
+        )
+
+
+@style.styled
+def triage_waiting(
+    effect: "TriageEffect", *, ax: "Axes | None" = None, note: str | Sequence[str] | None = None
+) -> "Axes":
+    """Draws the mean minutes from a film's arrival to the end of its reading, with and without the triage device.
+
+    Args:
+        effect: From `evaluation.clinical_use.triage.triage_effect` or `simulate_triage`.
+        ax: Axes to draw on; a new figure by default.
+        note: Sentences written on the figure; the assumptions of the queue stand below it in any case.
+
+    Returns:
+        The axes.
+    """
+    ax = style.axes(ax, 7.2, 3.6)
+    rows = [
+        ("all films, without the device", effect.fifo_hours, style.GREY, ""),
+        (f"diseased films ({effect.prevalence * 100:.3g} %)", effect.diseased_hours, style.ORANGE, ""),
+        ("other films", effect.non_diseased_hours, style.BLUE, ""),
+        (f"flagged films ({effect.flagged_share * 100:.3g} %)", effect.flagged_hours, style.PALE, "//"),
+        ("films not flagged", effect.unflagged_hours, style.PALE, "//"),
+    ]
+    rows = [row for row in rows if np.isfinite(row[1])]
+    positions = np.arange(len(rows))
+    minutes = [hours * 60 for _, hours, _, _ in rows]
+    bars = ax.barh(positions, minutes, height=0.66, color=[row[2] for row in rows], edgecolor=style.GREY, linewidth=0.6)
+    for bar, (_, _, _, hatch) in zip(bars, rows, strict=True):
+        bar.set_hatch(hatch)
+    texts, ends = [f"{value:.1f}" for value in minutes], list(minutes)
+    if effect.saving.estimable:
+        # The time without the device is known in this queue, so the saving's error is that of the time with it.
+        less, more = (
+            (effect.saving.high - effect.saving.value) * 60,
+            (effect.saving.value - effect.saving.low) * 60,
+        )
+        ax.errorbar(
+            [minutes[1]], [1], xerr=[[less], [more]], color=style.INK, capsize=3, linewidth=1.3, linestyle="none"
+        )
+        ends[1] += more
+    for y, (x, text) in enumerate(zip(ends, texts, strict=True)):
+        ax.annotate(text, (x, y), xytext=(5, 0), textcoords="offset points", va="center", fontsize=9)
+    ax.set_yticks(positions, [row[0] for row in rows])
+    ax.invert_yaxis()
+    ax.grid(axis="y", visible=False)
+    ax.set_xlim(0, max(ends) * 1.18)
+    saved = f"Diseased films: {_saved(effect.saving_hours, effect.saving)}."
+    place = style.across(ax)
+    lines = [line for text in (saved, _assumed(effect)) for line in style.wrapped(text, place.inches)]
+    # The empty lines keep the room for the text below, which runs across the panel and not below the bars alone.
+    ax.set_xlabel("mean minutes from arrival to the end of reading" + "\n" * (len(lines) + 1))
+    below = ax.annotate(
+        "\n".join(lines), (place.x, 0), xytext=(0, -40), xycoords=(place.coordinates, "axes fraction"),
+        textcoords="offset points", ha="left", va="top", fontsize=style.NOTE_POINTS, color=style.INK,
+    )  # fmt: skip
+    below.set_in_layout(False)
+    style.title(ax, "Reading queue with and without triage", style.cautions(note))
+    return ax
+
+
+def _saved(hours: float, saving: Estimate) -> str:
+    word = "less" if hours >= 0 else "more"
+    if not saving.estimable:
+        return f"{abs(hours) * 60:.1f} minutes {word}"
+    low, high = (f"{limit * 60:.1f}".replace("-", "−") for limit in (saving.low, saving.high))
+    return f"{abs(hours) * 60:.1f} minutes {word} (saving {saving.confidence * 100:g} % CI {low} to {high})"
+
+
+def _assumed(effect: "TriageEffect") -> str:
+    readers = "one reader reads" if effect.readers == 1 else f"each of {effect.readers} readers reads"
+    first = {
+        "pre-emptive": "a flagged film interrupts the reading of another",
+        "non-pre-emptive": "a flagged film is the next to be read",
+    }[effect.discipline]
+    return (
+        f"Assuming that {effect.arrivals_per_hour:g} films arrive per hour, {readers} {effect.reads_per_hour:g} "
+        f"(busy {effect.workload * 100:.0f} % of the time), and {first}; "
+        f"sensitivity {effect.sensitivity:.3g}, specificity {effect.specificity:.3g}."
+    )
+
+
+@style.styled
+def triage_by_workload(
+    effect: "TriageEffect", *, ax: "Axes | None" = None, note: str | Sequence[str] | None = None
+) -> "Axes":
+    """Draws how the times of a reading queue change with how busy its readers are, which no study can fix.
+
+    The device, the prevalence and the readers are those of `effect`; only the rate of arrivals varies.
+
+    Args:
+        effect: From `evaluation.clinical_use.triage.triage_effect`; its own workload is marked.
+        ax: Axes to draw on; a new figure by default.
+        note: Sentences written on the figure.
+
+    Returns:
+        The axes.
+    """
+    from chexkeras.evaluation.clinical_use.triage import triage_effect
+
+    ax = style.axes(ax, 6.4, 4.4)
+    capacity = effect.readers * effect.reads_per_hour
+    workloads = np.linspace(0.02, max(0.95, effect.workload), 120)
+    effects = [
+        triage_effect(
+            effect.sensitivity, effect.specificity, effect.prevalence, arrivals_per_hour=workload * capacity,
+            reads_per_hour=effect.reads_per_hour, readers=effect.readers, discipline=effect.discipline,
+        )
+        for workload in workloads
+    ]  # fmt: skip
+    for name, text, colour, line in (
+        ("fifo_hours", "all films, without the device", style.GREY, "--"),
+        ("non_diseased_hours", "other films, with the device", style.BLUE, "-"),
+        ("diseased_hours", "diseased films, with the device", style.ORANGE, "-"),
+    ):
+        minutes = [getattr(entry, name) * 60 for entry in effects]
+        ax.plot(workloads * 100, minutes, color=colour, linestyle=line, label=text)
+    ax.axvline(
+        effect.workload * 100,
+        color=style.INK,
+        linewidth=1.2,
+        linestyle="-.",
+        label=f"{effect.arrivals_per_hour:g} films per hour, diseased: {_saved(effect.saving_hours, effect.saving)}",
+    )
+    ax.set_xlim(0, 100)
+    ax.set_ylim(0, None)
+    ax.set_xlabel("readers busy, % of the time")
+    ax.set_ylabel("mean minutes to the end of reading")
+    ax.legend(loc="upper left")
+    style.title(ax, "Reading queue with triage, by workload", style.cautions(note))
+    return ax

@@ -1,0 +1,216 @@
+"""What a threshold makes of the scores: the trade-off it was chosen from, the calls it makes, the scores it cuts."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from chexkeras.plots import style
+from chexkeras.plots._inputs import classes, evaluated, needs_both, rows_of, thinned
+from chexkeras.results import Evaluation, FindingEvaluation, OperatingPoint
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@style.styled
+def threshold_tradeoff(
+    scores: pd.DataFrame,
+    point: OperatingPoint | None = None,
+    *,
+    finding: str | None = None,
+    split: str = "",
+    ax: "Axes | None" = None,
+    note: str | Sequence[str] | None = None,
+) -> "Axes":
+    """Draws sensitivity and specificity against the threshold, with the chosen one marked.
+
+    Args:
+        scores: Scores table, normally of the part that chose the threshold.
+        point: The chosen operating point.
+        finding: Which finding, where there are several; by default the operating point's.
+        split: The part's name for the legend; by default the one that chose the point.
+        ax: Axes to draw on; a new figure by default.
+        note: Sentences written on the figure.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: If the finding is not in the scores, or several are and none is named.
+    """
+    finding, rows = rows_of(scores, finding or (point.finding if point else None))
+    labels, values, positives, negatives = classes(rows)
+    # Wide enough for the legend's two columns; in a narrower figure they would squeeze the drawing.
+    ax = style.axes(ax, 7.4, 4.8)
+    notes = style.cautions(note, scores)
+    ax.set_xlabel("threshold (a film is called positive when its score is at least this)")
+    ax.set_ylabel("share")
+    ax.set_ylim(-0.02, 1.04)
+    text = f"Choosing the threshold: {style.words(finding)}"
+    if not needs_both(ax, positives, negatives, text, notes):
+        return ax
+    grid = np.unique(values)
+    positive_scores = np.sort(values[labels == 1])
+    negative_scores = np.sort(values[labels == 0])
+    sensitivity = 1 - np.searchsorted(positive_scores, grid, side="left") / positives
+    specificity = np.searchsorted(negative_scores, grid, side="left") / negatives
+    label = f"sensitivity, {positives:,} positive images"
+    ax.step(*thinned(grid, sensitivity), where="pre", color=style.BLUE, label=label)
+    ax.step(
+        *thinned(grid, specificity),
+        where="pre",
+        color=style.ORANGE,
+        linestyle="--",
+        label=f"specificity, {negatives:,} negative images",
+    )
+    split = split or (point.chosen_on if point else "")
+    if point is not None:
+        aim = f", target {point.target:g}" if point.target is not None else ""
+        rule = point.rule.replace("_", " ")
+        ax.axvline(
+            point.threshold,
+            color=style.INK,
+            linewidth=1.3,
+            linestyle="-.",
+            label=f"chosen: {point.threshold:.4g} (rule {rule}{aim})",
+        )
+        for name, estimate, colour, marker in (
+            ("sensitivity", point.sensitivity, style.BLUE, "o"),
+            ("specificity", point.specificity, style.ORANGE, "s"),
+        ):
+            if estimate.estimable:
+                ax.plot(
+                    [point.threshold],
+                    [estimate.value],
+                    marker=marker,
+                    markersize=7,
+                    color=colour,
+                    markeredgecolor="white",
+                    linestyle="none",
+                    zorder=4,
+                    label=f"{name} there {style.interval_text(estimate)}",
+                )
+    # Below the drawing: every corner of the drawing itself is crossed by one of the two curves.
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=1 if _narrow(ax) else 2)
+    style.title(ax, text + (f" ({split})" if split else ""), notes)
+    return ax
+
+
+def _narrow(ax: "Axes") -> bool:
+    return ax.get_window_extent().width / ax.figure.dpi < 4.5
+
+
+@style.styled
+def confusion_matrix(
+    evaluation: Evaluation | FindingEvaluation,
+    *,
+    finding: str | None = None,
+    ax: "Axes | None" = None,
+    note: str | Sequence[str] | None = None,
+) -> "Axes":
+    """Draws the four counts at the frozen threshold, shaded by their share of the true class.
+
+    Args:
+        evaluation: What was measured.
+        finding: Which finding, where there are several.
+        ax: Axes to draw on; a new figure by default.
+        note: Sentences written on the figure; by default the evaluation's cautions.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: If several findings were evaluated and none is named.
+    """
+    finding, entry, split = evaluated(evaluation, finding)
+    ax = style.axes(ax, 5.0, 4.4)
+    ax.grid(visible=False)
+    notes = style.cautions(note, evaluation)
+    text = f"Calls at the threshold: {style.words(finding or '')}"
+    if entry is None or entry.operating_point is None or entry.true_positives is None:
+        ax.text(0.5, 0.5, "no threshold was chosen", transform=ax.transAxes, ha="center", va="center")
+        style.title(ax, text, notes)
+        return ax
+    counts = np.array(
+        [[entry.true_positives, entry.false_negatives], [entry.false_positives, entry.true_negatives]], float
+    )
+    sums = counts.sum(axis=1, keepdims=True)
+    share = np.divide(counts, sums, out=np.zeros_like(counts), where=sums > 0)
+    ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    names = (("true positive", "false negative"), ("false positive", "true negative"))
+    for row in range(2):
+        for column in range(2):
+            ax.text(
+                column,
+                row,
+                f"{int(counts[row, column]):,}\n{names[row][column]}\n{share[row, column] * 100:.1f} % of the row",
+                ha="center",
+                va="center",
+                fontsize=10,
+                color="white" if share[row, column] > 0.55 else style.INK,
+            )
+    ax.set_xticks([0, 1], ["called positive", "called negative"])
+    ax.set_yticks([0, 1], [f"positive\nn = {entry.n_positive:,}", f"negative\nn = {entry.n_negative:,}"])
+    ax.set_xlabel(f"score at least {entry.operating_point.threshold:.4g}" + (f"; {split} part" if split else ""))
+    ax.set_ylabel("label")
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    style.title(ax, text, notes)
+    return ax
+
+
+@style.styled
+def score_histogram(
+    scores: pd.DataFrame,
+    point: OperatingPoint | None = None,
+    *,
+    finding: str | None = None,
+    bins: int = 30,
+    ax: "Axes | None" = None,
+    note: str | Sequence[str] | None = None,
+) -> "Axes":
+    """Draws the scores of positive and negative images, each class as a share of itself.
+
+    Args:
+        scores: Scores table.
+        point: An operating point whose threshold is marked.
+        finding: Which finding, where there are several; by default the operating point's.
+        bins: Number of bins over [0, 1].
+        ax: Axes to draw on; a new figure by default.
+        note: Sentences written on the figure.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: If the finding is not in the scores, or several are and none is named.
+    """
+    finding, rows = rows_of(scores, finding or (point.finding if point else None))
+    labels, values, _, _ = classes(rows)
+    ax = style.axes(ax)
+    edges = np.linspace(0, 1, bins + 1)
+    for label, word, colour, hatch in ((0, "negative", style.SKY, ""), (1, "positive", style.ORANGE, "//")):
+        chosen = values[labels == label]
+        if len(chosen):
+            ax.hist(
+                chosen,
+                list(edges),
+                weights=np.full(len(chosen), 100 / len(chosen)),
+                color=colour,
+                alpha=0.6,
+                hatch=hatch,
+                edgecolor="white",
+                label=f"{word}, n = {len(chosen):,}",
+            )
+    if point is not None:
+        ax.axvline(
+            point.threshold, color=style.INK, linewidth=1.3, linestyle="-.", label=f"threshold {point.threshold:.4g}"
+        )
+    ax.set_xlim(0, 1)
+    ax.set_xlabel("score")
+    ax.set_ylabel("% of the class")
+    ax.legend(loc="best")
+    style.title(ax, f"Scores: {style.words(finding)}", style.cautions(note, scores))
+    return ax

@@ -1,0 +1,113 @@
+"""Changing single fields of a recipe by name, as ``stage2.learning_rate=3e-5``."""
+
+import json
+import re
+from collections.abc import Iterable
+from types import NoneType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from chexkeras.checks import nearest
+from chexkeras.recipes.recipe import Recipe, Stage
+
+
+def with_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
+    """Returns a recipe with some fields changed.
+
+    Args:
+        recipe: The recipe to start from.
+        settings: Each ``field=value`` or ``group.field=value``; a stage is named by its own name. Values are read as
+            JSON where they are JSON (numbers, true, null) and as text otherwise; a list may have lost the quotes of its
+            words to the shell. "none" means null where a field takes null, and no entries where it takes several.
+
+    Returns:
+        The changed recipe, validated anew.
+
+    Raises:
+        ValueError: If a field does not exist (the message gives the nearest) or its value is refused.
+
+    Example:
+        >>> changed = with_settings(Recipe(), ["stage2.epochs=3", "augment.flip=true"])
+        >>> changed.stages[1].epochs, changed.augment.flip
+        (3, True)
+    """
+    data = recipe.to_dict()
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals:
+            raise ValueError(f"setting {setting!r} must read field=value, for example stage2.learning_rate=3e-5.")
+        *groups, name = path.strip().split(".")
+        place: dict[str, Any] = data
+        kind: type = Recipe
+        for group in groups:
+            place, kind = _inner(place, group, setting)
+        if name not in _fields(place):
+            known = _fields(place)
+            raise ValueError(
+                f"setting {setting!r} names no field; {_suggestion(name, known, data)} There: {', '.join(known)}."
+            )
+        place[name] = _value(text, get_type_hints(kind)[name])
+    try:
+        return Recipe.from_dict(data)
+    except TypeError as error:
+        raise ValueError(f"the settings {list(settings)} do not make a recipe: {error}") from error
+
+
+def _inner(place: dict[str, Any], group: str, setting: str) -> tuple[dict[str, Any], type]:
+    """Returns the fields of a group, and the class that they are of."""
+    stages = {stage["name"]: stage for stage in place.get("stages", ())}
+    inside = stages.get(group, place.get(group))
+    if not isinstance(inside, dict):
+        known = [*stages, *(name for name, value in place.items() if isinstance(value, dict))]
+        raise ValueError(f"setting {setting!r} names no group {group!r}; {nearest(group, known)} Groups: {known}.")
+    return inside, Stage if group in stages else get_type_hints(Recipe)[group]
+
+
+def _fields(place: dict[str, Any]) -> list[str]:
+    return [name for name, value in place.items() if not isinstance(value, dict) and name != "stages"]
+
+
+def _suggestion(name: str, known: list[str], data: dict[str, Any]) -> str:
+    """Returns a sentence naming the field that may be meant, looked for in all groups where this one has none."""
+    groups = {stage["name"]: stage for stage in data["stages"]}
+    groups |= {group: value for group, value in data.items() if isinstance(value, dict)}
+    everywhere = {f"{group}.{field}": field for group, inside in groups.items() for field in _fields(inside)}
+    everywhere |= {field: field for field in _fields(data)}
+    elsewhere = [path for path, field in everywhere.items() if field == name]
+    if elsewhere:
+        return f"did you mean {' or '.join(map(repr, elsewhere))}?"
+    return nearest(name, known)
+
+
+def _value(text: str, hint: Any) -> Any:
+    """Returns the value that a text gives a field of this type."""
+    several = get_origin(hint) is tuple
+    word = text.strip()
+    if word.lower() == "none":
+        word = "[]" if several else "null" if NoneType in get_args(hint) else "none"
+    value = _read(word)
+    if several and isinstance(value, str):
+        return [part.strip() for part in value.split(",")]
+    return value
+
+
+def _read(word: str) -> Any:
+    try:
+        return json.loads(word)
+    except json.JSONDecodeError:
+        pass
+    if not word.startswith(("[", "{")):
+        return word
+    try:
+        return json.loads(re.sub(r"[^][{}:,]+", _quoted, word))
+    except json.JSONDecodeError:
+        return word
+
+
+def _quoted(found: re.Match[str]) -> str:
+    """Gives a word between brackets, commas and colons the quotes back that the shell has taken."""
+    word = found[0].strip()
+    try:
+        json.loads(word or "0")
+    except json.JSONDecodeError:
+        return json.dumps(word)
+    return word

@@ -1,0 +1,1 @@
+"""Whether a written report holds together: its numbers, claims and missing parts."""

@@ -1,0 +1,190 @@
+"""Checks of measured numbers: two best values, thresholds, figures without an interval."""
+
+import re
+from collections.abc import Iterator
+
+from chexkeras.report.lint.document import CELL, Document, Passage, Table
+from chexkeras.report.lint.issue import Issue, Known, places
+from chexkeras.report.lint.language import (
+    INTERVAL,
+    RANGE,
+    Subject,
+    any_of,
+    denied,
+    is_rate,
+    measures,
+    numbers,
+    row_names,
+    stated_values,
+    subject,
+)
+from chexkeras.report.lint_said import Said, conflicts, listed
+
+_BEST = re.compile(r"\b(?:best|highest|maximum|maximal|peak|top)\b", re.IGNORECASE)
+_THRESHOLD = any_of(
+    r"\b(?:thresholds?|cut-?offs?|operating points?)\b(?! probabilit)"
+    r"(?P<between>[^\d.;,()]{0,30}?)(?P<number>\d*\.\d+)(?![\d%])",
+    r"(?<!\d)(?P<before>\d*\.\d+)[- ](?:score )?(?:threshold|cut-?off)\b(?! probabilit)",
+    r"\bscores? (?:is |of |was )?(?:at least|≥|>=)\s*(?P<least>\d*\.\d+)(?![\d%])",
+)
+_THRESHOLD_COLUMN = any_of(r"\b(?:threshold|cut-?off)\b(?! probabilit)")
+_ASIDE = any_of(
+    r"\b(?:instead of|rather than|would|could|for comparison|exploratory|alternative\w*|another|other|if)\b",
+    r"\b(?:lowering|raising|correspond\w*|max|maxim\w+|highest)\b",
+    r"\bprobabilit(?:y|ies)\b",
+)
+_NOT_MEASURED = any_of(
+    r"\b(?:goals?|targets?|aims?|requires?|required|requirements?|criteri\w+|standards?|must|should|expect\w*)\b",
+    r"\b(?:assum\w*|plann?\w*|chance|coin|power|margin|ask(?:s|ed)? for|worked example)\b",
+    r"\b(?:true rate|no skill|would|published|literature|p|p-?values?|ideal)\b",
+)
+_BARE_COLUMN = re.compile(
+    r"\b(?:images?|patients?|films?|cases|counts?|number|n|positives?|p|power|verdict|method|how|why|goals?|expected)\b",
+    re.IGNORECASE,
+)
+
+
+def two_best_values(document: Document, known: Known | None) -> Iterator[Issue]:
+    """One quantity has one best value, unless each says which model, part or finding it belongs to."""
+    names = row_names(document)
+    found: dict[str, list[Said]] = {}
+    for passage in document.words:
+        place_words = f"{passage.column} {passage.label}" if passage.kind == CELL else ""
+        if passage.kind == CELL and passage.text == passage.label:
+            continue
+        if not _BEST.search(f"{passage.text} {place_words}"):
+            continue
+        stated = stated_values(passage.text) if _BEST.search(passage.text) else []
+        if not stated and _BEST.search(place_words):
+            measured = [name for name, _ in measures(place_words)]
+            rates = [number for number in numbers(passage.text) if is_rate(number)]
+            stated = [(name, rate) for name, rate in zip(measured[:1], rates[:1], strict=False)]
+        since = 0
+        for name, number in stated:
+            # "0.81 for stage 1, 0.83 for stage 2": each number is about what is named since the one before.
+            about = subject(passage, names, (since, number.end) if len(stated) > 1 else None)
+            found.setdefault(name, []).append(Said(number, passage, about))
+            since = number.end
+    for name, entries in found.items():
+        clashing = conflicts(entries)
+        if clashing:
+            yield Issue(
+                "two-best-values",
+                f"the best {name} is given as {listed(clashing)}",
+                places(entry.passage for entry in clashing),
+                "say of which model and on which part each value is, or keep the one that holds.",
+            )
+
+
+def _thresholds(document: Document) -> list[Said]:
+    names = row_names(document)
+    found: list[Said] = []
+    for passage in document.words:
+        since = 0
+        for match in _THRESHOLD.finditer(passage.text):
+            within, since = (since, match.end()), match.end()
+            if _ASIDE.search(passage.text) or denied(passage.text, match.start(), match.start()):
+                continue
+            if any(True for _ in measures(match["between"] or "")):
+                continue
+            group = next(name for name in ("number", "before", "least") if match[name])
+            number = numbers(passage.text, match.start(group), match.end(group))
+            if number:
+                found.append(Said(number[0], passage, subject(passage, names, within)))
+    for position, table in enumerate(document.tables):
+        found += _column_of_thresholds(document, position, table, names)
+    return found
+
+
+def _column_of_thresholds(document: Document, position: int, table: Table, names: frozenset[str]) -> list[Said]:
+    """Returns the thresholds of a column that names them; a column of many is a sweep and states none."""
+    cells = [
+        passage for passage in document.passages
+        if passage.table == position and _THRESHOLD_COLUMN.search(passage.column)
+    ]  # fmt: skip
+    found = []
+    for passage in cells:
+        rates = numbers(passage.text)
+        if len(rates) == 1 and "." in rates[0].text and rates[0].text == passage.text.strip():
+            found.append(Said(rates[0], passage, subject(passage, names)))
+    findings = [entry.subject.findings for entry in found]
+    return found if len(found) == 1 or len(set(findings)) == len(found) else []
+
+
+def threshold_differs(document: Document, known: Known | None) -> Iterator[Issue]:
+    """Text and tables use one threshold for a finding: the frozen one."""
+    found = _thresholds(document)
+    # A model's name in the one place and none in the other is no excuse, nor is the part it was used on.
+    bare = [
+        Said(entry.number, entry.passage, Subject(entry.subject.models, frozenset(), entry.subject.findings))
+        for entry in found
+    ]
+    if known is None:
+        clashing = conflicts(bare)
+        if clashing:
+            yield Issue(
+                "threshold-differs",
+                f"thresholds {listed(clashing)} are used for the same calls",
+                places(entry.passage for entry in clashing),
+                "give every result at the threshold that was chosen and frozen, or name what the other one is for.",
+            )
+        return
+    wrong = []
+    for entry in found:
+        wanted = [value for name, value in known.thresholds.items() if name in entry.subject.findings]
+        if not any(entry.number.agrees(value) for value in wanted or known.thresholds.values()):
+            wrong.append(entry)
+    if wrong:
+        frozen = ", ".join(f"{value:.4g} for {name}" for name, value in known.thresholds.items()) or "none"
+        yield Issue(
+            "threshold-differs",
+            f"the text has {listed(wrong)}, the run froze {frozen}",
+            places(entry.passage for entry in wrong),
+            "write the report again from this run, or name what the other threshold is for.",
+        )
+
+
+def _bare_cells(document: Document) -> Iterator[Passage]:
+    """Yields cells that hold a performance figure while nothing in their row or heading gives an interval."""
+    for passage in document.passages:
+        if passage.kind != CELL or passage.text == passage.label:
+            continue
+        here = [f"{passage.column}", *passage.row[:2]]
+        named = any(True for text in here for _ in measures(text))
+        rates = [number for number in numbers(passage.text) if is_rate(number)]
+        alone = rates and re.fullmatch(r"[*\s~≈]*[\d.,]+\s*%?[*\s]*", passage.text)
+        if not named or not alone:
+            continue
+        if INTERVAL.search(" ".join((passage.column, passage.caption, *passage.row, *_headings(document, passage)))):
+            continue
+        by_column = any(True for _ in measures(passage.column))
+        words = f"{passage.column} {passage.label} {passage.caption}"
+        if _NOT_MEASURED.search(words) or (not by_column and _BARE_COLUMN.search(passage.column)):
+            continue
+        yield passage
+
+
+def _headings(document: Document, passage: Passage) -> tuple[str, ...]:
+    return document.tables[passage.table].header if passage.table >= 0 else ()
+
+
+def no_interval(document: Document, known: Known | None) -> Iterator[Issue]:
+    """A performance figure comes with its interval."""
+    bare: list[Passage] = list(_bare_cells(document))
+    for passage in document.words:
+        stated = stated_values(passage.text)
+        limits = len(RANGE.findall(passage.text))
+        # One interval does not cover two figures; where it is only spoken of, what is said may be about both.
+        given = limits >= len(stated) if limits else INTERVAL.search(passage.text)
+        if not stated or given or _NOT_MEASURED.search(passage.text):
+            continue
+        if passage.kind == CELL and INTERVAL.search(" ".join(passage.row)):
+            continue
+        bare.append(passage)
+    if bare:
+        yield Issue(
+            "no-interval",
+            f"performance figures without an interval on {len({passage.line for passage in bare})} line(s)",
+            places(bare),
+            "give each figure its interval and number of images, or say that it is a single value without one.",
+        )

@@ -1,0 +1,205 @@
+"""FDA_Submission.md: the course template's headings and those of a submission, filled from a run folder.
+
+Nothing is claimed that was not measured: what no run can know is the author's to answer, and stays an open field until
+then.
+"""
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from chexkeras import files
+from chexkeras.report import sbom
+from chexkeras.report.answers import Answers, load_answers
+from chexkeras.report.crosswalk_facts import status_of
+from chexkeras.report.facts.collect import collect_facts
+from chexkeras.report.facts.facts import Facts
+from chexkeras.report.facts.run_reader import ReadOnce, check_complete
+from chexkeras.report.figures.draw import NAMES, Figure, draw_figures
+from chexkeras.report.goals import PerformanceGoals
+from chexkeras.report.templating import Filling, OpenField, environment, number
+
+TEMPLATE = "fda_submission.md.j2"
+
+
+class OpenFields(ValueError):
+    """A report that must be complete is not.
+
+    Attributes:
+        fields: Every open field, in the order of the report.
+    """
+
+    def __init__(self, fields: list[OpenField]) -> None:
+        self.fields = fields
+        listed = [f"  section {field.section}, {field.key}: {field.text}" for field in fields]
+        super().__init__(
+            f"{len(fields)} field(s) of the report are open; answer them in submission.toml (chexkeras report --init "
+            "writes one to start from), or leave strict out:\n" + "\n".join(listed)
+        )
+
+
+@dataclass(frozen=True)
+class Page:
+    """A filled template.
+
+    Attributes:
+        text: Markdown.
+        open_fields: What the author has not answered, in the order of the report.
+    """
+
+    text: str
+    open_fields: list[OpenField]
+
+
+def render(facts: Facts, figures: dict[str, Figure], link: str = ".") -> Page:
+    """Fills the template.
+
+    Args:
+        facts: From `collect_facts`.
+        figures: From `draw_figures`.
+        link: Relative path from the report to its figures, as a URL.
+
+    Returns:
+        The report's Markdown and its open fields.
+    """
+    template = environment().get_template(TEMPLATE)
+
+    def fill(found: list[OpenField]) -> Page:
+        filling = Filling(facts, figures, link)
+        text = template.render(
+            f=filling.text,
+            v=filling.value,
+            gap=filling.gap,
+            gap_again=filling.again,
+            drawn=filling.drawn,
+            figure=filling.figure,
+            keys=set(facts),
+            findings=facts["evaluated"].value,
+            synthetic=facts["source.synthetic"].value,
+            nih=str(facts["source.dataset"].value).startswith("NIH"),
+            leaky=facts["split.leaky"].value,
+            verdict=facts["verdict"].value,
+            sbom_file=sbom.FILE,
+            crosswalk=status_of(facts, {field.section for field in found}),
+            open_fields=number(len(found)),
+        )
+        return Page(text, list(filling.gaps.values()))
+
+    # The count of open fields stands in the banner, before they are met: counted first, printed second.
+    return fill(fill([]).open_fields)
+
+
+def open_run(run: Any, *, without_model: bool = False) -> Any:
+    """Returns a run whose folder has every file that a report needs.
+
+    Args:
+        run: A `Run`, or the path of a run folder.
+        without_model: Whether the model file may be missing.
+
+    Raises:
+        FileNotFoundError: If the run folder or one of its files is missing; the message names it.
+    """
+    if not isinstance(run, (str, os.PathLike)):
+        check_complete(run.folder, without_model=without_model)
+        return run
+    folder = check_complete(Path(run), without_model=without_model)
+    from chexkeras.runs.run import Run
+
+    return Run.load(folder)
+
+
+def read_answers(answers: str | Path | Answers | None) -> Answers:
+    """Returns answers as they came, read from the file they lie in, or none."""
+    if answers is None:
+        return Answers()
+    return answers if isinstance(answers, Answers) else load_answers(answers)
+
+
+def open_fields(
+    run: Any, answers: str | Path | Answers | None = None, *, without_model: bool = False
+) -> list[OpenField]:
+    """Returns what the report of a run leaves to its author, in the order of the report.
+
+    Args:
+        run: A `Run`, or the path of a run folder.
+        answers: As for `write_report`.
+        without_model: Likewise.
+
+    Raises:
+        FileNotFoundError: As for `write_report`.
+        ValueError: If a file lacks a field, or the answers do not fit the run.
+    """
+    facts = collect_facts(
+        open_run(run, without_model=without_model), answers=read_answers(answers), without_model=without_model
+    )
+    return preview(facts).open_fields
+
+
+def preview(facts: Facts) -> Page:
+    """Returns the report as it would be with every figure, none of them drawn."""
+    return render(facts, {name: Figure(name, name, "") for name in NAMES})
+
+
+def write_report(
+    run: Any,
+    out: str | Path = "FDA_Submission.md",
+    *,
+    assets: str | Path | None = None,
+    goals: PerformanceGoals | None = None,
+    answers: str | Path | Answers | None = None,
+    strict: bool = False,
+    without_model: bool = False,
+) -> Path:
+    """Writes the FDA-style report of a run.
+
+    Needs neither TensorFlow nor any film. An interrupted call leaves an earlier report as it was: figures are drawn
+    aside and put in place together, the text last.
+
+    Args:
+        run: A `Run`, or the path of a run folder.
+        out: The Markdown file to write.
+        assets: Folder for figures, facts.json, evaluation.json and the bill of materials; by default beside `out`,
+            named after it with "_files".
+        goals: What performance is asked for; by default the goals among the answers, or the conventional ones.
+        answers: What the author states: a file as `write_answers_template` writes it, or what `load_answers` read.
+            None leaves every such field open; no file is looked for.
+        strict: Whether open fields are an error.
+        without_model: Whether the model file may be missing from the run folder: the report then names the
+            fingerprint that training recorded, and says that the file was not at hand.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        FileNotFoundError: If the run folder, one of its files, or a file that the answers name is missing; the message
+            names it.
+        OpenFields: With `strict`, if any field is open; nothing is written then.
+        TypeError: If an answer is of the wrong kind.
+        ValueError: If a file lacks a field, the answers do not fit the run, or goals are given twice.
+    """
+    stated = read_answers(answers)
+    opened = ReadOnce(open_run(run, without_model=without_model))
+    report = Path(out)
+    folder = Path(assets) if assets is not None else report.with_name(f"{report.stem}_files")
+    facts = collect_facts(opened, goals, stated, without_model=without_model)
+    if strict:
+        fields = preview(facts).open_fields
+        if fields:
+            raise OpenFields(fields)
+    folder.mkdir(parents=True, exist_ok=True)
+    link = quote(Path(os.path.relpath(folder.resolve(), report.resolve().parent)).as_posix())
+    with tempfile.TemporaryDirectory(prefix=".drawing", dir=folder) as aside:
+        figures = draw_figures(opened, facts, Path(aside), stated)
+        page = render(facts, figures, link)
+        for figure in figures.values():
+            os.replace(Path(aside) / figure.file, folder / figure.file)
+    for name in set(NAMES) - set(figures):
+        # Of an earlier report; nothing links to it any more.
+        (folder / f"{name}.png").unlink(missing_ok=True)
+    files.write_json(folder / sbom.FILE, sbom.bill_of_materials(facts))
+    facts.save(folder / "facts.json")
+    files.write_text(folder / "evaluation.json", (opened.folder / "evaluation.json").read_text(encoding="utf-8"))
+    return files.write_text(report, page.text)

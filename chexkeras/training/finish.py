@@ -1,0 +1,237 @@
+"""What a training leaves in its run folder besides the model: scores, thresholds, evaluation, data, provenance."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import pandas as pd
+
+from chexkeras import files, provenance
+from chexkeras.data.audit.audit import Audit
+from chexkeras.data.source import source_of
+from chexkeras.data.splits.splitters import Splits, lacking_classes
+from chexkeras.data.store.store import Store
+from chexkeras.evaluation.evaluate import evaluate
+from chexkeras.evaluation.scores import write_scores
+from chexkeras.evaluation.thresholds import STATED, choose_thresholds
+from chexkeras.models.classifier import resolve_precision
+from chexkeras.models.scoring import predict_scores, scores_table
+from chexkeras.recipes.recipe import Recipe
+from chexkeras.results import OperatingPoint
+from chexkeras.training.class_weights import imbalance_record
+from chexkeras.training.intensities import FILE as INTENSITIES
+from chexkeras.training.intensities import intensities
+from chexkeras.training.loop import Fitted
+from chexkeras.training.memory import halving
+
+SUBGROUPS = ("sex", "age_years", "view")
+"""What every run is measured by, besides as a whole, where its table knows it."""
+
+UNTRAINED_CAUTION = (
+    "Untrained backbone: the frozen convolutions keep random weights, so the results show that the software works, "
+    "not what pretrained weights reach."
+)
+
+
+def rehearse_operating_points(recipe: Recipe, validation: pd.DataFrame) -> None:
+    """Chooses the operating points once for a perfect classifier: what fails here would fail after training.
+
+    Args:
+        recipe: The recipe.
+        validation: Image table of the validation part.
+
+    Raises:
+        ValueError: If they cannot be chosen from so few films.
+    """
+    perfect = validation[list(recipe.targets)].fillna(0.0).to_numpy()
+    scores = scores_table(validation, recipe.targets, validation["image_id"].tolist(), perfect)
+    operating_points(recipe, scores)
+
+
+def operating_points(recipe: Recipe, scores: pd.DataFrame) -> tuple[OperatingPoint, ...]:
+    """Returns the recipe's operating point of every target, chosen on the validation scores.
+
+    Args:
+        recipe: The recipe.
+        scores: Long table of validation scores.
+    """
+    spec = recipe.operating_point
+    return choose_thresholds(scores, recipe.targets, rule=spec.rule, target=spec.target)
+
+
+def all_cautions(recipe: Recipe, splits: Splits, further: Sequence[str]) -> list[str]:
+    """Returns the sentences to show beside every number: the data's, the recipe's, the split's and the caller's."""
+    shown = list(source_of(splits.train).cautions)
+    if recipe.weights is None and all(stage.trainable != 1.0 for stage in recipe.stages):
+        shown.append(UNTRAINED_CAUTION)
+    if splits.leaky:
+        shown.append(splits.description)
+    for lacking in lacking_classes(splits, recipe.targets):
+        what, rate = ("negative", "specificity") if lacking.positive else ("positive", "sensitivity")
+        then = f"its AUROC and {rate} cannot be measured"
+        if lacking.part == "validation":
+            then = f"its threshold, {STATED}, is stated, not chosen"
+        shown.append(f"{lacking.target} has no {what} film in {lacking.part}: {then}.")
+    return list(dict.fromkeys([*shown, *further]))
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A training at its end: all that is written of it besides the model.
+
+    Attributes:
+        recipe: The recipe.
+        splits: The split.
+        audit: The audit of the films.
+        loss: The loss it was trained with.
+        fitted: What fitting left behind.
+        cautions: From `all_cautions`.
+        store: The store the films are read from; None for files.
+        further: What else the provenance says.
+    """
+
+    recipe: Recipe
+    splits: Splits
+    audit: Audit
+    loss: keras.losses.Loss
+    fitted: Fitted
+    cautions: tuple[str, ...]
+    store: Store | None
+    further: dict[str, Any]
+
+
+def write_run(model: keras.Model, ended: Ended, folder: Path, number: int | None = None) -> None:
+    """Writes all files of a run, the model before anything that may fail.
+
+    Args:
+        model: The classifier with the weights to keep.
+        ended: What is known besides.
+        folder: Where to.
+        number: The epoch that the weights are of; None for the best one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save(folder / "model.keras")
+    recipe, fitted = ended.recipe, ended.fitted
+    write_results(model, recipe, ended.splits, folder, ended.cautions, ended.store)
+    write_data(ended.splits, ended.audit, folder)
+    files.write_csv(folder / "history.csv", pd.DataFrame(fitted.history))
+    files.write_json(folder / "stages.json", fitted.stages)
+    recipe.save(folder / "recipe.json")
+    record = provenance_record(model, recipe, ended.splits, ended.loss, fitted, ended.cautions)
+    record["model"]["sha256"] = files.sha256_file(folder / "model.keras")
+    if number is not None:
+        row = fitted.history[number - 1]
+        record["best"] = {"stage": row["stage"], "epoch": row["epoch"], "rank": fitted.kept.index(number) + 1}
+    files.write_json(folder / "provenance.json", {**record, **ended.further})
+
+
+def write_results(
+    model: keras.Model, recipe: Recipe, splits: Splits, working: Path, cautions: Sequence[str], store: Store | None
+) -> None:
+    """Scores validation and test, chooses the operating points on the former and measures them on the latter.
+
+    Keeps how bright the training films are, too.
+
+    Args:
+        model: The trained classifier.
+        recipe: The recipe.
+        splits: The split.
+        working: Folder to write to.
+        cautions: From `all_cautions`.
+        store: The store the films are read from; None reads their files.
+    """
+    scored, size = {}, recipe.batch_size
+    for part in ("validation", "test"):
+        films = splits.part(part)
+
+        def score(batch_size: int, films: pd.DataFrame = films) -> pd.DataFrame:
+            return predict_scores(model, films, recipe.targets, batch_size=batch_size, store=store)
+
+        scored[part], size = halving(score, size, f"scoring the {part} films")
+        write_scores(working / f"scores_{part}.csv", scored[part])
+    points = operating_points(recipe, scored["validation"])
+    files.write_json(working / "operating_points.json", [point.to_dict() for point in points])
+    subgroups = [column for column in SUBGROUPS if column in splits.test.columns]
+    measured = evaluate(scored["test"], points, cautions=cautions, table=splits.test, subgroups=subgroups)
+    measured.save(working / "evaluation.json")
+    shown = intensities(splits.train, recipe.targets, image_size=recipe.image_size, store=store, seed=recipe.seed)
+    files.write_json(working / INTENSITIES, shown)
+
+
+def write_data(splits: Splits, audit: Audit, working: Path) -> None:
+    """Writes the image table without paths, the split, what was left out, and the audit.
+
+    Args:
+        splits: The split.
+        audit: The audit of the films.
+        working: Folder to write to.
+    """
+    parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
+    table = pd.concat([part.drop(columns="path", errors="ignore").assign(part=name) for name, part in parts.items()])
+    files.write_csv(working / "table.csv", table)
+    splits.save(working / "splits.csv")
+    left_out = list(source_of(splits.train).left_out)
+    files.write_csv(working / "left_out.csv", pd.DataFrame(left_out, columns=["image_id", "reason"]))
+    files.write_json(working / "audit.json", audit.to_dict())
+
+
+def weights_record(recipe: Recipe) -> dict[str, Any]:
+    """Returns where the weights come from that training starts with."""
+    if recipe.weights is None:
+        return {"origin": f"untrained, seed {recipe.seed}"}
+    if recipe.weights == "imagenet":
+        return {"origin": "ImageNet"}
+    return {"origin": f"file {Path(recipe.weights).name}", "sha256": files.sha256_file(recipe.weights)}
+
+
+def provenance_record(
+    model: keras.Model,
+    recipe: Recipe,
+    splits: Splits,
+    loss: keras.losses.Loss,
+    fitted: Fitted,
+    cautions: Sequence[str],
+) -> dict[str, Any]:
+    """Returns what a run records of its origin: data, split, weights, loss, precision, batches, versions.
+
+    Args:
+        model: The trained classifier.
+        recipe: The recipe.
+        splits: The split.
+        loss: The loss it was trained with.
+        fitted: What fitting left behind.
+        cautions: From `all_cautions`.
+    """
+    weighed = recipe.loss.class_weights if recipe.loss.name == "weighted_bce" else "none"
+    return {
+        **provenance.collect(),
+        "source": source_of(splits.train).to_dict(),
+        "split": splits.to_dict(),
+        "weights": weights_record(recipe),
+        "loss": loss.get_config(),
+        "imbalance": imbalance_record(
+            splits.training_rows, recipe.targets, weighed, splits.factors, recipe.balanced_batches
+        ),
+        "precision": resolve_precision(recipe.precision),
+        "batch_size": batch_record(recipe, fitted),
+        "best": {"stage": fitted.best_stage, "epoch": fitted.best_epoch},
+        "model": {"name": model.name, "parameters": model.count_params()},
+        "cautions": list(cautions),
+    }
+
+
+def batch_record(recipe: Recipe, fitted: Fitted) -> dict[str, Any]:
+    """Returns the batch size that was asked for and, by stage, what it was computed in: "8 x 4" is four times 8 films.
+
+    Args:
+        recipe: The recipe.
+        fitted: What fitting left behind.
+    """
+    asked = recipe.batch_size
+    used = {
+        stage: str(asked) if films == asked else f"{films} x {-(-asked // films)}"
+        for stage, films in fitted.films_at_a_time.items()
+    }
+    return {"asked": asked, "used": used}

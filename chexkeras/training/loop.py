@@ -1,0 +1,211 @@
+"""Fitting stage after stage, epoch by epoch, with exact validation AUROC; the best epoch's weights are kept."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from chexkeras.data.store.store import Store
+from chexkeras.models.stages import apply_stage, freeze
+from chexkeras.progress import say
+from chexkeras.recipes.recipe import Recipe, Stage
+from chexkeras.training.best_epochs import BestEpochs
+from chexkeras.training.changes import Changes
+from chexkeras.training.frozen.plan import FeaturePlan
+from chexkeras.training.monitor import MONITORS, EarlyStopping, mean_auc, one_class_targets
+from chexkeras.training.optimizers import LearningRate, make_optimizer
+from chexkeras.training.resume.checkpoints import Checkpoints
+from chexkeras.training.stage_data import film_data
+from chexkeras.training.stage_fit import StageFit
+
+_MONITOR_NAMES = {"val_auroc": "validation AUROC", "val_loss": "validation loss"}
+
+
+@dataclass
+class Fitted:
+    """What fitting leaves behind, besides the model's weights.
+
+    Attributes:
+        history: One row per epoch.
+        stages: One entry per stage: its boundary, its epochs and how it ended.
+        best_stage: Stage of the epoch whose weights the model now has.
+        best_epoch: Its number within the stage, from 1.
+        best_value: Its value of the recipe's monitor; None where no epoch had one.
+        kept: Numbers within the run, from 1, of the epochs whose weights are kept, the best first.
+        films_at_a_time: By stage: films whose gradients were computed together, the batch size unless memory ran out.
+        best_epochs: The weights of the epochs that are kept.
+    """
+
+    history: list[dict[str, Any]] = field(default_factory=list)
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    best_stage: str = ""
+    best_epoch: int = 0
+    best_value: float | None = None
+    kept: list[int] = field(default_factory=list)
+    films_at_a_time: dict[str, int] = field(default_factory=dict)
+    best_epochs: BestEpochs | None = field(default=None, repr=False, compare=False)
+
+    def record(self) -> dict[str, Any]:
+        """Returns everything but the weights, as plain values."""
+        return asdict(replace(self, best_epochs=None))
+
+    def rows(self, stage: str) -> list[dict[str, Any]]:
+        """Returns the history of one stage."""
+        return [row for row in self.history if row["stage"] == stage]
+
+
+def fit_stages(
+    model: keras.Model,
+    recipe: Recipe,
+    loss: keras.losses.Loss,
+    train: pd.DataFrame,
+    validation: pd.DataFrame,
+    plan: FeaturePlan | None = None,
+    store: Store | None = None,
+    checkpoints: Checkpoints | None = None,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+) -> Fitted:
+    """Runs a recipe's stages; the model ends with the weights of the epoch that the recipe's monitor finds best.
+
+    Args:
+        model: A classifier of `build_classifier`, with the weights that training starts from; changed in place.
+        recipe: The recipe.
+        loss: The loss of every stage.
+        train: Image table of the training part, its rows as often as an epoch shows them.
+        validation: Image table of the validation part.
+        plan: Stored features for the stages that can use them; None reads the films anew in every epoch.
+        store: The store the films are read from; None reads their files.
+        checkpoints: Where every epoch's state is kept, and taken up if there is one; None keeps none.
+        on_epoch: Is given the history's row after each epoch.
+
+    Returns:
+        History and boundaries.
+
+    Raises:
+        ValueError: If the loss stops being a number (the message says in which step), a stage accumulates over more
+            steps than it has, or memory does not suffice for one film.
+        OSError: If a checkpoint cannot be written.
+    """
+    mode, name = MONITORS[recipe.monitor], _MONITOR_NAMES[recipe.monitor]
+    labels = validation[list(recipe.targets)].to_numpy(np.float32)
+    left_out = one_class_targets(labels, recipe.targets)
+    if left_out:
+        say(f"the validation AUROC leaves out what has one class there: {', '.join(left_out)}")
+    steps = math.ceil(len(train) / recipe.batch_size)
+    optimizers = [make_optimizer(stage, steps) for stage in recipe.stages]
+    changes = Changes(model)
+    saved = checkpoints.load() if checkpoints is not None else None
+    fitted = Fitted(**saved.record) if saved is not None else Fitted()
+    fitted.best_epochs = best = BestEpochs(changes, recipe.keep_epochs, mode)
+    if saved is not None:
+        best.take_up(saved.kept, {row["global_epoch"]: row[recipe.monitor] for row in fitted.history})
+    if fitted.history:
+        row = fitted.history[-1]
+        say(f"taken up after {row['stage']} epoch {row['epoch']}, epoch {len(fitted.history)} of the run")
+    ended_before = {entry["stage"] for entry in fitted.stages}
+    for stage, optimizer in zip(recipe.stages, optimizers, strict=True):
+        if stage.name in ended_before:
+            freeze(model, stage.trainable, stage.batchnorm)
+            changes.extend()
+            continue
+        best.assign()
+        boundary = apply_stage(
+            model, stage.trainable, optimizer=optimizer, loss=loss, name=stage.name, batchnorm=stage.batchnorm
+        )
+        changes.extend()
+        say(str(boundary))
+        if plan is not None and stage.name in plan.layers:
+            data = plan.stage_data(model, recipe, stage.name)
+        else:
+            data = film_data(model, recipe, train, validation, store)
+        under_way = StageFit(model, data, loss, stage, steps, recipe.batch_size, changes, recipe.seed)
+        rate, stopping = LearningRate(stage, optimizer, mode), EarlyStopping(stage.patience, mode)
+        earlier = fitted.rows(stage.name)
+        for row in earlier:
+            # Both follow from the monitored values alone: what they learned is read again from the history.
+            stopping.update(row[recipe.monitor])
+            rate.after_epoch(row[recipe.monitor])
+        if earlier and saved is not None:
+            under_way.restore(saved.snapshot, fitted.films_at_a_time[stage.name])
+        epoch = len(earlier)
+        while epoch < stage.epochs and not stopping.exhausted:
+            epoch += 1
+            row = _epoch(under_way, epoch, len(fitted.history) + 1, labels)
+            value = row[recipe.monitor]
+            row["learning_rate"] = rate.after_epoch(value)
+            fitted.history.append(row)
+            fitted.films_at_a_time[stage.name] = under_way.films_at_a_time
+            stopping.update(value)
+            if best.offer(len(fitted.history), value):
+                fitted.best_stage, fitted.best_epoch, fitted.best_value = stage.name, epoch, value
+            fitted.kept = best.numbers
+            _report(row, stage, _left(fitted, recipe.stages, stage, stopping.exhausted))
+            snapshot = under_way.save()
+            if checkpoints is not None:
+                checkpoints.save(fitted.record(), snapshot, best.weights)
+            if on_epoch is not None:
+                on_epoch(row)
+        under_way.finish()
+        ended = f"no better {name} for its patience" if stopping.exhausted else "all epochs run"
+        fitted.stages.append(
+            {**boundary.to_dict(), "epochs_run": epoch, "best_epoch": stopping.best_epoch, "ended": ended}
+        )
+    best.assign()
+    return fitted
+
+
+def _epoch(under_way: StageFit, epoch: int, global_epoch: int, labels: np.ndarray) -> dict[str, Any]:
+    start = time.perf_counter()
+    loss = under_way.epoch(epoch, global_epoch)
+    scores = under_way.scores()
+    if not np.isfinite(scores).all():
+        # The loss of a step is that before its change of the weights: what the last one broke shows here first.
+        raise ValueError(
+            f"the weights give scores that are no numbers after {under_way.stage.name} epoch {epoch}: its last step "
+            "broke them; lower the learning rate, or use precision='float32' (on the command line --set "
+            "precision=float32) if this ran in half precision."
+        )
+    return {
+        "stage": under_way.stage.name,
+        "epoch": epoch,
+        "global_epoch": global_epoch,
+        "loss": loss,
+        "val_loss": float(keras.ops.convert_to_numpy(under_way.loss(labels, scores))),
+        "val_auroc": mean_auc(labels, scores.astype(np.float64)),
+        "learning_rate": under_way.stage.learning_rate,
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def _left(fitted: Fitted, stages: Sequence[Stage], stage: Stage, exhausted: bool) -> str:
+    """Returns how long the stage may still take, and which ones come after it; "" at the very end.
+
+    The first epoch of a stage is compiled for and tells little: it counts only while there is no other. What an epoch
+    of a later stage takes is not known before it begins: it may train ten times as many layers.
+    """
+    done = fitted.rows(stage.name)
+    seconds = float(np.median([row["seconds"] for row in done[1:] or done]))
+    seconds *= 0 if exhausted else stage.epochs - len(done)
+    later = [f"{after.name} of {after.epochs} epochs" for after in stages[list(stages).index(stage) + 1 :]]
+    parts = [f"at most {_duration(seconds)} left of {stage.name}"] if seconds else []
+    return ", ".join([*parts, f"then {', '.join(later)}"] if later else parts)
+
+
+def _report(row: dict[str, Any], stage: Stage, left: str) -> None:
+    say(
+        f"  {row['stage']} epoch {row['epoch']}/{stage.epochs}: loss {row['loss']:.4f}, validation loss "
+        f"{row['val_loss']:.4f}, validation AUROC {row['val_auroc']:.3f}, {_duration(row['seconds'])}"
+        + (f"; {left}" if left else "")
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,1 @@
+"""A training that goes on where it was interrupted, to the same result."""
