@@ -23,11 +23,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+from chexkeras.data.pixels import PIXELS_VERSION
 
-from chexkeras.data.pipeline import PIXELS_VERSION, make_dataset
+from chexkeras.data.pipeline import make_dataset
 from chexkeras.data.store.prepare import prepare
-from chexkeras.data.store.store import Store
-from chexkeras.data.store_manifest import INDEX, Manifest, films_file
+from chexkeras.data.store.store import INDEX, Manifest, Store, films_file
 
 CORES = len(os.sched_getaffinity(0))
 NIH_FILMS = 112_120

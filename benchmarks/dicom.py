@@ -26,12 +26,12 @@ import io
 import keras
 import numpy as np
 import psutil
+from chexkeras.data.pixels import to_model_pixels
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, JPEG2000Lossless
 
-from chexkeras.data.pipeline import to_model_pixels
 from chexkeras.dicom.read import read_film
 from chexkeras.dicom.workers.options import Reading
 from chexkeras.inference.engines import load_engine

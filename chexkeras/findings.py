@@ -55,7 +55,7 @@ SUPPORT_DEVICES = "Support Devices"
 """Tubes, lines and pacemakers: labelled in CheXpert, but nothing that makes a film abnormal."""
 
 ABNORMAL = "Abnormal"
-"""The derived label of `data.abnormal.add_abnormal`: any finding present."""
+"""The derived label of `data.datasets.labels.add_abnormal`: any finding present."""
 
 ALL: tuple[str, ...] = tuple(dict.fromkeys((*NIH14, *CHEXPERT14, ABNORMAL)))
 """Every name known, each vocabulary in its own spelling: both "Effusion" and "Pleural Effusion" are in it."""

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from chexkeras.data.source import TableSource
+from chexkeras.data.image_table import TableSource
 from chexkeras.findings import NIH14
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -24,8 +24,9 @@ LAYERS = {
 HEAVY = {"tensorflow", "keras"}
 # The only modules that may import TensorFlow itself: tf.data and the GPU's capabilities are their subject.
 TENSORFLOW = {
-    "data.pipeline", "data.store.decoder", "data.augmentation", "data.augment_geometry", "data.augment_intensity",
-    "models.classifier", "training.frozen.feature_store", "training.micro_batches", "training.frozen.augmented_copies",
+    "data.pipeline", "data.pixels", "data.store.decoder", "data.augmentation",
+    "models.classifier", "training.frozen.feature_store", "training.memory",
+    "training.frozen.augmented_copies",
 }  # fmt: skip
 LIGHT = [
     "evaluation.evaluate", "dicom.read", "data.datasets.nih",

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from chexkeras.cli import app
 from chexkeras.data.datasets.nih import load_nih
-from chexkeras.data.source import source_of
+from chexkeras.data.image_table import source_of
 from chexkeras.phantoms import make_chexpert_phantoms, make_phantoms
 from chexkeras.recipes.protocol import Division, division
 from chexkeras.runs.run import Run

@@ -60,7 +60,7 @@ def compare(
     if out is not None:
         typer.echo(f"written: {files.write_csv(out, comparison_table(made))}")
     if figures is not None:
-        from chexkeras.plots.comparison_page import draw_comparison
+        from chexkeras.plots.comparison import draw_comparison
 
         for path in draw_comparison(loaded, made, figures, evaluations):
             typer.echo(f"written: {path}")

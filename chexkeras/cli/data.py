@@ -53,7 +53,7 @@ def prepare(
     profile: Profile = "clinical",
 ) -> None:
     """Decodes every film once, for 'chexkeras train --store'; started again, it goes on where it stopped."""
-    from chexkeras.data.source import source_of
+    from chexkeras.data.image_table import source_of
     from chexkeras.data.store.prepare import prepare as prepare_store
 
     one_of(missing, ("error", "skip"), "--missing")

@@ -125,7 +125,7 @@ def _show_interruption(out: Path) -> None:
 
 def _kept(out: Path) -> str:
     """Returns what an unfinished run into a file has left, and how to go on with it; empty if it left nothing."""
-    from chexkeras.inference.journal import Journal
+    from chexkeras.inference.results_file import Journal
 
     done = len(Journal(out).read())
     return f"the results of {done} files are kept; go on with the same command and --resume" if done else ""

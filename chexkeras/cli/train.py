@@ -11,6 +11,7 @@ from chexkeras.cli.app import app, errors_for_people
 from chexkeras.cli.image_options import ROOT, Load, Missing, with_film_options
 from chexkeras.cli.output import show_evaluation
 from chexkeras.recipes import protocol
+from chexkeras.training import second_pass
 
 if TYPE_CHECKING:
     from chexkeras.recipes.recipe import Recipe
@@ -134,7 +135,7 @@ def train(
     cautions = protocol.read_otherwise(named, table, recipe) if unfinished is None else ()
     for sentence in cautions:
         say(sentence)
-    first = protocol.first_run(first_pass, table, recipe, opened) if first_pass is not None else None
+    first = second_pass.first_run(first_pass, table, recipe, opened) if first_pass is not None else None
     checked = audit_films(table, missing=missing, decode=opened is None)
     say(checked.summary)
     if first is not None:
@@ -142,7 +143,7 @@ def train(
         given = [name for name, value in unused.items() if value is not None]
         if given:
             say(f"--first-run keeps that run's split: {', '.join(given)} not used")
-        splits = protocol.filled(first, checked.table, recipe, opened)
+        splits = second_pass.filled(first, checked.table, recipe, opened)
     elif unfinished is not None:
         splits = unfinished.splits(checked.table)
     else:

@@ -1,13 +1,8 @@
-"""tf.data: from an image table to batches, and the one way a film becomes the classifier's pixels.
-
-Training reads files or a store that was made from them, DICOM scoring hands over arrays; all go through
-`to_model_pixels`, so that a film scored in a hospital folder is the film the model was trained on, bit for bit.
-"""
+"""tf.data: from an image table to batches."""
 
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,14 +10,10 @@ import tensorflow as tf
 
 from chexkeras.checks import positive_int, require_columns
 from chexkeras.data.augmentation import Augmentation, augment, film_seed
-from chexkeras.data.image_table import resolve_targets
+from chexkeras.data.image_table import refuse_dicom, resolve_targets
+from chexkeras.data.pixels import read_film
 from chexkeras.data.sampling import Shown, balance_groups, balanced, in_order, shuffled
-from chexkeras.data.store.decoder import refuse_dicom
 from chexkeras.data.store.store import Store
-from chexkeras.dicom import image_file
-
-PIXELS_VERSION = 2
-"""Raised when a film's way to the classifier's pixels changes: stores made before are then refused."""
 
 # Two keep the cores busy while one waits for the disk; more would only hold more batches in memory.
 _STORE_READERS = 2
@@ -32,66 +23,6 @@ _BATCHES_AHEAD = 4
 _NO_PATHS = (
     "Load it with load_nih(...) or another loader, or merge the paths by image_id; the table in a run folder has none."
 )
-
-
-def to_model_pixels(film: tf.Tensor, image_size: int) -> tf.Tensor:
-    """Resizes a film by area averaging and rounds to whole gray values.
-
-    Rounding to uint8 costs at most half a gray value and makes a film read from a file, from a store and from a DICOM
-    object the same film.
-
-    Args:
-        film: uint8 tensor (height, width, 1), 0-255, any size.
-        image_size: Height and width wanted, pixels. The film is not padded: NIH's own films were scaled to a square
-            the same way.
-
-    Returns:
-        uint8 tensor (image_size, image_size, 1).
-    """
-    resized = tf.image.resize(film, (image_size, image_size), method=tf.image.ResizeMethod.AREA)
-    return tf.cast(tf.clip_by_value(tf.round(resized), 0.0, 255.0), tf.uint8)
-
-
-def read_film(path: tf.Tensor, image_size: int) -> tf.Tensor:
-    """Reads a PNG or JPEG file as the classifier's pixels, the same that scoring makes of it (`dicom.image_file`).
-
-    Args:
-        path: Scalar string tensor.
-        image_size: Height and width wanted, pixels.
-
-    Returns:
-        uint8 tensor (image_size, image_size, 1).
-    """
-    content = tf.io.read_file(path)
-    is_plain = _in_python(image_file.is_plain_grey, content, tf.bool)
-    is_plain.set_shape(())
-    film = tf.cond(is_plain, lambda: _decode_plain_grey(content), lambda: _decode_other(content))
-    return to_model_pixels(film, image_size)
-
-
-def _decode_plain_grey(content: tf.Tensor) -> tf.Tensor:
-    def jpeg() -> tf.Tensor:
-        # As Pillow does; TensorFlow's usual transform is faster and a few gray values off.
-        return tf.io.decode_jpeg(content, channels=1, dct_method="INTEGER_ACCURATE")
-
-    film = tf.cond(tf.io.is_jpeg(content), jpeg, lambda: tf.io.decode_png(content, channels=1))
-    film.set_shape((None, None, 1))
-    return film
-
-
-def _decode_other(content: tf.Tensor) -> tf.Tensor:
-    """Decodes as scoring does: TensorFlow makes other grey values of colour and of 16 bits, and sees no orientation."""
-    film = _in_python(image_file.decode, content, tf.uint8)
-    film.set_shape((None, None))
-    return film[..., tf.newaxis]
-
-
-def _in_python(function: Callable[[bytes], Any], content: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    def call(given: bytes | np.ndarray) -> Any:
-        # A graph hands over the bytes, and eager execution an array of them.
-        return function(given if isinstance(given, bytes) else given.item())
-
-    return tf.numpy_function(call, [content], dtype, stateful=False)
 
 
 def _orders(n: int, order: Callable[[int], Shown], epochs: Iterable[int]) -> "tf.data.Dataset":

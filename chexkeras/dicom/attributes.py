@@ -1,17 +1,114 @@
-"""Which part of the body a film shows and from which side: the tags that say so, in the order they are trusted."""
+"""Which part of the body a film shows and from which side: the tags that say so, in the order they are trusted.
 
+What the free text of a description says a film shows: its words, in the languages of those who type them.
+
+Besides English in German, French, Spanish, Italian and Portuguese. Accents are taken off first. Only words that are
+rare in indications and names count, and what usually means something else beside them is taken out before. A list
+like this is never complete: it can miss a lateral film, as the tags can.
+
+How old the patient was: from the age, however it is written, or else from two dates.
+"""
+
+import contextlib
 import dataclasses
+import datetime
+import re
+import unicodedata
 
-from chexkeras.dicom.descriptions import (
-    frontal_views,
-    names_chest,
-    names_frontal_view,
-    names_other_part,
-    names_other_view,
-    plain,
-    words_of,
-)
 from chexkeras.dicom.header import Header, fold
+
+_CHEST = re.compile(
+    r"\b(CHEST\w*|CXR|THORA[XK]\w*|THORACIC(?! (SPINE|VERTEBR\w*|INLET|OUTLET))|TORAX|TORACE"
+    r"|LUNG(S|E|EN)?|POUMONS?|PULMON\w*|PULMAO|POLMON\w*)\b"
+)
+_OTHER_PART = re.compile(
+    r"\b(ABD|ABDOM\w*|ADDOM\w*|RIBS?|RIPPEN\w*|COTES|COSTILLAS?|COSTELAS?|STERNUM|PELVI\w*|BECKEN\w*|BASSIN|BACINO|BACIA"
+    r"|\w*SPINE|SPINAL|VERTEBR\w*|WIRBEL\w*|RACHIS|COLUMNA|COLONNA|COLUNA|LUMBAR|LUMBAIRE|CERVICAL|[HBL]WS"
+    r"|SKULL|SCHAE?DEL\w*|CRANE|CRANEO|CRANIO|HEAD|SINUSES|PARANASAL|NNH|NECK|MANDIBLE|DENTAL"
+    r"|SHOULDER|SCHULTER\w*|EPAULE|HOMBRO|SPALLA|OMBRO|SCAPULA|CLAVIC\w*|HUMER\w*|ELBOW|FOREARM|WRIST|HANDS?|FINGERS?|MANO"
+    r"|HIPS?|HUE?FT\w*|HANCHE|CADERA|FEMUR|KNEES?|KNIE\w*|GENOU|RODILLA|GINOCCHIO|JOELHO|PATELLA|TIBIA|LEGS?|ANKLES?"
+    r"|FOOT|FEET|TOES?|EXTREMIT\w*|BREAST|MAMMO\w*|KUB|BARIUM)\b"
+)
+# Positions of a chest patient, reasons for the film and ways of speaking that name another part without meaning it.
+_IDIOMS = re.compile(
+    r"\b(HEAD (UP|DOWN|END|OF|ELEV\w*)|FOOT (OF|END)|HAND ?HELD|NECK LINE|FINGER CLUBBING"
+    r"|BREAST (CA|CANCER|IMPLANTS?)|(PRE|POST) ?OP(ERATIVE)? \w+)\b"
+)
+
+# Decubitus without a side is the supine patient in the Romance languages.
+_SIDE = r"(LAT\w*|LEFT|RIGHT|L|R|IZQ\w*|DER\w*|DCHO|ESQ\w*|DIR\w*|GAUCHE|DROITE?|SIN\w*|DES\w*)"
+_OTHER_VIEW = re.compile(
+    r"\b([LR]?LAT|LATS?|LATERAL(?!I[TD])\w*|LATERO|LLD|RLD|OBL|OBLI[QCK]\w*|RAO|LAO|RPO|LPO|OAG|OAD|LORDOTI\w*"
+    r"|SEITL\w*|SEITE|SEITEN|SEITENAUFN\w*|SCHRAE?G\w*|ANLIEGEND|PROFIL\w*|PERFIL|(CROSS|X) ?TABLE"
+    rf"|DECUB\w* {_SIDE}|{_SIDE} DECUB\w*|(CHEST|THORAX|TORAX|TORACE|RX|PROJ\w*|PROIEZ\w*) (LL|RL|L L|R L))\b"
+    r"|^(LL|RL|L L|R L)$"
+)
+_PA_AP = re.compile(r"\b(?:CHEST|THORAX|TORAX)?(PA|AP)\b")
+# Enough to say that a description does not speak of another view alone: a frontal view, or two views.
+_SAYS_FRONTAL = re.compile(
+    r"\b((CHEST|THORAX|TORAX)?(PA|AP)|FRONT\w*|FRNT|FACE|FRENTE|(POSTERO|ANTERO)\w*|DV|VD|D V|V D|SAGITTAL\w*"
+    r"|F (Y|ET|E|U|UND|AND|PROFIL|PERFIL|LAT)"
+    r"|(2|TWO|ZWEI|DOS|DUE|DUAS|DEUX) ?(V|VW|VWS|VIEWS?|EB\w*|P|PRO\w*|INC\w*))\b"
+)
+
+
+def plain(text: str) -> str:
+    """Returns text folded, without accents; UTF-8 that was read as Latin-1 is mended first.
+
+    Example:
+        >>> plain("Tórax_p.a.")
+        'TORAX P A'
+    """
+    with contextlib.suppress(UnicodeError):
+        text = text.encode("latin-1").decode("utf-8")
+    letters = unicodedata.normalize("NFKD", text)
+    return fold("".join(letter for letter in letters if not unicodedata.combining(letter)))
+
+
+def words_of(text: str) -> str:
+    """Returns a description as plain words, "P.A." written as one; what the functions below are given.
+
+    Example:
+        >>> words_of("Thorax p.a./seitl.")
+        'THORAX PA SEITL'
+    """
+    return re.sub(r"\b(P A|A P)\b", lambda found: found[0].replace(" ", ""), plain(text))
+
+
+def names_chest(words: str) -> bool:
+    """Returns whether the chest is named."""
+    return bool(_CHEST.search(words))
+
+
+def names_other_part(words: str) -> bool:
+    """Returns whether another part of the body is named, alone or beside the chest.
+
+    Example:
+        >>> names_other_part("THORACIC SPINE"), names_other_part("PORT HEAD UP 45")
+        (True, False)
+    """
+    return bool(_OTHER_PART.search(_IDIOMS.sub(" ", words)))
+
+
+def names_other_view(words: str) -> bool:
+    """Returns whether a view that is not frontal is named, alone or beside a frontal one.
+
+    Example:
+        >>> names_other_view("TORAX DECUBITO SUPINO"), names_other_view("LEFT LATERAL DECUBITUS")
+        (False, True)
+    """
+    return bool(_OTHER_VIEW.search(words))
+
+
+def names_frontal_view(words: str) -> bool:
+    """Returns whether a frontal view is named, or that there are two views, one of which is frontal."""
+    return bool(_SAYS_FRONTAL.search(words))
+
+
+def frontal_views(words: str) -> set[str]:
+    """Returns which of "PA" and "AP" are named."""
+    return set(_PA_AP.findall(words))
+
 
 _PA, _AP = "PA", "AP"
 
@@ -222,3 +319,83 @@ def _body_part(header: Header, accepted: tuple[str, ...], qualifiers: tuple[str,
         if other and not chest:
             return Answer("", source=keyword)
     return Answer()
+
+
+OLDEST_PLAUSIBLE_YEARS = 120.0
+
+_YEARS_PER_UNIT = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
+# The date nearest to the exposure first: a study can be filed years later.
+_EXPOSURE_DATES = ("AcquisitionDate", "ContentDate", "SeriesDate", "StudyDate")
+
+
+def parse_age(text: str) -> tuple[float | None, str | None]:
+    """Reads a patient's age.
+
+    Args:
+        text: The value of Patient's Age (0010,1010): three digits and D, W, M or Y; shorter or bare numbers are
+            common in practice and are read as well, the latter as years.
+
+    Returns:
+        The age in years, or None where there is none; and a warning code ("age_unknown", "age_format",
+        "age_malformed", "age_implausible"), or None for a well written, plausible age.
+
+    Source:
+        PS3.5 6.2, VR AS; bare numbers occur in the RSNA pneumonia challenge's files.
+
+    Example:
+        >>> parse_age("045Y"), parse_age("006M"), parse_age("58")
+        ((45.0, None), (0.5, None), (58.0, 'age_format'))
+    """
+    stripped = text.strip().upper()
+    if not stripped:
+        return None, "age_unknown"
+    match = re.fullmatch(r"(\d{1,4}) ?([DWMY]?)", stripped, flags=re.ASCII)
+    if match is None:
+        return None, "age_malformed"
+    years = int(match[1]) * _YEARS_PER_UNIT[match[2] or "Y"]
+    if years > OLDEST_PLAUSIBLE_YEARS:
+        return None, "age_implausible"
+    well_written = len(match[1]) == 3 and match[2] and " " not in stripped
+    return years, None if well_written else "age_format"
+
+
+def _date(text: str) -> datetime.date | None:
+    # PS3.5 6.2, VR DA; older files separate the parts with full stops.
+    match = re.fullmatch(r"(\d{4})\.?(\d{2})\.?(\d{2})", text.strip(), flags=re.ASCII)
+    if match is None:
+        return None
+    try:
+        return datetime.date(*map(int, match.groups()))
+    except ValueError:
+        return None
+
+
+def age_from_dates(header: Header) -> float | None:
+    """Returns the whole years between birth and exposure, or None where the dates are missing or cannot be right.
+
+    Whole years, as the age tag gives them: a fraction would tell the birthday to whoever knows the day of the film.
+    """
+    born = _date(header.text("PatientBirthDate"))
+    exposed = next((date for name in _EXPOSURE_DATES if (date := _date(header.text(name)))), None)
+    if born is None or exposed is None:
+        return None
+    before_birthday = (exposed.month, exposed.day) < (born.month, born.day)
+    years = float(exposed.year - born.year - before_birthday)
+    return years if 0 <= years <= OLDEST_PLAUSIBLE_YEARS else None
+
+
+def find_age(header: Header, *, from_dates: bool) -> tuple[float | None, tuple[str, ...]]:
+    """Returns the age in years or None, and the warning codes met on the way.
+
+    Args:
+        header: The header.
+        from_dates: Whether a missing age may be worked out from the dates of birth and exposure.
+    """
+    years, warning = parse_age(header.text("PatientAge"))
+    warnings: tuple[str, ...] = (warning,) if warning else ()
+    if years is None and from_dates:
+        years = age_from_dates(header)
+        if years is not None:
+            # A missing age is no longer unknown; a malformed one is still worth saying.
+            warnings = (*(code for code in warnings if code != "age_unknown"), "age_from_dates")
+    return years, warnings

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from chexkeras.dicom import ages, attributes, privacy, vocabulary
+from chexkeras.dicom import attributes, privacy
 from chexkeras.dicom.header import Header, fold, is_rgb, name_tag
 from chexkeras.dicom.profiles import CLINICAL, COURSE, PROFILES, Profile, find_profile, rules_table
 from chexkeras.dicom.rejection import DicomRejected, Violation
@@ -30,7 +30,7 @@ __all__ = [
     "rules_table",
 ]
 
-parse_age = ages.parse_age
+parse_age = attributes.parse_age
 
 DICOMDIR = "1.2.840.10008.1.3.10"
 _FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1.1"
@@ -71,7 +71,7 @@ class _Notes:
         if severity != OFF:
             tag = name_tag(keyword) if keyword else self.profile.tag(code)
             expected = expected or self.profile.expected(code)
-            self.violations.append(Violation(code, severity, tag, own or vocabulary.known(found), expected))
+            self.violations.append(Violation(code, severity, tag, own or privacy.known(found), expected))
 
     def in_order(self) -> list[Violation]:
         """Returns the violations in the order of the rules."""
@@ -206,7 +206,7 @@ def _check_view(header: Header, profile: Profile, notes: _Notes) -> None:
 
 
 def _check_age(header: Header, profile: Profile, notes: _Notes) -> None:
-    years, codes = ages.find_age(header, from_dates=profile.age_from_dates)
+    years, codes = attributes.find_age(header, from_dates=profile.age_from_dates)
     for code in codes:
         notes.add(code)
     if years is not None and not profile.minimum_age_years <= years <= profile.maximum_age_years:

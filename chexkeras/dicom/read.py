@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from chexkeras import checks
-from chexkeras.dicom import ages, attributes, decoding, display, elements, gate, image_file, privacy
+from chexkeras.dicom import attributes, decoding, display, elements, gate, image_file, privacy
+from chexkeras.dicom.display import percentiles
 from chexkeras.dicom.header import Header
 from chexkeras.dicom.profiles import Profile, find_profile
 from chexkeras.dicom.rejection import DicomRejected, Violation
 from chexkeras.dicom.rules import OFF, REJECT
-from chexkeras.dicom.windows import percentiles
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -151,7 +151,7 @@ def _read(handle: BinaryIO, profile: Profile) -> Radiograph:
     quality: tuple[str, ...] = ("padding",) if rendered.padding_fraction > _MAXIMUM_PADDING else ()
     quality += _saturation(rendered.pixels, rendered.padding_fraction)
     header = Header(dataset)
-    years, _ = ages.find_age(header, from_dates=profile.age_from_dates)
+    years, _ = attributes.find_age(header, from_dates=profile.age_from_dates)
     uid, sex = header.text("SOPInstanceUID"), header.word("PatientSex")
     return Radiograph(
         pixels=rendered.pixels,

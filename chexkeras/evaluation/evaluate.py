@@ -9,7 +9,6 @@ import pandas as pd
 from chexkeras import checks
 from chexkeras.evaluation.calibration.calibration import measure_calibration
 from chexkeras.evaluation.clinical_use.deployment import deployment_from_outcomes
-from chexkeras.evaluation.macro import macro_auc_interval
 from chexkeras.evaluation.rates import rates
 from chexkeras.evaluation.scores import check_scores, scores_fingerprint
 from chexkeras.evaluation.subgroups import subgroup_analyses
@@ -17,6 +16,7 @@ from chexkeras.evaluation.uncertainty.intervals import (
     auc_interval,
     average_precision_interval,
     clustered_proportion_interval,
+    macro_auc_interval,
 )
 from chexkeras.progress import track
 from chexkeras.results import Estimate, Evaluation, FindingEvaluation, OperatingPoint, SubgroupAnalysis

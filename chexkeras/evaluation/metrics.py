@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks
-from chexkeras.evaluation.inputs import clean, one_class
+from chexkeras.evaluation.scores import clean, one_class
 
 
 class RocCurve(NamedTuple):

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from chexkeras.evaluation.comparison.compare import adjusted, compare
-from chexkeras.evaluation.matching import match_scores
+from chexkeras.evaluation.comparison.compare import adjusted, compare, match_scores
 from chexkeras.evaluation.scores import check_scores
 from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval
 from chexkeras.results import Comparison, Estimate, OperatingPoint

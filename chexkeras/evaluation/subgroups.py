@@ -1,5 +1,14 @@
-"""Performance in groups of patients or films, and whether the groups differ by more than chance."""
+"""Performance in groups of patients or films, and whether the groups differ by more than chance.
 
+Which group each image belongs to: sex, view, age band, another finding's label, bands of any measure.
+
+Whether groups of images differ by more than chance: tests that the same patients may be in several groups.
+
+One patient filmed both PA and AP makes the two views depend on each other. Contributions are added up within
+patients, for all groups at once, so their covariances are part of every test.
+"""
+
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -9,13 +18,212 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chexkeras import checks
-from chexkeras.evaluation.grouping import groups_of
-from chexkeras.evaluation.interactions import areas_differ, proportions_differ, untested
-from chexkeras.evaluation.p_values import holm, p_text
 from chexkeras.evaluation.scores import check_scores
+from chexkeras.evaluation.uncertainty.delong import auc_contributions, contributions_covariance
 from chexkeras.evaluation.uncertainty.intervals import auc_interval, clustered_proportion_interval
-from chexkeras.results import Estimate, OperatingPoint, Subgroup, SubgroupAnalysis
-from chexkeras.results.subgroups import STATISTICS
+from chexkeras.evaluation.uncertainty.limits import holm, p_text
+from chexkeras.results import Estimate, Interaction, OperatingPoint, Subgroup, SubgroupAnalysis
+from chexkeras.results.evaluation import STATISTICS
+
+AGE_EDGES = (0, 18, 22, 40, 60, 75)
+"""Where age bands begin, in years. Adults begin at 22 in FDA's device terms; 18 to 21 are transitional adolescents.
+
+Source: FDA, Premarket Assessment of Pediatric Medical Devices, 2014.
+"""
+
+_DISTINCT_VALUES = 6
+_QUANTILE_BANDS = 4
+
+
+def age_bands(ages: Iterable[float], edges: Sequence[float] = AGE_EDGES) -> pd.Series:
+    """Returns the band of each age, as ordered categories.
+
+    Args:
+        ages: In years; NaN is unknown. A series keeps its index.
+        edges: Where bands begin, in whole years, ascending; the last band is open.
+
+    Returns:
+        Categories such as "40-59", in order of age; those that no age falls into are kept.
+
+    Raises:
+        ValueError: If an age is negative or lies below the first edge, or the edges do not ascend.
+
+    Example:
+        >>> list(age_bands([17.9, 18, 45, 90]))
+        ['0-17', '18-21', '40-59', '75+']
+    """
+    years = ages.astype("float64") if isinstance(ages, pd.Series) else pd.Series(list(ages), dtype="float64")
+    bounds = [float(edge) for edge in edges]
+    if len(bounds) < 2 or any(after <= before for before, after in itertools.pairwise(bounds)):
+        raise ValueError(f"edges={tuple(edges)} must be at least two ascending ages, such as {AGE_EDGES}.")
+    if (years < bounds[0]).any():
+        raise ValueError(f"an age of {years.min():g} years lies below the first band; mend it or set it to NaN.")
+    names = [f"{low:g}-{high - 1:g}" for low, high in itertools.pairwise(bounds)] + [f"{bounds[-1]:g}+"]
+    return pd.cut(years, [*bounds, np.inf], right=False, labels=names)
+
+
+def groups_of(
+    table: pd.DataFrame, column: str, image_ids: Sequence[str] | pd.Series, *, finding: str = ""
+) -> pd.Series:
+    """Returns the group of each image by one column of an image table.
+
+    "age_years" becomes age bands. A column of 1 and 0 becomes "with" and "without" it. Another number with more than
+    6 distinct values is cut at its quartiles. Anything else is a category by its text; a categorical keeps its order.
+
+    Args:
+        table: Image table with image_id, as a column or as its index; image ids are unique.
+        column: What to group by.
+        image_ids: Shape (n,), the images wanted.
+        finding: The finding measured, which cannot be grouped by.
+
+    Returns:
+        Categories, in the order of `image_ids`; missing where the group is not known.
+
+    Raises:
+        ValueError: If the column is missing or is the finding itself, an image is not in the table or is there twice,
+            or no image has a known group.
+    """
+    if "image_id" in table.columns:
+        table = table.set_index("image_id")
+    if column not in table.columns:
+        near = checks.nearest(column, map(str, table.columns))
+        raise ValueError(f"the image table has no column {column!r}; {near}")
+    if column == finding:
+        raise ValueError(f"{column} is the finding measured; every group by its label would hold one class only.")
+    values = table[column]
+    values.index = values.index.astype(str)
+    if values.index.has_duplicates:
+        twice = values.index[values.index.duplicated()]
+        raise ValueError(f"{len(twice)} image(s) are in the image table twice, first {twice.tolist()[0]}.")
+    wanted = pd.Index([str(image_id) for image_id in image_ids])
+    lacking = wanted.difference(values.index)
+    if len(lacking):
+        raise ValueError(
+            f"{len(lacking)} of {len(wanted)} images scored are not in the image table, first {lacking.tolist()[0]}; "
+            "give the table they come from."
+        )
+    known = values.loc[wanted].reset_index(drop=True)
+    if not known.notna().any():
+        raise ValueError(f"no image has a known {column}; leave that column out.")
+    return _categories(known, column)
+
+
+def _categories(values: pd.Series, column: str) -> pd.Series:
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return values.cat.rename_categories([str(name) for name in values.cat.categories])
+    if column == "age_years":
+        return age_bands(values)
+    if pd.api.types.is_numeric_dtype(values):
+        numbers = values.astype("float64")
+        distinct = sorted(numbers.dropna().unique())
+        if set(distinct) <= {0.0, 1.0}:
+            return _named(numbers, {0.0: f"without {column}", 1.0: f"with {column}"})
+        if len(distinct) > _DISTINCT_VALUES:
+            return _quantile_bands(numbers)
+        return _named(numbers, {number: f"{number:g}" for number in distinct})
+    # Text that says nothing is as unknown as a missing value.
+    texts = values.map(lambda value: str(value).strip(), na_action="ignore")
+    texts = texts.where(texts != "")
+    return _named(texts, {text: text for text in sorted(texts.dropna().unique())})
+
+
+def _named(values: pd.Series, names: dict[float, str] | dict[str, str]) -> pd.Series:
+    return pd.Series(pd.Categorical(values.map(names), list(names.values()), ordered=True), index=values.index)
+
+
+def _quantile_bands(numbers: pd.Series) -> pd.Series:
+    edges = np.unique(np.quantile(numbers.dropna(), np.linspace(0, 1, _QUANTILE_BANDS + 1)))
+    names = [f"{low:.4g} to {high:.4g}" for low, high in itertools.pairwise(edges)]
+    return pd.cut(numbers, list(edges), labels=names, include_lowest=True)
+
+
+def untested(statistic: str, reason: str) -> Interaction:
+    """Returns the test that cannot be made, with the reason."""
+    return Interaction(statistic, math.nan, math.nan, reason=reason)
+
+
+def areas_differ(
+    positive: NDArray[np.bool_],
+    values: NDArray[np.float64],
+    patients: NDArray[np.int64],
+    groups: Sequence[NDArray[np.bool_]],
+) -> Interaction:
+    """Returns the Wald chi-square test that groups have the same area under the ROC curve.
+
+    Args:
+        positive: Shape (n,), clean labels.
+        values: Shape (n,), scores.
+        patients: Shape (n,), patient numbers 0, 1, ...
+        groups: At least two masks of shape (n,), disjoint, each with both classes.
+
+    Returns:
+        The test; none where errors cannot be estimated.
+
+    Source:
+        DeLong, DeLong & Clarke-Pearson, Biometrics 44, 1988 (contrasts of areas); Obuchowski, Biometrics 53, 1997.
+    """
+    n_patients = int(patients.max()) + 1
+    parts = [auc_contributions(positive[rows], values[rows], patients[rows], n_patients) for rows in groups]
+    areas = np.array([part.area for part in parts])
+    method = f"Wald chi-square on {len(parts)} AUROCs, DeLong covariance over patients (Obuchowski 1997)"
+    return _all_equal("auroc", areas[1:] - areas[0], _of_differences(contributions_covariance(parts)), method)
+
+
+def proportions_differ(
+    statistic: str, right: NDArray[np.bool_], patients: NDArray[np.int64], groups: Sequence[NDArray[np.bool_]]
+) -> Interaction:
+    """Returns the generalised score chi-square test that groups have the same proportion.
+
+    With one image for each patient and two groups it is close to Pearson's chi-square; it differs in that each group
+    keeps its own scatter about the common proportion.
+
+    Args:
+        statistic: "sensitivity" or "specificity".
+        right: Shape (n,), whether each image was called rightly.
+        patients: Shape (n,), patient numbers 0, 1, ...
+        groups: At least two masks of shape (n,), disjoint, not empty.
+
+    Returns:
+        The test; none where errors cannot be estimated.
+
+    Source:
+        Boos, The American Statistician 46, 1992; Rotnitzky & Jewell, Biometrika 77, 1990 (with clusters).
+    """
+    common = right[np.logical_or.reduce(list(groups))].mean()
+    n_patients = int(patients.max()) + 1
+    # Each patient's residuals about the common proportion, in the units of each group's own proportion.
+    residuals: NDArray[np.float64] = np.stack(
+        [np.bincount(patients[rows], (right[rows] - common) / rows.sum(), n_patients).astype(float) for rows in groups]
+    )
+    sums = residuals.sum(axis=1)
+    method = f"generalised score chi-square on {len(groups)} groups, clustered by patient (Boos 1992)"
+    return _all_equal(statistic, sums[1:] - sums[0], _of_differences(residuals @ residuals.T), method)
+
+
+def _of_differences(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    contrast = np.hstack([-np.ones((len(covariance) - 1, 1)), np.eye(len(covariance) - 1)])
+    return contrast @ covariance @ contrast.T
+
+
+def _all_equal(
+    statistic: str, differences: NDArray[np.float64], covariance: NDArray[np.float64], method: str
+) -> Interaction:
+    from scipy import stats
+
+    if np.allclose(differences, 0, rtol=0, atol=1e-12):
+        return Interaction(statistic, 1.0, 1.0, method + "; all groups are exactly equal")
+    # Correlations, so that neither the scale of a statistic nor the size of a group decides what counts as singular.
+    scale = np.sqrt(np.diag(covariance))
+    if np.isnan(covariance).any() or not scale.all():
+        return untested(statistic, "the error of a difference between groups cannot be estimated")
+    correlation = covariance / np.outer(scale, scale)
+    if np.linalg.eigvalsh(correlation)[0] < 1e-9:
+        return untested(statistic, "too few patients to estimate how the groups vary together")
+    standardised = differences / scale
+    chi2 = float(standardised @ np.linalg.solve(correlation, standardised))
+    p_value = float(stats.chi2.sf(chi2, len(differences)))
+    return Interaction(statistic, p_value, p_value, method)
+
 
 MINIMUM = 10
 """Positives (for specificity: negatives) below which a group says too little to be estimated."""

@@ -1,6 +1,5 @@
 """Ensembles: the average of several runs' scores, with a threshold of its own, measured like any run."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,38 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from chexkeras.evaluation.comparison.compare import match_scores
 from chexkeras.evaluation.evaluate import evaluate
-from chexkeras.evaluation.matching import match_scores
 from chexkeras.evaluation.scores import check_scores
 from chexkeras.evaluation.thresholds import choose_thresholds
+from chexkeras.inference.test_time_augmentation import shares
 from chexkeras.results import Evaluation, OperatingPoint
 from chexkeras.runs.run import Run
 
 if TYPE_CHECKING:
     from chexkeras.data.store.store import Store
     from chexkeras.inference.test_time_augmentation import ScoringViews
-
-
-def shares(weights: Sequence[float] | None, names: Sequence[str], what: str) -> tuple[float, ...]:
-    """Returns weights that sum to 1.
-
-    Args:
-        weights: One above 0 for each of `names`; None weighs all alike.
-        names: What is averaged.
-        what: What they are, for the message.
-
-    Raises:
-        ValueError: If the weights are not as many, or one is not a number above 0.
-    """
-    given = (1.0,) * len(names) if weights is None else tuple(weights)
-    if len(given) != len(names):
-        raise ValueError(f"{len(given)} weight(s) for {len(names)} {what} ({', '.join(names)}); give one for each.")
-    numbers = all(isinstance(weight, (int, float)) and not isinstance(weight, bool) for weight in given)
-    if not numbers or not all(0.0 < weight < math.inf for weight in given):
-        raise ValueError(
-            f"weights={list(given)} of the {what} must be numbers above 0; leave out what is not to count."
-        )
-    return tuple(weight / math.fsum(given) for weight in given)
 
 
 def average_scores(

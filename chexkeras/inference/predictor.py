@@ -16,7 +16,7 @@ import pandas as pd
 
 import chexkeras
 from chexkeras.checks import positive_int
-from chexkeras.data.pipeline import to_model_pixels
+from chexkeras.data.pixels import to_model_pixels
 from chexkeras.dicom.profiles import Profile, find_profile
 from chexkeras.dicom.read import Radiograph
 from chexkeras.dicom.rules import RULES

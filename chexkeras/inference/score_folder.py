@@ -18,10 +18,9 @@ from chexkeras.dicom.privacy import HASH_KEY_VARIABLE, keyed_hash
 from chexkeras.dicom.profiles import Profile, find_profile
 from chexkeras.dicom.workers.options import ISOLATED, Reading
 from chexkeras.inference.engines import check_engine
-from chexkeras.inference.journal import Journal
 from chexkeras.inference.predictor import Predictor
 from chexkeras.inference.read_files import find_files
-from chexkeras.inference.results_file import FILE_COLUMNS, read_results, results_file, rows_of, write_results
+from chexkeras.inference.results_file import FILE_COLUMNS, Journal, read_results, results_file, rows_of, write_results
 from chexkeras.progress import say, track
 from chexkeras.runs.run import Run
 

@@ -1,6 +1,7 @@
 """Test-time views: a film scored as it is, mirrored, and a little rotated, and the scores averaged."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,10 +9,8 @@ import keras
 import numpy as np
 import pandas as pd
 
-from chexkeras.data.augment_geometry import moved
-from chexkeras.data.augmentation import Augmentation
+from chexkeras.data.augmentation import Augmentation, moved
 from chexkeras.data.store.store import Store
-from chexkeras.inference.ensemble import shares
 from chexkeras.models.scoring import predict_scores, require_image_table
 
 _LARGEST_DEGREES = 45.0
@@ -133,3 +132,25 @@ def predict_views(
     # Only the three attributes of _ViewedModel are used of the model there.
     viewed: Any = _ViewedModel(model, views)
     return predict_scores(viewed, table, targets, batch_size=batch_size, store=store)
+
+
+def shares(weights: Sequence[float] | None, names: Sequence[str], what: str) -> tuple[float, ...]:
+    """Returns weights that sum to 1.
+
+    Args:
+        weights: One above 0 for each of `names`; None weighs all alike.
+        names: What is averaged.
+        what: What they are, for the message.
+
+    Raises:
+        ValueError: If the weights are not as many, or one is not a number above 0.
+    """
+    given = (1.0,) * len(names) if weights is None else tuple(weights)
+    if len(given) != len(names):
+        raise ValueError(f"{len(given)} weight(s) for {len(names)} {what} ({', '.join(names)}); give one for each.")
+    numbers = all(isinstance(weight, (int, float)) and not isinstance(weight, bool) for weight in given)
+    if not numbers or not all(0.0 < weight < math.inf for weight in given):
+        raise ValueError(
+            f"weights={list(given)} of the {what} must be numbers above 0; leave out what is not to count."
+        )
+    return tuple(weight / math.fsum(given) for weight in given)

@@ -1,12 +1,52 @@
-"""Classification heads: from a backbone's feature map to float32 probabilities."""
+"""Classification heads: from a backbone's feature map to float32 probabilities.
+
+Three answers for each finding, absent, present or uncertain, and one probability out of them.
+
+Source:
+    Irvin et al., AAAI 2019, U-MultiClass: a softmax over the three; the probability of a finding is that of present
+    among absent and present.
+"""
 
 from typing import Any
 
 import keras
+from keras import ops
 
 from chexkeras.checks import one_of
 from chexkeras.models.options import HEADS
-from chexkeras.models.three_way import CLASSES, ThreeWay
+
+CLASSES = ("absent", "present", "uncertain")
+
+
+@keras.saving.register_keras_serializable("chexkeras")
+class ThreeWay(keras.layers.Layer):
+    """Turns three logits for each finding into what is wanted of them.
+
+    In training it hands on all three, which the loss needs; otherwise it gives one probability for each finding, so
+    that the model scores films as every other does. Computed in float32.
+
+    Args:
+        **kwargs: As for any layer.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+
+    def call(self, logits: Any, training: bool | None = None) -> Any:
+        """Returns logits or probabilities.
+
+        Args:
+            logits: float32 tensor (batch, 3 n), the three classes of a finding side by side, as in `CLASSES`.
+            training: Whether all three are wanted.
+
+        Returns:
+            (batch, n): the probability of present among absent and present; in training the logits.
+        """
+        if training:
+            return logits
+        of_each = ops.reshape(logits, (-1, logits.shape[-1] // len(CLASSES), len(CLASSES)))
+        # e^present / (e^absent + e^present), without the exponentials that could overflow.
+        return ops.sigmoid(of_each[..., 1] - of_each[..., 0])
 
 
 def attach(features: Any, n_targets: int, head: str = "three_layer") -> Any:
@@ -17,7 +57,7 @@ def attach(features: Any, n_targets: int, head: str = "three_layer") -> Any:
     CheXNet (Rajpurkar et al., 2017); "dropout" has Dropout 0.5; "dense_512" has Dense 512 - Dropout 0.3, and
     "dense_1024" Dense 1024; "dense_bn" has Dense 512 - BatchNorm, and that BatchNorm always trains, as it starts
     without statistics. "three_way" has nothing and ends with Dense 3 n: absent, present or uncertain for each finding;
-    in training it hands on these three logits (`models.three_way`).
+    in training it hands on these three logits (`models.heads`).
 
     Args:
         features: Keras tensor (batch, rows, columns, channels).

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from chexkeras import checks, files
-from chexkeras.data.phantom.drawing import Sheet, draw_films
-from chexkeras.data.source import PHANTOM_FILE, SYNTHETIC_CAUTION
+from chexkeras.data.image_table import PHANTOM_FILE, SYNTHETIC_CAUTION
 from chexkeras.findings import CHEXPERT14, NO_FINDING, SUPPORT_DEVICES
 from chexkeras.phantoms import folder as phantom_folder
 from chexkeras.phantoms.cohort import Film, make_cohort
+from chexkeras.phantoms.render import Sheet, draw_films
 
 FOLDER = "CheXpert-v1.0-small"
 _HEADER = ",".join(("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *CHEXPERT14))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chexkeras import checks, files
-from chexkeras.data.source import PHANTOM_FILE
+from chexkeras.data.image_table import PHANTOM_FILE
 from chexkeras.findings import NIH14, canonical
 
 GENERATOR_VERSION = 1

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from chexkeras import checks, files
-from chexkeras.data.phantom.drawing import Sheet, draw_films
-from chexkeras.data.phantom.layers import Box
-from chexkeras.data.source import PHANTOM_FILE, SYNTHETIC_CAUTION
+from chexkeras.data.image_table import PHANTOM_FILE, SYNTHETIC_CAUTION
 from chexkeras.findings import NIH14, NO_FINDING
 from chexkeras.phantoms import folder as phantom_folder
+from chexkeras.phantoms.canvas import Box
 from chexkeras.phantoms.cohort import Film, make_cohort
 from chexkeras.phantoms.folder import GENERATOR_VERSION
+from chexkeras.phantoms.render import Sheet, draw_films
 
 _ENTRY_HEADER = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"

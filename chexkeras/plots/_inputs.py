@@ -1,11 +1,16 @@
-"""What the figures of an evaluation draw: one finding's rows of a scores table, and what was measured on them."""
+"""What the figures of an evaluation draw: one finding's rows of a scores table, and what was measured on them.
 
+What the figures of an image table have in common: which findings to draw, and how many images there are.
+"""
+
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from chexkeras.checks import nearest, require_columns
+from chexkeras.data import image_table
 from chexkeras.plots import style
 from chexkeras.results import Evaluation, FindingEvaluation
 
@@ -93,3 +98,25 @@ def needs_both(ax: "Axes", positives: int, negatives: int, text: str, notes: tup
     ax.text(0.5, 0.5, f"not estimable:\nno {missing} image", transform=ax.transAxes, ha="center", va="center")
     style.title(ax, text, notes)
     return False
+
+
+FIX = "Give an image table as load_nih returns it."
+
+
+def chosen_findings(table: pd.DataFrame, findings: str | Iterable[str] | None) -> list[str]:
+    """Returns the findings to draw, as the table spells them.
+
+    Args:
+        table: Image table.
+        findings: One finding or several; None takes all that the table has.
+
+    Raises:
+        ValueError: If a finding is no label of the table, or it has none.
+    """
+    wanted = image_table.finding_columns(table) if findings is None else findings
+    return list(image_table.resolve_targets(table, wanted))
+
+
+def counted_table(table: pd.DataFrame) -> str:
+    """Returns, for example, "1,000 images of 682 patients"."""
+    return f"{len(table):,} images of {table['patient_id'].nunique():,} patients"

@@ -1,19 +1,26 @@
 """Several runs in one drawing: their curves, and what their differences amount to.
 
 Runs differ in colour and in line style or marker, so that they stay apart in black-and-white print.
+
+How well each finding is recognised, all findings in one drawing.
+
+All drawings of several runs side by side, written into one folder.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from chexkeras.evaluation.p_values import p_text
+from chexkeras.evaluation.uncertainty.limits import p_text
 from chexkeras.plots import style
 from chexkeras.plots._inputs import classes, rows_of
 from chexkeras.plots.forest import Row, draw_rows, height_of
-from chexkeras.results import Comparison, Estimate
+from chexkeras.plots.thresholds import confusion_matrix
+from chexkeras.plots.training import training_curves
+from chexkeras.results import Comparison, Estimate, Evaluation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -263,7 +270,7 @@ def _counted(parts: Mapping[str, pd.DataFrame]) -> str:
 
 def _same_images(runs: Mapping[str, pd.DataFrame], finding: str | None) -> tuple[str, dict[str, pd.DataFrame]]:
     """Returns the finding and each run's known rows of it, all of the same images with the same labels."""
-    from chexkeras.evaluation.matching import match_scores
+    from chexkeras.evaluation.comparison.compare import match_scores
     from chexkeras.evaluation.scores import check_scores
 
     few_enough(runs)
@@ -278,3 +285,140 @@ def _same_images(runs: Mapping[str, pd.DataFrame], finding: str | None) -> tuple
         missing = "positive" if not positives else "negative"
         raise ValueError(f"{finding}: no {missing} image, so there is no curve to draw.")
     return finding, parts
+
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@style.styled
+def auroc_bars(
+    evaluations: Evaluation | Mapping[str, Evaluation],
+    *,
+    ax: "Axes | None" = None,
+    note: str | Sequence[str] | None = None,
+) -> "Axes":
+    """Draws the AUROC of every finding with its interval, for one run or several, the best recognised finding on top.
+
+    A bar from 0 would spend most of its length below chance, so the value is a marker and the interval a line; chance
+    is marked.
+
+    Args:
+        evaluations: One evaluation, or several by the run's name; at most six.
+        ax: Axes to draw on; a new figure by default.
+        note: Sentences written on the figure; by default the evaluations' cautions.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: If there is no evaluation, or more than six.
+    """
+    runs = {"": evaluations} if isinstance(evaluations, Evaluation) else dict(evaluations)
+    few_enough(runs)
+    areas = {name: {entry.finding: entry.auroc for entry in run.findings} for name, run in runs.items()}
+    positives = {entry.finding: entry.n_positive for run in runs.values() for entry in run.findings}
+    mean = {
+        finding: [found[finding].value for found in areas.values() if finding in found and found[finding].estimable]
+        for finding in positives
+    }
+    order = sorted(positives, key=lambda finding: -float(np.mean(mean[finding])) if mean[finding] else 1.0)
+    ax = style.axes(ax, 7.0, 1.6 + (0.24 + 0.11 * len(runs)) * len(order))
+    lowest = 0.5
+    for number, ((name, found), look) in enumerate(zip(areas.items(), LOOKS, strict=False)):
+        offset = 0.7 * ((number + 0.5) / len(runs) - 0.5)
+        drawn = [(y + offset, found[finding]) for y, finding in enumerate(order) if finding in found]
+        known = [(y, area) for y, area in drawn if area.estimable]
+        colour, _, marker = look
+        ax.errorbar(
+            [area.value for _, area in known], [y for y, _ in known],
+            xerr=[[area.value - area.low for _, area in known], [area.high - area.value for _, area in known]],
+            color=colour, marker=marker, markersize=5.5, linestyle="none", linewidth=1.4, capsize=2.5, label=name,
+        )  # fmt: skip
+        lowest = min([lowest, *(area.low for _, area in known)])
+    for y, finding in enumerate(order):
+        unknown = {
+            name: found[finding].reason
+            for name, found in areas.items()
+            if finding in found and not found[finding].estimable
+        }
+        # Nothing but a gap would pass for a run that was not made.
+        if unknown:
+            which = "" if len(unknown) == len(runs) else f"{', '.join(unknown)}: "
+            said = f"{which}not estimable, {next(iter(unknown.values()))}"
+            at = 0.0 if not which else 0.42
+            ax.annotate(said, (0.5, y + at), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8,
+                        fontstyle="italic", color=style.GREY)  # fmt: skip
+    ax.axvline(0.5, color=style.GREY, linewidth=1.2, linestyle=":")
+    ax.set_yticks(range(len(order)), [f"{style.words(finding)} ({positives[finding]:,})" for finding in order])
+    ax.set_ylim(len(order) - 0.4, -0.6)
+    ax.grid(axis="y", visible=False)
+    ax.set_xlim(lowest - 0.02, 1.0)
+    confidence = next(iter(runs.values())).findings[0].auroc.confidence if order else 0.95
+    ax.set_xlabel(f"AUROC with {confidence * 100:g} % CI; dotted: chance. In brackets: positive images")
+    if len(runs) > 1:
+        # Half an inch of tick labels and axis label lies between the drawing and its legend.
+        below = -0.5 * ax.figure.dpi / ax.get_window_extent().height
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, below), ncols=len(runs))
+    split = " and ".join(dict.fromkeys(run.split for run in runs.values()))
+    style.title(ax, f"AUROC by finding ({split})", style.cautions(note, *runs.values()))
+    return ax
+
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from chexkeras.runs.run import Run
+
+
+def draw_comparison(
+    runs: "Mapping[str, Run]",
+    comparisons: Sequence[Comparison],
+    folder: str | Path,
+    evaluations: Mapping[str, Evaluation] | None = None,
+) -> list[Path]:
+    """Draws ROC, precision-recall and threshold curves, differences, confusion matrices and training curves.
+
+    Args:
+        runs: Runs by name, scored on the same test films.
+        comparisons: From `evaluation.comparison.compare.compare_all` on these runs.
+        folder: Where the PNG files go; made if need be, files of the same name are replaced.
+        evaluations: By the run's name, for the confusion matrices: at a stated threshold, for example. By default the
+            runs' own.
+
+    Returns:
+        The files written.
+    """
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    notes = list(dict.fromkeys(caution for run in runs.values() for caution in run.cautions))
+    scores = {name: run.scores("test") for name, run in runs.items()}
+    findings = list(dict.fromkeys(comparison.finding for comparison in comparisons))
+    written = []
+
+    def page(name: str, panels: int = 1, width: float = 6.0, height: float = 6.0) -> "list[Axes]":
+        drawn, axes = style.figure(1, panels, width=width, height=height)
+        if panels > 1:
+            # Once for all of them: in each they would leave the drawings no room.
+            style.figure_note(drawn, tuple(notes))
+        pages.append((drawn, place / f"{name}.png"))
+        return axes
+
+    pages: list[tuple[Figure, Path]] = []
+    for finding in findings:
+        curves = (("roc", roc_comparison), ("precision_recall", precision_recall_comparison),
+                  ("thresholds", threshold_comparison))  # fmt: skip
+        for name, draw in curves:
+            draw(scores, finding=finding, ax=page(f"{name}_{finding}")[0], note=notes)
+        axes = page(f"confusion_{finding}", len(runs), 4.6, 5.2)
+        for ax, (name, run) in zip(axes, runs.items(), strict=True):
+            confusion_matrix((evaluations or {}).get(name, run.evaluation), finding=finding, ax=ax, note=name)
+    rows = len(comparisons) + len({(entry.finding, entry.statistic) for entry in comparisons})
+    difference_forest(comparisons, ax=page("differences", 1, 10.4, height_of(rows))[0], note=notes)
+    for name, run in runs.items():
+        training_curves(run.history, kept=run.kept_epoch, ax=page(f"training_{name}")[0], note=[f"{name}.", *notes])
+    for drawn, path in pages:
+        style.save(drawn, path)
+        written.append(path)
+    return written

@@ -1,6 +1,10 @@
 """What is in an image table: findings, views, and how many there are of each patient and on each image.
 
 Ages, findings that come together and shortcuts have files of their own; all are found here.
+
+Who is on the films: ages and sexes, and how common a finding is at each age.
+
+Which findings come together on one film.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,12 +13,232 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from chexkeras.checks import require_columns
+from chexkeras.checks import positive_int, require_columns
 from chexkeras.plots import style
-from chexkeras.plots.eda_age import age_sex, prevalence_by_age
-from chexkeras.plots.eda_inputs import FIX, chosen_findings, counted_table
-from chexkeras.plots.eda_together import cooccurrence, findings_with
+from chexkeras.plots._inputs import FIX, chosen_findings, counted_table
 from chexkeras.plots.shortcuts import shortcuts
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_FEW_IMAGES = 0.01
+_SEXES = {"F": ("female", style.ORANGE, "//"), "M": ("male", style.BLUE, "")}
+
+
+def _bands(ages: pd.Series, bin_years: int) -> np.ndarray:
+    """Returns the edges of age bands from 0 to beyond the oldest."""
+    top = ages.max() if ages.notna().any() else bin_years
+    return np.arange(0, top + bin_years + 1, bin_years)
+
+
+def _without_age(ages: pd.Series) -> str:
+    missing = int(ages.isna().sum())
+    return f" ({missing:,} images without a plausible age are not shown)" if missing else ""
+
+
+@style.styled
+def age_sex(
+    table: pd.DataFrame,
+    *,
+    bin_years: int = 10,
+    ax: "Axes | None" = None,
+    note: str | Sequence[str] | None = None,
+) -> "Axes":
+    """Draws the images by age band and sex.
+
+    Args:
+        table: Image table.
+        bin_years: Width of an age band, in years.
+        ax: Axes to draw on; a new figure by default.
+        note: Sentences written on the figure; by default the cautions that the table carries.
+
+    Returns:
+        The axes.
+    """
+    import seaborn
+
+    require_columns(table, ["age_years", "sex", "patient_id"], "the image table", FIX)
+    edges = _bands(table["age_years"], positive_int(bin_years, "bin_years"))
+    shown = table.loc[table["sex"].isin(list(_SEXES)), ["age_years", "sex"]].dropna()
+    sexes = [sex for sex in _SEXES if (shown["sex"] == sex).any()]
+    ax = style.axes(ax)
+    if sexes:
+        seaborn.histplot(
+            shown, x="age_years", hue="sex", hue_order=sexes, palette=[_SEXES[sex][1] for sex in sexes], bins=edges,
+            multiple="dodge", shrink=0.85, alpha=1, edgecolor="white", legend=False, ax=ax,
+        )  # fmt: skip
+    # Seaborn draws the groups from last to first.
+    for bars, sex in zip(ax.containers, reversed(sexes), strict=True):
+        word, _, hatch = _SEXES[sex]
+        for bar in bars:
+            bar.set_hatch(hatch)
+        bars.set_label(f"{word}, n = {int((table['sex'] == sex).sum()):,}")
+    ax.set_xlabel("age, years" + _without_age(table["age_years"]))
+    ax.set_ylabel("images")
+    ax.set_xticks(edges)
+    ax.grid(axis="x", visible=False)
+    if sexes:
+        ax.legend(*(items[::-1] for items in ax.get_legend_handles_labels()))
+    style.title(ax, f"Age and sex: {counted_table(table)}", style.cautions(note, table))
+    return ax
+
+
+@style.styled
+def prevalence_by_age(
+    table: pd.DataFrame,
+    finding: str,
+    *,
+    bin_years: int = 10,
+    ax: "Axes | None" = None,
+    note: str | Sequence[str] | None = None,
+) -> "Axes":
+    """Draws how many of the images of each age band show a finding, with intervals that let a patient's films agree.
+
+    Args:
+        table: Image table.
+        finding: The finding.
+        bin_years: Width of an age band, in years.
+        ax: Axes to draw on; a new figure by default.
+        note: Sentences written on the figure; by default the cautions that the table carries.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: If the finding is unknown or not in the table.
+    """
+    from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval
+
+    require_columns(table, ["age_years", "patient_id"], "the image table", FIX)
+    (name,) = chosen_findings(table, finding)
+    edges = _bands(table["age_years"], positive_int(bin_years, "bin_years"))
+    known = table[table[name].isin((0, 1))]
+    band = np.digitize(known["age_years"].fillna(-1), edges) - 1
+    ax = style.axes(ax)
+    words, top = [], 0.0
+    for position in range(len(edges) - 1):
+        rows = known[band == position]
+        words.append(f"{edges[position]:g}-{edges[position + 1] - 1:g}\n{len(rows):,}")
+        if not len(rows):
+            continue
+        share = clustered_proportion_interval(rows[name] == 1, rows["patient_id"].astype(str))
+        value, low, high = share.value * 100, share.low * 100, share.high * 100
+        error = [[max(value - low, 0)], [max(high - value, 0)]]
+        ax.errorbar(position, value, yerr=error, fmt="o", color=style.BLUE, capsize=3)
+        # The interval of a handful of films would press all others flat; it may leave the figure.
+        top = max(top, high if len(rows) >= _FEW_IMAGES * len(known) else value)
+    whole = (known[name] == 1).mean() * 100 if len(known) else 0.0
+    ax.axhline(whole, color=style.GREY, linestyle="--", linewidth=1.2, label=f"all ages: {whole:.1f} %")
+    ax.set_xticks(range(len(words)), words, fontsize=8)
+    ax.set_xlim(-0.6, len(words) - 0.4)
+    ax.set_ylim(0, min(1.25 * max(top, whole, 1e-6), 110))
+    ax.set_yticks([tick for tick in ax.get_yticks() if tick <= 100])
+    ax.set_xlabel("age, years; below, images" + _without_age(table["age_years"]))
+    ax.set_ylabel(f"% of images with {style.words(name)} (95 % CI)")
+    ax.grid(axis="x", visible=False)
+    ax.legend(loc="upper center")
+    style.title(ax, f"{style.words(name)} by age: {counted_table(table)}", style.cautions(note, table))
+    return ax
+
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@style.styled
+def cooccurrence(
+    table: pd.DataFrame,
+    findings: str | Iterable[str] | None = None,
+    *,
+    ax: "Axes | None" = None,
+    note: str | Sequence[str] | None = None,
+) -> "Axes":
+    """Draws how often two findings share an image, as a share of the row's finding.
+
+    Args:
+        table: Image table.
+        findings: Which findings; all that the table has by default.
+        ax: Axes to draw on; a new figure by default.
+        note: Sentences written on the figure; by default the cautions that the table carries.
+
+    Returns:
+        The axes.
+    """
+    import seaborn
+
+    names = chosen_findings(table, findings)
+    positive = (table[names] == 1).to_numpy(float)
+    together = positive.T @ positive
+    alone = np.diag(together)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.where(alone[:, None] > 0, together / alone[:, None], np.nan) * 100
+    np.fill_diagonal(share, np.nan)
+    spelled = [style.words(name) for name in names]
+    rows = [f"{word} ({int(count):,})" for word, count in zip(spelled, alone, strict=True)]
+    side = 2.2 + 0.42 * len(names)
+    ax = style.axes(ax, side + 1.2, side)
+    top = max(1.0, float(np.nanmax(share))) if np.isfinite(share).any() else 1.0
+    seaborn.heatmap(
+        pd.DataFrame(share, index=rows, columns=spelled), cmap="Blues", vmin=0, vmax=top, square=True, annot=True,
+        fmt=".0f", annot_kws={"fontsize": 8}, cbar=False, linewidths=0.5, ax=ax,
+    )  # fmt: skip
+    ax.grid(visible=False)
+    ax.set_xticks(ax.get_xticks(), spelled, rotation=55, ha="right", rotation_mode="anchor")
+    ax.tick_params(length=0)
+    ax.set_xlabel("% of the row's positive images that also show")
+    style.title(ax, f"Findings together: {counted_table(table)}", style.cautions(note, table))
+    return ax
+
+
+@style.styled
+def findings_with(
+    table: pd.DataFrame,
+    finding: str,
+    *,
+    ax: "Axes | None" = None,
+    note: str | Sequence[str] | None = None,
+) -> "Axes":
+    """Draws which other findings the images with a finding show, beside the images without it.
+
+    A model for one finding may in truth recognise its companions.
+
+    Args:
+        table: Image table.
+        finding: The finding.
+        ax: Axes to draw on; a new figure by default.
+        note: Sentences written on the figure; by default the cautions that the table carries.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: If the finding is unknown or not in the table, or the table has no other.
+    """
+    require_columns(table, ["patient_id"], "the image table", FIX)
+    (name,) = chosen_findings(table, finding)
+    others = [other for other in chosen_findings(table, None) if other != name]
+    if not others:
+        raise ValueError(f"the table has no finding besides {name}; load it with all its findings.")
+    groups = {kind: table.loc[table[name] == label, others] for kind, label in (("with", 1), ("without", 0))}
+    shares = pd.DataFrame({kind: (rows == 1).sum() / rows.notna().sum() * 100 for kind, rows in groups.items()})
+    shares = shares.fillna(0.0).sort_values(["with", "without"], kind="stable")
+    ax = style.axes(ax, 6.4, 1.8 + 0.36 * len(others))
+    places = np.arange(len(others))
+    word = style.words(name)
+    for kind, offset, colour, hatch in (("with", 0.2, style.ORANGE, ""), ("without", -0.2, style.SKY, "//")):
+        bars = ax.barh(
+            places + offset, shares[kind], height=0.38, color=colour, hatch=hatch, edgecolor="white",
+            label=f"{kind} {word}, n = {len(groups[kind]):,}",
+        )  # fmt: skip
+        ax.bar_label(bars, [f" {share:.1f} %" for share in shares[kind]], fontsize=7.5)
+    ax.set_yticks(places, [style.words(str(other)) for other in shares.index])
+    ax.margins(x=0.12)
+    ax.set_xlabel("% of images that also show")
+    ax.grid(axis="y", visible=False)
+    ax.legend(loc="lower right")
+    style.title(ax, f"What comes with {word}", style.cautions(note, table))
+    return ax
+
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,7 +3,6 @@
 How their labels are read, which are usable, how they are split, what a first run fills in.
 """
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chexkeras.checks import one_of, probability
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from chexkeras.data.splits.splitters import Splits
     from chexkeras.data.store.store import Store
     from chexkeras.recipes.recipe import Recipe
-    from chexkeras.runs.run import Run
 
 
 _SHARE = 0.15
@@ -110,8 +108,7 @@ def read_otherwise(preset: str, table: "pd.DataFrame", recipe: "Recipe") -> tupl
         recipe: The recipe made from the preset; only labels of its targets count.
     """
     from chexkeras.data.datasets.labels import policies
-    from chexkeras.data.image_table import resolve_targets
-    from chexkeras.data.source import source_of
+    from chexkeras.data.image_table import resolve_targets, source_of
     from chexkeras.findings import CHEXPERT14
     from chexkeras.recipes import presets
 
@@ -136,12 +133,9 @@ def read_otherwise(preset: str, table: "pd.DataFrame", recipe: "Recipe") -> tupl
 
 def usable(table: "pd.DataFrame", recipe: "Recipe", store: "Store | None", missing: str) -> "pd.DataFrame":
     """Returns the table that the recipe can be trained on, before a film is opened."""
-    from chexkeras.data.abnormal import add_abnormal
-    from chexkeras.data.datasets.labels import refuse_third_class
-    from chexkeras.data.image_table import resolve_targets
-    from chexkeras.data.sampling import balance_groups
-    from chexkeras.data.store.decoder import refuse_dicom
-    from chexkeras.data.up_sampling import checked_factors
+    from chexkeras.data.datasets.labels import add_abnormal, refuse_third_class
+    from chexkeras.data.image_table import refuse_dicom, resolve_targets
+    from chexkeras.data.sampling import balance_groups, checked_factors
     from chexkeras.findings import ABNORMAL
 
     if ABNORMAL in recipe.targets:
@@ -161,51 +155,19 @@ def usable(table: "pd.DataFrame", recipe: "Recipe", store: "Store | None", missi
     return table
 
 
-def first_run(folder: Path, table: "pd.DataFrame", recipe: "Recipe", store: "Store | None") -> "Run":
-    """Returns the run whose scores can fill the uncertain labels of the recipe's targets."""
-    from chexkeras.runs.run import Run
-
-    first, left_open = Run.load(folder), _left_open(table, recipe.targets)
-    if not left_open:
-        raise ValueError("--first-run fills uncertain labels; it needs --uncertain self_trained.")
-    if set(left_open) - set(first.recipe.targets):
-        raise ValueError(
-            f"--first-run {folder} learnt {', '.join(first.recipe.targets)}, which are not all of the findings to fill "
-            f"({', '.join(left_open)}); train a first run on the same."
-        )
-    if store is not None:
-        store.require_size(first.recipe.image_size)
-    return first
-
-
-def _left_open(table: "pd.DataFrame", targets: tuple[str, ...]) -> list[str]:
-    from chexkeras.data.image_table import resolve_targets
-    from chexkeras.data.source import source_of
+def unfilled(table: "pd.DataFrame", targets: tuple[str, ...]) -> list[str]:
+    """Returns the targets whose uncertain labels wait for the scores of a first run."""
+    from chexkeras.data.image_table import resolve_targets, source_of
 
     policy_of = dict(source_of(table).uncertain_policy)
     return [name for name in resolve_targets(table, targets) if policy_of.get(name) == "self_trained"]
-
-
-def filled(first: "Run", table: "pd.DataFrame", recipe: "Recipe", store: "Store | None") -> "Splits":
-    """Returns the split of a first run, the uncertain labels of its training films filled with its model's scores."""
-    import dataclasses
-
-    from chexkeras.data.datasets.labels import fill_uncertain
-    from chexkeras.data.splits.splitters import Splits
-    from chexkeras.models.scoring import predict_scores
-
-    splits = Splits.load(first.folder / "splits.csv", table)
-    scores = predict_scores(first.load_model(), splits.train, first.recipe.targets, store=store)
-    left_open = _left_open(table, recipe.targets)
-    filled = fill_uncertain(splits.table, scores[scores["finding"].isin(left_open)])
-    return dataclasses.replace(splits, table=filled)
 
 
 def split(asked: Division, table: "pd.DataFrame", recipe: "Recipe") -> "Splits":
     """Returns the split: by patient, as the data set has it, or by image."""
     from chexkeras.data.splits import splitters
 
-    if _left_open(table, recipe.targets):
+    if unfilled(table, recipe.targets):
         say("first pass: the uncertain labels do not count; a second one with --first-run fills them")
     if asked.kind in ("official", "official_image"):
         official = splitters.official_split if asked.kind == "official" else splitters.official_split_by_image

@@ -2,24 +2,29 @@
 
 Nothing is claimed that was not measured: what no run can know is the author's to answer, and stays an open field until
 then.
+
+A finished report as a notebook shows it: its page, in a frame that runs nothing and touches nothing around it.
 """
 
+import html
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from chexkeras import files
-from chexkeras.report import sbom
+from chexkeras.checks import existing_file
 from chexkeras.report.answers import Answers, load_answers
-from chexkeras.report.crosswalk_facts import status_of
+from chexkeras.report.facts import software
 from chexkeras.report.facts.collect import collect_facts
 from chexkeras.report.facts.facts import Facts
+from chexkeras.report.facts.regulation import status_of
 from chexkeras.report.facts.run_reader import ReadOnce, check_complete
 from chexkeras.report.figures.draw import NAMES, Figure, draw_figures
 from chexkeras.report.goals import PerformanceGoals
+from chexkeras.report.html import page_text
 from chexkeras.report.templating import Filling, OpenField, environment, number
 
 TEMPLATE = "fda_submission.md.j2"
@@ -82,7 +87,7 @@ def render(facts: Facts, figures: dict[str, Figure], link: str = ".") -> Page:
             nih=str(facts["source.dataset"].value).startswith("NIH"),
             leaky=facts["split.leaky"].value,
             verdict=facts["verdict"].value,
-            sbom_file=sbom.FILE,
+            sbom_file=software.FILE,
             crosswalk=status_of(facts, {field.section for field in found}),
             open_fields=number(len(found)),
         )
@@ -199,7 +204,47 @@ def write_report(
     for name in set(NAMES) - set(figures):
         # Of an earlier report; nothing links to it any more.
         (folder / f"{name}.png").unlink(missing_ok=True)
-    files.write_json(folder / sbom.FILE, sbom.bill_of_materials(facts))
+    files.write_json(folder / software.FILE, software.bill_of_materials(facts))
     facts.save(folder / "facts.json")
     files.write_text(folder / "evaluation.json", (opened.folder / "evaluation.json").read_text(encoding="utf-8"))
     return files.write_text(report, page.text)
+
+
+HEIGHT_PX = 800
+
+
+@dataclass(frozen=True)
+class ShownReport:
+    """A report that displays itself in a notebook.
+
+    Attributes:
+        path: Its Markdown file.
+        page: The report as one HTML page, as `write_html` writes it.
+    """
+
+    path: Path
+    page: str = field(repr=False)
+
+    def _repr_html_(self) -> str:
+        """Returns the page in a frame of its own: its style stays inside, and the sandbox allows no script."""
+        return (
+            f'<iframe sandbox title="{html.escape(self.path.name)}" srcdoc="{html.escape(self.page)}" '
+            f'style="width: 100%; height: {HEIGHT_PX}px; border: 1px solid #c9ced3"></iframe>'
+        )
+
+
+def show_report(path: str | Path) -> ShownReport:
+    """Reads a report for display as the last line of a notebook's cell.
+
+    Args:
+        path: A Markdown file, as `write_report` or `write_model_card` wrote it.
+
+    Returns:
+        The report with its figures inside.
+
+    Raises:
+        FileNotFoundError: If the report, or a figure it shows, is missing.
+        ValueError: If a figure is not one that `write_report` drew.
+    """
+    report = existing_file(path, "report")
+    return ShownReport(report, page_text(report))

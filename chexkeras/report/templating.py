@@ -4,9 +4,9 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from chexkeras.report.answers import question
 from chexkeras.report.facts.facts import Facts
 from chexkeras.report.figures.figure import Figure
-from chexkeras.report.questions import question
 
 if TYPE_CHECKING:
     import jinja2

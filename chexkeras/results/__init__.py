@@ -1,14 +1,18 @@
 """What evaluation hands on: numbers that carry their interval, thresholds that carry their rule, and their JSON."""
 
-from chexkeras.results.calibration import Calibration, ReliabilityBin
 from chexkeras.results.comparison import Comparison
-from chexkeras.results.deployment import Deployment
-from chexkeras.results.estimate import Estimate
-from chexkeras.results.evaluation import Evaluation
-from chexkeras.results.finding import FindingEvaluation
-from chexkeras.results.operating_point import OperatingPoint
+from chexkeras.results.estimate import Estimate, OperatingPoint
+from chexkeras.results.evaluation import (
+    Calibration,
+    Deployment,
+    Evaluation,
+    FindingEvaluation,
+    Interaction,
+    ReliabilityBin,
+    Subgroup,
+    SubgroupAnalysis,
+)
 from chexkeras.results.robustness import PerturbationEffect, Robustness
-from chexkeras.results.subgroups import Interaction, Subgroup, SubgroupAnalysis
 
 __all__ = [
     "Calibration",

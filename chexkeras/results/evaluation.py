@@ -1,15 +1,317 @@
-"""Everything measured on one split; JSON both ways, a table in a notebook."""
+"""Everything measured on one split; JSON both ways, a table in a notebook.
+
+How far scores can be read as probabilities.
+
+What a threshold would mean where the finding is as frequent as stated.
+
+How performance differs between groups of patients or films.
+
+How well one finding is recognised on one split.
+"""
 
 import html
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from chexkeras import files
-from chexkeras.results.estimate import NOT_MEASURED, Estimate
-from chexkeras.results.finding import FindingEvaluation
+from chexkeras.results.estimate import NOT_MEASURED, Estimate, OperatingPoint
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """One group of images with neighbouring scores.
+
+    Attributes:
+        low: Smallest score in it.
+        high: Largest score in it.
+        n_images: How many images.
+        n_positive: How many of them are positive.
+        mean_score: What the model said on average.
+        observed: The share of positives, what happened.
+    """
+
+    low: float
+    high: float
+    n_images: int
+    n_positive: int
+    mean_score: float
+    observed: Estimate
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How well scores agree with observed shares, for one finding on one split.
+
+    Attributes:
+        n_images: Images with a known label.
+        n_positive: Positives among them.
+        intercept: Calibration in the large: the shift of the log odds that the scores lack; 0 is perfect.
+        slope: Of the log odds; 1 is perfect, below 1 the scores are too extreme.
+        brier: Mean squared difference of score and label; 0 is perfect.
+        reliability: Of the binned scores: squared distance to the observed shares, 0 is perfect.
+        resolution: Of the binned scores: how far the bins' shares lie from the prevalence, larger is better.
+        uncertainty: prevalence x (1 - prevalence), what no model can change.
+        expected_calibration_error: Mean absolute distance of score and observed share over bins of equal size.
+        bins: The reliability table.
+        scores: Which scores were measured: "as the model gave them", or recalibrated and how.
+    """
+
+    n_images: int
+    n_positive: int
+    intercept: Estimate
+    slope: Estimate
+    brier: Estimate
+    reliability: float
+    resolution: float
+    uncertainty: float
+    expected_calibration_error: Estimate
+    bins: tuple[ReliabilityBin, ...]
+    scores: str = "as the model gave them"
+
+    @property
+    def skill(self) -> float:
+        """The Brier skill score: 1 is perfect, 0 no better than always saying the prevalence."""
+        return 1 - self.brier.value / self.uncertainty if self.uncertainty else float("nan")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Calibration":
+        """Rebuilds a calibration from `to_dict`; null numbers become NaN."""
+        names = ("intercept", "slope", "brier", "expected_calibration_error")
+        estimates = {name: Estimate.from_dict(data[name]) for name in names}
+        numbers = {
+            name: float("nan") if data[name] is None else data[name]
+            for name in ("reliability", "resolution", "uncertainty")
+        }
+        bins = tuple(ReliabilityBin(**{**row, "observed": Estimate.from_dict(row["observed"])}) for row in data["bins"])
+        return cls(**{**data, **estimates, **numbers, "bins": bins})
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Predictive values and counts at a stated prevalence, from sensitivity and specificity as measured.
+
+    Attributes:
+        prevalence: The stated share of positives, in (0, 1).
+        ppv: Positive predictive value there.
+        npv: Negative predictive value there.
+        true_positives_per_1000: Positive images found, of 1,000 images of all kinds; likewise the next three.
+        false_negatives_per_1000: Positive images missed.
+        false_positives_per_1000: Negative images called positive.
+        true_negatives_per_1000: Negative images called negative.
+    """
+
+    prevalence: float
+    ppv: Estimate
+    npv: Estimate
+    true_positives_per_1000: Estimate
+    false_negatives_per_1000: Estimate
+    false_positives_per_1000: Estimate
+    true_negatives_per_1000: Estimate
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Deployment":
+        """Rebuilds the figures from `to_dict`."""
+        estimates = {field.name: Estimate.from_dict(data[field.name]) for field in fields(cls)[1:]}
+        return cls(data["prevalence"], **estimates)
+
+
+STATISTICS = ("auroc", "sensitivity", "specificity")
+"""What is measured in every group."""
+
+
+@dataclass(frozen=True)
+class Subgroup:
+    """One group: its size and what was measured in it.
+
+    Attributes:
+        level: The group, for example "F", "60-74" or "AP".
+        n_images: Images with a known label.
+        n_patients: Patients among them.
+        n_positive: Positive images.
+        n_negative: Negative images.
+        auroc: In the group; not estimable with the reason "too few ..." where the group is too small to say anything.
+        sensitivity: At the operating point; likewise.
+        specificity: Likewise.
+    """
+
+    level: str
+    n_images: int
+    n_patients: int
+    n_positive: int
+    n_negative: int
+    auroc: Estimate
+    sensitivity: Estimate
+    specificity: Estimate
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Subgroup":
+        """Rebuilds a group from its plain values."""
+        return cls(**{**data, **{name: Estimate.from_dict(data[name]) for name in STATISTICS}})
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """Whether a statistic differs between the groups of one column by more than chance.
+
+    Attributes:
+        statistic: One of `STATISTICS`.
+        p_value: Of the test that all groups are equal; NaN where it cannot be made.
+        p_adjusted: The same after Holm's correction over everything tested together.
+        method: The test.
+        reason: Why there is none; empty when there is one.
+    """
+
+    statistic: str
+    p_value: float
+    p_adjusted: float
+    method: str = ""
+    reason: str = ""
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Interaction":
+        """Rebuilds a test from its plain values; null numbers become NaN."""
+        numbers = {name: float("nan") if data[name] is None else data[name] for name in ("p_value", "p_adjusted")}
+        return cls(**{**data, **numbers})
+
+
+@dataclass(frozen=True)
+class SubgroupAnalysis:
+    """The groups of one column, for one finding on one split.
+
+    Attributes:
+        column: What the images were grouped by, for example "sex".
+        groups: One entry per group.
+        interactions: One test per statistic.
+        n_unknown: Images whose group is not known; they are in no group.
+    """
+
+    column: str
+    groups: tuple[Subgroup, ...]
+    interactions: tuple[Interaction, ...]
+    n_unknown: int = 0
+
+    def worst(self, statistic: str) -> Subgroup | None:
+        """Returns the group with the lowest estimate of a statistic; None where no group has one."""
+        measured = [group for group in self.groups if getattr(group, statistic).estimable]
+        return min(measured, key=lambda group: getattr(group, statistic).value, default=None)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Returns one row per group, each number with its interval as text."""
+        rows = [
+            {
+                self.column: group.level,
+                "images": group.n_images,
+                "patients": group.n_patients,
+                "positives": group.n_positive,
+                "AUROC": str(group.auroc),
+                "sensitivity": str(group.sensitivity),
+                "specificity": str(group.specificity),
+            }
+            for group in self.groups
+        ]
+        return pd.DataFrame(rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "SubgroupAnalysis":
+        """Rebuilds an analysis from `to_dict`."""
+        groups = tuple(Subgroup.from_dict(group) for group in data["groups"])
+        interactions = tuple(Interaction.from_dict(test) for test in data["interactions"])
+        return cls(**{**data, "groups": groups, "interactions": interactions})
+
+
+@dataclass(frozen=True)
+class FindingEvaluation:
+    """How well one finding is recognised on one split.
+
+    Attributes:
+        finding: The finding.
+        n_images: Images with a known label.
+        n_patients: Patients among them.
+        n_positive: Images labelled positive.
+        n_negative: Images labelled negative.
+        prevalence: Share of positives.
+        auroc: Area under the ROC curve.
+        average_precision: Area under the precision-recall curve, as average precision; compare with `prevalence`.
+        operating_point: The frozen threshold, or None where none was chosen.
+        true_positives: Count at the operating point, likewise the three below; None without one.
+        sensitivity: At the operating point, likewise the eight below; not estimable without one.
+        specificity: Share of negatives called negative.
+        ppv: Positive predictive value among these images, whatever sampling made their prevalence.
+        npv: Negative predictive value, likewise.
+        likelihood_ratio_positive: sensitivity / (1 - specificity).
+        likelihood_ratio_negative: (1 - sensitivity) / specificity.
+        accuracy: Share of images called rightly.
+        f1: Harmonic mean of PPV and sensitivity; it holds at this prevalence only.
+        mcc: Matthews correlation coefficient, -1 to 1.
+        deployment: What the threshold would mean at stated prevalences.
+        calibration: How far the scores can be read as probabilities; None where that was not measured.
+        subgroups: One entry for each column asked for.
+    """
+
+    finding: str
+    n_images: int
+    n_patients: int
+    n_positive: int
+    n_negative: int
+    prevalence: Estimate
+    auroc: Estimate
+    average_precision: Estimate
+    operating_point: OperatingPoint | None
+    true_positives: int | None
+    false_negatives: int | None
+    false_positives: int | None
+    true_negatives: int | None
+    sensitivity: Estimate
+    specificity: Estimate
+    ppv: Estimate
+    npv: Estimate
+    likelihood_ratio_positive: Estimate = NOT_MEASURED
+    likelihood_ratio_negative: Estimate = NOT_MEASURED
+    accuracy: Estimate = NOT_MEASURED
+    f1: Estimate = NOT_MEASURED
+    mcc: Estimate = NOT_MEASURED
+    deployment: tuple[Deployment, ...] = ()
+    calibration: Calibration | None = None
+    subgroups: tuple[SubgroupAnalysis, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "FindingEvaluation":
+        """Rebuilds the evaluation from `to_dict`; what an older version did not measure stays unmeasured."""
+        estimates = {
+            field.name: Estimate.from_dict(data[field.name])
+            for field in fields(cls)
+            if field.type is Estimate and field.name in data
+        }
+        point, calibration = data["operating_point"], data.get("calibration")
+        return cls(
+            **{
+                **data,
+                **estimates,
+                "operating_point": point and OperatingPoint.from_dict(point),
+                "deployment": tuple(Deployment.from_dict(entry) for entry in data.get("deployment", ())),
+                "calibration": calibration and Calibration.from_dict(calibration),
+                "subgroups": tuple(SubgroupAnalysis.from_dict(entry) for entry in data.get("subgroups", ())),
+            }
+        )
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import pandas as pd
 
 from chexkeras import files
 from chexkeras.checks import existing_folder, one_of, require_columns
-from chexkeras.data.source import TableSource
+from chexkeras.data.image_table import TableSource
 from chexkeras.evaluation.scores import read_scores
 from chexkeras.recipes.recipe import Recipe
 from chexkeras.results import Estimate, Evaluation, OperatingPoint, Robustness

@@ -1,8 +1,22 @@
-"""Where memory does not suffice: the batch is halved and the work done again, said aloud."""
+"""Where memory does not suffice: the batch is halved and the work done again, said aloud.
 
-from collections.abc import Callable
-from typing import TypeVar
+A batch in pieces: as many gradients as memory allows at a time, one change of the weights for all of them.
 
+The optimizer never learns of it: its moments, its schedule, its moving averages and its loss scale advance once for
+each whole batch, so that what it does is what it would have done with the batch in one piece, but for rounding. Two
+things see the pieces: BatchNorm where it is trained, which normalises by what it is given, and a loss that compares
+films with one another (the AUC-margin loss), which compares those of one piece.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from chexkeras.data.pipeline import without_autotuning
 from chexkeras.progress import say
 
 Result = TypeVar("Result")
@@ -74,3 +88,134 @@ def halving(work: Callable[[int], Result], batch_size: int, what: str, remedy: s
         # Outside the handler: the error holds on to everything that its traceback names, big tensors among it.
         batch_size = max(1, batch_size // 2)
         say(f"out of memory in {what} ({reason}); trying again with {batch_size} films at a time")
+
+
+def pieces(batches: Iterable[tuple[Any, Any]], size: int, count: int) -> Iterator[tuple[Any, Any, Any]]:
+    """Cuts every batch into the same number of pieces of the same size.
+
+    What is missing in a batch is filled up with its own films, which count nothing. The weights make the mean over the
+    pieces of each piece's mean loss the mean loss of the batch.
+
+    Args:
+        batches: (inputs, labels), arrays or tensors (films, ...), at most `size` times `count` films each.
+        size: Films of a piece.
+        count: Pieces of a batch.
+
+    Yields:
+        (inputs, labels, weights) of one piece: arrays (size, ...), (size, n_targets), float32 (size,).
+
+    Example:
+        >>> films = np.arange(3.0)
+        >>> [(x.tolist(), w.tolist()) for x, _, w in pieces([(films, films)], size=2, count=2)]
+        [([0.0, 1.0], [1.3333333730697632, 1.3333333730697632]), ([2.0, 0.0], [1.3333333730697632, 0.0])]
+    """
+    places = np.arange(size * count)
+    for inputs, labels in batches:
+        films, known = np.asarray(inputs), np.asarray(labels)
+        weights = np.where(places < len(films), len(places) / len(films), 0.0).astype(np.float32)
+        for start in range(0, len(places), size):
+            piece = places[start : start + size]
+            rows = piece % len(films)
+            yield films[rows], known[rows], weights[piece]
+
+
+def in_pieces(batches: tf.data.Dataset, size: int, count: int) -> tf.data.Dataset:
+    """Returns `pieces` as a data set that can be begun more than once, as Keras does on some backends.
+
+    Args:
+        batches: Batches (inputs, labels); their number is known.
+        size: Films of a piece.
+        count: Pieces of a batch.
+    """
+    weights = tf.TensorSpec((size,), tf.float32)
+    signature = (*(tf.TensorSpec((size, *spec.shape[1:]), spec.dtype) for spec in batches.element_spec), weights)
+    whole = tf.data.Dataset.from_generator(lambda: pieces(batches, size, count), output_signature=signature)
+    steps = int(batches.cardinality()) * count
+    return without_autotuning(whole.apply(tf.data.experimental.assert_cardinality(steps)))
+
+
+class GatheredGradients(keras.optimizers.Optimizer):
+    """Hands another optimizer the mean gradient of several steps as if it came from one.
+
+    Args:
+        inner: The optimizer that changes the weights; built.
+        count: How many steps make one of its own.
+    """
+
+    def __init__(self, inner: keras.optimizers.Optimizer, count: int) -> None:
+        super().__init__(learning_rate=0.0, name="gathered_gradients")
+        self.inner = inner
+        self.count = count
+
+    def build(self, variables: Sequence[Any]) -> None:
+        """Makes room for the sums of the gradients."""
+        if self.built:
+            return
+        super().build(variables)
+        self._sums = self.add_optimizer_variables(variables, "sum")
+
+    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
+        """Adds a step's gradients; with the last step of a batch, passes their mean on.
+
+        Args:
+            grads: One gradient for each variable; None for a variable the loss does not depend on.
+            trainable_variables: The variables; None for those it was built with.
+        """
+        variables = list(self._trainable_variables if trainable_variables is None else trainable_variables)
+        if not self.built:
+            self.build(variables)
+        sums = [self._sums[self._get_variable_index(variable)] for variable in variables]
+        for total, gradient in zip(sums, grads, strict=True):
+            if gradient is not None:
+                total.assign_add(gradient)
+
+        means = [None if g is None else total / self.count for total, g in zip(sums, grads, strict=True)]
+
+        def pass_on() -> None:
+            self.inner.apply(means, variables)
+            for total in sums:
+                total.assign(ops.zeros_like(total))
+
+        self._iterations.assign_add(1)
+        is_last = ops.equal(self._iterations % self.count, 0)
+        if keras.backend.backend() == "jax":
+            self._choose(is_last, means, variables, sums)
+        else:
+            ops.cond(is_last, pass_on, lambda: None)
+
+    def _choose(self, is_last: Any, means: list[Any], variables: list[Any], sums: list[Any]) -> None:
+        """Works out the change and takes it or leaves it: on JAX a branch cannot assign to variables."""
+        owned = [*variables, *self.inner.variables]
+        before = [variable.value for variable in owned]
+        weights, state = self.inner.stateless_apply(before[len(variables) :], means, before[: len(variables)])
+        for variable, old, new in zip(owned, before, (*weights, *state), strict=True):
+            variable.assign(ops.where(is_last, new, old))
+        for total in sums:
+            total.assign(ops.where(is_last, 0.0, total.value))
+
+    @property
+    def variables(self) -> list[Any]:
+        """The sums and the inner optimizer's: all that a step changes."""
+        return [*super().variables, *self.inner.variables]
+
+    @property
+    def learning_rate(self) -> Any:
+        """The inner optimizer's."""
+        return self.inner.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        self.inner.learning_rate = value
+
+    @property
+    def iterations(self) -> Any:
+        """The inner optimizer's: whole batches."""
+        return self.inner.iterations
+
+    def scale_loss(self, loss: Any) -> Any:
+        """Scales the loss as the inner optimizer wants it: in half precision it divides the gradients again."""
+        return self.inner.scale_loss(loss)
+
+    def finalize_variable_values(self, var_list: Sequence[Any]) -> None:
+        """Leaves the end of a fit to the inner optimizer."""
+        self.inner.finalize_variable_values(var_list)

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from chexkeras.recipes.recipe import Stage
-from chexkeras.training.monitor import EarlyStopping
+from chexkeras.training.callbacks import EarlyStopping
 
 _MOMENTUM = 0.9
 _NEVER_BELOW = 1e-8

@@ -20,21 +20,19 @@ from chexkeras.data.pipeline import films_with_ids
 from chexkeras.data.sampling import balance_groups
 from chexkeras.data.splits.splitters import Splits, check_classes
 from chexkeras.data.store.store import Store
-from chexkeras.models.batchnorm import adapt_batchnorm
 from chexkeras.models.classifier import build_classifier, resolve_precision
-from chexkeras.models.stages import backbone_layers, trainable_start
+from chexkeras.models.stages import adapt_batchnorm, backbone_layers, trainable_start
 from chexkeras.progress import say, track
 from chexkeras.recipes.recipe import Recipe, Stage
 from chexkeras.runs import writer
 from chexkeras.runs.run import Run
 from chexkeras.training import finish
 from chexkeras.training.callbacks import EpochLog
-from chexkeras.training.changes import assign_all, value
+from chexkeras.training.class_weights import build_loss, training_labels
 from chexkeras.training.frozen.plan import FeaturePlan, check_draws, plan_features
 from chexkeras.training.loop import fit_stages
 from chexkeras.training.memory import halving
-from chexkeras.training.objective import build_loss, training_labels
-from chexkeras.training.resume.checkpoints import Checkpoints
+from chexkeras.training.resume.checkpoints import Checkpoints, assign_all, value
 from chexkeras.training.resume.unfinished import Asked, Unfinished
 
 

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from chexkeras.data import image_table
-from chexkeras.data.abnormal import add_abnormal
-from chexkeras.data.source import TableSource
+from chexkeras.data.datasets.labels import add_abnormal
+from chexkeras.data.image_table import TableSource
 from chexkeras.findings import CHEXPERT14, NIH14, NO_FINDING
 
 

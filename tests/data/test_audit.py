@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from chexkeras.data.audit.audit import CODES, audit
+from chexkeras.data.audit.image_checks import film_facts
 from chexkeras.data.datasets.nih import load_nih
-from chexkeras.data.film_facts import film_facts
-from chexkeras.data.source import SYNTHETIC_CAUTION, TableSource, source_of
+from chexkeras.data.image_table import SYNTHETIC_CAUTION, TableSource, source_of
 from chexkeras.data.splits.splitters import split_by_image, split_by_patient
 from chexkeras.files import write_json
 

@@ -11,7 +11,7 @@ import pytest
 from chexkeras.data import image_table
 from chexkeras.data.datasets.chexpert import load_chexpert
 from chexkeras.data.datasets.labels import uncertain_mask
-from chexkeras.data.source import CASE_CONTROL_CAUTION, SYNTHETIC_CAUTION, source_of
+from chexkeras.data.image_table import CASE_CONTROL_CAUTION, SYNTHETIC_CAUTION, source_of
 from chexkeras.data.splits.splitters import official_split
 from chexkeras.files import sha256_file, write_json
 from chexkeras.findings import CHEXPERT5, CHEXPERT14, NO_FINDING

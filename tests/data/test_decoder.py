@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from chexkeras.data import pipeline
+from chexkeras.data import pixels
 from chexkeras.data.store import decoder
 from chexkeras.dicom import image_file
 from chexkeras.dicom.read import read_film
@@ -48,13 +48,13 @@ def test_training_a_store_and_scoring_see_the_same_film_bit_for_bit(toy_run, tmp
     predictor = Predictor.load(toy_run)
     size = predictor.model.input_shape[1]
     scored = predictor.model_pixels(read_film(path).pixels)
-    np.testing.assert_array_equal(pipeline.read_film(tf.constant(str(path)), size), scored)
+    np.testing.assert_array_equal(pixels.read_film(tf.constant(str(path)), size), scored)
     np.testing.assert_array_equal(decoder.read_films([str(path)], size), scored[np.newaxis, ..., 0])
     # And at their own size, where no average hides a difference.
-    pixels = read_film(path).pixels
-    square = min(pixels.shape)
-    film = pipeline.to_model_pixels(pixels[..., np.newaxis], square)
-    np.testing.assert_array_equal(pipeline.read_film(tf.constant(str(path)), square), film)
+    grey = read_film(path).pixels
+    square = min(grey.shape)
+    film = pixels.to_model_pixels(grey[..., np.newaxis], square)
+    np.testing.assert_array_equal(pixels.read_film(tf.constant(str(path)), square), film)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg"])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chexkeras.data.film_facts import GRAY_STEPS, film_facts, thumbnail
+from chexkeras.data.audit.image_checks import GRAY_STEPS, film_facts, thumbnail
 
 
 def shown(facts) -> np.ndarray:

@@ -6,8 +6,8 @@ from PIL import Image
 
 from chexkeras.data.audit import duplicates as module
 from chexkeras.data.audit.duplicates import TooAlike, near_duplicates
+from chexkeras.data.audit.image_checks import thumbnail
 from chexkeras.data.datasets.nih import load_nih
-from chexkeras.data.film_facts import thumbnail
 
 
 def smooth(count: int, seed: int = 0) -> np.ndarray:

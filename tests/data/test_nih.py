@@ -11,7 +11,7 @@ from PIL import Image
 
 from chexkeras.data import image_table
 from chexkeras.data.datasets.nih import load_boxes, load_nih
-from chexkeras.data.source import CASE_CONTROL_CAUTION, SYNTHETIC_CAUTION, source_of
+from chexkeras.data.image_table import CASE_CONTROL_CAUTION, SYNTHETIC_CAUTION, source_of
 from chexkeras.files import sha256_file, write_json
 from chexkeras.findings import NIH14
 

@@ -11,7 +11,7 @@ from chexkeras.data.datasets.chexpert import load_chexpert
 from chexkeras.data.datasets.custom import load_table
 from chexkeras.data.datasets.nih import load_nih
 from chexkeras.data.datasets.registry import CHEXPERT, NIH, OPTIONS, TABLE, kind_of, open_data
-from chexkeras.data.source import source_of
+from chexkeras.data.image_table import source_of
 from chexkeras.findings import CHEXPERT14
 
 CHEXPERT_HEADER = ",".join(("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *CHEXPERT14))

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from chexkeras.data.abnormal import add_abnormal
 from chexkeras.data.datasets.chexpert import load_chexpert
-from chexkeras.data.source import CASE_CONTROL_CAUTION, SYNTHETIC_CAUTION, source_of
+from chexkeras.data.datasets.labels import add_abnormal
+from chexkeras.data.image_table import CASE_CONTROL_CAUTION, SYNTHETIC_CAUTION, source_of
 from chexkeras.data.splits.splitters import official_split
 from chexkeras.findings import CHEXPERT5, CHEXPERT14, NO_FINDING, SUPPORT_DEVICES
 from chexkeras.phantoms import chexpert, make_chexpert_phantoms, make_phantoms

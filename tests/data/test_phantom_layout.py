@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from chexkeras.data.source import SYNTHETIC_CAUTION
+from chexkeras.data.image_table import SYNTHETIC_CAUTION
 from chexkeras.findings import NIH14, canonical
 from chexkeras.phantoms import make_phantoms, nih
 

@@ -1,10 +1,11 @@
 import keras
 import numpy as np
 import pytest
+from chexkeras.data.pixels import read_film, to_model_pixels
 from PIL import Image
 
 from chexkeras.data.augmentation import Augmentation
-from chexkeras.data.pipeline import films_with_ids, make_dataset, read_film, to_model_pixels
+from chexkeras.data.pipeline import films_with_ids, make_dataset
 from chexkeras.data.sampling import shuffled
 from chexkeras.data.store.prepare import prepare
 

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chexkeras.data.audit.shortcuts import SHORTCUTS, Shortcut, shortcuts
-from chexkeras.data.shortcut_features import Features
+from chexkeras.data.audit.shortcuts import SHORTCUTS, Features, Shortcut, shortcuts
 from chexkeras.results import Estimate
 
 

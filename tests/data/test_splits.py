@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 
 from chexkeras.data.datasets.nih import load_nih
-from chexkeras.data.image_table import fingerprint
-from chexkeras.data.source import TableSource, source_of
+from chexkeras.data.image_table import TableSource, fingerprint, source_of
 from chexkeras.data.splits.splitters import (
     PARTS,
     Splits,

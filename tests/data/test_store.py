@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from chexkeras.data.source import TableSource, source_of
+from chexkeras.data.image_table import TableSource, source_of
 from chexkeras.data.store.prepare import prepare
 from chexkeras.data.store.store import Store
 

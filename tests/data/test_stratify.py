@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chexkeras.data.stratify import iterative_stratification
+from chexkeras.data.splits.splitters import iterative_stratification
 
 SHARES = (0.7, 0.15, 0.15)
 

@@ -7,7 +7,7 @@ import pytest
 from chexkeras.data import image_table
 from chexkeras.data.audit.audit import audit
 from chexkeras.data.datasets.custom import NO_PATIENTS_CAUTION, load_table
-from chexkeras.data.source import source_of
+from chexkeras.data.image_table import source_of
 from chexkeras.data.splits.splitters import split_by_patient
 from chexkeras.files import sha256_file
 

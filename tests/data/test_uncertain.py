@@ -19,7 +19,7 @@ from chexkeras.data.datasets.labels import (
     settle,
     uncertain_mask,
 )
-from chexkeras.data.source import TableSource, source_of
+from chexkeras.data.image_table import TableSource, source_of
 from chexkeras.data.splits.splitters import split_by_patient
 
 MARKS = st.sampled_from([1.0, 0.0, -1.0, np.nan])

@@ -1,7 +1,7 @@
 import pytest
 from dicom_films import image, ramp
 
-from chexkeras.dicom.ages import find_age, parse_age
+from chexkeras.dicom.attributes import find_age, parse_age
 from chexkeras.dicom.header import Header
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chexkeras.dicom.descriptions import (
+from chexkeras.dicom.attributes import (
     frontal_views,
     names_chest,
     names_frontal_view,

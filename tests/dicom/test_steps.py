@@ -6,8 +6,8 @@ from dicom_films import image, lookup_item, ramp
 
 from chexkeras.dicom.display import render
 from chexkeras.dicom.gate import CLINICAL, DicomRejected
+from chexkeras.dicom.profiles import STEPS, USUAL_STEPS, PixelSteps
 from chexkeras.dicom.read import read_dicom
-from chexkeras.dicom.steps import STEPS, USUAL_STEPS, PixelSteps
 
 EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
 # Every step has something to do in this one: 2 x - 100, a window, padding, an inversion.

@@ -1,6 +1,6 @@
 import pytest
 
-from chexkeras.dicom.vocabulary import CODES, TERMS, known
+from chexkeras.dicom.privacy import CODES, TERMS, known
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,7 @@ import pytest
 from dicom_films import image
 from pydicom.pixels.processing import apply_windowing
 
-from chexkeras.dicom.display import display_pixels, render
-from chexkeras.dicom.windows import linear_exact_window, linear_window, sigmoid_window
+from chexkeras.dicom.display import display_pixels, linear_exact_window, linear_window, render, sigmoid_window
 
 
 def shown(values, **tags):

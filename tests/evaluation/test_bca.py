@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from chexkeras.evaluation.bca import acceleration
-from chexkeras.evaluation.counted import any_on_counts, auroc_on_counts
 from chexkeras.evaluation.metrics import auc
-from chexkeras.evaluation.uncertainty.bootstrap import bootstrap_interval
+from chexkeras.evaluation.uncertainty.bootstrap import acceleration, bootstrap_interval
+from chexkeras.evaluation.uncertainty.resampling import any_on_counts, auroc_on_counts
 
 
 def mean_on_counts(values):

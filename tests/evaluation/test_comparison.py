@@ -9,8 +9,7 @@ from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from chexkeras.evaluation.comparison.compare import compare, compare_all, comparison_table, judge
-from chexkeras.evaluation.comparison.paired_tests import mcnemar
-from chexkeras.evaluation.differences import auroc_difference, bootstrap_difference
+from chexkeras.evaluation.comparison.paired_tests import auroc_difference, bootstrap_difference, mcnemar
 from chexkeras.evaluation.thresholds import choose_threshold
 from chexkeras.results import Comparison, Estimate
 

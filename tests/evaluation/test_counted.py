@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from chexkeras.evaluation import counted, metrics
+from chexkeras.evaluation import metrics
+from chexkeras.evaluation.uncertainty import resampling
 
 quick = settings(derandomize=True, deadline=None, max_examples=60)
 
@@ -25,8 +26,8 @@ def draws(draw):
 @pytest.mark.parametrize(
     ("fast", "theirs", "needs_negatives"),
     [
-        (counted.auroc_on_counts, roc_auc_score, True),
-        (counted.average_precision_on_counts, average_precision_score, False),
+        (resampling.auroc_on_counts, roc_auc_score, True),
+        (resampling.average_precision_on_counts, average_precision_score, False),
     ],
 )
 @quick
@@ -51,7 +52,7 @@ def test_any_function_sees_the_copied_films():
         return scores.sum()
 
     films = (np.array([True, False, True]), np.array([0.3, 0.2, 0.1]), np.array([0, 1, 0]))
-    values = counted.any_on_counts(statistic, *films)(np.array([[2, 0], [1, 3]]))
+    values = resampling.any_on_counts(statistic, *films)(np.array([[2, 0], [1, 3]]))
     assert seen == [
         ([1.0, 1.0, 1.0, 1.0], [0.3, 0.3, 0.1, 0.1]),
         ([1.0, 0.0, 0.0, 0.0, 1.0], [0.3, 0.2, 0.2, 0.2, 0.1]),
@@ -66,16 +67,16 @@ def test_counts_too_large_for_32_bits_are_still_exact():
     owner = np.append(np.zeros(50_000, dtype=np.int64), np.arange(1, 50_001))
     counts = np.zeros((1, 50_001), dtype=np.int64)
     counts[0, 0] = 50_001
-    for plain, on_counts in counted.NAMED.values():
+    for plain, on_counts in resampling.NAMED.values():
         drawn = on_counts(positive, scores, owner)(counts)
         assert drawn[0] == pytest.approx(plain(positive[:50_000], scores[:50_000]), rel=1e-12)
 
 
 def test_statistics_are_found_by_name_by_function_or_taken_as_they_are():
-    assert counted.find_statistic("auroc") == ("auroc", metrics.auc, "auroc")
-    assert counted.find_statistic(metrics.average_precision)[2] == "average_precision"
-    assert counted.find_statistic(roc_auc_score) == ("roc auc score", roc_auc_score, "")
-    assert counted.find_statistic(lambda labels, scores: 0.0)[0] == "statistic"
+    assert resampling.find_statistic("auroc") == ("auroc", metrics.auc, "auroc")
+    assert resampling.find_statistic(metrics.average_precision)[2] == "average_precision"
+    assert resampling.find_statistic(roc_auc_score) == ("roc auc score", roc_auc_score, "")
+    assert resampling.find_statistic(lambda labels, scores: 0.0)[0] == "statistic"
 
 
 @pytest.mark.parametrize(
@@ -84,4 +85,4 @@ def test_statistics_are_found_by_name_by_function_or_taken_as_they_are():
 )
 def test_other_statistics_are_refused(statistic, error, message):
     with pytest.raises(error, match=message):
-        counted.find_statistic(statistic)
+        resampling.find_statistic(statistic)

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chexkeras.evaluation.grouping import age_bands, groups_of
+from chexkeras.evaluation.subgroups import age_bands, groups_of
 
 
 def grouped(values, column="thing"):

@@ -6,11 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chexkeras.evaluation.macro import macro_auc_interval
 from chexkeras.evaluation.metrics import auc
 from chexkeras.evaluation.uncertainty.bootstrap import bootstrap_replicates
 from chexkeras.evaluation.uncertainty.delong import auc_covariance
-from chexkeras.evaluation.uncertainty.intervals import auc_interval
+from chexkeras.evaluation.uncertainty.intervals import auc_interval, macro_auc_interval
 from chexkeras.evaluation.uncertainty.limits import newcombe_auc
 
 

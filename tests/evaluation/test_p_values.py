@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
-from chexkeras.evaluation.p_values import holm, p_text
+from chexkeras.evaluation.uncertainty.limits import holm, p_text
 
 
 @settings(derandomize=True, deadline=None, max_examples=25)

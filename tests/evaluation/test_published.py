@@ -9,12 +9,18 @@ from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 from chexkeras.evaluation.comparison.paired_tests import mcnemar
-from chexkeras.evaluation.comparison.published import CAUTION, PNEUMONIA_PROJECT, published_auc, published_table
-from chexkeras.evaluation.hanley_mcneil import correlation_needed, hanley_mcneil_error
+from chexkeras.evaluation.comparison.published import (
+    CAUTION,
+    PNEUMONIA_PROJECT,
+    compare_all_published,
+    compare_published,
+    published_auc,
+    published_table,
+)
 from chexkeras.evaluation.metrics import auc
-from chexkeras.evaluation.published_comparison import compare_all_published, compare_published
 from chexkeras.evaluation.rates import rates_from_counts
 from chexkeras.evaluation.uncertainty.delong import auc_covariance
+from chexkeras.evaluation.uncertainty.limits import correlation_needed, hanley_mcneil_error
 
 ONE_A, ONE_B, TWO_A, TWO_B = PNEUMONIA_PROJECT
 

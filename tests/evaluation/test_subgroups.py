@@ -7,13 +7,19 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from chexkeras.evaluation.interactions import areas_differ, proportions_differ
 from chexkeras.evaluation.metrics import auc
-from chexkeras.evaluation.p_values import holm
-from chexkeras.evaluation.subgroups import subgroup_analyses, subgroup_analysis, subgroup_table, worst_group_sentence
+from chexkeras.evaluation.subgroups import (
+    areas_differ,
+    proportions_differ,
+    subgroup_analyses,
+    subgroup_analysis,
+    subgroup_table,
+    worst_group_sentence,
+)
 from chexkeras.evaluation.thresholds import choose_threshold
 from chexkeras.evaluation.uncertainty.delong import auc_contributions, contributions_covariance
 from chexkeras.evaluation.uncertainty.intervals import auc_interval, clustered_proportion_interval
+from chexkeras.evaluation.uncertainty.limits import holm
 from chexkeras.results import SubgroupAnalysis
 
 

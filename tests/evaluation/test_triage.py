@@ -11,8 +11,7 @@ from scipy import sparse
 from scipy.sparse.linalg import spsolve
 
 from chexkeras import files
-from chexkeras.evaluation.clinical_use.triage import DISCIPLINES, TriageEffect, triage_effect
-from chexkeras.evaluation.triage_simulation import read_all, simulate_triage
+from chexkeras.evaluation.clinical_use.triage import DISCIPLINES, TriageEffect, read_all, simulate_triage, triage_effect
 from chexkeras.evaluation.uncertainty.intervals import proportion_interval
 from chexkeras.results import Estimate
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from chexkeras.dicom.workers.options import IN_PROCESS
-from chexkeras.inference import engine_export, engines
+from chexkeras.inference import engines
 from chexkeras.inference.engines import LARGEST_DIFFERENCE, check_engine, check_films, keras_engine, load_engine
 from chexkeras.inference.predictor import Predictor
 from chexkeras.inference.score_folder import score_folder
@@ -112,7 +112,7 @@ def test_a_model_trained_in_half_precision_is_run_in_single(name):
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16", "mixed_bfloat16"])
 def test_what_is_exported_is_a_copy_in_single_precision_with_the_same_weights(precision):
     trained = build_classifier("Mass", backbone="SmallCNN", weights=None, image_size=64, precision=precision)
-    copy = engine_export.exportable(trained)
+    copy = engines.exportable(trained)
     assert {layer.compute_dtype for layer in copy.layers} == {"float32"}
     assert [layer.name for layer in copy.layers] == [layer.name for layer in trained.layers]
     for found, expected in zip(copy.get_weights(), trained.get_weights(), strict=True):
@@ -137,7 +137,7 @@ def test_bfloat16_comes_only_when_asked_and_with_its_own_difference(model):
 def test_openvino_reports_nothing_to_anybody(tmp_path):
     pytest.importorskip("openvino", reason="needs the extra [openvino]")
     # Its telemetry begins with an identifier in the home folder, written when the package is imported.
-    code = "import sys; from chexkeras.inference.engine_export import _openvino; _openvino().Core(); "
+    code = "import sys; from chexkeras.inference.engines import _openvino; _openvino().Core(); "
     code += "print([name for name, module in sys.modules.items() if 'openvino_telemetry' in name and module])"
     environment = {**os.environ, "HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
@@ -156,7 +156,7 @@ def test_a_real_backbone_is_exported_too():
 def test_equalisation_is_exported_exactly(name):
     pixels = keras.Input((64, 64, 1))
     equalised = keras.Model(pixels, keras.layers.Flatten()(Clahe()(pixels)))
-    scores = {"openvino": engine_export.openvino_scores, "onnx": engine_export.onnx_scores}[name](equalised)
+    scores = {"openvino": engines.openvino_scores, "onnx": engines.onnx_scores}[name](equalised)
     np.testing.assert_array_equal(scores(check_films(64), 12), equalised.predict(check_films(64), verbose=0))
 
 
@@ -184,7 +184,7 @@ def pretended(monkeypatch, scores):
         reference = keras_engine(model)
         return lambda pixels, batch_size: scores(reference.score(pixels, batch_size))
 
-    monkeypatch.setattr(engine_export, "onnx_scores", export)
+    monkeypatch.setattr(engines, "onnx_scores", export)
 
 
 @pytest.mark.parametrize("change", [lambda scores: scores + 2e-3, lambda scores: scores * np.nan])
@@ -218,7 +218,7 @@ def test_a_model_that_cannot_be_exported_is_told_and_leaves_no_file(model, tmp_p
     monkeypatch.setattr(keras.Model, "export", lambda self, path, **options: broken(path, **options))
     pytest.importorskip("onnxruntime", reason="needs the extra [onnx]")
     with pytest.raises(ValueError, match=r"cannot be exported for onnx .*no such operation.*engine='keras'"):
-        engine_export.onnx_scores(model)
+        engines.onnx_scores(model)
     assert list((tmp_path / "temporary").iterdir()) == []
 
 

@@ -14,9 +14,8 @@ from PIL import Image
 from chexkeras.dicom.privacy import HASH_KEY_VARIABLE, keyed_hash
 from chexkeras.dicom.workers.options import IN_PROCESS
 from chexkeras.inference import score_folder as module
-from chexkeras.inference.journal import Journal
 from chexkeras.inference.predictor import Predictor
-from chexkeras.inference.results_file import read_results, write_results
+from chexkeras.inference.results_file import Journal, read_results, write_results
 from chexkeras.inference.score_folder import score_folder
 from chexkeras.runs.run import Run
 

@@ -4,10 +4,10 @@ import math
 import pandas as pd
 import pytest
 
-from chexkeras.inference import journal as journal_module
-from chexkeras.inference.journal import Journal
+from chexkeras.inference import results_file as journal_module
 from chexkeras.inference.results_file import (
     FILE_COLUMNS,
+    Journal,
     from_line,
     read_results,
     results_file,

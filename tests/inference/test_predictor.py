@@ -10,10 +10,10 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from chexkeras.data.pixels import to_model_pixels
 from PIL import Image
 from worker_faults import FAULTY
 
-from chexkeras.data.pipeline import to_model_pixels
 from chexkeras.dicom.read import read_film
 from chexkeras.dicom.workers.options import IN_PROCESS, Reading
 from chexkeras.dicom.workers.process import WorkersUnavailable
@@ -90,7 +90,7 @@ def test_a_film_wrapped_as_dicom_gets_the_score_of_its_png_bit_for_bit(predictor
 
 @pytest.mark.realdata
 def test_real_films_wrapped_as_dicom_give_the_pixels_that_training_reads_bit_for_bit(predictor, tmp_path):
-    from chexkeras.data.pipeline import read_film as read_for_training
+    from chexkeras.data.pixels import read_film as read_for_training
 
     root = os.environ.get("CHEXKERAS_TEST_DATA")
     if not root or not (Path(root) / "nih" / "images_1024").is_dir():

@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from chexkeras.models.batchnorm import adapt_batchnorm
 from chexkeras.models.classifier import build_classifier
+from chexkeras.models.stages import adapt_batchnorm
 
 pytestmark = pytest.mark.keras
 

@@ -132,7 +132,7 @@ def test_three_logits_in_training_and_one_probability_otherwise():
 
 
 def test_huge_logits_overflow_nowhere():
-    from chexkeras.models.three_way import ThreeWay
+    from chexkeras.models.heads import ThreeWay
 
     layer = ThreeWay()
     logits = keras.ops.convert_to_tensor([[500.0, -500.0, 0.0], [-500.0, 500.0, 0.0]])

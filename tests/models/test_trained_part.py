@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from chexkeras.models import trained_part
+from chexkeras.models import partition as trained_part
 from chexkeras.models.partition import first_changing, frozen_share, partition
 
 pytestmark = pytest.mark.keras

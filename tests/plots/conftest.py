@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chexkeras.data.source import SYNTHETIC_CAUTION, TableSource
+from chexkeras.data.image_table import SYNTHETIC_CAUTION, TableSource
 from chexkeras.findings import NIH14
 
 matplotlib.use("Agg")

@@ -8,12 +8,12 @@ from chexkeras.evaluation.evaluate import evaluate
 from chexkeras.evaluation.uncertainty.intervals import auc_interval, average_precision_interval
 from chexkeras.plots import style
 from chexkeras.plots.comparison import (
+    auroc_bars,
     difference_forest,
     precision_recall_comparison,
     roc_comparison,
     threshold_comparison,
 )
-from chexkeras.plots.findings import auroc_bars
 from chexkeras.results import Comparison, Estimate
 
 CURVES = [roc_comparison, precision_recall_comparison, threshold_comparison]

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from chexkeras.evaluation.robustness import perturbation_effects
-from chexkeras.plots.robustness import robustness_forest
+from chexkeras.plots.forest import robustness_forest
 from chexkeras.results import Robustness
 
 

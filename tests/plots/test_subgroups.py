@@ -4,7 +4,7 @@ import pytest
 
 from chexkeras.evaluation.evaluate import evaluate
 from chexkeras.evaluation.thresholds import choose_threshold
-from chexkeras.plots.subgroups import subgroup_forest
+from chexkeras.plots.forest import subgroup_forest
 from chexkeras.results import Estimate, Interaction, Subgroup, SubgroupAnalysis
 
 FEW = Estimate.not_estimable("too few: 4 positives, at least 10 are needed")

@@ -1,9 +1,16 @@
 import pytest
 
-from chexkeras.report.answers import STATED, Answers, answers_template, load_answers, write_answers_template
+from chexkeras.report.answers import (
+    QUESTIONS,
+    STATED,
+    Answers,
+    answers_template,
+    load_answers,
+    question,
+    write_answers_template,
+)
 from chexkeras.report.facts.collect import collect_facts
 from chexkeras.report.goals import PerformanceGoals
-from chexkeras.report.questions import QUESTIONS, question
 from chexkeras.runs.run import Run
 
 from .conftest import every_answer

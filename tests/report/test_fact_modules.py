@@ -11,12 +11,13 @@ import pytest
 from scipy import stats
 
 from chexkeras.findings import NIH14
-from chexkeras.report import sbom, submission
+from chexkeras.report import submission
 from chexkeras.report.answers import Answers, load_answers
-from chexkeras.report.crosswalk_facts import GUIDELINES, TOPICS, status_of
+from chexkeras.report.facts import software
 from chexkeras.report.facts.collect import collect_facts
+from chexkeras.report.facts.regulation import GUIDELINES, TOPICS, status_of
 from chexkeras.report.facts.study import quantile_interval
-from chexkeras.report.recipe_facts import augmentation_words, loss_words, optimizer_words, trained_words
+from chexkeras.report.facts.training import augmentation_words, loss_words, optimizer_words, trained_words
 from chexkeras.runs.run import Run
 
 
@@ -189,8 +190,8 @@ def test_readers_of_another_finding_or_without_calls_are_refused(finished_run, t
 
 
 def test_the_bill_of_materials_names_the_model_and_what_is_installed(facts):
-    made = sbom.bill_of_materials(facts)
-    assert made == sbom.bill_of_materials(facts)
+    made = software.bill_of_materials(facts)
+    assert made == software.bill_of_materials(facts)
     model = made["components"][0]
     assert model["type"] == "machine-learning-model"
     assert model["hashes"] == [{"alg": "SHA-256", "content": facts["hash.model"].value}]

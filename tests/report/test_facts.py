@@ -9,8 +9,8 @@ import pytest
 
 from chexkeras import files
 from chexkeras.findings import NIH14
-from chexkeras.report import sbom
 from chexkeras.report.answers import load_answers
+from chexkeras.report.facts import software
 from chexkeras.report.facts.collect import collect_facts
 from chexkeras.report.facts.facts import Facts, printed
 from chexkeras.report.facts.run_reader import REQUIRED_FILES, check_complete
@@ -56,7 +56,7 @@ def test_what_a_fact_says_of_its_origin_is_true(facts, finished_run):
     assert checked > 80
 
 
-OUTSIDE = {"convention", "regulation", sbom.FILE}
+OUTSIDE = {"convention", "regulation", software.FILE}
 
 
 def test_every_fact_names_a_file_of_the_run_or_what_else_it_rests_on(facts, finished_run):

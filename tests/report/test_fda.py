@@ -6,12 +6,11 @@ import pandas as pd
 import pytest
 
 from chexkeras.report import submission
-from chexkeras.report.answers import load_answers
+from chexkeras.report.answers import QUESTIONS, load_answers
 from chexkeras.report.facts.collect import collect_facts
 from chexkeras.report.facts.run_reader import REQUIRED_FILES
 from chexkeras.report.figures.draw import NAMES, Figure
 from chexkeras.report.goals import PerformanceGoals
-from chexkeras.report.questions import QUESTIONS
 from chexkeras.runs.run import Run
 
 TEMPLATES = sorted((Path(submission.__file__).parent / "templates").glob("fda_*.md.j2"))

@@ -11,7 +11,7 @@ from chexkeras.report.facts.facts import Facts
 from chexkeras.report.figures.catalogue import _smallest_p
 from chexkeras.report.figures.draw import NAMES, draw_figures, plan_figures
 from chexkeras.results import Interaction, SubgroupAnalysis
-from chexkeras.results.subgroups import STATISTICS
+from chexkeras.results.evaluation import STATISTICS
 from chexkeras.runs.run import Run
 
 LONG = (

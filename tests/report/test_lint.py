@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chexkeras.report import lint_parameters, submission
+from chexkeras.report import submission
 from chexkeras.report.answers import Answers, load_answers
 from chexkeras.report.facts.collect import collect_facts
 from chexkeras.report.lint import language, rules_claims, rules_data, rules_numbers
@@ -359,19 +359,19 @@ class TestLanguage:
 
 class TestDrawnHead:
     def test_layers_as_drawn_are_counted_by_hand(self):
-        possible, where = lint_parameters.drawn_head(parse("ResNet50 with GAP\n\n- Dense(64)\n- Dense(3)\n"))
+        possible, where = rules_numbers.drawn_head(parse("ResNet50 with GAP\n\n- Dense(64)\n- Dense(3)\n"))
         assert possible == {2049 * 64 + 65 * 3}
         assert len(where) == 2
 
     def test_a_last_layer_that_is_not_drawn_is_allowed_for(self):
-        possible, _ = lint_parameters.drawn_head(parse("VGG16 with GAP and Dense 256."))
+        possible, _ = rules_numbers.drawn_head(parse("VGG16 with GAP and Dense 256."))
         assert possible == {513 * 256, 513 * 256 + 257, 513 * 256 + 14 * 257}
 
     def test_without_a_known_backbone_nothing_is_counted(self):
-        assert lint_parameters.drawn_head(parse("A pooled network: GAP, Dense 256.")) == (set(), [])
+        assert rules_numbers.drawn_head(parse("A pooled network: GAP, Dense 256.")) == (set(), [])
 
     def test_a_flattened_feature_map_is_not_counted(self):
-        assert lint_parameters.drawn_head(parse("VGG16, Flatten, Dense 256.")) == (set(), [])
+        assert rules_numbers.drawn_head(parse("VGG16, Flatten, Dense 256.")) == (set(), [])
 
 
 class TestIssue:
@@ -387,7 +387,7 @@ class TestIssue:
         assert len(issue.places[0].quote) <= 102
 
     def test_rules_are_named_as_they_report(self):
-        modules = (rules_claims, rules_data, rules_numbers, lint_parameters)
+        modules = (rules_claims, rules_data, rules_numbers, rules_numbers)
         assert all(rule.__module__ in {module.__name__ for module in modules} for rule in RULES.values())
         for text, rule in CARELESS:
             assert rule in [issue.rule for issue in RULES[rule](parse(text), None)]

@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 import pytest
 
 from chexkeras.report.html import write_html
-from chexkeras.report.shown import show_report
+from chexkeras.report.submission import show_report
 
 PIXELS = b"\x89PNG\r\n\x1a\n pixels"
 

@@ -9,8 +9,13 @@ import sys
 import numpy as np
 import pytest
 
-from chexkeras.models.losses import AsymmetricLoss, AucMarginLoss, FocalLoss, WeightedBinaryCrossentropy
-from chexkeras.training.three_way import ThreeWayCrossentropy
+from chexkeras.models.losses import (
+    AsymmetricLoss,
+    AucMarginLoss,
+    FocalLoss,
+    ThreeWayCrossentropy,
+    WeightedBinaryCrossentropy,
+)
 
 pytestmark = [pytest.mark.keras, pytest.mark.slow]
 
@@ -24,10 +29,10 @@ with_keras = "tensorflow" in sys.modules
 from chexkeras.models.classifier import build_classifier
 from chexkeras.models.partition import partition
 from chexkeras.models.stages import apply_stage
-from chexkeras.training.losses import AsymmetricLoss, AucMarginLoss, FocalLoss, WeightedBinaryCrossentropy
-from chexkeras.training.optimisation import make_optimizer
-from chexkeras.training.recipe import Stage
-from chexkeras.training.three_way import ThreeWayCrossentropy
+from chexkeras.models.losses import AsymmetricLoss, AucMarginLoss, FocalLoss, ThreeWayCrossentropy
+from chexkeras.models.losses import WeightedBinaryCrossentropy
+from chexkeras.recipes.recipe import Stage
+from chexkeras.training.optimizers import make_optimizer
 with_ours = "tensorflow" in sys.modules
 
 asked = json.loads(sys.argv[1])

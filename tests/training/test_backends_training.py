@@ -19,14 +19,14 @@ pytestmark = [pytest.mark.keras, pytest.mark.slow]
 WORK = """
 import json, pathlib, pickle, sys
 import keras, numpy as np
-from chexkeras.data.augment import Augmentation
+from chexkeras.data.augmentation import Augmentation
 from chexkeras.models.classifier import build_classifier
-from chexkeras.training import fitting
-from chexkeras.training.changes import value
-from chexkeras.training.checkpoint import Checkpoints
-from chexkeras.training.feature_plan import plan_features
-from chexkeras.training.objective import build_loss
-from chexkeras.training.recipe import Recipe, Stage
+from chexkeras.training import loop as fitting
+from chexkeras.training.resume.checkpoints import value
+from chexkeras.training.resume.checkpoints import Checkpoints
+from chexkeras.training.frozen.plan import plan_features
+from chexkeras.training.class_weights import build_loss
+from chexkeras.recipes.recipe import Recipe, Stage
 from chexkeras.training.trainer import train
 
 splits, work = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes()), pathlib.Path(sys.argv[2])

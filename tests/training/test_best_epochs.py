@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from chexkeras.inference.ensemble import Ensemble
 from chexkeras.recipes.recipe import Recipe, Stage
 from chexkeras.runs.run import Run
-from chexkeras.training.best_epochs import BestEpochs
+from chexkeras.training.resume.checkpoints import BestEpochs
 from chexkeras.training.trainer import train
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chexkeras.training.intensities import intensities
+from chexkeras.training.finish import intensities
 
 pytestmark = pytest.mark.keras
 
@@ -23,7 +23,7 @@ def test_the_bright_squares_of_the_positive_films_show(toy_splits):
 
 
 def test_groups_are_capped_drawn_alike_and_may_be_empty(toy_splits, monkeypatch):
-    monkeypatch.setattr("chexkeras.training.intensities._MOST", 3)
+    monkeypatch.setattr("chexkeras.training.finish._MOST", 3)
     rows = toy_splits.train.assign(Hernia=0.0, Mass=np.nan)
     first = intensities(rows, ("Effusion", "Hernia", "Mass"), image_size=16)
     assert first == intensities(rows, ("Effusion", "Hernia", "Mass"), image_size=16)

@@ -2,8 +2,13 @@ import keras
 import numpy as np
 import pytest
 
-from chexkeras.models.losses import AsymmetricLoss, AucMarginLoss, FocalLoss, WeightedBinaryCrossentropy
-from chexkeras.training.three_way import ThreeWayCrossentropy
+from chexkeras.models.losses import (
+    AsymmetricLoss,
+    AucMarginLoss,
+    FocalLoss,
+    ThreeWayCrossentropy,
+    WeightedBinaryCrossentropy,
+)
 
 pytestmark = pytest.mark.keras
 

@@ -7,13 +7,11 @@ from hypothesis import strategies as st
 
 from chexkeras.models.classifier import build_classifier
 from chexkeras.recipes.recipe import Loss, Stage
-from chexkeras.training.changes import value
+from chexkeras.training.class_weights import build_loss
 from chexkeras.training.frozen.plan import plan_features
 from chexkeras.training.loop import fit_stages
-from chexkeras.training.memory import OutOfMemory, halving, is_out_of_memory
-from chexkeras.training.micro_batches import GatheredGradients, pieces
-from chexkeras.training.objective import build_loss
-from chexkeras.training.resume.checkpoints import Checkpoints
+from chexkeras.training.memory import GatheredGradients, OutOfMemory, halving, is_out_of_memory, pieces
+from chexkeras.training.resume.checkpoints import Checkpoints, value
 from chexkeras.training.trainer import train
 
 pytestmark = pytest.mark.keras
@@ -193,9 +191,9 @@ def test_memory_that_runs_out_in_a_later_epoch_repeats_that_epoch_from_its_start
     recipe = toy_recipe.replace(stages=(Stage("only", 3, 1e-2, "block3_conv", ema=0.8),), monitor="val_loss")
     plain, _ = fitted(recipe, toy_splits, classifier(recipe))
     model = classifier(recipe)
-    from chexkeras.training import stage_fit
+    from chexkeras.training import loop
 
-    real, calls = stage_fit.FiniteLoss.on_train_batch_end, []
+    real, calls = loop.FiniteLoss.on_train_batch_end, []
 
     def fails_once(callback, batch, logs=None):
         calls.append(callback.where)
@@ -204,7 +202,7 @@ def test_memory_that_runs_out_in_a_later_epoch_repeats_that_epoch_from_its_start
             raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")
         real(callback, batch, logs)
 
-    monkeypatch.setattr(stage_fit.FiniteLoss, "on_train_batch_end", fails_once)
+    monkeypatch.setattr(loop.FiniteLoss, "on_train_batch_end", fails_once)
     again, result = fitted(recipe, toy_splits, model)
     assert result.films_at_a_time == {"only": 8}
     for expected, found in zip(plain, again, strict=True):

@@ -4,8 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from chexkeras.training.callbacks import FiniteLoss
-from chexkeras.training.monitor import EarlyStopping, mean_auc, one_class_targets
+from chexkeras.training.callbacks import EarlyStopping, FiniteLoss, mean_auc, one_class_targets
 
 
 def test_mean_auc_is_exact_and_skips_targets_with_one_class():
@@ -45,8 +44,8 @@ def test_without_patience_it_never_stops():
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_the_bar_goes_when_an_epoch_breaks_off(monkeypatch, error):
     from chexkeras.recipes.recipe import Stage
+    from chexkeras.training.loop import StageFit
     from chexkeras.training.stage_data import StageData
-    from chexkeras.training.stage_fit import StageFit
 
     def breaks_off(*_, callbacks, **__):
         for callback in callbacks:

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from chexkeras.recipes.recipe import Stage
-from chexkeras.training.micro_batches import GatheredGradients
+from chexkeras.training.memory import GatheredGradients
 from chexkeras.training.optimizers import AveragedWeights, LearningRate, make_optimizer
 
 pytestmark = pytest.mark.keras

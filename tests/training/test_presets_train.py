@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from chexkeras.data.abnormal import add_abnormal
+from chexkeras.data.datasets.labels import add_abnormal
 from chexkeras.data.datasets.nih import load_nih
 from chexkeras.data.splits.splitters import split_by_patient
 from chexkeras.findings import ABNORMAL

@@ -1,8 +1,7 @@
 import pytest
 
 from chexkeras.recipes.presets import preset
-from chexkeras.recipes.recipe import Loss, Recipe, Stage
-from chexkeras.training.recipe_parts import LOSSES, SCHEDULES
+from chexkeras.recipes.recipe import LOSSES, SCHEDULES, Loss, Recipe, Stage
 
 
 def test_two_stage_preset_freezes_the_base_before_the_top_fifth_is_tuned():

@@ -24,10 +24,9 @@ from chexkeras.models.classifier import build_classifier
 from chexkeras.recipes.recipe import Stage
 from chexkeras.runs.run import Run
 from chexkeras.training import loop
-from chexkeras.training.changes import assign_all, value
+from chexkeras.training.class_weights import build_loss
 from chexkeras.training.frozen.plan import plan_features
-from chexkeras.training.objective import build_loss
-from chexkeras.training.resume.checkpoints import Checkpoints
+from chexkeras.training.resume.checkpoints import Checkpoints, assign_all, value
 from chexkeras.training.resume.unfinished import Unfinished
 from chexkeras.training.trainer import train
 
@@ -461,7 +460,7 @@ import json, os, pathlib, pickle, shutil, signal, sys
 import chexkeras.training.callbacks as callbacks
 import chexkeras.training.frozen.feature_store as features_module
 from chexkeras.training.trainer import train
-from chexkeras.training.unfinished import Unfinished
+from chexkeras.training.resume.unfinished import Unfinished
 
 given, folder, moments = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), json.loads(sys.argv[3])
 events, kill_at = 0, 0

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from chexkeras.data.datasets.labels import settle
+from chexkeras.models.losses import UNCERTAIN, ThreeWayCrossentropy, with_third_class
 from chexkeras.recipes.recipe import Loss, Recipe
-from chexkeras.training.three_way import UNCERTAIN, ThreeWayCrossentropy, with_third_class
 
 pytestmark = pytest.mark.keras
 

@@ -15,12 +15,11 @@ import pandas as pd
 
 from chexkeras import checks
 from chexkeras.data import image_table
-from chexkeras.data.audit.image_checks import blurred, duplicate_issues, film_issues, open_films
+from chexkeras.data.audit.image_checks import FilmFacts, blurred, duplicate_issues, film_issues, open_films
 from chexkeras.data.audit.result import CODES, ERROR, Audit, Issue
 from chexkeras.data.audit.shortcuts import shortcuts
 from chexkeras.data.audit.table_checks import selection, split_issues, table_issues
-from chexkeras.data.film_facts import FilmFacts
-from chexkeras.data.source import TableSource, source_of
+from chexkeras.data.image_table import TableSource, source_of
 from chexkeras.data.splits.splitters import Splits
 
 __all__ = ["CODES", "Audit", "audit"]

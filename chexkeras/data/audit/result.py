@@ -8,7 +8,7 @@ import pandas as pd
 
 from chexkeras.data import image_table
 from chexkeras.data.audit.shortcuts import SHORTCUTS, Shortcut
-from chexkeras.data.source import source_of
+from chexkeras.data.image_table import source_of
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 CODES: dict[str, tuple[str, str]] = {

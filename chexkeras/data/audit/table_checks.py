@@ -8,8 +8,8 @@ from chexkeras import findings
 from chexkeras.data import image_table
 from chexkeras.data.audit.result import Issue
 from chexkeras.data.datasets import nih_statistics
-from chexkeras.data.demographics import MAX_AGE_YEARS
-from chexkeras.data.source import source_of
+from chexkeras.data.datasets._csv import MAX_AGE_YEARS
+from chexkeras.data.image_table import source_of
 from chexkeras.data.splits.splitters import Splits
 
 SEXES = ("M", "F")

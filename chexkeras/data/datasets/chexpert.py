@@ -4,10 +4,13 @@ CheXpert may not be handed on: get it from Stanford, https://stanfordmlgroup.git
 
 Source:
     Irvin et al., "CheXpert: A Large Chest Radiograph Dataset with Uncertainty Labels and Expert Comparison", AAAI 2019.
+
+CheXpert's label file as clean columns: its header, its paths and its marks for present, absent and uncertain.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,11 +19,140 @@ import pandas as pd
 
 from chexkeras import checks, files
 from chexkeras import findings as vocabulary
-from chexkeras.data import chexpert_csv, demographics, image_table
+from chexkeras.data import image_table
 from chexkeras.data.datasets import _csv
 from chexkeras.data.datasets._files import MISSING, leave_out_missing, refuse_missing
 from chexkeras.data.datasets.labels import BLANKS, policies, settle, uncertain_mask
-from chexkeras.data.source import PHANTOM_FILE, TableSource, phantom_cautions
+from chexkeras.data.image_table import PHANTOM_FILE, TableSource, phantom_cautions
+
+# Keys are header cells with everything but letters removed.
+_HEADER = {"path": "path", "sex": "sex", "age": "age", "frontallateral": "frontal_lateral", "appa": "ap_pa"}
+_SHOWN = {"path": "Path", "sex": "Sex", "age": "Age", "frontal_lateral": "Frontal/Lateral", "ap_pa": "AP/PA"}
+_PATH = re.compile(
+    r"(?:(?!\.)([^/]+)/)?((?:train|valid)/(patient\d+)/study(\d+)/[^/]+\.(?:jpg|jpeg|png))", re.IGNORECASE
+)
+_MARKS = (1.0, 0.0, -1.0)
+LATERAL = "LATERAL"
+
+
+def read_text(path: Path, findings: Sequence[str]) -> pd.DataFrame:
+    """Reads the label file.
+
+    Args:
+        path: ``train.csv`` or ``valid.csv``, or a file in their format; further columns are left out.
+        findings: The findings that must be there, canonical spelling.
+
+    Returns:
+        Text columns path, sex, age, frontal_lateral and ap_pa, and one column per observation of CheXpert that the file
+        has, as it is written there.
+
+    Raises:
+        ValueError: If it is malformed, has no rows, lacks a column, or has one twice.
+    """
+    cells = _csv.header(path)
+    names = [_column(cell) for cell in cells]
+    known = [name for name in names if name]
+    missing = [_SHOWN.get(name, name) for name in (*_SHOWN, *findings) if name not in known]
+    if missing:
+        raise ValueError(
+            f"{path.name} lacks the column(s) {', '.join(missing)}; its first line is: {','.join(cells)[:300]!r}. "
+            "Use CheXpert's train.csv and valid.csv unchanged."
+        )
+    return _csv.read_columns(path, names, numbers=[name for name in known if name not in _SHOWN])
+
+
+def _column(cell: str) -> str | None:
+    name = _HEADER.get(re.sub(r"[^a-z]", "", cell.casefold()))
+    if name is None:
+        try:
+            name = vocabulary.canonical(cell, vocabulary.CHEXPERT14)
+        except ValueError:
+            # A column of the reader's own.
+            return None
+    return name
+
+
+def parts_of_paths(text: pd.DataFrame, file_name: str) -> pd.DataFrame:
+    """Returns what the paths say of each film.
+
+    Args:
+        text: What `read_text` returned.
+        file_name: For messages.
+
+    Returns:
+        Columns release (the leading folder, for example CheXpert-v1.0-small, or ""), image_id (the path below it),
+        patient_id (patient00001) and study (int).
+
+    Raises:
+        ValueError: If a path has another form, which includes every path that leads out of the data set's folder.
+    """
+    paths = text["path"].str.strip().tolist()
+    matches = [_PATH.fullmatch(path) for path in paths]
+    wrong = [path for path, match in zip(paths, matches, strict=True) if match is None]
+    if wrong:
+        raise ValueError(
+            f"{file_name}: Path {wrong[0]!r} (and {len(wrong) - 1} more) is not of the form "
+            "CheXpert-v1.0-small/train/patient00001/study1/view1_frontal.jpg; restore CheXpert's own paths, or use "
+            "load_table for a table of your own (on the command line the CSV with --image-column)."
+        )
+    groups = [match.groups(default="") for match in matches if match is not None]
+    releases, image_ids, patients, studies = (list(values) for values in zip(*groups, strict=True))
+    return pd.DataFrame(
+        {
+            "release": np.asarray(releases, dtype=object),
+            "image_id": np.asarray(image_ids, dtype=object),
+            "patient_id": np.asarray(patients, dtype=object),
+            "study": np.asarray(studies).astype(np.int64),
+        }
+    )
+
+
+def views(text: pd.DataFrame, file_name: str) -> np.ndarray:
+    """Returns each film's view: "LATERAL", or what the file says of a frontal film ("AP", "PA", "" where blank).
+
+    Raises:
+        ValueError: If ``Frontal/Lateral`` is neither.
+    """
+    planes = _csv.capitals(text["frontal_lateral"])
+    wrong = ~np.isin(planes.astype(str), ("FRONTAL", LATERAL))
+    if wrong.any():
+        plane, path = text[["frontal_lateral", "path"]].iloc[int(np.argmax(wrong))]
+        raise ValueError(
+            f"{file_name}: Frontal/Lateral is {plane!r} for {path} (and wrong in {int(wrong.sum()) - 1} other rows); "
+            "expected Frontal or Lateral."
+        )
+    return np.where(planes == LATERAL, LATERAL, _csv.capitals(text["ap_pa"])).astype(object)
+
+
+def ages_in_years(column: pd.Series) -> tuple[np.ndarray, int]:
+    """Returns ages in years, NaN where blank or impossible, and how many were impossible.
+
+    CheXpert writes 0 where it does not know, and 90 for everyone of 90 or more.
+    """
+    years, implausible = _csv.ages_in_years(column)
+    nought = years == 0.0
+    return np.where(nought, np.nan, years), implausible + int(nought.sum())
+
+
+def read_marks(text: pd.DataFrame, findings: Sequence[str], file_name: str) -> np.ndarray:
+    """Returns the marks of some findings.
+
+    Args:
+        text: What `read_text` returned.
+        findings: Which of its columns, canonical spelling.
+        file_name: For messages.
+
+    Returns:
+        Float array (n_films, n_findings): 1 present, 0 absent, -1 uncertain, NaN blank.
+
+    Raises:
+        ValueError: If there are other marks.
+    """
+    paths = text["path"].tolist()
+    fix = "Expected 1.0 (present), 0.0 (absent), -1.0 (uncertain) or a blank; restore CheXpert's own file."
+    columns = [_csv.label_values(text[name], _MARKS, f"{file_name}: {name!r}", paths, fix) for name in findings]
+    return np.column_stack(columns)
+
 
 FOLDERS = ("CheXpert-v1.0", "CheXpert-v1.0-small")
 LABEL_FILES = {"train": "train.csv", "valid": "valid.csv"}
@@ -81,7 +213,7 @@ def load_chexpert(
     _csv.refuse_repeated(rows["image_id"], " and ".join(file.name for file in label_files.values()))
     rows = _of_views(rows, views)
 
-    ages, implausible = chexpert_csv.ages_in_years(rows["age"])
+    ages, implausible = ages_in_years(rows["age"])
     labels, marked = settle(rows[list(wanted)].to_numpy(), policy_of, blank)
     image_ids = rows["image_id"].tolist()
     paths = [path if os.path.isfile(path) else "" for path in (f"{folder}{os.sep}{image}" for image in image_ids)]
@@ -93,7 +225,7 @@ def load_chexpert(
             "patient_id": rows["patient_id"],
             "follow_up": rows["study"],
             "age_years": ages,
-            "sex": demographics.sexes(rows["sex"]),
+            "sex": _csv.sexes(rows["sex"]),
             "view": rows["view"],
             "width_px": np.nan,
             "height_px": np.nan,
@@ -153,11 +285,11 @@ def _label_files(root: Path, part: str) -> dict[str, Path]:
 
 def _rows(file: Path, part: str, wanted: tuple[str, ...]) -> pd.DataFrame:
     """Returns one row per film of a label file, the labels as it marks them."""
-    text = chexpert_csv.read_text(file, wanted)
+    text = read_text(file, wanted)
     there = [name for name in vocabulary.CHEXPERT14 if name in text.columns]
-    marks = pd.DataFrame(chexpert_csv.marks(text, there, file.name), columns=there)
-    described = chexpert_csv.parts_of_paths(text, file.name).assign(
-        age=text["age"], sex=text["sex"], view=chexpert_csv.views(text, file.name), contradictory=False
+    marks = pd.DataFrame(read_marks(text, there, file.name), columns=there)
+    described = parts_of_paths(text, file.name).assign(
+        age=text["age"], sex=text["sex"], view=views(text, file.name), contradictory=False
     )
     if vocabulary.NO_FINDING in there:
         others = [name for name in there if name not in (vocabulary.NO_FINDING, vocabulary.SUPPORT_DEVICES)]
@@ -169,7 +301,7 @@ def _rows(file: Path, part: str, wanted: tuple[str, ...]) -> pd.DataFrame:
 def _of_views(rows: pd.DataFrame, views: str) -> pd.DataFrame:
     if views == "all":
         return rows
-    kept = rows[(rows["view"] == chexpert_csv.LATERAL) == (views == "lateral")].reset_index(drop=True)
+    kept = rows[(rows["view"] == LATERAL) == (views == "lateral")].reset_index(drop=True)
     if kept.empty:
         raise ValueError(f"none of the {len(rows)} films is {views}; choose other views, one of: {', '.join(VIEWS)}.")
     return kept

@@ -10,10 +10,10 @@ import pandas as pd
 
 from chexkeras import checks, files
 from chexkeras import findings as vocabulary
-from chexkeras.data import demographics, image_table
+from chexkeras.data import image_table
 from chexkeras.data.datasets import _csv
 from chexkeras.data.datasets._files import MISSING, leave_out_missing, refuse_missing
-from chexkeras.data.source import TableSource
+from chexkeras.data.image_table import TableSource
 
 NO_PATIENTS_CAUTION = (
     "Patients are not known: every film counts as a patient of its own, so films of one person may lie in several "
@@ -87,7 +87,7 @@ def load_table(
     _csv.refuse_repeated(pd.Series(image_ids), name)
     labels = _labels(given, name_of, separator, image_ids, name)
     patients = _patients(given, patient_column, image_ids, name)
-    ages, implausible = demographics.ages_in_years(_optional(given, age_column))
+    ages, implausible = _csv.ages_in_years(_optional(given, age_column))
     paths = [path if os.path.isfile(path) else "" for path in full_paths]
     refuse_missing(image_ids, paths, missing, str(folder), f"Give the folder that the paths begin at with {_ROOT}")
     loaded = pd.DataFrame(
@@ -97,8 +97,8 @@ def load_table(
             "patient_id": patients,
             "follow_up": pd.Series(patients).groupby(patients).cumcount().to_numpy(dtype=np.int64),
             "age_years": ages,
-            "sex": demographics.sexes(_optional(given, sex_column)),
-            "view": demographics.capitals(_optional(given, view_column)),
+            "sex": _csv.sexes(_optional(given, sex_column)),
+            "view": _csv.capitals(_optional(given, view_column)),
             "width_px": np.nan,
             "height_px": np.nan,
             "pixel_spacing_mm": np.nan,

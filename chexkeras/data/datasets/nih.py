@@ -2,9 +2,14 @@
 
 Source:
     Wang et al., "ChestX-ray8", CVPR 2017; data from the NIH Clinical Center, nihcc.app.box.com/v/ChestXray-NIHCC.
+
+Which release of NIH's labels a table holds, told from its content and not from its file's name.
+
+NIH's label file as text: its header spellings and finding labels, turned into clean columns.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,10 +18,186 @@ import pandas as pd
 
 from chexkeras import checks, files
 from chexkeras import findings as vocabulary
-from chexkeras.data import demographics, image_table, nih_csv
+from chexkeras.data import image_table
+from chexkeras.data.datasets import _csv
 from chexkeras.data.datasets._files import MISSING, leave_out_missing, locate_films, refuse_missing
-from chexkeras.data.nih_release import label_release
-from chexkeras.data.source import PHANTOM_FILE, TableSource, phantom_cautions
+from chexkeras.data.image_table import PHANTOM_FILE, TableSource, phantom_cautions
+
+REVISION_2020 = "2020 revision"
+CORRECTED_2017 = "2017 release, corrected labels"
+FIRST_2017 = "2017 release, first labels"
+RELEASE_2017 = "2017 release"
+UNKNOWN = "unknown"
+
+# Films whose labels NIH changed between its first release (of which Kaggle's sample is a part) and the corrected one:
+# each gained the finding named here.
+_GAINED = {
+    "00000150_002.png": "Pneumonia",
+    "00000193_019.png": "Pneumonia",
+    "00007444_003.png": "Pneumonia",
+    "00010815_006.png": "Atelectasis",
+    "00011151_004.png": "Mass",
+    "00011831_008.png": "Pneumonia",
+    "00011832_002.png": "Nodule",
+    "00019765_010.png": "Pneumonia",
+    "00020065_008.png": "Mass",
+    "00022727_000.png": "Infiltration",
+    "00027464_033.png": "Cardiomegaly",
+    "00029808_003.png": "Pneumonia",
+}
+_NAME = re.compile(r"\d{8}_(\d{3})\.")
+# With 27 % of the later films renumbered, this many that all agree are the 2020 revision once in 10,000.
+_ENOUGH_FILMS = 30
+
+
+def label_release(image_ids: Sequence[str], labels: Sequence[str], follow_up: Sequence[int]) -> str:
+    """Names the release.
+
+    Two things tell the releases apart. The first labels lack findings that the corrected ones have (the twelve films
+    above; Pneumonia on 1,431 films against 1,353). And the 2020 revision renumbered the follow-ups: before it, the
+    follow-up was always the number in the file's name, since then it differs on 22 % of films.
+
+    Args:
+        image_ids: File names such as ``00000001_000.png``.
+        labels: Label text such as ``Cardiomegaly|Emphysema``.
+        follow_up: Follow-up numbers.
+
+    Returns:
+        "2020 revision", "2017 release, corrected labels", "2017 release, first labels", "2017 release" when no film
+        tells which labels, or "unknown" when the evidence is missing or speaks both ways.
+    """
+    numbers = [int(match[1]) if (match := _NAME.match(image)) else None for image in image_ids]
+    renumbered = any(number is not None and number != given for number, given in zip(numbers, follow_up, strict=True))
+    later = sum(number is not None and number > 0 for number in numbers)
+    has_gained = [
+        _GAINED[image] in text.split("|") for image, text in zip(image_ids, labels, strict=True) if image in _GAINED
+    ]
+    if has_gained and not any(has_gained):
+        return UNKNOWN if renumbered else FIRST_2017
+    if has_gained and not all(has_gained):
+        return UNKNOWN
+    if renumbered:
+        return REVISION_2020
+    if later < _ENOUGH_FILMS:
+        return UNKNOWN
+    return CORRECTED_2017 if has_gained else RELEASE_2017
+
+
+# Keys are header cells with everything but letters and digits removed. NIH's own file writes the two bracketed names
+# with a comma inside and no quotes, so a CSV reader sees four cells, the second of each pair without its context.
+_HEADER = {
+    "imageindex": "image_id",
+    "findinglabels": "labels",
+    "followup": "follow_up",
+    "patientid": "patient_id",
+    "patientage": "age",
+    "patientgender": "sex",
+    "patientsex": "sex",
+    "viewposition": "view",
+    "originalimagewidth": "width_px",
+    "height": "height_px",
+    "originalimageheight": "height_px",
+    "originalimagepixelspacingx": "pixel_spacing_mm",
+}
+_SHOWN = {
+    "image_id": "Image Index",
+    "labels": "Finding Labels",
+    "follow_up": "Follow-up #",
+    "patient_id": "Patient ID",
+    "age": "Patient Age",
+    "sex": "Patient Gender",
+    "view": "View Position",
+    "width_px": "OriginalImage[Width",
+    "height_px": "Height]",
+    "pixel_spacing_mm": "OriginalImagePixelSpacing[x",
+}
+
+
+def read_text(path: Path) -> pd.DataFrame:
+    """Reads the label file as text, one column per known header cell.
+
+    Args:
+        path: The CSV, in NIH's spelling (with or without a trailing empty column) or in that of Kaggle's sample.
+
+    Returns:
+        Text columns image_id, labels, follow_up, patient_id, age, sex, view, width_px, height_px, pixel_spacing_mm.
+
+    Raises:
+        ValueError: If it is empty, has no rows, lacks a column, names an image twice, or is not UTF-8 text.
+    """
+    cells = _csv.header(path)
+    known = [_HEADER.get(re.sub(r"[^a-z0-9]", "", cell.casefold())) for cell in cells]
+    # A name that two cells have belongs to the last of them.
+    place_of = {name: place for place, name in enumerate(known) if name}
+    missing = [_SHOWN[name] for name in _SHOWN if name not in place_of]
+    if missing:
+        raise ValueError(
+            f"{path.name} lacks the column(s) {', '.join(missing)}; its first line is: {','.join(cells)[:300]!r}. "
+            "Use NIH's Data_Entry_2017_v2020.csv or Data_Entry_2017.csv, or Kaggle's sample_labels.csv, unchanged."
+        )
+    names = [name if name and place_of[name] == place else None for place, name in enumerate(known)]
+    text = _csv.read_columns(path, names)[list(_SHOWN)]
+    _csv.refuse_repeated(text["image_id"], path.name)
+    return text
+
+
+def whole_numbers(text: pd.DataFrame, column: str, file_name: str) -> np.ndarray:
+    """Returns a text column as integers.
+
+    Raises:
+        ValueError: If a value is no whole number; the message names the first and its image.
+    """
+    numbers = pd.to_numeric(text[column], errors="coerce").to_numpy(dtype=float)
+    wrong = ~(np.isfinite(numbers) & (numbers == np.floor(numbers)))
+    if wrong.any():
+        first = int(np.flatnonzero(wrong)[0])
+        raise ValueError(
+            f"{file_name}: {_SHOWN[column]!r} is {text[column].iloc[first]!r} for {text['image_id'].iloc[first]} "
+            f"(and in {int(wrong.sum()) - 1} other rows); a whole number was expected."
+        )
+    return numbers.astype(np.int64)
+
+
+def _parts(combination: str) -> tuple[str, ...]:
+    known = (*vocabulary.NIH14, vocabulary.NO_FINDING)
+    return tuple(vocabulary.canonical(part.strip(), known) for part in combination.split("|"))
+
+
+def label_columns(
+    text: pd.DataFrame, findings: Sequence[str], file_name: str
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Returns one 0/1 column per finding.
+
+    A film labelled ``No Finding`` together with a finding keeps the finding and is reported, not corrected: which of
+    the two is wrong cannot be known from the text.
+
+    Args:
+        text: What `read_text` returned.
+        findings: Which findings to make columns of, canonical spelling.
+        file_name: For messages.
+
+    Returns:
+        Float columns by finding, and the image_ids whose labels contradict themselves.
+
+    Raises:
+        ValueError: If a label is blank or unknown; the message names the image and the nearest known label.
+    """
+    codes, combinations = pd.factorize(text["labels"])
+    parsed = []
+    for code, combination in enumerate(combinations):
+        try:
+            if not combination.strip():
+                raise ValueError(f"the label is blank; write {vocabulary.NO_FINDING!r} for a film without findings")
+            parsed.append(_parts(combination))
+        except ValueError as error:
+            image = text["image_id"].iloc[int(np.argmax(codes == code))]
+            raise ValueError(
+                f"{file_name}: labels {combination!r} of {image} ({int((codes == code).sum())} row(s)): {error}"
+            ) from error
+    columns = {finding: np.asarray([float(finding in parts) for parts in parsed])[codes] for finding in findings}
+    contradicts = np.asarray([vocabulary.NO_FINDING in parts and len(set(parts)) > 1 for parts in parsed])[codes]
+    return columns, tuple(text["image_id"][contradicts])
+
 
 LABEL_FILES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv", "sample_labels.csv")
 BOX_FILE = "BBox_List_2017.csv"
@@ -55,10 +236,10 @@ def load_nih(
     wanted = vocabulary.resolve(findings)
     label_file = _label_file(root)
     folder = label_file.parent
-    text = nih_csv.read_text(label_file)
-    follow_up = nih_csv.whole_numbers(text, "follow_up", label_file.name)
-    ages, implausible = demographics.ages_in_years(text["age"])
-    labels, contradictory = nih_csv.label_columns(text, wanted, label_file.name)
+    text = read_text(label_file)
+    follow_up = whole_numbers(text, "follow_up", label_file.name)
+    ages, implausible = _csv.ages_in_years(text["age"])
+    labels, contradictory = label_columns(text, wanted, label_file.name)
     # pandas is slow at handing out single strings; a list is not.
     image_ids = text["image_id"].tolist()
     official, list_files = _official_split(folder, image_ids)
@@ -66,13 +247,13 @@ def load_nih(
         {
             "image_id": image_ids,
             "path": _paths(folder, image_ids, images, missing),
-            "patient_id": demographics.patient_ids(text["patient_id"]),
+            "patient_id": _csv.patient_ids(text["patient_id"]),
             "follow_up": follow_up,
             "age_years": ages,
-            "sex": demographics.sexes(text["sex"]),
-            "view": demographics.capitals(text["view"]),
-            "width_px": nih_csv.whole_numbers(text, "width_px", label_file.name),
-            "height_px": nih_csv.whole_numbers(text, "height_px", label_file.name),
+            "sex": _csv.sexes(text["sex"]),
+            "view": _csv.capitals(text["view"]),
+            "width_px": whole_numbers(text, "width_px", label_file.name),
+            "height_px": whole_numbers(text, "height_px", label_file.name),
             "pixel_spacing_mm": pd.to_numeric(text["pixel_spacing_mm"], errors="coerce").astype(float),
             **labels,
             image_table.OFFICIAL_SPLIT: official,

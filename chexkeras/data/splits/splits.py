@@ -11,7 +11,7 @@ import pandas as pd
 
 from chexkeras import checks, files
 from chexkeras.data import image_table
-from chexkeras.data.up_sampling import checked_factors, repeated
+from chexkeras.data.sampling import checked_factors, repeated
 
 PARTS = ("train", "validation", "test")
 _ASSIGNMENT = ("image_id", "patient_id", "part")

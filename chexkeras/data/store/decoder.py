@@ -9,9 +9,8 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
-from chexkeras.data.film_facts import film_facts
+from chexkeras.data.audit.image_checks import film_facts
 from chexkeras.dicom.profiles import Profile
 from chexkeras.dicom.read import Radiograph, is_dicom
 from chexkeras.dicom.rejection import DicomRejected
@@ -20,9 +19,6 @@ from chexkeras.dicom.workers.pool import ReaderPool
 
 GROUP = 8
 """Films that one call decodes: enough that Python's share of the time vanishes."""
-
-# Names that tell an image file; only files with other names are opened to see whether they are DICOM.
-_IMAGE_NAMES = (".png", ".jpg", ".jpeg")
 
 
 class Problem(NamedTuple):
@@ -38,26 +34,6 @@ class Decoded(NamedTuple):
     rows: range
     films: np.ndarray
     problems: dict[int, Problem]
-
-
-def refuse_dicom(table: pd.DataFrame) -> None:
-    """Checks that films are image files, which training can read one by one; DICOM files go through the gate first.
-
-    Args:
-        table: Image table with `image_id` and `path`.
-
-    Raises:
-        ValueError: If films are DICOM files.
-    """
-    paths = table["path"].fillna("").astype(str)
-    other = [row for row, path in enumerate(paths) if path and not path.lower().endswith(_IMAGE_NAMES)]
-    dicom = [row for row in other if is_dicom(paths.iloc[row])]
-    if dicom:
-        raise ValueError(
-            f"{len(dicom)} of {len(table)} films are DICOM files (first {str(table['image_id'].iloc[dicom[0]])!r}), "
-            "which training does not read: let the DICOM gate judge and decode them once, with 'chexkeras prepare' or "
-            "data.prepare.prepare, and train from that store (--store, store=)."
-        )
 
 
 def decode_films(
@@ -130,7 +106,7 @@ def _reason(message: str) -> str:
 def _reader(count: int, image_size: int) -> Callable[[Any], Any]:
     import tensorflow as tf
 
-    from chexkeras.data.pipeline import read_film
+    from chexkeras.data.pixels import read_film
 
     def read(paths: tf.Tensor) -> tf.Tensor:
         return tf.stack([read_film(paths[index], image_size) for index in range(count)])
@@ -180,7 +156,7 @@ def _unreadable(path: str) -> Problem:
 def _resized(film: np.ndarray, size: int) -> np.ndarray:
     import tensorflow as tf
 
-    from chexkeras.data.pipeline import to_model_pixels
+    from chexkeras.data.pixels import to_model_pixels
 
     with tf.device("CPU"):
         return to_model_pixels(film[..., np.newaxis], size).numpy()[..., 0]

@@ -18,8 +18,7 @@ import chexkeras
 from chexkeras import checks, files, progress
 from chexkeras.data import image_table
 from chexkeras.data.store.decoder import GROUP, Problem, decode_films
-from chexkeras.data.store.store import Store, listed
-from chexkeras.data.store_manifest import INDEX, MANIFEST, Manifest, films_file
+from chexkeras.data.store.store import INDEX, MANIFEST, Manifest, Store, films_file, listed
 from chexkeras.dicom.profiles import Profile, find_profile
 
 _CHUNK_BYTES = 16_000_000
@@ -165,7 +164,7 @@ def _larger_store(root: Path, films: pd.DataFrame, size: int, missing: str, prof
 
 
 def _pixels_version() -> int:
-    from chexkeras.data.pipeline import PIXELS_VERSION
+    from chexkeras.data.pixels import PIXELS_VERSION
 
     return PIXELS_VERSION
 

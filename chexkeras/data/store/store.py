@@ -3,20 +3,246 @@
 A store is a folder with ``films.npy`` (the pixels; `films_file` says why this format), ``index.csv`` (row, image_id,
 file, bytes) and ``manifest.json`` (size, versions, checksums). It holds the very pixels that `data.pipeline` makes of
 the image files, so that training from either gives the same result, bit for bit.
+
+One ``.npy`` file of films of one size, read and written by rows.
+
+Every film has the same number of bytes, so that row r begins at a known place: any order of films is read without
+decoding, without an index structure and with no library but numpy, whose format is documented, stable since 2007 and
+can be memory-mapped by anyone (``np.load(path, mmap_mode="r")``). HDF5, zarr, LMDB and TFRecord would add a
+dependency, and compression or record headers, for which films of one size have no use.
+
+Here the file is read and written, not mapped: the pages of a map count to the process that touches them, and one
+epoch would let its memory grow to the size of the file.
+
+What a film store says of itself: its films, its size, how far it has come, and the checksums of its pixels.
 """
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from chexkeras import checks, files
-from chexkeras.data.films_file import FilmsFile
-from chexkeras.data.source import source_of
-from chexkeras.data.store_manifest import INDEX, Manifest, films_file
+from chexkeras.data.image_table import source_of
+
+
+@dataclass(frozen=True)
+class FilmsFile:
+    """A file of uint8 films.
+
+    Attributes:
+        path: The file.
+        films: How many there are.
+        size: Height and width of each, pixels.
+    """
+
+    path: Path
+    films: int
+    size: int
+
+    @property
+    def bytes_per_film(self) -> int:
+        """Disk space of one film."""
+        return self.size * self.size
+
+    @property
+    def header(self) -> bytes:
+        """What the file begins with, by numpy's format."""
+        written = BytesIO()
+        shape = (self.films, self.size, self.size)
+        np.lib.format.write_array_header_1_0(written, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        return written.getvalue()
+
+    def create(self) -> None:
+        """Gives the file its header and its full length; what it holds already is kept, what is new is black."""
+        header = self.header
+        self.path.touch()
+        with self.path.open("r+b") as file:
+            file.write(header)
+            file.truncate(len(header) + self.films * self.bytes_per_film)
+
+    def check(self, fix: str) -> None:
+        """Checks that the file has its header and its full length.
+
+        Args:
+            fix: What to do if not, to end the message with.
+
+        Raises:
+            ValueError: If not.
+        """
+        header = self.header
+        expected = len(header) + self.films * self.bytes_per_film
+        found = self.path.stat().st_size if self.path.is_file() else 0
+        if found != expected:
+            change = "cut short" if found < expected else "lengthened"
+            raise ValueError(
+                f"{str(self.path)!r} has {found:,} bytes, {expected:,} were expected: it was {change}; {fix}."
+            )
+        with self.path.open("rb") as file:
+            if file.read(len(header)) != header:
+                raise ValueError(f"{str(self.path)!r} is not a file of {self.films:,} films of {self.size} px; {fix}.")
+
+    def write(self, rows: range, films: np.ndarray) -> None:
+        """Writes films and waits until they are on the disk.
+
+        Args:
+            rows: Where, one after the other.
+            films: uint8 array (rows, size, size).
+        """
+        with self.path.open("r+b") as file:
+            file.seek(len(self.header) + rows.start * self.bytes_per_film)
+            file.write(np.ascontiguousarray(films[: len(rows)]).data)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def sha256(self, rows: range) -> str:
+        """Returns the SHA-256 of some films' bytes as they lie on the disk.
+
+        Args:
+            rows: Which, one after the other.
+        """
+        with self.path.open("rb") as file:
+            file.seek(len(self.header) + rows.start * self.bytes_per_film)
+            return hashlib.sha256(file.read(len(rows) * self.bytes_per_film)).hexdigest()
+
+    def read(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Reads films.
+
+        Args:
+            rows: Row numbers, in any order; they may repeat.
+
+        Returns:
+            uint8 array (rows, size, size), in the order given.
+
+        Raises:
+            ValueError: If a row is out of range, or the file is too short.
+        """
+        wanted = np.asarray(rows, np.int64)
+        if wanted.size and not 0 <= wanted.min() <= wanted.max() < self.films:
+            raise ValueError(f"rows must lie from 0 to {self.films - 1}, got {wanted.min()} to {wanted.max()}.")
+        films = np.empty((len(wanted), self.size, self.size), np.uint8)
+        start = len(self.header)
+        with self.path.open("rb", buffering=0) as file:
+            # In the order of the disk, not of the batch.
+            for position in np.argsort(wanted):
+                file.seek(start + int(wanted[position]) * self.bytes_per_film)
+                if file.readinto(films[position].data) != self.bytes_per_film:
+                    raise ValueError(f"{str(self.path)!r} was cut short while it was in use; prepare the store again.")
+        return films
+
+
+MANIFEST = "manifest.json"
+FILMS = "films.npy"
+INDEX = "index.csv"
+FORMAT = "chexkeras film store 1"
+
+
+@dataclass
+class Manifest:
+    """The content of ``manifest.json``. It holds no time and no path: the same films give the same bytes.
+
+    Attributes:
+        films: Rows of the store.
+        size: Height and width of every film, pixels.
+        chunk_films: Films a chunk, the unit in which progress is kept; the last chunk may have fewer.
+        pixels_version: `data.pipeline.PIXELS_VERSION` of the program that decoded them.
+        profile: Name of the DICOM gate's profile.
+        chexkeras: Version of the package that began the store.
+        table_sha256: Fingerprint of the image table that it was begun from.
+        image_ids_sha256: Hash of the image ids in row order.
+        index_sha256: Hash of ``index.csv``.
+        chunks: Of each chunk the hash of its `pixels`, and of its `sources`: ids, file names and sizes in bytes, which
+            tell a replaced film without reading it; None while it is not decoded.
+        left_out: Code of the reason by image id, for films that could not be decoded.
+    """
+
+    films: int
+    size: int
+    chunk_films: int
+    pixels_version: int
+    profile: str
+    chexkeras: str
+    table_sha256: str
+    image_ids_sha256: str
+    index_sha256: str = ""
+    chunks: list[dict[str, str] | None] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.chunks:
+            self.chunks = [None] * -(-self.films // self.chunk_films)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.films:,} films of {self.size} px, DICOM profile {self.profile}, pixels version "
+            f"{self.pixels_version}, image ids {self.image_ids_sha256[:8]}"
+        )
+
+    @property
+    def complete(self) -> bool:
+        """Whether every chunk is decoded."""
+        return None not in self.chunks
+
+    def rows(self, chunk: int) -> range:
+        """Returns the rows of a chunk."""
+        start = chunk * self.chunk_films
+        return range(start, min(start + self.chunk_films, self.films))
+
+    def describes_same(self, other: "Manifest") -> bool:
+        """Returns whether two manifests are of the same films in the same order, and of the same pixels."""
+        names = ("films", "size", "chunk_films", "pixels_version", "profile", "image_ids_sha256")
+        return all(getattr(self, name) == getattr(other, name) for name in names)
+
+    def save(self, folder: Path) -> None:
+        """Writes the manifest into a store's folder, replacing an earlier one whole."""
+        files.write_json(folder / MANIFEST, {"format": FORMAT, "complete": self.complete, **asdict(self)})
+
+    @classmethod
+    def load(cls, folder: Path) -> "Manifest":
+        """Reads the manifest of a store.
+
+        Args:
+            folder: The store's folder.
+
+        Raises:
+            FileNotFoundError: If it has none.
+            ValueError: If it is damaged or of another format.
+        """
+        path = folder / MANIFEST
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"no film store in {str(folder)!r}: it has no {MANIFEST}; make one with 'chexkeras prepare'."
+            )
+        found: Any = files.read_json(path)
+        if not isinstance(found, dict) or found.get("format") != FORMAT:
+            raise ValueError(
+                f"{path} is not the manifest of a film store ({FORMAT!r}); give a folder made by 'chexkeras prepare'."
+            )
+        try:
+            manifest = cls(**{name: value for name, value in found.items() if name not in ("format", "complete")})
+            whole = len(manifest.chunks) == -(-manifest.films // manifest.chunk_films)
+        except (TypeError, ZeroDivisionError) as error:
+            raise ValueError(f"{path} has other fields ({error}); delete the folder and prepare anew.") from error
+        if not whole:
+            raise ValueError(f"{path} does not list all its parts; delete the folder and prepare anew.")
+        return manifest
+
+
+def films_file(folder: Path, manifest: Manifest) -> FilmsFile:
+    """Returns the file of pixels of a store.
+
+    Args:
+        folder: The store's folder.
+        manifest: Its manifest.
+    """
+    return FilmsFile(folder / FILMS, manifest.films, manifest.size)
+
 
 _MEND = "prepare it again from the same table: what is sound is kept"
 

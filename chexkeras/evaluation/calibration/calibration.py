@@ -13,7 +13,7 @@ from scipy import special
 
 from chexkeras import checks
 from chexkeras.evaluation.calibration.logistic import CLIP, fit_line, fit_shift, log_odds, standard_errors, why_no_line
-from chexkeras.evaluation.inputs import check_values, one_class
+from chexkeras.evaluation.scores import check_values, one_class
 from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval, proportion_interval
 from chexkeras.evaluation.uncertainty.limits import logit_limits, normal_quantile
 from chexkeras.evaluation.uncertainty.resampling import as_sample, patient_counts

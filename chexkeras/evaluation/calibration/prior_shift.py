@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks
-from chexkeras.evaluation.inputs import check_values, patient_numbers
+from chexkeras.evaluation.scores import check_values, patient_numbers
 from chexkeras.evaluation.uncertainty.resampling import patient_counts
 from chexkeras.results import Estimate
 

@@ -18,8 +18,7 @@ from scipy import special
 
 from chexkeras import checks, files
 from chexkeras.evaluation.calibration.logistic import fit_line, fit_slope, log_odds, why_no_line
-from chexkeras.evaluation.inputs import check_values, one_class
-from chexkeras.evaluation.scores import check_scores, scores_fingerprint
+from chexkeras.evaluation.scores import check_scores, check_values, one_class, scores_fingerprint
 
 METHODS = ("temperature", "platt", "isotonic")
 """Methods that `fit_recalibration` knows."""

@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks
-from chexkeras.evaluation.inputs import check_values, one_class
 from chexkeras.evaluation.metrics import confusion
+from chexkeras.evaluation.scores import check_values, one_class
 from chexkeras.evaluation.uncertainty.resampling import Films, as_sample, patient_counts
 
 if TYPE_CHECKING:

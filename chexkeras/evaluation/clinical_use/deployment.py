@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from chexkeras import checks
-from chexkeras.evaluation.outcomes import Outcomes, clean_calls, log_likelihood_ratio
+from chexkeras.evaluation.rates import Outcomes, clean_calls, log_likelihood_ratio
 from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval
 from chexkeras.evaluation.uncertainty.limits import normal_quantile
 from chexkeras.results import Deployment, Estimate

@@ -1,12 +1,17 @@
-"""Drawing whole patients with replacement, as a count for each patient instead of a copied table."""
+"""Drawing whole patients with replacement, as a count for each patient instead of a copied table.
 
-from collections.abc import Iterator
+Statistics on resampled films, from how often each patient was drawn: nothing is copied, nothing sorted again.
+"""
+
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chexkeras.evaluation.inputs import clean, patient_numbers
+from chexkeras import checks
+from chexkeras.evaluation.metrics import auc, average_precision
+from chexkeras.evaluation.scores import clean, patient_numbers
 
 # Weights of one batch of replicates stay within the processor's cache and a few megabytes of memory.
 _CELLS_IN_A_BATCH = 1_000_000
@@ -116,3 +121,168 @@ def patient_counts(strata: NDArray[np.bool_], *, replicates: int, seed: int, wid
                 tally = np.bincount(drawn.ravel(), minlength=rows * len(patients))
                 counts[:, patients] = tally.reshape(rows, len(patients))
         yield counts
+
+
+Statistic = Callable[[NDArray[np.float64], NDArray[np.float64]], float]
+"""A number from labels (1.0 or 0.0) and scores, both of shape (n,)."""
+
+OnCounts = Callable[[NDArray[np.int64]], NDArray[np.float64]]
+"""A statistic of resampled films: counts of patients, shape (replicates, patients), to values, shape (replicates,)."""
+
+
+def auroc_on_counts(positive: NDArray[np.bool_], scores: NDArray[np.float64], owner: NDArray[np.int64]) -> OnCounts:
+    """Returns the function that gives the exact AUROC of resampled films.
+
+    Films are sorted once. In each replicate a running sum over the drawn negatives says how many of them lie below,
+    and how many not above, each positive; ties count half.
+
+    Args:
+        positive: Shape (n,), clean labels.
+        scores: Shape (n,), finite.
+        owner: Shape (n,), the patient number of each film.
+
+    Returns:
+        The function; its value is NaN where a class was not drawn.
+    """
+    order = np.argsort(scores, kind="stable")
+    negatives, positives = order[~positive[order]], order[positive[order]]
+    left, right = (np.searchsorted(scores[negatives], scores[positives], side) for side in ("left", "right"))
+    owner_negative, owner_positive = owner[negatives], owner[positives]
+    whole = _counting_type(owner)
+
+    def values(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+        drawn = counts.astype(whole)
+        running = np.zeros((len(drawn), len(negatives) + 1), dtype=whole)
+        np.cumsum(np.take(drawn, owner_negative, axis=1), axis=1, out=running[:, 1:])
+        beaten = np.take(running, left, axis=1) + np.take(running, right, axis=1)
+        weights = np.take(drawn, owner_positive, axis=1)
+        # Whole numbers far below 2**53, so float64 sums are exact.
+        won = np.einsum("ij,ij->i", weights.astype(np.float64), beaten.astype(np.float64))
+        return _divide(won, 2.0 * weights.sum(axis=1) * running[:, -1])
+
+    return values
+
+
+def average_precision_on_counts(
+    positive: NDArray[np.bool_], scores: NDArray[np.float64], owner: NDArray[np.int64]
+) -> OnCounts:
+    """Returns the function that gives the average precision of resampled films.
+
+    Args:
+        positive: Shape (n,), clean labels with at least one positive.
+        scores: Shape (n,), finite.
+        owner: Shape (n,), the patient number of each film.
+
+    Returns:
+        The function; its value is NaN where no positive was drawn.
+    """
+    order = np.argsort(-scores, kind="stable")
+    ordered, owner, positive = scores[order], owner[order], positive[order]
+    ends = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(ordered) - 1)
+    # Only tied blocks that hold a positive add to the sum; all others are merged into the next such block.
+    rows_positive = np.flatnonzero(positive)
+    stops = ends[np.unique(np.searchsorted(ends, rows_positive))] + 1
+    starts = np.append(0, stops[:-1])
+    owner_called, owner_positive = owner[: stops[-1]], owner[rows_positive]
+    block_of_positive = np.searchsorted(stops, rows_positive, side="right")
+    starts_positive = np.searchsorted(block_of_positive, np.arange(len(stops)))
+    whole = _counting_type(owner)
+
+    def values(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+        drawn = counts.astype(whole)
+        called = np.add.reduceat(np.take(drawn, owner_called, axis=1), starts, axis=1).cumsum(axis=1)
+        gained = np.add.reduceat(np.take(drawn, owner_positive, axis=1), starts_positive, axis=1)
+        hits = gained.cumsum(axis=1)
+        # A block drawn zero times gains nothing, whatever its precision is said to be.
+        return _divide((gained * (hits / np.maximum(called, 1))).sum(axis=1), hits[:, -1])
+
+    return values
+
+
+def any_on_counts(
+    statistic: Statistic, positive: NDArray[np.bool_], scores: NDArray[np.float64], owner: NDArray[np.int64]
+) -> OnCounts:
+    """Returns the function that copies the drawn films and calls any statistic on them, one replicate at a time.
+
+    Args:
+        statistic: ``statistic(labels, scores)``, a number, NaN where it is undefined.
+        positive: Shape (n,), clean labels.
+        scores: Shape (n,), finite.
+        owner: Shape (n,), the patient number of each film.
+
+    Returns:
+        The function.
+    """
+    labels = positive.astype(np.float64)
+
+    def values(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+        times = counts[:, owner]
+        return np.array([float(statistic(np.repeat(labels, row), np.repeat(scores, row))) for row in times])
+
+    return values
+
+
+NAMED: dict[str, tuple[Statistic, Callable[..., OnCounts]]] = {
+    "auroc": (auc, auroc_on_counts),
+    "average_precision": (average_precision, average_precision_on_counts),
+}
+"""Statistics with a fast way: their plain function and their function on counts."""
+
+
+def find_statistic(statistic: Statistic | str) -> tuple[str, Statistic, str]:
+    """Returns a statistic's name in words, its plain function, and its name in `NAMED`, empty for other functions.
+
+    Args:
+        statistic: A name in `NAMED`, or a function of labels and scores.
+
+    Raises:
+        TypeError: If it is neither.
+        ValueError: If the name is unknown.
+    """
+    if isinstance(statistic, str):
+        key = checks.one_of(statistic, NAMED, "statistic")
+        return key.replace("_", " "), NAMED[key][0], key
+    if not callable(statistic):
+        raise TypeError(
+            f"statistic is a {type(statistic).__name__}; expected one of {', '.join(NAMED)}, or a function of labels "
+            "and scores that returns a number."
+        )
+    for key, (plain, _) in NAMED.items():
+        if statistic is plain:
+            return key.replace("_", " "), plain, key
+    name = getattr(statistic, "__name__", "statistic")
+    return "statistic" if name == "<lambda>" else name.strip("_").replace("_", " "), statistic, ""
+
+
+def on_counts(
+    plain: Statistic, key: str, positive: NDArray[np.bool_], scores: NDArray[np.float64], owner: NDArray[np.int64]
+) -> OnCounts:
+    """Returns the fastest function that gives a statistic of resampled films.
+
+    Args:
+        plain: The statistic.
+        key: Its name in `NAMED`, or "".
+        positive: Shape (n,), clean labels.
+        scores: Shape (n,), finite.
+        owner: Shape (n,), the patient number of each film.
+
+    Returns:
+        The function; of a named statistic it is NaN everywhere when a class is missing.
+    """
+    if not key:
+        return any_on_counts(plain, positive, scores, owner)
+    if positive.all() or not positive.any():
+        return lambda counts: np.full(len(counts), np.nan)
+    return NAMED[key][1](positive, scores, owner)
+
+
+def _counting_type(owner: NDArray[np.int64]) -> type[np.signedinteger]:
+    """Returns the smallest type that holds twice the films of any replicate; half the bytes is twice the speed."""
+    films_of_patients = np.bincount(owner)
+    # At most, every draw is the patient with the most films.
+    most = 2 * len(films_of_patients) * int(films_of_patients.max())
+    return np.int32 if most < 2**31 else np.int64
+
+
+def _divide(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)

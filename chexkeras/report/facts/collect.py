@@ -3,7 +3,6 @@
 from typing import Any
 
 from chexkeras.checks import one_of
-from chexkeras.report import crosswalk_facts, planning_facts, reader_facts, robustness_facts
 from chexkeras.report.answers import FILE as ANSWERS_FILE
 from chexkeras.report.answers import Answers
 from chexkeras.report.facts import (
@@ -74,12 +73,12 @@ def collect_facts(
     calibration.add_calibration(facts, documents, run, stated)
     study.add_processing_time(facts, run.dicom_results)
     study.add_waiting(facts, stated)
-    planning_facts.add_planning(facts, stated)
+    study.add_planning(facts, stated)
     comparison.add_comparison(facts, run, stated)
-    robustness_facts.add_robustness(facts, run)
-    reader_facts.add_readers(facts, run, stated)
+    comparison.add_robustness(facts, run)
+    comparison.add_readers(facts, run, stated)
     software.add_software(facts, documents, run)
     regulation.add_regulation(facts)
-    crosswalk_facts.add_crosswalk(facts)
+    regulation.add_crosswalk(facts)
     data.add_cautions(facts, run)
     return facts

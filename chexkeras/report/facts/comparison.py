@@ -1,10 +1,22 @@
-"""Facts on this run against another that was tested on the same films."""
+"""Facts on this run against another that was tested on the same films.
 
+Facts on human readers, from the table of their calls that the author gives.
+
+Facts on what changed films do to the scores: repeated scoring, exposure, noise, position, compression, misuse.
+"""
+
+from collections.abc import Sequence
 from typing import Any
 
-from chexkeras.report.facts.facts import Facts, difference_text, estimate_text
+import pandas as pd
 
-_FILE = "scores_test.csv"
+from chexkeras import checks
+from chexkeras.report.facts.facts import Facts, difference_text, estimate_text, interval_text
+from chexkeras.report.figures.figure import FEW
+from chexkeras.results import Estimate, PerturbationEffect
+from chexkeras.results.robustness import FEWEST_PATIENTS, VERDICTS
+
+_SCORES_FILE = "scores_test.csv"
 THIS = "this run"
 
 
@@ -21,7 +33,7 @@ def add_comparison(facts: Facts, run: Any, answers: Any) -> None:
         ValueError: If it was tested on other films or labels.
     """
     from chexkeras.evaluation.comparison.compare import compare
-    from chexkeras.evaluation.p_values import p_text
+    from chexkeras.evaluation.uncertainty.limits import p_text
     from chexkeras.runs.run import Run
 
     folder = answers.path("comparison.run")
@@ -50,10 +62,187 @@ def add_comparison(facts: Facts, run: Any, answers: Any) -> None:
         ]
         for entry in made
     ]
-    facts.add("comparison.made", [entry.to_dict() for entry in made], "", file=_FILE,
+    facts.add("comparison.made", [entry.to_dict() for entry in made], "", file=_SCORES_FILE,
               field=f"paired with scores_test.csv of {name}, unrounded")  # fmt: skip
-    facts.add("comparison.rows", rows, "", file=_FILE, field=f"paired with scores_test.csv of {name}")
+    facts.add("comparison.rows", rows, "", file=_SCORES_FILE, field=f"paired with scores_test.csv of {name}")
     for verdict in ("better", "worse", "not distinguishable", "not estimable"):
-        facts.add(f"comparison.{verdict}", sum(entry.verdict == verdict for entry in made), file=_FILE,
+        facts.add(f"comparison.{verdict}", sum(entry.verdict == verdict for entry in made), file=_SCORES_FILE,
                   field=f"verdicts {verdict!r} of this run against {name}")  # fmt: skip
-    facts.add("comparison.total", len(made), file=_FILE, field=f"comparisons with {name} made together")
+    facts.add("comparison.total", len(made), file=_SCORES_FILE, field=f"comparisons with {name} made together")
+
+
+def _add_consensus(facts: Facts, ratings: pd.DataFrame, patients: pd.Series | None, file: str) -> None:
+    """Records readers against the most likely consensus, where at least three called both classes."""
+    from chexkeras.evaluation.readers.dawid_skene import dawid_skene
+
+    calls = ratings.to_numpy(dtype=float)
+    both = bool((calls == 1).any() and (calls == 0).any())
+    possible = ratings.shape[1] > 2 and both and bool(ratings.notna().any().all())
+    found = dawid_skene(ratings, patients=patients) if possible else None
+    reached = found is not None and found.converged
+    facts.add("readers.consensus", reached, file=file, field="whether Dawid and Skene's consensus could be found")
+    if found is None or not reached:
+        return
+    rows = [[name, estimate_text(rate), estimate_text(found.specificities[name])]
+            for name, rate in found.sensitivities.items()]  # fmt: skip
+    facts.add("readers.consensus.rows", rows, "", file=file, field="each reader against Dawid and Skene's consensus")
+    facts.add("readers.consensus.prevalence", found.prevalence, file=file, field="prevalence by Dawid and Skene")
+
+
+def add_readers(facts: Facts, run: Any, answers: Any) -> None:
+    """Records how readers agree, how each does against the others, and how the device does against their majority.
+
+    Args:
+        facts: Where they go.
+        run: The `Run`, for the device's calls on the same images.
+        answers: The author's `Answers`.
+
+    Raises:
+        FileNotFoundError: If the table is missing.
+        ValueError: If it is no table of calls, or the finding was not evaluated.
+    """
+    from chexkeras.evaluation.readers.agreement import check_ratings, fleiss_kappa, majority, readers_against_others
+    from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval
+
+    path = answers.path("readers.file")
+    facts.add("readers", path is not None, file="convention", field="whether submission.toml names a table of readers")
+    if path is None:
+        return
+    finding = checks.one_of(answers.get("readers.finding"), facts["evaluated"].value, "readers.finding")
+    read = pd.read_csv(checks.existing_file(path, "readers.file"), dtype={"image_id": str})
+    checks.require_columns(read, ["image_id"], path.name, "Give image_id and one column for each reader.")
+    ratings = check_ratings(read)
+    file = path.name
+    facts.add("readers.finding", finding, finding.replace("_", " "), file="submission.toml", field="readers.finding")
+    facts.add("readers.count", ratings.shape[1], file=file, field="columns of readers")
+    facts.add("readers.images", len(ratings), file=file, field="rows")
+    known = run.table.set_index("image_id")["patient_id"]
+    patients = known if ratings.index.isin(known.index).all() else None
+    kappa = fleiss_kappa(ratings, patients=patients)
+    facts.add("readers.kappa", kappa, file=file, field="Fleiss' kappa of all readers")
+    rows = []
+    if ratings.shape[1] > 2:
+        for entry in readers_against_others(ratings, patients=patients):
+            cells = [estimate_text(entry.sensitivity), estimate_text(entry.specificity)]
+            rows.append([entry.reader, entry.n_images, *cells])
+    facts.add("readers.rows", rows, "", file=file, field="each reader against the majority of the others")
+    _add_consensus(facts, ratings, patients, file)
+    scores = run.scores("test")
+    scores = scores[scores["finding"] == finding].set_index("image_id")
+    consensus = majority(ratings).dropna()
+    common = consensus.index.intersection(scores.index)
+    point = next((point for point in run.operating_points if point.finding == finding), None)
+    facts.add("readers.common", len(common), file=file, field="images with a majority that are in the test part")
+    facts.add("readers.device", bool(len(common)) and point is not None, file=file,
+              field="whether the device made calls on these images")  # fmt: skip
+    if point is None or not len(common):
+        return
+    rows_common = scores.loc[common]
+    called = rows_common["score"].to_numpy() >= point.threshold
+    positive = consensus.loc[common].to_numpy() == 1
+    patients = rows_common["patient_id"].to_numpy()
+    for name, among, right in (("sensitivity", positive, called), ("specificity", ~positive, ~called)):
+        found = clustered_proportion_interval(right[among], patients[among], empty="no such image")
+        facts.add(f"readers.device.{name}", found, file=file, field=f"{name} of the device against the majority")
+
+
+_ROBUSTNESS_FILE = "robustness.json"
+_AUROC = "AUROC"
+_LEAST = 1e-6
+
+
+def add_robustness(facts: Facts, run: Any) -> None:
+    """Records what was measured of changed films, if the measurement is of the scores and thresholds on file.
+
+    Args:
+        facts: Where they go; the evaluated findings are there already.
+        run: The `Run`.
+
+    Raises:
+        ValueError: If robustness.json is damaged or of another version.
+    """
+    from chexkeras.evaluation.scores import scores_fingerprint
+
+    measured = run.robustness
+    frozen = {point.finding: point.threshold for point in run.operating_points}
+    current = (
+        measured is not None
+        and measured.scores_fingerprint == scores_fingerprint(run.scores("test"))
+        and measured.thresholds == frozen
+    )
+    file = _ROBUSTNESS_FILE if measured else "convention"
+    facts.add("robustness", current, file=file,
+              field="whether changed films were measured, on the scores and thresholds on file")  # fmt: skip
+    facts.add("robustness.stale", measured is not None and not current, file=file,
+              field="scores_fingerprint and thresholds, against scores_test.csv and operating_points.json")  # fmt: skip
+    if measured is None or not current:
+        return
+    for name, value, text in (
+        ("n_images", measured.n_images, None),
+        ("n_patients", measured.n_patients, None),
+        ("n_images_in_part", measured.n_images_in_part, None),
+        ("image_size", measured.image_size, None),
+        ("seed", measured.seed, str(measured.seed)),
+        ("margin", measured.margin, f"{measured.margin:g}"),
+        ("repeat_difference", measured.repeat_difference, _small(measured.repeat_difference)),
+        ("single_difference", measured.single_difference, _small(measured.single_difference)),
+        ("single_images", measured.single_images, None),
+    ):
+        facts.add(f"robustness.{name}", value, text, file=_ROBUSTNESS_FILE, field=name)
+    facts.add("robustness.fewest_patients", FEWEST_PATIENTS, file="convention",
+              field="patients with, and without the finding, below which no AUROC has held")  # fmt: skip
+    effects = [effect for effect in measured.effects if effect.finding in facts["evaluated"].value]
+    changes = list(dict.fromkeys(effect.perturbation for effect in effects))
+    facts.add("robustness.changes", len(changes), file=_ROBUSTNESS_FILE, field="effects: different changes")
+    findings = [name for name in facts["evaluated"].value if name in measured.findings]
+    facts.add("robustness.findings", findings, file=_ROBUSTNESS_FILE, field="effects: findings that were evaluated")
+    for verdict in VERDICTS:
+        count = sum(effect.verdict(_AUROC) == verdict for effect in effects)
+        facts.add(
+            f"robustness.{verdict}", count, file=_ROBUSTNESS_FILE, field=f"effects: verdicts {verdict!r} on AUROC"
+        )
+    facts.add("robustness.by_finding", len(findings) <= FEW, file="convention",
+              field=f"each finding by itself up to {FEW} findings")  # fmt: skip
+    if len(findings) <= FEW:
+        for finding in findings:
+            rows = [_row(effect) for effect in measured.of(finding)]
+            facts.add(f"robustness.{finding}.rows", rows, "", file=_ROBUSTNESS_FILE, field=f"effects of {finding}")
+    else:
+        facts.add("robustness.rows", [_summary(effects, change) for change in changes], "", file=_ROBUSTNESS_FILE,
+                  field="effects by change, over all findings")  # fmt: skip
+
+
+def _small(value: float) -> str:
+    return "none" if value == 0 else "below 0.000001" if value < _LEAST else f"{value:.2g}"
+
+
+def _brief(estimate: Estimate) -> str:
+    """Returns a number with its interval; how many images it comes from stands above the table."""
+    return f"{estimate.value:.3f} ({interval_text(estimate)})" if estimate.estimable else estimate_text(estimate)
+
+
+def _row(effect: PerturbationEffect) -> list[str]:
+    """Returns a change's row: kind, change, AUROC, its difference and verdict, other differences, calls changed."""
+    others = {entry.statistic: difference_text(entry.difference) for entry in effect.comparisons}
+    return [
+        effect.group,
+        effect.perturbation,
+        _brief(effect[_AUROC].first_value),
+        others[_AUROC],
+        effect.verdict(_AUROC),
+        others.get("sensitivity", "no operating point"),
+        others.get("specificity", "no operating point"),
+        _brief(effect.calls_changed),
+    ]
+
+
+def _summary(measured: Sequence[PerturbationEffect], change: str) -> list[Any]:
+    """Returns a change's row over all findings: kind, change, verdicts by number, and where it costs most."""
+    effects = [effect for effect in measured if effect.perturbation == change]
+    counts = [sum(effect.verdict(_AUROC) == verdict for effect in effects) for verdict in VERDICTS]
+    known = [effect for effect in effects if effect[_AUROC].difference.estimable]
+    worst = min(known, key=lambda effect: effect[_AUROC].difference.value, default=None)
+    most = "not estimable" if worst is None else (
+        f"{worst.finding.replace('_', ' ')} {difference_text(worst[_AUROC].difference)}"
+    )  # fmt: skip
+    return [effects[0].group, change, *counts, most]

@@ -8,7 +8,7 @@ from typing import Any
 from chexkeras.report.facts.facts import Facts, estimate_text
 from chexkeras.report.facts.run_reader import Documents
 from chexkeras.results import Estimate, Subgroup, SubgroupAnalysis
-from chexkeras.results.subgroups import STATISTICS
+from chexkeras.results.evaluation import STATISTICS
 
 _FILE = "evaluation.json"
 WORDS = {"age_years": "age in years"}
@@ -68,7 +68,7 @@ def _add_group(facts: Facts, key: str, file: str, at: str, group: Subgroup, word
 
 
 def _add_tests(facts: Facts, analysis: SubgroupAnalysis, key: str, file: str, at: str) -> None:
-    from chexkeras.evaluation.p_values import p_text
+    from chexkeras.evaluation.uncertainty.limits import p_text
 
     for number, test in enumerate(analysis.interactions):
         where = f"{at}.interactions[{number}]"

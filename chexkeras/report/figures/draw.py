@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from chexkeras.progress import track
-from chexkeras.report import data_figures
 from chexkeras.report.answers import Answers
 from chexkeras.report.facts.facts import Facts
-from chexkeras.report.figure_plan import Plan
 from chexkeras.report.figures import catalogue
-from chexkeras.report.figures.figure import Figure, Sheet
+from chexkeras.report.figures.figure import Figure, Plan, Sheet
 
 NAMES = (
     "flowchart", "dicom_verdicts", "training_curves", "precision_recall", "threshold_tradeoff", "prevalence",
@@ -43,8 +41,8 @@ def plan_figures(run: Any, facts: Facts, answers: Answers | None = None) -> list
         answers: The answers that the facts were collected with.
     """
     plan = Plan(run, facts, Answers() if answers is None else answers)
-    data_figures.algorithm(plan)
-    data_figures.data(plan)
+    catalogue.algorithm(plan)
+    catalogue.data(plan)
     catalogue.performance(plan)
     catalogue.groups(plan)
     catalogue.probabilities(plan)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from chexkeras.checks import existing_file
-from chexkeras.report import lint_parameters
 from chexkeras.report.answers import Answers
 from chexkeras.report.lint import rules_claims, rules_data, rules_numbers
 from chexkeras.report.lint.document import Document, parse
@@ -17,7 +16,7 @@ RULES: dict[str, Callable[[Document, Known | None], Iterator[Issue]]] = {
     "threshold-differs": rules_numbers.threshold_differs,
     "view-outside-data": rules_data.view_outside_data,
     "age-outside-data": rules_data.age_outside_data,
-    "parameter-count": lint_parameters.parameter_count,
+    "parameter-count": rules_numbers.parameter_count,
     "claim-beyond-evidence": rules_claims.claim_beyond_evidence,
     "verdict-differs": rules_claims.verdict_differs,
     "leaky-split-not-named": rules_data.leaky_split_not_named,

@@ -21,7 +21,8 @@ import pandas as pd
 import tensorflow as tf
 
 from chexkeras import files
-from chexkeras.data.pipeline import PIXELS_VERSION, checked_paths, films_with_ids, without_autotuning
+from chexkeras.data.pipeline import checked_paths, films_with_ids, without_autotuning
+from chexkeras.data.pixels import PIXELS_VERSION
 from chexkeras.data.store.store import Store
 from chexkeras.models.scoring import predict_padded
 from chexkeras.progress import say, track

@@ -8,21 +8,28 @@ There are three kinds: ``start.npz``, every variable before the first epoch; ``l
 ``best-<epoch>.npz``, the weights of one of the best epochs. Each is written beside its destination and renamed, the
 best ones before the last one that refers to them; what they replace goes afterwards. A kill or a full disk leaves the
 epoch before.
+
+What training changes of a classifier: the variables it can have touched so far, and their values at a moment.
+
+The weights of the best epochs so far, as many as the recipe keeps.
 """
 
 import json
 import os
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
 
 from chexkeras import files
+from chexkeras.models.partition import changes_in_training
+from chexkeras.training.callbacks import better
 
 HISTORY = "history.csv"
 _LAST, _START = "last.npz", "start.npz"
@@ -191,3 +198,141 @@ def _group(arrays: dict[str, np.ndarray], kind: str) -> dict[int, np.ndarray]:
     """Returns the arrays of one kind by their number, in its order."""
     found = {int(key.split(".")[1]): array for key, array in arrays.items() if key.startswith(f"{kind}.")}
     return dict(sorted(found.items()))
+
+
+class Changes:
+    """The variables of a classifier that the stages so far could change; all others are as they were at the start.
+
+    A variable is known by its position among ``model.variables``: names count up with every model that Keras builds.
+
+    Args:
+        model: A classifier of `build_classifier`, as it is before training.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self._model = model
+        self._variables = model.variables
+        self._position = {id(variable): position for position, variable in enumerate(self._variables)}
+        self._weights = {self._position[id(weight)] for weight in model.weights}
+        self._start: dict[int, np.ndarray] = {}
+
+    def extend(self) -> None:
+        """Takes in what the stage that was just applied can change."""
+        for layer in self._model.layers:
+            if changes_in_training(layer):
+                for variable in layer.variables:
+                    self._start.setdefault(self._position[id(variable)], value(variable))
+
+    def values(self) -> dict[int, np.ndarray]:
+        """Returns the present values of everything that may have changed."""
+        return {position: value(self._variables[position]) for position in sorted(self._start)}
+
+    def weights(self) -> dict[int, np.ndarray]:
+        """Returns the present values of the weights that may have changed, without any random state."""
+        return {position: found for position, found in self.values().items() if position in self._weights}
+
+    def assign(self, values: dict[int, np.ndarray]) -> None:
+        """Gives variables the values of `values`, and no others.
+
+        Args:
+            values: From `values`, of this model or of one built alike.
+        """
+        for position, found in values.items():
+            self._variables[position].assign(found)
+
+    def assign_weights(self, weights: dict[int, np.ndarray]) -> None:
+        """Brings the classifier back to the weights it had at some moment; random state goes on from where it is.
+
+        Args:
+            weights: From `weights`. What only a later stage could change gets the value it had at the start.
+        """
+        for position in sorted(self._start.keys() & self._weights):
+            self._variables[position].assign(weights.get(position, self._start[position]))
+
+
+def value(variable: Any) -> np.ndarray:
+    """Returns a copy of a variable's value that later steps do not touch."""
+    return np.array(keras.ops.convert_to_numpy(variable))
+
+
+def assign_all(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
+    """Gives every variable of a list its value.
+
+    Args:
+        variables: For example an optimizer's.
+        values: As many.
+
+    Raises:
+        ValueError: If they differ in number or shape: the values are of something built differently.
+    """
+    shapes = [tuple(variable.shape) for variable in variables]
+    if shapes != [found.shape for found in values]:
+        raise ValueError(
+            f"{len(values)} saved values do not fit the {len(shapes)} variables there are; they are of a model or an "
+            "optimizer that was built differently. Discard them and train anew (overwrite=True, on the "
+            "command line --overwrite)."
+        )
+    for variable, found in zip(variables, values, strict=True):
+        variable.assign(found)
+
+
+class BestEpochs:
+    """Ranks the epochs of a run by its monitor, over all stages, and holds the weights of the first few.
+
+    Args:
+        changes: What training changes.
+        keep: How many to hold.
+        mode: "max" where a larger value is better, "min" where a smaller one is.
+    """
+
+    def __init__(self, changes: Changes, keep: int, mode: str) -> None:
+        self._changes, self._keep, self._mode = changes, keep, mode
+        self._values: dict[int, float] = {}
+        self.weights: dict[int, dict[int, np.ndarray]] = {}
+
+    @property
+    def numbers(self) -> list[int]:
+        """The epochs' numbers within the run, the best first; of equal ones the earlier."""
+        ranked: list[int] = []
+        for number, value in sorted(self._values.items()):
+            worse = (place for place, other in enumerate(ranked) if better(value, self._values[other], self._mode))
+            ranked.insert(next(worse, len(ranked)), number)
+        return ranked
+
+    def offer(self, number: int, value: float) -> bool:
+        """Takes the weights that the model now has, if they are among the best.
+
+        Args:
+            number: The epoch's number within the run, from 1.
+            value: Its value of the monitor; NaN is never among the best.
+
+        Returns:
+            Whether the epoch is the best so far.
+        """
+        if not better(value, None, self._mode):
+            return False
+        self._values[number] = value
+        for gone in self.numbers[self._keep :]:
+            del self._values[gone]
+            self.weights.pop(gone, None)
+        if number in self._values:
+            self.weights[number] = self._changes.weights()
+        return self.numbers[0] == number
+
+    def take_up(self, weights: Mapping[int, dict[int, np.ndarray]], values: Mapping[int, float]) -> None:
+        """Goes on from what a checkpoint held.
+
+        Args:
+            weights: Weights by epoch.
+            values: The monitor's values of the same epochs.
+        """
+        self.weights, self._values = dict(weights), {number: values[number] for number in weights}
+
+    def assign(self, number: int | None = None) -> None:
+        """Brings the classifier back to the weights of an epoch.
+
+        Args:
+            number: The epoch; None takes the best, and changes nothing where there is none.
+        """
+        if number is not None or self.weights:
+            self._changes.assign_weights(self.weights[self.numbers[0] if number is None else number])
