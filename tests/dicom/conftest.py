@@ -2,7 +2,8 @@ import os
 from pathlib import Path
 
 import pytest
-from dicom_films import image, ramp, write
+
+from tests.dicom.dicom_films import image, ramp, write
 
 
 @pytest.fixture

@@ -3,12 +3,12 @@ import sys
 
 import numpy as np
 import pytest
-from dicom_films import CHEST_FILM, CR, SECONDARY_CAPTURE, code_item, image, ramp
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 
 from chexkeras.dicom import gate
 from chexkeras.dicom.gate import CLINICAL, RULES, DicomRejected, check_header, require
+from tests.dicom.dicom_films import CHEST_FILM, CR, SECONDARY_CAPTURE, code_item, image, ramp
 
 SIZE = 200_000
 COURSE_FILM = {"PatientPosition": "PA"}

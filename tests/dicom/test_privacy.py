@@ -5,7 +5,6 @@ import traceback
 import warnings
 
 import pytest
-from dicom_films import CANARY, CANARY_UID, canary_film, code_item, image, leaks, ramp, write
 from pydicom import config, dcmread
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
@@ -14,6 +13,7 @@ from pydicom.uid import JPEG2000Lossless
 from chexkeras.dicom import privacy
 from chexkeras.dicom.gate import DicomRejected
 from chexkeras.dicom.read import read_dicom
+from tests.dicom.dicom_films import CANARY, CANARY_UID, canary_film, code_item, image, leaks, ramp, write
 
 
 def _everything_said(path, caplog):

@@ -7,13 +7,13 @@ import warnings
 
 import numpy as np
 import pytest
-from dicom_films import CHEST_FILM, CR, SECONDARY_CAPTURE, encoded, image, ramp, write
 from PIL import Image
 from pydicom.tag import Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEG2000Lossless
 
 from chexkeras.dicom.gate import CLINICAL, RULES, DicomRejected
 from chexkeras.dicom.read import Radiograph, is_dicom, read_dicom, read_film
+from tests.dicom.dicom_films import CHEST_FILM, CR, SECONDARY_CAPTURE, encoded, image, ramp, write
 
 EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
 PLAIN_EIGHT = {"drop": ("WindowCenter", "WindowWidth", "RescaleSlope", "RescaleIntercept"), **EIGHT}

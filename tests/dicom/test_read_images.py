@@ -7,11 +7,11 @@ import zlib
 
 import numpy as np
 import pytest
-from dicom_films import ramp
 from PIL import Image
 
 from chexkeras.dicom.gate import CLINICAL, DicomRejected
 from chexkeras.dicom.read import is_dicom, read_film
+from tests.dicom.dicom_films import ramp
 
 
 def rejection(path, profile="clinical", read=read_film):

@@ -10,10 +10,9 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from chexkeras.data.pixels import to_model_pixels
 from PIL import Image
-from worker_faults import FAULTY
 
+from chexkeras.data.pixels import to_model_pixels
 from chexkeras.dicom.read import read_film
 from chexkeras.dicom.workers.options import IN_PROCESS, Reading
 from chexkeras.dicom.workers.process import WorkersUnavailable
@@ -22,6 +21,7 @@ from chexkeras.inference.predictor import Predictor
 from chexkeras.inference.read_files import find_files, read_file, read_files
 from chexkeras.inference.results_file import COLUMNS
 from chexkeras.runs.run import Run
+from tests.dicom.workers.worker_faults import FAULTY
 
 pytestmark = pytest.mark.keras
 

@@ -12,8 +12,7 @@ from chexkeras.report.answers import (
 from chexkeras.report.facts.collect import collect_facts
 from chexkeras.report.goals import PerformanceGoals
 from chexkeras.runs.run import Run
-
-from .conftest import every_answer
+from tests.report.conftest import every_answer
 
 
 @pytest.fixture

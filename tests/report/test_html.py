@@ -13,8 +13,7 @@ from PIL import Image
 from chexkeras.report import html
 from chexkeras.report.html import write_html
 from chexkeras.report.lint.document import parse
-
-from .written import written_report
+from tests.report.written import written_report
 
 
 class Page(HTMLParser):

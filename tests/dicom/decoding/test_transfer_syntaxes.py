@@ -5,7 +5,6 @@ import base64
 import numpy as np
 import pydicom
 import pytest
-from dicom_films import encoded, image, with_only
 from pydicom import uid
 from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
@@ -13,6 +12,7 @@ from pydicom.pixels import get_decoder
 
 from chexkeras.dicom.decoding import COMPRESSED, stored_values
 from chexkeras.dicom.gate import DicomRejected
+from tests.dicom.dicom_films import encoded, image, with_only
 
 EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
 ROW, COLUMN = np.mgrid[:8, :12]

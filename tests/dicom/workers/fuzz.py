@@ -1,6 +1,6 @@
 """Reads damaged files in a pool of workers and reports what became of them.
 
-    .venv/bin/python tests/dicom/fuzz.py --files 10000 --seed 0
+    .venv/bin/python -m tests.dicom.workers.fuzz --files 10000 --seed 0
 
 It ends with status 1 if a file got no outcome, a worker held more memory than its limit allows, or a file took longer
 than its limit.
@@ -16,11 +16,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from mutations import fixtures, mutated
 
 from chexkeras.dicom.gate import CLINICAL, RULES, DicomRejected
 from chexkeras.dicom.workers.options import Reading
 from chexkeras.dicom.workers.pool import ReaderPool
+from tests.dicom.workers.mutations import fixtures, mutated
 
 # Rules on what a film shows would refuse most of the files before a decoder sees them.
 _SHOWN = ("Kind of image", "Body part", "View", "Age")

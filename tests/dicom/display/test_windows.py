@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from dicom_films import image
 from pydicom.pixels.processing import apply_windowing
 
 from chexkeras.dicom.display import display_pixels, linear_exact_window, linear_window, render, sigmoid_window
+from tests.dicom.dicom_films import image
 
 
 def shown(values, **tags):

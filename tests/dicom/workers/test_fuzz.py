@@ -1,9 +1,9 @@
 import pytest
-from fuzz import EVERYTHING, LIMITS, read_all
-from mutations import MUTATIONS, fixtures, mutated
 
 from chexkeras.dicom.rules import RULE_BY_CODE
 from chexkeras.dicom.workers.pool import ReaderPool
+from tests.dicom.workers.fuzz import EVERYTHING, LIMITS, read_all
+from tests.dicom.workers.mutations import MUTATIONS, fixtures, mutated
 
 FILES, SEED = 500, 2026
 

@@ -2,7 +2,6 @@ import struct
 
 import numpy as np
 import pytest
-from dicom_films import encoded, image, ramp, with_only
 from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels import get_decoder
 from pydicom.uid import (
@@ -20,6 +19,7 @@ from pydicom.uid import (
 
 from chexkeras.dicom.decoding import stored_values
 from chexkeras.dicom.gate import DicomRejected
+from tests.dicom.dicom_films import encoded, image, ramp, with_only
 
 EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
 

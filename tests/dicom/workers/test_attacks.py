@@ -6,7 +6,6 @@ import zlib
 
 import numpy as np
 import pytest
-from dicom_films import code_item, encoded, image, lookup_item, ramp, write
 from pydicom.data import get_testdata_file
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
@@ -20,6 +19,7 @@ from pydicom.uid import (
 from chexkeras.dicom.gate import DicomRejected
 from chexkeras.dicom.read import read_dicom, read_film
 from chexkeras.dicom.rules import RULE_BY_CODE
+from tests.dicom.dicom_films import code_item, encoded, image, lookup_item, ramp, write
 
 EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
 MIB = 2**20

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from chexkeras.data.pixels import read_film, to_model_pixels
 from PIL import Image
 from pydicom import dcmread
 
@@ -20,6 +19,7 @@ from chexkeras.data.audit.audit import audit
 from chexkeras.data.datasets.custom import load_table
 from chexkeras.data.datasets.nih import load_nih
 from chexkeras.data.pipeline import films_with_ids, make_dataset
+from chexkeras.data.pixels import read_film, to_model_pixels
 from chexkeras.data.store import decoder
 from chexkeras.data.store import prepare as module
 from chexkeras.data.store.prepare import prepare

@@ -13,8 +13,7 @@ from chexkeras.report.lint import language, rules_claims, rules_data, rules_numb
 from chexkeras.report.lint.check import RULES, check_report, check_text
 from chexkeras.report.lint.document import CELL, CODE, HEADING, parse
 from chexkeras.report.lint.issue import Issue, Known, Place, known_from_run
-
-from .written import written_report
+from tests.report.written import written_report
 
 # The facts of a published course project on pneumonia in NIH ChestX-ray14 (experiments 1A to 2B), in our own words.
 PNEUMONIA_PROJECT = """\

@@ -1,9 +1,9 @@
 import keras
 import numpy as np
 import pytest
-from chexkeras.data.pixels import to_model_pixels
 from scipy import ndimage
 
+from chexkeras.data.pixels import to_model_pixels
 from chexkeras.inference.test_time_augmentation import ScoringViews, predict_views
 from chexkeras.models.scoring import predict_scores
 

@@ -5,10 +5,10 @@ import warnings
 import numpy as np
 import pydicom
 import pytest
-from dicom_films import image, lookup_item, write
 from pydicom.data import get_testdata_file
 
 from chexkeras.dicom.display import render
+from tests.dicom.dicom_films import image, lookup_item, write
 
 highdicom = pytest.importorskip("highdicom")
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from dicom_films import encoded, image, lookup_item, ramp, write
 from PIL import Image
 from pydicom.data import get_testdata_file
 from pydicom.uid import (
@@ -19,6 +18,8 @@ from pydicom.uid import (
     JPEGLSLossless,
     RLELossless,
 )
+
+from tests.dicom.dicom_films import encoded, image, lookup_item, ramp, write
 
 EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
 
