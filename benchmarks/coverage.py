@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/coverage.py
 
 Scores are normal in each class, so the true areas are known. Beside each method stands the plain one that it replaces.
-Where patients have four films, these share half of their variance, and positive films belong to one patient in five.
+Where patients have four images, these share half of their variance, and positive images belong to one patient in five.
 """
 
 import argparse
@@ -31,22 +31,22 @@ ILL = 0.2
 
 
 def true_average_precision(distance: float, prevalence: float) -> float:
-    """Returns the average precision of infinitely many films: precision averaged over the positives' scores."""
+    """Returns the average precision of infinitely many images: precision averaged over the positives' scores."""
     score = np.linspace(-9, 12, 200_001)
     found, called = stats.norm.sf(score - distance), stats.norm.sf(score)
     precision = prevalence * found / (prevalence * found + (1 - prevalence) * called)
     return float(np.trapezoid(precision * stats.norm.pdf(score - distance), score))
 
 
-def films(
-    rng: np.random.Generator, n: int, prevalence: float, films_each: int, distance: float
+def images(
+    rng: np.random.Generator, n: int, prevalence: float, images_each: int, distance: float
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.int64]]:
-    """Returns labels, scores and patients of n films; the number of positives is fixed."""
-    patients = np.arange(n) // films_each
-    eligible = np.flatnonzero(patients < (ILL * n / films_each if films_each > 1 else n))
+    """Returns labels, scores and patients of n images; the number of positives is fixed."""
+    patients = np.arange(n) // images_each
+    eligible = np.flatnonzero(patients < (ILL * n / images_each if images_each > 1 else n))
     positive = np.zeros(n, dtype=bool)
     positive[rng.choice(eligible, round(n * prevalence), replace=False)] = True
-    shared = SHARED if films_each > 1 else 0.0
+    shared = SHARED if images_each > 1 else 0.0
     noise = math.sqrt(shared) * rng.normal(size=n)[patients] + math.sqrt(1 - shared) * rng.normal(size=n)
     return positive, noise + distance * positive, patients
 
@@ -63,15 +63,15 @@ def plain_delong(
 METHODS = ("AUROC", "DeLong alone", "average precision", "percentile", "BCa")
 
 
-def cover_areas(n: int, prevalence: float, films_each: int, area: float, simulations: int, replicates: int) -> None:
-    rng = np.random.default_rng(n + films_each)
+def cover_areas(n: int, prevalence: float, images_each: int, area: float, simulations: int, replicates: int) -> None:
+    rng = np.random.default_rng(n + images_each)
     distance = float(special.ndtri(area)) * math.sqrt(2)
     precision = true_average_precision(distance, prevalence)
     hits: Counter[str] = Counter()
     resampled = 0
     positive_patients = []
     for simulation in range(simulations):
-        positive, scores, patients = films(rng, n, prevalence, films_each, distance)
+        positive, scores, patients = images(rng, n, prevalence, images_each, distance)
         positive_patients.append(len(np.unique(patients[positive])))
         interval = auc_interval(positive, scores, clusters=patients)
         hits["AUROC"] += interval.low <= area <= interval.high
@@ -85,30 +85,30 @@ def cover_areas(n: int, prevalence: float, films_each: int, area: float, simulat
             for name in ("percentile", "BCa"):
                 interval = bootstrap_interval("average_precision", positive, scores, method=name.lower(), **options)
                 hits[name] += interval.low <= precision <= interval.high
-    where = f"{n:,}" if films_each == 1 else f"{n:,} of {n // films_each} patients"
+    where = f"{n:,}" if images_each == 1 else f"{n:,} of {n // images_each} patients"
     shares = [f"{100 * hits[name] / (simulations if name in METHODS[:2] else resampled):.1f} %" for name in METHODS]
     shares.insert(2, f"{precision:.2f}")
     count = f"{round(n * prevalence)} ({np.mean(positive_patients):.0f})"
     print(f"| {where} | {count} | {area:.2f} | {' | '.join(shares)} |", flush=True)
 
 
-def cover_sensitivity(n_positive: int, films_each: int, sensitivity: float, simulations: int) -> None:
+def cover_sensitivity(n_positive: int, images_each: int, sensitivity: float, simulations: int) -> None:
     rng = np.random.default_rng(n_positive)
     covered = 0
-    n_patients = n_positive // films_each
+    n_patients = n_positive // images_each
     for _ in range(simulations):
-        if films_each == 1:
+        if images_each == 1:
             interval = proportion_interval(int(rng.binomial(n_positive, sensitivity)), n_positive)
         else:
-            # Beta-binomial: an intraclass correlation of SHARED between the films of a patient.
+            # Beta-binomial: an intraclass correlation of SHARED between the images of a patient.
             total = 1 / SHARED - 1
             chances = rng.beta(sensitivity * total, (1 - sensitivity) * total, n_patients)
-            found = rng.random(n_positive) < np.repeat(chances, films_each)
-            interval = clustered_proportion_interval(found, np.repeat(np.arange(n_patients), films_each))
+            found = rng.random(n_positive) < np.repeat(chances, images_each)
+            interval = clustered_proportion_interval(found, np.repeat(np.arange(n_patients), images_each))
         covered += interval.low <= sensitivity <= interval.high
-    name = "sensitivity, Clopper-Pearson" if films_each == 1 else "sensitivity, Clopper-Pearson at the effective size"
+    name = "sensitivity, Clopper-Pearson" if images_each == 1 else "sensitivity, Clopper-Pearson at the effective size"
     exact = ""
-    if films_each == 1:
+    if images_each == 1:
         counts = np.arange(n_positive + 1)
         intervals = [proportion_interval(int(count), n_positive) for count in counts]
         inside = [interval.low <= sensitivity <= interval.high for interval in intervals]
@@ -120,7 +120,7 @@ def cover_sensitivity(n_positive: int, films_each: int, sensitivity: float, simu
 
 
 def shortfalls(n_positive: int, target: float, simulations: int) -> None:
-    """Prints how often the true sensitivity on new films is below the target of the rule that chose the threshold."""
+    """Prints how often the true sensitivity on new images is below the target of the rule that chose the threshold."""
     rng = np.random.default_rng(n_positive)
     labels = np.repeat([1.0, 0.0], n_positive)
     table = pd.DataFrame({"image_id": np.arange(len(labels)), "patient_id": np.arange(len(labels)), "finding": "Mass"})
@@ -148,19 +148,19 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{options.simulations:,} simulations, a quarter of them with {options.replicates:,} bootstrap replicates")
     print()
-    print("| films | positive (patients) | true AUROC | AUROC | DeLong alone | true AP | AP | percentile | BCa |")
+    print("| images | positive (patients) | true AUROC | AUROC | DeLong alone | true AP | AP | percentile | BCa |")
     print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for n, prevalence, films_each in ((200, 0.05, 1), (1000, 0.1, 1), (200, 0.05, 4), (1000, 0.1, 4)):
+    for n, prevalence, images_each in ((200, 0.05, 1), (1000, 0.1, 1), (200, 0.05, 4), (1000, 0.1, 4)):
         for area in (0.75, 0.85, 0.95):
-            cover_areas(n, prevalence, films_each, area, options.simulations, options.replicates)
+            cover_areas(n, prevalence, images_each, area, options.simulations, options.replicates)
     print()
     print("| interval | positive (patients) | true sensitivity | coverage | exactly |")
     print("| --- | ---: | ---: | ---: | ---: |")
-    for n_positive, films_each in ((10, 1), (100, 1), (100, 4)):
+    for n_positive, images_each in ((10, 1), (100, 1), (100, 4)):
         for sensitivity in (0.8, 0.9):
-            cover_sensitivity(n_positive, films_each, sensitivity, options.simulations)
+            cover_sensitivity(n_positive, images_each, sensitivity, options.simulations)
     print()
-    print("| threshold rule | positives | target sensitivity | falls short on new films | exactly |")
+    print("| threshold rule | positives | target sensitivity | falls short on new images | exactly |")
     print("| --- | ---: | ---: | ---: | ---: |")
     for n_positive, target in ((100, 0.9), (222, 0.8)):
         shortfalls(n_positive, target, options.simulations // 2)

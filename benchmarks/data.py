@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/data.py FOLDER_OF_PNG_FILES
 
 Measured in turn, so that other work on the machine meets all variants alike: decoding files and nothing else against
-`prepare`; copying the films of a store within memory against `make_dataset` on it; and the peak memory of one epoch
-over a store of 10,000 films and of 112,120, as many as NIH ChestX-ray14 has.
+`prepare`; copying the images of a store within memory against `make_dataset` on it; and the peak memory of one epoch
+over a store of 10,000 images and of 112,120, as many as NIH ChestX-ray14 has.
 """
 
 import argparse
@@ -23,18 +23,18 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-from chexkeras.data.pixels import PIXELS_VERSION
 
 from chexkeras.data.pipeline import make_dataset
+from chexkeras.data.pixels import PIXELS_VERSION
 from chexkeras.data.store.prepare import prepare
-from chexkeras.data.store.store import INDEX, Manifest, Store, films_file
+from chexkeras.data.store.store import INDEX, Manifest, Store, images_file
 
 CORES = len(os.sched_getaffinity(0))
-NIH_FILMS = 112_120
+NIH_IMAGES = 112_120
 
 
-def interleaved(variants: dict[str, Callable[[], object]], films: int, rounds: int) -> None:
-    """Prints films per second of each variant, and how it compares with the first in the same round.
+def interleaved(variants: dict[str, Callable[[], object]], images: int, rounds: int) -> None:
+    """Prints images per second of each variant, and how it compares with the first in the same round.
 
     The ratio of processor times says what the ratio of rates would be on a machine without other work.
     """
@@ -47,15 +47,15 @@ def interleaved(variants: dict[str, Callable[[], object]], films: int, rounds: i
                 seconds[name].append((time.perf_counter() - clock, time.process_time() - processor))
     base = seconds[next(iter(variants))]
     for name, values in seconds.items():
-        rate = statistics.median(films / clock for clock, _ in values)
+        rate = statistics.median(images / clock for clock, _ in values)
         shares = [statistics.median(one[k] / other[k] for one, other in zip(base, values, strict=True)) for k in (0, 1)]
-        print(f"  {name:50} {rate:9,.0f} films/s {shares[0]:7.1%} of the first, by processor time {shares[1]:7.1%}")
+        print(f"  {name:50} {rate:9,.0f} images/s {shares[0]:7.1%} of the first, by processor time {shares[1]:7.1%}")
 
 
-def decoding(folder: Path, films: int, size: int, rounds: int) -> None:
+def decoding(folder: Path, images: int, size: int, rounds: int) -> None:
     originals = sorted(folder.glob("*.png"))
-    paths = [str(originals[number % len(originals)]) for number in range(films)]
-    table = pd.DataFrame({"image_id": [f"{number:06d}" for number in range(films)], "path": paths})
+    paths = [str(originals[number % len(originals)]) for number in range(images)]
+    table = pd.DataFrame({"image_id": [f"{number:06d}" for number in range(images)], "path": paths})
     files = tf.data.Dataset.from_tensor_slices(paths)
     bare = files.map(lambda path: tf.io.decode_png(tf.io.read_file(path), channels=1), num_parallel_calls=CORES)
 
@@ -63,22 +63,22 @@ def decoding(folder: Path, films: int, size: int, rounds: int) -> None:
         with tempfile.TemporaryDirectory() as target:
             prepare(table, Path(target) / "store", size=size)
 
-    print(f"PNG files -> store of {size} px ({len(originals)} files, repeated to {films})")
+    print(f"PNG files -> store of {size} px ({len(originals)} files, repeated to {images})")
     decode = {"bare decoder: files read, decoded, thrown away": lambda: [None for _ in bare.prefetch(8)]}
-    interleaved({**decode, "prepare: resized, stored, checksums, on the disk": into_store}, films, rounds)
+    interleaved({**decode, "prepare: resized, stored, checksums, on the disk": into_store}, images, rounds)
 
 
-def generated(folder: Path, films: int, size: int, *, random: bool) -> Store:
-    """Makes a store without decoding anything: of random films, or of empty ones that take no disk space."""
-    names = pd.Series([f"{number:08d}_000.png" for number in range(films)])
+def generated(folder: Path, images: int, size: int, *, random: bool) -> Store:
+    """Makes a store without decoding anything: of random images, or of empty ones that take no disk space."""
+    names = pd.Series([f"{number:08d}_000.png" for number in range(images)])
     index = pd.DataFrame({"image_id": names, "file": names, "bytes": 1}).rename_axis("row").to_csv()
     folder.mkdir(parents=True)
     (folder / INDEX).write_text(index)
     index_sha256 = hashlib.sha256(index.encode()).hexdigest()
-    manifest = Manifest(films, size, 1_000, PIXELS_VERSION, "clinical", "benchmark", "", "", index_sha256)
+    manifest = Manifest(images, size, 1_000, PIXELS_VERSION, "clinical", "benchmark", "", "", index_sha256)
     manifest.chunks = [{"pixels": "", "sources": ""} for _ in manifest.chunks]
     manifest.save(folder)
-    file = films_file(folder, manifest)
+    file = images_file(folder, manifest)
     file.create()
     if random:
         rng = np.random.default_rng(0)
@@ -92,15 +92,15 @@ def table_of(store: Store) -> pd.DataFrame:
     return pd.DataFrame({"image_id": store.image_ids, "Pneumonia": np.arange(len(store)) % 2.0})
 
 
-def reading(films: int, size: int, batch_size: int, rounds: int) -> None:
+def reading(images: int, size: int, batch_size: int, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        store = generated(Path(folder) / "store", films, size, random=True)
+        store = generated(Path(folder) / "store", images, size, random=True)
         table = table_of(store)
-        within = store.films[:]
+        within = store.images[:]
         batch = np.empty((batch_size, size, size), np.uint8)
 
         def copied() -> None:
-            for start in range(0, films - batch_size + 1, batch_size):
+            for start in range(0, images - batch_size + 1, batch_size):
                 np.copyto(batch, within[start : start + batch_size])
 
         def batches(shuffle: bool) -> Callable[[], None]:
@@ -108,19 +108,19 @@ def reading(films: int, size: int, batch_size: int, rounds: int) -> None:
             dataset = make_dataset(table, "Pneumonia", **options)
             return lambda: [None for _ in dataset] and None
 
-        print(f"store -> batches of {batch_size} films of {size} px ({films:,} films)")
+        print(f"store -> batches of {batch_size} images of {size} px ({images:,} images)")
         variants = {
             "bare copy of the bytes within memory": copied,
             "make_dataset, in order (float32 batches)": batches(False),
             "make_dataset, shuffled (float32 batches)": batches(True),
         }
-        interleaved(variants, films, rounds)
+        interleaved(variants, images, rounds)
 
 
-def epoch_memory(films: int, size: int, batch_size: int) -> None:
+def epoch_memory(images: int, size: int, batch_size: int) -> None:
     """Prints the peak memory of this process, in MB, after one shuffled epoch over a generated store."""
     with tempfile.TemporaryDirectory() as folder:
-        store = generated(Path(folder) / "store", films, size, random=False)
+        store = generated(Path(folder) / "store", images, size, random=False)
         options = {"image_size": size, "batch_size": batch_size, "shuffle": True, "store": store}
         for _ in make_dataset(table_of(store), "Pneumonia", **options):
             pass
@@ -130,17 +130,28 @@ def epoch_memory(films: int, size: int, batch_size: int) -> None:
 
 
 def memory(size: int, batch_size: int) -> None:
-    print(f"peak memory of one shuffled epoch (the file of {NIH_FILMS:,} films has {NIH_FILMS * size**2 / 1e9:.1f} GB)")
-    for films in (batch_size, 10_000, NIH_FILMS):
-        call = [sys.executable, __file__, "--epoch-memory", str(films), "--size", str(size), "--batch", str(batch_size)]
+    print(
+        f"peak memory of one shuffled epoch (the file of {NIH_IMAGES:,} images has {NIH_IMAGES * size**2 / 1e9:.1f} GB)"
+    )
+    for images in (batch_size, 10_000, NIH_IMAGES):
+        call = [
+            sys.executable,
+            __file__,
+            "--epoch-memory",
+            str(images),
+            "--size",
+            str(size),
+            "--batch",
+            str(batch_size),
+        ]
         done = subprocess.run(call, capture_output=True, text=True, check=True)
-        print(f"  {films:>9,} films {float(done.stdout):8,.0f} MB")
+        print(f"  {images:>9,} images {float(done.stdout):8,.0f} MB")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="?", help="PNG files to decode; without it, decoding is left out")
-    parser.add_argument("--films", type=int, default=480, help="decoded a round")
+    parser.add_argument("--images", type=int, default=480, help="decoded a round")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
@@ -152,7 +163,7 @@ def main() -> None:
     models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     print(f"{CORES} cores of {models[0].split(':')[1].strip() if models else 'unknown'}, TensorFlow {tf.__version__}")
     if options.folder:
-        decoding(options.folder, options.films, options.size, options.rounds)
+        decoding(options.folder, options.images, options.size, options.rounds)
     reading(10_000, options.size, options.batch, options.rounds)
     memory(options.size, options.batch)
 

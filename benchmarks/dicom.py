@@ -1,12 +1,12 @@
 """How close scoring a folder comes to its slower half, decoding or the model: ratios of rates measured in one run.
 
-    .venv/bin/python benchmarks/dicom.py --films FOLDER_WITH_1024_PX_PNG_FILES
+    .venv/bin/python benchmarks/dicom.py --images FOLDER_WITH_1024_PX_PNG_FILES
 
-Without --films, phantoms of 1024 px are drawn. Each film is wrapped as a DICOM object, uncompressed and as JPEG 2000.
-Measured in turn, several times over: reading alone (one film after the other in one process, and in the worker
-processes, their start included), scoring alone (films in memory), and the folder run, which does both. Reading and
+Without --images, phantoms of 1024 px are drawn. Each image is wrapped as a DICOM object, uncompressed and as JPEG 2000.
+Measured in turn, several times over: reading alone (one image after the other in one process, and in the worker
+processes, their start included), scoring alone (images in memory), and the folder run, which does both. Reading and
 scoring share the cores, so that the folder run can reach 1 / (1 / reading + 1 / scoring) and no more, which is printed
-beside it. Then the engines that are installed score the same films, also in turn; and a folder of 1,000 films is
+beside it. Then the engines that are installed score the same images, also in turn; and a folder of 1,000 images is
 scored, while the memory of all processes is looked at.
 Everything is done by an untrained model, with --run by the model of a run.
 """
@@ -26,13 +26,13 @@ import io
 import keras
 import numpy as np
 import psutil
-from chexkeras.data.pixels import to_model_pixels
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, JPEG2000Lossless
 
-from chexkeras.dicom.read import read_film
+from chexkeras.data.pixels import to_model_pixels
+from chexkeras.dicom.read import read_image
 from chexkeras.dicom.workers.options import Reading
 from chexkeras.inference.engines import load_engine
 from chexkeras.inference.predictor import Predictor
@@ -42,14 +42,14 @@ from chexkeras.phantoms import make_phantoms
 from chexkeras.results import Estimate, OperatingPoint
 from chexkeras.runs.run import Run
 
-# Uncompressed films are read so fast that fewer would measure the start of the workers.
+# Uncompressed images are read so fast that fewer would measure the start of the workers.
 SYNTAXES = {"uncompressed": 4, "JPEG 2000": 1}
 MODELS = {"SmallCNN": 224, "DenseNet121": 224}
 ENGINES = (("openvino", "float32"), ("openvino", "bf16"), ("onnx", "float32"))
 
 
 def wrap(path: Path, grey: np.ndarray, *, compressed: bool) -> Path:
-    """Writes a film as a digital radiograph of 12 bits, as detectors do."""
+    """Writes an image as a digital radiograph of 12 bits, as detectors do."""
     values = grey.astype(np.uint16) << 4
     data = Dataset()
     data.file_meta = FileMetaDataset()
@@ -74,21 +74,21 @@ def wrap(path: Path, grey: np.ndarray, *, compressed: bool) -> Path:
     return path
 
 
-def films_of(folder: Path | None, count: int, work: Path) -> list[np.ndarray]:
-    """Returns grey films of 1024 px, real ones or phantoms."""
+def images_of(folder: Path | None, count: int, work: Path) -> list[np.ndarray]:
+    """Returns grey radiographs of 1024 px, real ones or phantoms."""
     if folder is None:
         made = make_phantoms(work / "phantoms", images=min(count, 24), size=1024, processes=2)
         paths = sorted(made.rglob("*.png"))
     else:
         paths = sorted(folder.rglob("*.png"))
-    films = [np.asarray(Image.open(path).convert("L")) for path in paths[:count]]
-    return [films[number % len(films)] for number in range(count)]
+    radiographs = [np.asarray(Image.open(path).convert("L")) for path in paths[:count]]
+    return [radiographs[number % len(radiographs)] for number in range(count)]
 
 
-def rate(run: Callable[[], object], films: int) -> float:
+def rate(run: Callable[[], object], images: int) -> float:
     start = time.perf_counter()
     run()
-    return films / (time.perf_counter() - start)
+    return images / (time.perf_counter() - start)
 
 
 def predictor_of(backbone: str, size: int) -> Predictor:
@@ -102,15 +102,15 @@ def predictor_of(backbone: str, size: int) -> Predictor:
 def measure(
     predictor: Predictor, paths: list[Path], reading: Reading, batch_size: int, repeats: int
 ) -> dict[str, float]:
-    """Returns the medians of the rates, films per second; the parts are measured in turn, so that all share a load."""
-    films = [read_film(path).pixels for path in paths]
+    """Returns the medians of the rates, images per second; the parts are measured in turn, so that all share a load."""
+    images = [read_image(path).pixels for path in paths]
 
     def score_all() -> None:
-        for start in range(0, len(films), batch_size):
-            predictor.score(films[start : start + batch_size], batch_size)
+        for start in range(0, len(images), batch_size):
+            predictor.score(images[start : start + batch_size], batch_size)
 
     parts: dict[str, Callable[[], object]] = {
-        "read, one process": lambda: [read_film(path) for path in paths],
+        "read, one process": lambda: [read_image(path) for path in paths],
         "read, workers": lambda: sum(1 for _ in read_files(paths, "clinical", reading)),
         "score": score_all,
         "folder": lambda: sum(1 for _ in predictor.records(paths, batch_size, reading)),
@@ -123,8 +123,8 @@ def measure(
     return {name: statistics.median(values) for name, values in rates.items()}
 
 
-def measure_engines(model: keras.Model, films: list[np.ndarray], batch_size: int, repeats: int) -> None:
-    """Prints how many films a second each installed engine scores, as a multiple of Keras."""
+def measure_engines(model: keras.Model, images: list[np.ndarray], batch_size: int, repeats: int) -> None:
+    """Prints how many images a second each installed engine scores, as a multiple of Keras."""
     engines = {"keras": load_engine(model)}
     for name, precision in ENGINES:
         try:
@@ -132,7 +132,7 @@ def measure_engines(model: keras.Model, films: list[np.ndarray], batch_size: int
         except ValueError as error:
             print(f"  {name} {precision}: {error}")
     size = model.input_shape[1]
-    pixels = np.stack([to_model_pixels(film[..., np.newaxis], size).numpy() for film in films]).astype(np.float32)
+    pixels = np.stack([to_model_pixels(image[..., np.newaxis], size).numpy() for image in images]).astype(np.float32)
     batches = [pixels[start : start + batch_size] for start in range(0, len(pixels), batch_size)]
     rates: dict[str, list[float]] = {name: [] for name in engines}
     for number in range(repeats + 1):
@@ -144,7 +144,7 @@ def measure_engines(model: keras.Model, films: list[np.ndarray], batch_size: int
     for name, engine in engines.items():
         times = medians[name] / medians["keras"]
         difference = "" if name == "keras" else f", largest difference of a score {engine.largest_difference:.1e}"
-        print(f"  {name}: {medians[name]:.1f} films/s, {times:.2f} times Keras{difference}")
+        print(f"  {name}: {medians[name]:.1f} images/s, {times:.2f} times Keras{difference}")
 
 
 def memory_of_all() -> float:
@@ -154,14 +154,14 @@ def memory_of_all() -> float:
 
 
 def measure_folders(
-    predictors: dict[str, Predictor], films: list[np.ndarray], work: Path, options: argparse.Namespace
+    predictors: dict[str, Predictor], images: list[np.ndarray], work: Path, options: argparse.Namespace
 ) -> None:
     """Prints what share of its slower half a folder run reaches, by transfer syntax and model."""
     reading = Reading(workers=options.workers)
     for syntax, times in SYNTAXES.items():
         paths = times * [
-            wrap(work / f"{syntax[:4]}{number:04d}.dcm", film, compressed=syntax == "JPEG 2000")
-            for number, film in enumerate(films)
+            wrap(work / f"{syntax[:4]}{number:04d}.dcm", image, compressed=syntax == "JPEG 2000")
+            for number, image in enumerate(images)
         ]
         for name, predictor in predictors.items():
             rates = measure(predictor, paths, reading, options.batch_size, options.repeats)
@@ -180,18 +180,18 @@ def measure_memory(predictor: Predictor, paths: list[Path], options: argparse.Na
     for number, _ in enumerate(predictor.records(many, options.batch_size, Reading(workers=options.workers))):
         if number % (options.long // 10) == options.long // 10 - 1:
             held.append(memory_of_all())
-    print(f"memory over {options.long} films, MiB: {', '.join(f'{value:.0f}' for value in held)}")
+    print(f"memory over {options.long} images, MiB: {', '.join(f'{value:.0f}' for value in held)}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--films", type=Path, help="folder of PNG files of 1024 px; phantoms by default")
+    parser.add_argument("--images", type=Path, help="folder of PNG files of 1024 px; phantoms by default")
     parser.add_argument("--run", type=Path, help="run whose model scores; untrained models by default")
-    parser.add_argument("--count", type=int, default=96, help="films a measurement")
+    parser.add_argument("--count", type=int, default=96, help="images a measurement")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--long", type=int, default=1000, help="films of the run whose memory is looked at")
+    parser.add_argument("--long", type=int, default=1000, help="images of the run whose memory is looked at")
     options = parser.parse_args()
     if options.run:
         predictors = {options.run.name: Predictor.load(Run.load(options.run))}
@@ -199,14 +199,15 @@ def main() -> None:
         predictors = {f"{backbone} {size} px": predictor_of(backbone, size) for backbone, size in MODELS.items()}
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        films = films_of(options.films, options.count, work)
+        images = images_of(options.images, options.count, work)
         print(
-            f"{len(films)} films of {films[0].shape}, {options.workers} workers, medians of {options.repeats}, films/s"
+            f"{len(images)} images of {images[0].shape}, {options.workers} workers, medians of "
+            f"{options.repeats}, images/s"
         )
-        measure_folders(predictors, films, work, options)
+        measure_folders(predictors, images, work, options)
         for name, predictor in predictors.items():
             print(f"engines, {name}, batches of {options.batch_size}:")
-            measure_engines(predictor.model, films[: 4 * options.batch_size], options.batch_size, options.repeats)
+            measure_engines(predictor.model, images[: 4 * options.batch_size], options.batch_size, options.repeats)
         measure_memory(next(iter(predictors.values())), sorted(work.glob("unco*.dcm")), options)
 
 

@@ -1,8 +1,8 @@
-"""How much training on stored features saves: all variants in one run, on the same films, as ratios.
+"""How much training on stored features saves: all variants in one run, on the same images, as ratios.
 
-    .venv/bin/python benchmarks/training.py --image-size 224 --films 512
+    .venv/bin/python benchmarks/training.py --image-size 224 --images 512
 
-Measured: one pass of scoring over the films; `fit` of stage 1 (head) and of stage 2 (top 20 %), ordinary and on stored
+Measured: one pass of scoring over the images; `fit` of stage 1 (head) and of stage 2 (top 20 %), ordinary and on stored
 features; a whole recipe of both stages through the trainer's own engine, filling the store included; and the memory of
 an epoch on stores of two sizes.
 """
@@ -54,11 +54,11 @@ def classifier(size: int) -> keras.Model:
     return build_classifier("Pneumonia", weights=None, image_size=size, precision="float32")
 
 
-def film_table(folder: Path, films: int, size: int) -> pd.DataFrame:
-    """Writes films of noise and returns their image table; every second one is positive."""
+def image_table(folder: Path, images: int, size: int) -> pd.DataFrame:
+    """Writes images of noise and returns their image table; every second one is positive."""
     rng = np.random.default_rng(0)
     rows = []
-    for number in range(films):
+    for number in range(images):
         path = folder / f"{number:05d}.png"
         Image.fromarray(rng.integers(0, 256, (size, size), dtype=np.uint8)).save(path, compress_level=1)
         rows.append((path.name, str(path), str(number), float(number % 2)))
@@ -66,17 +66,17 @@ def film_table(folder: Path, films: int, size: int) -> pd.DataFrame:
 
 
 def stage_rates(options: argparse.Namespace) -> None:
-    size, batch, n = options.image_size, options.batch_size, min(options.films, 128)
+    size, batch, n = options.image_size, options.batch_size, min(options.images, 128)
     rng = np.random.default_rng(0)
-    films = rng.integers(0, 256, (n, size, size, 1)).astype(np.float32)
+    images = rng.integers(0, 256, (n, size, size, 1)).astype(np.float32)
     labels = rng.integers(0, 2, (n, 1)).astype(np.float32)
     model = classifier(size)
     for name, trainable, rounds in (("stage 2, top 20 %", 0.2, 16), ("stage 1, head alone", 0.0, 128)):
         apply_stage(model, trainable, optimizer=keras.optimizers.Adam(1e-4), loss=keras.losses.BinaryCrossentropy())
         parts = partition(model)
-        shown = without_autotuning(tf.data.Dataset.from_tensor_slices((films, labels)).batch(batch).prefetch(4))
+        shown = without_autotuning(tf.data.Dataset.from_tensor_slices((images, labels)).batch(batch).prefetch(4))
         ordinary = n / seconds(lambda shown=shown: model.fit(shown, verbose=0, shuffle=False), options.repeats)
-        features = parts.prefix.predict(films, batch_size=batch, verbose=0).astype(np.float16)[:, np.newaxis]
+        features = parts.prefix.predict(images, batch_size=batch, verbose=0).astype(np.float16)[:, np.newaxis]
         order = rng.permutation(np.tile(np.arange(n), rounds))
         parts.suffix.compile(optimizer=keras.optimizers.Adam(1e-4), loss=model.loss)
 
@@ -86,7 +86,7 @@ def stage_rates(options: argparse.Namespace) -> None:
 
         stored = n * rounds / seconds(fit_suffix, options.repeats)
         print(
-            f"{name}: ordinary {ordinary:.1f} films/s, stored features {stored:,.1f} films/s, "
+            f"{name}: ordinary {ordinary:.1f} images/s, stored features {stored:,.1f} images/s, "
             f"{stored / ordinary:.1f} times; stored at {parts.crossing}"
         )
 
@@ -99,7 +99,7 @@ def whole_recipe(options: argparse.Namespace) -> None:
     model = classifier(size)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        train = film_table(folder, options.films, size)
+        train = image_table(folder, options.images, size)
         validation = train.head(8)
         one_pass = seconds(lambda: predict_scores(model, train, recipe.targets, batch_size=batch), options.repeats)
         start = time.perf_counter()
@@ -113,12 +113,12 @@ def whole_recipe(options: argparse.Namespace) -> None:
     for row in fitted.history:
         by_stage[row["stage"]] += row["seconds"]
     epochs = " + ".join(str(stage["epochs_run"]) for stage in fitted.stages)
-    print(f"one pass of scoring over {options.films} films at {size} px: {one_pass:.1f} s")
+    print(f"one pass of scoring over {options.images} images at {size} px: {one_pass:.1f} s")
     print(
-        f"{recipe.name}, {epochs} epochs, film and mirror image: {total / one_pass:.2f} passes (filling the store "
+        f"{recipe.name}, {epochs} epochs, image and mirror image: {total / one_pass:.2f} passes (filling the store "
         f"{filling / one_pass:.2f}, "
         + ", ".join(f"{name} {took / one_pass:.2f}" for name, took in by_stage.items())
-        + f"); store {plan.train.spec.bytes_per_film() / 1e3:.1f} kB a film"
+        + f"); store {plan.train.spec.bytes_per_image() / 1e3:.1f} kB an image"
     )
 
 
@@ -129,7 +129,7 @@ def own_memory() -> int:
 
 
 def epoch_on(entries: int, batch: int) -> None:
-    """Trains one epoch on a store of so many films and prints the largest memory seen."""
+    """Trains one epoch on a store of so many images and prints the largest memory seen."""
     model = classifier(224)
     apply_stage(model, 0.2, optimizer=keras.optimizers.Adam(1e-4), loss=keras.losses.BinaryCrossentropy())
     suffix = partition(model).suffix
@@ -154,17 +154,17 @@ def epoch_on(entries: int, batch: int) -> None:
         done.set()
         watcher.join()
     print(
-        f"an epoch on {entries:,} stored films ({path.name} of {entries * 62.72e-3:,.0f} MB): {largest / 1e6:,.0f} MB"
+        f"an epoch on {entries:,} stored images ({path.name} of {entries * 62.72e-3:,.0f} MB): {largest / 1e6:,.0f} MB"
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--image-size", type=int, default=224)
-    parser.add_argument("--films", type=int, default=512)
+    parser.add_argument("--images", type=int, default=512)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--memory", type=int, help="only train an epoch on so many stored films")
+    parser.add_argument("--memory", type=int, help="only train an epoch on so many stored images")
     options = parser.parse_args()
     if options.memory:
         epoch_on(options.memory, options.batch_size)

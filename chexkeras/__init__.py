@@ -1,4 +1,4 @@
-"""chexkeras: chest X-ray classifiers in Keras, from a folder of films to an honest FDA-style report.
+"""chexkeras: chest X-ray classifiers in Keras, from a folder of images to an honest FDA-style report.
 
 Names are loaded when first used, so that statistics and DICOM checks start without TensorFlow.
 """

@@ -1,6 +1,6 @@
-"""The main job from end to end on phantoms: films, training, evaluation, changed films, a DICOM folder, the report.
+"""The main job from end to end on phantoms: images, training, evaluation, changed images, a DICOM folder, the report.
 
-Which films a notebook works on when nobody says: the reader's own, Kaggle's, or phantoms.
+Which images a notebook works on when nobody says: the reader's own, Kaggle's, or phantoms.
 """
 
 import os
@@ -25,7 +25,7 @@ from chexkeras.runs.run import Run
 from chexkeras.training.trainer import train
 
 PREVALENCE = 0.3
-"""Share of the demo's films with each finding to learn: a case-control sample, since a few hundred films at NIH's own
+"""Share of the demo's images with each finding to learn: a case-control sample, since a few hundred images at NIH's own
 prevalences hold too few positives to learn from."""
 
 CHANGES = tuple(
@@ -36,7 +36,7 @@ CHANGES = tuple(
         ("inverted", 1),
     )
 )  # fmt: skip
-"""What the demo's test films are changed by: the milder strength of each kind, to stay short."""
+"""What the demo's test images are changed by: the milder strength of each kind, to stay short."""
 
 
 def run_demo(
@@ -48,20 +48,20 @@ def run_demo(
     report: str | Path | None = "FDA_Submission.md",
     assets: str | Path | None = "reports/demo",
 ) -> Run:
-    """Runs the whole job on synthetic films.
+    """Runs the whole job on synthetic images.
 
     Args:
         run_dir: Run folder to write; an earlier run of that name is replaced when the new one is complete.
-        phantoms: Folder of the synthetic films, made if it is not there.
-        images: How many films.
+        phantoms: Folder of the synthetic images, made if it is not there.
+        images: How many images.
         recipe: The recipe; None takes the preset "demo".
         report: Where the report goes; None writes none.
         assets: Where its figures and numbers go, its HTML page and a model card.
 
     Returns:
-        The run, with changed films measured and the DICOM folder scored.
+        The run, with changed images measured and the DICOM folder scored.
     """
-    say("1/7 films: synthetic, not clinical evidence")
+    say("1/7 images: synthetic, not clinical evidence")
     recipe = recipe or preset("demo")
     root = make_phantoms(phantoms, images=images, prevalence=dict.fromkeys(recipe.targets, PREVALENCE))
     say("2/7 audit")
@@ -71,7 +71,7 @@ def run_demo(
     splits = split_by_patient(checked.table, recipe.targets, validation=0.2, test=0.25, seed=recipe.seed)
     say("4/7 training, threshold on validation, evaluation on test")
     run = train(recipe, splits, run_dir, audit=checked, overwrite=True)
-    say("5/7 changed films")
+    say("5/7 changed images")
     measure_robustness(run, checked.table, perturbations=CHANGES)
     say("6/7 DICOM folder")
     score_folder(run, root / "dicom")
@@ -91,7 +91,7 @@ KAGGLE_INPUT = Path("/kaggle/input/data")
 def find_data(
     phantoms: str | Path = "data/phantoms", *, images: int = 400, prevalence: Mapping[str, float] | None = None
 ) -> Path:
-    """Returns a folder of films in NIH's layout.
+    """Returns a folder of images in NIH's layout.
 
     The environment variable CHEXKERAS_DATA comes first, then Kaggle's copy of NIH ChestX-ray14 (the data set
     "nih-chest-xrays/data" appears as /kaggle/input/data), then phantoms, which are made if they are not there.
@@ -100,7 +100,7 @@ def find_data(
     Args:
         phantoms: Where phantoms are made.
         images: How many.
-        prevalence: Findings of the phantoms to enrich, as for `make_phantoms`; real films are as they are.
+        prevalence: Findings of the phantoms to enrich, as for `make_phantoms`; real images are as they are.
 
     Returns:
         The folder.

@@ -28,7 +28,7 @@ NIH14: tuple[str, ...] = (
 """The 14 findings of NIH ChestX-ray14, in the order of Wang et al., CVPR 2017."""
 
 NO_FINDING = "No Finding"
-"""A film without any of the findings: NIH's name for the complement of its 14, one of CheXpert's 14 columns."""
+"""An image without any of the findings: NIH's name for the complement of its 14, one of CheXpert's 14 columns."""
 
 CHEXPERT14: tuple[str, ...] = (
     NO_FINDING,
@@ -52,7 +52,7 @@ CHEXPERT5: tuple[str, ...] = ("Atelectasis", "Cardiomegaly", "Consolidation", "E
 """The five findings of CheXpert's competition, by which models on it are compared."""
 
 SUPPORT_DEVICES = "Support Devices"
-"""Tubes, lines and pacemakers: labelled in CheXpert, but nothing that makes a film abnormal."""
+"""Tubes, lines and pacemakers: labelled in CheXpert, but nothing that makes an image abnormal."""
 
 ABNORMAL = "Abnormal"
 """The derived label of `data.datasets.labels.add_abnormal`: any finding present."""

@@ -1,4 +1,4 @@
-"""A learnable toy data set that needs no phantoms: dark films, the positive ones with a bright square."""
+"""A learnable toy data set that needs no phantoms: dark images, the positive ones with a bright square."""
 
 import os
 
@@ -13,19 +13,19 @@ from chexkeras.findings import NIH14
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-def toy_table(folder, *, patients=60, films_each=2, size=48, seed=0, cautions=("Toy films.",)):
-    """Writes films and returns their image table; Effusion shows as a bright square, Mass is rare and invisible."""
+def toy_table(folder, *, patients=60, images_each=2, size=48, seed=0, cautions=("Toy images.",)):
+    """Writes images and returns their image table; Effusion shows as a bright square, Mass is rare and invisible."""
     rng = np.random.default_rng(seed)
     rows = []
     for patient in range(patients):
         effusion = float(patient % 2)
-        for follow_up in range(films_each):
-            film = rng.normal(70, 25, (size, size))
+        for follow_up in range(images_each):
+            image = rng.normal(70, 25, (size, size))
             if effusion:
-                film[size // 2 : size // 2 + size // 3, 4 : 4 + size // 3] += 80
+                image[size // 2 : size // 2 + size // 3, 4 : 4 + size // 3] += 80
             image_id = f"{patient + 1:08d}_{follow_up:03d}.png"
             path = folder / image_id
-            Image.fromarray(film.clip(0, 255).astype(np.uint8)).save(path)
+            Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(path)
             rows.append(
                 {
                     "image_id": image_id,
@@ -45,7 +45,7 @@ def toy_table(folder, *, patients=60, films_each=2, size=48, seed=0, cautions=("
                 }
             )
     table = pd.DataFrame(rows)
-    table.attrs["source"] = TableSource(dataset="toy films", synthetic=True, cautions=cautions)
+    table.attrs["source"] = TableSource(dataset="toy images", synthetic=True, cautions=cautions)
     return table
 
 
@@ -74,7 +74,7 @@ def toy_splits(toy):
 
 @pytest.fixture(scope="session")
 def toy_run(tmp_path_factory, toy_recipe, toy_splits):
-    """A finished run on the toy films, made once."""
+    """A finished run on the toy images, made once."""
     from chexkeras.training.trainer import train
 
     return train(toy_recipe, toy_splits, tmp_path_factory.mktemp("runs") / "toy")
@@ -82,5 +82,5 @@ def toy_run(tmp_path_factory, toy_recipe, toy_splits):
 
 @pytest.fixture(scope="session")
 def make_toy():
-    """`toy_table`, for tests that want toy films of their own."""
+    """`toy_table`, for tests that want toy images of their own."""
     return toy_table

@@ -76,5 +76,5 @@ def test_a_file_must_exist_and_be_a_file(tmp_path):
 
 def test_a_tilde_means_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "films").mkdir()
-    assert checks.existing_folder("~/films", "root") == tmp_path / "films"
+    (tmp_path / "images").mkdir()
+    assert checks.existing_folder("~/images", "root") == tmp_path / "images"

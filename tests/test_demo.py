@@ -1,4 +1,4 @@
-"""The main job, run as `make demo` runs it, and what its films are worth."""
+"""The main job, run as `make demo` runs it, and what its images are worth."""
 
 import numpy as np
 import pandas as pd
@@ -49,23 +49,23 @@ def test_every_dicom_file_gets_the_verdict_it_was_made_for(demo):
 def test_report_and_figures_are_where_the_demo_says_and_marked_synthetic(demo):
     folder, _ = demo
     report = (folder / "FDA_Submission.md").read_text()
-    assert "Synthetic films, not clinical evidence." in report[:300]
+    assert "Synthetic images, not clinical evidence." in report[:300]
     for figure in ("roc", "precision_recall", "training_curves", "confusion_matrix", "threshold_tradeoff"):
         assert (folder / "reports" / "demo" / f"{figure}.png").is_file()
         assert f"(reports/demo/{figure}.png)" in report
     page, card = (folder / "reports" / "demo" / name for name in ("FDA_Submission.html", "model_card.md"))
-    assert "Synthetic films, not clinical evidence." in page.read_text()
+    assert "Synthetic images, not clinical evidence." in page.read_text()
     assert page.read_text().count("data:image/png;base64,") == report.count("![")
-    assert "Synthetic films, not clinical evidence." in card.read_text()[:600]
+    assert "Synthetic images, not clinical evidence." in card.read_text()[:600]
 
 
 def pixels(table, size=24):
-    films = [Image.open(path).convert("L").resize((size, size), Image.Resampling.BOX) for path in table["path"]]
-    return np.stack([np.asarray(film, float).ravel() for film in films]) / 255.0
+    images = [Image.open(path).convert("L").resize((size, size), Image.Resampling.BOX) for path in table["path"]]
+    return np.stack([np.asarray(image, float).ravel() for image in images]) / 255.0
 
 
 def test_a_split_by_image_is_visibly_too_good(tmp_path):
-    """Films of one patient share anatomy and findings, so a nearest neighbour among them gives the label away."""
+    """Images of one patient share anatomy and findings, so a nearest neighbour among them gives the label away."""
     from sklearn.neighbors import KNeighborsClassifier
 
     table = load_nih(make_phantoms(tmp_path / "phantoms", images=700, size=64, seed=1, dicom=False))

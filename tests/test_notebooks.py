@@ -109,5 +109,5 @@ def test_the_checks_would_notice():
     parsed = ast.parse("cx.train(x)\ncx.plots.roc(y)\ncx.plots.nothing(y)\ncx.secret.thing()")
     assert unknown_names(chexkeras_names(parsed)) == {"plots.nothing", "secret", "secret.thing"}
     assert MACHINE_PATH.search('open("/home/me/x")')
-    assert MACHINE_PATH.search("C:\\\\films")
+    assert MACHINE_PATH.search("C:\\\\images")
     assert not MACHINE_PATH.search("/kaggle/input/data")

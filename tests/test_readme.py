@@ -11,7 +11,7 @@ from chexkeras.recipes import presets
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 OWN = {"two-stage", "demo", "quick"}
-SPLITS = {"image": "**by film, leaky**", "patient": "by patient", "official": "official", None: "not stated"}
+SPLITS = {"image": "**by image, leaky**", "patient": "by patient", "official": "official", None: "not stated"}
 
 
 @pytest.mark.parametrize("name", sorted(set(presets.names()) - OWN))

@@ -52,7 +52,7 @@ def evaluation():
         finding_evaluation("Pneumonia", operating_point(), npv=NOTHING),
         finding_evaluation("Edema", sensitivity=NOTHING),
     )
-    return Evaluation("test", "cd" * 32, findings, ("Synthetic films, not clinical evidence.",))
+    return Evaluation("test", "cd" * 32, findings, ("Synthetic images, not clinical evidence.",))
 
 
 def test_an_estimate_reads_as_value_and_interval():

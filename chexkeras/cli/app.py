@@ -19,7 +19,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Chest X-ray classifiers from a folder of films to an FDA-style report, every number with its interval.",
+    help="Chest X-ray classifiers from a folder of images to an FDA-style report, every number with its interval.",
 )
 
 RunFolder = Annotated[Path, typer.Argument(help="Run folder, as written by 'chexkeras train'.")]

@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 @app.command()
 @errors_for_people
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Two run folders or more, scored on the same test films.")],
+    runs: Annotated[list[Path], typer.Argument(help="Two run folders or more, scored on the same test images.")],
     finding: Annotated[
         list[str] | None, typer.Option(help="Compare on this finding only; all that the runs share by default.")
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option(help="Call films at this score in every run, not at each run's frozen threshold.")
+        float | None, typer.Option(help="Call images at this score in every run, not at each run's frozen threshold.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="CSV file to write the comparisons to.")] = None,
     figures: Annotated[Path | None, typer.Option(help="Folder to draw the runs' curves in, side by side.")] = None,
 ) -> None:
-    """Puts runs side by side on the same films, and says which of them can be told apart.
+    """Puts runs side by side on the same images, and says which of them can be told apart.
 
     AUROC, and sensitivity and specificity at each run's frozen threshold or at a stated one, by paired tests that let
-    the films of one patient agree, with Holm's correction over everything compared.
+    the images of one patient agree, with Holm's correction over everything compared.
     """
     from chexkeras import files
     from chexkeras.evaluation.comparison.compare import compare_all, comparison_table

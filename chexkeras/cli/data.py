@@ -1,4 +1,4 @@
-"""``chexkeras audit`` and ``chexkeras prepare``: looking films over, and decoding them once."""
+"""``chexkeras audit`` and ``chexkeras prepare``: looking images over, and decoding them once."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,12 +8,12 @@ import typer
 from chexkeras.checks import one_of
 from chexkeras.cli.app import Profile, app, errors_for_people
 from chexkeras.cli.destination import check_destination, object_with
-from chexkeras.cli.image_options import Load, Missing, Root, with_film_options
+from chexkeras.cli.image_options import Load, Missing, Root, with_image_options
 
 
 @app.command()
 @errors_for_people
-@with_film_options
+@with_image_options
 def audit(
     load: Load,
     root: Root,
@@ -22,20 +22,22 @@ def audit(
         typer.Option(help="Finding whose shortcuts are measured, by default every common one; repeat for several."),
     ] = None,
     split: Annotated[Path | None, typer.Option(help="Saved split (.csv) to check for patients and copies.")] = None,
-    films: Annotated[bool, typer.Option("--films/--no-films", help="Open every film, or check labels alone.")] = True,
+    pixels: Annotated[
+        bool, typer.Option("--pixels/--no-pixels", help="Open every image, or check labels alone.")
+    ] = True,
     out: Annotated[Path | None, typer.Option(help="JSON file to write the full audit to.")] = None,
 ) -> None:
-    """Looks films over: unusable, equal and odd ones, labels, patients, and shortcuts that a model may learn."""
+    """Looks images over: unusable, equal and odd ones, labels, patients, and shortcuts that a model may learn."""
     from chexkeras import files
-    from chexkeras.data.audit.audit import audit as audit_films
+    from chexkeras.data.audit.audit import audit as audit_images
     from chexkeras.data.splits.splitters import Splits
 
     if out is not None:
         check_destination(out, "--out", {".json": object_with("issues", "decoded")})
-    # A split belongs to the films that were there when it was made.
+    # A split belongs to the images that were there when it was made.
     table = load(root, missing="skip" if split else "keep")
     splits = Splits.load(split, table) if split else None
-    checked = audit_films(table, splits, targets=finding, decode=films, missing="skip")
+    checked = audit_images(table, splits, targets=finding, decode=pixels, missing="skip")
     typer.echo(checked.summary)
     if out is not None:
         typer.echo(f"written: {files.write_json(out, checked.to_dict())}")
@@ -43,7 +45,7 @@ def audit(
 
 @app.command()
 @errors_for_people
-@with_film_options
+@with_image_options
 def prepare(
     load: Load,
     root: Root,
@@ -52,7 +54,7 @@ def prepare(
     missing: Missing = "error",
     profile: Profile = "clinical",
 ) -> None:
-    """Decodes every film once, for 'chexkeras train --store'; started again, it goes on where it stopped."""
+    """Decodes every image once, for 'chexkeras train --store'; started again, it goes on where it stopped."""
     from chexkeras.data.image_table import source_of
     from chexkeras.data.store.prepare import prepare as prepare_store
 
@@ -60,7 +62,7 @@ def prepare(
     table = load(root, missing=missing)
     made = prepare_store(table, store, size=size, missing=missing, profile=profile)  # type: ignore[arg-type]
     if source_of(table).left_out:
-        typer.echo(f"{len(source_of(table).left_out):,} rows of the table have no film and are not in the store")
+        typer.echo(f"{len(source_of(table).left_out):,} rows of the table have no image and are not in the store")
     for image_id, code in made.left_out.items():
         typer.echo(f"left out: {image_id} ({code})")
     typer.echo(f"store: {made.folder}")

@@ -13,9 +13,9 @@ from chexkeras.cli.output import show_dicom, show_evaluation
 @errors_for_people
 def demo(
     out: Annotated[Path, typer.Option(help="Folder that receives everything the demo writes.")] = Path("."),
-    images: Annotated[int, typer.Option(help="How many synthetic films.")] = 800,
+    images: Annotated[int, typer.Option(help="How many synthetic images.")] = 800,
 ) -> None:
-    """Runs the whole job on synthetic films, from films to report, in minutes.
+    """Runs the whole job on synthetic images, from images to report, in minutes.
 
     Replaces runs/demo, reports/demo and FDA_Submission.md in the folder of --out.
     """

@@ -1,4 +1,4 @@
-"""Which films, and how their labels are read: the options that audit, prepare and train have in common."""
+"""Which images, and how their labels are read: the options that audit, prepare and train have in common."""
 
 import functools
 import inspect
@@ -21,12 +21,12 @@ else:
 ROOT = "Folder in NIH's layout (flat or Kaggle's) or in CheXpert's, or a CSV of your own with --image-column."
 Root = Annotated[Path, typer.Argument(help=ROOT)]
 Missing = Annotated[
-    str, typer.Option(help="Films absent or unusable: 'error' stops, 'skip' leaves them out and lists them.")
+    str, typer.Option(help="Images absent or unusable: 'error' stops, 'skip' leaves them out and lists them.")
 ]
 _CHEXPERT, _OWN = "CheXpert", "Your own CSV"
 
 
-def with_film_options(command: Callable[..., None]) -> Callable[..., None]:
+def with_image_options(command: Callable[..., None]) -> Callable[..., None]:
     """Adds the options of `_options` to a command, which gets what they say as one argument `load`.
 
     Args:
@@ -50,10 +50,10 @@ def with_film_options(command: Callable[..., None]) -> Callable[..., None]:
 def _options(
     images: Annotated[
         str | None,
-        typer.Option(help="Folder of the films, absolute or beside the label file, where there are several."),
+        typer.Option(help="Folder of the images, absolute or beside the label file, where there are several."),
     ] = None,
     views: Annotated[
-        str | None, typer.Option(help="Films to read: frontal (usual), lateral or all.", rich_help_panel=_CHEXPERT)
+        str | None, typer.Option(help="Images to read: frontal (usual), lateral or all.", rich_help_panel=_CHEXPERT)
     ] = None,
     uncertain: Annotated[
         list[str] | None,
@@ -78,7 +78,7 @@ def _options(
         ),
     ] = None,
     patient_column: Annotated[
-        str | None, typer.Option(help="Column that says whose film it is.", rich_help_panel=_OWN)
+        str | None, typer.Option(help="Column that says whose image it is.", rich_help_panel=_OWN)
     ] = None,
     view_column: Annotated[str | None, typer.Option(help="Column with PA or AP.", rich_help_panel=_OWN)] = None,
     sex_column: Annotated[str | None, typer.Option(help="Column with the sex.", rich_help_panel=_OWN)] = None,
@@ -88,7 +88,7 @@ def _options(
         typer.Option(help="The one label column lists findings in words with this between.", rich_help_panel=_OWN),
     ] = None,
 ) -> None:
-    """Holds the shared options; `with_film_options` reads its signature, and it is never called."""
+    """Holds the shared options; `with_image_options` reads its signature, and it is never called."""
 
 
 def _load(
@@ -105,7 +105,7 @@ def _load(
         options: Values of the shared options, None where one was not given.
         root: As for `open_data`.
         missing: As for `open_data`.
-        usual: Options of `load_chexpert` to take where the films are CheXpert's and the user gave nothing.
+        usual: Options of `load_chexpert` to take where the images are CheXpert's and the user gave nothing.
         because: Why, a few words to show when they are taken.
     """
     from chexkeras.data.datasets.registry import open_data

@@ -50,8 +50,8 @@ def show_side_by_side(evaluations: "Mapping[str, Evaluation]") -> None:
     console, names = Console(), list(evaluations)
     for entry in evaluations[names[0]].findings:
         found = {name: evaluation[entry.finding] for name, evaluation in evaluations.items()}
-        films = f"{entry.n_positive:,} positive of {entry.n_images:,} test films"
-        title = f"{entry.finding}: {films}, with {_confidence(entry.auroc)}"
+        images = f"{entry.n_positive:,} positive of {entry.n_images:,} test images"
+        title = f"{entry.finding}: {images}, with {_confidence(entry.auroc)}"
         table = Table("", *names, title=title, title_justify="left")
         for words, field in _MEASURES.items():
             table.add_row(words, *(_short(getattr(each, field)) for each in found.values()))

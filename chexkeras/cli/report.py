@@ -47,7 +47,7 @@ def report(
         Path | None, typer.Option("--run", help="With --check: the run folder that the document describes.")
     ] = None,
 ) -> None:
-    """Writes the FDA-style report from a run folder alone; needs neither films nor TensorFlow.
+    """Writes the FDA-style report from a run folder alone; needs neither images nor TensorFlow.
 
     Three uses: 'report RUN' writes the report, its HTML page and a model card; 'report --init' writes the questions
     that only an author can answer; 'report --check FILE' looks for contradictions in any document of this kind.

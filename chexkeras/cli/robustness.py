@@ -7,22 +7,22 @@ import typer
 
 from chexkeras.checks import positive_int, probability
 from chexkeras.cli.app import RunFolder, app, errors_for_people
-from chexkeras.cli.image_options import ROOT, Load, with_film_options
+from chexkeras.cli.image_options import ROOT, Load, with_image_options
 from chexkeras.data.perturbations import GROUPS, PERTURBATIONS, perturbations_of
 
 
 @app.command()
 @errors_for_people
-@with_film_options
+@with_image_options
 def robustness(
     load: Load,
     run: RunFolder,
     data: Annotated[Path, typer.Option("--data", help=ROOT)],
     store: Annotated[
-        Path | None, typer.Option(help="Store made by 'chexkeras prepare'; the films themselves are then not opened.")
+        Path | None, typer.Option(help="Store made by 'chexkeras prepare'; the images themselves are then not opened.")
     ] = None,
-    films: Annotated[
-        int, typer.Option(help="About how many test films to change, whole patients drawn at random; 0 takes all.")
+    sample: Annotated[
+        int, typer.Option(help="About how many test images to change, whole patients drawn at random; 0 takes all.")
     ] = 1000,
     only: Annotated[
         list[str] | None, typer.Option(help=f"Only these changes: {', '.join(GROUPS)}; repeat for several.")
@@ -33,7 +33,7 @@ def robustness(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draw of patients and of the noise.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier measurement of the run.")] = False,
 ) -> None:
-    """Changes a run's test films (exposure, noise, position, compression, misuse) and shows what becomes of its scores.
+    """Changes a run's test images (exposure, noise, position, compression, misuse) and scores them again.
 
     The result is kept with the run as robustness.json, for its report.
     """
@@ -42,7 +42,7 @@ def robustness(
 
     chosen = perturbations_of(only) if only else PERTURBATIONS
     probability(margin, "--margin", open_interval=True)
-    wanted = positive_int(films, "--films") if films != 0 else None
+    wanted = positive_int(sample, "--sample") if sample != 0 else None
     loaded, opened = Run.load(run), Store.load(store) if store is not None else None
     table = load(data, missing="keep")
     from chexkeras.inference.robustness import measure_robustness
@@ -50,7 +50,7 @@ def robustness(
     measured = measure_robustness(
         loaded,
         table,
-        films=wanted,
+        images=wanted,
         perturbations=chosen,
         store=opened,
         margin=margin,
@@ -61,7 +61,7 @@ def robustness(
         typer.echo(f"Caution: {caution}")
     repeated = f"{measured.repeat_difference:.1g}" if measured.repeat_difference else "0"
     typer.echo(
-        f"{measured.n_images:,} test films of {measured.n_patients:,} patients, scored again: largest difference "
+        f"{measured.n_images:,} test images of {measured.n_patients:,} patients, scored again: largest difference "
         f"{repeated}"
     )
     for effect in measured.effects:

@@ -8,7 +8,7 @@ import typer
 
 from chexkeras.checks import existing_file, one_of
 from chexkeras.cli.app import app, errors_for_people
-from chexkeras.cli.image_options import ROOT, Load, Missing, with_film_options
+from chexkeras.cli.image_options import ROOT, Load, Missing, with_image_options
 from chexkeras.cli.output import show_evaluation
 from chexkeras.recipes import protocol
 from chexkeras.training import second_pass
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @app.command()
 @errors_for_people
-@with_film_options
+@with_image_options
 def train(
     load: Load,
     data: Annotated[Path, typer.Option("--data", help=ROOT)],
@@ -28,7 +28,7 @@ def train(
     resume: Annotated[
         Path | None,
         typer.Option(
-            help="Instead of --run: take up the unfinished training of this run. It needs the films again (--data, "
+            help="Instead of --run: take up the unfinished training of this run. It needs the images again (--data, "
             "--store and what else says where they are), its recipe, split and other options are kept with it."
         ),
     ] = None,
@@ -61,13 +61,13 @@ def train(
             "'official_image' (the official test list, the rest by image: leaky between training and validation)."
         ),
     ] = None,
-    validation: Annotated[float | None, typer.Option(help="Share of films for validation; 0.15 by default.")] = None,
+    validation: Annotated[float | None, typer.Option(help="Share of images for validation; 0.15 by default.")] = None,
     test: Annotated[
-        float | None, typer.Option(help="Share of films for test (not with an official test list); 0.15 by default.")
+        float | None, typer.Option(help="Share of images for test (not with an official test list); 0.15 by default.")
     ] = None,
     missing: Missing = "error",
     store: Annotated[
-        Path | None, typer.Option(help="Store made by 'chexkeras prepare'; the films themselves are then not opened.")
+        Path | None, typer.Option(help="Store made by 'chexkeras prepare'; the images themselves are then not opened.")
     ] = None,
     features: Annotated[
         str | None,
@@ -78,7 +78,7 @@ def train(
         typer.Option(
             "--first-run",
             help="With --uncertain self_trained, a second pass: this run, trained the same way before, fills the "
-            "uncertain labels of its training films with its scores; its split is kept.",
+            "uncertain labels of its training images with its scores; its split is kept.",
         ),
     ] = None,
     draws: Annotated[
@@ -86,7 +86,7 @@ def train(
         typer.Option(help="With random augmentation: store so many fixed draws of it (changes the recipe)."),
     ] = None,
     caution: Annotated[
-        list[str] | None, typer.Option(help="Sentence to show beside every number, e.g. how the films were sampled.")
+        list[str] | None, typer.Option(help="Sentence to show beside every number, e.g. how the images were sampled.")
     ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of split, weights, order and augmentation, by default the preset's.")
@@ -97,7 +97,7 @@ def train(
     ] = False,
 ) -> None:
     """Trains in two stages, chooses the threshold on validation, evaluates on test, and writes a run folder."""
-    from chexkeras.data.audit.audit import audit as audit_films
+    from chexkeras.data.audit.audit import audit as audit_images
     from chexkeras.data.store.store import Store
     from chexkeras.progress import say
     from chexkeras.runs import writer
@@ -136,7 +136,7 @@ def train(
     for sentence in cautions:
         say(sentence)
     first = second_pass.first_run(first_pass, table, recipe, opened) if first_pass is not None else None
-    checked = audit_films(table, missing=missing, decode=opened is None)
+    checked = audit_images(table, missing=missing, decode=opened is None)
     say(checked.summary)
     if first is not None:
         unused = {"--split": split, "--as-run": as_run or None, "--validation": validation, "--test": test}

@@ -1,1 +1,1 @@
-"""Films, tables and splits: from a raw folder to a data set that a model can read."""
+"""Images, tables and splits: from a raw folder to a data set that a model can read."""

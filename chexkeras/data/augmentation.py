@@ -1,10 +1,10 @@
-"""Random changes to training films, each drawn from a seed of its own, so that a run can be repeated exactly.
+"""Random changes to training images, each drawn from a seed of its own, so that a run can be repeated exactly.
 
 What may be changed, and in which order; `augment_geometry` moves pixels, `augment_intensity` changes gray values.
 
-Random changes that move a film's pixels: mirroring, and one resampling for rotation, shift, zoom and shear.
+Random changes that move an image's pixels: mirroring, and one resampling for rotation, shift, zoom and shear.
 
-Random changes of a film's gray values that leave its pixels where they are: blurring, and erasing a rectangle.
+Random changes of an image's gray values that leave its pixels where they are: blurring, and erasing a rectangle.
 """
 
 import functools
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 
 def flipped(draws: "tf.Tensor", probability: float) -> "tf.Tensor":
-    """Returns whether a film is mirrored, a bool scalar.
+    """Returns whether an image is mirrored, a bool scalar.
 
     Args:
         draws: Uniform numbers in [-1, 1); the first decides.
-        probability: Share of the films to mirror.
+        probability: Share of the images to mirror.
     """
     return draws[0] < 2.0 * probability - 1.0
 
 
-def moved(film: "tf.Tensor", draws: "tf.Tensor", shear_draw: "tf.Tensor", settings: "Augmentation") -> "tf.Tensor":
-    """Shears, rotates, scales and shifts a film about its centre by one bilinear resampling.
+def moved(image: "tf.Tensor", draws: "tf.Tensor", shear_draw: "tf.Tensor", settings: "Augmentation") -> "tf.Tensor":
+    """Shears, rotates, scales and shifts an image about its centre by one bilinear resampling.
 
     Args:
-        film: float32 tensor (height, width, 1).
+        image: float32 tensor (height, width, 1).
         draws: Four uniform numbers in [-1, 1): rotation, zoom, shift to the side, shift down.
         shear_draw: A uniform number in [0, 1).
         settings: How far to go.
@@ -44,7 +44,7 @@ def moved(film: "tf.Tensor", draws: "tf.Tensor", shear_draw: "tf.Tensor", settin
     """
     import tensorflow as tf
 
-    shape = tf.shape(film)
+    shape = tf.shape(image)
     height, width = tf.cast(shape[0], tf.float32), tf.cast(shape[1], tf.float32)
     angle = draws[0] * settings.rotation_degrees * math.pi / 180.0
     scale = 1.0 / (1.0 + settings.zoom_fraction * draws[1])
@@ -61,14 +61,14 @@ def moved(film: "tf.Tensor", draws: "tf.Tensor", shear_draw: "tf.Tensor", settin
     offset_y = centre_y - yx * target_x - yy * target_y
     transform = tf.stack([xx, xy, offset_x, yx, yy, offset_y, 0.0, 0.0])
     result = tf.raw_ops.ImageProjectiveTransformV3(
-        images=film[tf.newaxis],
+        images=image[tf.newaxis],
         transforms=transform[tf.newaxis],
         output_shape=shape[:2],
         fill_value=0.0,
         interpolation="BILINEAR",
         fill_mode="REFLECT",
     )[0]
-    return tf.ensure_shape(result, film.shape)
+    return tf.ensure_shape(result, image.shape)
 
 
 if TYPE_CHECKING:
@@ -80,17 +80,17 @@ if TYPE_CHECKING:
 _LONGEST_SHAPE = 3.3
 
 
-def blurred(film: "tf.Tensor", draws: "tf.Tensor", settings: "Augmentation") -> "tf.Tensor":
-    """Blurs some films by a Gaussian; the others stay as they are, bit for bit.
+def blurred(image: "tf.Tensor", draws: "tf.Tensor", settings: "Augmentation") -> "tf.Tensor":
+    """Blurs some images by a Gaussian; the others stay as they are, bit for bit.
 
     Args:
-        film: float32 tensor (height, width, 1).
+        image: float32 tensor (height, width, 1).
         draws: Uniform numbers in [0, 1): whether, and how much.
         settings: How far to go.
 
     Returns:
-        float32 tensor of the same shape. The kernel sums to 1 and the film is continued by reflection, so that even
-        films stay as they are up to their edge.
+        float32 tensor of the same shape. The kernel sums to 1 and the image is continued by reflection, so that even
+        images stay as they are up to their edge.
     """
     import tensorflow as tf
 
@@ -99,33 +99,33 @@ def blurred(film: "tf.Tensor", draws: "tf.Tensor", settings: "Augmentation") -> 
     sigma = low + (high - low) * draws[1]
     weights = tf.exp(-0.5 * tf.square(tf.range(-radius, radius + 1, dtype=tf.float32) / sigma))
     weights = weights / tf.reduce_sum(weights)
-    height, width = tf.shape(film)[0], tf.shape(film)[1]
-    # Sums of shifted films rather than a convolution, whose order of additions is the library's own.
-    padded = tf.pad(film, [[radius, radius], [0, 0], [0, 0]], "REFLECT")
+    height, width = tf.shape(image)[0], tf.shape(image)[1]
+    # Sums of shifted images rather than a convolution, whose order of additions is the library's own.
+    padded = tf.pad(image, [[radius, radius], [0, 0], [0, 0]], "REFLECT")
     rows = sum(weights[index] * padded[index : index + height] for index in range(2 * radius + 1))
     padded = tf.pad(rows, [[0, 0], [radius, radius], [0, 0]], "REFLECT")
     both = sum(weights[index] * padded[:, index : index + width] for index in range(2 * radius + 1))
-    return tf.where(draws[0] < settings.blur_probability, tf.ensure_shape(both, film.shape), film)
+    return tf.where(draws[0] < settings.blur_probability, tf.ensure_shape(both, image.shape), image)
 
 
-def erased(film: "tf.Tensor", draws: "tf.Tensor", settings: "Augmentation") -> "tf.Tensor":
-    """Fills a rectangle of some films with the film's mean; the others stay as they are, bit for bit.
+def erased(image: "tf.Tensor", draws: "tf.Tensor", settings: "Augmentation") -> "tf.Tensor":
+    """Fills a rectangle of some images with the image's mean; the others stay as they are, bit for bit.
 
     Args:
-        film: float32 tensor (height, width, 1).
+        image: float32 tensor (height, width, 1).
         draws: Uniform numbers in [0, 1): whether, area, shape, and the place, down and to the side.
         settings: How far to go.
 
     Returns:
-        float32 tensor of the same shape. The rectangle lies within the film; the logarithm of its height over its width
-        is uniform, as in torchvision, so that lying and standing ones are equally likely.
+        float32 tensor of the same shape. The rectangle lies within the image; the logarithm of its height over its
+        width is uniform, as in torchvision, so that lying and standing ones are equally likely.
 
     Source:
         Zhong et al., "Random Erasing Data Augmentation", AAAI 2020, who fill with random values or ImageNet's mean.
     """
     import tensorflow as tf
 
-    height, width = tf.shape(film)[0], tf.shape(film)[1]
+    height, width = tf.shape(image)[0], tf.shape(image)[1]
     low, high = settings.erase_area
     area = (low + (high - low) * draws[1]) * tf.cast(height * width, tf.float32)
     shape = tf.exp((2.0 * draws[2] - 1.0) * math.log(_LONGEST_SHAPE))
@@ -136,7 +136,7 @@ def erased(film: "tf.Tensor", draws: "tf.Tensor", settings: "Augmentation") -> "
     rows, columns = tf.range(height)[:, tf.newaxis], tf.range(width)[tf.newaxis, :]
     inside = (rows >= top) & (rows < top + tall) & (columns >= left) & (columns < left + wide)
     inside &= draws[0] < settings.erase_probability
-    return tf.where(inside[..., tf.newaxis], tf.reduce_mean(film), film)
+    return tf.where(inside[..., tf.newaxis], tf.reduce_mean(image), image)
 
 
 if TYPE_CHECKING:
@@ -152,32 +152,32 @@ _LIMITS = {
     "contrast": 0.9,
 }
 _LARGEST_SIGMA_PX = 10.0
-# A rectangle of this area still fits into the film at the longest shape that is drawn.
+# A rectangle of this area still fits into the image at the longest shape that is drawn.
 _LARGEST_ERASED = 0.3
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far training films may be changed; every default leaves them alone.
+    """How far training images may be changed; every default leaves them alone.
 
-    A film is mirrored; then rotated, shifted, scaled and sheared in one resampling; then contrast, brightness, blur and
-    erasing follow. Contrast-limited equalisation (CLAHE) is none of them: every film gets it alike or none does, so it
-    is a layer of the model (`models.clahe`).
+    An image is mirrored; then rotated, shifted, scaled and sheared in one resampling; then contrast, brightness, blur
+    and erasing follow. Contrast-limited equalisation (CLAHE) is none of them: every image gets it alike or none does,
+    so it is a layer of the model (`models.clahe`).
 
     Attributes:
-        flip: Mirror films left to right. Off by default: it moves the heart to the other side.
-        flip_probability: Share of the films to mirror when `flip` is on, above 0 to 1.
+        flip: Mirror images left to right. Off by default: it moves the heart to the other side.
+        flip_probability: Share of the images to mirror when `flip` is on, above 0 to 1.
         rotation_degrees: Largest rotation to either side, 0 to 45.
         shift_fraction: Largest shift in each direction, as a share of the side, 0 to 0.5.
         zoom_fraction: Largest relative change of scale, 0 to 0.5.
         shear_degrees: Largest slant of vertical lines to either side, 0 to 30.
         brightness: Largest added gray value, as a share of 255, 0 to 0.5.
-        contrast: Largest relative change of contrast about the film's mean, 0 to 0.9.
-        blur_probability: Share of the films to blur, 0 to 1.
+        contrast: Largest relative change of contrast about the image's mean, 0 to 0.9.
+        blur_probability: Share of the images to blur, 0 to 1.
         blur_sigma_px: Smallest and largest standard deviation of the blur, pixels of the model's input, above 0 to 10.
         blur_kernel_px: Width to which the blur's kernel is cut, odd, 3 to 31.
-        erase_probability: Share of the films in which a rectangle is filled with the film's mean, 0 to 1.
-        erase_area: Smallest and largest area of the rectangle, as a share of the film, above 0 to 0.3.
+        erase_probability: Share of the images in which a rectangle is filled with the image's mean, 0 to 1.
+        erase_area: Smallest and largest area of the rectangle, as a share of the image, above 0 to 0.3.
     """
 
     flip: bool = False
@@ -238,11 +238,11 @@ def _range(values: Any, name: str, limit: float) -> tuple[float, float]:
     return float(values[0]), float(values[1])
 
 
-def augment(film: "tf.Tensor", seed: "tf.Tensor", settings: Augmentation) -> "tf.Tensor":
-    """Changes one film at random.
+def augment(image: "tf.Tensor", seed: "tf.Tensor", settings: Augmentation) -> "tf.Tensor":
+    """Changes one image at random.
 
     Args:
-        film: float32 tensor (height, width, 1), 0-255.
+        image: float32 tensor (height, width, 1), 0-255.
         seed: int64 tensor (2,); one seed gives one result.
         settings: How far to go.
 
@@ -254,19 +254,19 @@ def augment(film: "tf.Tensor", seed: "tf.Tensor", settings: Augmentation) -> "tf
     # The first seven draws are one call, the later changes have calls of their own: adding one moves no other.
     draws = tf.random.stateless_uniform((7,), seed, -1.0, 1.0)
     if settings.flip:
-        film = tf.where(flipped(draws, settings.flip_probability), film[:, ::-1], film)
+        image = tf.where(flipped(draws, settings.flip_probability), image[:, ::-1], image)
     if settings.rotation_degrees or settings.shift_fraction or settings.zoom_fraction or settings.shear_degrees:
-        film = moved(film, draws[1:5], _further_draws(seed, 1)[0], settings)
+        image = moved(image, draws[1:5], _further_draws(seed, 1)[0], settings)
     if settings.contrast:
-        mean = tf.reduce_mean(film)
-        film = mean + (film - mean) * (1.0 + settings.contrast * draws[5])
+        mean = tf.reduce_mean(image)
+        image = mean + (image - mean) * (1.0 + settings.contrast * draws[5])
     if settings.brightness:
-        film = film + 255.0 * settings.brightness * draws[6]
+        image = image + 255.0 * settings.brightness * draws[6]
     if settings.blur_probability:
-        film = blurred(film, _further_draws(seed, 2), settings)
+        image = blurred(image, _further_draws(seed, 2), settings)
     if settings.erase_probability:
-        film = erased(film, _further_draws(seed, 3), settings)
-    return tf.clip_by_value(film, 0.0, 255.0)
+        image = erased(image, _further_draws(seed, 3), settings)
+    return tf.clip_by_value(image, 0.0, 255.0)
 
 
 def _further_draws(seed: "tf.Tensor", change: int) -> "tf.Tensor":
@@ -277,12 +277,12 @@ def _further_draws(seed: "tf.Tensor", change: int) -> "tf.Tensor":
 
 
 def flips(seed: int, epoch: int, draws: "np.ndarray", probability: float = 0.5) -> "np.ndarray":
-    """Returns which films `augment` mirrors in an epoch, without touching a film.
+    """Returns which images `augment` mirrors in an epoch, without touching an image.
 
     Args:
         seed: The seed of the data set.
         epoch: The epoch's number.
-        draws: int array (n,), the number of each film's draw, `order.Shown.draws`.
+        draws: int array (n,), the number of each image's draw, `order.Shown.draws`.
         probability: `Augmentation.flip_probability`.
 
     Returns:
@@ -296,7 +296,7 @@ def flips(seed: int, epoch: int, draws: "np.ndarray", probability: float = 0.5) 
 
 @functools.cache
 def _flips(probability: float) -> Any:
-    """Returns `flips` as a graph, built once: film by film in Python it would take longer than an epoch of the head."""
+    """Returns `flips` as a graph, built once: in Python it would take longer than an epoch."""
     import tensorflow as tf
 
     whole = tf.TensorSpec((), tf.int64)
@@ -304,7 +304,7 @@ def _flips(probability: float) -> Any:
     @tf.function(input_signature=(whole, whole, tf.TensorSpec((None,), tf.int64)))
     def compiled(seed: "tf.Tensor", epoch: "tf.Tensor", draws: "tf.Tensor") -> "tf.Tensor":
         def mirrored(draw: "tf.Tensor") -> "tf.Tensor":
-            numbers = tf.random.stateless_uniform((7,), film_seed(seed, epoch, draw), -1.0, 1.0)
+            numbers = tf.random.stateless_uniform((7,), image_seed(seed, epoch, draw), -1.0, 1.0)
             return flipped(numbers, probability)
 
         return tf.map_fn(mirrored, draws, fn_output_signature=tf.bool)
@@ -312,8 +312,8 @@ def _flips(probability: float) -> Any:
     return compiled
 
 
-def film_seed(seed: "int | tf.Tensor", epoch: "int | tf.Tensor", draw: "tf.Tensor") -> "tf.Tensor":
-    """Returns the seed of one film's random changes, an int64 tensor (2,); `draw` is its number in the epoch."""
+def image_seed(seed: "int | tf.Tensor", epoch: "int | tf.Tensor", draw: "tf.Tensor") -> "tf.Tensor":
+    """Returns the seed of one image's random changes, an int64 tensor (2,); `draw` is its number in the epoch."""
     import tensorflow as tf
 
     # A prime keeps seed and epoch from meeting: (seed 1, epoch 0) must not repeat (seed 0, epoch 1).

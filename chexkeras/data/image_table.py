@@ -1,6 +1,6 @@
-"""The columns of an image table: which describe the film, which hold labels, and the fingerprint of them all.
+"""The columns of an image table: which describe the image, which hold labels, and the fingerprint of them all.
 
-A label is a float: 1 present, 0 absent, NaN unknown. One exception is made, and only on training films: a label that
+A label is a float: 1 present, 0 absent, NaN unknown. One exception is made, and only on training images: a label that
 `data.datasets.labels.fill_uncertain` filled is the first model's probability, strictly between 0 and 1.
 
 Where an image table came from, what was left out of it, and what a reader must be told beside its numbers.
@@ -19,15 +19,15 @@ METADATA: tuple[str, ...] = (
     "image_id", "path", "patient_id", "follow_up", "age_years", "sex", "view", "width_px", "height_px",
     "pixel_spacing_mm",
 )  # fmt: skip
-"""What is known of a film besides its labels, in table order."""
+"""What is known of an image besides its labels, in table order."""
 
 OFFICIAL_SPLIT = "official_split"
 """The column, after the labels, that holds the data set's own split: "train_val", "test" or ""."""
 
 UNCERTAIN = "uncertain"
-"""The column, where the data set has uncertain labels, that names a film's uncertain findings, joined by "|".
+"""The column, where the data set has uncertain labels, that names an image's uncertain findings, joined by "|".
 
-Text, so that it is never taken for a label; a column, so that it stays with its film when tables are filtered, split,
+Text, so that it is never taken for a label; a column, so that it stays with its image when tables are filtered, split,
 joined and saved. `data.datasets.labels.uncertain_mask` reads it.
 """
 
@@ -37,7 +37,7 @@ _DERIVED = (findings.NO_FINDING, findings.ABNORMAL)
 def label_columns(table: pd.DataFrame) -> tuple[str, ...]:
     """Returns every column that can be a target: the findings, and "No Finding" and "Abnormal" where there are such.
 
-    Labels are numeric; text and booleans describe the film.
+    Labels are numeric; text and booleans describe the image.
 
     Example:
         >>> label_columns(pd.DataFrame({"age_years": [58.0], "No Finding": [0.0], "Edema": [1.0], "icu": [True]}))
@@ -89,17 +89,17 @@ def resolve_targets(table: pd.DataFrame, targets: str | Iterable[str]) -> tuple[
 
 
 def fingerprint(table: pd.DataFrame) -> str:
-    """Returns the SHA-256 of an image table wherever its films lie: all columns but `path`, rows in any order."""
+    """Returns the SHA-256 of an image table wherever its images lie: all columns but `path`, rows in any order."""
     return files.sha256_table(table.drop(columns="path", errors="ignore"))
 
 
-SYNTHETIC_CAUTION = "Synthetic films, not clinical evidence."
+SYNTHETIC_CAUTION = "Synthetic images, not clinical evidence."
 CASE_CONTROL_CAUTION = (
-    "Prevalence was set when the films were made (a case-control sample): predictive values and calibration do not "
+    "Prevalence was set when the images were made (a case-control sample): predictive values and calibration do not "
     "carry over to other populations."
 )
 PHANTOM_FILE = "PHANTOM.json"
-"""The file that marks a folder's films as synthetic."""
+"""The file that marks a folder's images as synthetic."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class TableSource:
         dataset: The data set's name.
         label_release: Which release of the labels, for example "2020 revision".
         files: (file name, SHA-256) of every file the table was read from.
-        synthetic: Whether the films are phantoms.
+        synthetic: Whether the images are phantoms.
         cautions: Sentences shown wherever a number from this table is shown.
         left_out: (image_id, reason) of every row the loader dropped.
         implausible_ages: How many ages were impossible and became NaN.
@@ -172,13 +172,13 @@ _IMAGE_NAMES = (".png", ".jpg", ".jpeg")
 
 
 def refuse_dicom(table: pd.DataFrame) -> None:
-    """Checks that films are image files, which training can read one by one; DICOM files go through the gate first.
+    """Checks that images are image files, which training can read one by one; DICOM files go through the gate first.
 
     Args:
         table: Image table with `image_id` and `path`.
 
     Raises:
-        ValueError: If films are DICOM files.
+        ValueError: If images are DICOM files.
     """
     paths = table["path"].fillna("").astype(str)
     other = [row for row, path in enumerate(paths) if path and not path.lower().endswith(_IMAGE_NAMES)]
@@ -187,7 +187,7 @@ def refuse_dicom(table: pd.DataFrame) -> None:
     dicom = [row for row in other if is_dicom(paths.iloc[row])]
     if dicom:
         raise ValueError(
-            f"{len(dicom)} of {len(table)} films are DICOM files (first {str(table['image_id'].iloc[dicom[0]])!r}), "
+            f"{len(dicom)} of {len(table)} images are DICOM files (first {str(table['image_id'].iloc[dicom[0]])!r}), "
             "which training does not read: let the DICOM gate judge and decode them once, with 'chexkeras prepare' or "
             "data.prepare.prepare, and train from that store (--store, store=)."
         )

@@ -1,7 +1,7 @@
-"""Changes that a film may meet on its way to the model: other exposure, noise, a turned patient, compression, misuse.
+"""Changes that an image may meet on its way to the model: other exposure, noise, a turned patient, compression, misuse.
 
-They are applied to the film as the model gets it, at its own size, one fixed strength each, so that a score before and
-after can be compared film by film. Augmentation draws its changes at random; these are the same for every film.
+They are applied to the image as the model gets it, at its own size, one fixed strength each, so that a score before and
+after can be compared image by image. Augmentation draws its changes at random; these are the same for every image.
 """
 
 import io
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from chexkeras.checks import one_of
 
-Film = NDArray[np.float32]
+GrayImage = NDArray[np.float32]
 _WHITE = 255.0
 
 
@@ -28,7 +28,7 @@ class Perturbation:
         kind: One of `KINDS`.
         amount: How much, in the kind's own unit: brightness as a share of the gray range (-1 to 1, but not 0); contrast
             as a factor about mid-gray; gamma as the exponent; noise as the standard deviation, a share of the gray
-            range; blur as the standard deviation, a share of the film's height; rotation in degrees, anticlockwise;
+            range; blur as the standard deviation, a share of the image's height; rotation in degrees, anticlockwise;
             shift to the right as a share of the width; zoom as a factor; jpeg as Pillow's quality, 1 to 95; resolution
             as the share of the sides that is kept. Mirroring and inversion have one strength, 1.
 
@@ -63,69 +63,71 @@ class Perturbation:
         """One of `GROUPS`."""
         return _KINDS[self.kind].group
 
-    def apply(self, film: Film, image_id: str, seed: int = 0) -> Film:
-        """Returns the changed film.
+    def apply(self, image: GrayImage, image_id: str, seed: int = 0) -> GrayImage:
+        """Returns the changed image.
 
         Args:
-            film: float32 array (height, width), 0-255; stays as it is.
-            image_id: Whose film it is: noise differs between films, and is the same whenever the film is changed.
+            image: float32 array (height, width), 0-255; stays as it is.
+            image_id: Whose image it is: noise differs between images, and is the same whenever the image is changed.
             seed: Of the noise.
 
         Returns:
             float32 array of the same shape, 0-255.
         """
         rng = np.random.default_rng([seed, zlib.crc32(image_id.encode())])
-        changed = _KINDS[self.kind].change(film.astype(np.float32), self.amount, rng)
+        changed = _KINDS[self.kind].change(image.astype(np.float32), self.amount, rng)
         return np.clip(changed, 0.0, _WHITE).astype(np.float32)
 
 
-def _noise(film: Film, share: float, rng: np.random.Generator) -> Film:
-    return film + rng.normal(0.0, share * _WHITE, film.shape).astype(np.float32)
+def _noise(image: GrayImage, share: float, rng: np.random.Generator) -> GrayImage:
+    return image + rng.normal(0.0, share * _WHITE, image.shape).astype(np.float32)
 
 
-def _blurred(film: Film, share: float, rng: np.random.Generator) -> Film:
+def _blurred(image: GrayImage, share: float, rng: np.random.Generator) -> GrayImage:
     from scipy import ndimage
 
-    return ndimage.gaussian_filter(film, share * len(film), mode="reflect")
+    return ndimage.gaussian_filter(image, share * len(image), mode="reflect")
 
 
-def _resampled(film: Film, matrix: Sequence[Sequence[float]], shift_px: Sequence[float] = (0.0, 0.0)) -> Film:
-    """Returns the film with each pixel taken from matrix @ (its place from the centre) + shift, bilinear."""
+def _resampled(
+    image: GrayImage, matrix: Sequence[Sequence[float]], shift_px: Sequence[float] = (0.0, 0.0)
+) -> GrayImage:
+    """Returns the image with each pixel taken from matrix @ (its place from the centre) + shift, bilinear."""
     from scipy import ndimage
 
-    centre = (np.asarray(film.shape) - 1) / 2
+    centre = (np.asarray(image.shape) - 1) / 2
     offset = centre - np.asarray(matrix) @ centre + np.asarray(shift_px)
     # Filled up by reflection, as training and test-time views do.
-    return ndimage.affine_transform(film, np.asarray(matrix), offset, order=1, mode="reflect")
+    return ndimage.affine_transform(image, np.asarray(matrix), offset, order=1, mode="reflect")
 
 
-def _rotated(film: Film, degrees: float, rng: np.random.Generator) -> Film:
+def _rotated(image: GrayImage, degrees: float, rng: np.random.Generator) -> GrayImage:
     sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
-    return _resampled(film, ((cosine, sine), (-sine, cosine)))
+    return _resampled(image, ((cosine, sine), (-sine, cosine)))
 
 
-def _shifted(film: Film, share: float, rng: np.random.Generator) -> Film:
-    return _resampled(film, ((1.0, 0.0), (0.0, 1.0)), (0.0, -share * film.shape[1]))
+def _shifted(image: GrayImage, share: float, rng: np.random.Generator) -> GrayImage:
+    return _resampled(image, ((1.0, 0.0), (0.0, 1.0)), (0.0, -share * image.shape[1]))
 
 
-def _zoomed(film: Film, factor: float, rng: np.random.Generator) -> Film:
-    return _resampled(film, ((1.0 / factor, 0.0), (0.0, 1.0 / factor)))
+def _zoomed(image: GrayImage, factor: float, rng: np.random.Generator) -> GrayImage:
+    return _resampled(image, ((1.0 / factor, 0.0), (0.0, 1.0 / factor)))
 
 
-def _jpeg(film: Film, quality: float, rng: np.random.Generator) -> Film:
+def _jpeg(image: GrayImage, quality: float, rng: np.random.Generator) -> GrayImage:
     from PIL import Image
 
     stream = io.BytesIO()
-    Image.fromarray(np.rint(film).astype(np.uint8)).save(stream, "JPEG", quality=round(quality))
+    Image.fromarray(np.rint(image).astype(np.uint8)).save(stream, "JPEG", quality=round(quality))
     return np.asarray(Image.open(stream), dtype=np.float32)
 
 
-def _coarser(film: Film, share: float, rng: np.random.Generator) -> Film:
+def _coarser(image: GrayImage, share: float, rng: np.random.Generator) -> GrayImage:
     from PIL import Image
 
-    height, width = film.shape
+    height, width = image.shape
     small = (max(1, round(width * share)), max(1, round(height * share)))
-    reduced = Image.fromarray(film).resize(small, Image.Resampling.BOX)
+    reduced = Image.fromarray(image).resize(small, Image.Resampling.BOX)
     return np.asarray(reduced.resize((width, height), Image.Resampling.BILINEAR))
 
 
@@ -134,20 +136,20 @@ class _Kind:
     group: str
     allowed: tuple[float, float]
     words: Callable[[float], str]
-    change: Callable[[Film, float, np.random.Generator], Film]
+    change: Callable[[GrayImage, float, np.random.Generator], GrayImage]
 
 
 _KINDS = {
     "brightness": _Kind(
         "exposure", (-1, 1), lambda a: f"{'brighter' if a > 0 else 'darker'} by {abs(a) * 100:g} %",
-        lambda film, amount, _: film + amount * _WHITE,
+        lambda image, amount, _: image + amount * _WHITE,
     ),
     "contrast": _Kind(
         "exposure", (0, 10), lambda a: f"contrast times {a:g}",
-        lambda film, amount, _: (film - _WHITE / 2) * amount + _WHITE / 2,
+        lambda image, amount, _: (image - _WHITE / 2) * amount + _WHITE / 2,
     ),
     "gamma": _Kind(
-        "exposure", (0.1, 10), lambda a: f"gamma {a:g}", lambda film, amount, _: _WHITE * (film / _WHITE) ** amount
+        "exposure", (0.1, 10), lambda a: f"gamma {a:g}", lambda image, amount, _: _WHITE * (image / _WHITE) ** amount
     ),
     "noise": _Kind("sharpness", (0, 1), lambda a: f"noise of {a * 100:g} %", _noise),
     "blur": _Kind("sharpness", (0, 0.5), lambda a: f"blurred by {a * 100:g} % of the height", _blurred),
@@ -156,8 +158,8 @@ _KINDS = {
     "rotation": _Kind("position", (-180, 180), lambda a: f"rotated {a:g} degrees", _rotated),
     "shift": _Kind("position", (-1, 1), lambda a: f"shifted {a * 100:g} % sideways", _shifted),
     "zoom": _Kind("position", (0.1, 10), lambda a: f"zoomed times {a:g}", _zoomed),
-    "mirrored": _Kind("misuse", (1, 1), lambda _: "mirrored", lambda film, _, __: film[:, ::-1]),
-    "inverted": _Kind("misuse", (1, 1), lambda _: "gray values inverted", lambda film, _, __: _WHITE - film),
+    "mirrored": _Kind("misuse", (1, 1), lambda _: "mirrored", lambda image, _, __: image[:, ::-1]),
+    "inverted": _Kind("misuse", (1, 1), lambda _: "gray values inverted", lambda image, _, __: _WHITE - image),
 }  # fmt: skip
 
 KINDS = tuple(_KINDS)

@@ -9,9 +9,9 @@ import pandas as pd
 import tensorflow as tf
 
 from chexkeras.checks import positive_int, require_columns
-from chexkeras.data.augmentation import Augmentation, augment, film_seed
+from chexkeras.data.augmentation import Augmentation, augment, image_seed
 from chexkeras.data.image_table import refuse_dicom, resolve_targets
-from chexkeras.data.pixels import read_film
+from chexkeras.data.pixels import read_image
 from chexkeras.data.sampling import Shown, balance_groups, balanced, in_order, shuffled
 from chexkeras.data.store.store import Store
 
@@ -56,24 +56,24 @@ def make_dataset(
     """Builds batches of (pixels, labels) from an image table.
 
     Rows are permuted before anything is decoded, reading runs in parallel, and every row comes exactly once a pass
-    (the last batch may be smaller). A film that occurs in several rows, or several times among balanced batches, comes
-    as often, changed anew each time.
+    (the last batch may be smaller). An image that occurs in several rows, or several times among balanced batches,
+    comes as often, changed anew each time.
 
     Args:
         table: Image table with one column per target, and `path` unless there is a store.
         targets: One finding or several of the table's label columns, in output order.
-        image_size: Height and width of the films, pixels.
-        batch_size: Films a batch.
+        image_size: Height and width of the images, pixels.
+        batch_size: Images a batch.
         shuffle: Whether to permute the rows, anew at every pass.
-        balance: Findings whose films get equal shares of every batch, beside those that show none of them
-            (`data.sampling.balanced`); a pass still has as many films as the table. Needs `shuffle`.
-        augmentation: How to change the films at random; None leaves them alone.
+        balance: Findings whose images get equal shares of every batch, beside those that show none of them
+            (`data.sampling.balanced`); a pass still has as many images as the table. Needs `shuffle`.
+        augmentation: How to change the images at random; None leaves them alone.
         seed: Decides order and augmentation together with the epoch.
         epoch: Number of the first pass; later ones count on, so that ``model.fit(dataset, epochs=10)`` sees ten orders,
             and ``model.fit(make_dataset(..., epoch=4), initial_epoch=4, epochs=10)`` the last six of them.
         counting: Whether the passes count on; otherwise each is the one numbered `epoch`. On JAX and PyTorch Keras
             begins a pass only to look at its first batch, after which a count would be ahead of the epochs.
-        store: Films decoded before (`cx.prepare`), found by `image_id`; None reads the files. The batches are
+        store: Images decoded before (`cx.prepare`), found by `image_id`; None reads the files. The batches are
             the same, bit for bit.
 
     Returns:
@@ -82,13 +82,13 @@ def make_dataset(
 
     Raises:
         ValueError: If the table is empty, lacks a column, or has rows without a file or with DICOM files, which are
-            read from a store only; if the store lacks films or holds them in another size; if batches cannot be
+            read from a store only; if the store lacks images or holds them in another size; if batches cannot be
             balanced; or if a number is no whole number or too small.
     """
-    films = _films(table, image_size, store)
+    images = _images(table, image_size, store)
     names = resolve_targets(table, targets)
     if balance and not shuffle:
-        raise ValueError(f"balance={balance!r} with shuffle=False; films in table order have the table's shares.")
+        raise ValueError(f"balance={balance!r} with shuffle=False; images in table order have the table's shares.")
     groups = balance_groups(table, balance)
     settings = augmentation or Augmentation()
     positive_int(batch_size, "batch_size")
@@ -106,27 +106,27 @@ def make_dataset(
     def unchanged(pixels: tf.Tensor, position: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.cast(pixels, tf.float32), tf.gather(labels, position)
 
-    def changed(film: tf.Tensor, position: tf.Tensor, draw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        film = augment(tf.cast(film, tf.float32), film_seed(seed, draw[0], draw[1]), settings)
-        return film, labels[position]
+    def changed(image: tf.Tensor, position: tf.Tensor, draw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image = augment(tf.cast(image, tf.float32), image_seed(seed, draw[0], draw[1]), settings)
+        return image, labels[position]
 
     if not settings.active:
-        dataset = films.batches(order, batch_size).map(unchanged, num_parallel_calls=_STORE_READERS)
+        dataset = images.batches(order, batch_size).map(unchanged, num_parallel_calls=_STORE_READERS)
     else:
-        dataset = films.singly(order, batch_size).map(changed, num_parallel_calls=_CORES).batch(batch_size)
+        dataset = images.singly(order, batch_size).map(changed, num_parallel_calls=_CORES).batch(batch_size)
     return without_autotuning(dataset.prefetch(_BATCHES_AHEAD))
 
 
-def films_with_ids(
+def images_with_ids(
     table: pd.DataFrame, *, image_size: int, batch_size: int = 32, store: Store | None = None
 ) -> tf.data.Dataset:
     """Builds batches of (pixels, image_id) in table order, for scoring.
 
     Args:
         table: Image table with `image_id`, and `path` unless there is a store.
-        image_size: Height and width of the films, pixels.
-        batch_size: Films a batch.
-        store: Films decoded before, as for `make_dataset`.
+        image_size: Height and width of the images, pixels.
+        batch_size: Images a batch.
+        store: Images decoded before, as for `make_dataset`.
 
     Returns:
         A `tf.data.Dataset` of float32 pixels (batch, image_size, image_size, 1), 0-255, and string ids (batch,).
@@ -134,7 +134,7 @@ def films_with_ids(
     Raises:
         ValueError: As `make_dataset`.
     """
-    films = _films(table, image_size, store)
+    images = _images(table, image_size, store)
     ids = tf.constant(table["image_id"].astype(str).tolist())
     positions = tf.range(len(table), dtype=tf.int64)
     order = tf.data.Dataset.from_tensor_slices((positions, positions))
@@ -142,7 +142,7 @@ def films_with_ids(
     def named(pixels: tf.Tensor, position: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.cast(pixels, tf.float32), tf.gather(ids, position)
 
-    dataset = films.batches(order, positive_int(batch_size, "batch_size")).map(named)
+    dataset = images.batches(order, positive_int(batch_size, "batch_size")).map(named)
     return without_autotuning(dataset.prefetch(_BATCHES_AHEAD))
 
 
@@ -157,10 +157,10 @@ def without_autotuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
     return dataset.with_options(options)
 
 
-class _FileFilms:
-    """The films of a table, read from their files.
+class _FileImages:
+    """The images of a table, read from their files.
 
-    Like `_StoreFilms`, takes a data set of (position in the table, draw) and puts the films' uint8 pixels in front.
+    Like `_StoreImages`, takes a data set of (position in the table, draw) and puts the images' uint8 pixels in front.
     """
 
     def __init__(self, table: pd.DataFrame, image_size: int) -> None:
@@ -168,10 +168,10 @@ class _FileFilms:
         self.size = image_size
 
     def singly(self, order: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
-        """Returns (pixels, position, draw) film by film."""
+        """Returns (pixels, position, draw) image by image."""
 
         def read(position: tf.Tensor, draw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            return read_film(self.paths[position], self.size), position, draw
+            return read_image(self.paths[position], self.size), position, draw
 
         return order.map(read, num_parallel_calls=_CORES)
 
@@ -180,17 +180,17 @@ class _FileFilms:
         return self.singly(order, batch_size).batch(batch_size)
 
 
-class _StoreFilms:
-    """The films of a table, read from a store; otherwise as `_FileFilms`."""
+class _StoreImages:
+    """The images of a table, read from a store; otherwise as `_FileImages`."""
 
     def __init__(self, table: pd.DataFrame, image_size: int, store: Store) -> None:
-        _require_films(table, ["image_id"])
+        _require_images(table, ["image_id"])
         store.require_size(image_size)
         self.rows = store.rows(table["image_id"])
         self.store = store
 
     def singly(self, order: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
-        """Returns (pixels, position, draw) film by film, read `batch_size` at a time."""
+        """Returns (pixels, position, draw) image by image, read `batch_size` at a time."""
         count = tf.data.experimental.assert_cardinality(len(self.rows))
         return self.batches(order, batch_size).unbatch().apply(count)
 
@@ -207,8 +207,8 @@ class _StoreFilms:
         return pixels, position, draw
 
 
-def _films(table: pd.DataFrame, image_size: int, store: Store | None) -> _FileFilms | _StoreFilms:
-    return _FileFilms(table, image_size) if store is None else _StoreFilms(table, image_size, store)
+def _images(table: pd.DataFrame, image_size: int, store: Store | None) -> _FileImages | _StoreImages:
+    return _FileImages(table, image_size) if store is None else _StoreImages(table, image_size, store)
 
 
 def checked_paths(table: pd.DataFrame) -> list[str]:
@@ -217,7 +217,7 @@ def checked_paths(table: pd.DataFrame) -> list[str]:
     Raises:
         ValueError: If the table is empty, has no `path` column, or has rows without a file or with DICOM files.
     """
-    _require_films(table, ["image_id", "path"])
+    _require_images(table, ["image_id", "path"])
     paths = table["path"].fillna("").astype(str).tolist()
     without = sum(path == "" for path in paths)
     if without:
@@ -229,7 +229,7 @@ def checked_paths(table: pd.DataFrame) -> list[str]:
     return paths
 
 
-def _require_films(table: pd.DataFrame, columns: list[str]) -> None:
+def _require_images(table: pd.DataFrame, columns: list[str]) -> None:
     require_columns(table, columns, "the image table", _NO_PATHS if "path" in columns else "Load it with load_nih.")
     if table.empty:
         raise ValueError(

@@ -1,6 +1,6 @@
-"""Which rows of a table an epoch shows, and in which order: each once, or groups of films in equal shares.
+"""Which rows of a table an epoch shows, and in which order: each once, or groups of images in equal shares.
 
-Showing the training films of chosen findings several times an epoch: after splitting, and for training alone.
+Showing the training images of chosen findings several times an epoch: after splitting, and for training alone.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from chexkeras.data import image_table
 from chexkeras.data.image_table import resolve_targets
 
 NONE_OF_THEM = "none of them"
-"""Name of the group of films that show none of the findings."""
+"""Name of the group of images that show none of the findings."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Shown:
 
     Attributes:
         rows: int64 array (n,): positions in the table, in order.
-        draws: int64 array (n,): a number for each, which random changes are drawn from; different where one film is
+        draws: int64 array (n,): a number for each, which random changes are drawn from; different where one image is
             shown twice.
     """
 
@@ -32,13 +32,13 @@ class Shown:
 
 
 def balance_groups(table: pd.DataFrame, findings: str | tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Returns the groups that balanced batches show in equal shares: the films of each finding, and those of none.
+    """Returns the groups that balanced batches show in equal shares: the images of each finding, and those of none.
 
-    A film with two of the findings belongs to both groups; one where none is known to be present and none is known to
+    An image with two of the findings belongs to both groups; one where none is known to be present and none is known to
     be absent belongs to no group, and is not shown.
 
     Args:
-        table: The training films.
+        table: The training images.
         findings: The findings; none makes no groups.
 
     Returns:
@@ -48,8 +48,8 @@ def balance_groups(table: pd.DataFrame, findings: str | tuple[str, ...]) -> dict
         ValueError: If a finding is no label of the table, or a group is empty.
 
     Example:
-        >>> films = pd.DataFrame({"Edema": [1.0, 0.0, 0.0, None, 0.0]})
-        >>> {name: rows.tolist() for name, rows in balance_groups(films, "Edema").items()}
+        >>> images = pd.DataFrame({"Edema": [1.0, 0.0, 0.0, None, 0.0]})
+        >>> {name: rows.tolist() for name, rows in balance_groups(images, "Edema").items()}
         {'Edema': [0], 'none of them': [1, 2, 4]}
     """
     if not findings:
@@ -62,8 +62,8 @@ def balance_groups(table: pd.DataFrame, findings: str | tuple[str, ...]) -> dict
         if not len(rows):
             shows = f"shows none of {', '.join(names)}" if name == NONE_OF_THEM else f"shows {name}"
             raise ValueError(
-                f"none of the {len(table)} training films {shows}; balanced batches need films of every group. Use "
-                "more films, or leave balanced_batches out."
+                f"none of the {len(table)} training images {shows}; balanced batches need images of every group. Use "
+                "more images, or leave balanced_batches out."
             )
     return groups
 
@@ -106,8 +106,8 @@ def shuffled(n: int, seed: int, epoch: int) -> Shown:
 def balanced(groups: dict[str, np.ndarray], n: int, seed: int, epoch: int) -> Shown:
     """Returns n rows, the groups taking turns: any neighbouring rows hold equal shares of them, to within one.
 
-    Each group is gone through in a random order, and in another one when all its films were shown, across the ends of
-    epochs: no film comes a second time before every other of its group came as often. What an epoch shows follows from
+    Each group is gone through in a random order, and in another one when all its images were shown, across the ends of
+    epochs: no image comes a second time before every other of its group came as often. What an epoch shows follows from
     its number alone, so that a training can be taken up at any epoch.
 
     Args:
@@ -146,12 +146,12 @@ def checked_factors(table: pd.DataFrame, factors: Mapping[str, int]) -> tuple[tu
     """Returns the factors as (finding, factor), findings as the table spells them, in the order given.
 
     Args:
-        table: The training films.
-        factors: How often an epoch shows the films of each finding.
+        table: The training images.
+        factors: How often an epoch shows the images of each finding.
 
     Raises:
         TypeError: If `factors` is no mapping.
-        ValueError: If a finding is no label of the table or is on none of its films, or a factor is no whole number of
+        ValueError: If a finding is no label of the table or is on none of its images, or a factor is no whole number of
             at least 1.
     """
     if not isinstance(factors, Mapping):
@@ -165,22 +165,22 @@ def checked_factors(table: pd.DataFrame, factors: Mapping[str, int]) -> tuple[tu
     )
     for name, _ in checked:
         if not (table[name] == 1).any():
-            raise ValueError(f"none of the {len(table)} training films shows {name}; there is nothing to repeat.")
+            raise ValueError(f"none of the {len(table)} training images shows {name}; there is nothing to repeat.")
     return checked
 
 
 def repeated(table: pd.DataFrame, factors: tuple[tuple[str, int], ...]) -> pd.DataFrame:
-    """Returns the table with the films of each finding as often as its factor says, one after the other.
+    """Returns the table with the images of each finding as often as its factor says, one after the other.
 
-    A film with several of the findings counts with the largest of their factors; one with none of them stays once.
+    An image with several of the findings counts with the largest of their factors; one with none of them stays once.
 
     Args:
-        table: The training films, each once.
+        table: The training images, each once.
         factors: From `checked_factors`.
 
     Example:
-        >>> films = pd.DataFrame({"image_id": ["a", "b", "c"], "Edema": [1.0, 0.0, 1.0], "Hernia": [0.0, 0.0, 1.0]})
-        >>> repeated(films, (("Edema", 2), ("Hernia", 3)))["image_id"].tolist()
+        >>> images = pd.DataFrame({"image_id": ["a", "b", "c"], "Edema": [1.0, 0.0, 1.0], "Hernia": [0.0, 0.0, 1.0]})
+        >>> repeated(images, (("Edema", 2), ("Hernia", 3)))["image_id"].tolist()
         ['a', 'a', 'b', 'c', 'c', 'c']
     """
     times = np.ones(len(table), dtype=np.int64)

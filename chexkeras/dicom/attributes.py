@@ -1,10 +1,10 @@
-"""Which part of the body a film shows and from which side: the tags that say so, in the order they are trusted.
+"""Which part of the body an image shows and from which side: the tags that say so, in the order they are trusted.
 
-What the free text of a description says a film shows: its words, in the languages of those who type them.
+What the free text of a description says an image shows: its words, in the languages of those who type them.
 
 Besides English in German, French, Spanish, Italian and Portuguese. Accents are taken off first. Only words that are
 rare in indications and names count, and what usually means something else beside them is taken out before. A list
-like this is never complete: it can miss a lateral film, as the tags can.
+like this is never complete: it can miss a lateral image, as the tags can.
 
 How old the patient was: from the age, however it is written, or else from two dates.
 """
@@ -29,7 +29,7 @@ _OTHER_PART = re.compile(
     r"|HIPS?|HUE?FT\w*|HANCHE|CADERA|FEMUR|KNEES?|KNIE\w*|GENOU|RODILLA|GINOCCHIO|JOELHO|PATELLA|TIBIA|LEGS?|ANKLES?"
     r"|FOOT|FEET|TOES?|EXTREMIT\w*|BREAST|MAMMO\w*|KUB|BARIUM)\b"
 )
-# Positions of a chest patient, reasons for the film and ways of speaking that name another part without meaning it.
+# Positions of a chest patient, reasons for the image and ways of speaking that name another part without meaning it.
 _IDIOMS = re.compile(
     r"\b(HEAD (UP|DOWN|END|OF|ELEV\w*)|FOOT (OF|END)|HAND ?HELD|NECK LINE|FINGER CLUBBING"
     r"|BREAST (CA|CANCER|IMPLANTS?)|(PRE|POST) ?OP(ERATIVE)? \w+)\b"
@@ -148,7 +148,7 @@ _DESCRIPTIONS = (*_OF_THE_SERIES, _OF_THE_STUDY)
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What one question about a film came to.
+    """What one question about an image came to.
 
     Attributes:
         value: The answer ("PA", "AP", "CHEST"); empty when it is not one of these or unknown.
@@ -192,7 +192,7 @@ def _described_view(header: Header) -> Answer:
     words = _described(header, "SeriesDescription")
     frontal = frontal_views(words)
     if names_other_view(words):
-        # "PA and lateral" names a study of two films; which of them this is cannot be told.
+        # "PA and lateral" names a study of two images; which of them this is cannot be told.
         return Answer(source="SeriesDescription")
     return Answer(frontal.pop(), source="SeriesDescription") if len(frontal) == 1 else Answer()
 
@@ -252,7 +252,7 @@ def find_view(header: Header, sources: tuple[str, ...]) -> Answer:
 
 
 def is_lateral_by_orientation(header: Header) -> bool:
-    """Returns whether the rows run towards the front or back of the patient, as they do in a lateral film.
+    """Returns whether the rows run towards the front or back of the patient, as they do in a lateral image.
 
     Not enough to accept or refuse by: the same letters occur in other positions of the patient.
 
@@ -266,7 +266,7 @@ def is_lateral_by_orientation(header: Header) -> bool:
 def find_body_part(
     header: Header, accepted: tuple[str, ...], *, qualifiers: tuple[str, ...] = (), fallbacks: bool
 ) -> Answer:
-    """Returns whether the film shows the chest: value "CHEST", or empty where it does not or nobody says.
+    """Returns whether the image shows the chest: value "CHEST", or empty where it does not or nobody says.
 
     Args:
         header: The header.
@@ -373,7 +373,7 @@ def _date(text: str) -> datetime.date | None:
 def age_from_dates(header: Header) -> float | None:
     """Returns the whole years between birth and exposure, or None where the dates are missing or cannot be right.
 
-    Whole years, as the age tag gives them: a fraction would tell the birthday to whoever knows the day of the film.
+    Whole years, as the age tag gives them: a fraction would tell the birthday to whoever knows the day of the image.
     """
     born = _date(header.text("PatientBirthDate"))
     exposed = next((date for name in _EXPOSURE_DATES if (date := _date(header.text(name)))), None)

@@ -104,7 +104,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _LUT_DEPTHS = range(8, 17)
-# Where a film says no window: a marker of lead or a broken cell of the detector is no reason to show the rest grey.
+# Where an image says no window: a marker of lead or a broken cell of the detector is no reason to show the rest grey.
 _SHOWN_PERCENTILES = (0.5, 99.5)
 
 
@@ -131,7 +131,7 @@ class Rendered:
 
 
 def display_pixels(dataset: "Dataset", steps: PixelSteps = USUAL_STEPS) -> np.ndarray:
-    """Returns the film as a viewer shows it.
+    """Returns the image as a viewer shows it.
 
     Args:
         dataset: A single-frame grey image with its file meta information.
@@ -147,7 +147,7 @@ def display_pixels(dataset: "Dataset", steps: PixelSteps = USUAL_STEPS) -> np.nd
 
 
 def render(dataset: "Dataset", steps: PixelSteps = USUAL_STEPS) -> Rendered:
-    """Returns the film as a viewer shows it, with the warnings met on the way; see `display_pixels`.
+    """Returns the image as a viewer shows it, with the warnings met on the way; see `display_pixels`.
 
     Args:
         dataset: A single-frame grey image with its file meta information.
@@ -164,7 +164,7 @@ def render(dataset: "Dataset", steps: PixelSteps = USUAL_STEPS) -> Rendered:
     # The chain is that of grey images; RGB is stored as it is to be shown (PS3.3 C.11.1, C.11.2.1).
     is_grey = not is_rgb(header)
     taken, warnings = dict.fromkeys(STEPS, False), list[str]()
-    # The stored values become row numbers of the table, in place: a film can have 50 million of them.
+    # The stored values become row numbers of the table, in place: an image can have 50 million of them.
     index = stored.values
     index -= stored.lowest
     domain = np.arange(stored.lowest, stored.highest + 1, dtype=np.float64)
@@ -206,7 +206,7 @@ def _range_in_use(values: np.ndarray, index: np.ndarray, padding: np.ndarray) ->
     """
     counts = np.zeros(values.size, dtype=np.int64)
     for row in index:
-        # One row at a time: numpy makes 64-bit numbers of what it counts, 400 MB for a large film.
+        # One row at a time: numpy makes 64-bit numbers of what it counts, 400 MB for a large image.
         np.add.at(counts, row, 1)
     counts[padding] = 0
     if not counts.any():
@@ -218,7 +218,7 @@ def _range_in_use(values: np.ndarray, index: np.ndarray, padding: np.ndarray) ->
 def _check_required(steps: PixelSteps, taken: dict[str, bool]) -> None:
     for step, clause in STEPS.items():
         if steps.choice(step) == REQUIRED and not taken[step]:
-            raise DicomRejected.because("pixel_step", "", f"a film to which the step {step!r} applies ({clause})")
+            raise DicomRejected.because("pixel_step", "", f"an image to which the step {step!r} applies ({clause})")
 
 
 def padding_mask(header: Header, stored: decoding.StoredPixels, warnings: list[str]) -> np.ndarray:

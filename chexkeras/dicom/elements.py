@@ -9,7 +9,7 @@ from chexkeras.dicom.rejection import DicomRejected
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-# Elements and items take one to three reads each; films have some hundreds of them.
+# Elements and items take one to three reads each; images have some hundreds of them.
 _MOST_READS = 100_000
 _ELEMENT_BYTES = 8
 _PIXEL_DATA = 0x7FE00010
@@ -96,7 +96,7 @@ def header(bounded: BoundedFile) -> tuple["Dataset", int]:
         reading stopped, that of Pixel Data or one of `FLOATS`, or 0 where the file has none.
 
     Raises:
-        DicomRejected: If the data set is deflated, or has more elements than any film.
+        DicomRejected: If the data set is deflated, or has more elements than any image.
     """
     met = [0]
 

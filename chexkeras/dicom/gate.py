@@ -1,4 +1,4 @@
-"""The gate: may this film be scored at all? Every violation is collected, each with a stable code."""
+"""The gate: may this image be scored at all? Every violation is collected, each with a stable code."""
 
 import re
 from collections.abc import Callable
@@ -91,7 +91,7 @@ def check_header(dataset: "Dataset", file_size: int, profile: str | Profile = "c
         profile: A profile or its name.
 
     Returns:
-        The violations, in the order of the rules; empty for a film in order.
+        The violations, in the order of the rules; empty for an image in order.
     """
     chosen = find_profile(profile)
     header, notes = Header(dataset), _Notes(chosen)

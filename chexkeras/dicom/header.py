@@ -158,7 +158,7 @@ class Header:
 
 
 def is_rgb(header: Header) -> bool:
-    """Returns whether an image is described as RGB of 8 bits, which may be a grey film written three times.
+    """Returns whether an image is described as RGB of 8 bits, which may be a grey image written three times.
 
     Source:
         PS3.3 C.7.6.3.1.1, C.7.6.3.1.2.

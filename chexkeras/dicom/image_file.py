@@ -1,4 +1,4 @@
-"""PNG and JPEG files as grey values: one way for training and for scoring, so that both see the same film.
+"""PNG and JPEG files as grey values: one way for training and for scoring, so that both see the same image.
 
 Pillow decodes. Training lets TensorFlow decode the files that `is_plain_grey` finds, which is faster and gives the
 same values.
@@ -44,7 +44,7 @@ def is_image(start: bytes) -> bool:
 
 
 def is_plain_grey(content: bytes) -> bool:
-    """Returns whether a file holds 8-bit grey values and no orientation, so that any good decoder gives the same film.
+    """Returns whether a file holds 8-bit grey values and no orientation, so that any good decoder gives the same image.
 
     Args:
         content: A PNG or JPEG file; what is damaged or neither is not plain.

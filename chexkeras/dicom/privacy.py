@@ -167,7 +167,7 @@ _BODY_PARTS = """
 """
 
 # PS3.3 C.8.1.1, C.8.11.5 (View Position), C.7.3.1.1.2 (Patient Position), C.7.6.1.1.1 (Patient Orientation), and "XX",
-# which stands for an unknown position in the course's films.
+# which stands for an unknown position in the course's images.
 _VIEWS = """
     AP PA LL RL RLD LLD RLO LLO LAT LATERAL OBLIQUE DECUBITUS LORDOTIC FRONTAL POSTERO ANTERO POSTEROANTERIOR
     ANTEROPOSTERIOR ANTERIOR POSTERIOR LEFT RIGHT HFP HFS HFDR HFDL FFDR FFDL FFP FFS LFP LFS RFP RFS XX RAO LAO RPO LPO

@@ -1,4 +1,4 @@
-"""Which films a deployment accepts: the limits and vocabularies that the rules are applied with.
+"""Which images a deployment accepts: the limits and vocabularies that the rules are applied with.
 
 The steps between stored values and what a viewer shows, and whether each is taken.
 """
@@ -30,7 +30,7 @@ STEPS: Mapping[str, str] = MappingProxyType(
 class PixelSteps:
     """Which steps of the display chain are taken.
 
-    Each is "auto" (taken where the file asks for it), "required" (a film that does not ask for it, or not in a usable
+    Each is "auto" (taken where the file asks for it), "required" (an image that does not ask for it, or not in a usable
     way, is refused with the code "pixel_step") or "off" (never taken, whatever the file asks for). Decoding itself,
     with the shift and the sign of the stored bits (PS3.5 8.1.1), and the scale of 0 to 255 at the end are always part
     of the chain.
@@ -79,7 +79,7 @@ _CHEST_SYNONYMS = (
     *("CHEST", "CXR", "THORAX", "TORAX", "TORACE"),
     *("LUNG", "LUNGS", "LUNGE", "LUNGEN", "POUMON", "POUMONS", "PULMON", "PULMAO"),
 )
-# What consoles write beside the part: the view, the posture, the apparatus and the number of films.
+# What consoles write beside the part: the view, the posture, the apparatus and the number of images.
 _CHEST_QUALIFIERS = (
     *("PA", "AP", "P", "A", *POSTURES),
     *("X", "RAY", "XRAY", "XR", "1", "2", "3", "1V", "2V", "3V", "V", "VIEW", "VIEWS", "ADULT"),
@@ -167,7 +167,7 @@ class Profile:
 
 
 CLINICAL = Profile("clinical", "clinical")
-"""Adult frontal chest films as hospitals store them."""
+"""Adult frontal chest images as hospitals store them."""
 
 COURSE = Profile(
     "course",

@@ -1,4 +1,4 @@
-"""One file in, one film out, or a reasoned refusal: the only way into the DICOM room."""
+"""One file in, one image out, or a reasoned refusal: the only way into the DICOM room."""
 
 import contextlib
 import dataclasses
@@ -24,16 +24,16 @@ _MAGIC_AT = 128
 _MAGIC = b"DICM"
 _MAXIMUM_PADDING = 0.5
 _MAXIMUM_SATURATION = 0.5
-# JPEG rounds the colours of a grey film in YCbCr to a few grey values.
+# JPEG rounds the colours of a grey image in YCbCr to a few grey values.
 _MOST_COLOUR = 8
-# A film's own contrast fills the grey scale; what spans less is a blank plate with some noise or a single mark on it.
+# An image's own contrast fills the grey scale; what spans less is a blank plate with some noise or a single mark on it.
 _LEAST_SPAN = 8
 _MIDDLE = (0.5, 99.5)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Radiograph:
-    """A film ready to be scored. It carries no identifier, no date and no free text.
+    """An image ready to be scored. It carries no identifier, no date and no free text.
 
     Attributes:
         pixels: (rows, columns), uint8; 0 is black, 255 is white.
@@ -41,7 +41,7 @@ class Radiograph:
         age_years: Age at exposure; NaN when unknown.
         sex: "M", "F" or "".
         pixel_spacing_mm: Distance of rows at the detector or in the patient; NaN when unknown.
-        warnings: Codes of the rules that the film breaks without being refused.
+        warnings: Codes of the rules that the image breaks without being refused.
         decoder: What decoded it: "native", the name of a pydicom plugin, or "pillow" for an image file.
         photometric: "MONOCHROME1", "MONOCHROME2" or "RGB", as stored; the pixels are always in MONOCHROME2's sense.
         key: Keyed hash of the SOP instance UID; empty for an image file.
@@ -75,7 +75,7 @@ def is_dicom(path: str | Path) -> bool:
 
 
 def read_dicom(path: str | Path, *, profile: str | Profile = "clinical") -> Radiograph:
-    """Reads a film from a DICOM file, if the profile accepts it.
+    """Reads an image from a DICOM file, if the profile accepts it.
 
     The header is judged first; pixels are read and decoded only when it passes.
 
@@ -84,7 +84,7 @@ def read_dicom(path: str | Path, *, profile: str | Profile = "clinical") -> Radi
         profile: "clinical", "course", or a `Profile` of your own.
 
     Returns:
-        The film.
+        The image.
 
     Raises:
         DicomRejected: If it must not be scored; says why, and repeats no free text of the file.
@@ -170,7 +170,7 @@ def _applicable(codes: tuple[str, ...], profile: Profile) -> tuple[str, ...]:
     """Returns the codes once each, without those that the profile switches off.
 
     Raises:
-        DicomRejected: If the profile makes one of them a reason to refuse the film.
+        DicomRejected: If the profile makes one of them a reason to refuse the image.
     """
     for code in codes:
         if profile.severity(code) == REJECT:
@@ -186,7 +186,7 @@ def _check_not_constant(grey: np.ndarray) -> None:
 
 
 def _saturation(grey: np.ndarray, padding_fraction: float = 0.0) -> tuple[str, ...]:
-    """Returns the code of a film that shows little but black or little but white; padding, shown black, is no part."""
+    """Returns the code of an image that shows little but black or little but white, padding left aside."""
     black = np.count_nonzero(grey == 0) / grey.size - padding_fraction
     white = np.count_nonzero(grey == 255) / grey.size
     return ("saturated",) if max(black, white) > _MAXIMUM_SATURATION else ()
@@ -211,8 +211,8 @@ def _spacing(header: Header) -> float:
     return math.nan
 
 
-def read_film(path: str | Path, profile: str | Profile = "clinical") -> Radiograph:
-    """Reads a film from a DICOM, PNG or JPEG file, told apart by content.
+def read_image(path: str | Path, profile: str | Profile = "clinical") -> Radiograph:
+    """Reads an image from a DICOM, PNG or JPEG file, told apart by content.
 
     An image file has no header: what it shows cannot be checked, which the warning "no_header" says. It must be grey
     and without transparent pixels, and is turned as its EXIF orientation says.
@@ -223,7 +223,7 @@ def read_film(path: str | Path, profile: str | Profile = "clinical") -> Radiogra
             values are checked.
 
     Returns:
-        The film.
+        The image.
 
     Raises:
         DicomRejected: If it must not be scored; "not_dicom" where it is neither DICOM nor PNG nor JPEG.
@@ -265,7 +265,7 @@ def _grey_image(file: Path, profile: Profile) -> tuple[np.ndarray, tuple[str, ..
 
 
 def _check_colours(image: "Image") -> None:
-    """Refuses what a film stored as a grey DICOM object could not be: a colour photograph, or one with holes."""
+    """Refuses what an image stored as a grey DICOM object could not be: a colour photograph, or one with holes."""
     expected = ""
     if not image_file.is_decodable(image):
         expected = "grey or RGB"

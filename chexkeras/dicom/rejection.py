@@ -1,4 +1,4 @@
-"""What is wrong with a film: one violation for each rule that it breaks, and the exception that refuses it."""
+"""What is wrong with an image: one violation for each rule that it breaks, and the exception that refuses it."""
 
 import dataclasses
 
@@ -8,7 +8,7 @@ from chexkeras.dicom.rules import REJECT
 
 @dataclasses.dataclass(frozen=True)
 class Violation:
-    """One rule that a film breaks.
+    """One rule that an image breaks.
 
     Attributes:
         code: The rule's code.
@@ -31,7 +31,7 @@ class Violation:
 
 
 class DicomRejected(Exception):
-    """A film that must not be scored, with the reason.
+    """An image that must not be scored, with the reason.
 
     Attributes:
         code: The code of the first rejecting violation.

@@ -1,4 +1,4 @@
-"""The rules a film must pass, as data: what is checked, on which tag, how severely in which profile, and why.
+"""The rules an image must pass, as data: what is checked, on which tag, how severely in which profile, and why.
 
 The gate looks its severities and expectations up here and a report prints the same rows, so the two cannot tell
 different stories. Words in braces are filled in from the profile (`profiles.Profile.words`).
@@ -73,7 +73,7 @@ _FILE = (
         _ALWAYS,
         "no file may take the others with it",
     ),
-    ("no_header", "a DICOM header that says what the film is", "file", _ALWAYS_NOTE, "a PNG or JPEG file has none"),
+    ("no_header", "a DICOM header that says what the image is", "file", _ALWAYS_NOTE, "a PNG or JPEG file has none"),
 )
 
 _KIND = (
@@ -87,7 +87,7 @@ _KIND = (
         "a human patient",
         "PatientSpeciesDescription",
         _CLINICAL,
-        "PS3.3 C.7.1.1; veterinary archives hold chest films too",
+        "PS3.3 C.7.1.1; veterinary archives hold chest images too",
     ),
 )
 
@@ -113,12 +113,12 @@ _BODY_PART = (
         "no study that is described by another body part alone",
         "StudyDescription",
         _NOTE,
-        "a description of all films of a study",
+        "a description of all images of a study",
     ),
 )
 
 _VIEW = (
-    ("view", "PA or AP", "{view_tag}", _ALWAYS, "PS3.3 C.8.1.1, C.8.11.5; the model has seen frontal films only"),
+    ("view", "PA or AP", "{view_tag}", _ALWAYS, "PS3.3 C.8.1.1, C.8.11.5; the model has seen frontal images only"),
     ("view_missing", "PA or AP", "{view_tag}", _ALWAYS, "an unknown view can be a lateral one"),
     ("view_fallback", "the view in its own tag, not only in another", "ViewPosition", _NOTE, "PS3.16 CID 4010"),
     (
@@ -134,7 +134,7 @@ _VIEW = (
         "no study that is described by other views alone",
         "StudyDescription",
         _NOTE,
-        "a description of all films of a study",
+        "a description of all images of a study",
     ),
     ("orientation", "rows that run from side to side", "PatientOrientation", _NOTE, "PS3.3 C.7.6.1.1.1"),
 )
@@ -164,7 +164,7 @@ _IMAGE = (
         "one sample per pixel, not three equal ones",
         "PhotometricInterpretation",
         _STRICT_COURSE,
-        "PS3.3 C.7.6.3.1.2; exporters write grey films as RGB",
+        "PS3.3 C.7.6.3.1.2; exporters write grey images as RGB",
     ),
     ("bits", "8 to 16 bits in 8 or 16, the high bit among them", "BitsStored", _ALWAYS, "PS3.5 8.1.1"),
     (
@@ -249,7 +249,7 @@ _DISPLAY = (
     ),
     (
         "pixel_step",
-        "a film to which every step that the profile requires applies",
+        "an image to which every step that the profile requires applies",
         "PixelData",
         _ALWAYS,
         "PS3.4 N.2; the steps of the display chain",

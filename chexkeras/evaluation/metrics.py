@@ -1,7 +1,7 @@
 """Exact discrimination metrics: area under the ROC curve, curves at every score, and counts at a threshold.
 
 Everything is computed on the whole set at once, never by binning. An unknown label (NaN) takes its row out. Arguments
-come in the order ``(labels, scores)``, and a film counts as positive when ``score >= threshold``.
+come in the order ``(labels, scores)``, and an image counts as positive when ``score >= threshold``.
 """
 
 import math
@@ -206,7 +206,7 @@ def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
 
 
 def confusion(labels: ArrayLike, scores: ArrayLike, threshold: float) -> Confusion:
-    """Counts the four outcomes when a film is called positive at ``score >= threshold``.
+    """Counts the four outcomes when an image is called positive at ``score >= threshold``.
 
     Args:
         labels: Shape (n,), 1, 0 or NaN (left out).

@@ -1,4 +1,4 @@
-"""How much changed films move scores and calls, each film compared with itself as it is."""
+"""How much changed images move scores and calls, each image compared with itself as it is."""
 
 from collections.abc import Mapping, Sequence
 
@@ -21,7 +21,7 @@ def perturbation_effects(
     margin: float = 0.05,
     confidence: float = 0.95,
 ) -> tuple[PerturbationEffect, ...]:
-    """Compares the scores of changed films with those of the same films as they are.
+    """Compares the scores of changed images with those of the same images as they are.
 
     AUROC by the paired DeLong test, sensitivity and specificity at the frozen threshold by McNemar's test, all of them
     clustered by patient (see `cx.compare`). The comparisons' own verdicts are corrected by Holm over
@@ -29,8 +29,8 @@ def perturbation_effects(
     too narrow; the effects count the patients, and below `results.robustness.FEWEST_PATIENTS` no AUROC has held.
 
     Args:
-        as_is: Long table of scores (image_id, patient_id, finding, label, score) of the films as they are.
-        changed: The same of the changed films, by the name of the change.
+        as_is: Long table of scores (image_id, patient_id, finding, label, score) of the images as they are.
+        changed: The same of the changed images, by the name of the change.
         groups: The kind of change, by its name; "" where it is not told.
         points: Frozen operating points, at most one for each finding, chosen on other scores.
         margin: Loss from which on a change matters, in (0, 1); "held" needs it to be excluded, and enough patients.
@@ -43,7 +43,7 @@ def perturbation_effects(
         ValueError: If nothing was changed, or images, labels or points do not fit, as for `compare`.
     """
     if not changed:
-        raise ValueError("changed is empty; give the scores of the changed films by the name of the change.")
+        raise ValueError("changed is empty; give the scores of the changed images by the name of the change.")
     decided = {point.finding: point.threshold for point in points}
     comparisons: list[Comparison] = []
     rows: dict[tuple[str, str], pd.DataFrame] = {}

@@ -1,10 +1,10 @@
-"""Performance in groups of patients or films, and whether the groups differ by more than chance.
+"""Performance in groups of patients or images, and whether the groups differ by more than chance.
 
 Which group each image belongs to: sex, view, age band, another finding's label, bands of any measure.
 
 Whether groups of images differ by more than chance: tests that the same patients may be in several groups.
 
-One patient filmed both PA and AP makes the two views depend on each other. Contributions are added up within
+One patient imageed both PA and AP makes the two views depend on each other. Contributions are added up within
 patients, for all groups at once, so their covariances are part of every test.
 """
 

@@ -153,11 +153,11 @@ class Candidates:
         order = np.argsort(-scores[positive], kind="stable")
         descending = scores[positive][order]
         called = np.searchsorted(-descending, -thresholds, side="right")
-        _, owner, films = np.unique(patients[positive].astype(str), return_inverse=True, return_counts=True)
-        shares = np.append(0.0, np.cumsum(1 / films[owner][order]))
+        _, owner, images = np.unique(patients[positive].astype(str), return_inverse=True, return_counts=True)
+        shares = np.append(0.0, np.cumsum(1 / images[owner][order]))
         negatives = np.sort(scores[~positive])
         alarms = len(negatives) - np.searchsorted(negatives, thresholds, side="left")
-        return cls(thresholds, called, alarms, shares[called], len(films))
+        return cls(thresholds, called, alarms, shares[called], len(images))
 
 
 class Choice(NamedTuple):
@@ -198,11 +198,11 @@ def choose(
         )
     if rule == "f1":
         row = int(np.argmax(2 * hits / (hits + alarms + n_positive)))
-        note = "The threshold with the largest observed F1, which holds at the prevalence of these films only; it "
+        note = "The threshold with the largest observed F1, which holds at the prevalence of these images only; it "
         return Choice(row, note + "guarantees nothing.")
     if rule in _WEIGHING:
         return _cheapest(rule, aim, candidates, prevalence)
-    falls_short = "on new films it falls short about as often as not."
+    falls_short = "on new images it falls short about as often as not."
     if rule == "specificity":
         specificity = (n_negative - alarms) / n_negative
         reached = np.flatnonzero(specificity >= aim)
@@ -228,7 +228,7 @@ def _cheapest(rule: str, aim: float, candidates: Candidates, prevalence: float |
     missed_costs = aim if rule == "cost" else (1 - aim) / aim
     n_positive, n_negative = candidates.n_positive, candidates.n_negative
     weight = missed_costs
-    at = "the share of positives among these films"
+    at = "the share of positives among these images"
     if prevalence is not None:
         weight *= prevalence / (1 - prevalence) * n_negative / n_positive
         at = f"prevalence {prevalence:g}"
@@ -244,9 +244,9 @@ def _cheapest(rule: str, aim: float, candidates: Candidates, prevalence: float |
             "guarantees no sensitivity."
         )
     if cost[row] > weight * n_positive:
-        note += " Calling no film positive would cost less."
+        note += " Calling no image positive would cost less."
     elif candidates.alarms[row] == n_negative:
-        note += " It calls every film positive."
+        note += " It calls every image positive."
     return Choice(row, note)
 
 
@@ -268,21 +268,21 @@ def _guarded(aim: float, candidates: Candidates, confidence: float, where: str) 
     several = n_patients < n_positive
     if not len(reached):
         came = f"{n_positive} positives" + (f" of {n_patients} patients" if several else "")
-        needed = f"{positives_needed(aim, confidence)}" + (" patients with a positive film" if several else "")
+        needed = f"{positives_needed(aim, confidence)}" + (" patients with a positive image" if several else "")
         raise ValueError(
             f"{where}: sensitivity {aim:g} cannot be guaranteed at {confidence * 100:g} % confidence from {came}, at "
             f"least {needed} are needed even if all are found; gather more, lower the target, or use "
             "rule='sensitivity', which guarantees nothing."
         )
     note = (
-        f"With {confidence * 100:g} % confidence the sensitivity is at least {aim:g} on films like those that chose "
+        f"With {confidence * 100:g} % confidence the sensitivity is at least {aim:g} on images like those that chose "
         "the threshold, provided that "
     )
     if not several:
         return Choice(int(reached[-1]), note + "these are independent.")
     note += (
-        f"their patients are independent: the {n_positive} positive films come from {n_patients} patients and count "
-        f"as no more than {n_patients} films, so films of one patient may agree."
+        f"their patients are independent: the {n_positive} positive images come from {n_patients} patients and count "
+        f"as no more than {n_patients} images, so images of one patient may agree."
     )
     return Choice(int(reached[-1]), note)
 
@@ -422,7 +422,9 @@ def choose_thresholds(
     for name in names:
         if several and name in classes and len(classes[name]) < 2:
             stated = choose_threshold(None, rule="fixed", target=STATED, finding=name)
-            note = f"{chosen_on} has films of one class only, so that no threshold could be chosen; {STATED} is stated."
+            note = (
+                f"{chosen_on} has images of one class only, so that no threshold could be chosen; {STATED} is stated."
+            )
             points.append(dataclasses.replace(stated, note=note))
         else:
             points.append(choose_threshold(scores, rule=rule, target=target, finding=name, chosen_on=chosen_on))

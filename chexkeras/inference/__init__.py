@@ -1,1 +1,1 @@
-"""Scoring films that no training run has seen."""
+"""Scoring images that no training run has seen."""

@@ -25,14 +25,14 @@ from chexkeras.phantoms.cohort import make_cohort
 from chexkeras.phantoms.render import render
 from chexkeras.progress import say
 
-# OpenVINO scores so many films at a time: their feature maps stay in the processor's cache, which is worth 10 to 15 %.
+# OpenVINO scores so many images at a time: their feature maps stay in the processor's cache, which is worth 10 to 15 %.
 _PIECE = 4
 
 Scores = Callable[[np.ndarray, int], np.ndarray]
 
 
 def openvino_scores(model: keras.Model, precision: str = "float32") -> Scores:
-    """Returns what scores films with OpenVINO on the processor.
+    """Returns what scores images with OpenVINO on the processor.
 
     Args:
         model: A classifier.
@@ -89,7 +89,7 @@ def _openvino() -> ModuleType:
 
 
 def onnx_scores(model: keras.Model) -> Scores:
-    """Returns what scores films with ONNX Runtime on the processor.
+    """Returns what scores images with ONNX Runtime on the processor.
 
     Args:
         model: A classifier.
@@ -111,7 +111,7 @@ def onnx_scores(model: keras.Model) -> Scores:
 
 
 def _filled(pixels: np.ndarray, batch_size: int) -> np.ndarray:
-    """Returns films filled up with black ones to a full batch, for which the engine's kernels are prepared already."""
+    """Returns images filled up with black ones to a full batch, for which the engine's kernels are prepared already."""
     missing = max(batch_size - len(pixels), 0)
     return np.concatenate([pixels, np.zeros((missing, *pixels.shape[1:]), pixels.dtype)]) if missing else pixels
 
@@ -163,26 +163,26 @@ ENGINES = ("keras", "openvino", "onnx")
 PRECISIONS = ("float32", "bf16")
 
 LARGEST_DIFFERENCE = {"float32": 1e-3, "float16": 1e-2, "bfloat16": 0.05}
-"""How far a score of an engine may lie from that of Keras on the films of the check, by the coarser precision of the
+"""How far a score of an engine may lie from that of Keras on the images of the check, by the coarser precision of the
 two: a model that was trained on a GPU computes in float16 in Keras, and in float32 in an engine."""
 
 # Packages of each engine that are no requirement of this one.
 _PACKAGES = {"openvino": ("openvino",), "onnx": ("onnx", "onnxruntime", "tf2onnx")}
 _RUNTIMES = {"keras": "keras", "openvino": "openvino", "onnx": "onnxruntime"}
-_CHECK_FILMS, _CHECK_SEED, _CHECK_SIZE = 12, 2017, 256
+_CHECK_IMAGES, _CHECK_SEED, _CHECK_SIZE = 12, 2017, 256
 
 
 @dataclass(frozen=True, eq=False)
 class Engine:
-    """What computes the scores of films.
+    """What computes the scores of images.
 
     Attributes:
         name: One of `ENGINES`.
         version: Version of the library that computes.
         precision: "float32" or "bf16"; of Keras, "float32" stands for the precision that the model was trained in.
-        largest_difference: Largest difference of a score from that of Keras on the films of the check, at least 0;
+        largest_difference: Largest difference of a score from that of Keras on the images of the check, at least 0;
             0 for Keras itself.
-        score: From float32 films (n, height, width, 1), 0-255, and the size of a full batch to scores (n, n_targets).
+        score: From float32 images (n, height, width, 1), 0-255, and the size of a full batch to scores (n, n_targets).
     """
 
     name: str
@@ -205,7 +205,7 @@ def keras_engine(model: keras.Model) -> Engine:
 
 
 def load_engine(model: keras.Model, engine: str = "keras", precision: str = "float32") -> Engine:
-    """Makes a model ready to be run by an engine, and compares it with Keras on a fixed set of synthetic films.
+    """Makes a model ready to be run by an engine, and compares it with Keras on a fixed set of synthetic images.
 
     The largest difference of a score is shown on standard error.
 
@@ -236,7 +236,7 @@ def load_engine(model: keras.Model, engine: str = "keras", precision: str = "flo
     loaded = Engine(engine, _version(engine), precision, _largest_difference(reference.score, scores, model), scores)
     bound = _bound(model, precision)
     found = (
-        f"largest difference of a score from Keras on {_CHECK_FILMS} synthetic films {loaded.largest_difference:.1e}"
+        f"largest difference of a score from Keras on {_CHECK_IMAGES} synthetic images {loaded.largest_difference:.1e}"
     )
     # Also refuses NaN, which is not at most anything.
     if not loaded.largest_difference <= bound:
@@ -286,23 +286,25 @@ def _version(engine: str) -> str:
     return importlib.metadata.version(_RUNTIMES[engine])
 
 
-def check_films(image_size: int) -> np.ndarray:
-    """Returns the synthetic films on which an engine is compared with Keras, always the same.
+def check_images(image_size: int) -> np.ndarray:
+    """Returns the synthetic images on which an engine is compared with Keras, always the same.
 
     Args:
         image_size: Height and width, pixels.
 
     Returns:
         float32 array (n, image_size, image_size, 1), whole values 0-255: phantoms with and without findings, then
-        noise, black and white, which drive a network harder than any film.
+        noise, black and white, which drive a network harder than any image.
     """
-    cohort = make_cohort(_CHECK_FILMS - 3, _CHECK_SEED)
-    drawn = [render(film, _CHECK_SEED, _CHECK_SIZE)[0] for film in cohort]
+    cohort = make_cohort(_CHECK_IMAGES - 3, _CHECK_SEED)
+    drawn = [render(image, _CHECK_SEED, _CHECK_SIZE)[0] for image in cohort]
     noise = np.random.default_rng(_CHECK_SEED).integers(0, 256, drawn[0].shape, dtype=np.uint8)
-    films = [*drawn, noise, np.zeros_like(noise), np.full_like(noise, 255)]
-    return np.stack([to_model_pixels(film[..., np.newaxis], image_size).numpy() for film in films]).astype(np.float32)
+    images = [*drawn, noise, np.zeros_like(noise), np.full_like(noise, 255)]
+    return np.stack([to_model_pixels(image[..., np.newaxis], image_size).numpy() for image in images]).astype(
+        np.float32
+    )
 
 
 def _largest_difference(reference: Scores, scores: Scores, model: keras.Model) -> float:
-    films = check_films(model.input_shape[1])
-    return float(np.abs(scores(films, len(films)) - reference(films, len(films))).max())
+    images = check_images(model.input_shape[1])
+    return float(np.abs(scores(images, len(images)) - reference(images, len(images))).max())

@@ -137,13 +137,13 @@ class Ensemble:
         batch_size: int = 32,
         store: "Store | None" = None,
     ) -> pd.DataFrame:
-        """Scores the films of a table with every member and averages.
+        """Scores the images of a table with every member and averages.
 
         Args:
             table: Image table, as for `models.scoring.predict_scores`.
-            views: Test-time views of each film; None scores the film alone.
-            batch_size: Films a batch.
-            store: Films decoded before; None reads the files. All members must take films of its size.
+            views: Test-time views of each image; None scores the image alone.
+            batch_size: Images a batch.
+            store: Images decoded before; None reads the files. All members must take images of its size.
 
         Returns:
             One row per image and finding.
@@ -206,8 +206,8 @@ class Ensemble:
     ) -> Evaluation:
         """Measures the ensemble on the test part, at thresholds chosen on the averaged validation scores.
 
-        Where a member learnt from patients of the measured films, or chose its epoch on them, a caution says LEAKY and
-        how many films that concerns.
+        Where a member learnt from patients of the measured images, or chose its epoch on them, a caution says LEAKY and
+        how many images that concerns.
 
         Args:
             validation: As for `operating_points`.
@@ -228,18 +228,18 @@ class Ensemble:
         return evaluate(measured, points, cautions=cautions, table=table, subgroups=subgroups)
 
     def _leaks(self, measured: pd.DataFrame) -> list[str]:
-        """Returns a sentence for each member that has seen patients of the measured films in training or validation."""
-        films = measured[["image_id", "patient_id"]].astype(str).drop_duplicates("image_id")
+        """Returns a sentence for each member that has learnt from, or was tuned on, patients measured here."""
+        images = measured[["image_id", "patient_id"]].astype(str).drop_duplicates("image_id")
         said = []
         for run in self.members:
             # Image names in common tell that it is the same data set, and patient numbers mean the same patients.
-            if not films["image_id"].isin(run.splits["image_id"]).any():
+            if not images["image_id"].isin(run.splits["image_id"]).any():
                 continue
             seen = run.splits.loc[run.splits["part"] != "test", "patient_id"]
-            count = int(films["patient_id"].isin(set(seen)).sum())
+            count = int(images["patient_id"].isin(set(seen)).sum())
             if count:
                 said.append(
-                    f"LEAKY: {count:,} of the {len(films):,} measured films are of patients in the training or "
+                    f"LEAKY: {count:,} of the {len(images):,} measured images are of patients in the training or "
                     f"validation part of {run.folder.name}; its scores of them are too good."
                 )
         return said

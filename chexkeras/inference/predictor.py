@@ -107,44 +107,44 @@ class Predictor:
             digest.update(repr(part).encode())
         return digest.hexdigest()[:16]
 
-    def model_pixels(self, film: np.ndarray) -> np.ndarray:
-        """Returns a display-space film as the model takes it.
+    def model_pixels(self, image: np.ndarray) -> np.ndarray:
+        """Returns a display-space image as the model takes it.
 
         Args:
-            film: uint8 array (rows, columns), 0-255, MONOCHROME2 sense, of any size.
+            image: uint8 array (rows, columns), 0-255, MONOCHROME2 sense, of any size.
 
         Returns:
             uint8 array (height, width, 1) of the model's size.
 
         Raises:
-            TypeError: If the film is no such array.
+            TypeError: If the image is no such array.
         """
-        if getattr(film, "ndim", None) != 2 or film.dtype != np.uint8:
-            came = f"{film.dtype} array {film.shape}" if isinstance(film, np.ndarray) else type(film).__name__
+        if getattr(image, "ndim", None) != 2 or image.dtype != np.uint8:
+            came = f"{image.dtype} array {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
             raise TypeError(
-                f"a film was given as {came}; a uint8 array (rows, columns), 0-255, was expected, as the pixels of "
-                "read_film(path)."
+                f"an image was given as {came}; a uint8 array (rows, columns), 0-255, was expected, as the pixels of "
+                "read_image(path)."
             )
-        return to_model_pixels(film[..., np.newaxis], self.model.input_shape[1]).numpy()
+        return to_model_pixels(image[..., np.newaxis], self.model.input_shape[1]).numpy()
 
-    def score(self, films: list[np.ndarray], batch_size: int | None = None) -> np.ndarray:
-        """Scores display-space films.
+    def score(self, images: list[np.ndarray], batch_size: int | None = None) -> np.ndarray:
+        """Scores display-space images.
 
         Args:
-            films: uint8 arrays (rows, columns), 0-255, MONOCHROME2 sense, each of any size.
-            batch_size: Films scored at a time, by default all of them. A smaller last batch is filled up, so that
+            images: uint8 arrays (rows, columns), 0-255, MONOCHROME2 sense, each of any size.
+            batch_size: Images scored at a time, by default all of them. A smaller last batch is filled up, so that
                 batches of all sizes run the same compiled model.
 
         Returns:
-            float64 array (n_films, n_targets), each in [0, 1]; without rows where there is no film.
+            float64 array (n_images, n_targets), each in [0, 1]; without rows where there is no image.
 
         Raises:
-            TypeError: If a film is no such array.
+            TypeError: If an image is no such array.
             ValueError: If `batch_size` is below 1.
         """
-        size = max(len(films), 1) if batch_size is None else positive_int(batch_size, "batch_size")
-        batches = (films[start : start + size] for start in range(0, len(films), size))
-        scored = [self._score([self.model_pixels(film) for film in batch], size) for batch in batches]
+        size = max(len(images), 1) if batch_size is None else positive_int(batch_size, "batch_size")
+        batches = (images[start : start + size] for start in range(0, len(images), size))
+        scored = [self._score([self.model_pixels(image) for image in batch], size) for batch in batches]
         return np.concatenate([np.empty((0, len(self.points))), *scored])
 
     def _score(self, pixels: list[np.ndarray], batch_size: int) -> np.ndarray:
@@ -157,7 +157,7 @@ class Predictor:
 
         Args:
             paths: Files.
-            batch_size: Films scored at a time.
+            batch_size: Images scored at a time.
             reading: How many worker processes read, and their limits.
 
         Yields:
@@ -176,7 +176,7 @@ class Predictor:
         with contextlib.closing(read) as outcomes:
             try:
                 for outcome in outcomes:
-                    accepted += outcome.film is not None
+                    accepted += outcome.image is not None
                     waiting.append(outcome)
                     if accepted == batch_size or len(waiting) == _MOST_WAITING * batch_size:
                         yield from self._scored(waiting, batch_size)
@@ -187,24 +187,24 @@ class Predictor:
                 raise
         yield from self._scored(waiting, batch_size)
 
-    def _resized(self, film: Radiograph) -> Radiograph:
-        """Returns the film as the model takes it; a batch of large ones would fill the memory."""
-        return dataclasses.replace(film, pixels=self.model_pixels(film.pixels))
+    def _resized(self, image: Radiograph) -> Radiograph:
+        """Returns the image as the model takes it; a batch of large ones would fill the memory."""
+        return dataclasses.replace(image, pixels=self.model_pixels(image.pixels))
 
     def _scored(self, outcomes: list[FileOutcome], batch_size: int) -> Iterator[dict[str, Any]]:
         start = perf_counter()
-        films = [outcome.film.pixels for outcome in outcomes if outcome.film is not None]
-        scores = iter(self._score(films, batch_size) if films else ())
-        seconds = (perf_counter() - start) / max(len(films), 1)
+        images = [outcome.image.pixels for outcome in outcomes if outcome.image is not None]
+        scores = iter(self._score(images, batch_size) if images else ())
+        seconds = (perf_counter() - start) / max(len(images), 1)
         for outcome in outcomes:
-            yield self._record(outcome, None if outcome.film is None else next(scores), seconds)
+            yield self._record(outcome, None if outcome.image is None else next(scores), seconds)
 
     def predict(self, paths: Iterable[str | Path], batch_size: int = 16, reading: Reading = ISOLATED) -> pd.DataFrame:
         """Reads, checks and scores files.
 
         Args:
             paths: DICOM, PNG or JPEG files, told apart by content.
-            batch_size: Films scored at a time.
+            batch_size: Images scored at a time.
             reading: How many worker processes read, and their limits; `Reading(workers=0)` reads in this process.
 
         Returns:
@@ -225,7 +225,7 @@ class Predictor:
             return pd.DataFrame((row for record in shown for row in rows_of(record)), columns=list(COLUMNS))
 
     def _record(self, outcome: FileOutcome, scores: np.ndarray | None, scoring_seconds: float) -> dict[str, Any]:
-        film = outcome.film
+        image = outcome.image
         findings = [
             {
                 "finding": point.finding,
@@ -240,12 +240,12 @@ class Predictor:
             "verdict": outcome.verdict,
             "code": outcome.code,
             "detail": outcome.detail,
-            "view": film.view if film else "",
-            "age_years": film.age_years if film else math.nan,
+            "view": image.view if image else "",
+            "age_years": image.age_years if image else math.nan,
             "findings": findings,
-            "decoder": film.decoder if film else "",
-            "engine": str(self.engine) if film else "",
-            "seconds": round(outcome.seconds + (scoring_seconds if film else 0.0), 4),
+            "decoder": image.decoder if image else "",
+            "engine": str(self.engine) if image else "",
+            "seconds": round(outcome.seconds + (scoring_seconds if image else 0.0), 4),
             "profile": self.profile.name,
-            "key": film.key if film else "",
+            "key": image.key if image else "",
         }

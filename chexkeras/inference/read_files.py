@@ -17,7 +17,7 @@ from chexkeras import progress
 from chexkeras.checks import existing_folder
 from chexkeras.dicom.privacy import scrub
 from chexkeras.dicom.profiles import Profile
-from chexkeras.dicom.read import Radiograph, read_film
+from chexkeras.dicom.read import Radiograph, read_image
 from chexkeras.dicom.rejection import DicomRejected
 from chexkeras.dicom.workers.options import ISOLATED, Reading
 from chexkeras.dicom.workers.pool import ReaderPool
@@ -35,14 +35,14 @@ class FileOutcome:
 
     Attributes:
         path: The file.
-        film: The film, or None when it was refused.
+        image: The image, or None when it was refused.
         code: Why it was refused, or the codes of its warnings.
-        detail: One sentence on the refusal, without patient text; empty for an accepted film.
+        detail: One sentence on the refusal, without patient text; empty for an accepted image.
         seconds: Time spent on reading and checking.
     """
 
     path: Path
-    film: Radiograph | None
+    image: Radiograph | None
     code: str
     detail: str
     seconds: float
@@ -50,9 +50,9 @@ class FileOutcome:
     @property
     def verdict(self) -> str:
         """Returns "accept", "warn" (accepted, with a warning) or "reject"."""
-        if self.film is None:
+        if self.image is None:
             return "reject"
-        return "warn" if self.film.warnings else "accept"
+        return "warn" if self.image.warnings else "accept"
 
 
 def find_files(folder: str | Path) -> list[Path]:
@@ -114,12 +114,12 @@ def _is_file(path: Path) -> bool:
         return True
 
 
-def read_file(path: Path, read: Callable[[Path], Radiograph] = read_film) -> FileOutcome:
+def read_file(path: Path, read: Callable[[Path], Radiograph] = read_image) -> FileOutcome:
     """Reads one file, and turns whatever goes wrong into a refusal.
 
     Args:
         path: A file.
-        read: What reads it: `read_film`, or the `read` of a `ReaderPool`.
+        read: What reads it: `read_image`, or the `read` of a `ReaderPool`.
 
     Returns:
         Its outcome.
@@ -130,7 +130,7 @@ def read_file(path: Path, read: Callable[[Path], Radiograph] = read_film) -> Fil
     start = perf_counter()
     try:
         _refuse_folder(path)
-        film = read(path)
+        image = read(path)
     except DicomRejected as rejection:
         return FileOutcome(path, None, rejection.code, str(rejection), perf_counter() - start)
     except WorkersUnavailable:
@@ -140,7 +140,7 @@ def read_file(path: Path, read: Callable[[Path], Radiograph] = read_film) -> Fil
         detail = f"reading failed ({scrub(error)})"
         _log.warning("one file could not be read: %s", scrub(error))
         return FileOutcome(path, None, "unreadable", detail, perf_counter() - start)
-    return FileOutcome(path, film, ";".join(film.warnings), "", perf_counter() - start)
+    return FileOutcome(path, image, ";".join(image.warnings), "", perf_counter() - start)
 
 
 def _refuse_folder(path: Path) -> None:
@@ -169,12 +169,12 @@ def read_files(
         paths: Files.
         profile: The gate's profile.
         reading: How many processes read, and their limits.
-        convert: What becomes of a film as soon as it is read, by the thread that waited for it; for example a smaller
+        convert: What becomes of an image as soon as it is read, by the thread that waited for it; for example a smaller
             one, of which many can be kept.
         ahead: Files that are read before they are asked for.
 
     Yields:
-        One outcome a file, in the order given. So many films are held in memory at a time as are read ahead, however
+        One outcome a file, in the order given. So many images are held in memory at a time as are read ahead, however
         many files there are.
 
     Raises:
@@ -182,7 +182,7 @@ def read_files(
         WorkersUnavailable: If the processes that read cannot be started.
     """
     with contextlib.ExitStack() as stack:
-        threads, read, prepare = _IN_PROCESS_THREADS, partial(read_film, profile=profile), None
+        threads, read, prepare = _IN_PROCESS_THREADS, partial(read_image, profile=profile), None
         if reading.processes:
             pool = ReaderPool(profile, reading)
             threads, read, prepare = pool.size, pool.read, pool.prepare
@@ -231,6 +231,6 @@ def _submitted(executor: ThreadPoolExecutor, task: Callable[[Path], FileOutcome]
         return executor.submit(task, path)
     except RuntimeError as error:
         raise WorkersUnavailable(
-            f"the threads that read films did not start ({error}); the system's limit of processes is reached: end "
+            f"the threads that read images did not start ({error}); the system's limit of processes is reached: end "
             "other programs, or raise it."
         ) from None

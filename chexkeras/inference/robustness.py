@@ -1,6 +1,6 @@
-"""What exposure, noise, position, compression and misuse do to a run's scores: its test films, changed and scored anew.
+"""What exposure, noise, position, compression and misuse do to a run's scores: test images changed, scored again.
 
-The change is made to the film as the model gets it. It shows what the model bears, not what a scanner does: sites and
+The change is made to the image as the model gets it. It shows what the model bears, not what a scanner does: sites and
 equipment are other data.
 """
 
@@ -15,7 +15,7 @@ import pandas as pd
 from chexkeras import provenance
 from chexkeras.checks import positive_int, probability
 from chexkeras.data.perturbations import PERTURBATIONS, Perturbation
-from chexkeras.data.pipeline import films_with_ids
+from chexkeras.data.pipeline import images_with_ids
 from chexkeras.data.store.store import Store
 from chexkeras.evaluation.robustness import perturbation_effects
 from chexkeras.evaluation.scores import scores_fingerprint
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 _PART = "test"
 _SINGLE = 16
-# Other processors, backends and half precision round otherwise; other films score otherwise.
+# Other processors, backends and half precision round otherwise; other images score otherwise.
 _SAME_SCORE = 0.02
 _SAMPLED = (
-    "Robustness was measured on {n:,} of the {total:,} test films: whole patients, drawn at random with seed {seed}."
+    "Robustness was measured on {n:,} of the {total:,} test images: whole patients, drawn at random with seed {seed}."
 )
 
 
@@ -40,7 +40,7 @@ def measure_robustness(
     run: Run | str | Path,
     table: pd.DataFrame,
     *,
-    films: int | None = 1000,
+    images: int | None = 1000,
     perturbations: Perturbation | Iterable[Perturbation] = PERTURBATIONS,
     store: Store | None = None,
     batch_size: int | None = None,
@@ -49,19 +49,19 @@ def measure_robustness(
     keep: bool = True,
     overwrite: bool = False,
 ) -> Robustness:
-    """Scores a run's test films as they are and changed, and compares film by film.
+    """Scores a run's test images as they are and changed, and compares image by image.
 
-    The films are read once; each change costs one pass through the model. Labels, patients and thresholds are the
+    The images are read once; each change costs one pass through the model. Labels, patients and thresholds are the
     run's own.
 
     Args:
         run: The run or its folder.
-        table: Image table that says where the run's test films are; it may hold others.
-        films: About how many test films to use where there are more: whole patients are drawn at random. None takes
+        table: Image table that says where the run's test images are; it may hold others.
+        images: About how many test images to use where there are more: whole patients are drawn at random. None takes
             all.
         perturbations: The changes, or a single one.
-        store: Films decoded before; None reads the files at `path`.
-        batch_size: Films a batch; the recipe's by default.
+        store: Images decoded before; None reads the files at `path`.
+        batch_size: Images a batch; the recipe's by default.
         margin: Loss of AUROC, sensitivity or specificity from which on a change matters, in (0, 1); state it before
             looking. A change is "held" where the interval of the difference excludes such a loss and, for the AUROC,
             enough patients stand behind it (see `PerturbationEffect.verdict`). A model that separates nothing has
@@ -76,9 +76,9 @@ def measure_robustness(
     Raises:
         TypeError: If the table is no pandas DataFrame, or a change no `Perturbation`.
         FileExistsError: If the run has been measured before.
-        FileNotFoundError: If test films are not on disk, and no store is given.
-        ValueError: If the margin or the seed is out of range, no change or a change twice is given, test films are not
-            in the table or twice, or the films as they are do not give the scores that the run has saved.
+        FileNotFoundError: If test images are not on disk, and no store is given.
+        ValueError: If the margin or the seed is out of range, no change or a change twice is given, test images are not
+            in the table or twice, or the images as they are do not give the scores that the run has saved.
     """
     run = run if isinstance(run, Run) else Run.load(run)
     changes = _changes(perturbations)
@@ -95,7 +95,7 @@ def measure_robustness(
             "--overwrite) replaces that measurement."
         )
     saved = run.scores(_PART)
-    chosen = _chosen(saved, films, seed)
+    chosen = _chosen(saved, images, seed)
     rows = _rows_of(chosen["image_id"], table)
     if store is None:
         _require_on_disk(rows)
@@ -145,14 +145,14 @@ def _changes(perturbations: Perturbation | Iterable[Perturbation]) -> tuple[Pert
     return changes
 
 
-def _chosen(scores: pd.DataFrame, films: int | None, seed: int) -> pd.DataFrame:
-    """Returns image_id and patient_id of the films to change: of all patients, or of enough of them drawn at random."""
+def _chosen(scores: pd.DataFrame, images: int | None, seed: int) -> pd.DataFrame:
+    """Returns image_id and patient_id of the images to change: of all patients, or of some drawn at random."""
     known = scores[["image_id", "patient_id"]].drop_duplicates("image_id")
-    if films is None or positive_int(films, "films") >= len(known):
+    if images is None or positive_int(images, "images") >= len(known):
         return known
     counts = known.groupby("patient_id").size()
     drawn = counts.iloc[np.random.default_rng(seed).permutation(len(counts))]
-    enough = int(np.searchsorted(drawn.cumsum().to_numpy(), films)) + 1
+    enough = int(np.searchsorted(drawn.cumsum().to_numpy(), images)) + 1
     return known[known["patient_id"].isin(set(drawn.index[:enough]))]
 
 
@@ -163,28 +163,28 @@ def _rows_of(image_ids: pd.Series, table: pd.DataFrame) -> pd.DataFrame:
     lacking = sorted(wanted - set(rows["image_id"].astype(str)))
     if lacking:
         raise ValueError(
-            f"{len(lacking):,} of the {len(wanted):,} test films to change are not in the table, first {lacking[0]}; "
+            f"{len(lacking):,} of the {len(wanted):,} test images to change are not in the table, first {lacking[0]}; "
             "give the image table that the run was trained from."
         )
     twice = rows.loc[rows["image_id"].astype(str).duplicated(), "image_id"]
     if len(twice):
         raise ValueError(
-            f"{len(twice):,} row(s) of the table name a test film that another row names too, first {twice.iloc[0]}; "
-            "keep one row for each film."
+            f"{len(twice):,} row(s) of the table name a test image that another row names too, first {twice.iloc[0]}; "
+            "keep one row for each image."
         )
     return rows
 
 
 def _require_on_disk(rows: pd.DataFrame) -> None:
-    """Refuses absent films before any is scored: the test part must be whole, so none can be skipped."""
+    """Refuses absent images before any is scored: the test part must be whole, so none can be skipped."""
     if "path" not in rows:
         return  # Said by the pipeline, which needs the column.
     paths = rows["path"].fillna("").astype(str)
     absent = rows.loc[[not path or not Path(path).is_file() for path in paths], "image_id"]
     if len(absent):
         raise FileNotFoundError(
-            f"{len(absent):,} of the {len(rows):,} test films to change are not on disk, first {absent.iloc[0]}; "
-            "restore the film, or give the store that the run was trained from."
+            f"{len(absent):,} of the {len(rows):,} test images to change are not on disk, first {absent.iloc[0]}; "
+            "restore the image, or give the store that the run was trained from."
         )
 
 
@@ -192,27 +192,29 @@ def _scored(
     model: keras.Model, rows: pd.DataFrame, perturbations: Sequence[Perturbation], store: Store | None,
     batch_size: int, seed: int,
 ) -> tuple[list[str], "list[NDArray[np.float64]]", "NDArray[np.float64]"]:  # fmt: skip
-    """Returns image ids, the scores of the films as they are and after each change, and of some films one by one."""
-    batches = films_with_ids(rows, image_size=model.input_shape[1], batch_size=batch_size, store=store)
+    """Returns image ids, the scores of the images as they are and after each change, and of some images one by one."""
+    batches = images_with_ids(rows, image_size=model.input_shape[1], batch_size=batch_size, store=store)
     ids: list[str] = []
     scores: list[list[Any]] = [[] for _ in range(len(perturbations) + 1)]
     single: list[Any] = []
     steps = -(-len(rows) // batch_size)
-    for pixels, named in track(batches, f"scoring films in {len(perturbations)} changes", total=steps):
-        films, here = np.asarray(pixels), [value.decode() for value in named.numpy()]
-        for number, variant in enumerate(_variants(films, here, perturbations, seed)):
+    for pixels, named in track(batches, f"scoring images in {len(perturbations)} changes", total=steps):
+        images, here = np.asarray(pixels), [value.decode() for value in named.numpy()]
+        for number, variant in enumerate(_variants(images, here, perturbations, seed)):
             scores[number].append(predict_padded(model, variant, batch_size)[0])
-        single += [predict_padded(model, films[n : n + 1], 1)[0] for n in range(min(len(films), _SINGLE - len(single)))]
+        single += [
+            predict_padded(model, images[n : n + 1], 1)[0] for n in range(min(len(images), _SINGLE - len(single)))
+        ]
         ids += here
     return ids, [np.concatenate(found).astype(np.float64) for found in scores], np.concatenate(single).astype(float)
 
 
 def _variants(
-    films: np.ndarray, ids: Sequence[str], perturbations: Sequence[Perturbation], seed: int
+    images: np.ndarray, ids: Sequence[str], perturbations: Sequence[Perturbation], seed: int
 ) -> Iterator[np.ndarray]:
-    yield films
+    yield images
     for entry in perturbations:
-        changed = [entry.apply(film[..., 0], name, seed) for film, name in zip(films, ids, strict=True)]
+        changed = [entry.apply(image[..., 0], name, seed) for image, name in zip(images, ids, strict=True)]
         yield np.stack(changed)[..., np.newaxis]
 
 
@@ -231,8 +233,8 @@ def _repeated(as_is: pd.DataFrame, saved: pd.DataFrame) -> float:
     if not apart.max() <= _SAME_SCORE:
         worst = saved.loc[apart.idxmax()]
         raise ValueError(
-            f"the films as they are do not give the scores that the run saved: {worst['image_id']} scored "
+            f"the images as they are do not give the scores that the run saved: {worst['image_id']} scored "
             f"{worst['score']:.3f} for {worst['finding']} and now {as_is.loc[apart.idxmax(), 'score']:.3f}. Are these "
-            "the films that the run was tested on?"
+            "the images that the run was tested on?"
         )
     return float(apart.max())

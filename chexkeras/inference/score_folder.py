@@ -24,7 +24,7 @@ from chexkeras.inference.results_file import FILE_COLUMNS, Journal, read_results
 from chexkeras.progress import say, track
 from chexkeras.runs.run import Run
 
-# Refusals that another try may not repeat: a machine under load, a network disk that was away. A file without a film
+# Refusals that another try may not repeat: a machine under load, a network disk that was away. A file without an image
 # in it stays without one for as long as it is unchanged.
 _TRY_AGAIN = frozenset({"decoder_limit", "decoder_crash"})
 _OUT_OF_REACH = frozenset(
@@ -105,7 +105,7 @@ def score_folder(
     if resume and not destinations:
         raise ValueError("resume=True needs a file to take up; give out='results.csv', or keep=True.")
     own = {path.resolve() for path in destinations}
-    # The table of an earlier run may lie among the films.
+    # The table of an earlier run may lie among the images.
     found = _by_name((path for path in find_files(root) if path.resolve() not in own), root, names)
     if not found:
         raise ValueError(f"no file in {str(folder)!r} but the results; give a folder with DICOM, PNG or JPEG files.")
@@ -150,7 +150,7 @@ def _check_names(names: str) -> None:
     if names == "hashed" and not os.environ.get(HASH_KEY_VARIABLE):
         raise ValueError(
             f"names='hashed' needs a key: set the environment variable {HASH_KEY_VARIABLE} to a secret that you keep, "
-            "since without it nobody could find a film again by its row."
+            "since without it nobody could find an image again by its row."
         )
 
 

@@ -1,4 +1,4 @@
-"""Test-time views: a film scored as it is, mirrored, and a little rotated, and the scores averaged."""
+"""Test-time views: an image scored as it is, mirrored, and a little rotated, and the scores averaged."""
 
 import math
 from collections.abc import Sequence
@@ -18,17 +18,17 @@ _LARGEST_DEGREES = 45.0
 
 @dataclass(frozen=True)
 class ScoringViews:
-    """The views of a film that are scored; the film itself is always the first.
+    """The views of an image that are scored; the image itself is always the first.
 
     Attributes:
-        flip: Whether its mirror image is one. The heart is on the other side there: try it on validation films first.
-        rotations_degrees: A rotated view for each angle, about the film's centre, -45 to 45, not 0; positive is
+        flip: Whether its mirror image is one. The heart is on the other side there: try it on validation images first.
+        rotations_degrees: A rotated view for each angle, about the image's centre, -45 to 45, not 0; positive is
             anticlockwise. What a rotation uncovers is filled by reflection, as in training.
-        weights: How much each view counts, above 0, in the order film, mirror image, rotations; None weighs all alike.
+        weights: How much each view counts, above 0, in the order image, mirror image, rotations; None weighs all alike.
 
     Example:
         >>> ScoringViews(flip=True, rotations_degrees=(-7, 7)).names
-        ('film', 'mirrored', 'rotated -7', 'rotated 7')
+        ('image', 'mirrored', 'rotated -7', 'rotated 7')
     """
 
     flip: bool = False
@@ -56,23 +56,23 @@ class ScoringViews:
     def names(self) -> tuple[str, ...]:
         """What the views are called, in order."""
         rotated = (f"rotated {angle:g}" for angle in self.rotations_degrees)
-        return ("film", *(("mirrored",) if self.flip else ()), *rotated)
+        return ("image", *(("mirrored",) if self.flip else ()), *rotated)
 
-    def pixels(self, films: np.ndarray, view: str) -> np.ndarray:
-        """Returns films as a view shows them.
+    def pixels(self, images: np.ndarray, view: str) -> np.ndarray:
+        """Returns images as a view shows them.
 
         Args:
-            films: float32 array (batch, height, width, 1), 0-255.
+            images: float32 array (batch, height, width, 1), 0-255.
             view: One of `names`.
         """
-        if view == "film":
-            return films
+        if view == "image":
+            return images
         if view == "mirrored":
-            return films[:, :, ::-1]
+            return images[:, :, ::-1]
         angle = self.rotations_degrees[self.names.index(view) - len(self.names)]
         settings = Augmentation(rotation_degrees=abs(angle))
         draws = (math.copysign(1.0, angle), 0.0, 0.0, 0.0)
-        return np.stack([np.asarray(moved(film, draws, 0.5, settings)) for film in films])
+        return np.stack([np.asarray(moved(image, draws, 0.5, settings)) for image in images])
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields as plain values."""
@@ -84,16 +84,16 @@ def _is_number(value: Any) -> bool:
 
 
 class _ViewedModel:
-    """What `predict_scores` needs of a model, scoring each film in several views."""
+    """What `predict_scores` needs of a model, scoring each image in several views."""
 
     def __init__(self, model: keras.Model, views: ScoringViews) -> None:
         self.model, self.views = model, views
         self.input_shape, self.output_shape = model.input_shape, model.output_shape
         self.shares = shares(views.weights, views.names, "views")
 
-    def predict_on_batch(self, films: np.ndarray) -> np.ndarray:
+    def predict_on_batch(self, images: np.ndarray) -> np.ndarray:
         """Returns the weighted mean of the views' scores, float64 (batch, n_targets)."""
-        scored = (self.model.predict_on_batch(self.views.pixels(films, view)) for view in self.views.names)
+        scored = (self.model.predict_on_batch(self.views.pixels(images, view)) for view in self.views.names)
         mean = sum(share * np.asarray(scores, np.float64) for share, scores in zip(self.shares, scored, strict=True))
         # A weighted mean of ones may round to a little more than 1.
         return np.clip(mean, 0.0, 1.0)
@@ -108,7 +108,7 @@ def predict_views(
     batch_size: int = 32,
     store: Store | None = None,
 ) -> pd.DataFrame:
-    """Scores every film of a table in several views and averages them.
+    """Scores every image of a table in several views and averages them.
 
     A threshold belongs to the scores that chose it: with views, choose it anew on validation scores made with the same
     views, for example with `Ensemble.of([run]).evaluate(validation=..., test=...)`.
@@ -118,8 +118,8 @@ def predict_views(
         table: Image table, as for `models.scoring.predict_scores`.
         targets: The findings the model was built for, in output order.
         views: Which views.
-        batch_size: Films a batch.
-        store: Films decoded before; None reads the files at `path`.
+        batch_size: Images a batch.
+        store: Images decoded before; None reads the files at `path`.
 
     Returns:
         One row per image and finding, as `predict_scores` gives them.

@@ -171,7 +171,7 @@ def normalise(pixels: Any, normalisation: str) -> Any:
     if normalisation == "own":
         return channels
     if normalisation == "caffe":
-        # The three channels of a gray film are equal, so their order only decides which mean each one loses.
+        # The three channels of a gray image are equal, so their order only decides which mean each one loses.
         layer = keras.layers.Normalization(
             mean=_CAFFE_MEAN, variance=[1.0] * 3, name="preprocess_caffe", dtype="float32"
         )

@@ -1,4 +1,4 @@
-"""CLAHE as a layer: contrast-limited adaptive histogram equalisation of every film, saved with the model.
+"""CLAHE as a layer: contrast-limited adaptive histogram equalisation of every image, saved with the model.
 
 It is no augmentation: what a model was trained on is what it must be given when it is validated, tested and used.
 As the first layer of the graph it cannot be forgotten, and a PNG and a DICOM object meet the same one.
@@ -18,7 +18,7 @@ _LEVELS = 256
 def lightness_tables() -> tuple[np.ndarray, np.ndarray]:
     """Returns the tables from gray to 8-bit lightness L* and back, int64 arrays (256,).
 
-    A gray pixel has a = b = 0 in Lab, so that equalising L alone, as is done with colour films, takes no more than two
+    A gray pixel has a = b = 0 in Lab, so that equalising L alone, as is done with colour images, takes no more than two
     tables. The first is rounded as OpenCV's 8-bit conversion does (15 fractional bits, 296 for 295.8): where two grays
     share one lightness decides the histogram.
 
@@ -44,15 +44,15 @@ def lightness_tables() -> tuple[np.ndarray, np.ndarray]:
 class Clahe(keras.layers.Layer):
     """Contrast-limited adaptive histogram equalisation.
 
-    The film is cut into tiles; the histogram of each is clipped, what was cut off is spread over all levels, and its
+    The image is cut into tiles; the histogram of each is clipped, what was cut off is spread over all levels, and its
     cumulated form maps the gray values. Between the tiles' centres the maps are interpolated. Limit, remainder and
-    borders are those of OpenCV's ``createCLAHE``. All arithmetic is on whole numbers, so that a film gives the same
+    borders are those of OpenCV's ``createCLAHE``. All arithmetic is on whole numbers, so that an image gives the same
     result in any batch and on any device; where OpenCV's own arithmetic is inexact, halves can differ by one level.
 
     Args:
         clip_limit: Largest count of a level, as a multiple of the mean count; at least 1.
         tiles: Tiles a side.
-        lightness: Whether to equalise CIE lightness, as is done with colour films in Lab, instead of gray values.
+        lightness: Whether to equalise CIE lightness, as is done with colour images in Lab, instead of gray values.
         **kwargs: As for any layer.
 
     Source:
@@ -80,7 +80,7 @@ class Clahe(keras.layers.Layer):
         height, width, channels = input_shape[1:]
         if height is None or width is None or channels != 1 or min(height, width) < self.tiles:
             raise ValueError(
-                f"Clahe got films of shape {tuple(input_shape[1:])}; it needs (height, width, 1), both known and at "
+                f"Clahe got images of shape {tuple(input_shape[1:])}; it needs (height, width, 1), both known and at "
                 f"least {self.tiles} pixels."
             )
         tall, wide = -(-height // self.tiles), -(-width // self.tiles)
@@ -98,7 +98,7 @@ class Clahe(keras.layers.Layer):
         self.built = True
 
     def call(self, pixels: Any) -> Any:
-        """Equalises films.
+        """Equalises images.
 
         Args:
             pixels: float32 tensor (batch, height, width, 1), 0-255; rounded to whole values.
@@ -110,7 +110,7 @@ class Clahe(keras.layers.Layer):
         values = ops.cast(ops.round(ops.clip(pixels[..., 0], 0.0, 255.0)), "int64")
         if self.lightness:
             values = ops.take(to_lightness, values)
-        # Tiles are counted through all films, so that one flat table holds all maps and a look-up is a single gather.
+        # Tiles are counted through all images, so that one flat table holds all maps and a look-up is a single gather.
         first_tile = ops.arange(ops.shape(values)[0], dtype="int64")[:, None, None] * self.tiles**2
         maps = self._maps(values, first_tile)
         mixed = sum(ops.take(maps, (first_tile + tile) * _LEVELS + values) * weight for tile, weight in self._corners)
@@ -120,7 +120,7 @@ class Clahe(keras.layers.Layer):
         return ops.cast(levels, "float32")[..., None]
 
     def _maps(self, values: Any, first_tile: Any) -> Any:
-        """Returns the map of every tile of every film, a flat float32 tensor (films * tiles * tiles * 256,)."""
+        """Returns the map of every tile of every image, a flat float32 tensor (images * tiles * tiles * 256,)."""
         padded = ops.pad(values, ((0, 0), (0, self._margins[0]), (0, self._margins[1])), mode="reflect")
         places = ops.reshape((first_tile + self._tile_of) * _LEVELS + padded, (-1,))
         levels = ops.shape(values)[0] * self.tiles**2 * _LEVELS
@@ -139,7 +139,7 @@ class Clahe(keras.layers.Layer):
         return ops.reshape(_divided((_LEVELS - 1.0) * cumulated, self._area), (-1,))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Returns the shape of the films, which stays."""
+        """Returns the shape of the images, which stays."""
         return input_shape
 
     def get_config(self) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def build_classifier(
         weights: "imagenet", a weights file, or None for an untrained base.
         image_size: Height and width of the input, pixels.
         head: A name known to `models.heads`.
-        clahe: Limit of the contrast-limited equalisation that every film goes through first, in 8 x 8 tiles, 1 to 256;
+        clahe: Limit of the contrast-limited equalisation that every image goes through first, in 8 x 8 tiles, 1 to 256;
             None for none.
         precision: "auto", "float32", "mixed_float16" or "mixed_bfloat16".
 

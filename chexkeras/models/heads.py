@@ -23,7 +23,7 @@ class ThreeWay(keras.layers.Layer):
     """Turns three logits for each finding into what is wanted of them.
 
     In training it hands on all three, which the loss needs; otherwise it gives one probability for each finding, so
-    that the model scores films as every other does. Computed in float32.
+    that the model scores images as every other does. Computed in float32.
 
     Args:
         **kwargs: As for any layer.

@@ -100,7 +100,7 @@ class WeightedBinaryCrossentropy(keras.losses.Loss):
         self.label_smoothing = _smoothing(label_smoothing)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Returns the loss of each film, shape (batch,)."""
+        """Returns the loss of each image, shape (batch,)."""
         labels, probabilities, known = _masked(y_true, y_pred)
         labels = labels * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
         positive = ops.convert_to_tensor(self.positive_weights, "float32") * labels * ops.log(probabilities)
@@ -115,7 +115,7 @@ class WeightedBinaryCrossentropy(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable("chexkeras")
 class FocalLoss(keras.losses.Loss):
-    """Focal loss: cross-entropy in which easy films count less.
+    """Focal loss: cross-entropy in which easy images count less.
 
     ``-a e^gamma (y log p + (1 - y) log(1 - p))`` with the error ``e = y (1 - p) + (1 - y) p`` and the weight
     ``a = alpha y + (1 - alpha) (1 - y)``, times the target's weight, averaged over targets; an unknown label adds
@@ -156,7 +156,7 @@ class FocalLoss(keras.losses.Loss):
         self.label_smoothing = _smoothing(label_smoothing)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Returns the loss of each film, shape (batch,)."""
+        """Returns the loss of each image, shape (batch,)."""
         labels, probabilities, known = _masked(y_true, y_pred)
         labels = labels * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
         alpha = ops.convert_to_tensor(self.alpha, "float32")
@@ -216,7 +216,7 @@ class AsymmetricLoss(keras.losses.Loss):
         self.target_weights = checked_weights(target_weights)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Returns the loss of each film, shape (batch,)."""
+        """Returns the loss of each image, shape (batch,)."""
         labels, probabilities, known = _masked(y_true, y_pred)
         # Not 0 but epsilon: the gradient of a power below 1 is infinite at 0.
         shifted = ops.maximum(probabilities - self.clip, _EPSILON)
@@ -248,7 +248,7 @@ class AucMarginLoss(keras.losses.Loss):
     ``variance of positives + variance of negatives + max(0, m + b - a)^2``,
 
     averaged over targets with their weights. No variable beside the network's has to be trained, saved or restored.
-    Means and variances are those of the batch, so a batch should hold several films of either class: with a rare
+    Means and variances are those of the batch, so a batch should hold several images of either class: with a rare
     finding use larger batches or up-sampling. A target that lacks a class in the batch adds nothing, nor does an
     unknown label. The factor p (1 - p) by which the paper's formula weighs a target of prevalence p is left out, so
     that rare targets count as much as frequent ones; `target_weights` weighs them otherwise.
@@ -280,7 +280,7 @@ class AucMarginLoss(keras.losses.Loss):
         self.target_weights = checked_weights(target_weights)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Returns the loss of the batch, once for each film, shape (batch,)."""
+        """Returns the loss of the batch, once for each image, shape (batch,)."""
         labels, probabilities, known = _masked(y_true, y_pred)
         positive, negative = known * labels, known * (1.0 - labels)
         mean_positive, spread_positive, some_positive = _moments(probabilities, positive)
@@ -366,7 +366,7 @@ class ThreeWayCrossentropy(keras.losses.Loss):
         self.target_weights = checked_weights(target_weights)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Returns the loss of each film, shape (batch,).
+        """Returns the loss of each image, shape (batch,).
 
         Args:
             y_true: (batch, n): 1, 0, `UNCERTAIN` or NaN.

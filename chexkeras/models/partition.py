@@ -1,6 +1,6 @@
 """Where a partly frozen classifier can be cut in two: a prefix that is a constant function, and what is trained.
 
-What lies before the first trainable layer gives the same output for the same film in every epoch. If at some point of
+What lies before the first trainable layer gives the same output for the same image in every epoch. If at some point of
 the graph exactly one tensor crosses, everything before that point can be computed once and kept.
 
 What is left of a classifier after its frozen prefix, computed without the gradients that nobody needs.

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from chexkeras.checks import require_columns
-from chexkeras.data.pipeline import films_with_ids
+from chexkeras.data.pipeline import images_with_ids
 from chexkeras.data.store.store import Store
 from chexkeras.findings import label_names
 from chexkeras.progress import track
@@ -39,14 +39,15 @@ def predict_scores(
     batch_size: int = 32,
     store: Store | None = None,
 ) -> pd.DataFrame:
-    """Scores every film of a table exactly once.
+    """Scores every image of a table exactly once.
 
     Args:
         model: A classifier of `build_classifier` or one loaded from a run.
         table: Image table with `image_id`, `patient_id`, `path` and, where known, one label column per target.
         targets: The findings the model was built for, in output order.
-        batch_size: Films a batch; does not change the scores beyond rounding.
-        store: Films decoded before (`data.store.prepare.prepare`), found by `image_id`; None reads the files at `path`.
+        batch_size: Images a batch; does not change the scores beyond rounding.
+        store: Images decoded before (`data.store.prepare.prepare`), found by `image_id`; None reads the files at
+            `path`.
 
     Returns:
         One row per image and finding: `image_id`, `patient_id`, `finding`, `label` (1, 0 or NaN), `score` in [0, 1].
@@ -65,11 +66,11 @@ def predict_scores(
     if table["image_id"].duplicated().any():
         repeated = table.loc[table["image_id"].duplicated(), "image_id"].iloc[0]
         raise ValueError(f"image ids must be unique to key scores; {repeated!r} occurs more than once.")
-    films = films_with_ids(table, image_size=model.input_shape[1], batch_size=batch_size, store=store)
+    images = images_with_ids(table, image_size=model.input_shape[1], batch_size=batch_size, store=store)
     steps = -(-len(table) // batch_size)
     ids: list[str] = []
     scores: list[np.ndarray] = []
-    for pixels, image_ids in track(films, "scoring", total=steps):
+    for pixels, image_ids in track(images, "scoring", total=steps):
         scores.append(predict_padded(model, pixels, batch_size)[0])
         ids.extend(value.decode() for value in image_ids.numpy())
     return scores_table(table, names, ids, np.concatenate(scores).astype(np.float64))

@@ -8,7 +8,7 @@ is to be trained, and compiles.
 Moving statistics for the BatchNorm layers of an untrained base.
 
 A network with random weights and BatchNorm's initial statistics (mean 0, variance 1) passes on features whose scale
-grows or dies from layer to layer. One pass over the training films gives every BatchNorm the mean and variance it
+grows or dies from layer to layer. One pass over the training images gives every BatchNorm the mean and variance it
 actually sees.
 """
 
@@ -186,7 +186,7 @@ class _TrainingMode(keras.layers.Layer):
         self._model = model
 
     def call(self, pixels: Any) -> Any:
-        # One number a film: what matters is what the pass leaves behind.
+        # One number an image: what matters is what the pass leaves behind.
         return keras.ops.mean(self._model(pixels, training=True), axis=(1, 2, 3))
 
 
@@ -227,7 +227,7 @@ def adapt_batchnorm(model: keras.Model, batches: Iterable[Any]) -> int:
     for layer, flag in zip(normalisations, trainable, strict=True):
         layer.trainable = flag
     if count == 0:
-        raise ValueError("no batch of films to take BatchNorm statistics from; give at least one.")
+        raise ValueError("no batch of images to take BatchNorm statistics from; give at least one.")
     for layer, (mean, variance) in zip(normalisations, before, strict=True):
         start = layer.momentum**count
         layer.moving_mean.assign((convert_to_numpy(layer.moving_mean) - start * mean) / (1.0 - start))

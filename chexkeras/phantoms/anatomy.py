@@ -1,11 +1,11 @@
-"""The body of a synthetic patient, and how it lies on one film.
+"""The body of a synthetic patient, and how it lies on one image.
 
-Lengths are fractions of the film's width (about 42 cm); x runs from the viewer's left, y from the top. The patient's
+Lengths are fractions of the image's width (about 42 cm); x runs from the viewer's left, y from the top. The patient's
 right side is on the viewer's left.
 
-From anatomy and pose to curves, and from curves to the fields every layer of a film is drawn with.
+From anatomy and pose to curves, and from curves to the fields every layer of an image is drawn with.
 
-A border is a function of y (chest wall, heart) or of x (diaphragm), so a film costs a few passes over its pixels.
+A border is a function of y (chest wall, heart) or of x (diaphragm), so an image costs a few passes over its pixels.
 """
 
 import math
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Anatomy:
-    """What a patient's films share.
+    """What a patient's images share.
 
     Attributes:
         chest_half_width: Largest half width of the inner rib cage.
@@ -78,9 +78,9 @@ def draw_anatomy(rng: np.random.Generator, sex: str, age_years: int) -> Anatomy:
     Args:
         rng: The patient's generator.
         sex: "M" or "F".
-        age_years: Age at the first film.
+        age_years: Age at the first image.
     """
-    # Python floats: NumPy 2 would let a NumPy float turn whole films into double precision.
+    # Python floats: NumPy 2 would let a NumPy float turn whole images into double precision.
     normal, uniform = rng.standard_normal(24).tolist(), rng.random(12).tolist()
     child = max(0.0, (16 - age_years) / 16)
     old = float(np.clip((age_years - 50) / 40, 0, 1))
@@ -115,7 +115,7 @@ def draw_anatomy(rng: np.random.Generator, sex: str, age_years: int) -> Anatomy:
 
 @dataclass
 class Pose:
-    """How one film shows the anatomy; findings may still change it before it is drawn.
+    """How one image shows the anatomy; findings may still change it before it is drawn.
 
     Attributes:
         ap: Whether the view is AP.
@@ -130,8 +130,8 @@ class Pose:
         shift: Sideways displacement of heart and mediastinum.
         air: How dark the lungs are, right and left.
         vessel_gain: How bright vessels are.
-        contrast: Contrast of the film.
-        offset: Brightness of the film.
+        contrast: Contrast of the image.
+        offset: Brightness of the image.
         noise: Standard deviation of the noise in grey levels.
     """
 
@@ -153,13 +153,13 @@ class Pose:
 
 
 def draw_pose(rng: np.random.Generator, anatomy: Anatomy, view: str, severity: Mapping[str, float]) -> Pose:
-    """Returns how one film shows the patient.
+    """Returns how one image shows the patient.
 
-    AP films are taken lying or sitting, with the tube near and the heart far from the plate: the heart is magnified,
+    AP images are taken lying or sitting, with the tube near and the heart far from the plate: the heart is magnified,
     the mediastinum wide, the breath shallow and scattered radiation lowers the contrast.
 
     Args:
-        rng: The film's generator.
+        rng: The image's generator.
         anatomy: The patient.
         view: "PA" or "AP".
         severity: Findings present; cardiomegaly and emphysema set the heart's size, emphysema the diaphragm.
@@ -209,7 +209,7 @@ RIGHT, LEFT = 0, 1
 
 @dataclass
 class Geometry:
-    """Borders of one film, and the fields that follow from them.
+    """Borders of one image, and the fields that follow from them.
 
     Attributes:
         size: Pixels a side.
@@ -244,7 +244,7 @@ class Geometry:
     mediastinal: Field
 
     def column(self, x: float) -> int:
-        """Returns the index of the column at x, within the film."""
+        """Returns the index of the column at x, within the image."""
         return int(np.clip(x * self.size, 0, self.size - 1))
 
     def sign(self, side: int) -> int:
@@ -342,12 +342,12 @@ def _diaphragm(x: Field, anatomy: Anatomy, pose: Pose, walls: tuple[float, float
 
 
 def build_geometry(size: int, anatomy: Anatomy, pose: Pose) -> Geometry:
-    """Returns borders and fields of a film.
+    """Returns borders and fields of an image.
 
     Args:
         size: Pixels a side.
         anatomy: The patient.
-        pose: The film, already changed by the findings that change shapes.
+        pose: The image, already changed by the findings that change shapes.
     """
     x = ((np.arange(size) + 0.5) / size).astype(np.float32)
     y = x.copy()

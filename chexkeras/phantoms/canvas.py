@@ -1,6 +1,6 @@
-"""Thin things: vessels, bones' outlines, tubes and letters are lines, drawn twice as fine as the film and reduced.
+"""Thin things: vessels, bones' outlines, tubes and letters are lines, drawn twice as fine as the image and reduced.
 
-What findings are drawn on: coarse and fine fields over one film, and where in the patient a finding sits.
+What findings are drawn on: coarse and fine fields over one image, and where in the patient a finding sits.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from chexkeras.phantoms.anatomy import LEFT, RIGHT, Field, Geometry
 
 Point = tuple[float, float]
 
-# Strokes of the letters on film markers, in a box 1 high and 0.7 wide.
+# Strokes of the letters on image markers, in a box 1 high and 0.7 wide.
 _STROKES: dict[str, tuple[tuple[Point, ...], ...]] = {
     "L": (((0, 0), (0, 1), (0.6, 1)),),
     "R": (((0, 1), (0, 0), (0.5, 0.05), (0.6, 0.25), (0.5, 0.45), (0, 0.5)), ((0.25, 0.5), (0.62, 1))),
@@ -26,13 +26,13 @@ _STROKES: dict[str, tuple[tuple[Point, ...], ...]] = {
 
 
 class Canvas:
-    """A grayscale drawing in film coordinates (0 to 1), read as a float field of 0 to 1.
+    """A grayscale drawing in image coordinates (0 to 1), read as a float field of 0 to 1.
 
     Later strokes cover earlier ones; densities that add up belong on different canvases.
 
     Args:
-        size: Pixels a side of the film.
-        fine: How many times finer than the film to draw.
+        size: Pixels a side of the image.
+        fine: How many times finer than the image to draw.
     """
 
     def __init__(self, size: int, fine: int = 2):
@@ -46,7 +46,7 @@ class Canvas:
         return [(px * factor, py * factor) for px, py in points]
 
     def line(self, points: Iterable[Point], width: float, level: float) -> None:
-        """Draws a line of a width (fraction of the film) and a level (0 to 1); thin lines fade instead of vanishing."""
+        """Draws a line of a width (fraction of the image) and a level (0 to 1); thin lines fade."""
         self.blank = False
         pixels = width * self.size * self.fine
         level = level * min(1.0, pixels)
@@ -72,7 +72,7 @@ class Canvas:
         self._draw.ellipse(self._scaled([(cx - rx, cy - ry), (cx + rx, cy + ry)]), fill=round(255 * level))
 
     def letters(self, text: str, corner: Point, height: float, slant: float, level: float = 1.0) -> None:
-        """Writes capital letters of a film marker."""
+        """Writes capital letters of an image marker."""
         for index, letter in enumerate(text):
             for stroke in _STROKES[letter]:
                 points = [
@@ -85,7 +85,7 @@ class Canvas:
         """Returns the drawing, shape (size, size), 0 to 1.
 
         Args:
-            blur: Width over which edges are softened, a fraction of the film; less than half a pixel does nothing.
+            blur: Width over which edges are softened, a fraction of the image; less than half a pixel does nothing.
         """
         reduced = self._image.reduce(self.fine) if self.fine > 1 else self._image
         if blur * self.size >= 0.5:
@@ -105,12 +105,12 @@ def clouds(rng: np.random.Generator, cells: int, size: int) -> NDArray[np.float3
 
 
 Box = tuple[float, float, float, float]
-"""left, top, right, bottom as fractions of the film."""
+"""left, top, right, bottom as fractions of the image."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """Where in this patient a finding sits; the same on all films.
+    """Where in this patient a finding sits; the same on all images.
 
     Attributes:
         side: RIGHT or LEFT.
@@ -147,14 +147,14 @@ def site_of(seed: int, patient: int, finding: str) -> Site:
 
 @dataclass
 class Layers:
-    """What findings draw on. Coarse fields have half the film's resolution.
+    """What findings draw on. Coarse fields have half the image's resolution.
 
     Attributes:
-        geometry: The film's borders and fields.
+        geometry: The image's borders and fields.
         haze: Share of the lung's air replaced, coarse.
         lucency: Air added, coarse.
         vessels: Share of vessels still seen, coarse.
-        density: Density added to the film, full resolution.
+        density: Density added to the image, full resolution.
         strands: Lines within the lungs.
         crisp: Thin bright lines anywhere, such as a visceral pleura.
         outward: `geometry.outward`, coarse.

@@ -1,8 +1,8 @@
 """Writing a synthetic cohort as a folder that looks like a download of CheXpert, uncertain and blank labels included.
 
-What the films show comes from the same cohort as the phantoms in NIH's layout; `_TRUTH` says which of CheXpert's
+What the images show comes from the same cohort as the phantoms in NIH's layout; `_TRUTH` says which of CheXpert's
 observations that is. Two observations need saying: Support Devices are the tubes, lines and leads that are drawn on AP
-films; Fracture is not drawn at all, its labels are random, so no model can learn it.
+images; Fracture is not drawn at all, its labels are random, so no model can learn it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,8 +15,8 @@ from chexkeras import checks, files
 from chexkeras.data.image_table import PHANTOM_FILE, SYNTHETIC_CAUTION
 from chexkeras.findings import CHEXPERT14, NO_FINDING, SUPPORT_DEVICES
 from chexkeras.phantoms import folder as phantom_folder
-from chexkeras.phantoms.cohort import Film, make_cohort
-from chexkeras.phantoms.render import Sheet, draw_films
+from chexkeras.phantoms.cohort import PhantomImage, make_cohort
+from chexkeras.phantoms.render import Sheet, draw_images
 
 FOLDER = "CheXpert-v1.0-small"
 _HEADER = ",".join(("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *CHEXPERT14))
@@ -46,16 +46,16 @@ _TRUTH: dict[str, Callable[[Mapping[str, float]], bool]] = {
     "Pleural Effusion": _any("Effusion"),
     "Pleural Other": _any("Pleural_Thickening"),
 }
-"""Which of CheXpert's observations a film shows, given the severities of its NIH findings. Emphysema, Fibrosis and
+"""Which of CheXpert's observations an image shows, given the severities of its NIH findings. Emphysema, Fibrosis and
 Hernia are drawn too and have no name in CheXpert."""
 
 _LEFT_OPEN = {"Atelectasis": 0.4, "Consolidation": 0.5, "Pneumonia": 0.5}
 _USUALLY_LEFT_OPEN = 0.15
-"""Share of positive films whose label is uncertain: reports leave these three findings open far more often."""
+"""Share of positive images whose label is uncertain: reports leave these three findings open far more often."""
 
 _WRONGLY_LEFT_OPEN = 0.03
 _DENIED = 0.2
-"""Shares of negative films whose label is uncertain, and 0; the rest are blank."""
+"""Shares of negative images whose label is uncertain, and 0; the rest are blank."""
 
 
 def make_chexpert_phantoms(
@@ -68,26 +68,26 @@ def make_chexpert_phantoms(
     prevalence: Mapping[str, float] | None = None,
     processes: int | None = None,
 ) -> Path:
-    """Writes synthetic chest films in the exact layout of CheXpert-v1.0-small.
+    """Writes synthetic chest radiographs in the exact layout of CheXpert-v1.0-small.
 
-    The folder gets ``CheXpert-v1.0-small`` with ``train.csv``, ``valid.csv``, JPEG films such as
+    The folder gets ``CheXpert-v1.0-small`` with ``train.csv``, ``valid.csv``, JPEG radiographs such as
     ``train/patient00001/study1/view1_frontal.jpg``, and ``PHANTOM.json``, which marks it as synthetic. Labels of
-    ``train.csv`` are 1.0, 0.0, -1.0 (uncertain) or blank, as a program that reads reports leaves them: a positive film
+    ``train.csv`` are 1.0, 0.0, -1.0 (uncertain) or blank, as a program that reads reports leaves them: a positive image
     is 1.0 or uncertain, a negative one mostly blank. Labels of ``valid.csv`` are the truth, 1.0 or 0.0. Synthetic
-    films, not clinical evidence.
+    radiographs, not clinical evidence.
 
     A folder already made with the same parameters is used as it is; see `make_phantoms`.
 
     Args:
         folder: Where to write; its parents are made if needed.
-        images: Exact number of frontal films, at least 1.
+        images: Exact number of frontal radiographs, at least 1.
         size: Pixels a side, 64 to 4096.
-        seed: Whole number; the same seed gives the same films and labels, whatever `processes`.
-        laterals: Whether PA films get a lateral one beside them, as CheXpert's often do. It is the frontal drawing at
-            half its width: it has the place and the label of a lateral film and shows none of its anatomy.
-        prevalence: Share of films, strictly between 0 and 1, for NIH's findings to enrich, in any spelling, for example
-            ``{"Pleural Effusion": 0.3}``. The folder is then recorded as a case-control sample.
-        processes: Worker processes; None takes all cores from 200 films on, else one.
+        seed: Whole number; the same seed gives the same radiographs and labels, whatever `processes`.
+        laterals: Whether PA radiographs get a lateral one beside them, as CheXpert's often do. It is the frontal
+            drawing at half its width: it has the place and the label of a lateral image and shows none of its anatomy.
+        prevalence: Share of radiographs, strictly between 0 and 1, for NIH's findings to enrich, in any spelling, for
+            example ``{"Pleural Effusion": 0.3}``. The folder is then recorded as a case-control sample.
+        processes: Worker processes; None takes all cores from 200 radiographs on, else one.
 
     Returns:
         The folder ``CheXpert-v1.0-small`` in `folder`.
@@ -111,49 +111,49 @@ def make_chexpert_phantoms(
     if phantom_folder.reusable(destination, parameters):
         return destination
     with phantom_folder.appearing(destination) as temporary:
-        films = make_cohort(images, seed, enriched)
-        sheets = [sheet for film in films for sheet in _sheets(film, laterals)]
-        drawn = draw_films(sheets, seed, size, temporary, processes)
-        truth = _truth(films, [drawn[_path(film, "view1_frontal")].devices for film in films], seed)
-        marks = _marks(films, truth, seed)
+        radiographs = make_cohort(images, seed, enriched)
+        sheets = [sheet for image in radiographs for sheet in _sheets(image, laterals)]
+        drawn = draw_images(sheets, seed, size, temporary, processes)
+        truth = _truth(radiographs, [drawn[_path(image, "view1_frontal")].devices for image in radiographs], seed)
+        marks = _marks(radiographs, truth, seed)
         for file, valid in (("train.csv", False), ("valid.csv", True)):
             lines = [
                 _line(sheet, labels)
-                for film, labels in zip(films, marks, strict=True)
-                if film.test == valid
-                for sheet in _sheets(film, laterals)
+                for image, labels in zip(radiographs, marks, strict=True)
+                if image.test == valid
+                for sheet in _sheets(image, laterals)
             ]
             files.write_text(temporary / file, "".join(f"{line}\n" for line in (_HEADER, *lines)))
-        files.write_json(temporary / PHANTOM_FILE, _marker(parameters, films, len(sheets), truth, marks))
+        files.write_json(temporary / PHANTOM_FILE, _marker(parameters, radiographs, len(sheets), truth, marks))
     return destination
 
 
-def _path(film: Film, view: str) -> str:
-    part = "valid" if film.test else "train"
-    return f"{part}/patient{film.patient:05d}/study{film.follow_up + 1}/{view}.jpg"
+def _path(image: PhantomImage, view: str) -> str:
+    part = "valid" if image.test else "train"
+    return f"{part}/patient{image.patient:05d}/study{image.follow_up + 1}/{view}.jpg"
 
 
-def _sheets(film: Film, laterals: bool) -> list[Sheet]:
-    frontal = Sheet(film, _path(film, "view1_frontal"))
-    with_lateral = laterals and film.view == "PA"
-    return [frontal, Sheet(film, _path(film, "view2_lateral"), squeezed=True)] if with_lateral else [frontal]
+def _sheets(image: PhantomImage, laterals: bool) -> list[Sheet]:
+    frontal = Sheet(image, _path(image, "view1_frontal"))
+    with_lateral = laterals and image.view == "PA"
+    return [frontal, Sheet(image, _path(image, "view2_lateral"), squeezed=True)] if with_lateral else [frontal]
 
 
-def _truth(films: Sequence[Film], devices: Sequence[bool], seed: int) -> np.ndarray:
-    """Returns what each film shows: booleans (n_films, 14), in the order of CHEXPERT14."""
-    truth = np.zeros((len(films), len(CHEXPERT14)), dtype=bool)
-    severities = [dict(film.severity) for film in films]
+def _truth(images: Sequence[PhantomImage], devices: Sequence[bool], seed: int) -> np.ndarray:
+    """Returns what each image shows: booleans (n_images, 14), in the order of CHEXPERT14."""
+    truth = np.zeros((len(images), len(CHEXPERT14)), dtype=bool)
+    severities = [dict(image.severity) for image in images]
     for name, shown in _TRUTH.items():
         truth[:, CHEXPERT14.index(name)] = [shown(severity) for severity in severities]
     rng = np.random.default_rng(np.random.SeedSequence([seed], spawn_key=(2,)))
-    truth[:, CHEXPERT14.index("Fracture")] = rng.random(len(films)) < _FRACTURES
+    truth[:, CHEXPERT14.index("Fracture")] = rng.random(len(images)) < _FRACTURES
     truth[:, CHEXPERT14.index(NO_FINDING)] = ~truth.any(axis=1)
-    # Last: devices alone leave a film without finding.
+    # Last: devices alone leave an image without finding.
     truth[:, CHEXPERT14.index(SUPPORT_DEVICES)] = devices
     return truth
 
 
-def _marks(films: Sequence[Film], truth: np.ndarray, seed: int) -> np.ndarray:
+def _marks(images: Sequence[PhantomImage], truth: np.ndarray, seed: int) -> np.ndarray:
     """Returns the labels as CheXpert writes them: 1, 0, -1, or NaN for a blank."""
     drawn = np.random.default_rng(np.random.SeedSequence([seed], spawn_key=(3,))).random(truth.shape)
     left_open = np.array([_LEFT_OPEN.get(name, _USUALLY_LEFT_OPEN) for name in CHEXPERT14])
@@ -166,19 +166,19 @@ def _marks(films: Sequence[Film], truth: np.ndarray, seed: int) -> np.ndarray:
     place = CHEXPERT14.index(NO_FINDING)
     others = [index for index, name in enumerate(CHEXPERT14) if name not in (NO_FINDING, SUPPORT_DEVICES)]
     read[:, place] = np.where(np.isin(read[:, others], (1.0, -1.0)).any(axis=1), np.nan, 1.0)
-    test = np.array([film.test for film in films])
+    test = np.array([image.test for image in images])
     return np.where(test[:, None], truth.astype(float), read)
 
 
 def _line(sheet: Sheet, labels: np.ndarray) -> str:
-    film = sheet.film
-    view = ("Lateral", "") if sheet.squeezed else ("Frontal", film.view)
-    described = (f"{FOLDER}/{sheet.path}", _SEX[film.sex], str(min(film.age_years, _OLDEST)), *view)
+    image = sheet.image
+    view = ("Lateral", "") if sheet.squeezed else ("Frontal", image.view)
+    described = (f"{FOLDER}/{sheet.path}", _SEX[image.sex], str(min(image.age_years, _OLDEST)), *view)
     return ",".join((*described, *("" if np.isnan(label) else f"{label:.1f}" for label in labels)))
 
 
 def _marker(
-    parameters: dict[str, Any], films: Sequence[Film], images: int, truth: np.ndarray, marks: np.ndarray
+    parameters: dict[str, Any], radiographs: Sequence[PhantomImage], images: int, truth: np.ndarray, marks: np.ndarray
 ) -> dict[str, Any]:
     return {
         "dataset": "chexkeras phantoms in CheXpert's layout",
@@ -188,8 +188,8 @@ def _marker(
         "parameters": parameters,
         "counts": {
             "images": images,
-            "patients": len({film.patient for film in films}),
-            "valid_images": sum(film.test for film in films),
+            "patients": len({image.patient for image in radiographs}),
+            "valid_images": sum(image.test for image in radiographs),
             "shown": dict(zip(CHEXPERT14, truth.sum(axis=0).tolist(), strict=True)),
             "uncertain": dict(zip(CHEXPERT14, (marks == -1).sum(axis=0).tolist(), strict=True)),
         },

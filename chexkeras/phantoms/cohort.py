@@ -1,7 +1,7 @@
-"""Who the synthetic patients are and what each of their films is said to show.
+"""Who the synthetic patients are and what each of their images is said to show.
 
-A Gaussian copula: every film has one latent normal number per finding, split into a part that belongs to the patient
-(findings persist) and a part that belongs to the film. Correlations between the numbers give the co-occurrence, the
+A Gaussian copula: every image has one latent normal number per finding, split into a part that belongs to the patient
+(findings persist) and a part that belongs to the image. Correlations between the numbers give the co-occurrence, the
 highest of them are the positives, and how far a number lies beyond the cut is the severity that is drawn.
 """
 
@@ -20,13 +20,13 @@ _VIEW, _SEX, _AGE, _COUNT = _FINDINGS, _FINDINGS + 1, _FINDINGS + 2, _FINDINGS +
 
 
 @dataclass(frozen=True)
-class Film:
-    """One synthetic film before it is drawn.
+class PhantomImage:
+    """One synthetic image before it is drawn.
 
     Attributes:
         patient: Patient number, from 1.
-        follow_up: Number of the film within the patient, from 0.
-        age_years: Age at this film.
+        follow_up: Number of the image within the patient, from 0.
+        age_years: Age at this image.
         sex: "M" or "F".
         view: "PA" or "AP".
         severity: (finding, severity in (0, 1]) of every finding present, in the order of NIH14.
@@ -54,18 +54,18 @@ class Film:
         return tuple(finding for finding, _ in self.severity)
 
 
-def film_counts(images: int) -> np.ndarray:
-    """Returns how many films each patient has, with NIH's long tail, adding up to `images`.
+def image_counts(images: int) -> np.ndarray:
+    """Returns how many images each patient has, with NIH's long tail, adding up to `images`.
 
-    A small cohort has no room for a patient with 184 films: nobody gets more than a twentieth of all (six at least).
+    A small cohort has no room for a patient with 184 images: nobody gets more than a twentieth of all (six at least).
 
     Args:
-        images: Total number of films, at least 1.
+        images: Total number of images, at least 1.
 
     Returns:
         Integer array, one entry a patient, descending.
     """
-    values, shares = np.array(nih_statistics.FILMS_PER_PATIENT).T
+    values, shares = np.array(nih_statistics.IMAGES_PER_PATIENT).T
     limit = max(6, images // 20)
 
     def counts(patients: int) -> np.ndarray:
@@ -92,9 +92,9 @@ def film_counts(images: int) -> np.ndarray:
 
 @cache
 def _factors() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Splits the correlation over films into the patients' and the films' own parts.
+    """Splits the correlation over images into the patients' and the images' own parts.
 
-    With the same correlation matrix K in both parts, films correlate as
+    With the same correlation matrix K in both parts, images correlate as
     K * (sqrt(p_i p_j) + sqrt((1 - p_i)(1 - p_j))), p being the persistence; K follows by division.
     """
     p = nih_statistics.PERSISTENCE
@@ -108,14 +108,14 @@ def _factors() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _latents(rng: np.random.Generator, counts: np.ndarray) -> np.ndarray:
-    given_count, patient_root, film_root = _factors()
-    values, shares = np.array(nih_statistics.FILMS_IN_PATIENT_OF).T
+    given_count, patient_root, image_root = _factors()
+    values, shares = np.array(nih_statistics.IMAGES_IN_PATIENT_OF).T
     level = (
         np.interp(counts, values, shares) + np.interp(counts - 1, np.concatenate([[0], values]), [0.0, *shares])
     ) / 2
     score = ndtri(np.clip(level, 1e-4, 1 - 1e-4))
     shared = np.outer(score, given_count) + rng.standard_normal((len(counts), _COUNT)) @ patient_root.T
-    own = rng.standard_normal((int(counts.sum()), _VIEW + 1)) @ film_root.T
+    own = rng.standard_normal((int(counts.sum()), _VIEW + 1)) @ image_root.T
     latent = np.repeat(shared, counts, axis=0)
     weight = nih_statistics.PERSISTENCE[: _VIEW + 1]
     latent[:, : _VIEW + 1] = latent[:, : _VIEW + 1] * np.sqrt(weight) + own * np.sqrt(1 - weight)
@@ -140,7 +140,7 @@ def _severities(latent: np.ndarray, prevalence: Mapping[str, float]) -> np.ndarr
 
 
 def _test_patients(rng: np.random.Generator, counts: np.ndarray) -> np.ndarray:
-    """Returns which patients form the test list: about NIH's share of films, at least one where there are two."""
+    """Returns which patients form the test list: about NIH's share of images, at least one where there are two."""
     in_test = np.zeros(len(counts), bool)
     wanted, taken = nih_statistics.TEST_SHARE * counts.sum(), 0
     for patient in rng.permutation(len(counts)):
@@ -152,23 +152,23 @@ def _test_patients(rng: np.random.Generator, counts: np.ndarray) -> np.ndarray:
     return in_test
 
 
-def make_cohort(images: int, seed: int, prevalence: Mapping[str, float] | None = None) -> tuple[Film, ...]:
-    """Returns the films of a synthetic cohort, patient by patient.
+def make_cohort(images: int, seed: int, prevalence: Mapping[str, float] | None = None) -> tuple[PhantomImage, ...]:
+    """Returns the radiographs of a synthetic cohort, patient by patient.
 
     Args:
-        images: Number of films, at least 1.
+        images: Number of radiographs, at least 1.
         seed: The cohort's seed.
-        prevalence: Share of films, in (0, 1), for findings that are to differ from NIH's; the others keep NIH's.
+        prevalence: Share of radiographs, in (0, 1), for findings that are to differ from NIH's; the others keep NIH's.
 
     Returns:
-        The films, in the order of their names.
+        The radiographs, in the order of their names.
     """
     rng = np.random.default_rng(np.random.SeedSequence([seed], spawn_key=(0,)))
-    counts = rng.permutation(film_counts(images))
+    counts = rng.permutation(image_counts(images))
     latent = _latents(rng, counts)
     severities = _severities(latent, {**nih_statistics.PREVALENCE, **(prevalence or {})})
     views = np.where(_top(latent[:, _VIEW], nih_statistics.AP_SHARE), "AP", "PA")
-    # Patients whole: a cut by count alone would fall between the films of one of them.
+    # Patients whole: a cut by count alone would fall between the radiographs of one of them.
     male = latent[:, _SEX] >= latent[_top(latent[:, _SEX], nih_statistics.MALE_SHARE), _SEX].min(initial=np.inf)
     levels, ages = np.array(nih_statistics.AGE_QUANTILES).T
     age = np.interp(ndtr(latent[:, _AGE]), levels, ages)
@@ -179,7 +179,7 @@ def make_cohort(images: int, seed: int, prevalence: Mapping[str, float] | None =
         for view, kinds in nih_statistics.ORIGINALS.items()
     }
 
-    films: list[Film] = []
+    radiographs: list[PhantomImage] = []
     row = 0
     for patient, count in enumerate(counts, start=1):
         span = min(14.0, rng.exponential(1.8)) if count > 1 else 0.0
@@ -190,8 +190,8 @@ def make_cohort(images: int, seed: int, prevalence: Mapping[str, float] | None =
             present = tuple(
                 (NIH14[index], float(severities[row, index])) for index in np.flatnonzero(severities[row]).tolist()
             )
-            films.append(
-                Film(
+            radiographs.append(
+                PhantomImage(
                     patient=patient,
                     follow_up=follow_up,
                     age_years=int(min(max(years, 1.0), 95.0)),
@@ -203,4 +203,4 @@ def make_cohort(images: int, seed: int, prevalence: Mapping[str, float] | None =
                 )
             )
             row += 1
-    return tuple(films)
+    return tuple(radiographs)

@@ -1,4 +1,4 @@
-"""A folder of DICOM files: films a classifier should accept, and films with one mistake each."""
+"""A folder of DICOM files: images a classifier should accept, and images with one mistake each."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -21,12 +21,12 @@ from pydicom.uid import (
 from chexkeras import files
 from chexkeras.findings import NO_FINDING
 from chexkeras.phantoms.canvas import Canvas
-from chexkeras.phantoms.cohort import Film
+from chexkeras.phantoms.cohort import PhantomImage
 from chexkeras.phantoms.render import render
 
 Pixels = NDArray[Any]
 
-# What each acceptable film should show, in order of preference: view, finding.
+# What each acceptable image should show, in order of preference: view, finding.
 _WANTED = (
     ("PA", NO_FINDING),
     ("AP", "Effusion"),
@@ -40,7 +40,7 @@ _TWELVE_BIT, _INVERTED = {3, 4}, {4}
 _LOW, _HIGH = 300, 3700
 _ADULT_YEARS = 18
 SMALLEST = 256
-"""Fewest pixels a side of a DICOM film."""
+"""Fewest pixels a side of a DICOM image."""
 
 
 def _uid(seed: int, *parts: object) -> str:
@@ -55,8 +55,8 @@ def _code(value: str, scheme: str, meaning: str) -> Dataset:
     return item
 
 
-def _film_dataset(film: Film, pixels: Pixels, seed: int, name: str) -> Dataset:
-    """Returns a complete digital X-ray object (PS3.3 A.26) around the pixels of a film."""
+def _image_dataset(image: PhantomImage, pixels: Pixels, seed: int, name: str) -> Dataset:
+    """Returns a complete digital X-ray object (PS3.3 A.26) around the pixels of an image."""
     data = Dataset()
     data.file_meta = FileMetaDataset()
     data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -70,24 +70,24 @@ def _film_dataset(film: Film, pixels: Pixels, seed: int, name: str) -> Dataset:
     data.Modality = "DX"
     data.PresentationIntentType = "FOR PRESENTATION"
     data.Manufacturer = "chexkeras phantom"
-    data.PatientName = f"PHANTOM^{film.patient:04d}"
-    data.PatientID = f"PHANTOM{film.patient:04d}"
+    data.PatientName = f"PHANTOM^{image.patient:04d}"
+    data.PatientID = f"PHANTOM{image.patient:04d}"
     data.PatientBirthDate = ""
-    data.PatientSex = film.sex
-    data.PatientAge = f"{film.age_years:03d}Y"
+    data.PatientSex = image.sex
+    data.PatientAge = f"{image.age_years:03d}Y"
     data.BodyPartExamined = "CHEST"
-    data.ViewPosition = film.view
-    data.SeriesNumber, data.InstanceNumber = 1, film.follow_up + 1
+    data.ViewPosition = image.view
+    data.SeriesNumber, data.InstanceNumber = 1, image.follow_up + 1
     data.ImageLaterality = "U"
     data.PatientOrientation = ["L", "F"]
     data.AnatomicRegionSequence = [_code("51185008", "SCT", "Thoracic structure")]
-    view = ("399348003", "antero-posterior") if film.view == "AP" else ("272479007", "postero-anterior")
+    view = ("399348003", "antero-posterior") if image.view == "AP" else ("272479007", "postero-anterior")
     data.ViewCodeSequence = [_code(view[0], "SCT", view[1])]
     data.PixelIntensityRelationship, data.PixelIntensityRelationshipSign = "LOG", 1
     data.RescaleIntercept, data.RescaleSlope, data.RescaleType = "0", "1", "US"
     data.LossyImageCompression, data.BurnedInAnnotation = "00", "NO"
-    # The film shows what the original did with fewer pixels: each is wider.
-    spacing = round(film.original[2] * film.original[0] / pixels.shape[1], 4)
+    # The image shows what the original did with fewer pixels: each is wider.
+    spacing = round(image.original[2] * image.original[0] / pixels.shape[1], 4)
     data.ImagerPixelSpacing = data.PixelSpacing = [spacing, spacing]
     _set_pixels(data, pixels)
     return data
@@ -121,17 +121,17 @@ def _save(data: Dataset, path: Path) -> None:
     data.save_as(path, enforce_file_format=True)
 
 
-def _chosen(films: Sequence[Film]) -> list[Film]:
-    """Returns about six different adult films of the test list (others where it is too short)."""
-    adults = [film for film in films if film.age_years >= _ADULT_YEARS]
-    adults.sort(key=lambda film: not film.test)
-    chosen: list[Film] = []
+def _chosen(images: Sequence[PhantomImage]) -> list[PhantomImage]:
+    """Returns about six different adult images of the test list (others where it is too short)."""
+    adults = [image for image in images if image.age_years >= _ADULT_YEARS]
+    adults.sort(key=lambda image: not image.test)
+    chosen: list[PhantomImage] = []
     patients: set[int] = set()
     for view, finding in _WANTED:
 
-        def rank(film: Film, view: str = view, finding: str = finding) -> tuple[bool, ...]:
-            shown = finding in film.labels or (finding == NO_FINDING and not film.labels)
-            return (film in chosen, not film.test, film.patient in patients, film.view != view, not shown)
+        def rank(image: PhantomImage, view: str = view, finding: str = finding) -> tuple[bool, ...]:
+            shown = finding in image.labels or (finding == NO_FINDING and not image.labels)
+            return (image in chosen, not image.test, image.patient in patients, image.view != view, not shown)
 
         best = min(adults, key=rank, default=None)
         if best is not None and best not in chosen:
@@ -155,7 +155,7 @@ def _hand(size: int) -> Pixels:
     return (canvas.field(blur=0.004) * 235 + 8).astype(np.uint8)
 
 
-def _rejects(film: Film, pixels: Pixels) -> list[tuple[str, str, Callable[[Dataset], None]]]:
+def _rejects(image: PhantomImage, pixels: Pixels) -> list[tuple[str, str, Callable[[Dataset], None]]]:
     """Returns (file, what is wrong, the change that makes it so) for every reason that a data set can carry."""
 
     def setting(**values: Any) -> Callable[[Dataset], None]:
@@ -217,41 +217,41 @@ def _rejects(film: Film, pixels: Pixels) -> list[tuple[str, str, Callable[[Datas
     ]
 
 
-def write_dicom_folder(folder: Path, films: Sequence[Film], seed: int, size: int) -> None:
+def write_dicom_folder(folder: Path, images: Sequence[PhantomImage], seed: int, size: int) -> None:
     """Writes DICOM files and ``dicom_expected.csv`` beside the folder (file, verdict, what).
 
     Args:
         folder: The folder to make.
-        films: The cohort.
+        images: The cohort.
         seed: The cohort's seed; UIDs depend on it.
-        size: Pixels a side of the cohort's PNG files. DICOM films have at least `SMALLEST`: films of 64 pixels do for
+        size: Pixels a side of the cohort's PNG files. DICOM images have at least `SMALLEST`: images of 64 pixels do for
             a quick test, but no radiograph is that small. From that size on both hold the same pixels.
     """
     folder.mkdir()
     size = max(size, SMALLEST)
     rows: list[tuple[str, str, str]] = []
-    for index, film in enumerate(_chosen(films)):
-        name = f"accept_{index + 1:02d}_{film.view.lower()}.dcm"
-        pixels = render(film, seed, size)[0]
-        data = _film_dataset(film, pixels, seed, name)
+    for index, image in enumerate(_chosen(images)):
+        name = f"accept_{index + 1:02d}_{image.view.lower()}.dcm"
+        pixels = render(image, seed, size)[0]
+        data = _image_dataset(image, pixels, seed, name)
         bits, inverted = (12 if index in _TWELVE_BIT else 8), index in _INVERTED
         _set_pixels(data, pixels, bits, inverted)
         _save(data, folder / name)
-        what = f"{film.view} film {film.image_id}, {bits} bit {data.PhotometricInterpretation}"
-        rows.append((name, "accept", f"{what}: {' and '.join(film.labels) or NO_FINDING}"))
+        what = f"{image.view} image {image.image_id}, {bits} bit {data.PhotometricInterpretation}"
+        rows.append((name, "accept", f"{what}: {' and '.join(image.labels) or NO_FINDING}"))
 
-    # The same good film spoilt in one way each: only the reason differs.
-    model = next((film for film in _chosen(films)), films[0])
+    # The same good image spoilt in one way each: only the reason differs.
+    model = next((image for image in _chosen(images)), images[0])
     pixels = render(model, seed, size)[0]
     for name, what, spoil in _rejects(model, pixels):
-        data = _film_dataset(model, pixels, seed, name)
+        data = _image_dataset(model, pixels, seed, name)
         data.PatientAge = f"{max(model.age_years, 45):03d}Y"
         spoil(data)
         _save(data, folder / name)
         rows.append((name, "reject", what))
 
     whole = folder / "whole.dcm"
-    _save(_film_dataset(model, pixels, seed, "reject_truncated.dcm"), whole)
+    _save(_image_dataset(model, pixels, seed, "reject_truncated.dcm"), whole)
     content = whole.read_bytes()
     whole.unlink()
     page = "<!DOCTYPE html>\n<html><head><title>404 Not Found</title></head><body>Not Found</body></html>\n"

@@ -1,8 +1,8 @@
 """The 14 findings: which shapes they change, who draws them, and the boxes around them.
 
-A finding may change shapes before the film is drawn (`reshape`), and then adds opacities, lucencies and lines to the
+A finding may change shapes before the image is drawn (`reshape`), and then adds opacities, lucencies and lines to the
 layers (`draw_findings`). Which side and which lobe belong to the patient, so a finding stays where it was; its
-extent follows the severity of the film.
+extent follows the severity of the image.
 
 Findings of the lung itself: opacities, nodules, lines and lost tissue.
 
@@ -73,7 +73,7 @@ def _nodule_at(layers: Layers, x: float, y: float, radius: float, density: float
 
 def mass(layers: Layers, site: Site, severity: float, rng: np.random.Generator) -> list[Box]:
     """One lobulated ball above 30 mm."""
-    # Above 30 mm: a film is about 420 mm wide, so a diameter from 0.08.
+    # Above 30 mm: an image is about 420 mm wide, so a diameter from 0.08.
     radius = 0.041 + 0.038 * severity
     x, y = within_lung(layers.geometry, site.side, 0.15 + 0.6 * site.along, site.height, 0.2, 0.85)
     lobes = 0.05 * (np.array(site.shape[:3]) - 0.3)
@@ -327,15 +327,15 @@ _DRAW: dict[str, Callable[[Layers, Site, float, np.random.Generator], list[Box]]
 def draw_findings(
     layers: Layers, severity: Mapping[str, float], sites: Mapping[str, Site], rng: np.random.Generator
 ) -> dict[str, list[Box]]:
-    """Draws the findings of a film onto its layers.
+    """Draws the findings of an image onto its layers.
 
     Args:
-        layers: The film's layers, changed in place.
+        layers: The image's layers, changed in place.
         severity: Severity, in (0, 1], of every finding present.
         sites: Where each sits.
-        rng: The film's generator.
+        rng: The image's generator.
 
     Returns:
-        The boxes of every finding, as fractions of the film.
+        The boxes of every finding, as fractions of the image.
     """
     return {finding: _DRAW[finding](layers, sites[finding], degree, rng) for finding, degree in severity.items()}

@@ -13,7 +13,7 @@ from chexkeras.data.image_table import PHANTOM_FILE
 from chexkeras.findings import NIH14, canonical
 
 GENERATOR_VERSION = 1
-"""Raised whenever the same parameters give other films."""
+"""Raised whenever the same parameters give other images."""
 
 _POOL_FROM = 200
 
@@ -25,7 +25,7 @@ def checked_size(size: int) -> int:
         ValueError: If it is not a whole number from 64 to 4096.
     """
     if not 64 <= checks.positive_int(size, "size") <= 4096:
-        raise ValueError(f"size={size} px; phantoms need 64 to 4096, 256 is usual: smaller films show no nodules.")
+        raise ValueError(f"size={size} px; phantoms need 64 to 4096, 256 is usual: smaller images show no nodules.")
     return size
 
 
@@ -41,7 +41,7 @@ def checked_seed(seed: int) -> int:
 
 
 def checked_prevalence(prevalence: Mapping[str, float] | None) -> dict[str, float]:
-    """Returns the shares of films asked for, by finding, in the order of NIH14.
+    """Returns the shares of images asked for, by finding, in the order of NIH14.
 
     Raises:
         ValueError: If a finding is unknown or named twice, or a share is not strictly between 0 and 1.
@@ -56,7 +56,7 @@ def checked_prevalence(prevalence: Mapping[str, float] | None) -> dict[str, floa
 
 
 def checked_processes(processes: int | None, images: int) -> int:
-    """Returns how many processes draw: those asked for, else all cores where there are many films.
+    """Returns how many processes draw: those asked for, else all cores where there are many images.
 
     Raises:
         ValueError: If `processes` is not a whole number of at least 1.
@@ -67,7 +67,7 @@ def checked_processes(processes: int | None, images: int) -> int:
 
 
 def sampling(prevalence: Mapping[str, float]) -> str:
-    """Returns one phrase on how the films were sampled."""
+    """Returns one phrase on how the images were sampled."""
     enriched = ", ".join(f"{finding} {share:.0%}" for finding, share in prevalence.items())
     return f"case-control: enriched to {enriched}" if enriched else "prevalences of NIH ChestX-ray14"
 

@@ -9,59 +9,59 @@ from chexkeras.data.image_table import PHANTOM_FILE, SYNTHETIC_CAUTION
 from chexkeras.findings import NIH14, NO_FINDING
 from chexkeras.phantoms import folder as phantom_folder
 from chexkeras.phantoms.canvas import Box
-from chexkeras.phantoms.cohort import Film, make_cohort
+from chexkeras.phantoms.cohort import PhantomImage, make_cohort
 from chexkeras.phantoms.folder import GENERATOR_VERSION
-from chexkeras.phantoms.render import Sheet, draw_films
+from chexkeras.phantoms.render import Sheet, draw_images
 
 _ENTRY_HEADER = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
     "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
 )
 _BOX_HEADER = "Image Index,Finding Label,Bbox [x,y,w,h],,,"
-# NIH's list holds at most 180 boxes of a finding, in pixels of its 1024 px films.
+# NIH's list holds at most 180 boxes of a finding, in pixels of its 1024 px images.
 _BOXES_PER_FINDING, _BOX_PIXELS = 180, 1024
 
 Boxes = dict[str, dict[str, list[Box]]]
 
 
-def _draw_all(films: Sequence[Film], seed: int, size: int, folder: Path, processes: int) -> Boxes:
-    """Draws the films into ``images`` and returns their boxes by image_id."""
-    sheets = [Sheet(film, f"images/{film.image_id}") for film in films]
-    drawn = draw_films(sheets, seed, size, folder, processes)
-    return {sheet.film.image_id: drawn[sheet.path].boxes for sheet in sheets}
+def _draw_all(images: Sequence[PhantomImage], seed: int, size: int, folder: Path, processes: int) -> Boxes:
+    """Draws the images into ``images`` and returns their boxes by image_id."""
+    sheets = [Sheet(image, f"images/{image.image_id}") for image in images]
+    drawn = draw_images(sheets, seed, size, folder, processes)
+    return {sheet.image.image_id: drawn[sheet.path].boxes for sheet in sheets}
 
 
-def _entry_lines(films: Sequence[Film]) -> list[str]:
+def _entry_lines(images: Sequence[PhantomImage]) -> list[str]:
     lines = [_ENTRY_HEADER]
-    for film in films:
-        width, height, spacing = film.original
-        labels = "|".join(sorted(film.labels)) or NO_FINDING
+    for image in images:
+        width, height, spacing = image.original
+        labels = "|".join(sorted(image.labels)) or NO_FINDING
         lines.append(
-            f"{film.image_id},{labels},{film.follow_up},{film.patient},{film.age_years},{film.sex},{film.view},"
+            f"{image.image_id},{labels},{image.follow_up},{image.patient},{image.age_years},{image.sex},{image.view},"
             f"{width},{height},{spacing},{spacing}"
         )
     return lines
 
 
-def _box_lines(films: Sequence[Film], boxes: Boxes) -> list[str]:
-    """Returns the box list: like NIH's, of positive films of the test list only, and a sample where there are many."""
+def _box_lines(images: Sequence[PhantomImage], boxes: Boxes) -> list[str]:
+    """Returns the box list: like NIH's, of positive images of the test list only, and a sample where there are many."""
     lines = [_BOX_HEADER]
     for finding in NIH14:
         name = "Infiltrate" if finding == "Infiltration" else finding
         count = 0
-        for film in films:
-            for left, top, right, bottom in boxes[film.image_id].get(finding, []) if film.test else []:
+        for image in images:
+            for left, top, right, bottom in boxes[image.image_id].get(finding, []) if image.test else []:
                 if count == _BOXES_PER_FINDING:
                     break
                 left, top = max(0.0, left), max(0.0, top)
                 numbers = (left, top, min(1.0, right) - left, min(1.0, bottom) - top)
-                lines.append(",".join([film.image_id, name, *(f"{_BOX_PIXELS * n:.3f}" for n in numbers)]))
+                lines.append(",".join([image.image_id, name, *(f"{_BOX_PIXELS * n:.3f}" for n in numbers)]))
                 count += 1
     return lines
 
 
-def _marker(parameters: dict[str, Any], films: Sequence[Film]) -> dict[str, Any]:
-    counts = {finding: sum(finding in film.labels for film in films) for finding in NIH14}
+def _marker(parameters: dict[str, Any], images: Sequence[PhantomImage]) -> dict[str, Any]:
+    counts = {finding: sum(finding in image.labels for image in images) for finding in NIH14}
     return {
         "dataset": "chexkeras phantoms",
         "caution": SYNTHETIC_CAUTION,
@@ -69,10 +69,10 @@ def _marker(parameters: dict[str, Any], films: Sequence[Film]) -> dict[str, Any]
         "generator_version": GENERATOR_VERSION,
         "parameters": parameters,
         "counts": {
-            "images": len(films),
-            "patients": len({film.patient for film in films}),
-            "test_images": sum(film.test for film in films),
-            NO_FINDING: sum(not film.severity for film in films),
+            "images": len(images),
+            "patients": len({image.patient for image in images}),
+            "test_images": sum(image.test for image in images),
+            NO_FINDING: sum(not image.severity for image in images),
             **counts,
         },
     }
@@ -88,25 +88,25 @@ def make_phantoms(
     prevalence: Mapping[str, float] | None = None,
     processes: int | None = None,
 ) -> Path:
-    """Writes synthetic frontal chest films in the exact layout of NIH ChestX-ray14.
+    """Writes synthetic frontal chest radiographs in the exact layout of NIH ChestX-ray14.
 
     The folder gets ``Data_Entry_2017.csv``, ``images/``, ``BBox_List_2017.csv``, ``train_val_list.txt``,
     ``test_list.txt``, ``PHANTOM.json`` (which marks it as synthetic) and ``dicom/`` (acceptable files and one for each
     reason to reject; ``dicom_expected.csv`` says which). Prevalence, co-occurrence, persistence within a patient, age,
-    sex and view follow NIH's margins. Synthetic films, not clinical evidence.
+    sex and view follow NIH's margins. Synthetic radiographs, not clinical evidence.
 
     A folder already made with the same parameters is used as it is. Nothing is deleted, ever, and an interrupted call
     leaves nothing behind under the folder's name.
 
     Args:
         folder: Where to write; its parents are made if needed.
-        images: Exact number of films, at least 1.
+        images: Exact number of radiographs, at least 1.
         size: Pixels a side, 64 to 4096.
         seed: Whole number; the same seed gives the same bytes, whatever `processes`.
         dicom: Whether to write the ``dicom/`` folder too.
-        prevalence: Share of films, strictly between 0 and 1, for findings to enrich, for example
+        prevalence: Share of radiographs, strictly between 0 and 1, for findings to enrich, for example
             ``{"Pneumonia": 0.3}``; the rest keep NIH's. The folder is then recorded as a case-control sample.
-        processes: Worker processes; None takes all cores from 200 films on, else one.
+        processes: Worker processes; None takes all cores from 200 radiographs on, else one.
 
     Returns:
         The folder.
@@ -129,13 +129,13 @@ def make_phantoms(
     if phantom_folder.reusable(destination, parameters):
         return destination
     with phantom_folder.appearing(destination) as temporary:
-        films = make_cohort(images, seed, enriched)
-        boxes = _draw_all(films, seed, size, temporary, processes)
+        radiographs = make_cohort(images, seed, enriched)
+        boxes = _draw_all(radiographs, seed, size, temporary, processes)
         tables = {
-            "Data_Entry_2017.csv": _entry_lines(films),
-            "BBox_List_2017.csv": _box_lines(films, boxes),
-            "train_val_list.txt": [film.image_id for film in films if not film.test],
-            "test_list.txt": [film.image_id for film in films if film.test],
+            "Data_Entry_2017.csv": _entry_lines(radiographs),
+            "BBox_List_2017.csv": _box_lines(radiographs, boxes),
+            "train_val_list.txt": [image.image_id for image in radiographs if not image.test],
+            "test_list.txt": [image.image_id for image in radiographs if image.test],
         }
         for name, lines in tables.items():
             files.write_text(temporary / name, "".join(f"{line}\n" for line in lines))
@@ -143,6 +143,6 @@ def make_phantoms(
             # pydicom is needed here alone.
             from chexkeras.phantoms.dicom import write_dicom_folder
 
-            write_dicom_folder(temporary / "dicom", films, seed, size)
-        files.write_json(temporary / PHANTOM_FILE, _marker(parameters, films))
+            write_dicom_folder(temporary / "dicom", radiographs, seed, size)
+        files.write_json(temporary / PHANTOM_FILE, _marker(parameters, radiographs))
     return destination

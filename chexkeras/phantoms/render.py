@@ -1,6 +1,6 @@
-"""One film: anatomy, findings and the look of an exposure, composed into 8-bit pixels.
+"""One image: anatomy, findings and the look of an exposure, composed into 8-bit pixels.
 
-Drawing many films into files, in several processes where there are many.
+Drawing many images into files, in several processes where there are many.
 """
 
 import logging
@@ -30,7 +30,7 @@ from chexkeras.phantoms.anatomy import (
     smoothed,
 )
 from chexkeras.phantoms.canvas import Box, Canvas, blank_layers, clouds, enlarge, site_of
-from chexkeras.phantoms.cohort import Film
+from chexkeras.phantoms.cohort import PhantomImage
 from chexkeras.phantoms.findings import draw_findings, reshape
 from chexkeras.phantoms.structures import draw_airways, draw_bones, draw_vessels, rib_field, spine_field
 
@@ -49,7 +49,7 @@ def _body(geometry: Geometry, anatomy: Anatomy, pose: Pose) -> Field:
     depth = np.interp(y, [0, 0.08, 0.2, 0.45, 0.7, 0.85, 1.0], [0.50, 0.60, 0.72, 0.82, 0.94, 1.08, 1.12])
     depth = depth + 0.10 * (anatomy.stoutness - 0.4)
     body = np.sqrt(1 - share * share) * depth.astype(np.float32)[:, None]
-    # Upper arms, hanging close on AP films and turned outwards on PA films; between arm and trunk the film is black.
+    # Upper arms, hanging close on AP images and turned outwards on PA images; between arm and trunk the image is black.
     spread = 0.09 if pose.ap else 0.49
     thick = 0.058 + 0.022 * anatomy.stoutness
     axis = (0.425 * pose.scale + spread * (y - 0.19)).astype(np.float32)
@@ -65,11 +65,11 @@ def _body(geometry: Geometry, anatomy: Anatomy, pose: Pose) -> Field:
 
 
 class Drawing(NamedTuple):
-    """A drawn film.
+    """A drawn image.
 
     Attributes:
         pixels: uint8 of shape (size, size), dense tissue bright.
-        boxes: Per finding its boxes (left, top, right, bottom) as fractions of the film.
+        boxes: Per finding its boxes (left, top, right, bottom) as fractions of the image.
         devices: Whether tubes, lines or leads were drawn.
     """
 
@@ -132,18 +132,18 @@ def _tone() -> NDArray[np.float32]:
 _TONE = _tone()
 
 
-def render(film: Film, seed: int, size: int) -> tuple[NDArray[np.uint8], dict[str, list[Box]]]:
-    """Returns the pixels of a film and the boxes of its findings; see `draw`."""
-    return draw(film, seed, size)[:2]
+def render(image: PhantomImage, seed: int, size: int) -> tuple[NDArray[np.uint8], dict[str, list[Box]]]:
+    """Returns the pixels of an image and the boxes of its findings; see `draw`."""
+    return draw(image, seed, size)[:2]
 
 
-def draw(film: Film, seed: int, size: int) -> Drawing:
-    """Draws a film.
+def draw(image: PhantomImage, seed: int, size: int) -> Drawing:
+    """Draws an image.
 
-    The result depends on the arguments alone, never on which films were drawn before.
+    The result depends on the arguments alone, never on which images were drawn before.
 
     Args:
-        film: What to draw.
+        image: What to draw.
         seed: The cohort's seed.
         size: Pixels a side, at least 64.
 
@@ -151,12 +151,12 @@ def draw(film: Film, seed: int, size: int) -> Drawing:
         The pixels, and what is on them.
     """
     anatomy = draw_anatomy(
-        np.random.default_rng(np.random.SeedSequence([seed, film.patient], spawn_key=(1,))), film.sex, film.age_years
+        np.random.default_rng(np.random.SeedSequence([seed, image.patient], spawn_key=(1,))), image.sex, image.age_years
     )
-    rng = np.random.default_rng(np.random.SeedSequence([seed, film.patient, film.follow_up]))
-    severity = dict(film.severity)
-    sites = {finding: site_of(seed, film.patient, finding) for finding in severity}
-    pose = draw_pose(rng, anatomy, film.view, severity)
+    rng = np.random.default_rng(np.random.SeedSequence([seed, image.patient, image.follow_up]))
+    severity = dict(image.severity)
+    sites = {finding: site_of(seed, image.patient, finding) for finding in severity}
+    pose = draw_pose(rng, anatomy, image.view, severity)
     reshape(pose, severity, sites)
     geometry = build_geometry(size, anatomy, pose)
     layers = blank_layers(geometry)
@@ -198,7 +198,7 @@ def draw(film: Film, seed: int, size: int) -> Drawing:
     density = (density - 0.5) * np.float32(pose.contrast) + np.float32(0.5 + pose.offset)
     np.clip(density, 0, 1.499, out=density)
     grey = _TONE[(density * np.float32(1024 / 1.5)).astype(np.int32)]
-    # Quantum noise: strongest where the film got least radiation; grain is wider than a pixel of a small film.
+    # Quantum noise: strongest where the image got least radiation; grain is wider than a pixel of a small image.
     grey += (pose.noise * math.sqrt(size / 512)) * rng.standard_normal(grey.shape, dtype=np.float32)
     marker = Canvas(size)
     _marker(marker, pose, rng)
@@ -208,7 +208,7 @@ def draw(film: Film, seed: int, size: int) -> Drawing:
 
 
 def _collimate(grey: Field, rng: np.random.Generator) -> None:
-    """Blackens what the collimator kept from the beam: on some films, a narrow border."""
+    """Blackens what the collimator kept from the beam: on some images, a narrow border."""
     numbers = rng.random(5)
     if numbers[0] < 0.35:
         size = len(grey)
@@ -219,36 +219,36 @@ def _collimate(grey: Field, rng: np.random.Generator) -> None:
                 target[...] = 2.0
 
 
-_FILMS_PER_BLOCK = 16
-# Compression that is fast for PNG, and that leaves a JPEG film's gray values about as they were.
+_IMAGES_PER_BLOCK = 16
+# Compression that is fast for PNG, and that leaves a JPEG image's gray values about as they were.
 _SAVING: dict[str, dict[str, Any]] = {".png": {"compress_level": 1}, ".jpg": {"quality": 92}}
 
 _logger = logging.getLogger(__name__)
 
 
 class Sheet(NamedTuple):
-    """A film to be drawn, and where.
+    """An image to be drawn, and where.
 
     Attributes:
-        film: The film.
+        image: The image.
         path: Its file, relative to the folder drawn into, ".png" or ".jpg".
-        squeezed: Whether to halve its width: it then stands for a lateral film without showing one.
+        squeezed: Whether to halve its width: it then stands for a lateral image without showing one.
     """
 
-    film: Film
+    image: PhantomImage
     path: str
     squeezed: bool = False
 
 
 class Drawn(NamedTuple):
-    """What is on a drawn film besides its labels: the boxes of its findings, and whether there are devices."""
+    """What is on a drawn image besides its labels: the boxes of its findings, and whether there are devices."""
 
     boxes: dict[str, list[Box]]
     devices: bool
 
 
-def draw_films(sheets: Sequence[Sheet], seed: int, size: int, folder: Path, processes: int) -> dict[str, Drawn]:
-    """Draws films into files.
+def draw_images(sheets: Sequence[Sheet], seed: int, size: int, folder: Path, processes: int) -> dict[str, Drawn]:
+    """Draws images into files.
 
     Args:
         sheets: What to draw.
@@ -258,9 +258,9 @@ def draw_films(sheets: Sequence[Sheet], seed: int, size: int, folder: Path, proc
         processes: How many processes to use; the files are the same for every number.
 
     Returns:
-        What is on each film, by path.
+        What is on each image, by path.
     """
-    blocks = [sheets[start : start + _FILMS_PER_BLOCK] for start in range(0, len(sheets), _FILMS_PER_BLOCK)]
+    blocks = [sheets[start : start + _IMAGES_PER_BLOCK] for start in range(0, len(sheets), _IMAGES_PER_BLOCK)]
 
     def collect(count: int) -> dict[str, Drawn]:
         drawn: dict[str, Drawn] = {}
@@ -272,7 +272,7 @@ def draw_films(sheets: Sequence[Sheet], seed: int, size: int, folder: Path, proc
     try:
         return collect(processes)
     except BrokenProcessPool:
-        # A script without an `if __name__ == "__main__"` guard cannot start processes; the films are the same anyway.
+        # A script without an `if __name__ == "__main__"` guard cannot start processes; the images are the same anyway.
         _logger.warning("could not start worker processes; drawing in this one. Guard your script or set processes=1.")
         return collect(1)
 
@@ -293,10 +293,10 @@ def _in_turn(
 
 
 def _draw_block(sheets: Sequence[Sheet], seed: int, size: int, folder: str) -> dict[str, Drawn]:
-    """Draws some films; runs in a process of its own when there are many."""
+    """Draws some images; runs in a process of its own when there are many."""
     drawn = {}
     for sheet in sheets:
-        pixels, boxes, devices = draw(sheet.film, seed, size)
+        pixels, boxes, devices = draw(sheet.image, seed, size)
         path = Path(folder) / sheet.path
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(_squeezed(pixels) if sheet.squeezed else pixels).save(path, **_SAVING[path.suffix])
@@ -305,10 +305,10 @@ def _draw_block(sheets: Sequence[Sheet], seed: int, size: int, folder: str) -> d
 
 
 def _squeezed(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Returns the film at half its width, in the middle of a black one."""
+    """Returns the image at half its width, in the middle of a black one."""
     size = pixels.shape[1]
     half = size // 2
     narrow = pixels[:, : 2 * half].reshape(len(pixels), half, 2).mean(axis=2)
-    film = np.zeros_like(pixels)
-    film[:, (size - half) // 2 :][:, :half] = narrow.astype(np.uint8)
-    return film
+    image = np.zeros_like(pixels)
+    image[:, (size - half) // 2 :][:, :half] = narrow.astype(np.uint8)
+    return image

@@ -31,9 +31,9 @@ def rib_field(geometry: Geometry, anatomy: Anatomy, pose: Pose) -> Field:
     ribs fall outwards from the spine, anterior ribs fall inwards from the chest wall and end in invisible cartilage.
 
     Args:
-        geometry: The film's borders and fields.
+        geometry: The image's borders and fields.
         anatomy: The patient.
-        pose: The film.
+        pose: The image.
     """
     u = geometry.outward
     spacing = anatomy.rib_spacing * (1.0 - 0.35 * pose.lift)
@@ -85,7 +85,7 @@ def draw_bones(canvas: Canvas, geometry: Geometry, anatomy: Anatomy, pose: Pose)
             level, rise = level - 0.012, rise + 0.008
         start = float(geometry.midline[geometry.column(level)])
         shoulder = start + sign * 0.395 * scale
-        # Shoulder blade: over the lung on AP films, turned outwards on PA films.
+        # Shoulder blade: over the lung on AP images, turned outwards on PA images.
         inner = start + sign * (0.27 if pose.ap else 0.355) * scale
         tip = (inner + sign * 0.035, 0.46 + drop)
         blade = [
@@ -131,11 +131,11 @@ def _within_lung(geometry: Geometry, side: int, points: NDArray[np.float64]) -> 
 
 
 def draw_vessels(canvas: Canvas, geometry: Geometry, anatomy: Anatomy) -> None:
-    """Draws the vessel trees of both lungs: the same branches on every film of a patient.
+    """Draws the vessel trees of both lungs: the same branches on every image of a patient.
 
     Args:
         canvas: Where to draw.
-        geometry: The film's borders; the tree hangs on its hila.
+        geometry: The image's borders; the tree hangs on its hila.
         anatomy: The patient; its vessel seed decides the branches.
     """
     rng = np.random.default_rng(anatomy.vessels)
@@ -169,7 +169,7 @@ def draw_vessels(canvas: Canvas, geometry: Geometry, anatomy: Anatomy) -> None:
 
 
 def draw_airways(canvas: Canvas, geometry: Geometry, anatomy: Anatomy, pose: Pose) -> None:
-    """Draws what holds air outside the lungs; the canvas is subtracted from the film."""
+    """Draws what holds air outside the lungs; the canvas is subtracted from the image."""
     carina = anatomy.apex + 0.235 - 0.5 * pose.lift
     row = geometry.column(carina)
     middle = float(geometry.midline[row]) - 0.004 + 0.5 * pose.shift

@@ -22,7 +22,7 @@ from chexkeras.plots.dataset import (
 )
 from chexkeras.plots.flowchart import flowchart
 from chexkeras.plots.forest import robustness_forest, subgroup_forest
-from chexkeras.plots.images import dicom_verdicts, films
+from chexkeras.plots.images import dicom_verdicts, images
 from chexkeras.plots.shortcuts import intensity_histogram, intensity_profile, shortcuts
 from chexkeras.plots.thresholds import confusion_matrix, score_histogram, threshold_tradeoff
 from chexkeras.plots.training import training_curves
@@ -35,10 +35,10 @@ __all__ = [
     "decision_curve",
     "dicom_verdicts",
     "difference_forest",
-    "films",
     "findings_per_image",
     "findings_with",
     "flowchart",
+    "images",
     "images_per_patient",
     "intensity_histogram",
     "intensity_profile",

@@ -59,7 +59,7 @@ def decision_curve(
     ax = style.axes(ax, 6.6, 4.8 + 0.2 * len(runs))
     notes = style.cautions(note, *[entry for _, table, measured in runs for entry in (measured, table)])
     ax.set_xlabel("threshold probability t (one finding is worth (1 − t) / t false alarms)")
-    ax.set_ylabel("net benefit (true positives per film)")
+    ax.set_ylabel("net benefit (true positives per image)")
     drawn: list[pd.DataFrame] = []
     for (name, table, measured), (colour, _) in zip(runs, LOOKS, strict=False):
         finding, _, split = evaluated(measured, finding)
@@ -108,7 +108,7 @@ def _draw_defaults(ax: "Axes", drawn: list[pd.DataFrame], names: list[str]) -> N
 def triage_waiting(
     effect: "TriageEffect", *, ax: "Axes | None" = None, note: str | Sequence[str] | None = None
 ) -> "Axes":
-    """Draws the mean minutes from a film's arrival to the end of its reading, with and without the triage device.
+    """Draws the mean minutes from an image's arrival to the end of its reading, with and without the triage device.
 
     Args:
         effect: From `evaluation.clinical_use.triage.triage_effect` or `simulate_triage`.
@@ -120,11 +120,11 @@ def triage_waiting(
     """
     ax = style.axes(ax, 7.2, 3.6)
     rows = [
-        ("all films, without the device", effect.fifo_hours, style.GREY, ""),
-        (f"diseased films ({effect.prevalence * 100:.3g} %)", effect.diseased_hours, style.ORANGE, ""),
-        ("other films", effect.non_diseased_hours, style.BLUE, ""),
-        (f"flagged films ({effect.flagged_share * 100:.3g} %)", effect.flagged_hours, style.PALE, "//"),
-        ("films not flagged", effect.unflagged_hours, style.PALE, "//"),
+        ("all images, without the device", effect.fifo_hours, style.GREY, ""),
+        (f"diseased images ({effect.prevalence * 100:.3g} %)", effect.diseased_hours, style.ORANGE, ""),
+        ("other images", effect.non_diseased_hours, style.BLUE, ""),
+        (f"flagged images ({effect.flagged_share * 100:.3g} %)", effect.flagged_hours, style.PALE, "//"),
+        ("images not flagged", effect.unflagged_hours, style.PALE, "//"),
     ]
     rows = [row for row in rows if np.isfinite(row[1])]
     positions = np.arange(len(rows))
@@ -149,7 +149,7 @@ def triage_waiting(
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
     ax.set_xlim(0, max(ends) * 1.18)
-    saved = f"Diseased films: {_saved(effect.saving_hours, effect.saving)}."
+    saved = f"Diseased images: {_saved(effect.saving_hours, effect.saving)}."
     place = style.across(ax)
     lines = [line for text in (saved, _assumed(effect)) for line in style.wrapped(text, place.inches)]
     # The empty lines keep the room for the text below, which runs across the panel and not below the bars alone.
@@ -174,11 +174,11 @@ def _saved(hours: float, saving: Estimate) -> str:
 def _assumed(effect: "TriageEffect") -> str:
     readers = "one reader reads" if effect.readers == 1 else f"each of {effect.readers} readers reads"
     first = {
-        "pre-emptive": "a flagged film interrupts the reading of another",
-        "non-pre-emptive": "a flagged film is the next to be read",
+        "pre-emptive": "a flagged image interrupts the reading of another",
+        "non-pre-emptive": "a flagged image is the next to be read",
     }[effect.discipline]
     return (
-        f"Assuming that {effect.arrivals_per_hour:g} films arrive per hour, {readers} {effect.reads_per_hour:g} "
+        f"Assuming that {effect.arrivals_per_hour:g} images arrive per hour, {readers} {effect.reads_per_hour:g} "
         f"(busy {effect.workload * 100:.0f} % of the time), and {first}; "
         f"sensitivity {effect.sensitivity:.3g}, specificity {effect.specificity:.3g}."
     )
@@ -213,9 +213,9 @@ def triage_by_workload(
         for workload in workloads
     ]  # fmt: skip
     for name, text, colour, line in (
-        ("fifo_hours", "all films, without the device", style.GREY, "--"),
-        ("non_diseased_hours", "other films, with the device", style.BLUE, "-"),
-        ("diseased_hours", "diseased films, with the device", style.ORANGE, "-"),
+        ("fifo_hours", "all images, without the device", style.GREY, "--"),
+        ("non_diseased_hours", "other images, with the device", style.BLUE, "-"),
+        ("diseased_hours", "diseased images, with the device", style.ORANGE, "-"),
     ):
         minutes = [getattr(entry, name) * 60 for entry in effects]
         ax.plot(workloads * 100, minutes, color=colour, linestyle=line, label=text)
@@ -224,7 +224,7 @@ def triage_by_workload(
         color=style.INK,
         linewidth=1.2,
         linestyle="-.",
-        label=f"{effect.arrivals_per_hour:g} films per hour, diseased: {_saved(effect.saving_hours, effect.saving)}",
+        label=f"{effect.arrivals_per_hour:g} images per hour, diseased: {_saved(effect.saving_hours, effect.saving)}",
     )
     ax.set_xlim(0, 100)
     ax.set_ylim(0, None)

@@ -171,7 +171,7 @@ def threshold_comparison(
         drawn = _line(look)
         ax.step(grid, sensitivity, where="pre", **{**drawn, "linewidth": 2.4}, label=f"{name}: sensitivity")
         ax.step(grid, specificity, where="pre", **{**drawn, "linewidth": 1.0}, label=f"{name}: specificity")
-    ax.set_xlabel("threshold (a film is called positive when its score is at least this)")
+    ax.set_xlabel("threshold (an image is called positive when its score is at least this)")
     ax.set_ylabel("share")
     ax.set_ylim(-0.02, 1.04)
     ax.legend(**_below(ax), ncols=2, title=_counted(parts), title_fontsize=8.5, alignment="left")
@@ -381,7 +381,7 @@ def draw_comparison(
     """Draws ROC, precision-recall and threshold curves, differences, confusion matrices and training curves.
 
     Args:
-        runs: Runs by name, scored on the same test films.
+        runs: Runs by name, scored on the same test images.
         comparisons: From `evaluation.comparison.compare.compare_all` on these runs.
         folder: Where the PNG files go; made if need be, files of the same name are replaced.
         evaluations: By the run's name, for the confusion matrices: at a stated threshold, for example. By default the

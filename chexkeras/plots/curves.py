@@ -1,4 +1,4 @@
-"""How well scores rank films, whatever the threshold: ROC and precision-recall curves with n and intervals."""
+"""How well scores rank images, whatever the threshold: ROC and precision-recall curves with n and intervals."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

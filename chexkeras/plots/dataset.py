@@ -2,9 +2,9 @@
 
 Ages, findings that come together and shortcuts have files of their own; all are found here.
 
-Who is on the films: ages and sexes, and how common a finding is at each age.
+Who is on the images: ages and sexes, and how common a finding is at each age.
 
-Which findings come together on one film.
+Which findings come together on one image.
 """
 
 from collections.abc import Iterable, Sequence
@@ -92,7 +92,7 @@ def prevalence_by_age(
     ax: "Axes | None" = None,
     note: str | Sequence[str] | None = None,
 ) -> "Axes":
-    """Draws how many of the images of each age band show a finding, with intervals that let a patient's films agree.
+    """Draws how many of the images of each age band show a finding, with intervals that let a patient's images agree.
 
     Args:
         table: Image table.
@@ -125,7 +125,7 @@ def prevalence_by_age(
         value, low, high = share.value * 100, share.low * 100, share.high * 100
         error = [[max(value - low, 0)], [max(high - value, 0)]]
         ax.errorbar(position, value, yerr=error, fmt="o", color=style.BLUE, capsize=3)
-        # The interval of a handful of films would press all others flat; it may leave the figure.
+        # The interval of a handful of images would press all others flat; it may leave the figure.
         top = max(top, high if len(rows) >= _FEW_IMAGES * len(known) else value)
     whole = (known[name] == 1).mean() * 100 if len(known) else 0.0
     ax.axhline(whole, color=style.GREY, linestyle="--", linewidth=1.2, label=f"all ages: {whole:.1f} %")

@@ -126,7 +126,7 @@ def flowchart(
     ax: "Axes | None" = None,
     note: str | Sequence[str] | None = None,
 ) -> "Axes":
-    """Draws the way of a film from the DICOM file to the call, with the branch of the rejected ones.
+    """Draws the way of an image from the DICOM file to the call, with the branch of the rejected ones.
 
     Args:
         recipe: A Recipe or its dict.
@@ -171,5 +171,5 @@ def flowchart(
     ax.set_xlim(0.15, 7.6)
     ax.set_ylim(top - gap - last_height - 0.05, total + 0.05)
     name = _recipe(recipe).get("name") or "algorithm"
-    style.title(ax, f"From film to call: {name}", style.cautions(note))
+    style.title(ax, f"From image to call: {name}", style.cautions(note))
     return ax

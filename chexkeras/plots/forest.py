@@ -2,7 +2,7 @@
 
 How performance differs between groups: one row for each group, with its size, and the test beside its column.
 
-What changed films do to a model, change by change.
+What changed images do to a model, change by change.
 """
 
 from collections.abc import Iterable, Sequence
@@ -233,7 +233,7 @@ def robustness_forest(
     ax: "Axes | None" = None,
     note: str | Sequence[str] | None = None,
 ) -> "Axes":
-    """Draws how much each change of the films costs, with intervals, the line of no loss, and the stated margin.
+    """Draws how much each change of the images costs, with intervals, the line of no loss, and the stated margin.
 
     Args:
         robustness: From `inference.robustness.measure_robustness`, or a run's `robustness`.
@@ -271,10 +271,10 @@ def robustness_forest(
     reach = (max(ends) - min(ends)) * 0.06
     ax.set_xlim(min(ends) - reach, max(ends) + reach)
     ax.set_xlabel(
-        f"{statistic} of the changed films − of the same films unchanged (n = {robustness.n_images:,})\n"
+        f"{statistic} of the changed images − of the same images unchanged (n = {robustness.n_images:,})\n"
         f"dashed: the stated margin of {robustness.margin:g}; to its right a loss of so much is excluded"
     )
-    style.title(ax, f"Changed films: {style.words(finding)}", style.cautions(note, robustness))
+    style.title(ax, f"Changed images: {style.words(finding)}", style.cautions(note, robustness))
     return ax
 
 

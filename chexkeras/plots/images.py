@@ -1,4 +1,4 @@
-"""Films themselves, with their boxes, and what became of a folder of DICOM files."""
+"""Images themselves, with their boxes, and what became of a folder of DICOM files."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -13,17 +13,17 @@ from chexkeras.plots import style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST_FILMS = 48
+MOST_IMAGES = 48
 _LONG_EDGE_PX = 384
 _GAP = 0.04
 _TITLE_ROOM = 0.16
 
 
-def read_film(path: str, image_id: str) -> tuple[np.ndarray, float]:
-    """Returns a film as (rows, columns) uint8, reduced for display, and its original width in pixels.
+def read_image(path: str, image_id: str) -> tuple[np.ndarray, float]:
+    """Returns an image as (rows, columns) uint8, reduced for display, and its original width in pixels.
 
     Args:
-        path: The film's file.
+        path: The image's file.
         image_id: Its name, for the message.
 
     Raises:
@@ -32,19 +32,19 @@ def read_film(path: str, image_id: str) -> tuple[np.ndarray, float]:
     from PIL import Image
 
     if not path:
-        raise FileNotFoundError(f"film {image_id} has no file (path is empty); load the table without missing='keep'.")
+        raise FileNotFoundError(f"image {image_id} has no file (path is empty); load the table without missing='keep'.")
     try:
         with Image.open(path) as opened:
             width = opened.width
-            film = opened.convert("L")
+            image = opened.convert("L")
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"film {image_id}: no file at {path!r}; was the folder moved?") from error
-    film.thumbnail((_LONG_EDGE_PX, _LONG_EDGE_PX))
-    return np.asarray(film), float(width)
+        raise FileNotFoundError(f"image {image_id}: no file at {path!r}; was the folder moved?") from error
+    image.thumbnail((_LONG_EDGE_PX, _LONG_EDGE_PX))
+    return np.asarray(image), float(width)
 
 
 def _describe(row: pd.Series, findings: Sequence[str]) -> str:
-    """Returns a film's findings and view, for its title."""
+    """Returns an image's findings and view, for its title."""
     shown = [style.words(name) for name in findings if row.get(name) == 1]
     more = f" +{len(shown) - 2}" if len(shown) > 2 else ""
     found = ", ".join(shown[:2]) + more if shown else "No Finding"
@@ -59,7 +59,7 @@ def _draw_boxes(ax: "Axes", boxes: pd.DataFrame, corner: tuple[float, float], wi
     for (left, top, width, height), finding in zip(places, boxes["finding"].astype(str), strict=True):
         x, y = corner[0] + left, corner[1] + top
         ax.add_patch(Rectangle((x, y), width, height, fill=False, edgecolor=style.AMBER, linewidth=1.6))
-        # A name that began at the left of a box at the right would run into the next film.
+        # A name that began at the left of a box at the right would run into the next image.
         in_right_half = left + width / 2 > wide / 2
         ax.text(
             x + width if in_right_half else x,
@@ -75,7 +75,7 @@ def _draw_boxes(ax: "Axes", boxes: pd.DataFrame, corner: tuple[float, float], wi
 
 
 @style.styled
-def films(
+def images(
     table: pd.DataFrame,
     boxes: pd.DataFrame | None = None,
     *,
@@ -84,29 +84,29 @@ def films(
     ax: "Axes | None" = None,
     note: str | Sequence[str] | None = None,
 ) -> "Axes":
-    """Draws the films of a table side by side, with their boxes.
+    """Draws the images of a table side by side, with their boxes.
 
     Args:
-        table: Image table; its films are drawn in order, at most 48.
-        boxes: Boxes as `load_boxes` returns them (x_px, y_px, width_px, height_px). They are measured on films
-            ``boxes.attrs["film_px"]`` wide, so that they fit reduced copies too; without it, on the file drawn.
-        titles: One line per film; by default its findings and view.
-        columns: Films in a row.
+        table: Image table; its images are drawn in order, at most 48.
+        boxes: Boxes as `load_boxes` returns them (x_px, y_px, width_px, height_px). They are measured on images
+            ``boxes.attrs["image_px"]`` wide, so that they fit reduced copies too; without it, on the file drawn.
+        titles: One line per image; by default its findings and view.
+        columns: Images in a row.
         ax: Axes to draw on; a new figure by default.
         note: Sentences written on the figure; by default the cautions that the table carries.
 
     Returns:
-        The axes: a mosaic in which every film is one unit wide.
+        The axes: a mosaic in which every image is one unit wide.
 
     Raises:
-        ValueError: If there is no film, or more than fit, or the titles are not as many as the films.
-        FileNotFoundError: If a film's file is missing; the message names it.
+        ValueError: If there is no image, or more than fit, or the titles are not as many as the images.
+        FileNotFoundError: If an image's file is missing; the message names it.
     """
     require_columns(table, ["image_id", "path"], "the image table", "Give an image table as load_nih returns it.")
-    if not 1 <= len(table) <= MOST_FILMS:
-        raise ValueError(f"{len(table)} films to draw; give 1 to {MOST_FILMS}, for example films(table.head(8)).")
+    if not 1 <= len(table) <= MOST_IMAGES:
+        raise ValueError(f"{len(table)} images to draw; give 1 to {MOST_IMAGES}, for example images(table.head(8)).")
     if titles is not None and len(titles) != len(table):
-        raise ValueError(f"{len(titles)} titles for {len(table)} films; give one line each.")
+        raise ValueError(f"{len(titles)} titles for {len(table)} images; give one line each.")
     columns = min(columns, len(table))
     count_rows = -(-len(table) // columns)
     step_x, step_y = 1 + _GAP, 1 + _GAP + _TITLE_ROOM
@@ -117,13 +117,13 @@ def films(
     for index, (_, row) in enumerate(table.iterrows()):
         x = (index % columns) * step_x
         y = (index // columns) * step_y + _TITLE_ROOM
-        film, width_px = read_film(str(row["path"]), str(row["image_id"]))
-        # The longer edge fills the unit cell, so films keep their shape.
-        unit = 1 / max(film.shape)
-        tall, wide = film.shape[0] * unit, film.shape[1] * unit
+        image, width_px = read_image(str(row["path"]), str(row["image_id"]))
+        # The longer edge fills the unit cell, so images keep their shape.
+        unit = 1 / max(image.shape)
+        tall, wide = image.shape[0] * unit, image.shape[1] * unit
         corner = (x + (1 - wide) / 2, y + (1 - tall) / 2)
         extent = (corner[0], corner[0] + wide, corner[1] + tall, corner[1])
-        ax.imshow(film, cmap="gray", vmin=0, vmax=255, extent=extent, aspect="equal", interpolation="antialiased")
+        ax.imshow(image, cmap="gray", vmin=0, vmax=255, extent=extent, aspect="equal", interpolation="antialiased")
         ax.text(
             x,
             y - 0.03,
@@ -133,12 +133,12 @@ def films(
             ha="left",
         )
         if boxes is not None:
-            measured_px = float(boxes.attrs.get("film_px", width_px))
+            measured_px = float(boxes.attrs.get("image_px", width_px))
             _draw_boxes(ax, boxes[boxes["image_id"] == row["image_id"]], corner, wide, wide / measured_px)
     ax.set_xlim(0, columns * step_x - _GAP)
     ax.set_ylim(count_rows * step_y - _GAP, 0)
     ax.set_aspect("equal")
-    style.title(ax, f"{len(table)} films" if len(table) > 1 else "1 film", style.cautions(note, table))
+    style.title(ax, f"{len(table)} images" if len(table) > 1 else "1 image", style.cautions(note, table))
     return ax
 
 

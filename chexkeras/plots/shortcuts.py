@@ -1,6 +1,6 @@
 """What a model could learn in place of a finding: how well view, age and sex, image size and a thumbnail tell it.
 
-How bright films are, with a finding and without it.
+How bright images are, with a finding and without it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from chexkeras.data.audit.result import Audit
 from chexkeras.data.audit.shortcuts import INFORMATIVE_AUROC, SHORTCUTS, Shortcut
 from chexkeras.plots import style
 from chexkeras.plots._inputs import FIX, chosen_findings
-from chexkeras.plots.images import read_film
+from chexkeras.plots.images import read_image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,13 +102,13 @@ if TYPE_CHECKING:
 _BINS = 32
 _BAND = (10, 90)
 _CURVES = ((style.BLUE, "-"), (style.ORANGE, "--"))
-"""Colour and line of films without the finding, and with it."""
+"""Colour and line of images without the finding, and with it."""
 
 
 def _shares(rows: pd.DataFrame) -> np.ndarray:
-    """Returns (films, bins): the share of each film's pixels in each band of gray, in percent."""
-    films = (read_film(str(path), str(name))[0] for path, name in zip(rows["path"], rows["image_id"], strict=True))
-    return np.array([np.histogram(film, _BINS, (0, 256))[0] * 100 / film.size for film in films])
+    """Returns (images, bins): the share of each image's pixels in each band of gray, in percent."""
+    images = (read_image(str(path), str(name))[0] for path, name in zip(rows["path"], rows["image_id"], strict=True))
+    return np.array([np.histogram(image, _BINS, (0, 256))[0] * 100 / image.size for image in images])
 
 
 @style.styled
@@ -120,7 +120,7 @@ def intensity_histogram(
     ax: "Axes | None" = None,
     note: str | Sequence[str] | None = None,
 ) -> "Axes":
-    """Draws the gray levels of films with and without a finding: the mean film, and where most films lie.
+    """Draws the gray levels of images with and without a finding: the mean image, and where most images lie.
 
     A visible difference is a warning as much as a hint: view, age and machine change brightness too, and a model may
     learn those.
@@ -128,7 +128,7 @@ def intensity_histogram(
     Args:
         table: Image table.
         finding: The finding.
-        most: Films of each group that are opened, drawn at random but always the same ones.
+        most: Images of each group that are opened, drawn at random but always the same ones.
         ax: Axes to draw on; a new figure by default.
         note: Sentences written on the figure; by default the cautions that the table carries.
 
@@ -137,7 +137,7 @@ def intensity_histogram(
 
     Raises:
         ValueError: If the finding is unknown or not in the table.
-        FileNotFoundError: If a film's file is missing; the message names it.
+        FileNotFoundError: If an image's file is missing; the message names it.
     """
     most = positive_int(most, "most")
     require_columns(table, ["image_id", "path"], "the image table", FIX)
@@ -153,7 +153,7 @@ def intensity_histogram(
         of = f" of {len(rows):,}" if len(rows) > most else ""
         ax.fill_between(centres, low, high, color=colour, alpha=0.15, linewidth=0)
         ax.plot(centres, shares.mean(axis=0), color=colour, linestyle=line, label=f"{name}, n = {len(shares):,}{of}")
-    return _finished(ax, finding, "mean film; band: middle 80 % of films", style.cautions(note, table))
+    return _finished(ax, finding, "mean image; band: middle 80 % of images", style.cautions(note, table))
 
 
 @style.styled
@@ -164,11 +164,11 @@ def intensity_profile(
     ax: "Axes | None" = None,
     note: str | Sequence[str] | None = None,
 ) -> "Axes":
-    """Draws the gray levels of the mean film with and without a finding from what a run keeps of its training films.
+    """Draws the gray levels of the mean image with and without a finding from what a run keeps of its training images.
 
     Args:
         shares: An entry of a run's intensities.json: "bins" (n + 1 edges in gray levels), "positive" and "negative"
-            (n shares of a film's pixels, or None), "n_positive" and "n_negative" films.
+            (n shares of an image's pixels, or None), "n_positive" and "n_negative" images.
         finding: The finding.
         ax: Axes to draw on; a new figure by default.
         note: Sentences written on the figure.
@@ -192,8 +192,8 @@ def intensity_profile(
         percent = values * 100 / np.diff(edges)
         ax.plot((edges[:-1] + edges[1:]) / 2, percent, color=colour, linestyle=line,
                 label=f"{name}, n = {shares[f'n_{group}']:,}")  # fmt: skip
-    ax.set_ylabel("% of a film's pixels per gray level")
-    return _finished(ax, finding, "mean film", style.cautions(note))
+    ax.set_ylabel("% of an image's pixels per gray level")
+    return _finished(ax, finding, "mean image", style.cautions(note))
 
 
 def _groups(finding: str) -> tuple[tuple[int, str], tuple[int, str]]:
@@ -206,8 +206,8 @@ def _finished(ax: "Axes", finding: str, legend: str, notes: tuple[str, ...]) -> 
     ax.set_ylim(0, ax.get_ylim()[1] * 1.3)
     ax.set_xlabel("gray level (0 black, 255 white)")
     if not ax.get_ylabel():
-        ax.set_ylabel("% of a film's pixels")
+        ax.set_ylabel("% of an image's pixels")
     if ax.lines:
         ax.legend(title=legend, title_fontsize=8.5)
-    style.title(ax, f"Brightness of films: {style.words(finding)}", notes)
+    style.title(ax, f"Brightness of images: {style.words(finding)}", notes)
     return ax

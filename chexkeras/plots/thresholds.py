@@ -45,7 +45,7 @@ def threshold_tradeoff(
     # Wide enough for the legend's two columns; in a narrower figure they would squeeze the drawing.
     ax = style.axes(ax, 7.4, 4.8)
     notes = style.cautions(note, scores)
-    ax.set_xlabel("threshold (a film is called positive when its score is at least this)")
+    ax.set_xlabel("threshold (an image is called positive when its score is at least this)")
     ax.set_ylabel("share")
     ax.set_ylim(-0.02, 1.04)
     text = f"Choosing the threshold: {style.words(finding)}"

@@ -1,4 +1,4 @@
-"""The films that ``chexkeras train`` learns from.
+"""The images that ``chexkeras train`` learns from.
 
 How their labels are read, which are usable, how they are split, what a first run fills in.
 """
@@ -20,7 +20,7 @@ _SHARE = 0.15
 
 
 class Division(NamedTuple):
-    """How the films are divided."""
+    """How the images are divided."""
 
     kind: str
     validation: float
@@ -30,7 +30,7 @@ class Division(NamedTuple):
 def division(
     preset: str | None, as_run: bool, split: str | None, validation: float | None, test: float | None
 ) -> Division:
-    """Returns how the films are divided: as the options say, or with --as-run as the preset's source did.
+    """Returns how the images are divided: as the options say, or with --as-run as the preset's source did.
 
     Args:
         preset: The preset that was given; None for none.
@@ -132,7 +132,7 @@ def read_otherwise(preset: str, table: "pd.DataFrame", recipe: "Recipe") -> tupl
 
 
 def usable(table: "pd.DataFrame", recipe: "Recipe", store: "Store | None", missing: str) -> "pd.DataFrame":
-    """Returns the table that the recipe can be trained on, before a film is opened."""
+    """Returns the table that the recipe can be trained on, before an image is opened."""
     from chexkeras.data.datasets.labels import add_abnormal, refuse_third_class
     from chexkeras.data.image_table import refuse_dicom, resolve_targets
     from chexkeras.data.sampling import balance_groups, checked_factors
@@ -141,7 +141,7 @@ def usable(table: "pd.DataFrame", recipe: "Recipe", store: "Store | None", missi
     if ABNORMAL in recipe.targets:
         table = add_abnormal(table)
     resolve_targets(table, recipe.targets)
-    # A group that no film at all belongs to has none in the training part either.
+    # A group that no image at all belongs to has none in the training part either.
     balance_groups(table, recipe.balanced_batches)
     checked_factors(table, dict(recipe.up_sample))
     if recipe.head != "three_way":

@@ -1,4 +1,4 @@
-"""A recipe: everything that decides a run except the films, as plain values that are saved with it.
+"""A recipe: everything that decides a run except the images, as plain values that are saved with it.
 
 The parts of a recipe: one stage, the loss, and how the operating point is chosen.
 """
@@ -90,7 +90,7 @@ class Stage:
 
     Attributes:
         name: For example "stage1".
-        epochs: Most passes over the training films.
+        epochs: Most passes over the training images.
         learning_rate: Above 0; with a schedule, its largest value.
         trainable: Share of the backbone's layers to unfreeze, from the top (0 or "none" = head alone, 0.2 = top 20 %,
             1 or "all" = all layers), or the name of the first layer to unfreeze.
@@ -279,17 +279,17 @@ class Recipe:
         weights: "imagenet", a weights file, or None for an untrained base.
         head: A name known to `models.heads`.
         clahe: Limit of the contrast-limited equalisation that the model begins with, 1 to 256 (usual is 2); None leaves
-            films as they are. See `models.clahe`.
+            images as they are. See `models.clahe`.
         loss: The loss.
         stages: Run one after the other.
-        batch_size: Films a step.
-        augment: Random changes to training films.
+        batch_size: Images a step.
+        augment: Random changes to training images.
         precision: "auto", "float32", "mixed_float16" or "mixed_bfloat16".
         monitor: What decides which epoch was best and when a stage's patience is used up: "val_auroc" (exact, averaged
             over findings, larger is better) or "val_loss" (smaller is better).
-        up_sample: (finding, how often an epoch shows its training films), after splitting; see
+        up_sample: (finding, how often an epoch shows its training images), after splitting; see
             `data.splits.splits.Splits.up_sampled`.
-        balanced_batches: Findings whose training films get equal shares of every batch, beside those that show none of
+        balanced_batches: Findings whose training images get equal shares of every batch, beside those that show none of
             them: one finding makes half of each batch positive. See `data.sampling.balanced`.
         keep_epochs: How many epochs the run keeps, the best by `monitor` first: the run itself is the best one, each
             further one a run of its own inside it (`runs.run.Run.epochs`), to be averaged with
@@ -330,7 +330,7 @@ class Recipe:
         one_of(self.monitor, MONITORS, "monitor")
         if positive_int(self.image_size, "image_size") > _LARGEST_IMAGE:
             raise ValueError(
-                f"image_size={self.image_size} is above {_LARGEST_IMAGE}; films have some 2000 to 4000 px."
+                f"image_size={self.image_size} is above {_LARGEST_IMAGE}; images have some 2000 to 4000 px."
             )
         positive_int(self.batch_size, "batch_size")
         positive_int(self.keep_epochs, "keep_epochs")
@@ -372,7 +372,7 @@ class Recipe:
         object.__setattr__(self, "balanced_batches", balanced)
         if balanced and self.up_sample:
             raise ValueError(
-                "balanced_batches and up_sample both decide how often a film is shown; leave one of them empty."
+                "balanced_batches and up_sample both decide how often an image is shown; leave one of them empty."
             )
         if self.batch_size < len(balanced) + 1 and balanced:
             raise ValueError(

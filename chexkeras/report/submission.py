@@ -160,7 +160,7 @@ def write_report(
 ) -> Path:
     """Writes the FDA-style report of a run.
 
-    Needs neither TensorFlow nor any film. An interrupted call leaves an earlier report as it was: figures are drawn
+    Needs neither TensorFlow nor any image. An interrupted call leaves an earlier report as it was: figures are drawn
     aside and put in place together, the text last.
 
     Args:

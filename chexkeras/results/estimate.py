@@ -67,7 +67,7 @@ NOT_MEASURED = Estimate.not_estimable("not measured")
 class OperatingPoint:
     """A decision threshold, frozen with the rule and the scores that chose it.
 
-    A film is called positive when ``score >= threshold``.
+    An image is called positive when ``score >= threshold``.
 
     Attributes:
         finding: The finding it decides.

@@ -4,7 +4,7 @@ How far scores can be read as probabilities.
 
 What a threshold would mean where the finding is as frequent as stated.
 
-How performance differs between groups of patients or films.
+How performance differs between groups of patients or images.
 
 How well one finding is recognised on one split.
 """
@@ -322,7 +322,7 @@ class Evaluation:
         split: The part measured, for example "test".
         scores_fingerprint: SHA-256 of the scores measured.
         findings: One entry per finding, in target order.
-        cautions: Sentences a reader must see beside the numbers (synthetic films, leaky split, ...).
+        cautions: Sentences a reader must see beside the numbers (synthetic images, leaky split, ...).
         macro_auroc: Mean AUROC of the findings that have both classes; `method` names those that have not.
     """
 

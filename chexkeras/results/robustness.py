@@ -1,4 +1,4 @@
-"""What changed films do to a model's scores and calls."""
+"""What changed images do to a model's scores and calls."""
 
 import math
 from dataclasses import asdict, dataclass, field, fields
@@ -15,7 +15,7 @@ from chexkeras.results.estimate import Estimate
 _AUROC = "AUROC"
 
 AS_IS = "unchanged"
-"""What films without a change are called in the comparisons."""
+"""What images without a change are called in the comparisons."""
 
 VERDICTS = ("held", "worse", "not shown", "not estimable")
 """What can be said of a statistic after a change."""
@@ -34,12 +34,12 @@ class PerturbationEffect:
         perturbation: Name of the change.
         group: What kind of change it is: exposure, sharpness, position or misuse.
         finding: The finding.
-        n_positive: Patients with a film that shows the finding.
-        n_negative: Patients with a film that does not; who has films of both kinds counts in both.
-        comparisons: AUROC and, with an operating point, sensitivity and specificity: the changed films minus the same
-            films as they are.
-        calls_changed: Share of the films whose call differs; not estimable without an operating point.
-        shift_median: Median of the absolute difference of a film's score.
+        n_positive: Patients with an image that shows the finding.
+        n_negative: Patients with an image that does not; who has images of both kinds counts in both.
+        comparisons: AUROC and, with an operating point, sensitivity and specificity: the changed images minus the same
+            images as they are.
+        calls_changed: Share of the images whose call differs; not estimable without an operating point.
+        shift_median: Median of the absolute difference of an image's score.
         shift_95: 95th percentile of it.
     """
 
@@ -75,7 +75,7 @@ class PerturbationEffect:
         """Returns what can be said of one statistic, one of `VERDICTS`.
 
         "held": the interval of the difference excludes a loss of the stated margin or more. "worse": it does not, and
-        it lies below 0. "not shown": neither, for want of films; this is no robustness. An AUROC has not held with
+        it lies below 0. "not shown": neither, for want of images; this is no robustness. An AUROC has not held with
         fewer than `FEWEST_PATIENTS` patients with or without the finding, where its interval promises too much: that
         too is not shown. Nothing is corrected for the number of changes, since to overlook a loss would be the graver
         mistake. A model that separates nothing has nothing to lose, so that "held" says nothing of it.
@@ -104,24 +104,24 @@ class PerturbationEffect:
 
 @dataclass(frozen=True)
 class Robustness:
-    """Effects of many changes on the films of one part.
+    """Effects of many changes on the images of one part.
 
     Attributes:
         split: The part, "test".
-        scores_fingerprint: SHA-256 of the part's saved scores, which the films as they are gave again.
-        image_size: Height and width of the films as they were changed, in pixels.
-        n_images: Films that were changed.
+        scores_fingerprint: SHA-256 of the part's saved scores, which the images as they are gave again.
+        image_size: Height and width of the images as they were changed, in pixels.
+        n_images: Images that were changed.
         n_patients: Patients among them.
-        n_images_in_part: Films of the whole part; where it is more, whole patients were drawn at random.
+        n_images_in_part: Images of the whole part; where it is more, whole patients were drawn at random.
         seed: Of that draw and of the noise.
-        repeat_difference: Largest difference of a score from the saved one when the films are scored again.
-        single_difference: Largest difference between scoring films one at a time and in batches.
-        single_images: How many films were scored one at a time.
+        repeat_difference: Largest difference of a score from the saved one when the images are scored again.
+        single_difference: Largest difference between scoring images one at a time and in batches.
+        single_images: How many images were scored one at a time.
         margin: Loss of AUROC, sensitivity or specificity from which on a change matters, stated beforehand.
         effects: Change by change, and within it finding by finding.
         cautions: Sentences a reader must see beside any of these numbers.
         provenance: Versions, commit and time of the measurement, from `provenance.collect`.
-        thresholds: The frozen thresholds that films were called with, by finding; empty without operating points.
+        thresholds: The frozen thresholds that images were called with, by finding; empty without operating points.
 
     Raises:
         ValueError: If there is no effect, a change and finding stand twice, an effect has no AUROC, or the margin is
@@ -224,6 +224,6 @@ def _require_fields(kind: type, data: dict[str, Any]) -> None:
     if lacking or unknown:
         found = [f"{word} {', '.join(some)}" for word, some in (("lacks", lacking), ("has unknown", unknown)) if some]
         raise ValueError(
-            f"the measurement of changed films {' and '.join(found)}: it comes from another version of chexkeras, or "
+            f"the measurement of changed images {' and '.join(found)}: it comes from another version of chexkeras, or "
             "is damaged"
         )

@@ -31,7 +31,7 @@ _TEXT_COLUMNS = {"image_id": str, "patient_id": str}
 EPOCHS = "epochs"
 """Folder inside a run for the further epochs that were kept."""
 ROBUSTNESS = "robustness.json"
-"""Where a run keeps what changed films do to its scores."""
+"""Where a run keeps what changed images do to its scores."""
 _MEND = "The file is damaged or was cut short: restore it, or train again."
 _HISTORY = ("stage", "epoch", "global_epoch", "loss", "val_loss", "val_auroc", "learning_rate")
 _TABLE = ("image_id", "patient_id", "age_years", "sex", "view", "part")
@@ -137,7 +137,7 @@ class Run:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """The image table without file paths, with each film's `part`; its source carries the run's cautions."""
+        """The image table without file paths, with each image's `part`; its source carries the run's cautions."""
         # Only a blank is a missing value: a patient may be called "NA".
         table = self._csv(
             "table.csv",
@@ -164,18 +164,18 @@ class Run:
 
     @cached_property
     def splits(self) -> pd.DataFrame:
-        """The part of every film, all text: image_id, patient_id, part."""
+        """The part of every image, all text: image_id, patient_id, part."""
         columns = ("image_id", "patient_id", "part")
         return _not_empty(self._csv("splits.csv", columns, columns, dtype=str, keep_default_na=False), "splits.csv")
 
     @cached_property
     def audit(self) -> dict[str, Any]:
-        """What the audit found in the films."""
+        """What the audit found in the images."""
         return self._json("audit.json", dict, ("checked", "issues"))
 
     @cached_property
     def left_out(self) -> pd.DataFrame:
-        """Films that were listed but not used: image_id, reason."""
+        """Images that were listed but not used: image_id, reason."""
         columns = ("image_id", "reason")
         return self._csv("left_out.csv", columns, columns, dtype=str, keep_default_na=False)
 
@@ -214,7 +214,7 @@ class Run:
 
     @property
     def robustness(self) -> Robustness | None:
-        """What changed films do to the scores, see `inference.robustness`; None where it was not measured."""
+        """What changed images do to the scores, see `inference.robustness`; None where it was not measured."""
         if not (self.folder / ROBUSTNESS).is_file():
             return None
         document = self._json(ROBUSTNESS, dict, ("effects", "scores_fingerprint"))

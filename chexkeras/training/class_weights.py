@@ -91,7 +91,7 @@ def class_weights(
         Positive weights and negative weights, one of each per target.
 
     Raises:
-        ValueError: If a target has one class only among the training films.
+        ValueError: If a target has one class only among the training images.
 
     Source:
         Cui et al., "Class-Balanced Loss Based on Effective Number of Samples", CVPR 2019.
@@ -115,8 +115,8 @@ def class_weights(
         positives, negatives = count["positive"], count["negative"]
         if not positives or not negatives:
             raise ValueError(
-                f"{name} has {positives:g} positive and {negatives:g} negative training films; class weights need "
-                "both. Use more films or another finding."
+                f"{name} has {positives:g} positive and {negatives:g} negative training images; class weights need "
+                "both. Use more images or another finding."
             )
         if mode == "balanced":
             pair = (positives + negatives) / (2 * positives), (positives + negatives) / (2 * negatives)
@@ -161,7 +161,7 @@ def imbalance_record(
         table: The training rows, as often as up-sampling repeats them.
         targets: Findings in output order.
         mode: How the loss weighs the classes; "none" where it does not.
-        factors: (finding, how often an epoch shows its films).
+        factors: (finding, how often an epoch shows its images).
         balance: `Recipe.balanced_batches`.
     """
     groups = balance_groups(table, balance)
@@ -177,7 +177,7 @@ def imbalance_record(
 
 
 def build_loss(recipe: Recipe, train: pd.DataFrame) -> keras.losses.Loss:
-    """Returns the recipe's loss, its class weights taken from the training films.
+    """Returns the recipe's loss, its class weights taken from the training images.
 
     Args:
         recipe: The recipe.

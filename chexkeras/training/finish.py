@@ -1,6 +1,6 @@
 """What a training leaves in its run folder besides the model: scores, thresholds, evaluation, data, provenance.
 
-How bright the training films are with and without a finding: a run keeps it, since it keeps no film.
+How bright the training images are with and without a finding: a run keeps it, since it keeps no image.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ import pandas as pd
 from chexkeras import files, provenance
 from chexkeras.data.audit.audit import Audit
 from chexkeras.data.image_table import source_of
-from chexkeras.data.pipeline import films_with_ids
+from chexkeras.data.pipeline import images_with_ids
 from chexkeras.data.splits.splitters import Splits, lacking_classes
 from chexkeras.data.store.store import Store
 from chexkeras.evaluation.evaluate import evaluate
@@ -37,21 +37,21 @@ _MOST = 100
 def intensities(
     table: pd.DataFrame, targets: tuple[str, ...], *, image_size: int, store: Store | None = None, seed: int = 0
 ) -> dict[str, Any]:
-    """Returns the mean gray-level histogram of the films with each finding and of those without it.
+    """Returns the mean gray-level histogram of the images with each finding and of those without it.
 
-    At most 100 films of each group are opened, drawn at random, always the same ones for one seed. Gray levels are
+    At most 100 images of each group are opened, drawn at random, always the same ones for one seed. Gray levels are
     those the classifier sees.
 
     Args:
         table: Image table of the training part.
         targets: Findings in output order.
-        image_size: Height and width of the model's films, pixels.
-        store: Films decoded before; None reads the files.
-        seed: Decides which films are drawn.
+        image_size: Height and width of the model's images, pixels.
+        store: Images decoded before; None reads the files.
+        seed: Decides which images are drawn.
 
     Returns:
-        For each finding "bins" (65 edges, 0 to 256), "positive" and "negative" (64 shares of a film's pixels, which sum
-        to 1; None where there is no such film), and how many films each is the mean of.
+        For each finding "bins" (65 edges, 0 to 256), "positive" and "negative" (64 shares of an image's pixels, which
+        sum to 1; None where there is no such image), and how many images each is the mean of.
     """
     drawn = {name: _drawn(table, name, seed) for name in targets}
     wanted = pd.concat([rows for groups in drawn.values() for rows in groups.values()])
@@ -67,7 +67,7 @@ def intensities(
             entry[f"n_{group}"] = len(each)
         of = {group: int((table[name] == label).sum()) for label, group in ((1.0, "positive"), (0.0, "negative"))}
         entry["n_note"] = (
-            f"of {of['positive']:,} training films with {name} and {of['negative']:,} without, at most {_MOST} of each"
+            f"of {of['positive']:,} training images with {name} and {of['negative']:,} without, at most {_MOST} of each"
         )
         found[name] = entry
     return found
@@ -82,12 +82,12 @@ def _drawn(table: pd.DataFrame, name: str, seed: int) -> dict[str, pd.DataFrame]
 
 
 def _shares(table: pd.DataFrame, image_size: int, store: Store | None) -> dict[str, np.ndarray]:
-    """Returns each film's share of pixels per gray band, by image id."""
+    """Returns each image's share of pixels per gray band, by image id."""
     found = {}
-    for pixels, ids in films_with_ids(table, image_size=image_size, store=store):
-        for film, image_id in zip(pixels.numpy(), ids.numpy(), strict=True):
-            counts, _ = np.histogram(film, _BINS, (0, 256))
-            found[image_id.decode()] = counts / film.size
+    for pixels, ids in images_with_ids(table, image_size=image_size, store=store):
+        for image, image_id in zip(pixels.numpy(), ids.numpy(), strict=True):
+            counts, _ = np.histogram(image, _BINS, (0, 256))
+            found[image_id.decode()] = counts / image.size
     return found
 
 
@@ -108,7 +108,7 @@ def rehearse_operating_points(recipe: Recipe, validation: pd.DataFrame) -> None:
         validation: Image table of the validation part.
 
     Raises:
-        ValueError: If they cannot be chosen from so few films.
+        ValueError: If they cannot be chosen from so few images.
     """
     perfect = validation[list(recipe.targets)].fillna(0.0).to_numpy()
     scores = scores_table(validation, recipe.targets, validation["image_id"].tolist(), perfect)
@@ -138,7 +138,7 @@ def all_cautions(recipe: Recipe, splits: Splits, further: Sequence[str]) -> list
         then = f"its AUROC and {rate} cannot be measured"
         if lacking.part == "validation":
             then = f"its threshold, {STATED}, is stated, not chosen"
-        shown.append(f"{lacking.target} has no {what} film in {lacking.part}: {then}.")
+        shown.append(f"{lacking.target} has no {what} image in {lacking.part}: {then}.")
     return list(dict.fromkeys([*shown, *further]))
 
 
@@ -149,11 +149,11 @@ class Ended:
     Attributes:
         recipe: The recipe.
         splits: The split.
-        audit: The audit of the films.
+        audit: The audit of the images.
         loss: The loss it was trained with.
         fitted: What fitting left behind.
         cautions: From `all_cautions`.
-        store: The store the films are read from; None for files.
+        store: The store the images are read from; None for files.
         further: What else the provenance says.
     """
 
@@ -197,7 +197,7 @@ def write_results(
 ) -> None:
     """Scores validation and test, chooses the operating points on the former and measures them on the latter.
 
-    Keeps how bright the training films are, too.
+    Keeps how bright the training images are, too.
 
     Args:
         model: The trained classifier.
@@ -205,16 +205,16 @@ def write_results(
         splits: The split.
         working: Folder to write to.
         cautions: From `all_cautions`.
-        store: The store the films are read from; None reads their files.
+        store: The store the images are read from; None reads their files.
     """
     scored, size = {}, recipe.batch_size
     for part in ("validation", "test"):
-        films = splits.part(part)
+        images = splits.part(part)
 
-        def score(batch_size: int, films: pd.DataFrame = films) -> pd.DataFrame:
-            return predict_scores(model, films, recipe.targets, batch_size=batch_size, store=store)
+        def score(batch_size: int, images: pd.DataFrame = images) -> pd.DataFrame:
+            return predict_scores(model, images, recipe.targets, batch_size=batch_size, store=store)
 
-        scored[part], size = halving(score, size, f"scoring the {part} films")
+        scored[part], size = halving(score, size, f"scoring the {part} images")
         write_scores(working / f"scores_{part}.csv", scored[part])
     points = operating_points(recipe, scored["validation"])
     files.write_json(working / "operating_points.json", [point.to_dict() for point in points])
@@ -230,7 +230,7 @@ def write_data(splits: Splits, audit: Audit, working: Path) -> None:
 
     Args:
         splits: The split.
-        audit: The audit of the films.
+        audit: The audit of the images.
         working: Folder to write to.
     """
     parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
@@ -288,7 +288,7 @@ def provenance_record(
 
 
 def batch_record(recipe: Recipe, fitted: Fitted) -> dict[str, Any]:
-    """Returns the batch size that was asked for and, by stage, what it was computed in: "8 x 4" is four times 8 films.
+    """Returns the batch size that was asked for and, by stage, what it was computed in: "8 x 4" is four times 8 images.
 
     Args:
         recipe: The recipe.
@@ -296,7 +296,7 @@ def batch_record(recipe: Recipe, fitted: Fitted) -> dict[str, Any]:
     """
     asked = recipe.batch_size
     used = {
-        stage: str(asked) if films == asked else f"{films} x {-(-asked // films)}"
-        for stage, films in fitted.films_at_a_time.items()
+        stage: str(asked) if images == asked else f"{images} x {-(-asked // images)}"
+        for stage, images in fitted.images_at_a_time.items()
     }
     return {"asked": asked, "used": used}

@@ -22,7 +22,7 @@ from chexkeras.training.frozen.plan import FeaturePlan
 from chexkeras.training.memory import GatheredGradients, halving, in_pieces
 from chexkeras.training.optimizers import AveragedWeights, LearningRate, make_optimizer
 from chexkeras.training.resume.checkpoints import BestEpochs, Changes, Checkpoints, Snapshot, assign_all, value
-from chexkeras.training.stage_data import StageData, film_data
+from chexkeras.training.stage_data import StageData, image_data
 
 
 class _Average(AveragedWeights):
@@ -46,12 +46,12 @@ class StageFit:
         loss: The loss.
         stage: The stage.
         steps: Steps of an epoch.
-        batch_size: Films a step.
+        batch_size: Images a step.
         changes: What training has changed so far, this stage included.
         seed: The recipe's seed.
 
     Attributes:
-        films_at_a_time: Films whose gradients are computed together: the batch size, or less where memory ran out.
+        images_at_a_time: Images whose gradients are computed together: the batch size, or less where memory ran out.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class StageFit:
         seed: int,
     ) -> None:
         self.classifier, self.data, self.loss, self.stage, self.steps = classifier, data, loss, stage, steps
-        self.batch_size = self.films_at_a_time = self._films_scored_at_a_time = batch_size
+        self.batch_size = self.images_at_a_time = self._images_scored_at_a_time = batch_size
         self._changes, self._seed = changes, seed
         # Built here as `fit` would build it, so that there is a state before the first step.
         self._optimizer = classifier.optimizer
@@ -94,12 +94,12 @@ class StageFit:
         self.snapshot = self._taken()
         return self.snapshot
 
-    def restore(self, snapshot: Snapshot, films_at_a_time: int | None = None) -> None:
+    def restore(self, snapshot: Snapshot, images_at_a_time: int | None = None) -> None:
         """Takes up a state.
 
         Args:
             snapshot: From `save`, of this stage or of the same stage in an earlier process.
-            films_at_a_time: As it was there; None leaves it.
+            images_at_a_time: As it was there; None leaves it.
 
         Raises:
             ValueError: If the state is another model's.
@@ -109,17 +109,17 @@ class StageFit:
         if self._average is not None:
             self._average.raw = snapshot.raw
         self.snapshot = snapshot
-        if films_at_a_time is not None and films_at_a_time != self.films_at_a_time:
-            self._cut(films_at_a_time)
+        if images_at_a_time is not None and images_at_a_time != self.images_at_a_time:
+            self._cut(images_at_a_time)
 
-    def _cut(self, films: int) -> None:
-        self.films_at_a_time = films
+    def _cut(self, images: int) -> None:
+        self.images_at_a_time = images
         gathered = GatheredGradients(self._optimizer, self._pieces)
         self.data.model.compile(optimizer=gathered, loss=self.loss, auto_scale_loss=False)
 
     @property
     def _pieces(self) -> int:
-        return math.ceil(self.batch_size / self.films_at_a_time)
+        return math.ceil(self.batch_size / self.images_at_a_time)
 
     def epoch(self, epoch: int, global_epoch: int) -> float:
         """Fits one epoch and returns its mean loss; starts it anew with smaller batches where memory runs out.
@@ -129,19 +129,19 @@ class StageFit:
             global_epoch: Its number within the run, from 1, which fixes order and augmentation.
 
         Raises:
-            OutOfMemory: If memory does not suffice for one film.
+            OutOfMemory: If memory does not suffice for one image.
             ValueError: If the loss stops being a number.
         """
 
-        def attempt(films: int) -> float:
-            if films != self.films_at_a_time:
-                self._cut(films)
+        def attempt(images: int) -> float:
+            if images != self.images_at_a_time:
+                self._cut(images)
                 self._give_back()
                 self.restore(self.snapshot)
             return self._fit(epoch, global_epoch)
 
         where = f"{self.stage.name} epoch {epoch}"
-        loss, _ = halving(attempt, self.films_at_a_time, where, ", or unfreeze fewer layers")
+        loss, _ = halving(attempt, self.images_at_a_time, where, ", or unfreeze fewer layers")
         return loss
 
     def _fit(self, epoch: int, global_epoch: int) -> float:
@@ -154,7 +154,7 @@ class StageFit:
         # The epoch's number fixes order and augmentation, so that a run can be taken up again at any epoch.
         batches = self.data.train(global_epoch)
         if self._pieces > 1:
-            batches = in_pieces(batches, self.films_at_a_time, self._pieces)
+            batches = in_pieces(batches, self.images_at_a_time, self._pieces)
         try:
             result = self.data.model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=callbacks)
         finally:
@@ -162,19 +162,19 @@ class StageFit:
         return float(result.history["loss"][-1])
 
     def scores(self) -> np.ndarray:
-        """Returns the probabilities of the validation films, in table order."""
+        """Returns the probabilities of the validation images, in table order."""
         self._hold()
 
-        def attempt(films: int) -> np.ndarray:
+        def attempt(images: int) -> np.ndarray:
             self._give_back()
-            return np.asarray(self.data.model.predict(self.data.validation(films), verbose=0))
+            return np.asarray(self.data.model.predict(self.data.validation(images), verbose=0))
 
-        found, self._films_scored_at_a_time = halving(attempt, self._films_scored_at_a_time, "scoring the validation")
+        found, self._images_scored_at_a_time = halving(attempt, self._images_scored_at_a_time, "scoring the validation")
         return found
 
     def finish(self) -> None:
         """Leaves the classifier with the optimizer it was compiled with."""
-        if self.data.model is self.classifier and self.films_at_a_time != self.batch_size:
+        if self.data.model is self.classifier and self.images_at_a_time != self.batch_size:
             self.classifier.compile(optimizer=self._optimizer, loss=self.loss, auto_scale_loss=False)
 
 
@@ -204,7 +204,7 @@ class Fitted:
         best_epoch: Its number within the stage, from 1.
         best_value: Its value of the recipe's monitor; None where no epoch had one.
         kept: Numbers within the run, from 1, of the epochs whose weights are kept, the best first.
-        films_at_a_time: By stage: films whose gradients were computed together, the batch size unless memory ran out.
+        images_at_a_time: By stage: images whose gradients were computed together, the batch size unless memory ran out.
         best_epochs: The weights of the epochs that are kept.
     """
 
@@ -214,7 +214,7 @@ class Fitted:
     best_epoch: int = 0
     best_value: float | None = None
     kept: list[int] = field(default_factory=list)
-    films_at_a_time: dict[str, int] = field(default_factory=dict)
+    images_at_a_time: dict[str, int] = field(default_factory=dict)
     best_epochs: BestEpochs | None = field(default=None, repr=False, compare=False)
 
     def record(self) -> dict[str, Any]:
@@ -245,8 +245,8 @@ def fit_stages(
         loss: The loss of every stage.
         train: Image table of the training part, its rows as often as an epoch shows them.
         validation: Image table of the validation part.
-        plan: Stored features for the stages that can use them; None reads the films anew in every epoch.
-        store: The store the films are read from; None reads their files.
+        plan: Stored features for the stages that can use them; None reads the images anew in every epoch.
+        store: The store the images are read from; None reads their files.
         checkpoints: Where every epoch's state is kept, and taken up if there is one; None keeps none.
         on_epoch: Is given the history's row after each epoch.
 
@@ -255,7 +255,7 @@ def fit_stages(
 
     Raises:
         ValueError: If the loss stops being a number (the message says in which step), a stage accumulates over more
-            steps than it has, or memory does not suffice for one film.
+            steps than it has, or memory does not suffice for one image.
         OSError: If a checkpoint cannot be written.
     """
     mode, name = MONITORS[recipe.monitor], _MONITOR_NAMES[recipe.monitor]
@@ -289,7 +289,7 @@ def fit_stages(
         if plan is not None and stage.name in plan.layers:
             data = plan.stage_data(model, recipe, stage.name)
         else:
-            data = film_data(model, recipe, train, validation, store)
+            data = image_data(model, recipe, train, validation, store)
         under_way = StageFit(model, data, loss, stage, steps, recipe.batch_size, changes, recipe.seed)
         rate, stopping = LearningRate(stage, optimizer, mode), EarlyStopping(stage.patience, mode)
         earlier = fitted.rows(stage.name)
@@ -298,7 +298,7 @@ def fit_stages(
             stopping.update(row[recipe.monitor])
             rate.after_epoch(row[recipe.monitor])
         if earlier and saved is not None:
-            under_way.restore(saved.snapshot, fitted.films_at_a_time[stage.name])
+            under_way.restore(saved.snapshot, fitted.images_at_a_time[stage.name])
         epoch = len(earlier)
         while epoch < stage.epochs and not stopping.exhausted:
             epoch += 1
@@ -306,7 +306,7 @@ def fit_stages(
             value = row[recipe.monitor]
             row["learning_rate"] = rate.after_epoch(value)
             fitted.history.append(row)
-            fitted.films_at_a_time[stage.name] = under_way.films_at_a_time
+            fitted.images_at_a_time[stage.name] = under_way.images_at_a_time
             stopping.update(value)
             if best.offer(len(fitted.history), value):
                 fitted.best_stage, fitted.best_epoch, fitted.best_value = stage.name, epoch, value

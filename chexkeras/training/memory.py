@@ -5,7 +5,7 @@ A batch in pieces: as many gradients as memory allows at a time, one change of t
 The optimizer never learns of it: its moments, its schedule, its moving averages and its loss scale advance once for
 each whole batch, so that what it does is what it would have done with the batch in one piece, but for rounding. Two
 things see the pieces: BatchNorm where it is trained, which normalises by what it is given, and a loss that compares
-films with one another (the AUC-margin loss), which compares those of one piece.
+images with one another (the AUC-margin loss), which compares those of one piece.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,7 +26,7 @@ _WORDS = ("resource_exhausted", "out of memory", "oom when allocating", "failed 
 
 
 class OutOfMemory(ValueError):
-    """Memory does not suffice even for one film at a time."""
+    """Memory does not suffice even for one image at a time."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -60,7 +60,7 @@ def halving(work: Callable[[int], Result], batch_size: int, what: str, remedy: s
     """Does some work with ever smaller batches until memory suffices.
 
     Args:
-        work: Takes the number of films in a batch; may be called again after it failed half way.
+        work: Takes the number of images in a batch; may be called again after it failed half way.
         batch_size: The number to begin with.
         what: What is being done, for the message.
         remedy: What else would help, for the error.
@@ -69,7 +69,7 @@ def halving(work: Callable[[int], Result], batch_size: int, what: str, remedy: s
         The work's result, and the batch size that it came with.
 
     Raises:
-        OutOfMemory: If one film at a time is too much.
+        OutOfMemory: If one image at a time is too much.
     """
     while True:
         try:
@@ -80,43 +80,43 @@ def halving(work: Callable[[int], Result], batch_size: int, what: str, remedy: s
             reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
             if batch_size == 1:
                 raise OutOfMemory(
-                    f"memory does not suffice for {what}, not even with one film at a time ({reason}); use a smaller "
+                    f"memory does not suffice for {what}, not even with one image at a time ({reason}); use a smaller "
                     f"image_size, a smaller backbone or precision='mixed_float16' (on the command line --set "
                     f"image_size=..., --set precision=mixed_float16){remedy}, or free the memory that other programs "
                     "hold."
                 ) from error
         # Outside the handler: the error holds on to everything that its traceback names, big tensors among it.
         batch_size = max(1, batch_size // 2)
-        say(f"out of memory in {what} ({reason}); trying again with {batch_size} films at a time")
+        say(f"out of memory in {what} ({reason}); trying again with {batch_size} images at a time")
 
 
 def pieces(batches: Iterable[tuple[Any, Any]], size: int, count: int) -> Iterator[tuple[Any, Any, Any]]:
     """Cuts every batch into the same number of pieces of the same size.
 
-    What is missing in a batch is filled up with its own films, which count nothing. The weights make the mean over the
+    What is missing in a batch is filled up with its own images, which count nothing. The weights make the mean over the
     pieces of each piece's mean loss the mean loss of the batch.
 
     Args:
-        batches: (inputs, labels), arrays or tensors (films, ...), at most `size` times `count` films each.
-        size: Films of a piece.
+        batches: (inputs, labels), arrays or tensors (images, ...), at most `size` times `count` images each.
+        size: Images of a piece.
         count: Pieces of a batch.
 
     Yields:
         (inputs, labels, weights) of one piece: arrays (size, ...), (size, n_targets), float32 (size,).
 
     Example:
-        >>> films = np.arange(3.0)
-        >>> [(x.tolist(), w.tolist()) for x, _, w in pieces([(films, films)], size=2, count=2)]
+        >>> images = np.arange(3.0)
+        >>> [(x.tolist(), w.tolist()) for x, _, w in pieces([(images, images)], size=2, count=2)]
         [([0.0, 1.0], [1.3333333730697632, 1.3333333730697632]), ([2.0, 0.0], [1.3333333730697632, 0.0])]
     """
     places = np.arange(size * count)
     for inputs, labels in batches:
-        films, known = np.asarray(inputs), np.asarray(labels)
-        weights = np.where(places < len(films), len(places) / len(films), 0.0).astype(np.float32)
+        images, known = np.asarray(inputs), np.asarray(labels)
+        weights = np.where(places < len(images), len(places) / len(images), 0.0).astype(np.float32)
         for start in range(0, len(places), size):
             piece = places[start : start + size]
-            rows = piece % len(films)
-            yield films[rows], known[rows], weights[piece]
+            rows = piece % len(images)
+            yield images[rows], known[rows], weights[piece]
 
 
 def in_pieces(batches: tf.data.Dataset, size: int, count: int) -> tf.data.Dataset:
@@ -124,7 +124,7 @@ def in_pieces(batches: tf.data.Dataset, size: int, count: int) -> tf.data.Datase
 
     Args:
         batches: Batches (inputs, labels); their number is known.
-        size: Films of a piece.
+        size: Images of a piece.
         count: Pieces of a batch.
     """
     weights = tf.TensorSpec((size,), tf.float32)

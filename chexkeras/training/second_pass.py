@@ -32,7 +32,7 @@ def first_run(folder: Path, table: "pd.DataFrame", recipe: "Recipe", store: "Sto
 
 
 def filled(first: "Run", table: "pd.DataFrame", recipe: "Recipe", store: "Store | None") -> "Splits":
-    """Returns the split of a first run, the uncertain labels of its training films filled with its model's scores."""
+    """Returns the split of a first run, the uncertain labels of its training images filled with its model's scores."""
     import dataclasses
 
     from chexkeras.data.datasets.labels import fill_uncertain

@@ -1,4 +1,4 @@
-"""What one stage reads and fits: the whole classifier on films, or its suffix on stored features."""
+"""What one stage reads and fits: the whole classifier on images, or its suffix on stored features."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class StageData:
     Attributes:
         model: What `fit` is called on; compiled.
         train: Gives the batches (inputs, labels) of an epoch.
-        validation: Gives the inputs of the validation part, in table order, so many films a batch.
+        validation: Gives the inputs of the validation part, in table order, so many images a batch.
     """
 
     model: keras.Model
@@ -27,17 +27,17 @@ class StageData:
     validation: Callable[[int], Any]
 
 
-def film_data(
+def image_data(
     model: keras.Model, recipe: Recipe, train: pd.DataFrame, validation: pd.DataFrame, store: Store | None = None
 ) -> StageData:
-    """Returns the data of a stage that reads every film in every epoch.
+    """Returns the data of a stage that reads every image in every epoch.
 
     Args:
         model: The classifier, compiled for the stage.
         recipe: The recipe.
         train: Image table of the training part.
         validation: Image table of the validation part.
-        store: The store the films are read from; None reads their files.
+        store: The store the images are read from; None reads their files.
     """
     size, batch_size = recipe.image_size, recipe.batch_size
 
@@ -56,8 +56,8 @@ def film_data(
             store=store,
         )
 
-    def held_out(films_a_batch: int) -> Any:
-        films = make_dataset(validation, recipe.targets, image_size=size, batch_size=films_a_batch, store=store)
-        return films.map(lambda pixels, _: pixels)
+    def held_out(images_a_batch: int) -> Any:
+        images = make_dataset(validation, recipe.targets, image_size=size, batch_size=images_a_batch, store=store)
+        return images.map(lambda pixels, _: pixels)
 
     return StageData(model, batches, held_out)

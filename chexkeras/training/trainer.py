@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from chexkeras.data.audit.audit import Audit
-from chexkeras.data.audit.audit import audit as audit_films
+from chexkeras.data.audit.audit import audit as audit_images
 from chexkeras.data.image_table import resolve_targets
-from chexkeras.data.pipeline import films_with_ids
+from chexkeras.data.pipeline import images_with_ids
 from chexkeras.data.sampling import balance_groups
 from chexkeras.data.splits.splitters import Splits, check_classes
 from chexkeras.data.store.store import Store
@@ -58,16 +58,16 @@ def train(
 
     Args:
         recipe: What to do.
-        splits: Which film belongs to which part.
+        splits: Which image belongs to which part.
         run_dir: Folder to write.
-        audit: An audit of the films made before; None makes one now.
-        cautions: Further sentences to show beside every number of the run, for example on how the films were sampled.
+        audit: An audit of the images made before; None makes one now.
+        cautions: Further sentences to show beside every number of the run, for example on how the images were sampled.
         overwrite: Whether a run of the same name, or an unfinished training of it, may be replaced.
         features: Whether to compute what is frozen once and store it instead of once per epoch: "auto" (float16 where
             that is exact but for rounding, and cheaper), "float16", "float32" or "off".
-        draws: With random augmentation: how many fixed draws of it to store for each film instead of drawing anew in
-            every epoch. That changes the recipe and is recorded; None reads the films anew.
-        store: Films decoded before (`cx.prepare`); the files at `path` are then not opened, and the run is
+        draws: With random augmentation: how many fixed draws of it to store for each image instead of drawing anew in
+            every epoch. That changes the recipe and is recorded; None reads the images anew.
+        store: Images decoded before (`cx.prepare`); the files at `path` are then not opened, and the run is
             the same, bit for bit. Without an `audit`, labels and patients are audited but no pixels.
         resume: Whether to take up the unfinished training of this run. Everything else has to be as it was; what it
             was is kept with it, see `unfinished.Unfinished`.
@@ -78,8 +78,8 @@ def train(
         The run.
 
     Raises:
-        ValueError: If a film cannot be read, a part lacks a class, a stage names no layer, the operating point cannot
-            be chosen from so few positives, the loss stops being a number, memory does not suffice for one film, or a
+        ValueError: If an image cannot be read, a part lacks a class, a stage names no layer, the operating point cannot
+            be chosen from so few positives, the loss stops being a number, memory does not suffice for one image, or a
             training is to be resumed with other inputs.
         FileExistsError: If the folder is taken, or an unfinished training would be lost.
         FileNotFoundError: If there is nothing to resume.
@@ -115,7 +115,7 @@ def train(
     asked = Asked(recipe, given, _inputs(recipe, splits, features, draws, store), options)
     with unfinished.claimed(asked, resume=resume, overwrite=overwrite):
         checkpoints = Checkpoints(unfinished.folder)
-        audit = audit or audit_films(
+        audit = audit or audit_images(
             pd.concat([splits.train, splits.validation, splits.test]), splits, decode=store is None
         )
         model = _classifier(recipe, splits, store, checkpoints)
@@ -162,20 +162,20 @@ def _for_table(recipe: Recipe, table: pd.DataFrame) -> Recipe:
 
 
 def _inputs(recipe: Recipe, splits: Splits, features: str, draws: int | None, store: Store | None) -> dict[str, Any]:
-    """Returns what the result depends on; a film counts by its size in bytes, which costs no reading of it."""
+    """Returns what the result depends on; an image counts by its size in bytes, which costs no reading of it."""
     if store is not None:
-        films = store.fingerprint
+        images = store.fingerprint
     else:
         digest = hashlib.sha256()
         for image_id, path in zip(splits.table["image_id"], splits.table["path"].fillna(""), strict=True):
             file = Path(path)
             digest.update(f"{image_id}|{file.stat().st_size if file.is_file() else None}\n".encode())
-        films = digest.hexdigest()
+        images = digest.hexdigest()
     return {
         "recipe": recipe.to_dict(),
         "table": splits.table_sha256,
         "split": splits.fingerprint,
-        "films": films,
+        "films": images,
         "read from": "a store" if store is not None else "files",
         "features": features,
         "draws": draws,
@@ -219,20 +219,20 @@ def _classifier(recipe: Recipe, splits: Splits, store: Store | None, checkpoints
 
 
 def _adapt(model: keras.Model, train: pd.DataFrame, recipe: Recipe, store: Store | None) -> None:
-    # Shuffled once: NIH lists a patient's films together, and a batch should look like the whole.
+    # Shuffled once: NIH lists a patient's images together, and a batch should look like the whole.
     order = np.random.default_rng(recipe.seed).permutation(len(train))
     before = [value(variable) for variable in model.variables]
 
     def attempt(size: int) -> tuple[int, int]:
         assign_all(model.variables, before)
         used = order[: len(order) // size * size]
-        batches = films_with_ids(train.iloc[used], image_size=recipe.image_size, batch_size=size, store=store)
+        batches = images_with_ids(train.iloc[used], image_size=recipe.image_size, batch_size=size, store=store)
         steps = len(used) // size
         pixels = (pixels for pixels, _ in track(batches, "BatchNorm statistics", steps))
         return adapt_batchnorm(model, pixels), len(used)
 
-    (count, films), _ = halving(attempt, min(recipe.batch_size, len(train)), "taking BatchNorm statistics")
-    say(f"untrained base: {count} BatchNorm layers took their statistics from {films:,} training films")
+    (count, images), _ = halving(attempt, min(recipe.batch_size, len(train)), "taking BatchNorm statistics")
+    say(f"untrained base: {count} BatchNorm layers took their statistics from {images:,} training images")
 
 
 @contextlib.contextmanager

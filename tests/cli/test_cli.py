@@ -85,7 +85,7 @@ def test_mistakes_give_one_message_and_status_2(arguments, message, tmp_path, mo
 def test_evaluate_shows_the_run_and_another_operating_point(toy_run, tmp_path):
     plain = run("evaluate", toy_run.folder)
     assert plain.exit_code == 0
-    assert "Caution: Toy films." in plain.output
+    assert "Caution: Toy images." in plain.output
     assert "AUROC" in plain.output
     out = tmp_path / "evaluation.json"
     other = run("evaluate", toy_run.folder, "--rule", "specificity", "--target", "0.9", "--out", out)
@@ -94,22 +94,22 @@ def test_evaluate_shows_the_run_and_another_operating_point(toy_run, tmp_path):
     assert run("evaluate", toy_run.folder, "--target", "0.9").exit_code == 2
 
 
-def films_of(folder, count=2):
-    """A folder with films of noise and a page that is none."""
+def images_of(folder, count=2):
+    """A folder with images of noise and a page that is none."""
     folder.mkdir()
     for number in range(count):
         noise = np.random.default_rng(number).integers(0, 256, (300, 280), dtype=np.uint8)
-        Image.fromarray(noise).save(folder / f"film{number}.png")
+        Image.fromarray(noise).save(folder / f"image{number}.png")
     return folder
 
 
 @pytest.mark.keras
 def test_predict_says_by_its_status_that_something_was_refused(toy_run, tmp_path):
-    folder = films_of(tmp_path / "films")
+    folder = images_of(tmp_path / "images")
     options = ("--run", toy_run.folder, "--workers", 0, "--out")
     accepted = run("predict", folder, *options, tmp_path / "results.csv")
     assert accepted.exit_code == 0, accepted.output
-    assert "Caution: Toy films." in accepted.output and "2 accepted (2 with a warning), 0 refused" in accepted.output
+    assert "Caution: Toy images." in accepted.output and "2 accepted (2 with a warning), 0 refused" in accepted.output
     (folder / "page.dcm").write_text("<html>")
     refused = run("predict", folder, *options, tmp_path / "results.jsonl")
     assert refused.exit_code == 3
@@ -151,7 +151,7 @@ def test_predict_hands_its_options_on(toy_run, tmp_path, monkeypatch):
 def test_an_interrupted_predict_keeps_what_is_done_and_goes_on_with_resume(toy_run, tmp_path, monkeypatch):
     from chexkeras.inference import score_folder as module
 
-    folder, out = films_of(tmp_path / "films", count=3), tmp_path / "results.csv"
+    folder, out = images_of(tmp_path / "images", count=3), tmp_path / "results.csv"
     arguments = ("predict", folder, "--run", toy_run.folder, "--workers", 0, "--out", out)
 
     def interrupted_after(count):
@@ -178,7 +178,7 @@ def test_an_interrupted_predict_keeps_what_is_done_and_goes_on_with_resume(toy_r
 @pytest.mark.keras
 @pytest.mark.parametrize("name", ["results.csv", "results.jsonl"])
 def test_predict_writes_its_results_again_and_goes_on_with_them(toy_run, tmp_path, name):
-    folder, out = films_of(tmp_path / "films"), tmp_path / name
+    folder, out = images_of(tmp_path / "images"), tmp_path / name
     arguments = ("predict", folder, "--run", toy_run.folder, "--workers", 0, "--out", out)
     assert run(*arguments).exit_code == 0
     before = out.read_text()
@@ -189,7 +189,7 @@ def test_predict_writes_its_results_again_and_goes_on_with_them(toy_run, tmp_pat
     again = run(*arguments)
     assert again.exit_code == 3, again.output
     assert out.read_text() != before
-    elsewhere = run("predict", films_of(tmp_path / "other", count=1), *arguments[2:])
+    elsewhere = run("predict", images_of(tmp_path / "other", count=1), *arguments[2:])
     assert elsewhere.exit_code == 2
     assert "2 of the 3 files in the earlier results are not in this folder" in elsewhere.output
     replaced = run("predict", tmp_path / "other", *arguments[2:], "--overwrite")
@@ -202,7 +202,7 @@ def test_predict_keeps_what_is_done_when_no_worker_can_be_started_any_more(toy_r
     from chexkeras.dicom.workers.process import WorkersUnavailable
     from chexkeras.inference import predictor, read_files
 
-    folder, out = films_of(tmp_path / "films", count=3), tmp_path / "results.csv"
+    folder, out = images_of(tmp_path / "images", count=3), tmp_path / "results.csv"
     arguments = ("predict", folder, "--run", toy_run.folder, "--workers", 0, "--out", out)
     intact = read_files.read_files
 
@@ -218,7 +218,7 @@ def test_predict_keeps_what_is_done_when_no_worker_can_be_started_any_more(toy_r
     assert run(*arguments, "--resume").exit_code == 0
 
 
-def test_train_refuses_a_taken_folder_before_reading_a_film(tmp_path):
+def test_train_refuses_a_taken_folder_before_reading_a_image(tmp_path):
     taken = tmp_path / "taken"
     taken.mkdir()
     (taken / "thesis.txt").write_text("years of work")

@@ -1,4 +1,4 @@
-"""``chexkeras compare``: two runs on the same films, in words, as a table and in figures."""
+"""``chexkeras compare``: two runs on the same images, in words, as a table and in figures."""
 
 import shutil
 
@@ -41,7 +41,7 @@ def test_a_run_is_told_apart_from_one_that_guesses(toy_run, worse, tmp_path):
     out = tmp_path / "comparison.csv"
     result = run("compare", toy_run.folder, worse, "--out", out)
     assert result.exit_code == 0, result.output
-    assert "Caution: Toy films." in result.output
+    assert "Caution: Toy images." in result.output
     table = pd.read_csv(out)
     auroc = table[table["statistic"] == "AUROC"].iloc[0]
     # The verdict is on the first run, which does not guess.
@@ -70,7 +70,7 @@ def test_figures_of_both_runs_are_drawn(toy_run, worse, tmp_path):
 
 
 def with_another_finding(toy_run, folder):
-    """A copy of the toy run that has learnt Mass as well, on the same films."""
+    """A copy of the toy run that has learnt Mass as well, on the same images."""
     shutil.copytree(toy_run.folder, folder)
     files.write_json(folder / "recipe.json", toy_run.recipe.replace(targets=("Effusion", "Mass")).to_dict())
     for part in ("validation", "test"):
@@ -120,7 +120,7 @@ def test_the_table_stands_at_the_frozen_thresholds_or_at_a_stated_one(toy_run, w
     assert wrong.exit_code == 2 and "--threshold" in wrong.output
 
 
-def test_runs_on_other_films_are_refused(toy_run, tmp_path):
+def test_runs_on_other_images_are_refused(toy_run, tmp_path):
     fewer = copy_with(toy_run, tmp_path / "fewer", lambda scores: scores.iloc[:-2])
     result = run("compare", toy_run.folder, fewer)
     assert result.exit_code == 2

@@ -35,9 +35,11 @@ def refused(*arguments):
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory):
+def radiographs(tmp_path_factory):
     """Eighty phantoms in NIH's layout, half of them with Effusion, and DICOM files beside them."""
-    return make_phantoms(tmp_path_factory.mktemp("nih") / "films", images=80, size=64, prevalence={"Effusion": 0.5})
+    return make_phantoms(
+        tmp_path_factory.mktemp("nih") / "radiographs", images=80, size=64, prevalence={"Effusion": 0.5}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -48,78 +50,80 @@ def chexpert(tmp_path_factory):
 
 
 @pytest.fixture
-def own(films, tmp_path):
-    """The films in NIH's layout, as a CSV of one's own with other names."""
-    written = pd.read_csv(films / "Data_Entry_2017.csv", usecols=[0, 1, 3])
+def own(images, tmp_path):
+    """The images in NIH's layout, as a CSV of one's own with other names."""
+    written = pd.read_csv(images / "Data_Entry_2017.csv", usecols=[0, 1, 3])
     table = pd.DataFrame(
         {
-            "film": written["Image Index"],
+            "image": written["Image Index"],
             "person": written["Patient ID"],
             "water": written["Finding Labels"].str.contains("Effusion").astype(int),
         }
     )
     path = tmp_path / "own.csv"
     table.to_csv(path, index=False)
-    columns = ("--image-column", "film", "--patient-column", "person", "--label-columns", "water=Effusion")
-    return (path, *columns, "--images", films / "images")
+    columns = ("--image-column", "image", "--patient-column", "person", "--label-columns", "water=Effusion")
+    return (path, *columns, "--images", images / "images")
 
 
-def test_audit_tells_of_every_kind_what_it_is(films, chexpert, own, tmp_path):
-    assert succeeded("audit", films, "--no-films").startswith("chexkeras phantoms (labels: not applicable (synthetic))")
-    assert succeeded("audit", chexpert.parent, "--no-films").startswith("chexkeras phantoms in CheXpert's layout (")
+def test_audit_tells_of_every_kind_what_it_is(images, chexpert, own, tmp_path):
+    assert succeeded("audit", images, "--no-images").startswith(
+        "chexkeras phantoms (labels: not applicable (synthetic))"
+    )
+    assert succeeded("audit", chexpert.parent, "--no-images").startswith("chexkeras phantoms in CheXpert's layout (")
     out = tmp_path / "audit.json"
     told = succeeded("audit", *own, "--out", out)
-    assert told.startswith("own.csv (labels: not stated)\n80 films of ")
+    assert told.startswith("own.csv (labels: not stated)\n80 images of ")
     assert "Patients are not known" not in told
     assert json.loads(out.read_text())["checked"] == 80
     path, *options = own
     del options[2:4]
-    assert "Patients are not known" in succeeded("audit", path, *options, "--no-films")
+    assert "Patients are not known" in succeeded("audit", path, *options, "--no-images")
 
 
 @pytest.mark.keras
-def test_prepare_stores_every_kind_and_says_where(films, chexpert, own, tmp_path):
-    for kind, arguments in (("nih", (films,)), ("chexpert", (chexpert,)), ("own", own)):
+def test_prepare_stores_every_kind_and_says_where(images, chexpert, own, tmp_path):
+    for kind, arguments in (("nih", (images,)), ("chexpert", (chexpert,)), ("own", own)):
         output = succeeded("prepare", *arguments, "--store", tmp_path / kind, "--size", 32)
         assert f"store: {tmp_path / kind}" in output
         assert len(Store.load(tmp_path / kind)) == 80
-    np.testing.assert_array_equal(Store.load(tmp_path / "nih").films, Store.load(tmp_path / "own").films)
-    again = succeeded("prepare", films, "--store", tmp_path / "nih", "--size", 32)
-    assert "80 films of 32 px are stored" in again
+    np.testing.assert_array_equal(Store.load(tmp_path / "nih").images, Store.load(tmp_path / "own").images)
+    again = succeeded("prepare", images, "--store", tmp_path / "nih", "--size", 32)
+    assert "80 images of 32 px are stored" in again
 
 
 @pytest.mark.keras
-def test_prepare_lists_what_it_leaves_out(films, tmp_path):
+def test_prepare_lists_what_it_leaves_out(images, tmp_path):
     output = succeeded(
-        "prepare", _of_dicom(films, tmp_path), "--image-column", "file", "--label-columns", "Effusion", "--images",
-        films / "dicom", "--store", tmp_path / "store", "--size", 32, "--missing", "skip",
+        "prepare", _of_dicom(images, tmp_path), "--image-column", "file", "--label-columns", "Effusion", "--images",
+        images / "dicom", "--store", tmp_path / "store", "--size", 32, "--missing", "skip",
     )  # fmt: skip
     assert "left out: reject_body_part_hand.dcm (body_part)" in output
     assert "left out: accept" not in output
 
 
-def _of_dicom(films, folder):
-    names = sorted(path.name for path in (films / "dicom").iterdir())
+def _of_dicom(images, folder):
+    names = sorted(path.name for path in (images / "dicom").iterdir())
     path = folder / "dicom.csv"
     pd.DataFrame({"file": names, "Effusion": [number % 2 for number in range(len(names))]}).to_csv(path, index=False)
     return path
 
 
 @pytest.mark.keras
-def test_train_refuses_dicom_files_before_it_opens_a_film(films, tmp_path):
-    columns = ("--image-column", "file", "--label-columns", "Effusion", "--images", films / "dicom")
-    arguments = ("train", "--data", _of_dicom(films, tmp_path), *columns, "--run", tmp_path / "run")
+def test_train_refuses_dicom_files_before_it_opens_a_image(images, tmp_path):
+    columns = ("--image-column", "file", "--label-columns", "Effusion", "--images", images / "dicom")
+    arguments = ("train", "--data", _of_dicom(images, tmp_path), *columns, "--run", tmp_path / "run")
     message = refused(*arguments, *SMALL, "--finding", "Effusion")
-    assert "films are DICOM files" in message
+    assert "images are DICOM files" in message
     assert "chexkeras prepare" in message
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.keras
-def test_a_run_from_a_store_is_the_run_from_the_files(films, tmp_path):
-    succeeded("prepare", films, "--store", tmp_path / "store", "--size", 32)
+def test_a_run_from_a_store_is_the_run_from_the_files(images, tmp_path):
+    succeeded("prepare", images, "--store", tmp_path / "store", "--size", 32)
     for name, source in (("from_files", ()), ("from_store", ("--store", tmp_path / "store"))):
-        succeeded("train", "--data", films, "--run", tmp_path / name, *SMALL, "--finding", "Effusion", *source)
+        succeeded("train", "--data", images, "--run", tmp_path / name, *SMALL, "--finding", "Effusion", *source)
     for file in ("scores_test.csv", "scores_validation.csv", "operating_points.json", "table.csv"):
         assert (tmp_path / "from_files" / file).read_bytes() == (tmp_path / "from_store" / file).read_bytes()
     provenance = json.loads((tmp_path / "from_store" / "provenance.json").read_text())
@@ -127,15 +131,15 @@ def test_a_run_from_a_store_is_the_run_from_the_files(films, tmp_path):
 
 
 @pytest.mark.keras
-def test_train_on_a_store_with_films_left_out_lists_them_with_the_run(films, tmp_path):
-    table = pd.read_csv(films / "Data_Entry_2017.csv", index_col=False)
+def test_train_on_a_store_with_images_left_out_lists_them_with_the_run(images, tmp_path):
+    table = pd.read_csv(images / "Data_Entry_2017.csv", index_col=False)
     part = tmp_path / "part"
     part.mkdir()
     table.iloc[:-3].to_csv(part / "Data_Entry_2017_v2020.csv", index=False)
-    succeeded("prepare", part, "--images", films / "images", "--store", tmp_path / "store", "--size", 32)
-    arguments = ("train", "--data", films, "--run", tmp_path / "run", *SMALL, "--finding", "Effusion")
+    succeeded("prepare", part, "--images", images / "images", "--store", tmp_path / "store", "--size", 32)
+    arguments = ("train", "--data", images, "--run", tmp_path / "run", *SMALL, "--finding", "Effusion")
     message = refused(*arguments, "--store", tmp_path / "store")
-    assert "3 of 80 films are not in the store" in message
+    assert "3 of 80 images are not in the store" in message
     assert "--missing skip" in message
     succeeded(*arguments, "--store", tmp_path / "store", "--missing", "skip")
     left_out = pd.read_csv(tmp_path / "run" / "left_out.csv")
@@ -158,7 +162,7 @@ def test_train_takes_chexpert_with_a_policy_for_its_uncertain_labels(chexpert, t
 
 
 @pytest.mark.keras
-def test_a_second_pass_fills_the_uncertain_labels_of_the_first_runs_training_films(chexpert, tmp_path):
+def test_a_second_pass_fills_the_uncertain_labels_of_the_first_runs_training_images(chexpert, tmp_path):
     arguments = ("train", "--data", chexpert, *SMALL, "--finding", "Pleural Effusion", "--uncertain", "self_trained")
     first, second = tmp_path / "first", tmp_path / "second"
     succeeded(*arguments, "--run", first)
@@ -197,19 +201,19 @@ def test_a_second_pass_fills_the_uncertain_labels_of_the_first_runs_training_fil
             ("--image-column", "Path"),
             "image_column='Path' (on the command line --image-column) is for a table of one's own",
         ),
-        (("--images", "films"), "(on the command line --images) is for NIH's layout"),
+        (("--images", "images"), "(on the command line --images) is for NIH's layout"),
         (("--store", "nowhere"), "store: no folder at 'nowhere'"),
         (("--missing", "maybe"), "--missing='maybe'"),
     ],
 )
-def test_train_refuses_options_that_do_not_fit_before_it_opens_a_film(chexpert, tmp_path, options, message):
+def test_train_refuses_options_that_do_not_fit_before_it_opens_a_image(chexpert, tmp_path, options, message):
     arguments = ("train", "--data", chexpert, "--run", tmp_path / "run", *SMALL, "--finding", "Pleural Effusion")
     assert message in " ".join(refused(*arguments, *options).split())
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.keras
-def test_train_takes_a_table_of_ones_own_with_its_own_label(films, own, tmp_path):
+def test_train_takes_a_table_of_ones_own_with_its_own_label(images, own, tmp_path):
     path, *options = own
     options[options.index("water=Effusion")] = "water"
     del options[2:4]
@@ -221,17 +225,17 @@ def test_train_takes_a_table_of_ones_own_with_its_own_label(films, own, tmp_path
 @pytest.mark.parametrize("command", [("audit",), ("prepare", "--store", "x"), ("train", "--run", "x", "--data")])
 def test_a_folder_without_labels_says_what_was_looked_for(tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "films").mkdir()
-    message = " ".join(refused(*command, "films").split())
-    assert "no label file in 'films'; looked for NIH's Data_Entry_2017_v2020.csv" in message
+    (tmp_path / "images").mkdir()
+    message = " ".join(refused(*command, "images").split())
+    assert "no label file in 'images'; looked for NIH's Data_Entry_2017_v2020.csv" in message
     assert "CheXpert's train.csv or valid.csv" in message
-    (tmp_path / "films" / "own.csv").write_text("file,label\n")
-    message = " ".join(refused(*command, "films/own.csv").split())
+    (tmp_path / "images" / "own.csv").write_text("file,label\n")
+    message = " ".join(refused(*command, "images/own.csv").split())
     assert (
         "own.csv is a table of your own: name image_column and label_columns (on the command line --image-column"
         in message
     )
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["films"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images"]
 
 
 def test_policies_and_columns_are_read_from_their_options():

@@ -35,8 +35,8 @@ def test_new_files_and_earlier_outputs_may_be_written(tmp_path, name, before, ki
 @pytest.mark.parametrize(
     ("name", "before", "kinds", "message"),
     [
-        ("films.csv", b"Image Index,Finding Labels\n", TABLE, "not an output of this command"),
-        ("film.csv", b"\x89PNG\r\n\x1a\n\xff", TABLE, "not an output of this command"),
+        ("images.csv", b"Image Index,Finding Labels\n", TABLE, "not an output of this command"),
+        ("image.csv", b"\x89PNG\r\n\x1a\n\xff", TABLE, "not an output of this command"),
         ("other.json", b"[1]", {".json": object_with("findings")}, "not an output of this command"),
         ("README.md", b"# chexkeras\n", {".md": heading("FDA")}, "not an output of this command"),
         ("notes.csv", b"\nyears of work\n", TABLE, "not an output of this command"),
@@ -56,13 +56,13 @@ def test_anything_else_is_refused_and_stays(tmp_path, name, before, kinds, messa
 def test_no_command_writes_into_a_run(toy_run, tmp_path):
     folder = shutil.copytree(toy_run.folder, tmp_path / "run")
     twin = shutil.copytree(toy_run.folder, tmp_path / "twin")
-    films = tmp_path / "films"
-    films.mkdir()
+    images = tmp_path / "images"
+    images.mkdir()
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     for arguments in (
         ("evaluate", folder, "--out", folder / "evaluation.json"),
         ("compare", folder, twin, "--out", folder / "scores_test.csv"),
-        ("predict", films, "--run", folder, "--out", folder / "table.csv"),
+        ("predict", images, "--run", folder, "--out", folder / "table.csv"),
         ("report", folder, "--out", folder / "report.md"),
     ):
         result = run(*arguments)

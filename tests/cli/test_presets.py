@@ -30,7 +30,7 @@ def test_with_a_name_it_is_explained():
     assert run("udacity-2a").output == presets.explain("udacity-2a") + "\n"
 
 
-def test_json_says_how_the_source_read_and_divided_its_films():
+def test_json_says_how_the_source_read_and_divided_its_images():
     found = json.loads(run("--json").output)
     libauc = found["libauc-chexpert"]["source"]["reading"]
     assert libauc["uncertain"] == {

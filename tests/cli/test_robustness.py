@@ -1,4 +1,4 @@
-"""``chexkeras robustness``: a run's test films changed, from the command line."""
+"""``chexkeras robustness``: a run's test images changed, from the command line."""
 
 import pytest
 from typer.testing import CliRunner
@@ -17,32 +17,32 @@ def run(*arguments):
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory):
+def radiographs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("phantoms") / "nih"
     return make_phantoms(folder, images=60, size=64, prevalence={"Effusion": 0.5})
 
 
 @pytest.fixture(scope="module")
-def trained(films, toy_recipe, tmp_path_factory):
+def trained(images, toy_recipe, tmp_path_factory):
     from chexkeras.training.trainer import train
 
-    splits = split_by_patient(load_nih(films), "Effusion", validation=0.25, test=0.3)
+    splits = split_by_patient(load_nih(images), "Effusion", validation=0.25, test=0.3)
     return train(toy_recipe, splits, tmp_path_factory.mktemp("runs") / "run")
 
 
-def test_it_says_what_each_change_costs_and_keeps_it_with_the_run(trained, films):
-    result = run("robustness", trained.folder, "--data", films, "--only", "misuse", "--margin", "0.1")
+def test_it_says_what_each_change_costs_and_keeps_it_with_the_run(trained, images):
+    result = run("robustness", trained.folder, "--data", images, "--only", "misuse", "--margin", "0.1")
     assert result.exit_code == 0, result.output
     measured = Run.load(trained.folder).robustness
     assert measured.margin == 0.1 and {effect.group for effect in measured.effects} == {"misuse"}
     for effect in measured.effects:
         line = f"Effusion, {effect.perturbation}: {effect.verdict('AUROC')}, AUROC {effect['AUROC'].difference}"
         assert line in result.output
-    assert "Caution: Synthetic films, not clinical evidence." in result.output
+    assert "Caution: Synthetic images, not clinical evidence." in result.output
     assert f"written: {trained.folder / ROBUSTNESS}" in result.output
-    again = run("robustness", trained.folder, "--data", films, "--only", "misuse")
+    again = run("robustness", trained.folder, "--data", images, "--only", "misuse")
     assert again.exit_code == 2 and "--overwrite" in again.output
-    again = run("robustness", trained.folder, "--data", films, "--only", "misuse", "--films", "5", "--overwrite")
+    again = run("robustness", trained.folder, "--data", images, "--only", "misuse", "--images", "5", "--overwrite")
     assert again.exit_code == 0, again.output
     assert Run.load(trained.folder).robustness.n_images < measured.n_images
 
@@ -52,7 +52,7 @@ def test_it_says_what_each_change_costs_and_keeps_it_with_the_run(trained, films
     [
         (("--only", "exposures"), "did you mean 'exposure'"),
         (("--margin", "0"), "--margin"),
-        (("--films", "-1"), "--films"),
+        (("--images", "-1"), "--images"),
         (("--seed", "-1"), "--seed"),
     ],
 )

@@ -24,14 +24,14 @@ def run(*arguments):
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory):
+def radiographs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("phantoms") / "nih"
     return make_phantoms(folder, images=60, size=64, prevalence={"Cardiomegaly": 0.5})
 
 
 @pytest.fixture(scope="module")
 def chexpert(tmp_path_factory):
-    """Sixty phantoms in CheXpert's layout, lateral films beside some, with uncertain labels."""
+    """Sixty phantoms in CheXpert's layout, lateral images beside some, with uncertain labels."""
     folder = tmp_path_factory.mktemp("chexpert")
     return make_chexpert_phantoms(folder, images=60, size=64, laterals=True, prevalence={"Cardiomegaly": 0.5})
 
@@ -146,10 +146,10 @@ def test_a_third_class_goes_with_a_head_that_has_one(chexpert, asked):
 
 
 @pytest.mark.keras
-def test_on_nihs_films_a_preset_of_chexpert_changes_nothing_and_its_own_presets_read_chexpert_as_ever(
-    films, chexpert, asked
+def test_on_nihs_images_a_preset_of_chexpert_changes_nothing_and_its_own_presets_read_chexpert_as_ever(
+    images, chexpert, asked
 ):
-    found = asked(films, "chexpert-uones", "--finding", "Cardiomegaly")
+    found = asked(images, "chexpert-uones", "--finding", "Cardiomegaly")
     assert found.cautions == ()
     assert "read as" not in found.said
     found = asked(chexpert, "two-stage", "--finding", "Cardiomegaly")
@@ -170,17 +170,17 @@ def test_as_run_takes_the_shares_of_the_source(chexpert, asked):
 
 
 @pytest.mark.keras
-def test_as_run_leaves_the_official_test_list_alone_where_the_source_did_and_splits_the_rest_by_image(films, asked):
-    found = asked(films, "chexvision-densenet", "--finding", "Cardiomegaly", "--finding", "Abnormal", "--as-run")
+def test_as_run_leaves_the_official_test_list_alone_where_the_source_did_and_splits_the_rest_by_image(images, asked):
+    found = asked(images, "chexvision-densenet", "--finding", "Cardiomegaly", "--finding", "Abnormal", "--as-run")
     assert found.splits.kind == "official_image"
     assert found.splits.leaky
     assert (found.recipe.seed, found.splits.seed) == (42, 42)
     assert dict(found.splits.shares) == {"validation": 0.1}
-    listed = load_nih(films).set_index("image_id")["official_split"]
+    listed = load_nih(images).set_index("image_id")["official_split"]
     assert set(found.splits.test["image_id"]) == set(listed.index[listed == "test"])
 
 
-def test_how_films_are_divided_follows_from_the_options():
+def test_how_images_are_divided_follows_from_the_options():
     assert division(None, False, None, None, None) == Division("patient", 0.15, 0.15)
     assert division("chexnet", False, "image", 0.2, None) == Division("image", 0.2, 0.15)
     assert division("chexnet", True, None, None, None) == Division("patient", 0.1, 0.2)
@@ -205,30 +205,30 @@ def test_help_tells_the_shares_and_features_that_are_taken_by_default():
         ('up_sample=[["Cardiomegly", 2]]', "unknown finding 'Cardiomegly'; did you mean 'Cardiomegaly'"),
         ('up_sample=[["Hernia", 2]]', "shows Hernia; there is nothing to repeat"),
         ('balanced_batches=["Cardiomegly"]', "unknown finding 'Cardiomegly'; did you mean 'Cardiomegaly'"),
-        ('balanced_batches=["Hernia"]', "shows Hernia; balanced batches need films of every group"),
+        ('balanced_batches=["Hernia"]', "shows Hernia; balanced batches need images of every group"),
     ],
 )
-def test_what_no_film_can_be_repeated_or_balanced_by_is_refused_before_a_film_is_opened(
-    films, tmp_path, monkeypatch, setting, message
+def test_what_no_image_can_be_repeated_or_balanced_by_is_refused_before_a_image_is_opened(
+    images, tmp_path, monkeypatch, setting, message
 ):
     from chexkeras.data.audit import audit
 
     opened = []
     monkeypatch.setattr(audit, "audit", lambda *_, **__: opened.append("audit"))
-    assert not load_nih(films)["Hernia"].any()
-    result = run("train", "--data", films, "--run", tmp_path / "run", *SMALL, "--set", setting)
+    assert not load_nih(images)["Hernia"].any()
+    result = run("train", "--data", images, "--run", tmp_path / "run", *SMALL, "--set", setting)
     assert result.exit_code == 2
     assert message in result.output
     assert opened == []
 
 
 @pytest.mark.keras
-def test_as_run_splits_as_the_source_did_and_calls_it_leaky(films, tmp_path, monkeypatch):
+def test_as_run_splits_as_the_source_did_and_calls_it_leaky(images, tmp_path, monkeypatch):
     from chexkeras.recipes import presets
 
     asked = []
     monkeypatch.setattr(presets, "as_run_split", lambda name: asked.append(name) or "image")
-    result = run("train", "--data", films, "--run", tmp_path / "run", "--as-run", *SMALL, *PARTS)
+    result = run("train", "--data", images, "--run", tmp_path / "run", "--as-run", *SMALL, *PARTS)
     assert result.exit_code == 0, result.output
     assert asked == ["quick"]
     made = Run.load(tmp_path / "run")
@@ -237,13 +237,13 @@ def test_as_run_splits_as_the_source_did_and_calls_it_leaky(films, tmp_path, mon
 
 
 @pytest.mark.keras
-def test_a_training_that_broke_off_is_taken_up_with_the_run_and_the_films_alone(films, tmp_path, monkeypatch):
+def test_a_training_that_broke_off_is_taken_up_with_the_run_and_the_images_alone(images, tmp_path, monkeypatch):
     from chexkeras.training import trainer
 
     def breaks(*_, **__):
         raise KeyboardInterrupt
 
-    command = ("train", "--data", films, "--run", tmp_path / "run", *SMALL, *PARTS)
+    command = ("train", "--data", images, "--run", tmp_path / "run", *SMALL, *PARTS)
     with monkeypatch.context() as patched:
         patched.setattr(trainer.outcome, "write_results", breaks)
         assert run(*command).exit_code != 0
@@ -251,7 +251,7 @@ def test_a_training_that_broke_off_is_taken_up_with_the_run_and_the_films_alone(
     again = run(*command)
     assert again.exit_code == 2
     assert "--resume" in again.output or "resume" in again.output
-    options = run("train", "--data", films, "--resume", tmp_path / "run", "--finding", "Mass", "--draws", "2")
+    options = run("train", "--data", images, "--resume", tmp_path / "run", "--finding", "Mass", "--draws", "2")
     assert options.exit_code == 2
     assert "leave out --finding, --draws" in options.output
     for given in (
@@ -261,10 +261,10 @@ def test_a_training_that_broke_off_is_taken_up_with_the_run_and_the_films_alone(
         ("--overwrite",),
         ("--seed", 0),
     ):
-        refused = run("train", "--data", films, "--resume", tmp_path / "run", *given)
+        refused = run("train", "--data", images, "--resume", tmp_path / "run", *given)
         assert refused.exit_code == 2
         assert f"leave out {given[0]}." in refused.output
-    result = run("train", "--data", films, "--resume", tmp_path / "run")
+    result = run("train", "--data", images, "--resume", tmp_path / "run")
     assert result.exit_code == 0, result.output
     assert Run.load(tmp_path / "run").recipe.backbone == "SmallCNN"
 
@@ -274,7 +274,7 @@ def test_a_training_that_broke_off_is_taken_up_with_the_run_and_the_films_alone(
     [
         (("--run", "x", "--as-run"), "give --preset, and leave out --split"),
         (("--run", "x", "--as-run", "--preset", "chexnet", "--split", "official"), "leave out --split"),
-        (("--run", "x", "--as-run", "--preset", "kufel-effnet"), "does not state how it divided its films"),
+        (("--run", "x", "--as-run", "--preset", "kufel-effnet"), "does not state how it divided its images"),
         (
             ("--run", "x", "--as-run", "--preset", "hborhan-r1", "--validation", "0.15"),
             "--validation 0.15: the source of preset 'hborhan-r1' took 0.1; leave out --validation, or --as-run and "
@@ -292,7 +292,7 @@ def test_a_training_that_broke_off_is_taken_up_with_the_run_and_the_films_alone(
         (("--resume", "x"), "nothing to resume"),
     ],
 )
-def test_options_that_do_not_go_together_are_refused_before_a_film_is_read(options, message, tmp_path, monkeypatch):
+def test_options_that_do_not_go_together_are_refused_before_a_image_is_read(options, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = run("train", "--data", "nowhere", *options)
     assert result.exit_code == 2

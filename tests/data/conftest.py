@@ -21,8 +21,8 @@ HEADER_SAMPLE = (
 )
 
 
-def film(path: Path, seed: int = 0, *, size: tuple[int, int] = (16, 16), mode: str = "L") -> Path:
-    """Writes a small film with random pixels; the same seed gives the same pixels in every mode."""
+def radiograph(path: Path, seed: int = 0, *, size: tuple[int, int] = (16, 16), mode: str = "L") -> Path:
+    """Writes a small image with random pixels; the same seed gives the same pixels in every mode."""
     path.parent.mkdir(parents=True, exist_ok=True)
     gray = np.random.default_rng(seed).integers(0, 256, size=size[::-1], dtype=np.uint8)
     Image.fromarray(gray).convert(mode).save(path)
@@ -51,9 +51,9 @@ class NihFolder:
         path.write_text("".join(f"{line}{end}\n" for line in (header, *self.rows)), encoding="utf-8")
         return path
 
-    def write_films(self, folder: str = "images", images: list[str] | None = None) -> None:
+    def write_images(self, folder: str = "images", images: list[str] | None = None) -> None:
         for image in self.images if images is None else images:
-            film(self.root / folder / image, seed=int(image[:8]) * 1000 + int(image[9:12]))
+            radiograph(self.root / folder / image, seed=int(image[:8]) * 1000 + int(image[9:12]))
 
     def write_lists(self, train_val: list[str], test: list[str]) -> None:
         (self.root / "train_val_list.txt").write_text("\n".join(train_val))
@@ -62,7 +62,7 @@ class NihFolder:
 
 @pytest.fixture
 def nih(tmp_path: Path) -> NihFolder:
-    """Four films of three patients; label file and films in `images` written."""
+    """Four images of three patients; label file and images in `images` written."""
     folder = NihFolder(tmp_path / "nih")
     folder.root.mkdir()
     folder.add("00000001_000.png", "Cardiomegaly")
@@ -70,7 +70,7 @@ def nih(tmp_path: Path) -> NihFolder:
     folder.add("00000002_000.png", "No Finding", age="80", sex="F", view="AP")
     folder.add("00000003_000.png", "Pleural_Thickening|Pneumonia", sex="F")
     folder.write()
-    folder.write_films()
+    folder.write_images()
     return folder
 
 
@@ -87,18 +87,18 @@ def real_nih() -> Path:
 
 
 @pytest.fixture
-def make_film():
-    """The function that writes a small film: path, seed, size, mode."""
-    return film
+def make_image():
+    """The function that writes a small image: path, seed, size, mode."""
+    return radiograph
 
 
 @pytest.fixture
-def make_films(make_film):
-    """A function that writes small films of different pixels: folder, how many; returns their image_id and path."""
+def make_images(make_image):
+    """A function that writes small images of different pixels: folder, how many; returns their image_id and path."""
 
     def make(folder, count):
-        names = [f"film{number:02d}" for number in range(count)]
-        paths = [str(make_film(folder / f"{name}.png", seed)) for seed, name in enumerate(names)]
+        names = [f"image{number:02d}" for number in range(count)]
+        paths = [str(make_image(folder / f"{name}.png", seed)) for seed, name in enumerate(names)]
         return pd.DataFrame({"image_id": names, "path": paths})
 
     return make
@@ -106,5 +106,5 @@ def make_films(make_film):
 
 @pytest.fixture(scope="session")
 def full_nih(real_nih: Path) -> pd.DataFrame:
-    """All 112,120 rows of NIH's label file, with or without a film; not to be changed."""
+    """All 112,120 rows of NIH's label file, with or without an image; not to be changed."""
     return load_nih(real_nih, missing="keep")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from chexkeras.data.augmentation import Augmentation, augment, film_seed, flips
+from chexkeras.data.augmentation import Augmentation, augment, flips, image_seed
 
 pytestmark = pytest.mark.keras
 
@@ -22,17 +22,17 @@ CHANGES = {
 ALL = {name: value for change in CHANGES.values() for name, value in change.items()}
 
 
-def film():
+def image():
     return np.random.default_rng(0).integers(0, 256, (40, 36, 1)).astype(np.float32)
 
 
 def changed(settings, n=12, seed=0):
-    return np.stack([augment(tf.constant(film()), film_seed(seed, 0, row), settings) for row in range(n)])
+    return np.stack([augment(tf.constant(image()), image_seed(seed, 0, row), settings) for row in range(n)])
 
 
 def test_nothing_is_changed_by_default():
     assert not Augmentation().active
-    np.testing.assert_array_equal(changed(Augmentation(), 1)[0], film())
+    np.testing.assert_array_equal(changed(Augmentation(), 1)[0], image())
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -53,7 +53,7 @@ def test_each_change_is_the_same_in_a_graph_and_inside_tf_data(change):
     settings = Augmentation(**(ALL if change == "all" else CHANGES[change]))
 
     def step(row):
-        return augment(tf.constant(film()), film_seed(0, 0, row), settings)
+        return augment(tf.constant(image()), image_seed(0, 0, row), settings)
 
     rows = tf.data.Dataset.range(12)
     inside = np.stack(list(rows.map(step, num_parallel_calls=2).as_numpy_iterator()))
@@ -63,34 +63,34 @@ def test_each_change_is_the_same_in_a_graph_and_inside_tf_data(change):
 
 
 def test_a_change_draws_the_same_whatever_else_is_switched_on():
-    bright = changed(Augmentation(brightness=0.1)) - film()
-    both = changed(Augmentation(brightness=0.1, blur_probability=1.0, blur_sigma_px=(1e-3, 1e-3))) - film()
+    bright = changed(Augmentation(brightness=0.1)) - image()
+    both = changed(Augmentation(brightness=0.1, blur_probability=1.0, blur_sigma_px=(1e-3, 1e-3))) - image()
     np.testing.assert_allclose(both, bright, atol=1e-3)
     sheared = changed(Augmentation(shear_degrees=10.0))
     np.testing.assert_allclose(changed(Augmentation(shear_degrees=10.0, rotation_degrees=1e-6)), sheared, atol=0.05)
 
 
 def test_the_draws_of_earlier_versions_have_not_moved():
-    # First pixel of the first row and mean of each film, written down before shear, blur and erasing came.
+    # First pixel of the first row and mean of each image, written down before shear, blur and erasing came.
     settings = Augmentation(flip=True, rotation_degrees=15.0, shift_fraction=0.1, brightness=0.2, contrast=0.3)
     ramp = tf.constant(np.arange(49, dtype=np.float32).reshape(7, 7, 1) * 4)
-    seen = [augment(ramp, film_seed(3, 2, row), settings).numpy() for row in range(3)]
+    seen = [augment(ramp, image_seed(3, 2, row), settings).numpy() for row in range(3)]
     np.testing.assert_allclose([image[0, 0, 0] for image in seen], [20.439, 77.103, 46.346], atol=2e-3)
     np.testing.assert_allclose([image.mean() for image in seen], [82.364, 158.029, 107.147], atol=2e-3)
 
 
 @pytest.mark.parametrize("probability", [0.3, 0.5, 1.0])
-def test_films_are_mirrored_as_often_as_asked_and_as_foretold(probability):
+def test_images_are_mirrored_as_often_as_asked_and_as_foretold(probability):
     settings = Augmentation(flip=True, flip_probability=probability)
     rows = np.arange(300)
     foretold = flips(7, 3, rows, probability)
     assert foretold.mean() == pytest.approx(probability, abs=0.08)
     image = np.arange(9, dtype=np.float32).reshape(3, 3, 1)
-    seen = [augment(image, film_seed(7, 3, row), settings).numpy()[0, 0, 0] == 2 for row in rows[:60]]
+    seen = [augment(image, image_seed(7, 3, row), settings).numpy()[0, 0, 0] == 2 for row in rows[:60]]
     assert seen == foretold[:60].tolist()
 
 
-def test_a_film_mirrored_at_a_low_probability_is_mirrored_at_a_higher_one():
+def test_a_image_mirrored_at_a_low_probability_is_mirrored_at_a_higher_one():
     assert (flips(0, 0, np.arange(200), 0.3) <= flips(0, 0, np.arange(200))).all()
 
 

@@ -1,24 +1,26 @@
 import numpy as np
 import pytest
 
-from chexkeras.data.augmentation import Augmentation, augment, film_seed
+from chexkeras.data.augmentation import Augmentation, augment, image_seed
 
 pytestmark = pytest.mark.keras
 
 
-def film(size=33):
+def radiograph(size=33):
     rows, columns = np.mgrid[:size, :size]
     return (100 + 100 * np.exp(-((rows - 8) ** 2 + (columns - 24) ** 2) / 18))[..., np.newaxis].astype(np.float32)
 
 
 def moved(settings, n=40, image=None):
-    return [augment(film() if image is None else image, film_seed(0, 0, row), settings).numpy() for row in range(n)]
+    return [
+        augment(radiograph() if image is None else image, image_seed(0, 0, row), settings).numpy() for row in range(n)
+    ]
 
 
-def test_flip_mirrors_about_half_of_the_films_left_to_right():
+def test_flip_mirrors_about_half_of_the_images_left_to_right():
     seen = moved(Augmentation(flip=True), 100)
-    mirrored = [np.array_equal(image, film()[:, ::-1]) for image in seen]
-    plain = [np.array_equal(image, film()) for image in seen]
+    mirrored = [np.array_equal(image, radiograph()[:, ::-1]) for image in seen]
+    plain = [np.array_equal(image, radiograph()) for image in seen]
     assert 30 < sum(mirrored) < 70
     assert sum(mirrored) + sum(plain) == 100
 
@@ -89,7 +91,7 @@ def test_rotation_and_shear_together_keep_areas():
         assert image[14:51, 14:51].sum() == pytest.approx(blob.sum(), rel=0.01)
 
 
-def test_an_even_film_stays_even_whatever_moves():
+def test_an_even_image_stays_even_whatever_moves():
     even = np.full((33, 33, 1), 77.0, np.float32)
     settings = Augmentation(flip=True, rotation_degrees=20, shift_fraction=0.2, zoom_fraction=0.3, shear_degrees=20)
     for image in moved(settings, 10, image=even):

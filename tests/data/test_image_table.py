@@ -17,7 +17,7 @@ def table():
     )  # fmt: skip
 
 
-def test_labels_are_the_numeric_columns_that_do_not_describe_the_film(table):
+def test_labels_are_the_numeric_columns_that_do_not_describe_the_image(table):
     assert image_table.label_columns(table) == ("No Finding", "Pleural Effusion", "Tuberculosis", "Abnormal")
     assert image_table.finding_columns(table) == ("Pleural Effusion", "Tuberculosis")
 
@@ -39,7 +39,7 @@ def test_a_target_that_is_no_label_is_refused(table):
         image_table.resolve_targets(table[["image_id", "ward"]], "Edema")
 
 
-def test_the_fingerprint_minds_labels_and_marks_and_not_where_films_lie(table):
+def test_the_fingerprint_minds_labels_and_marks_and_not_where_images_lie(table):
     moved = table.assign(path="elsewhere")
     assert image_table.fingerprint(moved) == image_table.fingerprint(table)
     assert image_table.fingerprint(table.assign(uncertain="Tuberculosis")) != image_table.fingerprint(table)

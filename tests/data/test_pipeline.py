@@ -1,11 +1,11 @@
 import keras
 import numpy as np
 import pytest
-from chexkeras.data.pixels import read_film, to_model_pixels
 from PIL import Image
 
 from chexkeras.data.augmentation import Augmentation
-from chexkeras.data.pipeline import films_with_ids, make_dataset
+from chexkeras.data.pipeline import images_with_ids, make_dataset
+from chexkeras.data.pixels import read_image, to_model_pixels
 from chexkeras.data.sampling import shuffled
 from chexkeras.data.store.prepare import prepare
 
@@ -37,18 +37,18 @@ def collected(dataset):
 
 
 def test_pixels_are_area_averages_rounded_to_whole_gray_values():
-    film = np.array([[0, 10, 255, 255], [20, 31, 255, 255]] * 2, np.uint8)[..., np.newaxis]
-    pixels = to_model_pixels(film, 2).numpy()[..., 0]
+    image = np.array([[0, 10, 255, 255], [20, 31, 255, 255]] * 2, np.uint8)[..., np.newaxis]
+    pixels = to_model_pixels(image, 2).numpy()[..., 0]
     assert pixels.dtype == np.uint8
     np.testing.assert_array_equal(pixels, [[15, 255], [15, 255]])
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA"])
-def test_png_of_any_gray_mode_is_read_as_the_same_film(tmp_path, mode):
+def test_png_of_any_gray_mode_is_read_as_the_same_image(tmp_path, mode):
     gray = np.random.default_rng(0).integers(0, 256, (20, 20), dtype=np.uint8)
-    path = tmp_path / "film.png"
+    path = tmp_path / "image.png"
     Image.fromarray(gray).convert(mode).save(path)
-    np.testing.assert_allclose(read_film(str(path), 20).numpy()[..., 0].astype(int), gray, atol=1)
+    np.testing.assert_allclose(read_image(str(path), 20).numpy()[..., 0].astype(int), gray, atol=1)
 
 
 def test_every_row_comes_exactly_once_and_keeps_its_label(toy):
@@ -59,8 +59,8 @@ def test_every_row_comes_exactly_once_and_keeps_its_label(toy):
     assert plain_pixels.dtype == np.float32
     assert (plain_pixels.min(), plain_pixels.max()) >= (0.0, 0.0)
     assert plain_pixels.max() <= 255.0
-    order = {film.tobytes(): index for index, film in enumerate(plain_pixels)}
-    positions = [order[film.tobytes()] for film in pixels]
+    order = {image.tobytes(): index for index, image in enumerate(plain_pixels)}
+    positions = [order[image.tobytes()] for image in pixels]
     assert sorted(positions) == list(range(120))
     assert positions != list(range(120))
     np.testing.assert_array_equal(labels, plain_labels[positions])
@@ -84,7 +84,7 @@ def test_the_first_pass_may_have_any_number_and_the_others_count_on(toy):
     passes = [collected(whole)[0] for _ in range(4)]
     for expected in passes[2:]:
         np.testing.assert_array_equal(collected(resumed)[0], expected)
-    assert len({films.tobytes() for films in passes}) == 4
+    assert len({images.tobytes() for images in passes}) == 4
 
 
 def test_an_order_is_a_permutation_of_all_rows_not_of_neighbours(toy):
@@ -100,7 +100,7 @@ def test_an_epoch_that_is_no_number_of_one_is_refused(toy, epoch):
         make_dataset(toy, "Effusion", epoch=epoch)
 
 
-def test_fit_over_several_epochs_sees_every_film_in_each(toy):
+def test_fit_over_several_epochs_sees_every_image_in_each(toy):
     model = keras.Sequential([keras.Input((32, 32, 1)), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(1)])
     model.compile(loss="mse")
     history = model.fit(make_dataset(toy, "Effusion", image_size=32, shuffle=True), epochs=3, verbose=0, shuffle=False)
@@ -125,8 +125,8 @@ def test_unknown_labels_stay_unknown(toy):
     assert not np.isnan(labels[:, 1]).any()
 
 
-def test_ids_come_with_their_films(toy):
-    ids = [value.decode() for _, batch in films_with_ids(toy, image_size=32, batch_size=50) for value in batch.numpy()]
+def test_ids_come_with_their_images(toy):
+    ids = [value.decode() for _, batch in images_with_ids(toy, image_size=32, batch_size=50) for value in batch.numpy()]
     assert ids == toy["image_id"].tolist()
 
 
@@ -157,10 +157,10 @@ def test_a_store_is_taken_up_at_any_epoch(toy, toy_store):
     assert not np.array_equal(passes[1], passes[2])
 
 
-def test_a_part_of_a_stored_table_reads_its_own_films_and_their_ids(toy, toy_store):
+def test_a_part_of_a_stored_table_reads_its_own_images_and_their_ids(toy, toy_store):
     part = toy.iloc[[50, 3, 77]]
-    files = list(films_with_ids(part, image_size=32, batch_size=2))
-    stored = list(films_with_ids(part, image_size=32, batch_size=2, store=toy_store))
+    files = list(images_with_ids(part, image_size=32, batch_size=2))
+    stored = list(images_with_ids(part, image_size=32, batch_size=2, store=toy_store))
     assert [len(ids) for _, ids in stored] == [2, 1]
     assert [value.decode() for _, ids in stored for value in ids.numpy()] == part["image_id"].tolist()
     for (pixels, _), (same, _) in zip(files, stored, strict=True):
@@ -168,14 +168,14 @@ def test_a_part_of_a_stored_table_reads_its_own_films_and_their_ids(toy, toy_sto
 
 
 @pytest.mark.parametrize("stored", [False, True], ids=["files", "store"])
-def test_a_film_that_repeats_comes_as_often_and_is_changed_anew_each_time(toy, toy_store, stored):
+def test_a_image_that_repeats_comes_as_often_and_is_changed_anew_each_time(toy, toy_store, stored):
     table = toy.iloc[[0, 1, 1, 1]]
     options = {"image_size": 32, "store": toy_store if stored else None}
     pixels, labels = collected(make_dataset(table, "Effusion", **options))
     np.testing.assert_array_equal(pixels[1], pixels[3])
     assert labels.shape == (4, 1)
     changed = collected(make_dataset(table, "Effusion", **options, augmentation=STRONG))[0]
-    assert len({film.tobytes() for film in changed}) == 4
+    assert len({image.tobytes() for image in changed}) == 4
 
 
 def test_a_model_fits_on_a_store(toy, toy_store):
@@ -188,8 +188,8 @@ def test_a_model_fits_on_a_store(toy, toy_store):
 @pytest.mark.parametrize(
     ("change", "size", "message"),
     [
-        (lambda table: table, 64, "holds films of 32 px, but 64 px are wanted"),
-        (lambda table: table.assign(image_id="x" + table["image_id"]), 32, r"120 of 120 films are not in the store"),
+        (lambda table: table, 64, "holds images of 32 px, but 64 px are wanted"),
+        (lambda table: table.assign(image_id="x" + table["image_id"]), 32, r"120 of 120 images are not in the store"),
         (lambda table: table.drop(columns="image_id"), 32, r"lacks the column\(s\) image_id"),
         (lambda table: table.head(0), 32, "is empty"),
     ],
@@ -198,7 +198,7 @@ def test_a_store_that_does_not_fit_is_refused_at_once(toy, toy_store, change, si
     with pytest.raises(ValueError, match=message):
         make_dataset(change(toy), "Effusion", image_size=size, store=toy_store)
     with pytest.raises(ValueError, match=message):
-        films_with_ids(change(toy), image_size=size, store=toy_store)
+        images_with_ids(change(toy), image_size=size, store=toy_store)
 
 
 @pytest.mark.parametrize(
@@ -218,15 +218,15 @@ def test_unusable_tables_are_refused(toy, change, message):
         make_dataset(change(toy), "Effusion")
 
 
-def test_balanced_batches_hold_equal_shares_and_change_a_repeated_film_anew(toy):
+def test_balanced_batches_hold_equal_shares_and_change_a_repeated_image_anew(toy):
     options = {"image_size": 32, "batch_size": 8, "shuffle": True, "seed": 2, "balance": "Effusion"}
     toy = toy.assign(Effusion=[1.0] * 4 + [0.0] * (len(toy) - 4))
     shares = [labels.numpy().sum() for _, labels in make_dataset(toy, "Effusion", **options)]
     assert shares == [4] * (len(toy) // 8)
-    films, labels = collected(make_dataset(toy, "Effusion", **options))
-    assert len(np.unique(films[labels[:, 0] == 1], axis=0)) == 4
-    films, labels = collected(make_dataset(toy, "Effusion", **options, augmentation=STRONG))
-    positives = films[labels[:, 0] == 1]
+    images, labels = collected(make_dataset(toy, "Effusion", **options))
+    assert len(np.unique(images[labels[:, 0] == 1], axis=0)) == 4
+    images, labels = collected(make_dataset(toy, "Effusion", **options, augmentation=STRONG))
+    positives = images[labels[:, 0] == 1]
     assert len(np.unique(positives, axis=0)) == len(positives) == len(toy) // 2
 
 

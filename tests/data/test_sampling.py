@@ -24,8 +24,8 @@ def test_groups_by_hand():
     assert balance_groups(TABLE, ()) == {}
 
 
-def test_a_film_in_two_groups_is_shown_for_both():
-    # Six rows an epoch are two for each group: one for each of its two films, and both groups hold row 0.
+def test_a_image_in_two_groups_is_shown_for_both():
+    # Six rows an epoch are two for each group: one for each of its two images, and both groups hold row 0.
     times = times_shown(balance_groups(TABLE, ("Hernia", "Edema")), 6)
     np.testing.assert_allclose(times, [2.0, 1.0, 1.0, 0.0, 1.0, 1.0])
 
@@ -33,11 +33,11 @@ def test_a_film_in_two_groups_is_shown_for_both():
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        (TABLE.assign(Edema=0.0), "none of the 6 training films shows Edema; balanced batches need films of every"),
-        (TABLE.assign(Edema=1.0), "none of the 6 training films shows none of Edema"),
+        (TABLE.assign(Edema=0.0), "none of the 6 training images shows Edema; balanced batches need images of every"),
+        (TABLE.assign(Edema=1.0), "none of the 6 training images shows none of Edema"),
     ],
 )
-def test_a_group_without_films_is_refused(table, message):
+def test_a_group_without_images_is_refused(table, message):
     with pytest.raises(ValueError, match=message):
         balance_groups(table, "Edema")
 
@@ -55,7 +55,7 @@ def test_a_shuffled_epoch_shows_every_row_once_in_an_order_of_its_own():
     window=st.integers(1, 8),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_any_window_holds_equal_shares_and_no_film_comes_twice_before_the_others_of_its_group(
+def test_any_window_holds_equal_shares_and_no_image_comes_twice_before_the_others_of_its_group(
     sizes, epochs, window, seed
 ):
     groups, n = groups_of(*sizes), sum(sizes)

@@ -2,15 +2,14 @@ import os
 from pathlib import Path
 
 import pytest
-
-from tests.dicom.dicom_films import image, ramp, write
+from tests.dicom.dicom_images import image, ramp, write
 
 
 @pytest.fixture
-def make_film(tmp_path):
-    """Writes a film and returns its path: ``make_film(values=None, name="film.dcm", drop=(), **tags)``."""
+def make_image(tmp_path):
+    """Writes an image and returns its path: ``make_image(values=None, name="image.dcm", drop=(), **tags)``."""
 
-    def make(values=None, *, name="film.dcm", **options):
+    def make(values=None, *, name="image.dcm", **options):
         return write(tmp_path / name, image(ramp() if values is None else values, **options))
 
     return make
@@ -18,7 +17,7 @@ def make_film(tmp_path):
 
 @pytest.fixture
 def real_dicom():
-    """The folder with the published test films, or a skip."""
+    """The folder with the published test images, or a skip."""
     root = os.environ.get("CHEXKERAS_TEST_DATA")
     if not root or not (Path(root) / "dicom").is_dir():
         pytest.skip("set CHEXKERAS_TEST_DATA to a folder with dicom/course and dicom/codecs")

@@ -1,4 +1,4 @@
-"""A factory of small DICOM files: a well-formed digital chest film, of which a test overrides or drops any tag."""
+"""A factory of small DICOM files: a well-formed digital chest image, of which a test overrides or drops any tag."""
 
 import io
 import warnings
@@ -18,7 +18,7 @@ DX = "1.2.840.10008.5.1.4.1.1.1.1"
 CR = "1.2.840.10008.5.1.4.1.1.1"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
-CHEST_FILM = {
+CHEST_IMAGE = {
     "SOPClassUID": DX,
     "SOPInstanceUID": "1.2.826.0.1.3680043.10.1",
     "Modality": "DX",
@@ -47,14 +47,14 @@ CHEST_FILM = {
 
 
 def ramp(rows=256, columns=256, highest=4095):
-    """A film with every grey value of a diagonal ramp."""
+    """An image with every grey value of a diagonal ramp."""
     return np.linspace(0, highest, rows * columns).reshape(rows, columns).round().astype(np.uint16)
 
 
 def image(values, *, syntax=ExplicitVRLittleEndian, drop=(), raw=None, **tags):
-    """A data set in memory: the chest film with other pixels, tags and transfer syntax."""
+    """A data set in memory: the chest image with other pixels, tags and transfer syntax."""
     values = np.asarray(values)
-    merged = {**CHEST_FILM, "Rows": values.shape[0], "Columns": values.shape[1], **tags}
+    merged = {**CHEST_IMAGE, "Rows": values.shape[0], "Columns": values.shape[1], **tags}
     dataset = Dataset()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -135,8 +135,8 @@ CANARY_DATE = "19110213"
 _FREE_TEXT = {"PN", "LO", "SH", "ST", "LT", "UT", "UC", "AE"}
 
 
-def canary_film(**tags):
-    """A film with a canary in every text, date and UID tag of the dictionary that the gate does not judge by."""
+def canary_image(**tags):
+    """An image with a canary in every text, date and UID tag of the dictionary that the gate does not judge by."""
     dataset = image(ramp(), **tags)
     for number, (representation, *_, keyword) in DicomDictionary.items():
         if number >> 16 < 8 or keyword in dataset or not keyword or keyword.startswith("PatientSpecies"):

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
+from tests.dicom.dicom_images import CHEST_IMAGE, CR, SECONDARY_CAPTURE, code_item, image, ramp
 
 from chexkeras.dicom import gate
 from chexkeras.dicom.gate import CLINICAL, RULES, DicomRejected, check_header, require
-from tests.dicom.dicom_films import CHEST_FILM, CR, SECONDARY_CAPTURE, code_item, image, ramp
 
 SIZE = 200_000
-COURSE_FILM = {"PatientPosition": "PA"}
+COURSE_IMAGE = {"PatientPosition": "PA"}
 GREY_AS_RGB = {"SamplesPerPixel": 3, "BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
 
 
@@ -25,9 +25,9 @@ def codes(profile="clinical", **tags):
     return {violation.code: violation.severity for violation in found}
 
 
-def test_a_well_formed_chest_film_breaks_no_rule():
+def test_a_well_formed_chest_image_breaks_no_rule():
     assert violations() == []
-    assert violations("course", **COURSE_FILM) == []
+    assert violations("course", **COURSE_IMAGE) == []
 
 
 CLINICAL_CASES = [
@@ -158,14 +158,14 @@ COURSE_CASES = [
 
 @pytest.mark.parametrize(("code", "tags"), COURSE_CASES)
 def test_the_course_profile_rejects_by_its_own_literal_checks(code, tags):
-    assert codes("course", **{**COURSE_FILM, **tags}) == {code: "reject"}
+    assert codes("course", **{**COURSE_IMAGE, **tags}) == {code: "reject"}
 
 
 @pytest.mark.parametrize(
     "tags", [{"PatientAge": "81"}, {"PatientAge": "081Y"}, {"PatientAge": "5"}, {"SOPClassUID": SECONDARY_CAPTURE}]
 )
 def test_the_course_profile_accepts_what_the_reference_project_does(tags):
-    assert codes("course", **COURSE_FILM, **tags) == {}
+    assert codes("course", **COURSE_IMAGE, **tags) == {}
 
 
 def test_every_rule_of_the_header_has_a_case_here():
@@ -257,7 +257,7 @@ def test_a_value_that_cannot_be_read_rejects_and_raises_nothing(keyword, vr, val
     assert found
 
 
-@pytest.mark.parametrize("keyword", sorted({*CHEST_FILM, "Rows", "Columns"}))
+@pytest.mark.parametrize("keyword", sorted({*CHEST_IMAGE, "Rows", "Columns"}))
 @pytest.mark.parametrize("profile", ["clinical", "course"])
 def test_any_single_missing_tag_is_accepted_warned_of_or_rejected(keyword, profile):
     for violation in violations(profile, PatientPosition="PA", drop=(keyword,)):
@@ -282,7 +282,7 @@ def test_nothing_of_a_description_that_contradicts_is_repeated(keyword, text):
 
 def test_the_course_profile_compares_no_descriptions():
     tags = {"SeriesDescription": "KNEE LATERAL", "ProtocolName": "KNEE LATERAL", "StudyDescription": "KNEE LATERAL"}
-    assert codes("course", **COURSE_FILM, **tags) == {}
+    assert codes("course", **COURSE_IMAGE, **tags) == {}
     assert codes(**tags) == dict.fromkeys(("body_part_conflict", "view_conflict"), "reject") | dict.fromkeys(
         ("body_part_study", "view_study"), "warn"
     )

@@ -9,21 +9,21 @@ from pydicom import config, dcmread
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 from pydicom.uid import JPEG2000Lossless
+from tests.dicom.dicom_images import CANARY, CANARY_UID, canary_image, code_item, image, leaks, ramp, write
 
 from chexkeras.dicom import privacy
 from chexkeras.dicom.gate import DicomRejected
 from chexkeras.dicom.read import read_dicom
-from tests.dicom.dicom_films import CANARY, CANARY_UID, canary_film, code_item, image, leaks, ramp, write
 
 
 def _everything_said(path, caplog):
-    """All that reading a film says: its result, log records, warnings, and the exception with its traceback."""
+    """All that reading a radiograph says: its result, log records, warnings, and the exception with its traceback."""
     said = io.StringIO()
     caplog.clear()
     with caplog.at_level(logging.DEBUG), warnings.catch_warnings(record=True) as recorded:
         warnings.simplefilter("always")
         try:
-            film = read_dicom(path)
+            radiograph = read_dicom(path)
         except DicomRejected as rejected:
             said.write(
                 f"{rejected!s} {rejected!r} {rejected.args} {rejected.violations} {rejected.code} {rejected.found}"
@@ -32,14 +32,14 @@ def _everything_said(path, caplog):
             said.write(repr(pickle.dumps(rejected)))
             assert rejected.__context__ is None and rejected.__cause__ is None
         else:
-            said.write(f"{film!s} {film!r} {film.key} {film.warnings}")
+            said.write(f"{radiograph!s} {radiograph!r} {radiograph.key} {radiograph.warnings}")
     said.write(" ".join(str(warning.message) for warning in recorded))
     said.write(" ".join(record.getMessage() for record in caplog.records))
     return said.getvalue()
 
 
 def test_the_canaries_are_in_the_file_and_pydicom_alone_does_tell_them(tmp_path, caplog):
-    path = write(tmp_path / "film.dcm", canary_film())
+    path = write(tmp_path / "image.dcm", canary_image())
     assert path.read_bytes().count(CANARY.encode()) > 500
     assert dcmread(path).WindowCenter == CANARY
     with pytest.warns(UserWarning, match="Canary"):
@@ -64,8 +64,8 @@ def test_the_canaries_are_in_the_file_and_pydicom_alone_does_tell_them(tmp_path,
         {"AnatomicRegionSequence": code_item("ZQXCANARY", "Zqx")},
     ],
 )
-def test_no_canary_is_told_whether_the_film_is_accepted_or_not(tmp_path, caplog, tags):
-    said = _everything_said(write(tmp_path / "film.dcm", canary_film(**tags)), caplog)
+def test_no_canary_is_told_whether_the_image_is_accepted_or_not(tmp_path, caplog, tags):
+    said = _everything_said(write(tmp_path / "image.dcm", canary_image(**tags)), caplog)
     assert said
     assert leaks(said) == []
 
@@ -75,12 +75,12 @@ def test_no_canary_is_told_when_it_stands_where_a_number_belongs(tmp_path, caplo
     dataset = image(ramp())
     tag = Tag(keyword)
     dataset[tag] = RawDataElement(tag, "IS", len(CANARY), CANARY.encode(), 0, False, True)
-    said = _everything_said(write(tmp_path / "film.dcm", dataset), caplog)
+    said = _everything_said(write(tmp_path / "image.dcm", dataset), caplog)
     assert leaks(said) == []
 
 
-def test_an_accepted_film_has_a_pseudonym_that_depends_on_the_key(tmp_path, monkeypatch):
-    path = write(tmp_path / "film.dcm", canary_film())
+def test_an_accepted_image_has_a_pseudonym_that_depends_on_the_key(tmp_path, monkeypatch):
+    path = write(tmp_path / "image.dcm", canary_image())
     monkeypatch.setenv(privacy.HASH_KEY_VARIABLE, "one")
     first = read_dicom(path).key
     assert first == read_dicom(path).key == privacy.keyed_hash(CANARY_UID, key="one")
@@ -128,7 +128,7 @@ def test_warnings_are_not_heard_inside_and_are_heard_after():
 def test_a_rejection_carries_neither_the_cause_nor_the_frames_it_came_through(tmp_path):
     broken = image(ramp(), syntax=JPEG2000Lossless, raw=b"\xfe\xff\x00\xe0" + b"\0" * 60)
     with pytest.raises(DicomRejected) as caught:
-        read_dicom(write(tmp_path / "film.dcm", broken))
+        read_dicom(write(tmp_path / "image.dcm", broken))
     assert caught.value.code == "decode"
     assert caught.value.__context__ is None and caught.value.__cause__ is None
     names = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 from pydicom.tag import Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEG2000Lossless
+from tests.dicom.dicom_images import CHEST_IMAGE, CR, SECONDARY_CAPTURE, encoded, image, ramp, write
 
 from chexkeras.dicom.gate import CLINICAL, RULES, DicomRejected
-from chexkeras.dicom.read import Radiograph, is_dicom, read_dicom, read_film
-from tests.dicom.dicom_films import CHEST_FILM, CR, SECONDARY_CAPTURE, encoded, image, ramp, write
+from chexkeras.dicom.read import Radiograph, is_dicom, read_dicom, read_image
 
 EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
 PLAIN_EIGHT = {"drop": ("WindowCenter", "WindowWidth", "RescaleSlope", "RescaleIntercept"), **EIGHT}
@@ -25,52 +25,57 @@ def rejection(path, profile="clinical", read=read_dicom):
     return caught.value
 
 
-def test_a_well_formed_film_is_read(make_film):
-    film = read_dicom(make_film())
-    assert (film.view, film.age_years, film.sex, film.pixel_spacing_mm) == ("PA", 45.0, "F", 0.14)
-    assert (film.warnings, film.decoder, film.photometric) == ((), "native", "MONOCHROME2")
-    assert film.pixels.dtype == np.uint8 and film.pixels.shape == (256, 256)
-    assert (film.pixels.min(), film.pixels.max()) == (0, 255)
+def test_a_well_formed_image_is_read(make_image):
+    radiograph = read_dicom(make_image())
+    assert (radiograph.view, radiograph.age_years, radiograph.sex, radiograph.pixel_spacing_mm) == (
+        "PA",
+        45.0,
+        "F",
+        0.14,
+    )
+    assert (radiograph.warnings, radiograph.decoder, radiograph.photometric) == ((), "native", "MONOCHROME2")
+    assert radiograph.pixels.dtype == np.uint8 and radiograph.pixels.shape == (256, 256)
+    assert (radiograph.pixels.min(), radiograph.pixels.max()) == (0, 255)
 
 
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian])
-def test_the_transfer_syntax_does_not_change_the_pixels(make_film, syntax):
-    plain = read_dicom(make_film())
-    other = read_dicom(make_film(name="other.dcm", syntax=syntax))
+def test_the_transfer_syntax_does_not_change_the_pixels(make_image, syntax):
+    plain = read_dicom(make_image())
+    other = read_dicom(make_image(name="other.dcm", syntax=syntax))
     np.testing.assert_array_equal(other.pixels, plain.pixels)
 
 
-def test_compressed_pixels_are_read_and_their_decoder_is_named(make_film):
-    film = read_dicom(make_film(syntax=JPEG2000Lossless, raw=encoded(ramp(), "JPEG2000")))
-    np.testing.assert_array_equal(film.pixels, read_dicom(make_film(name="plain.dcm")).pixels)
-    assert film.decoder == "pillow"
+def test_compressed_pixels_are_read_and_their_decoder_is_named(make_image):
+    radiograph = read_dicom(make_image(syntax=JPEG2000Lossless, raw=encoded(ramp(), "JPEG2000")))
+    np.testing.assert_array_equal(radiograph.pixels, read_dicom(make_image(name="plain.dcm")).pixels)
+    assert radiograph.decoder == "pillow"
 
 
-def test_what_the_file_does_not_say_is_empty_or_nan(make_film):
+def test_what_the_file_does_not_say_is_empty_or_nan(make_image):
     drop = ("PatientAge", "PatientSex", "ImagerPixelSpacing", "SOPInstanceUID")
-    film = read_dicom(make_film(drop=drop))
-    assert math.isnan(film.age_years) and math.isnan(film.pixel_spacing_mm)
-    assert (film.sex, film.key, film.warnings) == ("", "", ("age_unknown",))
-    assert read_dicom(make_film(PatientSex="O", name="other.dcm")).sex == ""
+    radiograph = read_dicom(make_image(drop=drop))
+    assert math.isnan(radiograph.age_years) and math.isnan(radiograph.pixel_spacing_mm)
+    assert (radiograph.sex, radiograph.key, radiograph.warnings) == ("", "", ("age_unknown",))
+    assert read_dicom(make_image(PatientSex="O", name="other.dcm")).sex == ""
 
 
-def test_spacing_falls_back_on_the_patient_plane_and_zero_is_no_spacing(make_film):
-    film = read_dicom(make_film(ImagerPixelSpacing=[0, 0], PixelSpacing=[0.2, 0.2]))
-    assert film.pixel_spacing_mm == 0.2
-    assert math.isnan(read_dicom(make_film(name="0.dcm", ImagerPixelSpacing="")).pixel_spacing_mm)
+def test_spacing_falls_back_on_the_patient_plane_and_zero_is_no_spacing(make_image):
+    radiograph = read_dicom(make_image(ImagerPixelSpacing=[0, 0], PixelSpacing=[0.2, 0.2]))
+    assert radiograph.pixel_spacing_mm == 0.2
+    assert math.isnan(read_dicom(make_image(name="0.dcm", ImagerPixelSpacing="")).pixel_spacing_mm)
 
 
-def test_warnings_of_header_and_display_are_told_once_each_in_order(make_film):
-    path = make_film(PatientAge="58", BodyPartExamined="", drop=("WindowWidth", "WindowCenter"))
+def test_warnings_of_header_and_display_are_told_once_each_in_order(make_image):
+    path = make_image(PatientAge="58", BodyPartExamined="", drop=("WindowWidth", "WindowCenter"))
     assert read_dicom(path).warnings == ("body_part_missing", "age_format", "window_missing")
 
 
-def test_a_png_wrapped_in_dicom_gives_the_same_pixels(tmp_path, make_film):
+def test_a_png_wrapped_in_dicom_gives_the_same_pixels(tmp_path, make_image):
     values = np.random.default_rng(3).integers(0, 256, (300, 280), dtype=np.uint8)
-    Image.fromarray(values).save(tmp_path / "film.png")
-    wrapped = make_film(values, SOPClassUID=SECONDARY_CAPTURE, PatientPosition="AP", ViewPosition="", **PLAIN_EIGHT)
+    Image.fromarray(values).save(tmp_path / "image.png")
+    wrapped = make_image(values, SOPClassUID=SECONDARY_CAPTURE, PatientPosition="AP", ViewPosition="", **PLAIN_EIGHT)
     np.testing.assert_array_equal(read_dicom(wrapped, profile="course").pixels, values)
-    np.testing.assert_array_equal(read_film(tmp_path / "film.png").pixels, values)
+    np.testing.assert_array_equal(read_image(tmp_path / "image.png").pixels, values)
     assert read_dicom(wrapped, profile="course").view == "AP"
 
 
@@ -85,31 +90,31 @@ def test_what_is_not_dicom_is_rejected_whatever_its_name(tmp_path, content, prof
     assert rejection(path, profile).code == "not_dicom"
     # What begins as a PNG file and is none cannot be read as one.
     code = "unreadable" if content.startswith(b"\x89PNG") else "not_dicom"
-    assert rejection(path, profile, read=read_film).code == code
+    assert rejection(path, profile, read=read_image).code == code
 
 
-def test_a_file_without_its_preamble_is_not_forced(tmp_path, make_film):
+def test_a_file_without_its_preamble_is_not_forced(tmp_path, make_image):
     path = tmp_path / "bare.dcm"
-    path.write_bytes(make_film().read_bytes()[132:])
+    path.write_bytes(make_image().read_bytes()[132:])
     assert rejection(path).code == "not_dicom"
 
 
-def test_a_file_over_the_limit_is_rejected_before_it_is_parsed(make_film, monkeypatch):
+def test_a_file_over_the_limit_is_rejected_before_it_is_parsed(make_image, monkeypatch):
     small = dataclasses.replace(CLINICAL, maximum_file_bytes=1000)
     monkeypatch.setattr("pydicom.filereader.read_partial", lambda *args, **kwargs: pytest.fail("parsed"))
-    rejected = rejection(make_film(), small)
+    rejected = rejection(make_image(), small)
     assert (rejected.code, rejected.expected) == ("too_large", "at most 1000 bytes")
 
 
-def test_a_deflated_file_is_refused_without_inflating_it(make_film, monkeypatch):
-    path = make_film(syntax=DeflatedExplicitVRLittleEndian)
+def test_a_deflated_file_is_refused_without_inflating_it(make_image, monkeypatch):
+    path = make_image(syntax=DeflatedExplicitVRLittleEndian)
     monkeypatch.setattr("pydicom.filereader.zlib.decompress", lambda *args: pytest.fail("inflated"))
     assert rejection(path).code == "transfer_syntax"
 
 
 @pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.8.1", "1.2.840.10008.1.2.4.100", "1.2.3.4", "x", ""])
-def test_other_transfer_syntaxes_are_refused(make_film, tmp_path, syntax):
-    path = make_film()
+def test_other_transfer_syntaxes_are_refused(make_image, tmp_path, syntax):
+    path = make_image()
     content = path.read_bytes()
     old = b"UI\x14\x001.2.840.10008.1.2.1\0"
     assert content.count(old) == 1
@@ -117,25 +122,25 @@ def test_other_transfer_syntaxes_are_refused(make_film, tmp_path, syntax):
     assert rejection(path).code == "transfer_syntax"
 
 
-def test_a_missing_transfer_syntax_is_refused(make_film):
-    assert rejection(make_film(drop=("TransferSyntaxUID",))).code == "transfer_syntax"
+def test_a_missing_transfer_syntax_is_refused(make_image):
+    assert rejection(make_image(drop=("TransferSyntaxUID",))).code == "transfer_syntax"
 
 
-def test_a_directory_of_files_is_refused(make_film):
-    path = make_film(name="DICOMDIR", SOPClassUID="1.2.840.10008.1.3.10")
+def test_a_directory_of_files_is_refused(make_image):
+    path = make_image(name="DICOMDIR", SOPClassUID="1.2.840.10008.1.3.10")
     assert rejection(path).code == "dicomdir"
 
 
 @pytest.mark.parametrize("tenth", range(10))
-def test_a_file_cut_at_any_tenth_is_rejected(make_film, tenth):
-    path = make_film()
+def test_a_file_cut_at_any_tenth_is_rejected(make_image, tenth):
+    path = make_image()
     content = path.read_bytes()
     path.write_bytes(content[: len(content) * tenth // 10])
     assert rejection(path).code in {"not_dicom", "truncated"}
 
 
-def test_a_file_cut_anywhere_in_its_header_is_rejected_and_nothing_else_is_raised(make_film):
-    path = make_film()
+def test_a_file_cut_anywhere_in_its_header_is_rejected_and_nothing_else_is_raised(make_image):
+    path = make_image()
     content = path.read_bytes()
     header = len(content) - 2 * 256 * 256
     for end in range(0, header, 7):
@@ -145,25 +150,25 @@ def test_a_file_cut_anywhere_in_its_header_is_rejected_and_nothing_else_is_raise
     assert rejection(path).code == "truncated"
 
 
-def test_a_cut_codestream_is_rejected(make_film):
-    path = make_film(syntax=JPEG2000Lossless, raw=encoded(ramp(), "JPEG2000"))
+def test_a_cut_codestream_is_rejected(make_image):
+    path = make_image(syntax=JPEG2000Lossless, raw=encoded(ramp(), "JPEG2000"))
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     assert rejection(path).code == "truncated"
 
 
-@pytest.mark.parametrize("keyword", sorted({*CHEST_FILM, "Rows", "Columns", "PixelData", "TransferSyntaxUID"}))
+@pytest.mark.parametrize("keyword", sorted({*CHEST_IMAGE, "Rows", "Columns", "PixelData", "TransferSyntaxUID"}))
 @pytest.mark.parametrize("profile", ["clinical", "course"])
-def test_any_single_missing_tag_gives_a_film_or_a_rejection(make_film, keyword, profile):
-    path = make_film(PatientPosition="PA", drop=(keyword,))
+def test_any_single_missing_tag_gives_a_image_or_a_rejection(make_image, keyword, profile):
+    path = make_image(PatientPosition="PA", drop=(keyword,))
     try:
         assert isinstance(read_dicom(path, profile=profile), Radiograph)
     except DicomRejected as rejected:
         assert rejected.code in {rule.code for rule in RULES}
 
 
-def test_flipped_bytes_give_a_film_or_a_rejection(make_film):
-    path = make_film()
+def test_flipped_bytes_give_a_image_or_a_rejection(make_image):
+    path = make_image()
     content = path.read_bytes()
     header = len(content) - 2 * 256 * 256
     rng = np.random.default_rng(11)
@@ -178,13 +183,13 @@ def test_flipped_bytes_give_a_film_or_a_rejection(make_film):
             assert rejected.code
 
 
-def test_a_constant_image_is_rejected_after_decoding(make_film):
-    rejected = rejection(make_film(np.full((256, 256), 700)))
+def test_a_constant_image_is_rejected_after_decoding(make_image):
+    rejected = rejection(make_image(np.full((256, 256), 700)))
     assert (rejected.code, rejected.found) == ("constant", "44")
 
 
 @pytest.mark.parametrize("suffix", ["dcm", "png"])
-def test_a_blank_film_with_one_mark_or_a_little_noise_is_constant_too(make_film, tmp_path, suffix):
+def test_a_blank_image_with_one_mark_or_a_little_noise_is_constant_too(make_image, tmp_path, suffix):
     noise = np.random.default_rng(0).integers(-3, 4, (256, 256)) + 100
     marked = np.full((256, 256), 100)
     marked[9, 9] = 250
@@ -195,15 +200,15 @@ def test_a_blank_film_with_one_mark_or_a_little_noise_is_constant_too(make_film,
         if suffix == "png":
             Image.fromarray(values.astype(np.uint8)).save(path)
         else:
-            make_film(values.astype(np.uint8), name=path.name, **PLAIN_EIGHT)
+            make_image(values.astype(np.uint8), name=path.name, **PLAIN_EIGHT)
         if refused:
-            assert rejection(path, read=read_film).code == "constant", name
+            assert rejection(path, read=read_image).code == "constant", name
         else:
-            assert read_film(path).pixels.shape == (256, 256)
+            assert read_image(path).pixels.shape == (256, 256)
 
 
-def test_an_element_that_is_longer_than_the_file_is_said_to_be_cut_off(make_film):
-    path = make_film()
+def test_an_element_that_is_longer_than_the_file_is_said_to_be_cut_off(make_image):
+    path = make_image()
     content = path.read_bytes()
     at = content.index(b"\x08\x00\x60\x00CS")
     # The last length stands for "until a delimiter", which never comes.
@@ -217,15 +222,15 @@ def test_an_element_that_is_longer_than_the_file_is_said_to_be_cut_off(make_film
 
 
 @pytest.mark.parametrize("both", [False, True])
-def test_floating_point_pixels_are_named_as_such(make_film, both):
+def test_floating_point_pixels_are_named_as_such(make_image, both):
     dataset = image(ramp(), drop=() if both else ("PixelData",))
     dataset.FloatPixelData = ramp().astype("<f4").tobytes()
-    assert rejection(write(make_film(), dataset)).code == "float_pixels"
+    assert rejection(write(make_image(), dataset)).code == "float_pixels"
 
 
 @pytest.mark.parametrize("keyword", ["StudyDescription", "WindowCenter"])
-def test_a_value_longer_than_any_real_one_is_not_parted(make_film, keyword):
-    path = make_film(drop=(keyword,))
+def test_a_value_longer_than_any_real_one_is_not_parted(make_image, keyword):
+    path = make_image(drop=(keyword,))
     content = path.read_bytes()
     at, tag = content.index(b"\x08\x00\x60\x00CS"), Tag(keyword)
     value = b"1\\" * 100_000
@@ -237,8 +242,8 @@ def test_a_value_longer_than_any_real_one_is_not_parted(make_film, keyword):
         assert read_dicom(path).warnings == ("window_invalid", "window_missing")
 
 
-def test_what_follows_the_pixels_is_not_read(make_film):
-    path = make_film()
+def test_what_follows_the_pixels_is_not_read(make_image):
+    path = make_image()
     plain, behind = read_dicom(path).pixels, bytes(8 * 400_000)
     with path.open("ab") as handle:
         handle.write(behind)
@@ -247,8 +252,8 @@ def test_what_follows_the_pixels_is_not_read(make_film):
 
 
 @pytest.mark.parametrize("kind", ["elements", "items"])
-def test_a_file_of_nothing_but_empty_elements_or_items_is_given_up(make_film, kind):
-    path = make_film()
+def test_a_file_of_nothing_but_empty_elements_or_items_is_given_up(make_image, kind):
+    path = make_image()
     content = path.read_bytes()
     at = content.index(b"\x08\x00\x60\x00CS")
     elements = b"\x08\x00\x01\x00LO\x00\x00" * 150_000
@@ -259,31 +264,31 @@ def test_a_file_of_nothing_but_empty_elements_or_items_is_given_up(make_film, ki
     assert (rejected.code, rejected.expected) == ("decoder_limit", "a file of at most 100000 elements and items")
 
 
-def test_an_image_with_rows_and_columns_but_no_pixels_is_rejected(make_film):
-    assert rejection(make_film(drop=("PixelData",))).code == "no_pixels"
+def test_an_image_with_rows_and_columns_but_no_pixels_is_rejected(make_image):
+    assert rejection(make_image(drop=("PixelData",))).code == "no_pixels"
     assert (
-        rejection(make_film(drop=("PixelData", "Rows", "Columns", "BitsAllocated", "BitsStored"))).code == "no_pixels"
+        rejection(make_image(drop=("PixelData", "Rows", "Columns", "BitsAllocated", "BitsStored"))).code == "no_pixels"
     )
 
 
-def test_pixels_are_not_read_when_the_header_is_refused(make_film, monkeypatch):
+def test_pixels_are_not_read_when_the_header_is_refused(make_image, monkeypatch):
     monkeypatch.setattr("chexkeras.dicom.display.render", lambda dataset: pytest.fail("decoded"))
-    assert rejection(make_film(Modality="CT")).code == "modality"
+    assert rejection(make_image(Modality="CT")).code == "modality"
 
 
-def test_a_film_that_is_mostly_padding_is_warned_of(make_film):
+def test_a_image_that_is_mostly_padding_is_warned_of(make_image):
     values = ramp()
     values[:150] = 9
-    assert read_dicom(make_film(values, PixelPaddingValue=9)).warnings == ("padding",)
+    assert read_dicom(make_image(values, PixelPaddingValue=9)).warnings == ("padding",)
 
 
-def test_a_profile_can_reject_what_only_the_pixels_show(make_film):
+def test_a_profile_can_reject_what_only_the_pixels_show(make_image):
     strict = dataclasses.replace(CLINICAL, overrides=(("window_missing", "reject"),))
-    assert rejection(make_film(drop=("WindowCenter", "WindowWidth")), strict).code == "window_missing"
+    assert rejection(make_image(drop=("WindowCenter", "WindowWidth")), strict).code == "window_missing"
 
 
-def test_the_course_profile_and_the_clinical_one_differ_where_they_should(make_film):
-    path = make_film(SOPClassUID=CR, Modality="CR")
+def test_the_course_profile_and_the_clinical_one_differ_where_they_should(make_image):
+    path = make_image(SOPClassUID=CR, Modality="CR")
     assert read_dicom(path).view == "PA"
     assert rejection(path, "course").code == "modality"
 
@@ -292,20 +297,20 @@ def test_a_missing_file_is_the_callers_mistake(tmp_path):
     with pytest.raises(FileNotFoundError, match="no file at"):
         read_dicom(tmp_path / "none.dcm")
     with pytest.raises(FileNotFoundError):
-        read_film(tmp_path)
+        read_image(tmp_path)
     assert not is_dicom(tmp_path)
     assert not is_dicom(tmp_path / "none.dcm")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_a_file_that_may_not_be_opened_is_rejected(make_film):
-    path = make_film()
+def test_a_file_that_may_not_be_opened_is_rejected(make_image):
+    path = make_image()
     path.chmod(0)
     assert rejection(path).code == "unreadable"
 
 
-def test_several_threads_read_the_same_film(make_film):
-    path, found = make_film(PatientAge="58"), []
+def test_several_threads_read_the_same_image(make_image):
+    path, found = make_image(PatientAge="58"), []
 
     def work():
         for _ in range(5):

@@ -8,33 +8,33 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
+from tests.dicom.dicom_images import ramp
 
 from chexkeras.dicom.gate import CLINICAL, DicomRejected
-from chexkeras.dicom.read import is_dicom, read_film
-from tests.dicom.dicom_films import ramp
+from chexkeras.dicom.read import is_dicom, read_image
 
 
-def rejection(path, profile="clinical", read=read_film):
+def rejection(path, profile="clinical", read=read_image):
     with pytest.raises(DicomRejected) as caught:
         read(path, profile=profile)
     return caught.value
 
 
-def test_content_tells_dicom_from_images_not_the_name(tmp_path, make_film):
-    renamed = make_film(name="film.png")
+def test_content_tells_dicom_from_images_not_the_name(tmp_path, make_image):
+    renamed = make_image(name="image.png")
     assert is_dicom(renamed)
-    assert read_film(renamed).view == "PA"
+    assert read_image(renamed).view == "PA"
     path = tmp_path / "image.dcm"
     Image.fromarray(ramp(highest=255).astype(np.uint8)).save(path, "PNG")
-    assert read_film(path).warnings == ("no_header",)
+    assert read_image(path).warnings == ("no_header",)
 
 
 def test_images_have_no_header(tmp_path):
     values = ramp(highest=255).astype(np.uint8)
-    Image.fromarray(values).save(tmp_path / "film.png")
-    film = read_film(tmp_path / "film.png")
-    assert (film.view, film.sex, film.photometric, film.key, film.decoder) == ("", "", "", "", "pillow")
-    assert math.isnan(film.age_years) and math.isnan(film.pixel_spacing_mm)
+    Image.fromarray(values).save(tmp_path / "image.png")
+    image = read_image(tmp_path / "image.png")
+    assert (image.view, image.sex, image.photometric, image.key, image.decoder) == ("", "", "", "", "pillow")
+    assert math.isnan(image.age_years) and math.isnan(image.pixel_spacing_mm)
 
 
 def test_images_of_any_mode_become_grey(tmp_path):
@@ -43,12 +43,12 @@ def test_images_of_any_mode_become_grey(tmp_path):
     with_alpha = np.dstack([colour, np.full_like(grey, 255)])
     for name, values in {"grey": grey, "colour": colour, "alpha": with_alpha}.items():
         Image.fromarray(values).save(tmp_path / f"{name}.png")
-        np.testing.assert_array_equal(read_film(tmp_path / f"{name}.png").pixels, grey)
+        np.testing.assert_array_equal(read_image(tmp_path / f"{name}.png").pixels, grey)
     # 16 bits: 65535 is white, so that 257 steps make one.
     Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "deep.png")
-    np.testing.assert_array_equal(read_film(tmp_path / "deep.png").pixels, grey)
-    Image.fromarray(grey).save(tmp_path / "film.jpg", quality=95)
-    assert np.abs(read_film(tmp_path / "film.jpg").pixels.astype(int) - grey).max() < 8
+    np.testing.assert_array_equal(read_image(tmp_path / "deep.png").pixels, grey)
+    Image.fromarray(grey).save(tmp_path / "image.jpg", quality=95)
+    assert np.abs(read_image(tmp_path / "image.jpg").pixels.astype(int) - grey).max() < 8
 
 
 def test_images_are_checked_for_size_and_content(tmp_path):
@@ -96,30 +96,30 @@ def test_channels_may_differ_by_what_jpeg_rounds_and_no_more(tmp_path):
         colour = np.dstack([grey, grey, grey])
         colour[7, 7, 2] += difference
         Image.fromarray(colour).save(tmp_path / f"{difference}.png")
-    assert read_film(tmp_path / "8.png").warnings == ("no_header",)
+    assert read_image(tmp_path / "8.png").warnings == ("no_header",)
     assert rejection(tmp_path / "9.png").code == "photometric"
     Image.fromarray(np.dstack([grey] * 3)).save(tmp_path / "grey.jpg", quality=60)
-    assert read_film(tmp_path / "grey.jpg").warnings == ("no_header",)
+    assert read_image(tmp_path / "grey.jpg").warnings == ("no_header",)
 
 
 def test_a_palette_of_colours_is_rejected_and_one_of_greys_is_read(tmp_path):
     grey = ramp(300, 300, 255).astype(np.uint8)
     for name, palette in {"grey": [[v] * 3 for v in range(256)], "red": [[v, 0, 0] for v in range(256)]}.items():
-        film = Image.fromarray(grey, "P")
-        film.putpalette(np.ravel(palette).astype(np.uint8).tobytes())
-        film.save(tmp_path / f"{name}.png")
-    np.testing.assert_array_equal(read_film(tmp_path / "grey.png").pixels, grey)
+        image = Image.fromarray(grey, "P")
+        image.putpalette(np.ravel(palette).astype(np.uint8).tobytes())
+        image.save(tmp_path / f"{name}.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "grey.png").pixels, grey)
     assert rejection(tmp_path / "red.png").code == "photometric"
 
 
-def test_a_film_in_the_four_inks_of_print_is_rejected(tmp_path):
+def test_a_image_in_the_four_inks_of_print_is_rejected(tmp_path):
     Image.fromarray(ramp(300, 300, 255).astype(np.uint8)).convert("CMYK").save(tmp_path / "inks.jpg")
     rejected = rejection(tmp_path / "inks.jpg")
     assert (rejected.code, rejected.expected) == ("photometric", "grey or RGB")
 
 
 @pytest.mark.parametrize("hidden", ["all", "one"])
-def test_a_film_with_transparent_pixels_is_rejected(tmp_path, hidden):
+def test_a_image_with_transparent_pixels_is_rejected(tmp_path, hidden):
     grey = ramp(300, 300, 255).astype(np.uint8)
     alpha = np.full_like(grey, 0 if hidden == "all" else 255)
     alpha[5, 5] = 0
@@ -132,20 +132,20 @@ def test_a_film_with_transparent_pixels_is_rejected(tmp_path, hidden):
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
-def test_a_film_lying_on_its_side_is_turned_as_its_orientation_says(tmp_path, suffix):
+def test_a_image_lying_on_its_side_is_turned_as_its_orientation_says(tmp_path, suffix):
     grey = ramp(300, 280, 255).astype(np.uint8)
-    film = Image.fromarray(grey)
-    film.save(tmp_path / f"plain.{suffix}")
-    exif = film.getexif()
+    image = Image.fromarray(grey)
+    image.save(tmp_path / f"plain.{suffix}")
+    exif = image.getexif()
     # EXIF 2.32, 4.6.4, tag 274: 6 is to be turned clockwise by a right angle.
     exif[274] = 6
-    film.save(tmp_path / f"turned.{suffix}", exif=exif)
-    plain = read_film(tmp_path / f"plain.{suffix}").pixels
-    np.testing.assert_array_equal(read_film(tmp_path / f"turned.{suffix}").pixels, np.rot90(plain, -1))
+    image.save(tmp_path / f"turned.{suffix}", exif=exif)
+    plain = read_image(tmp_path / f"plain.{suffix}").pixels
+    np.testing.assert_array_equal(read_image(tmp_path / f"turned.{suffix}").pixels, np.rot90(plain, -1))
 
 
 def test_an_image_format_that_is_neither_png_nor_jpeg_is_rejected(tmp_path):
-    Image.fromarray(ramp(300, 300, 255).astype(np.uint8)).save(tmp_path / "film.tif")
-    rejected = rejection(tmp_path / "film.tif")
+    Image.fromarray(ramp(300, 300, 255).astype(np.uint8)).save(tmp_path / "image.tif")
+    rejected = rejection(tmp_path / "image.tif")
     assert (rejected.code, rejected.tag) == ("not_dicom", "file")
     assert rejected.expected.endswith("or a PNG or JPEG file")

@@ -1,4 +1,4 @@
-"""Real films: the pack of the pneumonia course and published test files, each with the verdict it must get."""
+"""Real images: the pack of the pneumonia course and published test files, each with the verdict it must get."""
 
 import numpy as np
 import pydicom
@@ -24,13 +24,13 @@ COURSE_PACK = [
 
 
 @pytest.mark.parametrize(("name", "view", "age_years", "sex"), COURSE_PACK)
-def test_the_first_three_films_of_the_course_pack_are_accepted(real_dicom, name, view, age_years, sex):
+def test_the_first_three_images_of_the_course_pack_are_accepted(real_dicom, name, view, age_years, sex):
     path = real_dicom / "course" / name
-    film = read_dicom(path, profile="course")
-    assert (film.view, film.age_years, film.sex, film.warnings) == (view, age_years, sex, ())
-    np.testing.assert_array_equal(film.pixels, pydicom.dcmread(path).pixel_array)
+    image = read_dicom(path, profile="course")
+    assert (image.view, image.age_years, image.sex, image.warnings) == (view, age_years, sex, ())
+    np.testing.assert_array_equal(image.pixels, pydicom.dcmread(path).pixel_array)
     clinical = read_dicom(path)
-    np.testing.assert_array_equal(clinical.pixels, film.pixels)
+    np.testing.assert_array_equal(clinical.pixels, image.pixels)
     assert clinical.warnings == ("sop_class_secondary", "view_fallback", "age_format")
 
 
@@ -42,14 +42,14 @@ def test_the_other_three_are_refused_each_for_its_own_reason(real_dicom, name, c
     assert (rejected.code, rejected.found, len(rejected.violations)) == (code, found, 1)
 
 
-def test_a_real_computed_radiography_chest_film_is_accepted(real_dicom):
+def test_a_real_computed_radiography_chest_image_is_accepted(real_dicom):
     path = real_dicom / "codecs" / "RG1_J2KI.dcm"
-    film = read_dicom(path)
-    assert (film.view, film.sex, film.photometric) == ("PA", "F", "MONOCHROME1")
-    assert film.age_years == 55.0
-    assert film.warnings == ("age_from_dates", "lossy")
+    image = read_dicom(path)
+    assert (image.view, image.sex, image.photometric) == ("PA", "F", "MONOCHROME1")
+    assert image.age_years == 55.0
+    assert image.warnings == ("age_from_dates", "lossy")
     raw = pydicom.dcmread(path).pixel_array
-    assert np.corrcoef(film.pixels.ravel(), raw.ravel())[0, 1] < -0.99
+    assert np.corrcoef(image.pixels.ravel(), raw.ravel())[0, 1] < -0.99
 
 
 @pytest.mark.parametrize(
@@ -63,5 +63,5 @@ def test_a_real_computed_radiography_chest_film_is_accepted(real_dicom):
         ("vlut_04.dcm", "modality"),
     ],
 )
-def test_real_files_that_are_no_chest_films_are_refused(real_dicom, name, code):
+def test_real_files_that_are_no_chest_images_are_refused(real_dicom, name, code):
     assert rejection(real_dicom / "codecs" / name).code == code

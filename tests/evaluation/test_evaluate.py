@@ -1,4 +1,4 @@
-"""The whole evaluation: by hand on ten films, its guards, its clustering, and that it starts without Keras."""
+"""The whole evaluation: by hand on ten images, its guards, its clustering, and that it starts without Keras."""
 
 import math
 import subprocess
@@ -41,7 +41,7 @@ def point():
     return choose_threshold(table([1, 0, 1, 0], [0.6, 0.2, 0.7, 0.1], prefix="validation"), target=1.0)
 
 
-def test_ten_films_by_hand(point):
+def test_ten_images_by_hand(point):
     entry = evaluate(table(LABELS, SCORES), [point])["Pneumonia"]
     assert point.threshold == 0.6
     assert (entry.n_images, entry.n_patients, entry.n_positive, entry.n_negative) == (10, 10, 4, 6)
@@ -57,7 +57,7 @@ def test_ten_films_by_hand(point):
     assert entry.operating_point == point
 
 
-def test_several_films_of_a_patient_are_clustered_without_being_asked(point):
+def test_several_images_of_a_patient_are_clustered_without_being_asked(point):
     rng = np.random.default_rng(1)
     labels, values = rng.random(200) < 0.3, rng.random(200)
     patients = np.array([f"{number:03d}" for number in np.arange(200) // 4])
@@ -98,9 +98,9 @@ def test_a_point_needs_scores_of_its_finding_and_no_rival(point):
 def test_findings_keep_their_order_and_go_without_a_threshold_where_none_was_chosen(point):
     names = ["Edema", "Pneumonia", "Atelectasis"]
     scores = pd.concat([table(LABELS, SCORES, finding=name) for name in names])
-    evaluation = evaluate(scores, [point], split="official test", cautions=["Synthetic films."])
+    evaluation = evaluate(scores, [point], split="official test", cautions=["Synthetic images."])
     assert [entry.finding for entry in evaluation.findings] == names
-    assert (evaluation.split, evaluation.cautions) == ("official test", ("Synthetic films.",))
+    assert (evaluation.split, evaluation.cautions) == ("official test", ("Synthetic images.",))
     assert evaluation.scores_fingerprint == scores_fingerprint(scores)
     assert evaluation["Edema"].operating_point is None
     assert evaluation["Edema"].true_positives is None
@@ -109,7 +109,7 @@ def test_findings_keep_their_order_and_go_without_a_threshold_where_none_was_cho
 
 
 def test_a_caution_given_as_one_sentence_stays_one_sentence():
-    assert evaluate(table(LABELS, SCORES), cautions="Synthetic films.").cautions == ("Synthetic films.",)
+    assert evaluate(table(LABELS, SCORES), cautions="Synthetic images.").cautions == ("Synthetic images.",)
 
 
 def test_unknown_labels_are_left_out(point):
@@ -172,7 +172,7 @@ def test_statistics_start_without_tensorflow_keras_or_the_heavy_statistics_packa
 
 
 def sample(n=160):
-    """Returns scores of a mildly useful model, two films a patient, and the image table that belongs to them."""
+    """Returns scores of a mildly useful model, two images a patient, and the image table that belongs to them."""
     rng = np.random.default_rng(4)
     label = np.repeat(rng.random(n // 2) < 0.4, 2).astype(float)
     score = (1 / (1 + np.exp(-(label + rng.normal(0, 1, n) - 0.5)))).round(6)

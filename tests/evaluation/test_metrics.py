@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from chexkeras.evaluation import metrics
 
-# Ten films by hand: one tie across the classes at 0.6. Of 4 x 6 pairs, 19 are ranked rightly and one is tied.
+# Ten images by hand: one tie across the classes at 0.6. Of 4 x 6 pairs, 19 are ranked rightly and one is tied.
 LABELS = [1, 1, 0, 1, 0, 0, 1, 0, 0, 0]
 SCORES = [0.9, 0.8, 0.7, 0.6, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]
 
@@ -38,16 +38,16 @@ def pair_counting_auc(labels, scores):
     return sum(won) / len(won)
 
 
-def test_auc_of_ten_films_by_hand():
+def test_auc_of_ten_images_by_hand():
     assert metrics.auc(LABELS, SCORES) == 19.5 / 24
 
 
-def test_confusion_of_ten_films_by_hand_counts_a_score_at_the_threshold_as_positive():
+def test_confusion_of_ten_images_by_hand_counts_a_score_at_the_threshold_as_positive():
     assert metrics.confusion(LABELS, SCORES, 0.6) == (3, 1, 2, 4)
     assert metrics.confusion(LABELS, SCORES, 0.6000001) == (2, 2, 1, 5)
 
 
-def test_roc_curve_of_ten_films_by_hand():
+def test_roc_curve_of_ten_images_by_hand():
     curve = metrics.roc_curve(LABELS, SCORES)
     assert (curve.false_positive_rate[0], curve.sensitivity[0]) == (0, 0)
     assert (curve.false_positive_rate[-1], curve.sensitivity[-1]) == (1, 1)
@@ -57,7 +57,7 @@ def test_roc_curve_of_ten_films_by_hand():
     np.testing.assert_allclose(curve.false_positive_rate[1:6], [0, 0, 1 / 6, 2 / 6, 3 / 6])
 
 
-def test_precision_recall_of_ten_films_by_hand():
+def test_precision_recall_of_ten_images_by_hand():
     curve = metrics.precision_recall_curve(LABELS, SCORES)
     assert (curve.precision[-1], curve.recall[-1], curve.threshold[-1]) == (1, 0.25, 0.9)
     assert (curve.precision[0], curve.recall[0], curve.threshold[0]) == (0.4, 1, 0.1)
@@ -65,13 +65,13 @@ def test_precision_recall_of_ten_films_by_hand():
     assert metrics.average_precision(LABELS, SCORES) == pytest.approx(by_hand, abs=1e-15)
 
 
-def test_threshold_table_of_ten_films_by_hand():
+def test_threshold_table_of_ten_images_by_hand():
     row = metrics.threshold_table(LABELS, SCORES).set_index("threshold").loc[0.6]
     assert list(row[["true_positives", "false_negatives", "false_positives", "true_negatives"]]) == [3, 1, 2, 4]
     assert list(row[["sensitivity", "specificity", "ppv", "npv"]]) == [3 / 4, 4 / 6, 3 / 5, 4 / 5]
 
 
-def test_threshold_table_has_no_npv_where_every_film_is_called():
+def test_threshold_table_has_no_npv_where_every_image_is_called():
     table = metrics.threshold_table(LABELS, SCORES)
     assert table["threshold"].is_monotonic_increasing
     assert math.isnan(table["npv"].iloc[0])

@@ -169,7 +169,7 @@ def test_patients_that_agree_by_chance_do_not_make_a_number_certain():
     assert math.log(same.high / same.value) == pytest.approx(widened * math.log(plain.high / plain.value))
 
 
-def test_films_seen_twice_tell_nothing_new():
+def test_images_seen_twice_tell_nothing_new():
     labels, called = images(60, 20, 30, 190)
     single, patients = rates(labels, called), np.repeat(np.arange(300), 2)
     double = rates(np.repeat(labels, 2), np.repeat(called, 2), clusters=patients)
@@ -325,7 +325,7 @@ def test_confidence_must_be_a_fraction():
 
 
 @pytest.mark.slow
-def test_intervals_cover_as_often_as_they_say_with_and_without_several_films():
+def test_intervals_cover_as_often_as_they_say_with_and_without_several_images():
     """Coverage of 95 % intervals: 300 independent images, and 80 patients with one to six resembling images."""
     several = [correlated(seed, 80) for seed in range(600)]
     truth = rates(*(np.concatenate([case[part] for case in several]) for part in (0, 1)))

@@ -1,4 +1,4 @@
-"""Films against themselves: what a change did to ranking, calls and scores."""
+"""Images against themselves: what a change did to ranking, calls and scores."""
 
 from dataclasses import replace
 
@@ -85,11 +85,11 @@ def test_with_few_patients_of_a_class_an_auroc_has_not_held():
             assert effect.verdict("AUROC") == ("held" if count == FEWEST_PATIENTS else "not shown")
 
 
-def test_patients_are_counted_and_not_films():
+def test_patients_are_counted_and_not_images():
     before = table([1, 1, 0, 1, 0, np.nan], [0.9, 0.8, 0.2, 0.7, 0.1, 0.5])
     before["patient_id"] = ["a", "a", "a", "b", "c", "d"]
     (effect,) = perturbation_effects(before, {"x": before})
-    # Positive films of a and b, negative ones of a and c; nothing is known of d.
+    # Positive images of a and b, negative ones of a and c; nothing is known of d.
     assert (effect.n_positive, effect.n_negative) == (2, 2)
     with pytest.raises(ValueError, match=r"n_positive=-1 of 'x' on Mass must be a whole number of patients"):
         replace(effect, n_positive=-1)
@@ -181,7 +181,7 @@ def test_what_is_no_measurement_is_refused_on_loading(scores, point, tmp_path, e
         Robustness.from_dict(data)
 
 
-def test_nothing_or_other_films_are_refused(scores):
+def test_nothing_or_other_images_are_refused(scores):
     with pytest.raises(ValueError, match="changed is empty"):
         perturbation_effects(scores, {})
     with pytest.raises(ValueError, match="only scores of the same images"):

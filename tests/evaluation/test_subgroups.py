@@ -23,11 +23,11 @@ from chexkeras.evaluation.uncertainty.limits import holm
 from chexkeras.results import SubgroupAnalysis
 
 
-def cohort(seed=0, patients=150, films=4, *, worse_in_ap=0.0):
-    """Films of patients who are filmed in both views; scores in AP are noisier if asked."""
+def cohort(seed=0, patients=150, images=4, *, worse_in_ap=0.0):
+    """Images of patients who are imageed in both views; scores in AP are noisier if asked."""
     rng = np.random.default_rng(seed)
-    n = patients * films
-    owner = np.repeat(np.arange(patients), films)
+    n = patients * images
+    owner = np.repeat(np.arange(patients), images)
     labels = (rng.random(n) < 0.4).astype(float)
     ap = rng.random(n) < 0.5
     raw = labels * (1.5 - worse_in_ap * ap) + 0.7 * rng.normal(size=patients)[owner] + rng.normal(size=n)
@@ -111,10 +111,10 @@ def test_groups_that_share_patients_covary_as_the_patient_bootstrap_says():
     owner, ap = scores["patient_id"].astype(int).to_numpy(), (table["view"] == "AP").to_numpy()
     parts = [auc_contributions(positive[rows], values[rows], owner[rows], 150) for rows in (ap, ~ap)]
     covariance = contributions_covariance(parts)
-    films = [np.flatnonzero(owner == patient) for patient in range(150)]
+    images = [np.flatnonzero(owner == patient) for patient in range(150)]
     rng, drawn = np.random.default_rng(0), []
     for _ in range(1500):
-        taken = np.concatenate([films[patient] for patient in rng.integers(0, 150, 150)])
+        taken = np.concatenate([images[patient] for patient in rng.integers(0, 150, 150)])
         areas = []
         for view in (True, False):
             rows = taken[ap[taken] == view]
@@ -129,7 +129,7 @@ def test_groups_that_share_patients_covary_as_the_patient_bootstrap_says():
 
 
 def test_patients_in_both_groups_are_taken_into_account_in_the_test_of_areas():
-    # Each patient has one film in either view with nearly the same score: the two areas err together.
+    # Each patient has one image in either view with nearly the same score: the two areas err together.
     rng = np.random.default_rng(3)
     patients, positive = np.repeat(np.arange(120), 2), np.repeat(np.arange(120) % 3 == 0, 2)
     values = np.repeat(rng.normal(size=120), 2) + positive + 0.2 * rng.normal(size=240)

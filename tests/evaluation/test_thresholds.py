@@ -1,4 +1,4 @@
-"""Choosing a threshold: each rule by hand on ten films, the guard's published minimums, and what it is worth."""
+"""Choosing a threshold: each rule by hand on ten images, the guard's published minimums, and what it is worth."""
 
 import math
 
@@ -55,7 +55,7 @@ def table(labels, scores, finding="Pneumonia", patients=None):
         ("f1", None, 0.2, 5, 1),
     ],
 )
-def test_rules_by_hand_on_ten_films(rule, target, threshold, hits, passed):
+def test_rules_by_hand_on_ten_images(rule, target, threshold, hits, passed):
     point = choose_threshold(table(LABELS, SCORES), rule=rule, target=target)
     assert point.threshold == threshold
     assert (point.rule, point.target, point.chosen_on) == (rule, target, "validation")
@@ -74,8 +74,8 @@ def test_equally_good_thresholds_are_decided_for_sensitivity():
     assert choose_threshold(table([1, 0, 0, 1], [0.9, 0.7, 0.6, 0.3]), rule="f1").threshold == 0.3
 
 
-def test_youden_weighs_the_classes_alike_however_many_films_they_have():
-    # Calling the top film gives 1/2 + 0 - 0; calling five gives 1 - 3/8, though it adds three alarms for one hit.
+def test_youden_weighs_the_classes_alike_however_many_images_they_have():
+    # Calling the top image gives 1/2 + 0 - 0; calling five gives 1 - 3/8, though it adds three alarms for one hit.
     labels = [1, 0, 0, 0, 1, 0, 0, 0, 0, 0]
     assert choose_threshold(table(labels, np.linspace(1, 0.1, 10)), rule="youden").threshold == pytest.approx(0.6)
 
@@ -120,24 +120,24 @@ def test_positives_needed_are_the_fewest_that_suffice(target, confidence, needed
     assert choose_threshold(perfect, rule="guarded_sensitivity", target=target).threshold == 0.9
 
 
-def test_the_guard_counts_patients_where_they_have_several_films():
-    # 40 positive films of 10 patients, four each, ranked patient by patient; nothing else scores higher.
+def test_the_guard_counts_patients_where_they_have_several_images():
+    # 40 positive images of 10 patients, four each, ranked patient by patient; nothing else scores higher.
     labels, scores = [1] * 40 + [0] * 40, np.linspace(1, 0, 80)
     alone = choose_threshold(table(labels, scores), rule="guarded_sensitivity", target=0.7)
     several = table(labels, scores, patients=np.arange(80) // 4)
     point = choose_threshold(several, rule="guarded_sensitivity", target=0.7)
-    # With 9.75 of 10 found (39 films) the bound is .704, with 9.5 (38 films) .669: one film may be missed.
+    # With 9.75 of 10 found (39 images) the bound is .704, with 9.5 (38 images) .669: one image may be missed.
     assert point.threshold == scores[38]
     assert alone.threshold > point.threshold
-    assert "films are independent" not in point.note
-    assert "40 positive films come from 10 patients and count as no more than 10 films" in point.note
+    assert "images are independent" not in point.note
+    assert "40 positive images come from 10 patients and count as no more than 10 images" in point.note
     assert "provided that these are independent" in alone.note
     assert "Korn" in point.sensitivity.method
 
 
-def test_the_guard_takes_the_stricter_of_films_and_patients():
-    # Twenty patients with one film each, found in the order of their scores, and one with 20 films, either all on top
-    # or all at the bottom. Counted as films, or each patient as one, the smaller share decides.
+def test_the_guard_takes_the_stricter_of_images_and_patients():
+    # Twenty patients with one image each, found in the order of their scores, and one with 20 images, either all on top
+    # or all at the bottom. Counted as images, or each patient as one, the smaller share decides.
     single, many = np.linspace(0.9, 0.5, 20), np.full(20, 0.95)
     patients = [*range(20), *[20] * 20, 21]
 
@@ -153,13 +153,13 @@ def test_the_guard_takes_the_stricter_of_films_and_patients():
 
     on_top, everything = found([*single, *many])
     assert everything == 20
-    assert bound((on_top + 1) / 21) >= 0.8 > bound(on_top / 21)  # as patients; as films 80 % would need fewer
-    assert found([*single, *np.full(20, 0.05)]) == (20, 20)  # as patients 20 of 21 would do, as films it is half
+    assert bound((on_top + 1) / 21) >= 0.8 > bound(on_top / 21)  # as patients; as images 80 % would need fewer
+    assert found([*single, *np.full(20, 0.05)]) == (20, 20)  # as patients 20 of 21 would do, as images it is half
 
 
-def test_the_guard_refuses_clustered_films_by_the_patients_it_needs():
+def test_the_guard_refuses_clustered_images_by_the_patients_it_needs():
     scores = table([1] * 60 + [0] * 10, np.linspace(1, 0, 70), patients=np.arange(70) // 3)
-    message = r"from 60 positives of 20 patients, at least 29 patients with a positive film are needed"
+    message = r"from 60 positives of 20 patients, at least 29 patients with a positive image are needed"
     with pytest.raises(ValueError, match=message):
         choose_threshold(scores, rule="guarded_sensitivity", target=0.9)
 
@@ -188,17 +188,17 @@ def test_the_guard_agrees_with_a_slow_count_for_every_score(seed, target, levels
     ("correlation", "by_size", "target"),
     [(0.0, 0.0, 0.8), (0.5, 0.0, 0.9), (0.9, 0.0, 0.8), (0.9, 0.0, 0.9), (0.5, -0.1, 0.8), (0.5, 0.1, 0.8)],
 )
-def test_the_guard_holds_for_about_100_films_of_40_patients(correlation, by_size, target):
-    """The true sensitivity of new films falls short of the target in at most 5 % of the choices.
+def test_the_guard_holds_for_about_100_images_of_40_patients(correlation, by_size, target):
+    """The true sensitivity of new images falls short of the target in at most 5 % of the choices.
 
-    A patient's films share part of their score, and with `by_size` those of much-filmed patients score otherwise.
+    A patient's images share part of their score, and with `by_size` those of much-imageed patients score otherwise.
     """
     rng = np.random.default_rng(6)
 
     def draw(patients):
-        films = np.minimum(rng.geometric(0.4, patients), 15)
-        owner = np.repeat(np.arange(patients), films)
-        level = np.sqrt(correlation) * rng.normal(size=patients) + by_size * (films - 2.5)
+        images = np.minimum(rng.geometric(0.4, patients), 15)
+        owner = np.repeat(np.arange(patients), images)
+        level = np.sqrt(correlation) * rng.normal(size=patients) + by_size * (images - 2.5)
         values = level[owner] + np.sqrt(1 - correlation) * rng.normal(size=len(owner))
         return special.expit(values), owner
 
@@ -243,7 +243,7 @@ def test_the_guarded_rule_rarely_falls_short_where_the_plain_rule_often_does():
         ("net_benefit", 0.25, 0.1, 0.8),
     ],
 )
-def test_rules_that_weigh_errors_by_hand_on_ten_films(rule, target, prevalence, threshold):
+def test_rules_that_weigh_errors_by_hand_on_ten_images(rule, target, prevalence, threshold):
     point = choose_threshold(table(LABELS, SCORES), rule=rule, target=target, prevalence=prevalence)
     assert point.threshold == threshold
     assert (point.rule, point.target) == (rule, target)
@@ -290,13 +290,13 @@ def test_a_weighing_rule_says_when_no_threshold_helps():
     scores = table([0, 0, 1, 0], [0.9, 0.8, 0.4, 0.1])
     point = choose_threshold(scores, rule="cost", target=0.5)
     assert point.threshold == 0.9
-    assert point.note.endswith("Calling no film positive would cost less.")
+    assert point.note.endswith("Calling no image positive would cost less.")
     everyone = choose_threshold(scores, rule="net_benefit", target=0.01)
     assert everyone.threshold == 0.4
-    assert "every film" not in everyone.note
+    assert "every image" not in everyone.note
     lowest = choose_threshold(table([1, 0], [0.2, 0.4]), rule="cost", target=5)
     assert lowest.threshold == 0.2
-    assert lowest.note.endswith("It calls every film positive.")
+    assert lowest.note.endswith("It calls every image positive.")
 
 
 @settings(derandomize=True, deadline=None, max_examples=40)
@@ -445,7 +445,7 @@ def test_a_finding_of_one_class_among_others_gets_a_stated_threshold():
     assert (mass.finding, mass.threshold, mass.chosen_on) == ("Mass", 0.6, "validation")
     assert mass == choose_threshold(scores, rule="youden", finding="Mass")
     assert (hernia.finding, hernia.threshold, hernia.rule, hernia.chosen_on) == ("Hernia", 0.5, "fixed", "stated")
-    assert hernia.note.startswith("validation has films of one class only")
+    assert hernia.note.startswith("validation has images of one class only")
     assert not hernia.sensitivity.estimable
     with pytest.raises(ValueError, match="Hernia: a threshold cannot be chosen on validation, no positives"):
         choose_thresholds(scores, ["Hernia"], rule="youden")

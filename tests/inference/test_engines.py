@@ -10,7 +10,7 @@ import pytest
 
 from chexkeras.dicom.workers.options import IN_PROCESS
 from chexkeras.inference import engines
-from chexkeras.inference.engines import LARGEST_DIFFERENCE, check_engine, check_films, keras_engine, load_engine
+from chexkeras.inference.engines import LARGEST_DIFFERENCE, check_engine, check_images, keras_engine, load_engine
 from chexkeras.inference.predictor import Predictor
 from chexkeras.inference.score_folder import score_folder
 from chexkeras.models.clahe import Clahe
@@ -41,7 +41,7 @@ def normalised():
     keras.utils.set_random_seed(4)
     pixels = keras.Input((40, 40, 1))
     adapted = keras.layers.Normalization()
-    adapted.adapt(films(8, 40))
+    adapted.adapt(images(8, 40))
     channels = keras.layers.Concatenate()([adapted(pixels)] * 3)
     stated = keras.layers.Normalization(mean=[0.1, 0.2, 0.3], variance=[2.0, 0.5, 1.0])(channels)
     features = keras.layers.GlobalMaxPooling2D()(keras.layers.Conv2D(4, 3, activation="relu")(stated))
@@ -56,36 +56,36 @@ def engine(request, model):
     return load_engine(model, request.param)
 
 
-def films(count, size=64, seed=5):
+def images(count, size=64, seed=5):
     return np.random.default_rng(seed).integers(0, 256, (count, size, size, 1)).astype(np.float32)
 
 
-def test_the_films_of_the_check_are_always_the_same_and_of_every_kind():
-    first = check_films(48)
-    np.testing.assert_array_equal(first, check_films(48))
+def test_the_images_of_the_check_are_always_the_same_and_of_every_kind():
+    first = check_images(48)
+    np.testing.assert_array_equal(first, check_images(48))
     assert first.shape == (12, 48, 48, 1) and first.dtype == np.float32
     assert np.array_equal(first, np.round(first)) and (first.min(), first.max()) == (0, 255)
-    assert len({film.tobytes() for film in first}) == 12
-    assert [film.std() == 0 for film in first] == [False] * 10 + [True] * 2
+    assert len({image.tobytes() for image in first}) == 12
+    assert [image.std() == 0 for image in first] == [False] * 10 + [True] * 2
 
 
 def test_keras_is_the_engine_where_none_is_named(model):
     usual = load_engine(model)
     assert (usual.name, usual.precision, usual.largest_difference) == ("keras", "float32", 0.0)
     assert str(usual) == f"keras {keras.__version__}"
-    np.testing.assert_allclose(usual.score(films(3), 8), model.predict(films(3), verbose=0), atol=1e-6)
+    np.testing.assert_allclose(usual.score(images(3), 8), model.predict(images(3), verbose=0), atol=1e-6)
 
 
 def test_an_engine_gives_the_scores_of_keras_whatever_the_batch(engine, model):
-    expected = model.predict(films(21), verbose=0)
+    expected = model.predict(images(21), verbose=0)
     for count, batch_size in ((21, 21), (5, 16), (1, 1), (16, 16), (21, 16)):
-        found = engine.score(films(21)[:count], batch_size)
+        found = engine.score(images(21)[:count], batch_size)
         assert found.shape == (count, 2) and found.dtype == np.float32
         np.testing.assert_allclose(found, expected[:count], atol=1e-5)
 
 
-def test_the_difference_named_is_that_on_the_films_of_the_check(engine, model):
-    shown = check_films(64)
+def test_the_difference_named_is_that_on_the_images_of_the_check(engine, model):
+    shown = check_images(64)
     again = np.abs(engine.score(shown, 12) - model.predict(shown, verbose=0)).max()
     assert engine.largest_difference == pytest.approx(again, abs=1e-6)
     assert engine.largest_difference < 1e-5
@@ -95,18 +95,18 @@ def test_the_difference_is_shown_and_no_file_is_left_behind(name, normalised, tm
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     loaded = load_engine(normalised, name)
     said = " ".join(capfd.readouterr().err.split())
-    assert f"{loaded}: largest difference of a score from Keras on 12 synthetic films" in said
+    assert f"{loaded}: largest difference of a score from Keras on 12 synthetic images" in said
     assert f"{loaded.largest_difference:.1e} (at most {LARGEST_DIFFERENCE['float32']:g} is allowed)" in said
     assert list(tmp_path.iterdir()) == []
     # Means and variances that are tensors must not have become inputs, nor have been lost.
-    np.testing.assert_allclose(loaded.score(films(4, 40), 4), normalised.predict(films(4, 40), verbose=0), atol=1e-5)
+    np.testing.assert_allclose(loaded.score(images(4, 40), 4), normalised.predict(images(4, 40), verbose=0), atol=1e-5)
 
 
 def test_a_model_trained_in_half_precision_is_run_in_single(name):
     keras.utils.set_random_seed(3)
     half = build_classifier("Mass", backbone="SmallCNN", weights=None, image_size=64, precision="mixed_float16")
     single = load_engine(half, name)
-    np.testing.assert_allclose(single.score(films(4), 4), half.predict(films(4), verbose=0), atol=2e-3)
+    np.testing.assert_allclose(single.score(images(4), 4), half.predict(images(4), verbose=0), atol=2e-3)
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16", "mixed_bfloat16"])
@@ -118,7 +118,9 @@ def test_what_is_exported_is_a_copy_in_single_precision_with_the_same_weights(pr
     for found, expected in zip(copy.get_weights(), trained.get_weights(), strict=True):
         np.testing.assert_array_equal(found, expected)
     tolerance = 0 if precision == "float32" else 2e-2
-    np.testing.assert_allclose(copy.predict(films(4), verbose=0), trained.predict(films(4), verbose=0), atol=tolerance)
+    np.testing.assert_allclose(
+        copy.predict(images(4), verbose=0), trained.predict(images(4), verbose=0), atol=tolerance
+    )
     copy.set_weights([weight + 1 for weight in copy.get_weights()])
     assert not np.array_equal(copy.get_weights()[0], trained.get_weights()[0])
 
@@ -157,7 +159,7 @@ def test_equalisation_is_exported_exactly(name):
     pixels = keras.Input((64, 64, 1))
     equalised = keras.Model(pixels, keras.layers.Flatten()(Clahe()(pixels)))
     scores = {"openvino": engines.openvino_scores, "onnx": engines.onnx_scores}[name](equalised)
-    np.testing.assert_array_equal(scores(check_films(64), 12), equalised.predict(check_films(64), verbose=0))
+    np.testing.assert_array_equal(scores(check_images(64), 12), equalised.predict(check_images(64), verbose=0))
 
 
 @pytest.mark.parametrize(
@@ -194,7 +196,7 @@ def test_an_engine_with_other_scores_is_refused(model, monkeypatch, change):
         load_engine(model, "onnx")
 
 
-def test_one_film_of_twelve_is_enough_to_refuse_an_engine(model, monkeypatch):
+def test_one_image_of_twelve_is_enough_to_refuse_an_engine(model, monkeypatch):
     def last_differs(scores):
         return np.concatenate([scores[:-1], scores[-1:] - 0.3])
 
@@ -243,7 +245,7 @@ def test_a_missing_package_names_the_extra_to_install(extra, monkeypatch, toy_ru
     message = rf"needs {' and '.join(RUNTIMES[extra])}, .*: pip install 'chexkeras\[{extra}\]'"
     with pytest.raises(ValueError, match=message):
         Predictor.load(toy_run, engine=extra)
-    (tmp_path / "film").write_text("x")
+    (tmp_path / "image").write_text("x")
     with pytest.raises(ValueError, match=message):
         score_folder(toy_run, tmp_path, keep=False, engine=extra)
 
@@ -256,9 +258,9 @@ def test_another_engine_is_another_result(toy_run, monkeypatch, tmp_path):
     assert len(prints) == 3
     from PIL import Image
 
-    Image.fromarray(films(1, 300)[0, ..., 0].astype(np.uint8)).save(tmp_path / "film.png")
+    Image.fromarray(images(1, 300)[0, ..., 0].astype(np.uint8)).save(tmp_path / "image.png")
     out = tmp_path / "out" / "results.csv"
     for choice, label in (("keras", str(first.engine)), ("onnx", "onnx 9.9"), ("onnx", "onnx 9.9")):
         options = {"out": out, "resume": True, "keep": False, "reading": IN_PROCESS}
         results = score_folder(toy_run, tmp_path, engine=choice, **options)
-        assert results.set_index("file").loc["film.png", "engine"] == label
+        assert results.set_index("file").loc["image.png", "engine"] == label

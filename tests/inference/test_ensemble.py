@@ -48,7 +48,7 @@ def test_scores_are_averaged_by_image_and_finding_whatever_the_order_of_rows():
     assert np.isnan(expected["label"].iloc[-1])
 
 
-def test_two_models_that_err_on_different_films_rank_all_films_rightly_together():
+def test_two_models_that_err_on_different_images_rank_all_images_rightly_together():
     labels = FIRST["label"].to_numpy()
     areas = [auc(labels, rows["score"].to_numpy()) for rows in (FIRST, SECOND, average_scores([FIRST, SECOND]))]
     # FIRST has c (positive, 0.3) below b (negative, 0.4): 3 of 4 pairs; SECOND and the mean have all 4.
@@ -99,7 +99,7 @@ def test_an_ensemble_averages_saved_scores_and_chooses_its_own_threshold(two_run
         np.testing.assert_allclose(ensemble.scores(part)["score"], 0.25 * single + 0.75 * single**2)
     (point,) = ensemble.operating_points()
     assert point.scores_fingerprint != two_runs[0].operating_points[0].scores_fingerprint
-    # Squaring keeps the order of scores, so the threshold is that of the same film.
+    # Squaring keeps the order of scores, so the threshold is that of the same image.
     before = two_runs[0].operating_points[0].threshold
     assert point.threshold == pytest.approx(0.25 * before + 0.75 * before**2)
     (other,) = ensemble.operating_points(rule="specificity", target=0.9)
@@ -114,7 +114,7 @@ def test_an_ensemble_is_measured_like_a_run_and_says_what_it_is(two_runs):
     assert measured.findings[0].true_positives == single.findings[0].true_positives
     assert measured.findings[0].subgroups[0].column == "sex"
     assert measured.scores_fingerprint != single.scores_fingerprint
-    assert "Toy films." in measured.cautions
+    assert "Toy images." in measured.cautions
     name = two_runs[0].folder.name
     assert f"Scores are the weighted mean of 2 runs: {name} 0.5, squared 0.5." in measured.cautions
     assert Ensemble.of(two_runs[:1]).evaluate().cautions == single.cautions
@@ -133,11 +133,11 @@ def test_the_record_names_members_weights_and_models(two_runs):
 def test_predicting_with_members_that_are_one_model_gives_that_models_scores(two_runs, toy_splits):
     from chexkeras.inference.test_time_augmentation import ScoringViews
 
-    films = toy_splits.test.head(6)
-    found = Ensemble.of(two_runs).predict(films, batch_size=4)
+    images = toy_splits.test.head(6)
+    found = Ensemble.of(two_runs).predict(images, batch_size=4)
     saved = two_runs[0].scores("test").set_index("image_id")["score"]
     np.testing.assert_allclose(found["score"], saved.loc[found["image_id"]], rtol=1e-5)
-    viewed = Ensemble.of(two_runs[:1]).predict(films, ScoringViews(flip=True), batch_size=4)
+    viewed = Ensemble.of(two_runs[:1]).predict(images, ScoringViews(flip=True), batch_size=4)
     assert not np.allclose(viewed["score"], found["score"], rtol=1e-4)
     with pytest.raises(ValueError, match="both validation and test"):
         Ensemble.of(two_runs).evaluate(test=found)
@@ -154,7 +154,7 @@ def with_recipe(run, folder, **changes):
 def test_a_list_of_files_is_sent_to_the_predictor_before_a_model_is_loaded(two_runs, monkeypatch):
     monkeypatch.setattr(Run, "load_model", None)
     with pytest.raises(TypeError, match=r"table is a list; an image table .* was expected.*by Predictor\.load\(run\)"):
-        Ensemble.of(two_runs).predict(["film.dcm"])
+        Ensemble.of(two_runs).predict(["image.dcm"])
 
 
 @pytest.mark.keras
@@ -180,7 +180,7 @@ def test_runs_that_do_not_go_together_are_refused(two_runs, tmp_path):
 
 
 @pytest.mark.keras
-def test_an_ensemble_of_other_films_is_refused(two_runs, tmp_path):
+def test_an_ensemble_of_other_images_is_refused(two_runs, tmp_path):
     shutil.copytree(two_runs[0].folder, tmp_path / "fewer")
     files.write_csv(tmp_path / "fewer" / "scores_test.csv", two_runs[0].scores("test").iloc[1:])
     ensemble = Ensemble.of([two_runs[0], tmp_path / "fewer"])
@@ -206,11 +206,11 @@ def test_a_member_that_learnt_from_the_measured_patients_is_named_leaky(two_runs
     stranger = trainer.train(toy_recipe, other, tmp_path / "stranger")
     first = two_runs[0]
     mixed = Ensemble.of([first, stranger])
-    test_films = toy[toy["image_id"].isin(first.scores("test")["image_id"])]
+    test_images = toy[toy["image_id"].isin(first.scores("test")["image_id"])]
     held_out = toy[toy["image_id"].isin(first.scores("validation")["image_id"])]
-    evaluation = mixed.evaluate(validation=mixed.predict(held_out), test=mixed.predict(test_films))
+    evaluation = mixed.evaluate(validation=mixed.predict(held_out), test=mixed.predict(test_images))
     seen = set(pd.concat([other.train, other.validation])["patient_id"])
-    count = int(test_films["patient_id"].isin(seen).sum())
+    count = int(test_images["patient_id"].isin(seen).sum())
     (caution,) = [text for text in evaluation.cautions if text.startswith("LEAKY")]
-    assert f"{count} of the {len(test_films)} measured films" in caution and "stranger" in caution
+    assert f"{count} of the {len(test_images)} measured images" in caution and "stranger" in caution
     assert not [text for text in Ensemble.of([first]).evaluate().cautions if text.startswith("LEAKY")]

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from chexkeras.data.pixels import to_model_pixels
-from chexkeras.dicom.read import read_film
+from chexkeras.dicom.read import read_image
 from chexkeras.dicom.workers.options import IN_PROCESS, Reading
 from chexkeras.dicom.workers.process import WorkersUnavailable
 from chexkeras.inference import read_files as batch
@@ -51,7 +51,7 @@ def wrap(path, pixels, **tags):
 
 
 @pytest.fixture(scope="module")
-def film():
+def image():
     rng = np.random.default_rng(0)
     return rng.integers(0, 256, (300, 280), dtype=np.uint8)
 
@@ -62,13 +62,13 @@ def predictor(toy_run):
 
 
 @pytest.fixture
-def folder(tmp_path, film):
-    wrap(tmp_path / "a_good.dcm", film)
-    Image.fromarray(film).save(tmp_path / "b_same.png")
-    wrap(tmp_path / "c_ct.dcm", film, Modality="CT", SOPClassUID="1.2.840.10008.5.1.4.1.1.2")
+def folder(tmp_path, image):
+    wrap(tmp_path / "a_good.dcm", image)
+    Image.fromarray(image).save(tmp_path / "b_same.png")
+    wrap(tmp_path / "c_ct.dcm", image, Modality="CT", SOPClassUID="1.2.840.10008.5.1.4.1.1.2")
     (tmp_path / "d_page.dcm").write_text("<html>not found</html>")
     buffer = io.BytesIO()
-    wrap(buffer, film)
+    wrap(buffer, image)
     (tmp_path / "e_cut.dcm").write_bytes(buffer.getvalue()[:-4000])
     (tmp_path / "f_empty.dcm").write_bytes(b"")
     return tmp_path
@@ -83,28 +83,28 @@ def test_one_row_per_file_and_no_file_stops_the_folder(predictor, folder):
     assert results.loc[2:, "score"].isna().all()
 
 
-def test_a_film_wrapped_as_dicom_gets_the_score_of_its_png_bit_for_bit(predictor, folder):
+def test_a_image_wrapped_as_dicom_gets_the_score_of_its_png_bit_for_bit(predictor, folder):
     results = predictor.predict(find_files(folder), reading=IN_PROCESS)
     assert results.loc[0, "score"] == results.loc[1, "score"]
 
 
 @pytest.mark.realdata
-def test_real_films_wrapped_as_dicom_give_the_pixels_that_training_reads_bit_for_bit(predictor, tmp_path):
-    from chexkeras.data.pixels import read_film as read_for_training
+def test_real_images_wrapped_as_dicom_give_the_pixels_that_training_reads_bit_for_bit(predictor, tmp_path):
+    from chexkeras.data.pixels import read_image as read_for_training
 
     root = os.environ.get("CHEXKERAS_TEST_DATA")
     if not root or not (Path(root) / "nih" / "images_1024").is_dir():
         pytest.skip("set CHEXKERAS_TEST_DATA to a folder with nih/images_1024")
     for png in sorted((Path(root) / "nih" / "images_1024").rglob("*.png"))[:12]:
-        # As the course's films are: 8 bits, the view in PatientPosition.
+        # As the course's images are: 8 bits, the view in PatientPosition.
         gray = np.asarray(Image.open(png).convert("L"))
         tags = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7", "PatientPosition": "PA"}
-        wrapped = wrap(tmp_path / "film.dcm", gray, **tags)
+        wrapped = wrap(tmp_path / "image.dcm", gray, **tags)
         trained_on = read_for_training(str(png), 224).numpy()
         for path, profile in ((wrapped, "clinical"), (wrapped, "course"), (png, "clinical")):
-            film = read_film(path, profile)
-            np.testing.assert_array_equal(film.pixels, gray)
-            found = to_model_pixels(film.pixels[..., np.newaxis], 224).numpy()
+            image = read_image(path, profile)
+            np.testing.assert_array_equal(image.pixels, gray)
+            found = to_model_pixels(image.pixels[..., np.newaxis], 224).numpy()
             np.testing.assert_array_equal(found, trained_on)
         np.testing.assert_array_equal(predictor.model_pixels(gray), read_for_training(str(png), 32).numpy())
 
@@ -125,7 +125,7 @@ def test_scores_do_not_depend_on_the_batch_nor_on_who_reads(predictor, folder):
     pd.testing.assert_frame_equal(one[columns], many[columns])
 
 
-def test_a_film_that_takes_its_worker_down_is_one_row_of_many(toy_run, folder):
+def test_a_image_that_takes_its_worker_down_is_one_row_of_many(toy_run, folder):
     for fault in ("segfault", "sleep"):
         shutil.copy(folder / "a_good.dcm", folder / fault)
     reading = Reading(workers=1, seconds=2)
@@ -136,7 +136,7 @@ def test_a_film_that_takes_its_worker_down_is_one_row_of_many(toy_run, folder):
 
 def test_results_come_out_where_most_files_are_refused(predictor, tmp_path):
     (tmp_path / "page").write_text("<html>")
-    # Endless: a batch that waited for accepted films would never come.
+    # Endless: a batch that waited for accepted images would never come.
     records = predictor.records(itertools.repeat(tmp_path / "page"), batch_size=2, reading=IN_PROCESS)
     assert [next(records)["code"] for _ in range(20)] == ["not_dicom"] * 20
     records.close()
@@ -166,16 +166,16 @@ def test_whatever_a_decoder_raises_becomes_a_refusal(folder, caplog):
     assert "CANARY" not in outcome.detail + caplog.text
 
 
-def test_films_are_converted_as_they_are_read_and_what_goes_wrong_then_is_a_refusal(folder):
-    def halved(film):
-        if film.pixels.shape != (300, 280):
+def test_images_are_converted_as_they_are_read_and_what_goes_wrong_then_is_a_refusal(folder):
+    def halved(image):
+        if image.pixels.shape != (300, 280):
             raise RuntimeError("CANARY")
-        return dataclasses.replace(film, pixels=film.pixels[::2, ::2])
+        return dataclasses.replace(image, pixels=image.pixels[::2, ::2])
 
     Image.fromarray(np.tile(np.arange(256, dtype=np.uint8), (256, 1))).save(folder / "a_other.png")
     paths = [folder / "a_good.dcm", folder / "a_other.png", folder / "d_page.dcm"]
     good, other, page = read_files(paths, reading=IN_PROCESS, convert=halved)
-    assert good.film.pixels.shape == (150, 140)
+    assert good.image.pixels.shape == (150, 140)
     assert (other.code, other.detail, page.code) == ("unreadable", "reading failed (RuntimeError)", "not_dicom")
 
 
@@ -204,7 +204,7 @@ def test_folder_walk_takes_every_file_follows_no_link_and_says_so(tmp_path, caps
     os.mkfifo(tmp_path / "in" / "pipe")
     (tmp_path / "in" / ".hidden.dcm").symlink_to(tmp_path / "secret")
     (tmp_path / "in" / ".folder").mkdir()
-    (tmp_path / "in" / ".folder" / "film.dcm").write_text("x")
+    (tmp_path / "in" / ".folder" / "image.dcm").write_text("x")
     assert [path.name for path in find_files(tmp_path / "in")] == ["noextension"]
     left_out = "left out 3 entries that are no files (links, pipes) and 3 hidden files or folders\n"
     assert capsys.readouterr().err == left_out
@@ -228,7 +228,7 @@ def test_a_folder_that_may_not_be_read_is_refused_and_not_passed_over(tmp_path):
 
 
 def test_a_folder_that_goes_wrong_is_refused_and_not_passed_over(tmp_path, monkeypatch):
-    (tmp_path / "film").write_text("x")
+    (tmp_path / "image").write_text("x")
     walk = os.walk
 
     def failing(top, followlinks, onerror):
@@ -236,7 +236,7 @@ def test_a_folder_that_goes_wrong_is_refused_and_not_passed_over(tmp_path, monke
         return walk(top, followlinks=followlinks, onerror=onerror)
 
     monkeypatch.setattr(os, "walk", failing)
-    assert find_files(tmp_path) == [tmp_path / "film", tmp_path / "network"]
+    assert find_files(tmp_path) == [tmp_path / "image", tmp_path / "network"]
     assert read_file(tmp_path / "network").code == "unreadable"
 
 
@@ -259,7 +259,7 @@ def test_threads_that_cannot_be_started_are_told_and_blame_no_file(folder, monke
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(batch.ThreadPoolExecutor, "submit", full)
-    with pytest.raises(WorkersUnavailable, match="the threads that read films did not start"):
+    with pytest.raises(WorkersUnavailable, match="the threads that read images did not start"):
         list(read_files([folder / "a_good.dcm"], reading=IN_PROCESS))
 
 
@@ -284,17 +284,17 @@ def test_what_would_refuse_every_file_or_none_is_an_error_at_once(predictor, fol
     assert list(predictor.predict([]).columns) == list(COLUMNS)
 
 
-def test_films_are_scored_in_batches_of_the_size_given(predictor, film):
-    films = [np.roll(film, 31 * number, axis=1) for number in range(5)]
-    alone = np.concatenate([predictor.score([one]) for one in films])
+def test_images_are_scored_in_batches_of_the_size_given(predictor, image):
+    images = [np.roll(image, 31 * number, axis=1) for number in range(5)]
+    alone = np.concatenate([predictor.score([one]) for one in images])
     assert alone.shape == (5, 1) and len(np.unique(alone)) > 1
     for batch_size in (1, 2, 4, 5, 16, None):
-        np.testing.assert_allclose(predictor.score(films, batch_size), alone, atol=1e-6)
+        np.testing.assert_allclose(predictor.score(images, batch_size), alone, atol=1e-6)
     assert predictor.score([]).shape == predictor.score([], 16).shape == (0, 1)
 
 
 @pytest.mark.parametrize(
-    ("films", "message"),
+    ("images", "message"),
     [
         ([None], "given as NoneType; a uint8 array"),
         ([np.zeros((9, 9, 1), np.uint8)], r"given as uint8 array \(9, 9, 1\)"),
@@ -302,11 +302,11 @@ def test_films_are_scored_in_batches_of_the_size_given(predictor, film):
         (np.zeros((9, 9), np.uint8), r"given as uint8 array \(9,\)"),
     ],
 )
-def test_what_is_no_film_is_named(predictor, films, message):
+def test_what_is_no_image_is_named(predictor, images, message):
     with pytest.raises(TypeError, match=message):
-        predictor.score(films)
+        predictor.score(images)
     with pytest.raises(ValueError, match="batch_size=0"):
-        predictor.score(films, 0)
+        predictor.score(images, 0)
 
 
 def test_a_profile_of_ones_own_is_named_in_the_results(toy_run, folder):

@@ -17,7 +17,7 @@ from chexkeras.inference.results_file import (
 )
 
 ACCEPTED = {
-    "file": 'a "quoted", folder/\nfilm.dcm',
+    "file": 'a "quoted", folder/\nimage.dcm',
     "verdict": "warn",
     "code": "age_format;lossy",
     "detail": "",

@@ -1,4 +1,4 @@
-"""Canaries in every text tag of the films of a folder, and a search for them in all that scoring it leaves behind."""
+"""Canaries in every text tag of the images of a folder, and a search for them in all that scoring it leaves behind."""
 
 import logging
 import shutil
@@ -6,18 +6,18 @@ import shutil
 import numpy as np
 import pytest
 from pydicom.uid import JPEG2000Lossless
+from tests.dicom.dicom_images import CANARY, canary_image, code_item, encoded, ramp, write
 
 from chexkeras.dicom.privacy import HASH_KEY_VARIABLE, keyed_hash
 from chexkeras.dicom.workers.options import IN_PROCESS, Reading
 from chexkeras.inference import score_folder as module
 from chexkeras.inference.score_folder import score_folder
 from chexkeras.runs.run import Run
-from tests.dicom.dicom_films import CANARY, canary_film, code_item, encoded, ramp, write
 from tests.dicom.workers.worker_faults import FAULTY
 
 pytestmark = pytest.mark.keras
 
-FILMS = {
+IMAGES = {
     "accepted": {},
     "fallbacks": {"BodyPartExamined": "", "AnatomicRegionSequence": code_item("51185008"), "PatientAge": ""},
     "modality": {"Modality": "ZQXCANARY"},
@@ -33,15 +33,15 @@ FAULTS = ("print", "raise", "segfault", "sleep")
 
 @pytest.fixture
 def place(toy_run, tmp_path):
-    """A folder with canary films, and a copy of the toy run."""
-    films = tmp_path / "films"
-    films.mkdir()
-    for name, tags in FILMS.items():
-        write(films / name, canary_film(**tags))
+    """A folder with canary images, and a copy of the toy run."""
+    images = tmp_path / "images"
+    images.mkdir()
+    for name, tags in IMAGES.items():
+        write(images / name, canary_image(**tags))
     for fault in FAULTS:
-        write(films / fault, canary_film())
-    (films / "page").write_text(f"<html>{CANARY}")
-    return films, Run.load(shutil.copytree(toy_run.folder, tmp_path / "run"))
+        write(images / fault, canary_image())
+    (images / "page").write_text(f"<html>{CANARY}")
+    return images, Run.load(shutil.copytree(toy_run.folder, tmp_path / "run"))
 
 
 def traces(folder):
@@ -53,14 +53,16 @@ def traces(folder):
 
 
 def test_no_canary_gets_out_of_a_folder_that_is_scored(place, tmp_path, capfd, caplog):
-    films, run = place
+    images, run = place
     outputs = tmp_path / "outputs"
     with caplog.at_level(logging.DEBUG):
-        results = score_folder(run, films, FAULTY, out=outputs / "results.jsonl", reading=Reading(workers=1, seconds=2))
-        score_folder(run, films, out=outputs / "results.csv", reading=IN_PROCESS)
+        results = score_folder(
+            run, images, FAULTY, out=outputs / "results.jsonl", reading=Reading(workers=1, seconds=2)
+        )
+        score_folder(run, images, out=outputs / "results.csv", reading=IN_PROCESS)
     codes = results.set_index("file")["code"]
     assert codes["segfault"] == "decoder_crash" and codes["sleep"] == "decoder_limit"
-    assert set(results["verdict"]) >= {"warn", "reject"} and len(results) == len(FILMS) + len(FAULTS) + 1
+    assert set(results["verdict"]) >= {"warn", "reject"} and len(results) == len(IMAGES) + len(FAULTS) + 1
     shown = " ".join(capfd.readouterr()) + caplog.text + results.to_csv() + repr(results)
     assert {path.name for path in outputs.iterdir()} == {"results.jsonl", "results.csv"}
     assert traces(outputs) == traces(run.folder) == []
@@ -68,7 +70,7 @@ def test_no_canary_gets_out_of_a_folder_that_is_scored(place, tmp_path, capfd, c
 
 
 def test_no_canary_gets_into_a_journal_or_an_error(place, tmp_path, monkeypatch, capfd):
-    films, run = place
+    images, run = place
 
     def breaking(items, *_, **__):
         yield from (item for item, _ in zip(items, range(3), strict=False))
@@ -76,19 +78,19 @@ def test_no_canary_gets_into_a_journal_or_an_error(place, tmp_path, monkeypatch,
 
     monkeypatch.setattr(module, "track", breaking)
     with pytest.raises(RuntimeError) as stopped:
-        score_folder(run, films, out=tmp_path / "outputs" / "results.csv", keep=False, reading=IN_PROCESS)
+        score_folder(run, images, out=tmp_path / "outputs" / "results.csv", keep=False, reading=IN_PROCESS)
     with pytest.raises(ValueError, match="results of 3 files") as refused:
-        score_folder(run, films, out=tmp_path / "outputs" / "results.csv", keep=False, reading=IN_PROCESS)
+        score_folder(run, images, out=tmp_path / "outputs" / "results.csv", keep=False, reading=IN_PROCESS)
     assert traces(tmp_path / "outputs") == []
     assert [path.name for path in (tmp_path / "outputs").iterdir()] == [".results.csv.journal"]
     assert CANARY not in f"{stopped.value}{refused.value}{capfd.readouterr()}"
 
 
 def test_no_canary_of_a_file_name_gets_out_where_names_are_hashed(place, tmp_path, monkeypatch, capfd, caplog):
-    films, run = place
+    images, run = place
     named, outputs = tmp_path / "archive" / "Zqx^Canary 19110213", tmp_path / "outputs"
     named.parent.mkdir()
-    films.rename(named)
+    images.rename(named)
     (named / "view").rename(named / "999888777.dcm")
     monkeypatch.setenv(HASH_KEY_VARIABLE, "secret")
     options = {"names": "hashed", "reading": IN_PROCESS}
@@ -116,8 +118,8 @@ def test_no_canary_is_printed_by_the_command_line(place, tmp_path):
 
     from chexkeras.cli import app
 
-    films, run = place
-    arguments = ("predict", films, "--run", run.folder, "--out", tmp_path / "outputs" / "r.csv", "--workers", "0")
+    images, run = place
+    arguments = ("predict", images, "--run", run.folder, "--out", tmp_path / "outputs" / "r.csv", "--workers", "0")
     shown = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert shown.exit_code == 3 and "refused" in shown.output
     assert [trace for trace in ("zqx", "999888777", "1911021") if trace in shown.output.lower()] == []
@@ -125,8 +127,8 @@ def test_no_canary_is_printed_by_the_command_line(place, tmp_path):
 
 
 def test_the_search_finds_a_canary_where_there_is_one(place, tmp_path):
-    films, _ = place
-    assert len(set(traces(films))) == len(FILMS) + len(FAULTS) + 1
+    images, _ = place
+    assert len(set(traces(images))) == len(IMAGES) + len(FAULTS) + 1
     named = tmp_path / "named"
     named.mkdir()
     np.save(named / "ZQX.npy", np.zeros(3))

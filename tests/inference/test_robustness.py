@@ -1,4 +1,4 @@
-"""A run's test films, changed and scored anew."""
+"""A run's test images, changed and scored anew."""
 
 import shutil
 
@@ -23,7 +23,7 @@ def measured(toy_run, toy):
     return measure_robustness(toy_run, toy, perturbations=(MIRRORED, INVERTED, NOISE), keep=False)
 
 
-def test_films_as_they_are_give_the_saved_scores_one_by_one_or_in_batches(measured, toy_run):
+def test_images_as_they_are_give_the_saved_scores_one_by_one_or_in_batches(measured, toy_run):
     assert measured.repeat_difference < 1e-6 and measured.single_difference < 1e-5
     assert measured.single_images == 16
     test = toy_run.scores("test")
@@ -31,8 +31,8 @@ def test_films_as_they_are_give_the_saved_scores_one_by_one_or_in_batches(measur
     assert measured.n_images_in_part == measured.n_images and measured.cautions == toy_run.cautions
 
 
-def test_mirrored_films_score_as_mirrored_files(measured, toy_run, toy, tmp_path):
-    """By another way: every test film is mirrored on disk and scored as any film."""
+def test_mirrored_images_score_as_mirrored_files(measured, toy_run, toy, tmp_path):
+    """By another way: every test image is mirrored on disk and scored as any image."""
     saved = toy_run.scores("test")
     rows = toy[toy["image_id"].isin(saved["image_id"])].copy()
     for number, path in zip(rows.index, rows["path"], strict=True):
@@ -42,7 +42,7 @@ def test_mirrored_films_score_as_mirrored_files(measured, toy_run, toy, tmp_path
     scores = predict_scores(toy_run.load_model(), rows, "Effusion").set_index("image_id")["score"]
     before = saved.set_index("image_id")["score"]
     (effect,) = [entry for entry in measured.effects if entry.perturbation == "mirrored"]
-    # The films are 48 px, the model's 32: mirroring before and after resizing is the same but for rounding.
+    # The images are 48 px, the model's 32: mirroring before and after resizing is the same but for rounding.
     assert effect.shift_median == pytest.approx((scores - before).abs().median(), abs=1e-3)
     threshold = toy_run.operating_points[0].threshold
     changed = ((scores >= threshold) != (before >= threshold)).mean()
@@ -67,10 +67,10 @@ def test_from_a_store_it_is_the_same(measured, toy_run, toy, tmp_path):
 
 
 def test_a_draw_takes_whole_patients_and_says_so(toy_run, toy):
-    drawn = measure_robustness(toy_run, toy, films=9, perturbations=(INVERTED,), keep=False)
-    assert drawn.n_images == 10 and drawn.n_patients == 5  # Two films of each patient.
+    drawn = measure_robustness(toy_run, toy, images=9, perturbations=(INVERTED,), keep=False)
+    assert drawn.n_images == 10 and drawn.n_patients == 5  # Two images of each patient.
     assert any("10 of the" in caution and "seed 0" in caution for caution in drawn.cautions)
-    others = measure_robustness(toy_run, toy, films=9, perturbations=(INVERTED,), seed=3, keep=False)
+    others = measure_robustness(toy_run, toy, images=9, perturbations=(INVERTED,), seed=3, keep=False)
     assert others.effects[0].shift_median != drawn.effects[0].shift_median
 
 
@@ -95,7 +95,7 @@ def test_the_run_keeps_it_and_an_earlier_one_is_not_lost(own_run, toy):
     assert {effect.perturbation for effect in own_run.robustness.effects} == {"mirrored"}
 
 
-def test_other_films_under_the_same_names_are_refused(own_run, toy, tmp_path):
+def test_other_images_under_the_same_names_are_refused(own_run, toy, tmp_path):
     rows = toy.copy()
     blank = tmp_path / "blank.png"
     Image.fromarray(np.full((48, 48), 90, np.uint8)).save(blank)
@@ -107,22 +107,22 @@ def test_other_films_under_the_same_names_are_refused(own_run, toy, tmp_path):
 
 @pytest.fixture
 def no_scoring(monkeypatch):
-    """Fails a test in which films are scored."""
-    monkeypatch.setattr("chexkeras.inference.robustness._scored", lambda *_: pytest.fail("films were scored"))
+    """Fails a test in which images are scored."""
+    monkeypatch.setattr("chexkeras.inference.robustness._scored", lambda *_: pytest.fail("images were scored"))
 
 
-def test_a_test_film_named_twice_is_refused_before_scoring(toy_run, toy, no_scoring):
+def test_a_test_image_named_twice_is_refused_before_scoring(toy_run, toy, no_scoring):
     first = toy_run.scores("test")["image_id"].iloc[0]
     table = pd.concat([toy, toy[toy["image_id"] == first]], ignore_index=True)
-    with pytest.raises(ValueError, match=rf"1 row\(s\) of the table name a test film .* first {first}; keep one row"):
+    with pytest.raises(ValueError, match=rf"1 row\(s\) of the table name a test image .* first {first}; keep one row"):
         measure_robustness(toy_run, table, perturbations=MIRRORED, keep=False)
 
 
 @pytest.mark.parametrize("path", ["", None, "nowhere.png"])
-def test_an_absent_film_is_named_before_scoring(toy_run, toy, no_scoring, path):
+def test_an_absent_image_is_named_before_scoring(toy_run, toy, no_scoring, path):
     first = toy_run.scores("test")["image_id"].iloc[0]
     table = toy.assign(path=toy["path"].where(toy["image_id"] != first, path))
-    said = rf"1 of the .* test films to change are not on disk, first {first}; restore the film, or give the store"
+    said = rf"1 of the .* test images to change are not on disk, first {first}; restore the image, or give the store"
     with pytest.raises(FileNotFoundError, match=said):
         measure_robustness(toy_run, table, perturbations=MIRRORED, keep=False)
 
@@ -140,7 +140,7 @@ def test_changes_may_be_a_single_one_or_any_iterable(measured, toy_run, toy):
         ({"perturbations": ()}, ValueError, "0 changes"),
         ({"perturbations": (NOISE, NOISE)}, ValueError, "2 changes with 1 names"),
         ({"margin": 0}, ValueError, "margin"),
-        ({"films": 0}, ValueError, "films"),
+        ({"images": 0}, ValueError, "images"),
         ({"seed": -1}, ValueError, "seed=-1 must be a whole number"),
         ({"seed": 0.5}, ValueError, "seed=0.5 must be a whole number"),
         ({"seed": True}, ValueError, "seed=True must be a whole number"),

@@ -28,7 +28,7 @@ def run(toy_run, tmp_path):
     return Run.load(shutil.copytree(toy_run.folder, tmp_path / "run"))
 
 
-def film(path, seed=0):
+def image(path, seed=0):
     """Writes noise as a PNG file."""
     noise = np.random.default_rng(seed).integers(0, 256, (300, 280), dtype=np.uint8)
     Image.fromarray(noise).save(path, "PNG")
@@ -36,10 +36,10 @@ def film(path, seed=0):
 
 @pytest.fixture
 def folder(tmp_path):
-    folder = tmp_path / "films"
+    folder = tmp_path / "images"
     (folder / "inner").mkdir(parents=True)
-    film(folder / "inner" / "film.png")
-    film(folder / "other", seed=1)
+    image(folder / "inner" / "image.png")
+    image(folder / "other", seed=1)
     (folder / "broken.dcm").write_bytes(b"")
     return folder
 
@@ -85,7 +85,7 @@ def score(run, folder, **options):
 def test_results_name_files_relative_to_the_folder_and_stay_with_the_run(run, folder):
     assert run.dicom_results is None
     results = score_folder(run, folder)
-    assert results["file"].tolist() == ["broken.dcm", "inner/film.png", "other"]
+    assert results["file"].tolist() == ["broken.dcm", "inner/image.png", "other"]
     assert results["decision"].isin(["positive", "negative"]).tolist() == [False, True, True]
     kept = run.dicom_results
     assert kept["file"].tolist() == results["file"].tolist()
@@ -123,7 +123,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(run, folder, tmp_path, scor
         score(run, folder, out=out)
     results = score(run, folder, out=out, resume=True)
     assert scored == ["other"]
-    assert pd.read_csv(out)["file"].tolist() == results["file"].tolist() == ["broken.dcm", "inner/film.png", "other"]
+    assert pd.read_csv(out)["file"].tolist() == results["file"].tolist() == ["broken.dcm", "inner/image.png", "other"]
     assert not (tmp_path / ".results.csv.journal").exists()
     fresh = score(run, folder)
     columns = [name for name in fresh.columns if name != "seconds"]
@@ -135,9 +135,9 @@ def test_a_later_run_scores_what_is_new_or_changed_only(run, folder, tmp_path, s
     out = tmp_path / name
     first = score(run, folder, out=out)
     scored.clear()
-    film(folder / "new", seed=2)
-    film(folder / "inner" / "film.png", seed=3)
-    os.utime(folder / "inner" / "film.png", (time.time() + 9, time.time() + 9))
+    image(folder / "new", seed=2)
+    image(folder / "inner" / "image.png", seed=3)
+    os.utime(folder / "inner" / "image.png", (time.time() + 9, time.time() + 9))
     (folder / "broken.dcm").unlink()
     with pytest.raises(ValueError, match="1 of the 3 files in the earlier results are not in this folder"):
         score(run, folder, out=out, resume=True)
@@ -145,8 +145,8 @@ def test_a_later_run_scores_what_is_new_or_changed_only(run, folder, tmp_path, s
     assert scored == []
     second = score(run, folder, out=out, resume=True, overwrite=True)
     assert "1 of 3 earlier results are left out: their files are not here\n" in capsys.readouterr().err
-    assert scored == ["film.png", "new"]
-    assert second["file"].tolist() == ["inner/film.png", "new", "other"]
+    assert scored == ["image.png", "new"]
+    assert second["file"].tolist() == ["inner/image.png", "new", "other"]
     assert second["score"][2] == first["score"][2]
     assert second["score"][0] != first["score"][1]
 
@@ -156,7 +156,7 @@ def test_another_model_threshold_or_rule_keeps_no_row(run, folder, tmp_path, sco
     score(run, folder, out=out)
     scored.clear()
     score(run, folder, out=out, profile="course", resume=True)
-    assert scored == ["broken.dcm", "film.png", "other"]
+    assert scored == ["broken.dcm", "image.png", "other"]
 
 
 def test_without_resume_everything_is_scored_again(run, folder, tmp_path, scored):
@@ -165,7 +165,7 @@ def test_without_resume_everything_is_scored_again(run, folder, tmp_path, scored
     assert len(scored) == 6
 
 
-def test_results_among_the_films_are_no_films(run, folder):
+def test_results_among_the_images_are_no_images(run, folder):
     for _ in range(2):
         results = score(run, folder, out=folder / "results.csv", resume=True)
         assert "results.csv" not in set(results["file"])
@@ -182,9 +182,9 @@ def test_hashed_names_are_pseudonyms_that_the_key_finds_again(run, folder, monke
     monkeypatch.setenv(HASH_KEY_VARIABLE, "secret")
     (folder / "inner").rename(folder / "DOE^JOHN")
     results = score(run, folder, names="hashed", out=tmp_path / "results.jsonl", keep=True)
-    assert set(results["file"]) == {keyed_hash(n, "secret") for n in ("broken.dcm", "DOE^JOHN/film.png", "other")}
+    assert set(results["file"]) == {keyed_hash(n, "secret") for n in ("broken.dcm", "DOE^JOHN/image.png", "other")}
     written = (tmp_path / "results.jsonl").read_text() + (run.folder / "dicom_results.csv").read_text()
-    assert "DOE" not in written and "film" not in written.replace("a film", "")
+    assert "DOE" not in written and "image" not in written.replace("an image", "")
 
 
 def test_names_that_are_no_text_or_look_like_formulas_are_written_harmlessly(run, tmp_path):
@@ -192,7 +192,7 @@ def test_names_that_are_no_text_or_look_like_formulas_are_written_harmlessly(run
     folder.mkdir()
     odd = [b"=1+1.png", b"@cmd", b"na\xefve", b"line\nbreak", b"cr\rhere", "＝1".encode()]
     for name in odd:
-        film(os.path.join(os.fsencode(folder), name))
+        image(os.path.join(os.fsencode(folder), name))
     results = score(run, folder, out=tmp_path / "results.csv")
     assert set(results["file"]) == {"./=1+1.png", "./@cmd", r"na\udcefve", r"line\nbreak", r"cr\rhere", "./＝1"}
     assert (results["verdict"] != "reject").all()
@@ -236,7 +236,7 @@ def test_the_name_of_a_file_can_be_found_from_its_name_in_the_results(name):
 def test_files_whose_names_look_alike_have_a_row_each(run, tmp_path, monkeypatch):
     folder = tmp_path / "odd"
     folder.mkdir()
-    film(folder / r"\udcff.dcm")
+    image(folder / r"\udcff.dcm")
     for name in (b"\xff.dcm", b"\xfe.dcm"):
         Path(os.fsdecode(os.path.join(os.fsencode(folder), name))).write_bytes(b"")
     monkeypatch.setenv(HASH_KEY_VARIABLE, "secret")
@@ -304,7 +304,7 @@ def other(tmp_path):
     """A folder with one file of the same name as one in `folder`."""
     other = tmp_path / "other"
     (other / "inner").mkdir(parents=True)
-    film(other / "inner" / "film.png", seed=4)
+    image(other / "inner" / "image.png", seed=4)
     return other
 
 
@@ -324,7 +324,7 @@ def test_results_of_another_folder_are_not_lost_unasked(run, folder, other, tmp_
     assert out.read_bytes() == before
     assert not Journal(out).path.exists()
     replaced = score(run, other, out=out, resume=resume, overwrite=True)
-    assert replaced["file"].tolist() == ["elsewhere/film.png"] == [record["file"] for record in read_results(out)]
+    assert replaced["file"].tolist() == ["elsewhere/image.png"] == [record["file"] for record in read_results(out)]
 
 
 def test_what_an_interrupted_run_did_is_not_taken_for_another_folder_and_goes_only_when_asked(
@@ -354,15 +354,15 @@ def test_a_file_of_something_else_is_not_replaced_unasked(run, folder, tmp_path)
 def test_what_was_out_of_reach_is_tried_again_and_is_no_loss(run, folder, tmp_path, scored):
     out = tmp_path / "results.csv"
     score(run, folder, out=out)
-    broken, film, other = read_results(out)
+    broken, image, other = read_results(out)
     closed = "unreadable: file: expected a folder that may be read (PermissionError)"
     refused = {**broken, "verdict": "reject", "code": "unreadable"}
     reached = {**other, "code": "unreadable", "detail": "reading failed (TimeoutError)", "findings": []}
-    write_results(out, [broken, {**refused, "file": "closed", "detail": closed}, film, reached])
+    write_results(out, [broken, {**refused, "file": "closed", "detail": closed}, image, reached])
     scored.clear()
     results = score(run, folder, out=out, resume=True)
     assert scored == ["other"]
-    assert results["file"].tolist() == ["broken.dcm", "inner/film.png", "other"]
+    assert results["file"].tolist() == ["broken.dcm", "inner/image.png", "other"]
 
 
 def test_two_runs_do_not_write_to_the_same_results(run, folder, tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from chexkeras.models.scoring import predict_scores
 pytestmark = pytest.mark.keras
 
 
-def films(n=3, size=33):
+def images(n=3, size=33):
     rng = np.random.default_rng(0)
     smooth = [ndimage.gaussian_filter(rng.uniform(0, 255, (size, size)), 2) for _ in range(n)]
     return np.stack(smooth)[..., np.newaxis].astype(np.float32)
@@ -24,7 +24,7 @@ def brightness_left(size=32):
     return keras.Model(pixels, keras.layers.Rescaling(1 / 255)(mean))
 
 
-def test_without_further_views_the_film_alone_is_scored(toy_run, toy_splits):
+def test_without_further_views_the_image_alone_is_scored(toy_run, toy_splits):
     table, model = toy_splits.test.head(5), toy_run.load_model()
     plain = predict_scores(model, table, "Effusion", batch_size=4)
     viewed = predict_views(model, table, "Effusion", ScoringViews(), batch_size=4)
@@ -32,14 +32,14 @@ def test_without_further_views_the_film_alone_is_scored(toy_run, toy_splits):
     assert viewed.drop(columns="score").equals(plain.drop(columns="score"))
 
 
-def test_film_and_mirror_image_by_hand(toy):
+def test_image_and_mirror_image_by_hand(toy):
     from PIL import Image
 
     table, model = toy.head(4), brightness_left()
     halves = []
     for path in table["path"]:
-        film = np.asarray(Image.open(path))[..., np.newaxis]
-        gray = np.asarray(to_model_pixels(film, 32), float) / 255
+        image = np.asarray(Image.open(path))[..., np.newaxis]
+        gray = np.asarray(to_model_pixels(image, 32), float) / 255
         halves.append((gray[:, :16].mean(), gray[:, 16:].mean()))
     left, right = np.array(halves).T
     for weights, share in ((None, 0.5), ((3.0, 1.0), 0.75)):
@@ -49,14 +49,14 @@ def test_film_and_mirror_image_by_hand(toy):
 
 
 def test_the_mirror_image_is_mirrored_from_left_to_right():
-    shown = ScoringViews(flip=True).pixels(films(), "mirrored")
-    np.testing.assert_array_equal(shown[:, :, 0], films()[:, :, -1])
+    shown = ScoringViews(flip=True).pixels(images(), "mirrored")
+    np.testing.assert_array_equal(shown[:, :, 0], images()[:, :, -1])
 
 
 def test_a_positive_angle_turns_anticlockwise():
-    film = np.zeros((1, 33, 33, 1), np.float32)
-    film[0, 16, 28] = 255.0
-    shown = ScoringViews(rotations_degrees=(45,)).pixels(film, "rotated 45")[0, :, :, 0]
+    image = np.zeros((1, 33, 33, 1), np.float32)
+    image[0, 16, 28] = 255.0
+    shown = ScoringViews(rotations_degrees=(45,)).pixels(image, "rotated 45")[0, :, :, 0]
     row, column = np.unravel_index(shown.argmax(), shown.shape)
     assert row < 12, "what was on the right goes up"
     assert column > 20
@@ -64,16 +64,16 @@ def test_a_positive_angle_turns_anticlockwise():
 
 @pytest.mark.parametrize("angle", [-7.0, 7.0, 15.0])
 def test_rotated_views_are_those_of_scipy(angle):
-    shown = ScoringViews(rotations_degrees=(3.0, angle)).pixels(films(), f"rotated {angle:g}")
-    expected = ndimage.rotate(films(), angle, axes=(1, 2), reshape=False, order=1, mode="reflect")
+    shown = ScoringViews(rotations_degrees=(3.0, angle)).pixels(images(), f"rotated {angle:g}")
+    expected = ndimage.rotate(images(), angle, axes=(1, 2), reshape=False, order=1, mode="reflect")
     np.testing.assert_allclose(shown, expected, atol=0.2)
-    wrong = ndimage.rotate(films(), -angle, axes=(1, 2), reshape=False, order=1, mode="reflect")
+    wrong = ndimage.rotate(images(), -angle, axes=(1, 2), reshape=False, order=1, mode="reflect")
     assert np.abs(shown - wrong).max() > 10
 
 
 def test_a_list_of_files_is_sent_to_the_predictor():
     with pytest.raises(TypeError, match=r"table is a list; an image table .* was expected.*by Predictor\.load\(run\)"):
-        predict_views(brightness_left(), ["film.dcm"], "Effusion", ScoringViews(flip=True))
+        predict_views(brightness_left(), ["image.dcm"], "Effusion", ScoringViews(flip=True))
 
 
 def test_the_table_of_a_run_folder_says_where_paths_come_from(toy_run, toy):
@@ -84,9 +84,9 @@ def test_the_table_of_a_run_folder_says_where_paths_come_from(toy_run, toy):
     assert len(predict_views(model, merged, "Effusion", ScoringViews())) == 3
 
 
-def test_what_a_film_without_structure_scores_no_view_changes():
+def test_what_a_image_without_structure_scores_no_view_changes():
     views = ScoringViews(flip=True, rotations_degrees=(-7, 7))
-    assert views.names == ("film", "mirrored", "rotated -7", "rotated 7")
+    assert views.names == ("image", "mirrored", "rotated -7", "rotated 7")
     flat = np.full((2, 32, 32, 1), 100.0, np.float32)
     for name in views.names:
         np.testing.assert_allclose(views.pixels(flat, name), flat, rtol=1e-5)
@@ -100,7 +100,7 @@ def test_what_a_film_without_structure_scores_no_view_changes():
         ({"rotations_degrees": (60,)}, "from -45 to 45"),
         ({"rotations_degrees": ("7",)}, "from -45 to 45"),
         ({"rotations_degrees": (7, 7)}, "names an angle twice"),
-        ({"flip": True, "weights": (1.0,)}, r"1 weight\(s\) for 2 views \(film, mirrored\)"),
+        ({"flip": True, "weights": (1.0,)}, r"1 weight\(s\) for 2 views \(image, mirrored\)"),
         ({"weights": (-1.0,)}, "numbers above 0"),
     ],
 )

@@ -44,17 +44,17 @@ def test_a_stage_is_cut_in_two_that_together_are_the_classifier(name, layers, cr
     assert parts.crossing.startswith(crossing)
     assert frozen_share(model, parts.prefix) > 0.5
     assert not any(changes_in_training(layer) for layer in parts.prefix.layers)
-    films = np.random.default_rng(1).integers(0, 256, (4, 64, 64, 1)).astype(np.float32)
-    whole = model.predict(films, verbose=0)
-    features = parts.prefix.predict(films, verbose=0)
+    images = np.random.default_rng(1).integers(0, 256, (4, 64, 64, 1)).astype(np.float32)
+    whole = model.predict(images, verbose=0)
+    features = parts.prefix.predict(images, verbose=0)
     np.testing.assert_allclose(parts.suffix.predict(features, verbose=0), whole, rtol=1e-4, atol=1e-6)
     parts.suffix.compile(optimizer=model.optimizer, loss=model.loss)
     parts.suffix.fit(features, np.array([[0.0], [1.0], [1.0], [0.0]]), epochs=1, verbose=0)
-    trained = model.predict(films, verbose=0)
+    trained = model.predict(images, verbose=0)
     assert not np.allclose(trained, whole)
     model.save(tmp_path / "model.keras")
     reloaded = keras.saving.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
-    np.testing.assert_array_equal(reloaded.predict(films, verbose=0), trained)
+    np.testing.assert_array_equal(reloaded.predict(images, verbose=0), trained)
 
 
 @pytest.mark.slow

@@ -17,15 +17,15 @@ def pattern():
     return ((7 * rows + 11 * columns * columns) % 200 + 20).astype(np.uint8)
 
 
-def equalised(films, **options):
-    return Clahe(**options)(np.asarray(films, np.float32)[..., np.newaxis]).numpy()[..., 0]
+def equalised(images, **options):
+    return Clahe(**options)(np.asarray(images, np.float32)[..., np.newaxis]).numpy()[..., 0]
 
 
-def slow(film, clip_limit, tiles):
-    """Equalises one film pixel by pixel, in fractions."""
-    height, width = film.shape
+def slow(image, clip_limit, tiles):
+    """Equalises one image pixel by pixel, in fractions."""
+    height, width = image.shape
     tall, wide = -(-height // tiles), -(-width // tiles)
-    padded = np.pad(film, ((0, tall * tiles - height), (0, wide * tiles - width)), mode="reflect")
+    padded = np.pad(image, ((0, tall * tiles - height), (0, wide * tiles - width)), mode="reflect")
     limit = max(int(clip_limit * tall * wide / 256), 1)
     maps = {}
     for row in range(tiles):
@@ -45,14 +45,14 @@ def slow(film, clip_limit, tiles):
                 total += count
                 # round() of a fraction takes halves to even.
                 maps[row, column, level] = round(Fraction(255 * total, tall * wide))
-    result = np.empty_like(film)
+    result = np.empty_like(image)
     for y in range(height):
         for x in range(width):
             down, across = Fraction(y, tall) - Fraction(1, 2), Fraction(x, wide) - Fraction(1, 2)
             above, left = down.__floor__(), across.__floor__()
             down, across = down - above, across - left
             mixed = sum(
-                part * share * maps[min(max(row, 0), tiles - 1), min(max(column, 0), tiles - 1), film[y, x]]
+                part * share * maps[min(max(row, 0), tiles - 1), min(max(column, 0), tiles - 1), image[y, x]]
                 for row, part in ((above, 1 - down), (above + 1, down))
                 for column, share in ((left, 1 - across), (left + 1, across))
             )
@@ -63,9 +63,9 @@ def slow(film, clip_limit, tiles):
 @pytest.mark.parametrize(("size", "tiles", "clip_limit"), [(24, 3, 2.0), (21, 4, 2.0), (20, 2, 40.0), (16, 8, 1.0)])
 def test_it_is_the_same_as_a_slow_equalisation_in_fractions(size, tiles, clip_limit):
     rng = np.random.default_rng(size)
-    films = [rng.integers(0, 256, (size, size), dtype=np.uint8), rng.integers(90, 110, (size, size), dtype=np.uint8)]
-    seen = equalised(films, clip_limit=clip_limit, tiles=tiles, lightness=False)
-    np.testing.assert_array_equal(seen, [slow(film, clip_limit, tiles) for film in films])
+    images = [rng.integers(0, 256, (size, size), dtype=np.uint8), rng.integers(90, 110, (size, size), dtype=np.uint8)]
+    seen = equalised(images, clip_limit=clip_limit, tiles=tiles, lightness=False)
+    np.testing.assert_array_equal(seen, [slow(image, clip_limit, tiles) for image in images])
 
 
 def test_gray_values_are_those_of_opencv():
@@ -91,7 +91,7 @@ def test_the_tables_rise_and_undo_each_other_to_within_the_merged_dark_levels():
     assert np.abs(to_gray[to_lightness] - np.arange(256)).max() <= 1
 
 
-def test_local_contrast_grows_within_0_to_255_and_a_flat_film_stays_flat():
+def test_local_contrast_grows_within_0_to_255_and_a_flat_image_stays_flat():
     rows, columns = np.mgrid[:64, :64]
     faint = 100 + 2.0 * ((rows // 4 + columns // 4) % 2) + rows / 8
     seen = equalised([faint, np.full((64, 64), 77.0)])
@@ -102,35 +102,35 @@ def test_local_contrast_grows_within_0_to_255_and_a_flat_film_stays_flat():
     np.testing.assert_array_equal(seen, np.round(seen))
 
 
-def test_a_film_gives_the_same_in_any_batch_in_a_graph_compiled_and_inside_tf_data():
-    films = np.random.default_rng(0).integers(0, 256, (5, 40, 40, 1)).astype(np.float32)
+def test_a_image_gives_the_same_in_any_batch_in_a_graph_compiled_and_inside_tf_data():
+    images = np.random.default_rng(0).integers(0, 256, (5, 40, 40, 1)).astype(np.float32)
     layer = Clahe()
-    expected = layer(films).numpy()
-    np.testing.assert_array_equal(np.concatenate([layer(films[:2]), layer(films[2:])]), expected)
-    np.testing.assert_array_equal(tf.function(layer)(films), expected)
-    np.testing.assert_array_equal(tf.function(layer, jit_compile=True)(films), expected)
-    dataset = tf.data.Dataset.from_tensor_slices(films).batch(3).map(layer)
+    expected = layer(images).numpy()
+    np.testing.assert_array_equal(np.concatenate([layer(images[:2]), layer(images[2:])]), expected)
+    np.testing.assert_array_equal(tf.function(layer)(images), expected)
+    np.testing.assert_array_equal(tf.function(layer, jit_compile=True)(images), expected)
+    dataset = tf.data.Dataset.from_tensor_slices(images).batch(3).map(layer)
     np.testing.assert_array_equal(np.concatenate(list(dataset.as_numpy_iterator())), expected)
 
 
 def test_values_between_and_beyond_the_levels_are_rounded_and_cut():
-    film = np.random.default_rng(0).integers(0, 256, (16, 16)).astype(np.float32)
-    film[0, 0], film[0, 1] = 0.0, 255.0
-    changed = film + 0.4 * np.sin(film)
+    image = np.random.default_rng(0).integers(0, 256, (16, 16)).astype(np.float32)
+    image[0, 0], image[0, 1] = 0.0, 255.0
+    changed = image + 0.4 * np.sin(image)
     changed[0, 0], changed[0, 1] = -20.0, 300.0
-    np.testing.assert_array_equal(equalised([changed]), equalised([film]))
+    np.testing.assert_array_equal(equalised([changed]), equalised([image]))
 
 
 def test_it_stays_in_float32_under_half_precision():
-    film = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 1)).astype(np.float32)
-    expected = Clahe()(film).numpy()
+    image = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 1)).astype(np.float32)
+    expected = Clahe()(image).numpy()
     keras.config.set_dtype_policy("mixed_float16")
     try:
         layer = Clahe()
     finally:
         keras.config.set_dtype_policy("float32")
-    assert layer(film).dtype == "float32"
-    np.testing.assert_array_equal(layer(film), expected)
+    assert layer(image).dtype == "float32"
+    np.testing.assert_array_equal(layer(image), expected)
 
 
 def test_a_saved_model_keeps_its_settings(tmp_path):

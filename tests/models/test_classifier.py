@@ -14,14 +14,14 @@ def small(targets="Effusion", **options):
     return build_classifier(targets, **options)
 
 
-def films(n=4, size=32):
+def images(n=4, size=32):
     return np.random.default_rng(0).integers(0, 256, (n, size, size, 1)).astype(np.float32)
 
 
 def test_takes_gray_pixels_and_gives_one_probability_per_target():
     model = small(("Effusion", "Mass", "Nodule"))
     assert model.input_shape == (None, 32, 32, 1)
-    probabilities = model.predict(films(), verbose=0)
+    probabilities = model.predict(images(), verbose=0)
     assert probabilities.shape == (4, 3)
     assert probabilities.dtype == np.float32
     assert ((probabilities >= 0) & (probabilities <= 1)).all()
@@ -30,7 +30,7 @@ def test_takes_gray_pixels_and_gives_one_probability_per_target():
 def test_imagenet_normalisation_inside_the_model_is_that_of_keras_applications():
     pixels = keras.Input((8, 8, 1))
     model = keras.Model(pixels, backbones.normalise(pixels, "imagenet"))
-    gray = films(2, 8)
+    gray = images(2, 8)
     expected = keras.applications.densenet.preprocess_input(np.repeat(gray, 3, axis=-1).copy())
     np.testing.assert_allclose(model.predict(gray, verbose=0), expected, atol=1e-4)
 
@@ -38,7 +38,7 @@ def test_imagenet_normalisation_inside_the_model_is_that_of_keras_applications()
 def test_caffe_normalisation_inside_the_model_is_that_of_keras_applications():
     pixels = keras.Input((8, 8, 1))
     model = keras.Model(pixels, backbones.normalise(pixels, "caffe"))
-    gray = films(2, 8)
+    gray = images(2, 8)
     expected = keras.applications.resnet.preprocess_input(np.repeat(gray, 3, axis=-1).copy())
     np.testing.assert_allclose(model.predict(gray, verbose=0), expected, atol=1e-4)
 
@@ -74,7 +74,7 @@ def test_saved_and_reloaded_it_gives_the_same_scores(tmp_path):
     model = small(("Effusion", "Mass"))
     model.save(tmp_path / "model.keras")
     reloaded = keras.saving.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
-    np.testing.assert_array_equal(model.predict(films(), verbose=0), reloaded.predict(films(), verbose=0))
+    np.testing.assert_array_equal(model.predict(images(), verbose=0), reloaded.predict(images(), verbose=0))
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def classifier(head, targets=("Effusion", "Mass", "Nodule"), **options):
     return build_classifier(targets, head=head, **given)
 
 
-def films(n=8):
+def images(n=8):
     return np.random.default_rng(0).integers(0, 256, (n, 32, 32, 1)).astype(np.float32)
 
 
@@ -58,7 +58,7 @@ def test_a_head_is_made_of_the_layers_that_its_description_names(head):
 
 @pytest.mark.parametrize("head", options.HEADS)
 def test_every_head_gives_float32_probabilities_in_half_precision_too(head):
-    scores = classifier(head, precision="mixed_bfloat16").predict(films(), verbose=0)
+    scores = classifier(head, precision="mixed_bfloat16").predict(images(), verbose=0)
     assert scores.shape == (8, 3)
     assert scores.dtype == np.float32
     assert ((scores >= 0) & (scores <= 1)).all()
@@ -69,7 +69,7 @@ def test_a_saved_model_with_any_head_loads_safely_and_scores_the_same(head, tmp_
     model = classifier(head, clahe=2.0)
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
-    np.testing.assert_array_equal(again.predict(films(), verbose=0), model.predict(films(), verbose=0))
+    np.testing.assert_array_equal(again.predict(images(), verbose=0), model.predict(images(), verbose=0))
 
 
 def test_a_new_process_that_knows_the_losses_loads_layers_of_our_own(tmp_path):
@@ -95,7 +95,7 @@ def test_batchnorm_of_a_head_trains_in_a_stage_that_holds_the_backbones():
     head = model.get_layer("head_batchnorm")
     before = [keras.ops.convert_to_numpy(weight) for weight in head.weights]
     held = [keras.ops.convert_to_numpy(weight) for weight in model.get_layer("block4_bn").weights]
-    model.fit(films(), labels(), epochs=1, batch_size=4, verbose=0)
+    model.fit(images(), labels(), epochs=1, batch_size=4, verbose=0)
     assert boundary.batchnorm_layers_held == 4
     assert "head_batchnorm" in boundary.layers_trainable
     for old, new in zip(before, head.weights, strict=True):
@@ -106,25 +106,25 @@ def test_batchnorm_of_a_head_trains_in_a_stage_that_holds_the_backbones():
 
 @pytest.mark.parametrize("trainable", [0.0, 0.3])
 @pytest.mark.parametrize("head", ["dense_bn", "three_way", "dropout"])
-def test_a_stage_on_stored_features_is_the_stage_on_films(head, trainable):
+def test_a_stage_on_stored_features_is_the_stage_on_images(head, trainable):
     """The suffix shares the head, so what it learns and gives is the classifier's own."""
     model = classifier(head)
     stage(model, trainable)
     parts = partition(model)
     assert parts.crossing == ("head_pool" if trainable == 0.0 else "block3_pool")
-    features = parts.prefix.predict(films(), verbose=0)
-    np.testing.assert_allclose(parts.suffix.predict(features, verbose=0), model.predict(films(), verbose=0), rtol=1e-5)
+    features = parts.prefix.predict(images(), verbose=0)
+    np.testing.assert_allclose(parts.suffix.predict(features, verbose=0), model.predict(images(), verbose=0), rtol=1e-5)
     if head != "dropout":
         given = np.asarray(parts.suffix(keras.ops.convert_to_tensor(features), training=True))
-        np.testing.assert_allclose(given, np.asarray(model(films(), training=True)), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(given, np.asarray(model(images(), training=True)), rtol=1e-4, atol=1e-6)
 
 
 def test_three_logits_in_training_and_one_probability_otherwise():
     model = classifier("three_way", ("Effusion", "Mass"))
     stage(model)  # holds BatchNorm, so that training changes nothing else
-    logits = keras.Model(model.input, model.get_layer("head_logits").output).predict(films(), verbose=0)
-    np.testing.assert_allclose(np.asarray(model(films(), training=True)), logits, rtol=1e-5)
-    one = np.asarray(model(films(), training=False))
+    logits = keras.Model(model.input, model.get_layer("head_logits").output).predict(images(), verbose=0)
+    np.testing.assert_allclose(np.asarray(model(images(), training=True)), logits, rtol=1e-5)
+    one = np.asarray(model(images(), training=False))
     assert (logits.shape, one.shape, model.output_shape) == ((8, 6), (8, 2), (None, 2))
     for finding in range(2):
         absent, present, _ = np.exp(logits[:, 3 * finding : 3 * finding + 3].astype(np.float64)).T
@@ -146,9 +146,9 @@ def test_equalisation_is_the_first_layer_and_only_where_it_is_asked_for():
     assert (layer.name, layer.clip_limit, layer.tiles) == ("preprocess_clahe", 3.0, 8)
     plain = classifier("linear")
     plain.set_weights(model.get_weights())
-    equalised = np.asarray(layer(films()))
+    equalised = np.asarray(layer(images()))
     np.testing.assert_allclose(
-        model.predict(films(), verbose=0), plain.predict(equalised, verbose=0), rtol=1e-5, atol=1e-7
+        model.predict(images(), verbose=0), plain.predict(equalised, verbose=0), rtol=1e-5, atol=1e-7
     )
     with pytest.raises(ValueError, match=r"clahe=0\.5 must be a number from 1"):
         classifier("linear", clahe=0.5)

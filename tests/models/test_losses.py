@@ -19,20 +19,20 @@ SCORES = np.array([[0.9, 0.2], [0.4, 0.7], [0.1, 0.6], [0.3, 0.99]], np.float32)
 def slow_bce(labels, scores, positive, negative, smoothing=0.0):
     total = 0.0
     for row_labels, row_scores in zip(labels, scores, strict=True):
-        film = 0.0
+        image = 0.0
         for label, score, wp, wn in zip(row_labels, row_scores, positive, negative, strict=True):
             if np.isnan(label):
                 continue
             target = label * (1 - smoothing) + smoothing / 2
-            film -= wp * target * np.log(score) + wn * (1 - target) * np.log(1 - score)
-        total += film / labels.shape[1]
+            image -= wp * target * np.log(score) + wn * (1 - target) * np.log(1 - score)
+        total += image / labels.shape[1]
     return total / len(labels)
 
 
 def slow_focal(labels, scores, gamma, alpha, weights=(1.0, 1.0), smoothing=0.0):
     total = 0.0
     for row_labels, row_scores in zip(labels, scores, strict=True):
-        film = 0.0
+        image = 0.0
         for label, score, weight in zip(row_labels, row_scores, weights, strict=True):
             if np.isnan(label):
                 continue
@@ -40,21 +40,21 @@ def slow_focal(labels, scores, gamma, alpha, weights=(1.0, 1.0), smoothing=0.0):
             right = target * score + (1 - target) * (1 - score)
             share = alpha * target + (1 - alpha) * (1 - target)
             entropy = -target * np.log(score) - (1 - target) * np.log(1 - score)
-            film += weight * share * (1 - right) ** gamma * entropy
-        total += film / labels.shape[1]
+            image += weight * share * (1 - right) ** gamma * entropy
+        total += image / labels.shape[1]
     return total / len(labels)
 
 
 def slow_asymmetric(labels, scores, gamma_positive, gamma_negative, clip, weights=(1.0, 1.0)):
     total = 0.0
     for row_labels, row_scores in zip(labels, scores, strict=True):
-        film = 0.0
+        image = 0.0
         for label, score, weight in zip(row_labels, row_scores, weights, strict=True):
             if label == 1:
-                film -= weight * (1 - score) ** gamma_positive * np.log(score)
+                image -= weight * (1 - score) ** gamma_positive * np.log(score)
             elif label == 0 and score > clip:
-                film -= weight * (score - clip) ** gamma_negative * np.log(1 - (score - clip))
-        total += film / labels.shape[1]
+                image -= weight * (score - clip) ** gamma_negative * np.log(1 - (score - clip))
+        total += image / labels.shape[1]
     return total / len(labels)
 
 
@@ -201,16 +201,16 @@ def test_gradient_matches_finite_differences(loss, slow):
 
 
 def test_order_masks_and_weights_by_hand():
-    """Three films, the findings Mass, Edema and Abnormal, whose weights are 1, 1 and one half."""
+    """Three images, the findings Mass, Edema and Abnormal, whose weights are 1, 1 and one half."""
     labels = np.array([[1.0, 0.0, 1.0], [0.0, np.nan, 0.0], [np.nan, np.nan, 1.0]])
     scores = np.array([[0.5, 0.25, 0.8], [0.5, 0.9, 0.5], [0.1, 0.1, 0.5]])
     # Positives of Mass weigh 3, of Edema 5, of Abnormal 2 x 1/2; negatives 1, 1 and 1 x 1/2.
     loss = WeightedBinaryCrossentropy([3.0, 5.0, 1.0], [1.0, 1.0, 0.5])
-    film_1 = 3 * np.log(2) + np.log(4 / 3) + np.log(5 / 4)
-    film_2 = np.log(2) + 0.5 * np.log(2)
-    film_3 = np.log(2)
+    image_1 = 3 * np.log(2) + np.log(4 / 3) + np.log(5 / 4)
+    image_2 = np.log(2) + 0.5 * np.log(2)
+    image_3 = np.log(2)
     each = keras.ops.convert_to_numpy(loss.call(labels, scores))
-    np.testing.assert_allclose(each, np.array([film_1, film_2, film_3]) / 3, rtol=1e-5)
+    np.testing.assert_allclose(each, np.array([image_1, image_2, image_3]) / 3, rtol=1e-5)
     other = np.where(np.isnan(labels), 0.123, scores)
     assert value(loss, labels, other) == value(loss, labels, scores), "the score of an unknown label plays no part"
     swapped = value(loss, labels[:, [1, 0, 2]], scores[:, [1, 0, 2]])

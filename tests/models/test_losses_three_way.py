@@ -121,7 +121,7 @@ def test_head_and_loss_go_together():
             Recipe().replace(**changes)
 
 
-def test_a_classifier_learns_which_films_are_uncertain_and_still_gives_one_probability():
+def test_a_classifier_learns_which_images_are_uncertain_and_still_gives_one_probability():
     """Stripes across, stripes down and no stripes stand for the three classes."""
     from chexkeras.models.classifier import build_classifier
     from chexkeras.models.stages import apply_stage
@@ -133,13 +133,13 @@ def test_a_classifier_learns_which_films_are_uncertain_and_still_gives_one_proba
     labels = np.tile([0.0, 1.0, UNCERTAIN], 8).astype(np.float32)[:, np.newaxis]
     stripes = np.broadcast_to(np.where(np.arange(32) % 2, 250.0, 5.0), (32, 32))
     shown = {0.0: stripes, 1.0: stripes.T, UNCERTAIN: np.full((32, 32), 128.0)}
-    films = np.stack([shown[float(label)] for label in labels[:, 0]])[..., np.newaxis].astype(np.float32)
+    images = np.stack([shown[float(label)] for label in labels[:, 0]])[..., np.newaxis].astype(np.float32)
     apply_stage(model, 1.0, optimizer=keras.optimizers.Adam(3e-3), loss=ThreeWayCrossentropy(), name="stage1")
-    history = model.fit(films, labels, epochs=25, batch_size=12, shuffle=False, verbose=0).history["loss"]
+    history = model.fit(images, labels, epochs=25, batch_size=12, shuffle=False, verbose=0).history["loss"]
     assert history[-1] < 0.1 < history[0]
-    scores = model.predict(films, verbose=0)
+    scores = model.predict(images, verbose=0)
     assert scores.shape == (24, 1)
     assert scores[labels == 1.0].min() > 0.9 > 0.1 > scores[labels == 0.0].max()
     # BatchNorm is held, so that the logits are those that were learnt.
-    given = np.asarray(model(films, training=True))
+    given = np.asarray(model(images, training=True))
     assert (given[labels[:, 0] == UNCERTAIN].argmax(axis=1) == 2).all()

@@ -12,7 +12,7 @@ def model():
     return build_classifier(("Effusion", "Mass"), backbone="SmallCNN", weights=None, image_size=32, precision="float32")
 
 
-def test_every_film_is_scored_once_whatever_the_batch_size(model, toy):
+def test_every_image_is_scored_once_whatever_the_batch_size(model, toy):
     scores = predict_scores(model, toy, ("Effusion", "Mass"), batch_size=32)
     again = predict_scores(model, toy, ("Effusion", "Mass"), batch_size=7)
     assert list(scores.columns) == ["image_id", "patient_id", "finding", "label", "score"]
@@ -38,10 +38,10 @@ def test_labels_are_joined_by_image_id_when_scores_come_in_another_order(toy):
 
 
 def test_padding_leaves_no_trace(model):
-    films = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 1)).astype(np.float32)
-    padded = predict_padded(model, films, 8)[0]
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 1)).astype(np.float32)
+    padded = predict_padded(model, images, 8)[0]
     assert padded.shape == (3, 2)
-    np.testing.assert_allclose(padded, model.predict(films, verbose=0), atol=1e-6)
+    np.testing.assert_allclose(padded, model.predict(images, verbose=0), atol=1e-6)
 
 
 def test_a_table_without_labels_is_scored_with_unknown_labels(model, toy):
@@ -63,7 +63,7 @@ def test_unusable_tables_are_refused(model, toy, change, targets, message):
         predict_scores(model, change(toy), targets)
 
 
-@pytest.mark.parametrize(("given", "named"), [(["film.dcm"], "list"), ("film.dcm", "str"), (None, "NoneType")])
+@pytest.mark.parametrize(("given", "named"), [(["image.dcm"], "list"), ("image.dcm", "str"), (None, "NoneType")])
 def test_what_is_no_table_is_sent_to_the_predictor(model, given, named):
     message = rf"table is a {named}; an image table \(pandas DataFrame\) was expected.*Predictor\.load\(run\)\.predict"
     with pytest.raises(TypeError, match=message):
@@ -71,6 +71,6 @@ def test_what_is_no_table_is_sent_to_the_predictor(model, given, named):
 
 
 @pytest.mark.parametrize("column", ["image_id", "patient_id"])
-def test_a_table_that_cannot_key_scores_is_refused_before_a_film_is_read(model, toy, column):
+def test_a_table_that_cannot_key_scores_is_refused_before_a_image_is_read(model, toy, column):
     with pytest.raises(ValueError, match=rf"the image table lacks the column\(s\) {column}"):
         predict_scores(model, toy.drop(columns=column).assign(path="nowhere.png"), ("Effusion", "Mass"))

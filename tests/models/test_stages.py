@@ -23,8 +23,8 @@ def stage(model, trainable, name="stage", batchnorm="held"):
 
 def fit(model):
     rng = np.random.default_rng(0)
-    films = rng.integers(0, 256, (16, 32, 32, 1)).astype(np.float32)
-    model.fit(films, rng.integers(0, 2, (16, 1)).astype(np.float32), epochs=2, batch_size=8, verbose=0)
+    images = rng.integers(0, 256, (16, 32, 32, 1)).astype(np.float32)
+    model.fit(images, rng.integers(0, 2, (16, 1)).astype(np.float32), epochs=2, batch_size=8, verbose=0)
 
 
 def weights_by_layer(model):
@@ -134,9 +134,9 @@ def test_partition_cuts_before_the_first_layer_that_changes(model, trainable, cr
     parts = partition(model)
     assert parts.crossing == crossing
     assert not any(changes_in_training(layer) for layer in parts.prefix.layers)
-    films = np.random.default_rng(1).integers(0, 256, (4, 32, 32, 1)).astype(np.float32)
-    whole = model.predict(films, verbose=0)
-    np.testing.assert_array_equal(parts.suffix.predict(parts.prefix.predict(films, verbose=0), verbose=0), whole)
+    images = np.random.default_rng(1).integers(0, 256, (4, 32, 32, 1)).astype(np.float32)
+    whole = model.predict(images, verbose=0)
+    np.testing.assert_array_equal(parts.suffix.predict(parts.prefix.predict(images, verbose=0), verbose=0), whole)
 
 
 def test_a_wrong_choice_for_batchnorm_is_refused(model):
@@ -184,8 +184,8 @@ def test_densenet121_boundaries_are_those_of_the_published_recipe():
     assert partition(model).crossing == "conv5_block4_concat"
     assert partition(model).prefix.output_shape == (None, 2, 2, 640)
     before = weights_by_layer(model)
-    films = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 1)).astype(np.float32)
-    model.fit(films, np.ones((8, 1), np.float32), epochs=1, batch_size=8, verbose=0)
+    images = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 1)).astype(np.float32)
+    model.fit(images, np.ones((8, 1), np.float32), epochs=1, batch_size=8, verbose=0)
     assert changed(before, weights_by_layer(model)) == boundary.layers_trainable
     assert len(boundary.layers_trainable) == 27
     assert stage(model, 0.35).first_trainable_layer.startswith("conv4_block20")

@@ -20,23 +20,23 @@ def batches(n=5):
 
 
 def test_first_batchnorm_takes_the_weighted_mean_of_the_batch_statistics(model):
-    films = batches()
+    images = batches()
     convolved = keras.Model(model.input, model.get_layer("block1_conv").output)
-    means = np.array([convolved.predict(batch, verbose=0).mean(axis=(0, 1, 2)) for batch in films])
-    variances = np.array([convolved.predict(batch, verbose=0).var(axis=(0, 1, 2)) for batch in films])
+    means = np.array([convolved.predict(batch, verbose=0).mean(axis=(0, 1, 2)) for batch in images])
+    variances = np.array([convolved.predict(batch, verbose=0).var(axis=(0, 1, 2)) for batch in images])
     layer = model.get_layer("block1_bn")
-    weights = layer.momentum ** np.arange(len(films))[::-1]
-    assert adapt_batchnorm(model, films) == 4
+    weights = layer.momentum ** np.arange(len(images))[::-1]
+    assert adapt_batchnorm(model, images) == 4
     np.testing.assert_allclose(layer.moving_mean, np.average(means, axis=0, weights=weights), rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(layer.moving_variance, np.average(variances, axis=0, weights=weights), rtol=1e-3)
 
 
 def test_features_get_unit_scale_where_they_had_none(model):
-    films = np.concatenate(batches())
+    images = np.concatenate(batches())
     normalised = keras.Model(model.input, model.get_layer("block4_bn").output)
-    before = normalised.predict(films, verbose=0).std()
+    before = normalised.predict(images, verbose=0).std()
     adapt_batchnorm(model, batches())
-    after = normalised.predict(films, verbose=0)
+    after = normalised.predict(images, verbose=0)
     assert before < 0.2
     assert 0.8 < after.std() < 1.2
     assert abs(after.mean()) < 0.1
@@ -49,6 +49,6 @@ def test_only_the_statistics_change(model):
         np.testing.assert_array_equal(old, np.array(new))
 
 
-def test_no_film_is_an_error(model):
+def test_no_image_is_an_error(model):
     with pytest.raises(ValueError, match="at least one"):
         adapt_batchnorm(model, [])

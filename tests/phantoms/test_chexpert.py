@@ -1,4 +1,4 @@
-"""The folder is CheXpert's, and its labels are what the films show, as a program that reads reports would put it."""
+"""The folder is CheXpert's, and its labels are what the images show, as a program that reads reports would put it."""
 
 import json
 from types import SimpleNamespace
@@ -14,7 +14,7 @@ from chexkeras.data.image_table import CASE_CONTROL_CAUTION, SYNTHETIC_CAUTION, 
 from chexkeras.data.splits.splitters import official_split
 from chexkeras.findings import CHEXPERT5, CHEXPERT14, NO_FINDING, SUPPORT_DEVICES
 from chexkeras.phantoms import chexpert, make_chexpert_phantoms, make_phantoms
-from chexkeras.phantoms import render as film_module
+from chexkeras.phantoms import render as image_module
 from chexkeras.phantoms.canvas import Canvas
 from chexkeras.phantoms.cohort import make_cohort
 from chexkeras.phantoms.render import draw
@@ -34,14 +34,14 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def raw(folder):
-    """Both label files as they are, with the film of each row."""
+    """Both label files as they are, with the image of each row."""
     table = pd.concat([pd.read_csv(folder / name).assign(file=name) for name in ("train.csv", "valid.csv")])
     return table.set_index(table["Path"].str.removeprefix("CheXpert-v1.0-small/"))
 
 
 @pytest.fixture(scope="module")
 def cohort():
-    return {chexpert._path(film, "view1_frontal"): film for film in make_cohort(120, 4, {
+    return {chexpert._path(image, "view1_frontal"): image for image in make_cohort(120, 4, {
         "Edema": 0.2, "Atelectasis": 0.3, "Cardiomegaly": 0.2, "Consolidation": 0.2, "Effusion": 0.3
     })}  # fmt: skip
 
@@ -61,10 +61,10 @@ def test_the_tables_are_in_chexperts_format(folder, raw):
     assert frontal.sum() == 120 and (~frontal).sum() == (raw["AP/PA"] == "PA").sum()
 
 
-def test_every_row_has_a_readable_gray_film_and_every_film_a_row(folder, raw):
-    films = {str(path.relative_to(folder)) for path in folder.rglob("*.jpg")}
-    assert films == set(raw.index)
-    for name in films:
+def test_every_row_has_a_readable_gray_image_and_every_image_a_row(folder, raw):
+    images = {str(path.relative_to(folder)) for path in folder.rglob("*.jpg")}
+    assert images == set(raw.index)
+    for name in images:
         with Image.open(folder / name) as image:
             assert (image.format, image.mode, image.size) == ("JPEG", "L", (64, 64))
 
@@ -92,10 +92,10 @@ def test_no_finding_is_neither_a_finding_nor_an_open_question(raw):
         ("Pleural Other", {"Pleural_Thickening"}), ("Pneumothorax", {"Pneumothorax"}),
     ],
 )  # fmt: skip
-def test_a_label_is_what_the_film_shows_or_leaves_it_open(raw, cohort, name, shown_by):
-    for image, film in cohort.items():
-        shown, mark = bool(shown_by & set(film.labels)), raw.loc[image, name]
-        if film.test:
+def test_a_label_is_what_the_image_shows_or_leaves_it_open(raw, cohort, name, shown_by):
+    for image, radiograph in cohort.items():
+        shown, mark = bool(shown_by & set(radiograph.labels)), raw.loc[image, name]
+        if radiograph.test:
             assert mark == shown
         elif shown:
             assert mark in (1.0, -1.0)
@@ -104,23 +104,24 @@ def test_a_label_is_what_the_film_shows_or_leaves_it_open(raw, cohort, name, sho
 
 
 def test_devices_are_labelled_where_they_are_drawn(raw, cohort):
-    drawn = {image: draw(film, 4, 64).devices for image, film in cohort.items()}
-    assert 5 < sum(drawn.values()) < sum(film.view == "AP" for film in cohort.values())
-    for image, film in cohort.items():
-        assert film.view == "AP" or not drawn[image]
-        if film.test:
+    drawn = {image: draw(radiograph, 4, 64).devices for image, radiograph in cohort.items()}
+    assert 5 < sum(drawn.values()) < sum(radiograph.view == "AP" for radiograph in cohort.values())
+    for image, radiograph in cohort.items():
+        assert radiograph.view == "AP" or not drawn[image]
+        if radiograph.test:
             assert raw.loc[image, SUPPORT_DEVICES] == drawn[image]
         else:
             assert raw.loc[image, SUPPORT_DEVICES] != (0.0 if drawn[image] else 1.0)
 
 
-def test_devices_are_said_to_be_there_when_they_change_the_film(monkeypatch):
-    films = [film for film in make_cohort(120, 1) if film.view == "AP"][:24]
-    drawings = [draw(film, 1, 64) for film in films]
-    tubes = film_module._tubes
-    monkeypatch.setattr(film_module, "_tubes", lambda canvas, *others: tubes(Canvas(canvas.size), *others))
+def test_devices_are_said_to_be_there_when_they_change_the_image(monkeypatch):
+    images = [image for image in make_cohort(120, 1) if image.view == "AP"][:24]
+    drawings = [draw(image, 1, 64) for image in images]
+    tubes = image_module._tubes
+    monkeypatch.setattr(image_module, "_tubes", lambda canvas, *others: tubes(Canvas(canvas.size), *others))
     changed = [
-        bool((draw(film, 1, 64).pixels != drawing.pixels).any()) for film, drawing in zip(films, drawings, strict=True)
+        bool((draw(image, 1, 64).pixels != drawing.pixels).any())
+        for image, drawing in zip(images, drawings, strict=True)
     ]
     assert changed == [drawing.devices for drawing in drawings]
     assert any(changed) and not all(changed)
@@ -131,12 +132,12 @@ def test_devices_are_said_to_be_drawn_just_when_they_are():
     said = []
     for seed in range(200):
         canvas = Canvas(16)
-        said.append(film_module._tubes(canvas, chest, np.random.default_rng(seed)))
+        said.append(image_module._tubes(canvas, chest, np.random.default_rng(seed)))
         assert said[-1] is not canvas.blank
     assert any(said) and not all(said)
 
 
-def test_a_lateral_film_is_the_frontal_one_squeezed(folder, raw):
+def test_a_lateral_image_is_the_frontal_one_squeezed(folder, raw):
     image = raw.index[raw["Frontal/Lateral"] == "Lateral"][0]
     lateral = np.asarray(Image.open(folder / image)).astype(float)
     frontal = np.asarray(Image.open(folder / image.replace("view2_lateral", "view1_frontal"))).astype(float)
@@ -184,7 +185,7 @@ def test_same_seed_gives_the_same_bytes_whatever_the_processes(tmp_path):
 
 
 def test_a_folder_is_used_as_it_is_or_left_alone(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(chexpert, "draw_films", lambda *_: pytest.fail("drew films again"))
+    monkeypatch.setattr(chexpert, "draw_images", lambda *_: pytest.fail("drew images again"))
     options = {"images": 120, "size": 64, "seed": 4, "laterals": True, "prevalence": ENRICHED}
     assert make_chexpert_phantoms(folder.parent, **options) == folder
     with pytest.raises(FileExistsError, match=r"laterals: there True, asked False.*name another folder"):
@@ -200,8 +201,8 @@ def test_an_interrupted_call_leaves_nothing_behind(tmp_path, monkeypatch):
 
     monkeypatch.setattr(chexpert, "_marks", stop)
     with pytest.raises(KeyboardInterrupt):
-        make_chexpert_phantoms(tmp_path / "films", images=3, size=64)
-    assert list((tmp_path / "films").iterdir()) == []
+        make_chexpert_phantoms(tmp_path / "images", images=3, size=64)
+    assert list((tmp_path / "images").iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -218,5 +219,5 @@ def test_an_interrupted_call_leaves_nothing_behind(tmp_path, monkeypatch):
 )
 def test_bad_arguments_are_refused_before_anything_is_written(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
-        make_chexpert_phantoms(tmp_path / "films", **{"images": 2, "size": 64, **options})
+        make_chexpert_phantoms(tmp_path / "images", **{"images": 2, "size": 64, **options})
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""The DICOM folder: valid files that hold the films' pixels, and files that are wrong in the way their name says."""
+"""The DICOM folder: valid files that hold the images' pixels, and files that are wrong in the way their name says."""
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ DX = "1.2.840.10008.5.1.4.1.1.1.1"
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    return make_phantoms(tmp_path_factory.mktemp("dicom") / "films", images=60, size=256, seed=2, processes=1)
+    return make_phantoms(tmp_path_factory.mktemp("dicom") / "images", images=60, size=256, seed=2, processes=1)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_the_list_names_every_file_and_its_verdict(root, expected):
     assert len(_accepted(expected)) == 6
 
 
-def test_acceptable_films_are_adult_digital_radiographs_of_test_patients(root, expected):
+def test_acceptable_images_are_adult_digital_radiographs_of_test_patients(root, expected):
     test = set((root / "test_list.txt").read_text().split())
     views, patients = set(), set()
     for name in _accepted(expected):
@@ -117,6 +117,6 @@ def test_the_gate_agrees_with_every_verdict(root, expected):
                 read.read_dicom(root / "dicom" / name)
 
 
-def test_small_phantoms_still_come_with_films_a_reader_could_accept(tmp_path):
-    folder = make_phantoms(tmp_path / "films", images=20, size=64)
+def test_small_phantoms_still_come_with_images_a_reader_could_accept(tmp_path):
+    folder = make_phantoms(tmp_path / "images", images=20, size=64)
     assert pydicom.dcmread(folder / "dicom" / "reject_child.dcm").Rows == 256

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from chexkeras.dicom.gate import DicomRejected
-from chexkeras.dicom.read import read_film
+from chexkeras.dicom.read import read_image
 from chexkeras.phantoms import make_phantoms
 
 # The file name says what is wrong; this is the code that must say it.
@@ -30,7 +30,7 @@ CODES = {
 
 @pytest.fixture(scope="module")
 def phantom_folder(tmp_path_factory):
-    return make_phantoms(tmp_path_factory.mktemp("phantoms") / "films", images=24, size=256, processes=1) / "dicom"
+    return make_phantoms(tmp_path_factory.mktemp("phantoms") / "images", images=24, size=256, processes=1) / "dicom"
 
 
 def test_every_phantom_file_gets_its_verdict_and_its_reason(phantom_folder):
@@ -39,11 +39,11 @@ def test_every_phantom_file_gets_its_verdict_and_its_reason(phantom_folder):
     found, codes = {}, {}
     for name in expected:
         try:
-            film = read_film(phantom_folder / name)
+            image = read_image(phantom_folder / name)
         except DicomRejected as rejected:
             found[name], codes[name] = "reject", rejected.code
         else:
-            found[name] = "warn" if film.warnings else "accept"
+            found[name] = "warn" if image.warnings else "accept"
     assert found == expected
     assert codes == CODES
 
@@ -54,6 +54,6 @@ def test_accepted_phantoms_show_the_pixels_of_their_png_whatever_their_depth_and
     for name, what in zip(rows["file"], rows["what"], strict=True):
         (image_id,) = re.findall(r"\S+\.png", what)
         (png,) = phantom_folder.parent.rglob(image_id)
-        film = read_film(phantom_folder / name)
-        np.testing.assert_array_equal(film.pixels, read_film(png).pixels)
-        assert film.view == what[:2]
+        image = read_image(phantom_folder / name)
+        np.testing.assert_array_equal(image.pixels, read_image(png).pixels)
+        assert image.view == what[:2]

@@ -19,7 +19,7 @@ NIH_HEADER = (
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return make_phantoms(tmp_path_factory.mktemp("phantom") / "films", images=60, size=64, seed=4, processes=1)
+    return make_phantoms(tmp_path_factory.mktemp("phantom") / "images", images=60, size=64, seed=4, processes=1)
 
 
 def _contents(folder):
@@ -40,7 +40,7 @@ def test_the_table_is_in_nih_format(folder):
     assert labels <= {*NIH14, "No Finding"}
 
 
-def test_every_row_has_a_readable_film_and_every_film_a_row(folder):
+def test_every_row_has_a_readable_image_and_every_image_a_row(folder):
     table = pd.read_csv(folder / "Data_Entry_2017.csv")
     assert {path.name for path in (folder / "images").iterdir()} == set(table["Image Index"])
     for name in table["Image Index"]:
@@ -48,7 +48,7 @@ def test_every_row_has_a_readable_film_and_every_film_a_row(folder):
             assert image.mode == "L" and image.size == (64, 64)
 
 
-def test_the_official_lists_part_the_films_by_patient(folder):
+def test_the_official_lists_part_the_images_by_patient(folder):
     train = (folder / "train_val_list.txt").read_text().split()
     test = (folder / "test_list.txt").read_text().split()
     table = pd.read_csv(folder / "Data_Entry_2017.csv")
@@ -56,8 +56,8 @@ def test_the_official_lists_part_the_films_by_patient(folder):
     assert not {name[:8] for name in train} & {name[:8] for name in test}
 
 
-def test_boxes_are_in_nih_format_and_belong_to_positive_test_films(tmp_path):
-    folder = make_phantoms(tmp_path / "films", images=80, size=64, prevalence={"Infiltration": 0.5}, dicom=False)
+def test_boxes_are_in_nih_format_and_belong_to_positive_test_images(tmp_path):
+    folder = make_phantoms(tmp_path / "images", images=80, size=64, prevalence={"Infiltration": 0.5}, dicom=False)
     lines = (folder / "BBox_List_2017.csv").read_text().splitlines()
     assert lines[0] == "Image Index,Finding Label,Bbox [x,y,w,h],,,"
     boxes = pd.read_csv(folder / "BBox_List_2017.csv")
@@ -72,7 +72,7 @@ def test_boxes_are_in_nih_format_and_belong_to_positive_test_films(tmp_path):
         assert y >= 0 and y + height <= 1024.01 and height > 0
 
 
-def test_the_marker_says_what_the_films_are(folder):
+def test_the_marker_says_what_the_images_are(folder):
     marker = json.loads((folder / "PHANTOM.json").read_text())
     assert marker["caution"] == SYNTHETIC_CAUTION
     assert marker["parameters"] == {"images": 60, "size": 64, "seed": 4, "dicom": True, "prevalence": {}}
@@ -81,7 +81,7 @@ def test_the_marker_says_what_the_films_are(folder):
 
 
 def test_an_enriched_sample_is_recorded_as_case_control(tmp_path):
-    folder = make_phantoms(tmp_path / "films", images=20, size=64, prevalence={"pneumonia": 0.3}, dicom=False)
+    folder = make_phantoms(tmp_path / "images", images=20, size=64, prevalence={"pneumonia": 0.3}, dicom=False)
     marker = json.loads((folder / "PHANTOM.json").read_text())
     assert marker["sampling"].startswith("case-control")
     assert marker["parameters"]["prevalence"] == {"Pneumonia": 0.3}
@@ -94,7 +94,7 @@ def test_same_seed_gives_the_same_bytes_whatever_the_processes(tmp_path):
     assert _contents(one) == _contents(two)
 
 
-def test_another_seed_gives_other_films(folder, tmp_path):
+def test_another_seed_gives_other_images(folder, tmp_path):
     other = make_phantoms(tmp_path / "other", images=5, size=64, seed=5, dicom=False)
     name = "00000001_000.png"
     first, second = (np.asarray(Image.open(root / "images" / name)) for root in (folder, other))
@@ -102,7 +102,7 @@ def test_another_seed_gives_other_films(folder, tmp_path):
 
 
 def test_a_folder_with_the_same_parameters_is_used_as_it_is(folder, monkeypatch):
-    monkeypatch.setattr(nih, "_draw_all", lambda *_: pytest.fail("drew films again"))
+    monkeypatch.setattr(nih, "_draw_all", lambda *_: pytest.fail("drew images again"))
     assert make_phantoms(folder, images=60, size=64, seed=4) == folder
 
 
@@ -121,14 +121,14 @@ def test_a_folder_of_something_else_is_never_touched(tmp_path):
 
 
 def test_a_file_in_the_way_is_refused(tmp_path):
-    (tmp_path / "films").write_text("x")
+    (tmp_path / "images").write_text("x")
     with pytest.raises(NotADirectoryError, match="is a file"):
-        make_phantoms(tmp_path / "films", images=2, size=64)
+        make_phantoms(tmp_path / "images", images=2, size=64)
 
 
 def test_an_empty_folder_is_filled(tmp_path):
-    (tmp_path / "films").mkdir()
-    assert (make_phantoms(tmp_path / "films", images=2, size=64, dicom=False) / "PHANTOM.json").is_file()
+    (tmp_path / "images").mkdir()
+    assert (make_phantoms(tmp_path / "images", images=2, size=64, dicom=False) / "PHANTOM.json").is_file()
 
 
 def test_an_interrupted_call_leaves_nothing_behind(tmp_path, monkeypatch):
@@ -137,7 +137,7 @@ def test_an_interrupted_call_leaves_nothing_behind(tmp_path, monkeypatch):
 
     monkeypatch.setattr(nih, "_box_lines", stop)
     with pytest.raises(KeyboardInterrupt):
-        make_phantoms(tmp_path / "films", images=3, size=64)
+        make_phantoms(tmp_path / "images", images=3, size=64)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -158,10 +158,10 @@ def test_an_interrupted_call_leaves_nothing_behind(tmp_path, monkeypatch):
 )
 def test_bad_arguments_are_refused_before_anything_is_written(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
-        make_phantoms(tmp_path / "films", **{"images": 2, "size": 64, **options})
+        make_phantoms(tmp_path / "images", **{"images": 2, "size": 64, **options})
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_film_is_enough(tmp_path):
-    folder = make_phantoms(tmp_path / "films", images=1, size=64)
+def test_one_image_is_enough(tmp_path):
+    folder = make_phantoms(tmp_path / "images", images=1, size=64)
     assert len(list((folder / "images").iterdir())) == 1

@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 
 from chexkeras.findings import NIH14
-from chexkeras.phantoms.cohort import Film, make_cohort
+from chexkeras.phantoms.cohort import PhantomImage, make_cohort
 from chexkeras.phantoms.render import render
 
 SIZE = 128
 
 
-def _film(patient=1, follow_up=0, view="PA", sex="M", age_years=50, **severity):
+def _image(patient=1, follow_up=0, view="PA", sex="M", age_years=50, **severity):
     present = tuple((finding, severity[finding]) for finding in NIH14 if finding in severity)
-    return Film(patient, follow_up, age_years, sex, view, present, (2992, 2991, 0.143), False)
+    return PhantomImage(patient, follow_up, age_years, sex, view, present, (2992, 2991, 0.143), False)
 
 
 def _pair(finding, severity=0.8, patient=1, **options):
-    """Returns a film with a finding and the same film without it, as float, and the finding's boxes in pixels."""
-    ill, boxes = render(_film(patient, **options, **{finding: severity}), 0, SIZE)
-    well, _ = render(_film(patient, **options), 0, SIZE)
+    """Returns an image with a finding and the same image without it, as float, and the finding's boxes in pixels."""
+    ill, boxes = render(_image(patient, **options, **{finding: severity}), 0, SIZE)
+    well, _ = render(_image(patient, **options), 0, SIZE)
     pixels = [tuple(int(np.clip(round(side * SIZE), 0, SIZE)) for side in box) for box in boxes[finding]]
     return ill.astype(float), well.astype(float), pixels
 
@@ -30,16 +30,16 @@ def _inside(image, box):
 
 @pytest.mark.parametrize("size", [64, 97, 256])
 @pytest.mark.parametrize("view", ["PA", "AP"])
-def test_a_film_has_the_shape_and_range_of_an_8_bit_film(size, view):
-    pixels, boxes = render(_film(view=view), 0, size)
+def test_a_image_has_the_shape_and_range_of_an_8_bit_image(size, view):
+    pixels, boxes = render(_image(view=view), 0, size)
     assert pixels.shape == (size, size)
     assert pixels.dtype == np.uint8
     assert pixels.min() < 15 and pixels.max() > 215
     assert boxes == {}
 
 
-def test_a_film_depends_on_its_own_seed_alone():
-    first, second = _film(1, Effusion=0.5), _film(2, view="AP")
+def test_a_image_depends_on_its_own_seed_alone():
+    first, second = _image(1, Effusion=0.5), _image(2, view="AP")
     alone, _ = render(second, 0, SIZE)
     render(first, 0, SIZE)
     again, _ = render(second, 0, SIZE)
@@ -50,9 +50,9 @@ def test_a_film_depends_on_its_own_seed_alone():
 
 @pytest.mark.parametrize("finding", NIH14)
 @pytest.mark.parametrize("severity", [0.05, 1.0])
-def test_every_finding_has_a_box_within_the_film(finding, severity):
+def test_every_finding_has_a_box_within_the_image(finding, severity):
     for patient in range(1, 6):
-        _, boxes = render(_film(patient, **{finding: severity}), 0, 256)
+        _, boxes = render(_image(patient, **{finding: severity}), 0, 256)
         assert boxes[finding]
         for left, top, right, bottom in boxes[finding]:
             assert 0 <= left < right <= 1.001
@@ -70,7 +70,7 @@ def test_an_opacity_is_brighter_than_the_same_lung_without_it(finding):
 
 
 @pytest.mark.parametrize("finding", ["Mass", "Nodule", "Pneumonia", "Consolidation", "Pleural_Thickening"])
-def test_a_finding_changes_the_film_inside_its_box_far_more_than_elsewhere(finding):
+def test_a_finding_changes_the_image_inside_its_box_far_more_than_elsewhere(finding):
     ill, well, boxes = _pair(finding, patient=2)
     change = np.abs(ill - well)
     outside = np.ones_like(change, bool)
@@ -90,7 +90,7 @@ def test_a_pneumothorax_is_darker_and_without_vessels():
     assert np.percentile(ill[rows, columns], 25) < np.percentile(well[rows, columns], 25)
 
 
-def _cardiothoracic_ratio(film):
+def _cardiothoracic_ratio(image):
     from chexkeras.phantoms import render as module
 
     seen = []
@@ -102,7 +102,7 @@ def _cardiothoracic_ratio(film):
 
     module.build_geometry = spy
     try:
-        render(film, 0, 64)
+        render(image, 0, 64)
     finally:
         module.build_geometry = original
     geometry = seen[0]
@@ -112,39 +112,39 @@ def _cardiothoracic_ratio(film):
 @pytest.mark.parametrize("view", ["PA", "AP"])
 def test_cardiomegaly_and_nothing_else_exceeds_a_ratio_of_one_half(view):
     for patient in range(1, 40):
-        assert _cardiothoracic_ratio(_film(patient, view=view)) < 0.5
-        assert _cardiothoracic_ratio(_film(patient, view=view, Cardiomegaly=0.01 + patient / 50)) > 0.5
+        assert _cardiothoracic_ratio(_image(patient, view=view)) < 0.5
+        assert _cardiothoracic_ratio(_image(patient, view=view, Cardiomegaly=0.01 + patient / 50)) > 0.5
 
 
 def test_nodules_stay_below_30_mm_and_masses_above():
-    # A film is about 420 mm wide; a box is a tenth wider than what it holds.
+    # An image is about 420 mm wide; a box is a tenth wider than what it holds.
     for patient in range(1, 15):
         for severity in (0.02, 1.0):
-            _, boxes = render(_film(patient, Nodule=severity, Mass=severity), 0, 64)
+            _, boxes = render(_image(patient, Nodule=severity, Mass=severity), 0, 64)
             assert all((box[2] - box[0]) / 1.1 * 420 < 30 for box in boxes["Nodule"])
             assert all((box[2] - box[0]) / 1.1 * 420 > 30 for box in boxes["Mass"])
 
 
-def test_ap_films_show_a_larger_heart_and_less_contrast():
+def test_ap_images_show_a_larger_heart_and_less_contrast():
     heart, contrast = {}, {}
     for view in ("PA", "AP"):
-        films = [_film(patient, view=view) for patient in range(1, 13)]
-        heart[view] = np.mean([_cardiothoracic_ratio(film) for film in films])
-        contrast[view] = np.mean([render(film, 0, 64)[0][16:48, 12:52].std() for film in films])
+        images = [_image(patient, view=view) for patient in range(1, 13)]
+        heart[view] = np.mean([_cardiothoracic_ratio(image) for image in images])
+        contrast[view] = np.mean([render(image, 0, 64)[0][16:48, 12:52].std() for image in images])
     assert heart["AP"] > heart["PA"] + 0.01
     assert contrast["AP"] < contrast["PA"]
 
 
 def test_the_heart_lies_on_the_viewers_right():
-    film = _film(Cardiomegaly=0.6)
-    _, boxes = render(film, 0, SIZE)
+    image = _image(Cardiomegaly=0.6)
+    _, boxes = render(image, 0, SIZE)
     left, _, right, _ = boxes["Cardiomegaly"][0]
     assert right - 0.5 > 1.2 * (0.5 - left)
 
 
-def test_films_of_a_patient_resemble_each_other_more_than_films_of_others():
+def test_images_of_a_patient_resemble_each_other_more_than_images_of_others():
     def small(patient, follow_up):
-        pixels, _ = render(_film(patient, follow_up), 0, 64)
+        pixels, _ = render(_image(patient, follow_up), 0, 64)
         return (pixels - pixels.mean()).ravel() / pixels.std()
 
     first = np.stack([small(patient, 0) for patient in range(1, 13)])
@@ -154,11 +154,11 @@ def test_films_of_a_patient_resemble_each_other_more_than_films_of_others():
     assert np.diag(alike).mean() > alike[~np.eye(12, dtype=bool)].mean() + 0.01
 
 
-def test_a_finding_stays_on_its_side_on_the_next_film():
+def test_a_finding_stays_on_its_side_on_the_next_image():
     for patient in range(1, 8):
         sides = []
         for follow_up in (0, 1):
-            _, boxes = render(_film(patient, follow_up, Mass=0.5), 0, 64)
+            _, boxes = render(_image(patient, follow_up, Mass=0.5), 0, 64)
             sides.append(boxes["Mass"][0][0] < 0.5)
         assert sides[0] == sides[1]
 
@@ -170,13 +170,13 @@ def test_the_task_can_be_learned_and_a_leaky_split_looks_better():
     from sklearn.model_selection import GroupKFold, KFold
     from sklearn.pipeline import make_pipeline
 
-    films = make_cohort(300, seed=0, prevalence={"Pneumonia": 0.35})
-    labels = np.array(["Pneumonia" in film.labels for film in films])
-    patients = np.array([film.patient for film in films])
-    pixels = np.stack([render(film, 0, 64)[0].reshape(32, 2, 32, 2).mean((1, 3)).ravel() for film in films]) / 255
+    images = make_cohort(300, seed=0, prevalence={"Pneumonia": 0.35})
+    labels = np.array(["Pneumonia" in image.labels for image in images])
+    patients = np.array([image.patient for image in images])
+    pixels = np.stack([render(image, 0, 64)[0].reshape(32, 2, 32, 2).mean((1, 3)).ravel() for image in images]) / 255
     areas = {}
     for kind, folds in {"patient": GroupKFold(4), "image": KFold(4, shuffle=True, random_state=0)}.items():
-        scores = np.empty(len(films))
+        scores = np.empty(len(images))
         for train, test in folds.split(pixels, labels, patients if kind == "patient" else None):
             model = make_pipeline(PCA(60, random_state=0), LogisticRegression(C=0.3, max_iter=400))
             scores[test] = model.fit(pixels[train], labels[train]).predict_proba(pixels[test])[:, 1]

@@ -8,7 +8,7 @@ from chexkeras.evaluation.evaluate import evaluate
 from chexkeras.plots import style
 from chexkeras.plots.calibration import LOOKS, reliability
 
-CAUTION = "Synthetic films, not clinical evidence."
+CAUTION = "Synthetic images, not clinical evidence."
 
 
 def table(n=300, *, centre=-1.0, seed=0, finding="Effusion"):
@@ -132,7 +132,7 @@ def test_one_class_gives_no_diagram_but_says_why(scores):
     assert "not estimable:\nno negative image" in [text.get_text() for text in ax.texts]
 
 
-def test_it_draws_on_the_axes_it_is_given_and_takes_ten_films(scores):
+def test_it_draws_on_the_axes_it_is_given_and_takes_ten_images(scores):
     import matplotlib.pyplot as plt
 
     _, axes = plt.subplots(1, 2)

@@ -9,7 +9,7 @@ from chexkeras.evaluation.uncertainty.intervals import proportion_interval
 from chexkeras.plots import style
 from chexkeras.plots.clinical_use import decision_curve, triage_by_workload, triage_waiting
 
-CAUTION = "Synthetic films, not clinical evidence."
+CAUTION = "Synthetic images, not clinical evidence."
 ROOM = {"prevalence": 0.1, "arrivals_per_hour": 5, "reads_per_hour": 6}
 
 
@@ -99,19 +99,19 @@ def test_bars_are_minutes_with_and_without_the_device():
     effect = triage_effect(0.9, 0.9, **ROOM)
     ax = triage_waiting(effect)
     names = [text.get_text() for text in ax.get_yticklabels()]
-    assert names[:3] == ["all films, without the device", "diseased films (10 %)", "other films"]
+    assert names[:3] == ["all images, without the device", "diseased images (10 %)", "other images"]
     assert [bar.get_width() for bar in ax.patches] == pytest.approx(
         [60, 60 * 0.29411765, 60 * effect.non_diseased_hours, 60 * 0.19607843, 60 * 1.17647059], rel=1e-6
     )
     texts = [text.get_text() for text in ax.texts]
     below = " ".join(texts[-1].split())
     assert "17.6" in texts
-    assert "Diseased films: 42.4 minutes less." in below
-    assert "5 films arrive per hour, one reader reads 6 (busy 83 % of the time)" in below
+    assert "Diseased images: 42.4 minutes less." in below
+    assert "5 images arrive per hour, one reader reads 6 (busy 83 % of the time)" in below
     assert "interrupts" in below
 
 
-def test_the_interval_of_the_saving_is_drawn_on_the_diseased_films():
+def test_the_interval_of_the_saving_is_drawn_on_the_diseased_images():
     effect = triage_effect(proportion_interval(90, 100), proportion_interval(80, 100), **ROOM)
     ax = triage_waiting(effect)
     (bars,) = [box for box in ax.containers if len(box) == 3]
@@ -145,13 +145,13 @@ def test_lines_by_workload_pass_the_times_of_the_effect():
     effect = triage_effect(0.9, 0.9, **ROOM)
     ax = triage_by_workload(effect)
     for start, hours in (
-        ("all films", effect.fifo_hours),
-        ("other films", effect.non_diseased_hours),
-        ("diseased films", effect.diseased_hours),
+        ("all images", effect.fifo_hours),
+        ("other images", effect.non_diseased_hours),
+        ("diseased images", effect.diseased_hours),
     ):
         line = _line(ax, start)
         assert np.interp(100 * 5 / 6, *line.get_data()) == pytest.approx(60 * hours, rel=0.01)
-    assert _line(ax, "5 films per hour").get_xdata()[0] == pytest.approx(100 * 5 / 6)
+    assert _line(ax, "5 images per hour").get_xdata()[0] == pytest.approx(100 * 5 / 6)
     assert "42.4 minutes less" in " ".join(_labels(ax))
     busy = triage_by_workload(triage_effect(0.9, 0.9, 0.1, arrivals_per_hour=5.9, reads_per_hour=6))
     assert max(_line(busy, "diseased").get_xdata()) == pytest.approx(100 * 5.9 / 6)

@@ -9,7 +9,7 @@ from chexkeras.evaluation.thresholds import choose_threshold
 from chexkeras.evaluation.uncertainty.intervals import auc_interval
 from chexkeras.plots import style
 
-CAUTION = "Synthetic films, not clinical evidence."
+CAUTION = "Synthetic images, not clinical evidence."
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from chexkeras.data.audit.shortcuts import Shortcut
 from chexkeras.plots.dataset import findings_with, prevalence_by_age, shortcuts
 from chexkeras.results import Estimate
 
-SYNTHETIC = "Synthetic films, not clinical evidence."
+SYNTHETIC = "Synthetic images, not clinical evidence."
 
 
 def _texts(ax):
@@ -117,7 +117,7 @@ def test_a_table_without_ages_and_one_of_another_sex_are_drawn(table):
     plots.age_sex(table)
 
 
-def test_prevalence_by_age_counts_known_labels_and_lets_a_patients_films_agree(table):
+def test_prevalence_by_age_counts_known_labels_and_lets_a_patients_images_agree(table):
     ax = prevalence_by_age(table, "effusion", bin_years=50)
     # Known labels with an age: images 1 to 4 (14 to 41 years, 3 positive) and 5 to 8 (none positive).
     points = [container.lines[0].get_data() for container in ax.containers]
@@ -130,7 +130,7 @@ def test_prevalence_by_age_counts_known_labels_and_lets_a_patients_films_agree(t
     assert SYNTHETIC in _texts(ax)
 
 
-def test_the_interval_of_a_handful_of_films_does_not_set_the_scale(table):
+def test_the_interval_of_a_handful_of_images_does_not_set_the_scale(table):
     many = pd.concat([table.assign(age_years=20.0)] * 100, ignore_index=True)
     many["patient_id"] = [str(number) for number in range(len(many))]
     many = pd.concat([many, table.head(1).assign(age_years=95.0, Effusion=0.0)], ignore_index=True)
@@ -192,9 +192,9 @@ def test_several_findings_stand_one_below_the_other():
 
 
 def test_what_is_not_estimable_says_why_and_nothing_measured_is_refused():
-    nothing = Shortcut("view", "Edema", Estimate.not_estimable("all films have the same view"), 40, 60)
+    nothing = Shortcut("view", "Edema", Estimate.not_estimable("all images have the same view"), 40, 60)
     ax = shortcuts([nothing, _shortcut("image size", 0.6, 0.55)])
-    assert "not estimable: all films have the same view" in _texts(ax)
+    assert "not estimable: all images have the same view" in _texts(ax)
     with pytest.raises(ValueError, match=r"no shortcuts of 'Mass' were measured \(there are: Edema\)"):
         shortcuts([nothing], "Mass")
     with pytest.raises(ValueError, match=r"no shortcuts were measured \(there are: none\); .*audit\(table, targets="):

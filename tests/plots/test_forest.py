@@ -64,7 +64,7 @@ def test_the_overall_value_is_a_line_through_all_groups(analysis):
 
 
 def test_labels_stay_inside_the_figure_and_apart(analysis):
-    ax = subgroup_forest([analysis, analysis], overall=Estimate(0.72, 0.66, 0.78), note="Synthetic films.")
+    ax = subgroup_forest([analysis, analysis], overall=Estimate(0.72, 0.66, 0.78), note="Synthetic images.")
     ax.figure.draw_without_rendering()
     width, height = ax.figure.get_size_inches() * ax.figure.dpi
     boxes = [text.get_window_extent() for text in ax.texts if text.get_text()]
@@ -81,11 +81,11 @@ def test_an_evaluation_brings_its_subgroups_its_overall_value_and_its_cautions()
     )  # fmt: skip
     point = choose_threshold(None, rule="fixed", target=0.5, finding="Effusion")
     table = pd.DataFrame({"image_id": scores["image_id"], "view": np.where(rng.random(200) < 0.5, "PA", "AP")})
-    evaluation = evaluate(scores, point, cautions=["Synthetic films."], table=table, subgroups=["view"])
+    evaluation = evaluate(scores, point, cautions=["Synthetic images."], table=table, subgroups=["view"])
     entry = evaluation.findings[0]
     ax = subgroup_forest(evaluation, "sensitivity")
     assert f"{entry.sensitivity.value:.3f}" in " ".join(texts(ax))
-    assert "Synthetic films." in texts(ax)
+    assert "Synthetic images." in texts(ax)
     assert ax.get_title(loc="left") == "Sensitivity in groups: Effusion (test)"
 
 

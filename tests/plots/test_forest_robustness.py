@@ -21,7 +21,7 @@ def measured():
     }
     groups = {"darker by 10 %": "exposure", "mirrored": "misuse"}
     effects = perturbation_effects(both, changed, groups=groups)
-    return Robustness("test", "00", 32, 300, 300, 300, 0, 0.0, 0.0, 16, 0.05, effects, ("Toy films.",))
+    return Robustness("test", "00", 32, 300, 300, 300, 0, 0.0, 0.0, 16, 0.05, effects, ("Toy images.",))
 
 
 def texts(ax):
@@ -48,7 +48,7 @@ def test_the_margin_and_no_loss_are_marked_and_within_the_drawing(measured):
 
 
 def test_cautions_are_on_the_figure(measured):
-    assert any("Toy films." in text.get_text() for text in robustness_forest(measured, finding="Mass").figure.findobj(
+    assert any("Toy images." in text.get_text() for text in robustness_forest(measured, finding="Mass").figure.findobj(
         lambda artist: hasattr(artist, "get_text")))  # fmt: skip
 
 

@@ -9,41 +9,41 @@ from chexkeras import plots
 
 @pytest.fixture
 def on_disk(table, tmp_path):
-    films = table.head(3).copy()
-    films.attrs = table.attrs
+    images = table.head(3).copy()
+    images.attrs = table.attrs
     for number in range(3):
-        path = tmp_path / films["image_id"].iloc[number]
-        # The second film is twice as tall as wide.
+        path = tmp_path / images["image_id"].iloc[number]
+        # The second image is twice as tall as wide.
         Image.fromarray(np.full((128 if number == 1 else 64, 64), 80 * number, np.uint8)).save(path)
-        films.loc[films.index[number], "path"] = str(path)
-    return films
+        images.loc[images.index[number], "path"] = str(path)
+    return images
 
 
-def test_films_are_drawn_in_order_on_the_given_axes_with_their_shape(on_disk):
+def test_images_are_drawn_in_order_on_the_given_axes_with_their_shape(on_disk):
     ax = plt.figure().add_subplot()
-    assert plots.films(on_disk, columns=2, ax=ax) is ax
+    assert plots.images(on_disk, columns=2, ax=ax) is ax
     assert [int(np.asarray(image.get_array()).mean()) for image in ax.images] == [0, 80, 160]
     left, right, bottom, top = ax.images[1].get_extent()
     assert (bottom - top) == pytest.approx(2 * (right - left))
-    # The third film starts a new row.
+    # The third image starts a new row.
     assert ax.images[2].get_extent()[3] > ax.images[0].get_extent()[2]
 
 
 def test_titles_name_findings_and_view(on_disk):
-    texts = [text.get_text() for text in plots.films(on_disk).texts]
+    texts = [text.get_text() for text in plots.images(on_disk).texts]
     assert "Effusion · PA" in texts
     assert "Mass, Effusion · PA" in texts or "Effusion, Mass · PA" in texts
-    assert "Synthetic films, not clinical evidence." in texts
-    own = [text.get_text() for text in plots.films(on_disk, titles=["a", "b", "c"]).texts]
+    assert "Synthetic images, not clinical evidence." in texts
+    own = [text.get_text() for text in plots.images(on_disk, titles=["a", "b", "c"]).texts]
     assert {"a", "b", "c"} <= set(own)
 
 
-def test_a_box_lies_where_it_lies_on_the_film(on_disk):
+def test_a_box_lies_where_it_lies_on_the_image(on_disk):
     boxes = pd.DataFrame(
         [[on_disk["image_id"].iloc[0], "Pleural_Thickening", 16, 32, 8, 16]],
         columns=["image_id", "finding", "x_px", "y_px", "width_px", "height_px"],
     )
-    ax = plots.films(on_disk, boxes)
+    ax = plots.images(on_disk, boxes)
     (box,) = ax.patches
     left, right, _, top = ax.images[0].get_extent()
     assert (box.get_x() - left) / (right - left) == pytest.approx(16 / 64)
@@ -53,25 +53,25 @@ def test_a_box_lies_where_it_lies_on_the_film(on_disk):
 
 
 @pytest.mark.parametrize("left_px", [0, 20, 40, 56])
-def test_the_name_of_a_box_stays_on_its_film(on_disk, left_px):
+def test_the_name_of_a_box_stays_on_its_image(on_disk, left_px):
     boxes = pd.DataFrame(
         [[on_disk["image_id"].iloc[0], "Pleural_Thickening", left_px, 32, 8, 16]],
         columns=["image_id", "finding", "x_px", "y_px", "width_px", "height_px"],
     )
-    ax = plots.films(on_disk, boxes)
+    ax = plots.images(on_disk, boxes)
     (name,) = [text for text in ax.texts if text.get_text() == "Pleural Thickening"]
     drawn = name.get_window_extent(ax.figure.canvas.get_renderer()).transformed(ax.transData.inverted())
     left, right, _, _ = ax.images[0].get_extent()
     assert left <= drawn.x0 < drawn.x1 <= right
 
 
-def test_boxes_measured_on_larger_films_fit_the_reduced_copy(on_disk):
+def test_boxes_measured_on_larger_images_fit_the_reduced_copy(on_disk):
     boxes = pd.DataFrame(
         [[on_disk["image_id"].iloc[0], "Mass", 256, 512, 128, 256]],
         columns=["image_id", "finding", "x_px", "y_px", "width_px", "height_px"],
     )
-    boxes.attrs["film_px"] = 1024
-    ax = plots.films(on_disk, boxes)
+    boxes.attrs["image_px"] = 1024
+    ax = plots.images(on_disk, boxes)
     (box,) = ax.patches
     left, right, _, top = ax.images[0].get_extent()
     assert (box.get_x() - left) / (right - left) == pytest.approx(0.25)
@@ -82,19 +82,19 @@ def test_boxes_measured_on_larger_films_fit_the_reduced_copy(on_disk):
 def test_a_missing_file_is_named_and_kept_rows_without_file_too(on_disk):
     on_disk.loc[on_disk.index[1], "path"] = "nowhere.png"
     with pytest.raises(FileNotFoundError, match=r"nowhere\.png"):
-        plots.films(on_disk)
+        plots.images(on_disk)
     on_disk.loc[on_disk.index[1], "path"] = ""
     with pytest.raises(FileNotFoundError, match="has no file"):
-        plots.films(on_disk)
+        plots.images(on_disk)
 
 
-def test_too_many_films_none_and_wrong_titles_are_refused(on_disk):
+def test_too_many_images_none_and_wrong_titles_are_refused(on_disk):
     with pytest.raises(ValueError, match=r"head\(8\)"):
-        plots.films(on_disk.iloc[:0])
-    with pytest.raises(ValueError, match="49 films"):
-        plots.films(pd.concat([on_disk.head(1)] * 49))
-    with pytest.raises(ValueError, match="2 titles for 3 films"):
-        plots.films(on_disk, titles=["a", "b"])
+        plots.images(on_disk.iloc[:0])
+    with pytest.raises(ValueError, match="49 images"):
+        plots.images(pd.concat([on_disk.head(1)] * 49))
+    with pytest.raises(ValueError, match="2 titles for 3 images"):
+        plots.images(on_disk, titles=["a", "b"])
 
 
 def test_dicom_files_are_counted_once_by_reason():

@@ -44,7 +44,7 @@ def test_figures_of_the_report_are_unknown_to_pyplot():
 
 
 def test_a_tables_own_cautions_are_found_and_an_empty_note_silences_them(table):
-    assert style.cautions(None, table) == ("Synthetic films, not clinical evidence.",)
+    assert style.cautions(None, table) == ("Synthetic images, not clinical evidence.",)
     assert style.cautions("", table) == ()
     assert style.cautions(["a", "b"], table) == ("a", "b")
 

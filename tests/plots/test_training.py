@@ -87,5 +87,5 @@ def test_no_epoch_and_missing_columns_are_refused(history):
 
 
 def test_the_note_stands_on_the_figure(history):
-    ax = plots.training_curves(history, note="Synthetic films, not clinical evidence.")
-    assert "Synthetic films, not clinical evidence." in [text.get_text() for text in ax.texts]
+    ax = plots.training_curves(history, note="Synthetic images, not clinical evidence.")
+    assert "Synthetic images, not clinical evidence." in [text.get_text() for text in ax.texts]

@@ -72,7 +72,7 @@ def test_every_preset_says_where_it_is_from_and_how_its_source_split(name):
     for claim in source.claims:
         assert str(claim) in text
     if source.split is None:
-        with pytest.raises(ValueError, match="does not state how it divided its films"):
+        with pytest.raises(ValueError, match="does not state how it divided its images"):
             presets.as_run_split(name)
     else:
         kind = presets.as_run_split(name)
@@ -172,9 +172,9 @@ def test_the_shares_are_those_that_the_protocol_states_in_words():
         source = presets.source(name)
         assert words in source.protocol
         assert [source.validation, source.test] == shares
-    # 8,557 of the 86,524 films that are not in the official test list: a tenth of them, by a hash.
+    # 8,557 of the 86,524 images that are not in the official test list: a tenth of them, by a hash.
     assert presets.source("chexvision-densenet").validation == pytest.approx(8_557 / (77_967 + 8_557), abs=0.002)
-    assert "official test list was left alone; 10 % validation (of the other films)" in " ".join(
+    assert "official test list was left alone; 10 % validation (of the other images)" in " ".join(
         presets.explain("chexvision-scratch").split()
     )
     assert "several parts; 10 % validation, 10 % test. 191,229" in " ".join(presets.explain("hborhan-r1").split())

@@ -60,7 +60,7 @@ def test_wrong_recipes_are_refused(tmp_path):
         Recipe(targets=("Mass",), loss=Loss(target_weights={"Edema": 2.0}))
     with pytest.raises(ValueError, match="must give a value for each finding"):
         Recipe(up_sample=4)
-    with pytest.raises(ValueError, match="balanced_batches and up_sample both decide how often a film is shown"):
+    with pytest.raises(ValueError, match="balanced_batches and up_sample both decide how often an image is shown"):
         Recipe(up_sample={"Mass": 4}, balanced_batches="Mass")
     with pytest.raises(ValueError, match="batch_size=2 has no room for 3 groups: Mass, Edema and none of them"):
         Recipe(balanced_batches=("Mass", "Edema"), batch_size=2)

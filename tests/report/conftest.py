@@ -24,7 +24,7 @@ from chexkeras.report.answers import answers_template
 from chexkeras.results import OperatingPoint, Robustness
 from chexkeras.runs.run import ROBUSTNESS, Run
 
-SYNTHETIC = "Synthetic films, not clinical evidence."
+SYNTHETIC = "Synthetic images, not clinical evidence."
 MODEL = b"stands for a model"
 
 

@@ -129,7 +129,7 @@ def test_check_says_by_its_status_that_something_was_found(tmp_path):
 
 def test_check_takes_the_run_that_the_document_describes(finished_run, tmp_path):
     document = tmp_path / "report.md"
-    document.write_text("Synthetic films, no evidence. The network has 9,000,000 parameters.\n")
+    document.write_text("Synthetic images, no evidence. The network has 9,000,000 parameters.\n")
     assert run("--check", document).exit_code == 0
     held_against = run("--check", document, "--run", finished_run)
     assert held_against.exit_code == 4

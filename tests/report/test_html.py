@@ -125,7 +125,7 @@ class TestOurReport:
     def test_cautions_come_first_and_stand_on_every_printed_page(self, shown):
         order = [attributes.get("class", "") or tag for tag, attributes in shown.tags]
         assert order.index("caution") < order.index("table") < order.index("long") < order.index("h2")
-        assert '@top-center { content: "Caution. Synthetic films' in shown.style
+        assert '@top-center { content: "Caution. Synthetic images' in shown.style
 
     def test_gaps_and_verdicts_are_marked(self, report, shown):
         text = report.read_text()

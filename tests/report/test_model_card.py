@@ -33,7 +33,7 @@ def test_the_sections_stand_in_order_and_cautions_come_first(written):
     assert [line.removeprefix("## ") for line in lines if line.startswith("## ")] == SECTIONS
     assert lines[0].startswith("# Model Card: ")
     first_number = next(at for at, line in enumerate(lines) if "95 % CI" in line)
-    assert lines[2] == "> **Caution.** Synthetic films, not clinical evidence."
+    assert lines[2] == "> **Caution.** Synthetic images, not clinical evidence."
     assert first_number > lines.index("## Quantitative Analyses")
 
 
@@ -77,7 +77,7 @@ def test_answers_take_the_place_of_gaps(finished_run):
     assert "[SPONSOR TO COMPLETE: name of the device]" in card(run)
     answers = Answers({"device.name": "Night watch.", "goals.sensitivity_above": 0.5, "goals.specificity_above": 0.6})
     text = card(run, answers)
-    assert "# Model Card: Night watch > **Caution.** Synthetic films" in text
+    assert "# Model Card: Night watch > **Caution.** Synthetic images" in text
     assert "sensitivity 0.50, specificity 0.60 (goal stated by the sponsor)" in text
     assert "performance goals: MET**" in text
 

@@ -58,7 +58,7 @@ HEADINGS = [
     "## Data Cautions",
 ]
 CONDITIONAL = {"auroc_bars", "intensities", "triage_waiting", "roc_comparison", "difference_forest"}
-"""Figures of several findings, films that were looked at in training, stated rates, and another run."""
+"""Figures of several findings, images that were looked at in training, stated rates, and another run."""
 
 
 def _text(run, goals=None) -> str:
@@ -247,11 +247,11 @@ def test_every_figure_that_can_be_drawn_has_its_place_in_a_template():
     assert placed == set(NAMES)
 
 
-def test_synthetic_films_are_announced_first_and_never_count_as_evidence(make_run):
+def test_synthetic_images_are_announced_first_and_never_count_as_evidence(make_run):
     text = _text(make_run(skill=5.0, dicom=False), PerformanceGoals(0.5, 0.5))
-    assert text.startswith("# FDA Submission > **Caution.** Synthetic films, not clinical evidence.")
+    assert text.startswith("# FDA Submission > **Caution.** Synthetic images, not clinical evidence.")
     assert "goals: MET**" in text
-    assert "MET on synthetic films" in text
+    assert "MET on synthetic images" in text
     assert "it is no evidence about patients" in text
     assert "right by construction" in text
     assert "No DICOM file was scored in this run" in text
@@ -267,7 +267,7 @@ def test_a_bad_model_reads_as_a_bad_model(make_run):
 
 
 def test_a_model_that_ranks_the_wrong_way_is_said_to(make_run):
-    assert "**The scores rank films the wrong way round:**" in _text(make_run(skill=-2.0))
+    assert "**The scores rank images the wrong way round:**" in _text(make_run(skill=-2.0))
 
 
 def test_a_leaky_split_proves_nothing_however_good(make_run):

@@ -43,7 +43,7 @@ losses = [WeightedBinaryCrossentropy([2.0, 1.0], [0.5, 1.0], 0.1), FocalLoss(), 
           ThreeWayCrossentropy()]
 told = {"backend": keras.backend.backend(), "values": [float(to_numpy(loss(labels, scores))) for loss in losses]}
 
-films = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 1)).astype(np.float32)
+images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 1)).astype(np.float32)
 known = np.tile(np.nan_to_num(labels), (2, 1))
 for head in ("three_layer", "dense_bn", "three_way"):
     keras.utils.set_random_seed(0)
@@ -53,12 +53,12 @@ for head in ("three_layer", "dense_bn", "three_way"):
     loss = ThreeWayCrossentropy() if head == "three_way" else WeightedBinaryCrossentropy([2.0, 1.0], [0.5, 1.0])
     boundary = apply_stage(model, stage.trainable, optimizer=make_optimizer(stage, 2), loss=loss)
     before = {layer.name: [to_numpy(w).copy() for w in layer.weights] for layer in model.layers}
-    history = model.fit(films, known, batch_size=4, epochs=2, verbose=0)
+    history = model.fit(images, known, batch_size=4, epochs=2, verbose=0)
     changed = [layer.name for layer in model.layers
                if any((old != to_numpy(new)).any() for old, new in zip(before[layer.name], layer.weights))]
     parts = partition(model)
-    whole = np.asarray(model.predict(films, verbose=0))
-    halves = np.asarray(parts.suffix.predict(np.asarray(parts.prefix.predict(films, verbose=0)), verbose=0))
+    whole = np.asarray(model.predict(images, verbose=0))
+    halves = np.asarray(parts.suffix.predict(np.asarray(parts.prefix.predict(images, verbose=0)), verbose=0))
     told[head] = {"as planned": changed == list(boundary.layers_trainable), "shape": list(whole.shape),
                   "finite": bool(np.isfinite(history.history["loss"]).all()),
                   "apart": float(abs(whole - halves).max())}

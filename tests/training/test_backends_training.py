@@ -1,7 +1,7 @@
 """A whole training on each Keras backend, in a process of its own; skipped where the backend is not installed.
 
 From the same weights every backend trains to the same weights but for rounding; with dropout, whose numbers each
-draws its own way, stored features, films and a training taken up again end alike on each.
+draws its own way, stored features, images and a training taken up again end alike on each.
 """
 
 import importlib.util
@@ -109,7 +109,7 @@ told["taken up"] = apart(fit("whole", "three_layer", True), fit("parts", "three_
 # TensorFlow's own test raises its error inside the graph.
 told["in pieces"] = backend == "tensorflow" or apart(fit("held", "linear", False, stages[:2]),
                           fit("pieces", "linear", False, stages[:2], change=short_of_memory))
-run = train(recipe.replace(balanced_batches=()), splits, work / "run", cautions=["Toy films."])
+run = train(recipe.replace(balanced_batches=()), splits, work / "run", cautions=["Toy images."])
 told["auroc"] = run.evaluation.findings[0].auroc.value
 told["run"] = sorted(path.name for path in (work / "run").iterdir())
 print(json.dumps(told))

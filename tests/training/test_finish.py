@@ -1,4 +1,4 @@
-"""How bright training films are, by finding, as a run keeps it."""
+"""How bright training images are, by finding, as a run keeps it."""
 
 import numpy as np
 import pytest
@@ -9,16 +9,16 @@ from chexkeras.training.finish import intensities
 pytestmark = pytest.mark.keras
 
 
-def test_the_bright_squares_of_the_positive_films_show(toy_splits):
+def test_the_bright_squares_of_the_positive_images_show(toy_splits):
     rows = toy_splits.train
     (entry,) = intensities(rows, ("Effusion",), image_size=48).values()
     centres = (np.array(entry["bins"][:-1]) + entry["bins"][1:]) / 2
     for group, label in (("positive", 1.0), ("negative", 0.0)):
-        films = [np.asarray(Image.open(path), float) for path in rows.loc[rows["Effusion"] == label, "path"]]
-        assert entry[f"n_{group}"] == len(films)
+        images = [np.asarray(Image.open(path), float) for path in rows.loc[rows["Effusion"] == label, "path"]]
+        assert entry[f"n_{group}"] == len(images)
         assert sum(entry[group]) == pytest.approx(1.0)
-        # Bands of four gray levels: their means lie within half a band of the films' own.
-        assert np.dot(centres, entry[group]) == pytest.approx(np.mean(films), abs=2.0)
+        # Bands of four gray levels: their means lie within half a band of the images' own.
+        assert np.dot(centres, entry[group]) == pytest.approx(np.mean(images), abs=2.0)
     assert np.dot(centres, entry["positive"]) > np.dot(centres, entry["negative"]) + 5
 
 

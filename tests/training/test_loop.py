@@ -88,8 +88,8 @@ def test_accumulation_that_never_changes_a_weight_is_refused_before_the_first_ep
 
 
 def test_labels_reach_the_loss_in_the_order_of_the_targets_with_their_weights_and_unknown_ones_masked(toy_recipe, toy):
-    """Four films scored 0.5 / 0.25 / 0.8 whatever they show; the loss of one step is worked out by hand."""
-    films = toy.head(4).assign(
+    """Four images scored 0.5 / 0.25 / 0.8 whatever they show; the loss of one step is worked out by hand."""
+    images = toy.head(4).assign(
         Mass=[1.0, 0.0, np.nan, 0.0], Edema=[0.0, 1.0, 0.0, np.nan], Abnormal=[1.0, 1, 0, np.nan]
     )
     targets = ("Edema", "Abnormal", "Mass")
@@ -100,14 +100,14 @@ def test_labels_reach_the_loss_in_the_order_of_the_targets_with_their_weights_an
     scores = np.array([0.5, 0.25, 0.8])
     last.kernel.assign(np.zeros(last.kernel.shape))
     last.bias.assign(np.log(scores / (1 - scores)))
-    loss = build_loss(recipe, films)
+    loss = build_loss(recipe, images)
     # Edema: 1 positive, 2 negatives. Abnormal: 2 and 1, half counted. Mass: 1 and 2.
     assert loss.positive_weights == [2.0, 0.25, 2.0]
     assert loss.negative_weights == [1.0, 0.5, 1.0]
     edema = 2 * np.log(2) + 2 * np.log(2)
     abnormal = 2 * 0.25 * np.log(4) + 0.5 * np.log(4 / 3)
     mass = 2 * np.log(5 / 4) + 2 * np.log(5)
-    fitted = loop.fit_stages(model, recipe, loss, films, films)
+    fitted = loop.fit_stages(model, recipe, loss, images, images)
     assert fitted.history[0]["loss"] == pytest.approx((edema + abnormal + mass) / 3 / 4, rel=1e-4)
     assert fitted.history[0]["val_loss"] == pytest.approx((edema + abnormal + mass) / 3 / 4, rel=1e-4)
 

@@ -65,16 +65,16 @@ def test_work_is_done_again_with_half_the_batch_until_it_fits(capsys):
 
     assert halving(work, 45, "scoring") == ("done", 5)
     assert tried == [45, 22, 11, 5]
-    assert "out of memory in scoring (ResourceExhaustedError: OOM when allocating); trying again with 22 films" in (
+    assert "out of memory in scoring (ResourceExhaustedError: OOM when allocating); trying again with 22 images" in (
         capsys.readouterr().err
     )
 
 
-def test_one_film_that_does_not_fit_is_an_error_that_says_what_would_help():
+def test_one_image_that_does_not_fit_is_an_error_that_says_what_would_help():
     def work(size):
         raise MemoryError("no")
 
-    with pytest.raises(OutOfMemory, match=r"not even with one film at a time .*smaller image_size.*, or think"):
+    with pytest.raises(OutOfMemory, match=r"not even with one image at a time .*smaller image_size.*, or think"):
         halving(work, 3, "scoring", ", or think")
 
 
@@ -84,15 +84,15 @@ def test_other_errors_are_not_tried_again():
 
 
 @settings(deadline=None)
-@given(films=st.integers(1, 40), size=st.integers(1, 16), count=st.integers(1, 5), seed=st.integers(0, 99))
-def test_the_mean_over_the_pieces_is_the_mean_of_the_batch_and_every_film_counts_once(films, size, count, seed):
-    films = min(films, size * count)
-    inputs, labels = np.arange(films, dtype=np.float64), np.random.default_rng(seed).normal(size=(films, 2))
+@given(images=st.integers(1, 40), size=st.integers(1, 16), count=st.integers(1, 5), seed=st.integers(0, 99))
+def test_the_mean_over_the_pieces_is_the_mean_of_the_batch_and_every_image_counts_once(images, size, count, seed):
+    images = min(images, size * count)
+    inputs, labels = np.arange(images, dtype=np.float64), np.random.default_rng(seed).normal(size=(images, 2))
     cut = list(pieces([(inputs, labels)], size, count))
     assert [len(part) for piece in cut for part in piece] == [size] * 3 * count
     means = [np.mean(known[:, 0] * weights) for _, known, weights in cut]
     assert np.mean(means) == pytest.approx(labels[:, 0].mean(), rel=1e-5, abs=1e-6)
-    counted = [film for seen, _, weights in cut for film, weight in zip(seen, weights, strict=True) if weight]
+    counted = [image for seen, _, weights in cut for image, weight in zip(seen, weights, strict=True) if weight]
     assert counted == inputs.tolist()
 
 
@@ -131,14 +131,14 @@ def test_half_precision_scales_the_loss_of_pieces_too():
 
 
 def small_memory(model, most):
-    """Makes the last convolution but one raise TensorFlow's own error for more than so many films."""
+    """Makes the last convolution but one raise TensorFlow's own error for more than so many images."""
     layer = model.get_layer("block3_conv")
     real = layer.call
 
-    def check(films):
-        if films > most:
+    def check(images):
+        if images > most:
             raise MemoryError("OOM when allocating tensor")
-        return films
+        return images
 
     def call(inputs, **options):
         seen = tf.numpy_function(check, [tf.shape(inputs)[0]], tf.int32)
@@ -170,13 +170,13 @@ STAGES = (
 
 
 def test_smaller_batches_train_to_the_weights_of_the_whole_batch(toy_recipe, toy_splits, capsys):
-    """60 films in batches of 16 leave a last one of 12; every setting of the optimizer sees whole batches only."""
+    """60 images in batches of 16 leave a last one of 12; every setting of the optimizer sees whole batches only."""
     recipe = toy_recipe.replace(stages=STAGES, loss=Loss(label_smoothing=0.2), monitor="val_loss")
     plain, one = fitted(recipe, toy_splits, classifier(recipe))
     cut, two = fitted(recipe, toy_splits, small_memory(classifier(recipe), 5))
     assert "out of memory in average epoch 1 (ResourceExhaustedError" in capsys.readouterr().err
-    assert two.films_at_a_time == {"average": 4, "gathered": 4}
-    assert one.films_at_a_time == {"average": 16, "gathered": 16}
+    assert two.images_at_a_time == {"average": 4, "gathered": 4}
+    assert one.images_at_a_time == {"average": 16, "gathered": 16}
     start = [value(weight) for weight in classifier(recipe).weights]
     for before, expected, found in zip(start, plain, cut, strict=True):
         moved = np.abs(expected - before).max()
@@ -204,7 +204,7 @@ def test_memory_that_runs_out_in_a_later_epoch_repeats_that_epoch_from_its_start
 
     monkeypatch.setattr(loop.FiniteLoss, "on_train_batch_end", fails_once)
     again, result = fitted(recipe, toy_splits, model)
-    assert result.films_at_a_time == {"only": 8}
+    assert result.images_at_a_time == {"only": 8}
     for expected, found in zip(plain, again, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
@@ -219,7 +219,7 @@ def test_stored_features_are_filled_and_trained_on_in_smaller_batches(toy_recipe
 
     plain, _ = run(classifier(recipe), tmp_path / "a")
     cut, result = run(small_memory(classifier(recipe), 8), tmp_path / "b")
-    assert result.films_at_a_time == {"only": 8}
+    assert result.images_at_a_time == {"only": 8}
     for expected, found in zip(plain, cut, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
@@ -245,7 +245,7 @@ def test_a_run_in_smaller_batches_says_so_and_is_taken_up_in_them(toy_recipe, to
     np.testing.assert_array_equal(run.load_model().get_weights()[-1], whole.load_model().get_weights()[-1])
 
 
-def test_training_that_does_not_fit_film_by_film_is_an_error(toy_recipe, toy_splits):
+def test_training_that_does_not_fit_image_by_image_is_an_error(toy_recipe, toy_splits):
     recipe = toy_recipe.replace(stages=(Stage("only", 1, 1e-3, "block3_conv"),))
-    with pytest.raises(OutOfMemory, match=r"only epoch 1, not even with one film .*unfreeze fewer layers"):
+    with pytest.raises(OutOfMemory, match=r"only epoch 1, not even with one image .*unfreeze fewer layers"):
         fitted(recipe, toy_splits, small_memory(classifier(recipe), 0))

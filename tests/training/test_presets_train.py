@@ -1,4 +1,4 @@
-"""Every preset trains on phantoms: its own backbone, head, loss, stages and augmentation, on few and small films."""
+"""Every preset trains on phantoms: its own backbone, head, loss, stages and augmentation, on few and small images."""
 
 import dataclasses
 import json
@@ -20,13 +20,13 @@ pytestmark = [
 ]
 
 FINDING = "Cardiomegaly"
-"""In NIH's and in CheXpert's vocabulary, and frequent enough among the films."""
+"""In NIH's and in CheXpert's vocabulary, and frequent enough among the images."""
 
 
 @pytest.fixture(scope="module")
 def splits(tmp_path_factory):
     root = make_phantoms(
-        tmp_path_factory.mktemp("presets") / "films", images=40, size=64, dicom=False, prevalence={FINDING: 0.45}
+        tmp_path_factory.mktemp("presets") / "images", images=40, size=64, dicom=False, prevalence={FINDING: 0.45}
     )
     return split_by_patient(add_abnormal(load_nih(root)), (FINDING, ABNORMAL), validation=0.25, test=0.25)
 
@@ -42,14 +42,14 @@ def eagerly():
 
 
 def tiny(recipe):
-    """Returns the recipe for few, small films: everything else is the preset's own."""
+    """Returns the recipe for few, small images: everything else is the preset's own."""
     targets = tuple(name for name in (FINDING, ABNORMAL) if name == FINDING or name in recipe.targets)
     weights = tuple((name, weight) for name, weight in recipe.loss.target_weights if name in targets)
     return recipe.replace(
         targets=targets,
         image_size=32,
         weights=None,
-        # The 20 training films at once, but for those who gather gradients over four steps.
+        # The 20 training images at once, but for those who gather gradients over four steps.
         batch_size=10 if any(stage.accumulate > 1 for stage in recipe.stages) else 20,
         precision="float32",
         loss=dataclasses.replace(recipe.loss, target_weights=weights),

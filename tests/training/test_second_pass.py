@@ -17,7 +17,7 @@ FINDINGS = ("Cardiomegaly", "Edema")
 @pytest.fixture(scope="module")
 def splits(tmp_path_factory):
     root = make_chexpert_phantoms(
-        tmp_path_factory.mktemp("chexpert") / "films", images=120, size=64, prevalence=dict.fromkeys(FINDINGS, 0.4)
+        tmp_path_factory.mktemp("chexpert") / "images", images=120, size=64, prevalence=dict.fromkeys(FINDINGS, 0.4)
     )
     table = load_chexpert(root, uncertain="multiclass")
     return split_by_patient(table, FINDINGS, validation=0.25, test=0.25)
@@ -50,7 +50,7 @@ def test_a_run_learns_three_classes_and_scores_two(splits, trainable, tmp_path):
     for finding in FINDINGS:
         part = scores[scores["finding"] == finding].set_index("image_id").loc[splits.test["image_id"]]
         np.testing.assert_array_equal(part["label"].isna().to_numpy(), marked[finding].to_numpy())
-    assert uncertain_mask(splits.train, FINDINGS).to_numpy().any(), "the films could not show it"
+    assert uncertain_mask(splits.train, FINDINGS).to_numpy().any(), "the images could not show it"
 
 
 def test_without_uncertain_labels_the_third_class_is_refused_before_training(toy_splits, toy_recipe, tmp_path):

@@ -53,7 +53,7 @@ def test_threshold_comes_from_validation_and_is_applied_to_test(toy_run):
 
 def test_provenance_names_data_split_weights_versions_and_cautions(toy_run):
     record = toy_run.provenance
-    assert record["source"]["dataset"] == "toy films"
+    assert record["source"]["dataset"] == "toy images"
     assert record["split"]["kind"] == "patient"
     assert record["split"]["leaky"] is False
     assert record["weights"]["origin"] == "untrained, seed 0"
@@ -61,7 +61,7 @@ def test_provenance_names_data_split_weights_versions_and_cautions(toy_run):
     assert record["packages"]["keras"]
     assert record["batch_size"] == {"asked": 16, "used": {"stage1": "16", "stage2": "16"}}
     assert len(record["run_id"]) == 32
-    assert "Toy films." in toy_run.cautions
+    assert "Toy images." in toy_run.cautions
     assert any(caution.startswith("Untrained backbone") for caution in toy_run.cautions)
     assert toy_run.evaluation.cautions == toy_run.cautions
 
@@ -77,7 +77,7 @@ def test_history_and_stages_tell_what_happened(toy_run):
     assert toy_run.stages[1]["first_trainable_layer"] == "block3_relu"
 
 
-def test_table_has_no_paths_and_every_film_its_part(toy_run, toy):
+def test_table_has_no_paths_and_every_image_its_part(toy_run, toy):
     table = toy_run.table
     assert "path" not in table
     assert table["part"].value_counts().sum() == len(toy)
@@ -136,7 +136,7 @@ def test_what_cannot_work_is_refused_before_training(tmp_path, toy, toy_recipe, 
         train(guarded, toy_splits, tmp_path / "run")
     with pytest.raises(ValueError, match="Hernia"):
         train(toy_recipe.replace(targets=("Hernia",)), toy_splits, tmp_path / "run")
-    with pytest.raises(ValueError, match="training films shows Hernia; balanced batches need films of every group"):
+    with pytest.raises(ValueError, match="training images shows Hernia; balanced batches need images of every group"):
         train(toy_recipe.replace(balanced_batches="Hernia"), toy_splits, tmp_path / "run")
     broken = toy.copy()
     broken.attrs = toy.attrs
@@ -277,7 +277,7 @@ def test_a_run_on_a_store_is_the_run_on_the_files(toy_run, toy_recipe, toy_split
     for part in ("validation", "test"):
         pd.testing.assert_frame_equal(run.scores(part), toy_run.scores(part))
     assert run.provenance["store"] == store.fingerprint
-    with pytest.raises(ValueError, match="holds films of 32 px, but 64 px are wanted"):
+    with pytest.raises(ValueError, match="holds images of 32 px, but 64 px are wanted"):
         train(toy_recipe.replace(image_size=64), toy_splits, tmp_path / "other", store=store)
 
 
@@ -328,8 +328,8 @@ def test_a_finding_without_positives_in_validation_and_test_is_named_and_the_oth
     splits.table["Hernia"] = (splits.table["patient_id"] == first).astype(float)
     recipe = toy_recipe.replace(targets=("Effusion", "Hernia"), stages=toy_recipe.stages[:1])
     run = train(recipe, splits, tmp_path / "run")
-    assert "Hernia has no positive film in validation: its threshold, 0.5, is stated, not chosen." in run.cautions
-    assert "Hernia has no positive film in test: its AUROC and sensitivity cannot be measured." in run.cautions
+    assert "Hernia has no positive image in validation: its threshold, 0.5, is stated, not chosen." in run.cautions
+    assert "Hernia has no positive image in test: its AUROC and sensitivity cannot be measured." in run.cautions
     effusion, hernia = run.operating_points
     assert (effusion.rule, effusion.chosen_on) == ("sensitivity", "validation")
     assert (hernia.rule, hernia.chosen_on, hernia.threshold) == ("fixed", "stated", 0.5)

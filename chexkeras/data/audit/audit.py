@@ -1,6 +1,6 @@
 """Looking a data set over before training: files, pixels, labels, patients, splits and shortcuts.
 
-Nothing is deleted or corrected. Films that cannot be used are left out of the audit's table and listed with the
+Nothing is deleted or corrected. Images that cannot be used are left out of the audit's table and listed with the
 reason; everything else is told and left to the reader.
 """
 
@@ -15,7 +15,7 @@ import pandas as pd
 
 from chexkeras import checks
 from chexkeras.data import image_table
-from chexkeras.data.audit.image_checks import FilmFacts, blurred, duplicate_issues, film_issues, open_films
+from chexkeras.data.audit.image_checks import ImageFacts, blurred, duplicate_issues, image_issues, open_images
 from chexkeras.data.audit.result import CODES, ERROR, Audit, Issue
 from chexkeras.data.audit.shortcuts import shortcuts
 from chexkeras.data.audit.table_checks import selection, split_issues, table_issues
@@ -36,24 +36,24 @@ def audit(
     missing: Literal["error", "skip"] = "error",
     processes: int | None = None,
 ) -> Audit:
-    """Audits an image table and its films.
+    """Audits an image table and its images.
 
     Args:
         table: An image table.
-        splits: A split of it, to check for patients and for equal or nearly equal films in several parts.
+        splits: A split of it, to check for patients and for equal or nearly equal images in several parts.
         targets: The findings whose shortcuts are measured; None takes every finding with at least 50 positive and 50
-            negative films, an empty sequence none.
-        decode: Whether to open every film; False checks the table alone.
-        missing: What to do when films are missing, unreadable or constant: "error" raises, "skip" leaves them out of
+            negative images, an empty sequence none.
+        decode: Whether to open every image; False checks the table alone.
+        missing: What to do when images are missing, unreadable or constant: "error" raises, "skip" leaves them out of
             the audit's table and adds them to its source's ``left_out``.
         processes: Decode in this many processes instead of in threads, one per core. Threads are nearly as fast, since
             decoding leaves the interpreter free; processes need a script guarded by ``if __name__ == "__main__"``.
 
     Returns:
-        The audit. Where the films were chosen by their findings, its table's source carries a caution that says so.
+        The audit. Where the images were chosen by their findings, its table's source carries a caution that says so.
 
     Raises:
-        ValueError: If films cannot be used and `missing` is "error" (the message lists the first few), or a target is
+        ValueError: If images cannot be used and `missing` is "error" (the message lists the first few), or a target is
             no label of the table.
     """
     checks.one_of(missing, ("error", "skip"), "missing")
@@ -66,12 +66,12 @@ def audit(
     issues = list(table_issues(table))
     if splits is not None:
         issues += split_issues(splits)
-    facts: list[FilmFacts] = []
+    facts: list[ImageFacts] = []
     thumbnails = np.zeros((0, 0, 0))
     unusable: dict[str, Issue] = {}
     if decode:
-        facts, thumbnails = open_films([str(path) for path in table["path"].fillna("")], processes)
-        found = list(film_issues(table, facts))
+        facts, thumbnails = open_images([str(path) for path in table["path"].fillna("")], processes)
+        found = list(image_issues(table, facts))
         unusable = {issue.image_id: issue for issue in found if CODES[issue.code][0] == ERROR}
         if unusable and missing == "error":
             raise ValueError(_cannot_be_used(list(unusable.values()), len(table)))
@@ -86,7 +86,7 @@ def audit(
     if unusable or caution:
         kept.attrs["source"] = _told(source_of(table), unusable, caution)
     if unusable:
-        _log.warning("%d of %d films cannot be used and are left out", len(unusable), len(table))
+        _log.warning("%d of %d images cannot be used and are left out", len(unusable), len(table))
     return Audit(
         table=kept,
         issues=_issue_table([*issues, *chosen]),
@@ -105,8 +105,8 @@ def _told(source: TableSource, unusable: dict[str, Issue], caution: str) -> Tabl
     return replace(source, left_out=(*source.left_out, *reasons), cautions=cautions)
 
 
-def _with_sizes(table: pd.DataFrame, facts: Sequence[FilmFacts]) -> pd.DataFrame:
-    """Returns the table with the sizes of the opened films, where it does not say how large the films were."""
+def _with_sizes(table: pd.DataFrame, facts: Sequence[ImageFacts]) -> pd.DataFrame:
+    """Returns the table with the sizes of the opened images, where it does not say how large the images were."""
     if not facts or "width_px" in table.columns:
         return table
     sizes = pd.DataFrame([fact.size for fact in facts], columns=["width_px", "height_px"], index=table.index)
@@ -121,10 +121,11 @@ def _issue_table(issues: Iterable[Issue]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["code", "image_id", "severity", "detail"])
 
 
-def _cannot_be_used(unusable: Sequence[Issue], films: int) -> str:
+def _cannot_be_used(unusable: Sequence[Issue], images: int) -> str:
     listed = "; ".join(f"{issue.image_id} ({issue.code}: {issue.detail})" for issue in unusable[:3])
     return (
-        f"{len(unusable)} of {films} films cannot be used: {listed}{'; ...' if len(unusable) > 3 else ''}. Replace the "
-        "files, or leave these films out with missing='skip' (on the command line --missing skip); they are then "
+        f"{len(unusable)} of {images} images cannot be used: "
+        f"{listed}{'; ...' if len(unusable) > 3 else ''}. Replace the "
+        "files, or leave these images out with missing='skip' (on the command line --missing skip); they are then "
         "listed with the reason."
     )

@@ -1,10 +1,10 @@
-"""Films that are copies of each other though their pixels differ: saved again as JPEG, resized, brightened.
+"""Images that are copies of each other though their pixels differ: saved again as JPEG, resized, brightened.
 
-Chest films are all alike, so what finds copies of photographs fails here: of 498,823 pairs of films of different
-patients in 1,000 films of NIH, 972 (0.2 %) agree in all but 4 of the 64 bits of a difference hash. The correlation of
-16 x 16 thumbnails tells them apart: at most 0.973 between different patients (1,000 films at 320 px and 1,000 at
-64 px), at least 0.997 between a film and its copy as JPEG of quality 50 to 90, at half, 224 or 1024 pixels, 10 gray
-values brighter or darker, with 10 % more or less contrast, or with gamma 0.9 to 1.1. Films of one patient reach 0.987.
+Chest images are all alike, so what finds copies of photographs fails here: of 498,823 pairs of images of different
+patients in 1,000 images of NIH, 972 (0.2 %) agree in all but 4 of the 64 bits of a difference hash. The correlation of
+16 x 16 thumbnails tells them apart: at most 0.973 between different patients (1,000 images at 320 px and 1,000 at
+64 px), at least 0.997 between an image and its copy as JPEG of quality 50 to 90, at half, 224 or 1024 pixels, 10 gray
+values brighter or darker, with 10 % more or less contrast, or with gamma 0.9 to 1.1. Images of one patient reach 0.987.
 Crops, rotations and mirror images are not found.
 """
 
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
     from scipy.spatial import cKDTree
 
 SIMILARITY = 0.997
-"""Correlation from which two films are near duplicates."""
+"""Correlation from which two images are near duplicates."""
 
 MOST_PAIRS = 5_000_000
 
-# More find fewer false candidates and search longer; 8 are the fastest at 112,120 films.
+# More find fewer false candidates and search longer; 8 are the fastest at 112,120 images.
 _COMPONENTS = 8
 _BLOCK = 8192
 _SAMPLE = 1000
 
 
 class TooAlike(ValueError):
-    """So many films resemble each other that listing the pairs would tell nothing and fill the memory."""
+    """So many images resemble each other that listing the pairs would tell nothing and fill the memory."""
 
 
 def near_duplicates(thumbnails: np.ndarray, *, similarity: float = SIMILARITY) -> pd.DataFrame:
-    """Finds every pair of films whose thumbnails correlate at least so much.
+    """Finds every pair of images whose thumbnails correlate at least so much.
 
     Thumbnails of mean 0 and length 1 lie at a distance of sqrt(2 - 2 correlation). Projecting them on their first
     principal components can only bring them closer, so a range search there misses no pair; what it finds is then
-    measured in full. Memory grows with the films (about 130 bytes each besides the thumbnails), not with their pairs.
+    measured in full. Memory grows with the images (about 130 bytes each besides the thumbnails), not with their pairs.
 
     Args:
         thumbnails: Shape (n, height, width), any numbers; a flat thumbnail (all values equal) is in no pair.
@@ -52,9 +52,9 @@ def near_duplicates(thumbnails: np.ndarray, *, similarity: float = SIMILARITY) -
         TooAlike: If about 5,000,000 pairs or more are close.
 
     Example:
-        >>> films = np.random.default_rng(0).random((3, 16, 16))
-        >>> films[2] = films[0] * 0.9 + 0.05
-        >>> near_duplicates(films)[["first", "second"]].values.tolist()
+        >>> images = np.random.default_rng(0).random((3, 16, 16))
+        >>> images[2] = images[0] * 0.9 + 0.05
+        >>> near_duplicates(images)[["first", "second"]].values.tolist()
         [[0, 2]]
     """
     from scipy.spatial import cKDTree
@@ -62,7 +62,7 @@ def near_duplicates(thumbnails: np.ndarray, *, similarity: float = SIMILARITY) -
 
     least = checks.probability(similarity, "similarity", open_interval=True)
     if thumbnails.ndim != 3:
-        raise ValueError(f"thumbnails have shape {thumbnails.shape}; expected (films, height, width).")
+        raise ValueError(f"thumbnails have shape {thumbnails.shape}; expected (images, height, width).")
     flat = thumbnails.reshape(len(thumbnails), thumbnails.shape[1] * thumbnails.shape[2])
     # Matrices this small are multiplied faster by one thread than by many that wait for each other.
     with threadpool_limits(1):
@@ -83,15 +83,15 @@ def near_duplicates(thumbnails: np.ndarray, *, similarity: float = SIMILARITY) -
 
 
 def _check_number(tree: "cKDTree", radius: float) -> None:
-    """Refuses films of which far too many pairs are close, told from a thousand of them."""
+    """Refuses images of which far too many pairs are close, told from a thousand of them."""
     step = max(1, tree.n // _SAMPLE)
     close = tree.query_ball_point(tree.data[::step], radius, return_length=True)
     expected = (float(np.mean(close)) - 1) * tree.n / 2 if tree.n else 0.0
     if expected > MOST_PAIRS:
         raise TooAlike(
-            f"about {expected:,.0f} pairs among {tree.n:,} films look alike, more than {MOST_PAIRS:,}: as thumbnails "
-            "the films hardly differ (blank margins, one film many times?). Look at some of them, or ask for a higher "
-            "similarity."
+            f"about {expected:,.0f} pairs among {tree.n:,} images look alike, more than {MOST_PAIRS:,}: as thumbnails "
+            "the images hardly differ (blank margins, one image many times?). Look at some of them, or ask "
+            "for a higher similarity."
         )
 
 

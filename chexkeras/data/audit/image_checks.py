@@ -1,4 +1,4 @@
-"""What an audit tells of the films themselves: each one alone, and those that are the same or nearly the same.
+"""What an audit tells of the images themselves: each one alone, and those that are the same or nearly the same.
 
 What one image file is, seen by decoding it: size, mode, colour, its pixels' hash, and a thumbnail.
 """
@@ -22,17 +22,17 @@ from chexkeras.dicom import image_file
 from chexkeras.dicom.read import is_dicom
 
 THUMBNAIL_PX = 16
-"""Width and height of a thumbnail, whatever the shape of the film."""
+"""Width and height of a thumbnail, whatever the shape of the image."""
 
 DICOM = "DICOM"
 """What stands for Pillow's mode where the file is DICOM."""
 
 GRAY_STEPS = 256
-"""Steps of a thumbnail in one gray value of 0-255, so that films of low contrast and of 16 bits keep their detail."""
+"""Steps of a thumbnail in one gray value of 0-255, so that images of low contrast and of 16 bits keep their detail."""
 
 
 @dataclass(frozen=True)
-class FilmFacts:
+class ImageFacts:
     """What decoding a file showed.
 
     Attributes:
@@ -41,7 +41,7 @@ class FilmFacts:
         size: Width and height in pixels; (0, 0) when not decoded.
         mode: Pillow's mode, for example "L" (8-bit gray), or "DICOM"; "" when not decoded.
         colour: Whether the channels differ, that is, whether gray would lose something.
-        digest: Hash of the gray pixels and their size, equal for equal films whatever the file format; "" if none.
+        digest: Hash of the gray pixels and their size, equal for equal images whatever the file format; "" if none.
         thumbnail: 16 x 16 area averages as little-endian uint16, in 1/256 of a gray value of 0-255; b"" if none.
     """
 
@@ -58,42 +58,42 @@ class FilmFacts:
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError)
 
 
-def film_facts(path: str) -> FilmFacts:
-    """Decodes one film.
+def image_facts(path: str) -> ImageFacts:
+    """Decodes one image.
 
     Args:
         path: A PNG, JPEG or DICOM file; "" counts as missing.
 
     Returns:
         The facts. A file that cannot be decoded is a fact too and raises nothing. Pillow's limit on pixels
-        (``PIL.Image.MAX_IMAGE_PIXELS``, against decompression bombs) is kept: a larger film counts as unreadable.
+        (``PIL.Image.MAX_IMAGE_PIXELS``, against decompression bombs) is kept: a larger image counts as unreadable.
     """
     name = os.path.basename(path)
     if not path or not os.path.exists(path):
-        return FilmFacts("missing_file", "there is no such file")
+        return ImageFacts("missing_file", "there is no such file")
     try:
         with Image.open(path, formats=image_file.FORMATS) as image:
             limit = Image.MAX_IMAGE_PIXELS
             if limit is not None and image.width * image.height > limit:
-                return FilmFacts(
+                return ImageFacts(
                     "unreadable", f"{image.width} x {image.height} pixels, more than Pillow's safety limit of {limit}"
                 )
             if not image_file.is_decodable(image):
-                return FilmFacts("unreadable", f"an image of the mode {image.mode}; grey or RGB was expected")
+                return ImageFacts("unreadable", f"an image of the mode {image.mode}; grey or RGB was expected")
             image.load()
             size, mode = image.size, image.mode
             pixels, colour = _gray(image)
     except Image.DecompressionBombError as error:
-        return FilmFacts("unreadable", str(error))
+        return ImageFacts("unreadable", str(error))
     except _DAMAGED as error:
         if is_dicom(path):
             return _dicom_facts(path)
         # Pillow puts the full path into some messages; reports leave the machine, so only the file's name stays.
-        return FilmFacts("unreadable", (str(error) or type(error).__name__).replace(path, name))
+        return ImageFacts("unreadable", (str(error) or type(error).__name__).replace(path, name))
     return _seen(pixels, size, mode, colour)
 
 
-def _dicom_facts(path: str) -> FilmFacts:
+def _dicom_facts(path: str) -> ImageFacts:
     """Returns what the DICOM gate says of a file; an accepted one is seen as the classifier would see it."""
     from chexkeras.dicom.gate import DicomRejected
     from chexkeras.dicom.read import read_dicom
@@ -101,23 +101,23 @@ def _dicom_facts(path: str) -> FilmFacts:
     try:
         pixels = read_dicom(path).pixels
     except DicomRejected as rejected:
-        return FilmFacts("rejected_dicom", str(rejected))
+        return ImageFacts("rejected_dicom", str(rejected))
     return _seen(pixels, (pixels.shape[1], pixels.shape[0]), DICOM, False)
 
 
-def _seen(pixels: np.ndarray, size: tuple[int, int], mode: str, colour: bool) -> FilmFacts:
+def _seen(pixels: np.ndarray, size: tuple[int, int], mode: str, colour: bool) -> ImageFacts:
     if pixels.size == 0 or pixels.min() == pixels.max():
         value = "" if pixels.size == 0 else f", every pixel is {pixels.flat[0]}"
-        return FilmFacts("constant", f"an empty film{value}", size, mode, colour)
+        return ImageFacts("constant", f"an empty image{value}", size, mode, colour)
     digest = hashlib.sha256(f"{size} {pixels.dtype}".encode())
     digest.update(np.ascontiguousarray(pixels).data)
-    return FilmFacts(
+    return ImageFacts(
         size=size, mode=mode, colour=colour, digest=digest.hexdigest(), thumbnail=thumbnail(pixels).tobytes()
     )
 
 
 def thumbnail(pixels: np.ndarray) -> np.ndarray:
-    """Reduces a film to 16 x 16 area averages, of whole pixels where a border runs through some.
+    """Reduces an image to 16 x 16 area averages, of whole pixels where a border runs through some.
 
     Args:
         pixels: Gray pixels (height, width), 0-255, or 0-65535 when any exceeds 255.
@@ -148,25 +148,25 @@ def _gray(image: Image.Image) -> tuple[np.ndarray, bool]:
     return np.asarray(image.convert("RGB").convert("L")), True
 
 
-# Films handed to the workers at once: what waits to be done takes memory too.
+# Images handed to the workers at once: what waits to be done takes memory too.
 _AHEAD = 4096
 
 
-def open_films(paths: Sequence[str], processes: int | None = None) -> tuple[list[FilmFacts], np.ndarray]:
-    """Decodes every film once.
+def open_images(paths: Sequence[str], processes: int | None = None) -> tuple[list[ImageFacts], np.ndarray]:
+    """Decodes every image once.
 
     Args:
         paths: Their files.
         processes: How many processes; None takes threads, one per core.
 
     Returns:
-        The facts, without thumbnails, and the thumbnails: uint16 array (films, 16, 16), see `film_facts.thumbnail`;
+        The facts, without thumbnails, and the thumbnails: uint16 array (images, 16, 16), see `image_facts.thumbnail`;
         zero where there is none.
     """
-    facts: list[FilmFacts] = []
+    facts: list[ImageFacts] = []
     thumbnails = np.zeros((len(paths), THUMBNAIL_PX, THUMBNAIL_PX), dtype="<u2")
     with _workers(processes) as pool:
-        for fact in progress.track(_mapped(pool, paths), "opening films", total=len(paths)):
+        for fact in progress.track(_mapped(pool, paths), "opening images", total=len(paths)):
             if fact.thumbnail:
                 thumbnails[len(facts)] = np.frombuffer(fact.thumbnail, "<u2").reshape(THUMBNAIL_PX, THUMBNAIL_PX)
             facts.append(replace(fact, thumbnail=b""))
@@ -182,27 +182,27 @@ def _workers(processes: int | None) -> Executor:
     return ProcessPoolExecutor(max_workers=processes, mp_context=multiprocessing.get_context("spawn"))
 
 
-def _mapped(pool: Executor, paths: Sequence[str]) -> Iterator[FilmFacts]:
+def _mapped(pool: Executor, paths: Sequence[str]) -> Iterator[ImageFacts]:
     for start in range(0, len(paths), _AHEAD):
-        yield from pool.map(film_facts, paths[start : start + _AHEAD], chunksize=32)
+        yield from pool.map(image_facts, paths[start : start + _AHEAD], chunksize=32)
 
 
 def blurred(thumbnails: np.ndarray) -> np.ndarray:
     """Returns thumbnails at half their size, in gray values of 0-255.
 
     Args:
-        thumbnails: Shape (films, 16, 16), from `open_films`.
+        thumbnails: Shape (images, 16, 16), from `open_images`.
 
     Returns:
-        float32 array (films, 8, 8).
+        float32 array (images, 8, 8).
     """
     half = THUMBNAIL_PX // 2
     quartets = thumbnails.reshape(len(thumbnails), half, 2, half, 2)
     return quartets.mean(axis=(2, 4), dtype=np.float32) / np.float32(GRAY_STEPS)
 
 
-def film_issues(table: pd.DataFrame, facts: Sequence[FilmFacts]) -> Iterator[Issue]:
-    """Yields what is wrong or odd with each film alone.
+def image_issues(table: pd.DataFrame, facts: Sequence[ImageFacts]) -> Iterator[Issue]:
+    """Yields what is wrong or odd with each image alone.
 
     Args:
         table: The image table.
@@ -222,14 +222,14 @@ def film_issues(table: pd.DataFrame, facts: Sequence[FilmFacts]) -> Iterator[Iss
 
 
 def duplicate_issues(
-    table: pd.DataFrame, facts: Sequence[FilmFacts], thumbnails: np.ndarray, part_of: dict[str, str]
+    table: pd.DataFrame, facts: Sequence[ImageFacts], thumbnails: np.ndarray, part_of: dict[str, str]
 ) -> Iterator[Issue]:
-    """Yields films that are the same, or nearly the same, as an earlier one.
+    """Yields images that are the same, or nearly the same, as an earlier one.
 
     Args:
         table: The image table.
         facts: One entry per row.
-        thumbnails: Likewise, from `open_films`.
+        thumbnails: Likewise, from `open_images`.
         part_of: The part of each image_id; empty where there is no split.
     """
     images, patients = table["image_id"].tolist(), table["patient_id"].astype(str).tolist()
@@ -251,7 +251,7 @@ def duplicate_issues(
             differing = _differing(labels.iloc[row], labels.iloc[first])
             if differing:
                 yield Issue("duplicate_labels_differ", images[row], f"{differing}; same pixels as {images[first]}")
-    # One film of each set of equal ones stands for all: the others are told already.
+    # One image of each set of equal ones stands for all: the others are told already.
     alone = np.array([rows[0] for rows in same.values()], dtype=np.int64)
     try:
         pairs = near_duplicates(thumbnails[alone])
@@ -263,13 +263,13 @@ def duplicate_issues(
 
 
 def _differing(labels: pd.Series, others: pd.Series) -> str:
-    """Returns, for example, "Edema 1, not 0", for labels that are known on both films and differ."""
+    """Returns, for example, "Edema 1, not 0", for labels that are known on both images and differ."""
     both = labels.notna() & others.notna() & (labels != others)
     return ", ".join(f"{name} {labels[name]:g}, not {others[name]:g}" for name in labels.index[both])
 
 
 def _near_issues(pairs: pd.DataFrame, images: list[str], patients: list[str], parts: list[str]) -> Iterator[Issue]:
-    """Yields, per film and kind of pair, one issue that names the earlier film it resembles most."""
+    """Yields, per image and kind of pair, one issue that names the earlier image it resembles most."""
     found: dict[tuple[str, int], list[tuple[float, int]]] = defaultdict(list)
     for first, second, similarity in pairs.itertuples(index=False):
         two_patients, crossing = patients[first] != patients[second], parts[first] != parts[second]

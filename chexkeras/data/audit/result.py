@@ -16,33 +16,33 @@ CODES: dict[str, tuple[str, str]] = {
     "unreadable": (ERROR, "the file cannot be decoded"),
     "rejected_dicom": (ERROR, "the DICOM gate refuses the file"),
     "constant": (ERROR, "all pixels are equal"),
-    "patient_crosses_split": (WARNING, "patient with films in several parts of the split"),
+    "patient_crosses_split": (WARNING, "patient with images in several parts of the split"),
     "duplicate_crosses_split": (WARNING, "the same pixels in two parts of the split"),
-    "near_duplicate_crosses_split": (WARNING, "nearly the same film in two parts of the split"),
+    "near_duplicate_crosses_split": (WARNING, "nearly the same image in two parts of the split"),
     "same_image_two_patients": (WARNING, "the same pixels under two patients"),
-    "near_duplicate_two_patients": (WARNING, "nearly the same film under two patients"),
+    "near_duplicate_two_patients": (WARNING, "nearly the same image under two patients"),
     "duplicate_labels_differ": (WARNING, "the same pixels with other labels"),
-    "duplicate_pixels": (WARNING, "the same pixels as another film"),
+    "duplicate_pixels": (WARNING, "the same pixels as another image"),
     "films_too_alike": (WARNING, "near duplicates could not be told"),
-    "repeated_image_id": (WARNING, "the table names the film more than once"),
+    "repeated_image_id": (WARNING, "the table names the image more than once"),
     "unknown_patient": (WARNING, "no patient_id"),
-    "patient_two_sexes": (WARNING, "patient whose films give two sexes"),
+    "patient_two_sexes": (WARNING, "patient whose images give two sexes"),
     "selected_sample": (WARNING, "a finding much commoner or rarer than in the whole data set"),
     "label_contradiction": (WARNING, "No Finding together with a finding"),
-    "unusual_size": (WARNING, "a size that differs from most films"),
-    "near_duplicate": (NOTE, "nearly the same film twice of one patient"),
+    "unusual_size": (WARNING, "a size that differs from most images"),
+    "near_duplicate": (NOTE, "nearly the same image twice of one patient"),
     "not_grayscale": (NOTE, "not stored as gray"),
     "implausible_age": (NOTE, "age blank or impossible"),
     "unknown_sex": (NOTE, "sex neither M nor F"),
     "unknown_view": (NOTE, "view none of PA, AP and LATERAL"),
 }
-"""Every code with its severity (error = the film cannot be used) and meaning, the gravest first."""
+"""Every code with its severity (error = the image cannot be used) and meaning, the gravest first."""
 
 _EXAMPLES = 20
 
 
 class Issue(NamedTuple):
-    """One finding of the audit: its code, the film ("" where it concerns the whole table), and what exactly."""
+    """One finding of the audit: its code, the image ("" where it concerns the whole table), and what exactly."""
 
     code: str
     image_id: str
@@ -54,11 +54,11 @@ class Audit:
     """What an audit found.
 
     Attributes:
-        table: The image table without the films that cannot be used; its source lists those.
+        table: The image table without the images that cannot be used; its source lists those.
         issues: One row per issue: code, image_id, severity ("error", "warning", "note"), detail.
-        checked: How many films the audited table had.
-        decoded: Whether the films were opened.
-        sizes: ("width x height", films) of the decoded films, the commonest first.
+        checked: How many images the audited table had.
+        decoded: Whether the images were opened.
+        sizes: ("width x height", images) of the decoded images, the commonest first.
         split: The split's description, when one was checked.
         shortcuts: How well view, age and sex, image size and a thumbnail alone tell each finding.
     """
@@ -96,7 +96,7 @@ class Audit:
         return table.rename_axis("finding").reset_index()
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the audit as plain values: per code the count and up to 20 examples, and who is on the films."""
+        """Returns the audit as plain values: per code the count and up to 20 examples, and who is on the images."""
         issues = {}
         for code, count in self.counts.items():
             rows = self.issues[self.issues["code"] == code].head(_EXAMPLES)
@@ -136,7 +136,7 @@ class Audit:
         left_out = f"; {len(source.left_out)} left out" if source.left_out else ""
         lines = [
             f"{source.dataset} (labels: {source.label_release})",
-            f"{len(self.table)} films of {self.table['patient_id'].nunique()} patients{left_out}",
+            f"{len(self.table)} images of {self.table['patient_id'].nunique()} patients{left_out}",
         ]
         if "age_years" in who:
             age = who["age_years"]
@@ -146,7 +146,7 @@ class Audit:
             counts = ", ".join(f"{value or 'blank'} {count}" for value, count in who.get(column, {}).items())
             lines += [f"{column}: {counts}"] if counts else []
         if not self.decoded:
-            lines.append("films not opened: files and pixels are unchecked")
+            lines.append("images not opened: files and pixels are unchecked")
         elif self.sizes:
             lines.append("pixels: " + ", ".join(f"{size} ({count})" for size, count in self.sizes[:3]))
         lines += [self.split] if self.split else []
@@ -174,7 +174,7 @@ _SHORTCUTS_TITLE = (
 
 
 def _demographics(table: pd.DataFrame) -> dict[str, Any]:
-    """Returns, per film and not per patient, age and the counts of sex and view, as far as the table has them."""
+    """Returns, per image and not per patient, age and the counts of sex and view, as far as the table has them."""
     who: dict[str, Any] = {}
     if "age_years" in table:
         age = table["age_years"]

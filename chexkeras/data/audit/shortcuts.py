@@ -1,6 +1,6 @@
 """What a model could answer from without looking for disease: view, age and sex, image size, or a blurred thumbnail.
 
-Where one of these alone tells a finding's films from the others, a network can learn it in place of the finding, and a
+Where one of these alone tells a finding's images from the others, a network can learn it in place of the finding, and a
 test part from the same source will not show it. The numbers are the bar that a model has to clear, and its subgroups
 are to be read with them in mind.
 
@@ -25,10 +25,10 @@ _AGE_BAND_YEARS = 10
 
 
 class Features:
-    """Different rows of numbers, and which of them each film has: NIH's 112,120 films have two views.
+    """Different rows of numbers, and which of them each image has: NIH's 112,120 images have two views.
 
     Args:
-        values: Shape (films, numbers), finite.
+        values: Shape (images, numbers), finite.
     """
 
     def __init__(self, values: NDArray[np.float64]) -> None:
@@ -36,14 +36,14 @@ class Features:
         self.row_of = self.row_of.ravel()
 
     def fit(self, positive: NDArray[np.bool_], negative: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Returns the score of every film by a logistic regression fitted to some.
+        """Returns the score of every image by a logistic regression fitted to some.
 
         Args:
-            positive: Shape (films,), which to fit to as positive.
+            positive: Shape (images,), which to fit to as positive.
             negative: Likewise as negative.
 
         Returns:
-            Shape (films,), the linear score without the intercept.
+            Shape (images,), the linear score without the intercept.
         """
         from sklearn.linear_model import LogisticRegression
         from threadpoolctl import threadpool_limits
@@ -77,7 +77,7 @@ def _standard(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _differing(values: NDArray[np.float64], what: str) -> Features | str:
     features = Features(values)
-    return features if len(features.rows) > 1 else f"all films have the same {what}"
+    return features if len(features.rows) > 1 else f"all images have the same {what}"
 
 
 def _of_views(table: pd.DataFrame) -> Features | str:
@@ -111,7 +111,7 @@ def _of_sizes(table: pd.DataFrame) -> Features | str:
 
 
 def of_thumbnails(thumbnails: NDArray[Any]) -> Features | str:
-    """Returns thumbnails of shape (films, height, width) pixel by pixel, or why they tell nothing."""
+    """Returns thumbnails of shape (images, height, width) pixel by pixel, or why they tell nothing."""
     return _differing(_standard(thumbnails.reshape(len(thumbnails), -1).astype(np.float64)), "thumbnail")
 
 
@@ -126,11 +126,11 @@ BUILDERS: dict[str, Callable[[pd.DataFrame], Features | str]] = {
 SHORTCUTS = ("view", "age and sex", "image size", "thumbnail")
 
 INFORMATIVE_AUROC = 0.55
-"""From this area on, if its interval excludes 0.5, a shortcut is called informative: with 100,000 films an interval
+"""From this area on, if its interval excludes 0.5, a shortcut is called informative: with 100,000 images an interval
 excludes 0.5 at differences that no model would live on."""
 
 FEWEST = 50
-"""Films of each class that a finding needs to be measured where nobody asked for it by name."""
+"""Images of each class that a finding needs to be measured where nobody asked for it by name."""
 
 _FEWEST_PATIENTS = 10
 # Below, DeLong's variance is often too small.
@@ -145,8 +145,8 @@ class Shortcut:
         name: One of `SHORTCUTS`.
         finding: The finding.
         auroc: Of a logistic regression on this alone, on patients it was not fitted to.
-        positives: Films with the finding.
-        negatives: Films without it.
+        positives: Images with the finding.
+        negatives: Images without it.
     """
 
     name: str
@@ -188,32 +188,32 @@ def shortcuts(
 ) -> tuple[Shortcut, ...]:
     """Measures how well view, age and sex, image size, and a thumbnail, each alone, tell each finding.
 
-    Patients are dealt into folds; the films of each fold are scored by a logistic regression fitted to the other
-    folds. Sizes are taken as kinds of machine (every size that at least 1 % of the films have) and as numbers; ages in
-    bands of ten years and as numbers. Films are ranked within their fold, and the areas of the folds averaged by their
-    pairs of films: scores of different fits do not compare, and a fold rich in positives leaves few for its fit, so
-    that ranking all films together would call a useless predictor worse than chance.
+    Patients are dealt into folds; the images of each fold are scored by a logistic regression fitted to the other
+    folds. Sizes are taken as kinds of machine (every size that at least 1 % of the images have) and as numbers; ages in
+    bands of ten years and as numbers. Images are ranked within their fold, and the areas of the folds averaged by their
+    pairs of images: scores of different fits do not compare, and a fold rich in positives leaves few for its fit, so
+    that ranking all images together would call a useless predictor worse than chance.
 
     Args:
         table: An image table.
-        targets: One finding or several; None takes every finding with at least 50 positive and 50 negative films.
+        targets: One finding or several; None takes every finding with at least 50 positive and 50 negative images.
         thumbnails: Shape (rows of the table, height, width), gray; None leaves the thumbnail out.
         seed: Deals the patients out.
         folds: How many folds, at least 2.
 
     Returns:
         Finding by finding, in the order of `SHORTCUTS`. Not estimable, with the reason, where the table lacks the
-        columns, all films are alike in them, or a class has films of too few patients.
+        columns, all images are alike in them, or a class has images of too few patients.
 
     Raises:
         ValueError: If a target is no label of the table, patients are not named, or an argument is out of range.
 
     Source:
         LeDell, Petersen & van der Laan, Electronic Journal of Statistics 9, 2015 (area and interval over folds);
-        Obuchowski, Biometrics 53, 1997 (several films of a patient).
+        Obuchowski, Biometrics 53, 1997 (several images of a patient).
     """
     checks.require_columns(
-        table, ("patient_id",), "the table", "Without it, films of one patient would be in two folds."
+        table, ("patient_id",), "the table", "Without it, images of one patient would be in two folds."
     )
     if checks.positive_int(folds, "folds") < 2:
         raise ValueError("folds=1 leaves no patients to fit to; give at least 2.")
@@ -250,7 +250,7 @@ def _measured(
     counts = int(positive.sum()), int((known & ~positive).sum())
     few = min(len(np.unique(patients[kind])) for kind in (positive, known & ~positive))
     if isinstance(features, str) or few < _FEWEST_PATIENTS:
-        reason = features if isinstance(features, str) else f"one class has films of {few} patient(s) only"
+        reason = features if isinstance(features, str) else f"one class has images of {few} patient(s) only"
         return Shortcut(name, finding, Estimate.not_estimable(reason, n=sum(counts)), *counts)
     scores = np.zeros(len(labels))
     for fold in np.unique(fold_of):
@@ -266,7 +266,7 @@ def _area_over_folds(
     fold_of: NDArray[np.int64],
     confidence: float = 0.95,
 ) -> Estimate:
-    """Returns the mean of the folds' areas, each fold counting with its pairs of a positive and a negative film.
+    """Returns the mean of the folds' areas, each fold counting with its pairs of a positive and a negative image.
 
     Folds share no patient, so the variances of their areas (Obuchowski's) add up.
     """
@@ -286,7 +286,7 @@ def _area_over_folds(
     weights = np.array(pairs) / np.sum(pairs)
     area, variance = float(weights @ areas), float(weights**2 @ variances)
     if np.isnan(variance):
-        return Estimate.not_estimable("a fold has films of one patient only in one class", n=n, confidence=confidence)
+        return Estimate.not_estimable("a fold has images of one patient only in one class", n=n, confidence=confidence)
     method = (
         f"mean of {len(areas)} patient-disjoint folds, DeLong clustered by patient (Obuchowski 1997) within them; {n} "
         f"images of {len(np.unique(patients[known]))} patients"
@@ -317,7 +317,7 @@ def _labels(column: pd.Series) -> NDArray[np.float64]:
 
 
 def _deal(patients: NDArray[np.int64], classes: NDArray[np.bool_], folds: int, seed: int) -> NDArray[np.int64]:
-    """Returns the fold of each film: all films of a patient in one, each class of each finding spread over all."""
+    """Returns the fold of each image: all images of a patient in one, each class of each finding spread over all."""
     counts = np.zeros((int(patients.max()) + 1, classes.shape[1]), dtype=np.int64)
     np.add.at(counts, patients, classes.astype(np.int64))
     return iterative_stratification(counts, np.bincount(patients), (1 / folds,) * folds, seed)[patients]

@@ -1,4 +1,4 @@
-"""What an audit tells of the table: labels, patients, ages, sexes, views, a split, and how the films were chosen."""
+"""What an audit tells of the table: labels, patients, ages, sexes, views, a split, and how the images were chosen."""
 
 from collections.abc import Iterator
 
@@ -46,7 +46,7 @@ def table_issues(table: pd.DataFrame) -> Iterator[Issue]:
 def _contradictions(table: pd.DataFrame) -> Iterator[Issue]:
     contradictory = set(source_of(table).contradictory)
     if findings.NO_FINDING in table.columns:
-        # CheXpert's No Finding leaves devices out: a film may show a pacemaker and nothing else.
+        # CheXpert's No Finding leaves devices out: an image may show a pacemaker and nothing else.
         labels = [name for name in image_table.finding_columns(table) if name != findings.SUPPORT_DEVICES]
         both = (table[findings.NO_FINDING] == 1) & (table[labels] == 1).any(axis=1)
         contradictory |= set(table["image_id"][both])
@@ -71,7 +71,7 @@ def _outside(table: pd.DataFrame, column: str, known: tuple[str, ...]) -> Iterat
 
 
 def split_issues(splits: Splits) -> Iterator[Issue]:
-    """Yields the patients with films in several parts.
+    """Yields the patients with images in several parts.
 
     Args:
         splits: The split.
@@ -83,14 +83,14 @@ def split_issues(splits: Splits) -> Iterator[Issue]:
 
 
 def selection(table: pd.DataFrame, listed: pd.DataFrame) -> tuple[list[Issue], str]:
-    """Tells whether films were chosen by their findings: whether a finding is far commoner or rarer than it should be.
+    """Tells whether images were chosen by their findings: whether a finding is far commoner or rarer than it should be.
 
-    NIH's films are compared with the whole of NIH ChestX-ray14, however they came to be fewer; those of another source
-    with all films that its table lists. "Far" is twice as common or half, and not by chance (binomial test, 1 in a
+    NIH's images are compared with the whole of NIH ChestX-ray14, however they came to be fewer; those of another source
+    with all images that its table lists. "Far" is twice as common or half, and not by chance (binomial test, 1 in a
     million).
 
     Args:
-        table: The films that are left.
+        table: The images that are left.
         listed: The audited table, of which `table` is a part.
 
     Returns:
@@ -112,7 +112,7 @@ def selection(table: pd.DataFrame, listed: pd.DataFrame) -> tuple[list[Issue], s
         if gross and stats.binomtest(positive, known, expected).pvalue < _CHANCE:
             odds = (positive + 0.5) / (known - positive + 0.5) * (1 - expected) / expected
             ratio = max(odds, 1 / odds)
-            far.append((ratio, name, f"on {share * 100:.1f} % of these films, {expected * 100:.1f} % of the data set"))
+            far.append((ratio, name, f"on {share * 100:.1f} % of these images, {expected * 100:.1f} % of the data set"))
     if not far:
         return [], ""
     issues = [Issue("selected_sample", "", f"{name} {told}") for _, name, told in far]

@@ -75,14 +75,14 @@ def label_values(
         column: Numbers, booleans or text.
         allowed: The values there may be, beside NaN for a blank.
         what: The column's name in the message, for example "train.csv: 'Edema'".
-        image_ids: The film of each row, for the message.
+        image_ids: The image of each row, for the message.
         fix: What to do about other values, a sentence.
 
     Returns:
         Float array of the allowed values and NaN.
 
     Raises:
-        ValueError: If there are other values; the message names the first and its film.
+        ValueError: If there are other values; the message names the first and its image.
     """
     blank = column.isna()
     plain = column
@@ -101,7 +101,7 @@ def label_values(
 
 
 def refuse_repeated(image_ids: pd.Series, what: str) -> None:
-    """Checks that no film is named twice.
+    """Checks that no image is named twice.
 
     Raises:
         ValueError: If one is; the message names the first.

@@ -1,6 +1,6 @@
-"""Finding the films of a table on disk: flat, in Kaggle's twelve folders, or nested in any way, in one scan.
+"""Finding the images of a table on disk: flat, in Kaggle's twelve folders, or nested in any way, in one scan.
 
-And what to do about films that are not there.
+And what to do about images that are not there.
 """
 
 import logging
@@ -13,7 +13,7 @@ import pandas as pd
 from chexkeras import checks
 
 MISSING = ("error", "skip", "keep")
-"""What a loader may do about rows without a film: raise, leave them out, or keep them with an empty path."""
+"""What a loader may do about rows without an image: raise, leave them out, or keep them with an empty path."""
 
 _log = logging.getLogger(__name__)
 
@@ -50,19 +50,19 @@ def _search(folders: Collection[Path], names: Collection[str]) -> dict[str, str]
             earlier = found.setdefault(entry.name, entry.path)
             if earlier != entry.path:
                 raise ValueError(
-                    f"the film {entry.name} lies both in {os.path.dirname(earlier)} and in "
+                    f"the image {entry.name} lies both in {os.path.dirname(earlier)} and in "
                     f"{os.path.dirname(entry.path)}; name the one folder to use with images= (on the command line "
                     "--images)."
                 )
     return found
 
 
-def locate_films(
+def locate_images(
     root: Path, names: Collection[str], images: str | Path | None = None
 ) -> tuple[dict[str, str], tuple[Path, ...]]:
-    """Finds films by file name.
+    """Finds images by file name.
 
-    Without `images`, the first of these that holds a wanted film is used: ``root/images``; Kaggle's
+    Without `images`, the first of these that holds a wanted image is used: ``root/images``; Kaggle's
     ``root/images_001/images`` to ``root/images_012/images``; everything below `root`.
 
     Args:
@@ -71,7 +71,7 @@ def locate_films(
         images: A folder, absolute or relative to `root`, searched with everything below it.
 
     Returns:
-        The path of each film found by file name, and the folders searched.
+        The path of each image found by file name, and the folders searched.
 
     Raises:
         FileNotFoundError: If `images` does not exist.
@@ -92,35 +92,35 @@ def locate_films(
 
 
 def refuse_missing(image_ids: Sequence[str], paths: Sequence[str], missing: str, where: str, fix: str) -> None:
-    """Checks that there are films for a table.
+    """Checks that there are images for a table.
 
     Args:
-        image_ids: The films.
+        image_ids: The images.
         paths: The path of each, "" where it was not found.
         missing: One of `MISSING`.
         where: Where was looked, for the message.
-        fix: How to show where the films are, for the message: the beginning of a sentence.
+        fix: How to show where the images are, for the message: the beginning of a sentence.
 
     Raises:
         FileNotFoundError: If none was found and `missing` is not "keep", or any was not and it is "error".
     """
     absent = [image for image, path in zip(image_ids, paths, strict=True) if not path]
-    keep = "keep the rows without films with missing='keep'."
+    keep = "keep the rows without images with missing='keep'."
     if missing != "keep" and len(absent) == len(image_ids):
         raise FileNotFoundError(
-            f"none of the {len(image_ids)} films is in {where} (first: {', '.join(absent[:3])}). {fix}, or {keep}"
+            f"none of the {len(image_ids)} images is in {where} (first: {', '.join(absent[:3])}). {fix}, or {keep}"
         )
     if missing == "error" and absent:
         raise FileNotFoundError(
-            f"{len(absent)} of {len(image_ids)} films are missing in {where} (first: {', '.join(absent[:3])}). "
+            f"{len(absent)} of {len(image_ids)} images are missing in {where} (first: {', '.join(absent[:3])}). "
             f"{fix}, drop these rows with missing='skip' (on the command line --missing skip), or {keep}"
         )
 
 
 def leave_out_missing(table: pd.DataFrame) -> tuple[pd.DataFrame, tuple[tuple[str, str], ...]]:
-    """Returns the rows that have a film, and (image_id, reason) of those that have none."""
+    """Returns the rows that have an image, and (image_id, reason) of those that have none."""
     absent = table["path"] == ""
-    left_out = tuple((image, "film not found") for image in table["image_id"][absent])
+    left_out = tuple((image, "image not found") for image in table["image_id"][absent])
     if left_out:
-        _log.warning("%d of %d rows have no film and are left out", len(left_out), len(table))
+        _log.warning("%d of %d rows have no image and are left out", len(left_out), len(table))
     return table[~absent].reset_index(drop=True), left_out

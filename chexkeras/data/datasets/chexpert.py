@@ -1,4 +1,4 @@
-"""CheXpert: from its folder to an image table, one row per film, uncertain labels settled by a stated policy.
+"""CheXpert: from its folder to an image table, one row per image, uncertain labels settled by a stated policy.
 
 CheXpert may not be handed on: get it from Stanford, https://stanfordmlgroup.github.io/competitions/chexpert/.
 
@@ -73,7 +73,7 @@ def _column(cell: str) -> str | None:
 
 
 def parts_of_paths(text: pd.DataFrame, file_name: str) -> pd.DataFrame:
-    """Returns what the paths say of each film.
+    """Returns what the paths say of each image.
 
     Args:
         text: What `read_text` returned.
@@ -108,7 +108,7 @@ def parts_of_paths(text: pd.DataFrame, file_name: str) -> pd.DataFrame:
 
 
 def views(text: pd.DataFrame, file_name: str) -> np.ndarray:
-    """Returns each film's view: "LATERAL", or what the file says of a frontal film ("AP", "PA", "" where blank).
+    """Returns each image's view: "LATERAL", or what the file says of a frontal image ("AP", "PA", "" where blank).
 
     Raises:
         ValueError: If ``Frontal/Lateral`` is neither.
@@ -143,7 +143,7 @@ def read_marks(text: pd.DataFrame, findings: Sequence[str], file_name: str) -> n
         file_name: For messages.
 
     Returns:
-        Float array (n_films, n_findings): 1 present, 0 absent, -1 uncertain, NaN blank.
+        Float array (n_images, n_findings): 1 present, 0 absent, -1 uncertain, NaN blank.
 
     Raises:
         ValueError: If there are other marks.
@@ -172,33 +172,33 @@ def load_chexpert(
     missing: Literal["error", "skip", "keep"] = "error",
     findings: Iterable[str] = vocabulary.CHEXPERT14,
 ) -> pd.DataFrame:
-    """Loads CheXpert, full size or small, or phantoms in its layout, as one row per film.
+    """Loads CheXpert, full size or small, or phantoms in its layout, as one row per image.
 
     Args:
         root: The folder with ``train.csv`` and ``valid.csv`` (``CheXpert-v1.0`` or ``CheXpert-v1.0-small``), or the
             folder that holds it.
         part: Which label file to read; "all" reads those that are there.
-        views: Which films to load.
+        views: Which images to load.
         uncertain: What an uncertain label becomes, one policy for all findings or a dictionary with one per finding
             (findings that it leaves out are "ignore"): "ignore" makes it unknown, which the loss masks; "zeros" absent;
             "ones" present; "self_trained" unknown, until `fill_uncertain` fills in a first model's scores; "multiclass"
             unknown, while training takes it from `uncertain_mask` as a third class.
         blank: What a blank label means: "negative", as in most work on CheXpert, or "unknown".
-        missing: What to do with rows whose film is not there: "error"; "skip" drops them and lists them in the source's
-            ``left_out``; "keep" leaves them with an empty path (labels only, for exploration and splits).
+        missing: What to do with rows whose image is not there: "error"; "skip" drops them and lists them in the
+            source's ``left_out``; "keep" leaves them with an empty path (labels only, for exploration and splits).
         findings: Which of the 14 observations become columns, in this order.
 
     Returns:
         A table with image_id (the path below the data set's folder), path, patient_id (``patient00001``), follow_up
         (the study's number), age_years (NaN when blank, 0 or impossible; CheXpert writes 90 for 90 and more), sex
-        ("M", "F" or ""), view ("AP", "PA", "LATERAL"; a few frontal films say "LL" or "RL" and keep it), width_px,
+        ("M", "F" or ""), view ("AP", "PA", "LATERAL"; a few frontal images say "LL" or "RL" and keep it), width_px,
         height_px and pixel_spacing_mm (NaN: CheXpert does not say), one float column (1, 0 or NaN) per finding,
         official_split ("train_val" for train.csv, "test" for valid.csv), and uncertain (the findings marked uncertain,
         joined by "|"). ``attrs["source"]`` is its `TableSource`, with the policies.
 
     Raises:
-        FileNotFoundError: If the folder, the label files, all films, or (with missing="error") any film is missing.
-        ValueError: If an argument is unknown, a label file is malformed, a film is named twice, or none has the views
+        FileNotFoundError: If the folder, the label files, all images, or (with missing="error") any image is missing.
+        ValueError: If an argument is unknown, a label file is malformed, an image is named twice, or none has the views
             asked for.
     """
     checks.one_of(part, (*LABEL_FILES, "all"), "part")
@@ -217,7 +217,7 @@ def load_chexpert(
     labels, marked = settle(rows[list(wanted)].to_numpy(), policy_of, blank)
     image_ids = rows["image_id"].tolist()
     paths = [path if os.path.isfile(path) else "" for path in (f"{folder}{os.sep}{image}" for image in image_ids)]
-    refuse_missing(image_ids, paths, missing, str(folder), "Put the films where the label file names them")
+    refuse_missing(image_ids, paths, missing, str(folder), "Put the images where the label file names them")
     table = pd.DataFrame(
         {
             "image_id": image_ids,
@@ -284,7 +284,7 @@ def _label_files(root: Path, part: str) -> dict[str, Path]:
 
 
 def _rows(file: Path, part: str, wanted: tuple[str, ...]) -> pd.DataFrame:
-    """Returns one row per film of a label file, the labels as it marks them."""
+    """Returns one row per image of a label file, the labels as it marks them."""
     text = read_text(file, wanted)
     there = [name for name in vocabulary.CHEXPERT14 if name in text.columns]
     marks = pd.DataFrame(read_marks(text, there, file.name), columns=there)
@@ -303,16 +303,16 @@ def _of_views(rows: pd.DataFrame, views: str) -> pd.DataFrame:
         return rows
     kept = rows[(rows["view"] == LATERAL) == (views == "lateral")].reset_index(drop=True)
     if kept.empty:
-        raise ValueError(f"none of the {len(rows)} films is {views}; choose other views, one of: {', '.join(VIEWS)}.")
+        raise ValueError(f"none of the {len(rows)} images is {views}; choose other views, one of: {', '.join(VIEWS)}.")
     return kept
 
 
 def _policy_cautions(table: pd.DataFrame, policy_of: Mapping[str, str]) -> tuple[str, ...]:
-    """Returns what a reader must know of labels that a policy made certain: films of every part may hold them."""
+    """Returns what a reader must know of labels that a policy made certain: images of every part may hold them."""
     mask = uncertain_mask(table)
     said = []
     for policy, word in (("ones", "present"), ("zeros", "absent")):
         settled = [name for name in mask.columns if policy_of[name] == policy and mask[name].any()]
         if settled:
-            said.append(f"Uncertain labels count as {word}, where films are evaluated too: {', '.join(settled)}.")
+            said.append(f"Uncertain labels count as {word}, where images are evaluated too: {', '.join(settled)}.")
     return tuple(said)

@@ -1,4 +1,4 @@
-"""Any table of films: one's own CSV or data frame, one row per film, to an image table."""
+"""Any table of images: one's own CSV or data frame, one row per image, to an image table."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ from chexkeras.data.datasets._files import MISSING, leave_out_missing, refuse_mi
 from chexkeras.data.image_table import TableSource
 
 NO_PATIENTS_CAUTION = (
-    "Patients are not known: every film counts as a patient of its own, so films of one person may lie in several "
+    "Patients are not known: every image counts as a patient of its own, so images of one person may lie in several "
     "parts of a split (scores then look better than on new patients), and intervals may be too narrow."
 )
 
@@ -36,36 +36,36 @@ def load_table(
     separator: str | None = None,
     missing: Literal["error", "skip", "keep"] = "error",
 ) -> pd.DataFrame:
-    """Loads one's own table of films as an image table.
+    """Loads one's own table of images as an image table.
 
     Args:
-        table: A CSV with a header, or a data frame; one row per film.
-        image_column: The column with each film's file: PNG, JPEG or DICOM, relative to `root` or absolute.
+        table: A CSV with a header, or a data frame; one row per image.
+        image_column: The column with each image's file: PNG, JPEG or DICOM, relative to `root` or absolute.
         label_columns: The columns with labels, 1 present, 0 absent, blank unknown (True and False do too): one name,
             several, or a dictionary from column to the name of the finding. With `separator`, the one column that
-            lists a film's findings in words.
-        patient_column: The column that says whose film it is. Without it no split can keep a patient's films
+            lists an image's findings in words.
+        patient_column: The column that says whose image it is. Without it no split can keep a patient's images
             together; the table then carries a caution that says so.
         root: The folder that relative paths begin at; None takes the CSV's, or for a data frame the current one.
         view_column: The column with the view, for example PA or AP.
         sex_column: The column with the sex, M or F, Male or Female.
         age_column: The column with the age, in years (``58``) or with its unit (``060Y``, ``006M``).
-        separator: What stands between the findings of one film, for example "|" in ``Edema|Mass``. "No Finding" is a
-            film without any, a blank one whose findings are unknown.
-        missing: What to do with rows whose film is not there: "error"; "skip" drops them and lists them in the source's
-            ``left_out``; "keep" leaves them with an empty path (labels only, for exploration and splits).
+        separator: What stands between the findings of one image, for example "|" in ``Edema|Mass``. "No Finding" is an
+            image without any, a blank one whose findings are unknown.
+        missing: What to do with rows whose image is not there: "error"; "skip" drops them and lists them in the
+            source's ``left_out``; "keep" leaves them with an empty path (labels only, for exploration and splits).
 
     Returns:
         A table with image_id (the path below `root`; of absolute paths outside it, below the folder they share), path,
-        patient_id, follow_up (the film's number among its patient's, in the table's order, from 0), age_years, sex,
+        patient_id, follow_up (the image's number among its patient's, in the table's order, from 0), age_years, sex,
         view, width_px, height_px and pixel_spacing_mm (NaN), one float column (1, 0 or NaN) per finding, known
         findings in the spelling of `findings.ALL`, and official_split (""). ``attrs["source"]`` is its `TableSource`.
 
     Raises:
         TypeError: If `table` is neither a path nor a data frame.
-        FileNotFoundError: If the CSV, the folder, all films, or (with missing="error") any film is missing.
-        ValueError: If a column is missing, a film is named twice or lies outside `root`, a patient is blank, or a label
-            is not 1, 0 or blank.
+        FileNotFoundError: If the CSV, the folder, all images, or (with missing="error") any image is missing.
+        ValueError: If a column is missing, an image is named twice or lies outside `root`, a patient is blank, or a
+            label is not 1, 0 or blank.
 
     Example:
         >>> frame = pd.DataFrame({"file": ["a.png", "b.png"], "who": [1, 2], "covid": [1, None]})
@@ -81,9 +81,9 @@ def load_table(
     name_of = _name_of(label_columns, separator)
     checks.require_columns(given, [*described, *name_of], name, "Name the columns as the table does.")
     if given.empty:
-        raise ValueError(f"{name} has no rows; give one row per film.")
+        raise ValueError(f"{name} has no rows; give one row per image.")
     written = _text(given[image_column])
-    image_ids, full_paths = _films(written, folder, name)
+    image_ids, full_paths = _images(written, folder, name)
     _csv.refuse_repeated(pd.Series(image_ids), name)
     labels = _labels(given, name_of, separator, image_ids, name)
     patients = _patients(given, patient_column, image_ids, name)
@@ -152,7 +152,7 @@ def _name_of(label_columns: str | Iterable[str] | Mapping[str, str], separator: 
     ]
     if taken:
         raise ValueError(
-            f"the label {taken[0]!r} has the name of a column that describes the film; give it another with "
+            f"the label {taken[0]!r} has the name of a column that describes the image; give it another with "
             f"label_columns={{{taken[0]!r}: 'another name'}} (on the command line --label-columns COLUMN=NAME)."
         )
     return clean
@@ -169,8 +169,8 @@ def _optional(given: pd.DataFrame, column: str | None) -> pd.Series:
     return _text(given[column]) if column else pd.Series([""] * len(given), dtype=object)
 
 
-def _films(written: pd.Series, folder: Path, name: str) -> tuple[list[str], list[str]]:
-    """Returns each film's identifier and its full path."""
+def _images(written: pd.Series, folder: Path, name: str) -> tuple[list[str], list[str]]:
+    """Returns each image's identifier and its full path."""
     texts = written.tolist()
     if "" in texts:
         raise ValueError(f"{name}: row {texts.index('') + 1} names no image file; fill it in or drop the row.")
@@ -178,7 +178,7 @@ def _films(written: pd.Series, folder: Path, name: str) -> tuple[list[str], list
     if outside:
         raise ValueError(
             f"{name}: {outside[0]!r} (and {len(outside) - 1} more) leads out of {str(folder)!r}; give the folder that "
-            f"holds all films with {_ROOT}, and paths below it."
+            f"holds all images with {_ROOT}, and paths below it."
         )
     base = str(folder.resolve())
     absolute = [text for text in texts if os.path.isabs(text)]
@@ -205,7 +205,7 @@ def _labels(
 
 
 def _listed(texts: pd.Series, separator: str, image_ids: list[str], name: str) -> dict[str, np.ndarray]:
-    """Returns a column per finding from texts that list a film's findings."""
+    """Returns a column per finding from texts that list an image's findings."""
     codes, combinations = pd.factorize(texts)
     parsed: list[tuple[str, ...] | None] = []
     for code, combination in enumerate(combinations):
@@ -235,8 +235,8 @@ def _patients(given: pd.DataFrame, column: str | None, image_ids: list[str], nam
     blank = patients == ""
     if blank.any():
         raise ValueError(
-            f"{name}: {int(blank.sum())} film(s) have no patient in {column!r}, first "
-            f"{image_ids[int(np.argmax(blank))]!r}; fill it in or drop them: without it, films of one patient could "
+            f"{name}: {int(blank.sum())} image(s) have no patient in {column!r}, first "
+            f"{image_ids[int(np.argmax(blank))]!r}; fill it in or drop them: without it, images of one patient could "
             "be in two parts of a split."
         )
     return patients

@@ -1,10 +1,10 @@
-"""Uncertain labels: what a report left open, what a policy makes of it, and which films it was.
+"""Uncertain labels: what a report left open, what a policy makes of it, and which images it was.
 
 Source:
     Irvin et al., "CheXpert: A Large Chest Radiograph Dataset with Uncertainty Labels and Expert Comparison", AAAI 2019,
     section "Uncertainty approaches" (there U-Ignore, U-Zeros, U-Ones, U-SelfTrained, U-MultiClass).
 
-Normal or abnormal: the one label that sums up a film's findings.
+Normal or abnormal: the one label that sums up an image's findings.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -74,7 +74,7 @@ def settle(raw: np.ndarray, policy_of: Mapping[str, str], blank: str) -> tuple[d
     """Turns a data set's own marks into labels, and keeps in words which were uncertain.
 
     Args:
-        raw: Float array (n_films, n_findings): 1 present, 0 absent, -1 uncertain, NaN blank.
+        raw: Float array (n_images, n_findings): 1 present, 0 absent, -1 uncertain, NaN blank.
         policy_of: Policy by finding, in the order of the columns.
         blank: What a blank means: "negative" or "unknown".
 
@@ -88,7 +88,7 @@ def settle(raw: np.ndarray, policy_of: Mapping[str, str], blank: str) -> tuple[d
     for index, (finding, policy) in enumerate(policy_of.items()):
         values = np.where(marked[:, index], BECOMES[policy], raw[:, index])
         labels[finding] = np.where(np.isnan(raw[:, index]), 0.0 if blank == "negative" else np.nan, values)
-    # A few thousand combinations stand for all films: each, as the bits of a number, is put into words once.
+    # A few thousand combinations stand for all images: each, as the bits of a number, is put into words once.
     codes, combinations = pd.factorize(marked @ (1 << np.arange(len(findings))))
     texts = ["|".join(name for bit, name in enumerate(findings) if number >> bit & 1) for number in combinations]
     return labels, np.asarray(texts, dtype=object)[codes]
@@ -140,10 +140,10 @@ def refuse_third_class(table: pd.DataFrame, targets: str | Iterable[str]) -> Non
 def fill_uncertain(table: pd.DataFrame, scores: pd.DataFrame, *, threshold: float | None = None) -> pd.DataFrame:
     """Replaces uncertain labels by what a first model says: the second pass of the policy "self_trained".
 
-    The first model is trained with these labels unknown and scores the training films. Give the scores of the training
-    part alone: films without a score stay unknown, so that validation and test are still measured on labels that a
+    The first model is trained with these labels unknown and scores the training images. Give the scores of the training
+    part alone: images without a score stay unknown, so that validation and test are still measured on labels that a
     report gave. Keep the split too, by ``dataclasses.replace(splits, table=filled)``: one made anew could move
-    patients, and the first model has seen the training films.
+    patients, and the first model has seen the training images.
 
     Args:
         table: An image table loaded with "self_trained" for these findings.
@@ -155,7 +155,7 @@ def fill_uncertain(table: pd.DataFrame, scores: pd.DataFrame, *, threshold: floa
         A copy with the labels filled; its source says so.
 
     Raises:
-        ValueError: If the scores are malformed, are of other films or findings, a finding was loaded with another
+        ValueError: If the scores are malformed, are of other images or findings, a finding was loaded with another
             policy, or no uncertain label has a score.
 
     Source:
@@ -169,7 +169,7 @@ def fill_uncertain(table: pd.DataFrame, scores: pd.DataFrame, *, threshold: floa
     foreign = ~clean["image_id"].isin(table["image_id"])
     if foreign.any():
         raise ValueError(
-            f"{clean['image_id'][foreign].nunique()} scored film(s) are not in the table, first "
+            f"{clean['image_id'][foreign].nunique()} scored image(s) are not in the table, first "
             f"{clean['image_id'][foreign].iloc[0]!r}; give the table that was scored."
         )
     source = source_of(table)
@@ -193,8 +193,8 @@ def fill_uncertain(table: pd.DataFrame, scores: pd.DataFrame, *, threshold: floa
         count += int(rows.sum())
     if not count:
         raise ValueError(
-            f"none of the scored films has an uncertain label of {', '.join(mask.columns)}; give the scores of the "
-            "training films, of a table loaded with uncertain='self_trained' (on the command line --uncertain "
+            f"none of the scored images has an uncertain label of {', '.join(mask.columns)}; give the scores of the "
+            "training images, of a table loaded with uncertain='self_trained' (on the command line --uncertain "
             "self_trained)."
         )
     filled.attrs = {**table.attrs, "source": replace(source, uncertain_policy=tuple(policy_of.items()))}
@@ -204,9 +204,9 @@ def fill_uncertain(table: pd.DataFrame, scores: pd.DataFrame, *, threshold: floa
 def add_abnormal(table: pd.DataFrame, findings: Iterable[str] | None = None) -> pd.DataFrame:
     """Returns the table with a column "Abnormal", a target like any other.
 
-    A film is abnormal (1) when any finding is present, normal (0) when "No Finding" is, or when every finding is known
-    to be absent, and unknown (NaN) otherwise. Where "No Finding" contradicts a finding, the finding counts. CheXpert's
-    Support Devices make no film abnormal: its own "No Finding" leaves them out too.
+    An image is abnormal (1) when any finding is present, normal (0) when "No Finding" is, or when every finding is
+    known to be absent, and unknown (NaN) otherwise. Where "No Finding" contradicts a finding, the finding counts.
+    CheXpert's Support Devices make no image abnormal: its own "No Finding" leaves them out too.
 
     Args:
         table: An image table.
@@ -217,7 +217,7 @@ def add_abnormal(table: pd.DataFrame, findings: Iterable[str] | None = None) -> 
 
     Raises:
         ValueError: If a finding is no label of the table, or only some of a data set's findings are there and
-            `findings` does not say that these are enough: a film without them may well show another.
+            `findings` does not say that these are enough: an image without them may well show another.
 
     Example:
         >>> table = pd.DataFrame({"Edema": [1.0, 0.0, np.nan], "Mass": [0.0, 0.0, 0.0]})
@@ -249,7 +249,7 @@ def _counted(table: pd.DataFrame) -> tuple[str, ...]:
         full = set(names) - {vocabulary.NO_FINDING, vocabulary.SUPPORT_DEVICES}
         if set(counted) < full:
             raise ValueError(
-                f"the table holds {len(counted)} of {data_set}'s findings ({', '.join(counted)}): a film without these "
-                "may show another. Load them all, or name the findings that count with findings=."
+                f"the table holds {len(counted)} of {data_set}'s findings ({', '.join(counted)}): an image "
+                "without these may show another. Load them all, or name the findings that count with findings=."
             )
     return counted

@@ -1,4 +1,4 @@
-"""NIH ChestX-ray14: from its folder to an image table, one row per film, and to the table of its boxes.
+"""NIH ChestX-ray14: from its folder to an image table, one row per image, and to the table of its boxes.
 
 Source:
     Wang et al., "ChestX-ray8", CVPR 2017; data from the NIH Clinical Center, nihcc.app.box.com/v/ChestXray-NIHCC.
@@ -20,7 +20,7 @@ from chexkeras import checks, files
 from chexkeras import findings as vocabulary
 from chexkeras.data import image_table
 from chexkeras.data.datasets import _csv
-from chexkeras.data.datasets._files import MISSING, leave_out_missing, locate_films, refuse_missing
+from chexkeras.data.datasets._files import MISSING, leave_out_missing, locate_images, refuse_missing
 from chexkeras.data.image_table import PHANTOM_FILE, TableSource, phantom_cautions
 
 REVISION_2020 = "2020 revision"
@@ -29,7 +29,7 @@ FIRST_2017 = "2017 release, first labels"
 RELEASE_2017 = "2017 release"
 UNKNOWN = "unknown"
 
-# Films whose labels NIH changed between its first release (of which Kaggle's sample is a part) and the corrected one:
+# Images whose labels NIH changed between its first release (of which Kaggle's sample is a part) and the corrected one:
 # each gained the finding named here.
 _GAINED = {
     "00000150_002.png": "Pneumonia",
@@ -46,16 +46,16 @@ _GAINED = {
     "00029808_003.png": "Pneumonia",
 }
 _NAME = re.compile(r"\d{8}_(\d{3})\.")
-# With 27 % of the later films renumbered, this many that all agree are the 2020 revision once in 10,000.
-_ENOUGH_FILMS = 30
+# With 27 % of the later images renumbered, this many that all agree are the 2020 revision once in 10,000.
+_ENOUGH_IMAGES = 30
 
 
 def label_release(image_ids: Sequence[str], labels: Sequence[str], follow_up: Sequence[int]) -> str:
     """Names the release.
 
-    Two things tell the releases apart. The first labels lack findings that the corrected ones have (the twelve films
-    above; Pneumonia on 1,431 films against 1,353). And the 2020 revision renumbered the follow-ups: before it, the
-    follow-up was always the number in the file's name, since then it differs on 22 % of films.
+    Two things tell the releases apart. The first labels lack findings that the corrected ones have (the twelve images
+    above; Pneumonia on 1,431 images against 1,353). And the 2020 revision renumbered the follow-ups: before it, the
+    follow-up was always the number in the file's name, since then it differs on 22 % of images.
 
     Args:
         image_ids: File names such as ``00000001_000.png``.
@@ -63,7 +63,7 @@ def label_release(image_ids: Sequence[str], labels: Sequence[str], follow_up: Se
         follow_up: Follow-up numbers.
 
     Returns:
-        "2020 revision", "2017 release, corrected labels", "2017 release, first labels", "2017 release" when no film
+        "2020 revision", "2017 release, corrected labels", "2017 release, first labels", "2017 release" when no image
         tells which labels, or "unknown" when the evidence is missing or speaks both ways.
     """
     numbers = [int(match[1]) if (match := _NAME.match(image)) else None for image in image_ids]
@@ -78,7 +78,7 @@ def label_release(image_ids: Sequence[str], labels: Sequence[str], follow_up: Se
         return UNKNOWN
     if renumbered:
         return REVISION_2020
-    if later < _ENOUGH_FILMS:
+    if later < _ENOUGH_IMAGES:
         return UNKNOWN
     return CORRECTED_2017 if has_gained else RELEASE_2017
 
@@ -168,7 +168,7 @@ def label_columns(
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Returns one 0/1 column per finding.
 
-    A film labelled ``No Finding`` together with a finding keeps the finding and is reported, not corrected: which of
+    An image labelled ``No Finding`` together with a finding keeps the finding and is reported, not corrected: which of
     the two is wrong cannot be known from the text.
 
     Args:
@@ -187,7 +187,7 @@ def label_columns(
     for code, combination in enumerate(combinations):
         try:
             if not combination.strip():
-                raise ValueError(f"the label is blank; write {vocabulary.NO_FINDING!r} for a film without findings")
+                raise ValueError(f"the label is blank; write {vocabulary.NO_FINDING!r} for an image without findings")
             parsed.append(_parts(combination))
         except ValueError as error:
             image = text["image_id"].iloc[int(np.argmax(codes == code))]
@@ -201,7 +201,7 @@ def label_columns(
 
 LABEL_FILES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv", "sample_labels.csv")
 BOX_FILE = "BBox_List_2017.csv"
-BOX_FILM_PX = 1024
+BOX_IMAGE_PX = 1024
 OFFICIAL_LISTS = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
 
 
@@ -212,15 +212,15 @@ def load_nih(
     missing: Literal["error", "skip", "keep"] = "error",
     findings: Iterable[str] = vocabulary.NIH14,
 ) -> pd.DataFrame:
-    """Loads NIH ChestX-ray14, Kaggle's sample of it, or phantoms in its layout, as one row per film.
+    """Loads NIH ChestX-ray14, Kaggle's sample of it, or phantoms in its layout, as one row per image.
 
     Args:
         root: The folder that holds the label file (``Data_Entry_2017_v2020.csv``, ``Data_Entry_2017.csv`` or
             ``sample_labels.csv``, the first that exists), or that file itself. The official lists are read beside it.
-        images: The folder of the films, absolute or relative to `root`; None looks for ``images``, then for Kaggle's
+        images: The folder of the images, absolute or relative to `root`; None looks for ``images``, then for Kaggle's
             ``images_001/images`` to ``images_012/images``, then everywhere below `root`.
-        missing: What to do with rows whose film is not there: "error"; "skip" drops them and lists them in the source's
-            ``left_out``; "keep" leaves them with an empty path (labels only, for exploration and splits).
+        missing: What to do with rows whose image is not there: "error"; "skip" drops them and lists them in the
+            source's ``left_out``; "keep" leaves them with an empty path (labels only, for exploration and splits).
         findings: Which of the 14 findings become columns, in this order.
 
     Returns:
@@ -229,8 +229,8 @@ def load_nih(
         official_split ("train_val", "test" or ""). ``attrs["source"]`` is its `TableSource`.
 
     Raises:
-        FileNotFoundError: If the folder, the label file, all films, or (with missing="error") any film is missing.
-        ValueError: If the label file is malformed, a label is unknown, or a film lies in two folders.
+        FileNotFoundError: If the folder, the label file, all images, or (with missing="error") any image is missing.
+        ValueError: If the label file is malformed, a label is unknown, or an image lies in two folders.
     """
     checks.one_of(missing, MISSING, "missing")
     wanted = vocabulary.resolve(findings)
@@ -283,15 +283,15 @@ def load_nih(
 
 
 def load_boxes(root: str | Path) -> pd.DataFrame:
-    """Loads NIH's 984 hand-drawn boxes, all on films of the official test list.
+    """Loads NIH's 984 hand-drawn boxes, all on images of the official test list.
 
     Args:
         root: The folder that holds ``BBox_List_2017.csv``, or that file itself.
 
     Returns:
         A table with image_id, finding (canonical: the file's ``Infiltrate`` is Infiltration), and x_px, y_px (top left
-        corner), width_px, height_px in pixels of the 1024 x 1024 film, whatever the size of the copy at hand;
-        ``attrs["film_px"]`` is that 1024, by which figures fit the boxes to smaller films.
+        corner), width_px, height_px in pixels of the 1024 x 1024 image, whatever the size of the copy at hand;
+        ``attrs["image_px"]`` is that 1024, by which figures fit the boxes to smaller images.
 
     Raises:
         FileNotFoundError: If the file is missing.
@@ -318,7 +318,7 @@ def load_boxes(root: str | Path) -> pd.DataFrame:
             image = boxes["image_id"][numbers.isna()].iloc[0]
             raise ValueError(f"{path.name}: {column} of {image} is not a number; download the file again.")
         boxes[column] = numbers.astype(float)
-    boxes.attrs["film_px"] = BOX_FILM_PX
+    boxes.attrs["image_px"] = BOX_IMAGE_PX
     return boxes
 
 
@@ -341,7 +341,7 @@ def _label_file(root: str | Path) -> Path:
 
 
 def _official_split(folder: Path, image_ids: list[str]) -> tuple[np.ndarray, list[Path]]:
-    """Returns each film's official part, and which lists were read."""
+    """Returns each image's official part, and which lists were read."""
     part_of: dict[str, str] = {}
     read = []
     for part, name in OFFICIAL_LISTS.items():
@@ -356,10 +356,10 @@ def _official_split(folder: Path, image_ids: list[str]) -> tuple[np.ndarray, lis
 
 
 def _paths(folder: Path, image_ids: list[str], images: str | Path | None, missing: str) -> list[str]:
-    found, searched = locate_films(folder, set(image_ids), images)
+    found, searched = locate_images(folder, set(image_ids), images)
     paths = [found.get(image, "") for image in image_ids]
     where = " and ".join(map(str, searched[:2])) + (" ..." if len(searched) > 2 else "")
     refuse_missing(
-        image_ids, paths, missing, where, "Give the folder of the films with images= (on the command line --images)"
+        image_ids, paths, missing, where, "Give the folder of the images with images= (on the command line --images)"
     )
     return paths

@@ -1,6 +1,6 @@
 """What NIH ChestX-ray14 looks like in numbers: the margins that the synthetic cohort reproduces.
 
-Every constant here was computed from NIH's ``Data_Entry_2017_v2020.csv`` (112,120 films of 30,805 patients). They are
+Every constant here was computed from NIH's ``Data_Entry_2017_v2020.csv`` (112,120 images of 30,805 patients). They are
 summary numbers; no row of that file is stored.
 
 Source: Wang et al., "ChestX-ray8", CVPR 2017; data provided by the NIH Clinical Center,
@@ -21,23 +21,23 @@ PREVALENCE: dict[str, float] = dict(
         strict=True,
     )
 )
-"""Share of films with each finding."""
+"""Share of images with each finding."""
 
 AP_SHARE = 0.39966
 MALE_SHARE = 0.56493
-"""Shares of films, not of patients."""
+"""Shares of images, not of patients."""
 
-MEAN_FILMS_PER_PATIENT = 3.64
+MEAN_IMAGES_PER_PATIENT = 3.64
 TEST_SHARE = 0.22829
-"""Share of films in the official test list."""
+"""Share of images in the official test list."""
 
 PERSISTENCE = np.array(
     (0.53, 0.68, 0.64, 0.40, 0.72, 0.60, 0.45, 0.83, 0.55, 0.65, 0.79, 0.59, 0.55, 0.91, 0.72, 1.0, 1.0, 1.0)
 )
-"""Correlation of the latent variables between consecutive films of a patient: the 14 findings, AP view, male, age,
-number of films (tetrachoric for the binary ones; 1 for what belongs to the patient)."""
+"""Correlation of the latent variables between consecutive images of a patient: the 14 findings, AP view, male, age,
+number of images (tetrachoric for the binary ones; 1 for what belongs to the patient)."""
 
-# Tetrachoric (binary with binary), polyserial (binary with normal score) and normal-score correlations over films.
+# Tetrachoric (binary with binary), polyserial (binary with normal score) and normal-score correlations over images.
 _LOWER_TRIANGLE = (
     (0.07,),
     (0.37, 0.39),
@@ -60,10 +60,10 @@ _LOWER_TRIANGLE = (
 
 
 def latent_correlation() -> np.ndarray:
-    """Returns the correlation of the 18 latent variables over films.
+    """Returns the correlation of the 18 latent variables over images.
 
     Returns:
-        Array (18, 18): 14 findings in the order of NIH14, AP view, male, age, number of films of the patient.
+        Array (18, 18): 14 findings in the order of NIH14, AP view, male, age, number of images of the patient.
     """
     size = len(_LOWER_TRIANGLE) + 1
     matrix = np.eye(size)
@@ -72,26 +72,26 @@ def latent_correlation() -> np.ndarray:
     return matrix
 
 
-FILMS_PER_PATIENT = (
+IMAGES_PER_PATIENT = (
     *((1, 0.5682), (2, 0.7017), (3, 0.7699), (4, 0.8130), (5, 0.8435), (6, 0.8690), (8, 0.9048), (10, 0.9278)),
     *((13, 0.9499), (16, 0.9636), (20, 0.9739), (25, 0.9821), (30, 0.9871), (40, 0.9924), (50, 0.9951)),
     *((70, 0.9985), (100, 0.9994), (184, 1.0)),
 )
-"""(n, share of PATIENTS with at most n films)."""
+"""(n, share of PATIENTS with at most n images)."""
 
-FILMS_IN_PATIENT_OF = (
+IMAGES_IN_PATIENT_OF = (
     *((1, 0.1561), (2, 0.2295), (3, 0.2857), (4, 0.3331), (5, 0.3749), (6, 0.4171), (8, 0.4903), (10, 0.5499)),
     *((13, 0.6217), (16, 0.6776), (20, 0.7300), (25, 0.7816), (30, 0.8196), (40, 0.8707), (50, 0.9036)),
     *((70, 0.9583), (100, 0.9794), (184, 1.0)),
 )
-"""(n, share of FILMS whose patient has at most n films)."""
+"""(n, share of IMAGES whose patient has at most n images)."""
 
 AGE_QUANTILES = (
     *((0.0, 1.0), (0.01, 8.0), (0.02, 11.0), (0.05, 18.0), (0.1, 23.0), (0.2, 31.0), (0.3, 38.0), (0.4, 44.0)),
     *((0.5, 49.0), (0.6, 53.0), (0.7, 57.0), (0.8, 61.0), (0.9, 67.0), (0.95, 72.0), (0.98, 76.0), (0.99, 79.0)),
     (1.0, 95.0),
 )
-"""(share, age in years) over films."""
+"""(share, age in years) over images."""
 
 ORIGINALS = {
     "PA": (

@@ -1,4 +1,4 @@
-"""Opening films by what lies there: NIH's layout, CheXpert's, or a table of one's own."""
+"""Opening images by what lies there: NIH's layout, CheXpert's, or a table of one's own."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -27,14 +27,14 @@ _NOT_ON_THE_COMMAND_LINE = ("part",)
 
 
 def open_data(root: str | Path, *, missing: Literal["error", "skip", "keep"] = "error", **options: Any) -> pd.DataFrame:
-    """Loads films whose kind is told from what lies there.
+    """Loads images whose kind is told from what lies there.
 
     Args:
         root: A folder in NIH's layout or in CheXpert's (or the folder that holds that of CheXpert), NIH's label file
             itself, or a CSV of one's own, which needs `image_column` and `label_columns`.
-        missing: What to do with rows whose film is not there, as for every loader.
+        missing: What to do with rows whose image is not there, as for every loader.
         **options: What the loader of that kind takes besides; None stands for an option that was not given. `images`
-            is the folder of the films, absolute or relative to the label file's.
+            is the folder of the images, absolute or relative to the label file's.
 
     Returns:
         The image table.
@@ -46,9 +46,9 @@ def open_data(root: str | Path, *, missing: Literal["error", "skip", "keep"] = "
             whatever the loader raises.
 
     Example:
-        >>> open_data("films.csv", image_column="file", label_columns="Edema")
+        >>> open_data("images.csv", image_column="file", label_columns="Edema")
         Traceback (most recent call last):
-        FileNotFoundError: root: no file or folder at 'films.csv'; check the spelling, or give its full path.
+        FileNotFoundError: root: no file or folder at 'images.csv'; check the spelling, or give its full path.
     """
     known = dict.fromkeys(name for names in OPTIONS.values() for name in names)
     unknown = [name for name in options if name not in known]

@@ -1,4 +1,4 @@
-"""A split as an object: which film belongs to which part, and the proof that no patient is in two of them."""
+"""A split as an object: which image belongs to which part, and the proof that no patient is in two of them."""
 
 import html
 from collections.abc import Mapping
@@ -20,17 +20,17 @@ KINDS = ("patient", "official", "image", "official_image")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Splits:
-    """An image table with a part for every film.
+    """An image table with a part for every image.
 
     Attributes:
-        kind: "patient", "official" (NIH's test list), "image" (leaky: one patient's films in several parts) or
-            "official_image" (NIH's test list, the other films by image: leaky between training and validation).
+        kind: "patient", "official" (NIH's test list), "image" (leaky: one patient's images in several parts) or
+            "official_image" (NIH's test list, the other images by image: leaky between training and validation).
         seed: The seed that made it.
         targets: The findings it was stratified over.
-        shares: (part, fraction of films asked for) of each part that was asked for.
+        shares: (part, fraction of images asked for) of each part that was asked for.
         table: The image table.
-        assignment: One row per film: image_id, patient_id, part ("train", "validation" or "test").
-        factors: (finding, how often an epoch of training shows its films), see `up_sampled`.
+        assignment: One row per image: image_id, patient_id, part ("train", "validation" or "test").
+        factors: (finding, how often an epoch of training shows its images), see `up_sampled`.
     """
 
     kind: str
@@ -42,36 +42,36 @@ class Splits:
     factors: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
-        """Checks that each film has one part and that no patient is in two that the kind keeps apart.
+        """Checks that each image has one part and that no patient is in two that the kind keeps apart.
 
         Raises:
-            ValueError: If not; the message names the patients or films.
+            ValueError: If not; the message names the patients or images.
         """
         checks.one_of(self.kind, KINDS, "kind")
-        checks.require_columns(self.assignment, _ASSIGNMENT, "the assignment", "Give one row per film.")
+        checks.require_columns(self.assignment, _ASSIGNMENT, "the assignment", "Give one row per image.")
         unknown = sorted(set(self.assignment["part"]) - set(PARTS))
         if unknown:
             raise ValueError(f"unknown part(s) {', '.join(map(repr, unknown))}; expected {', '.join(PARTS)}.")
         repeated = self.assignment["image_id"][self.assignment["image_id"].duplicated()]
         if len(repeated):
             raise ValueError(
-                f"{len(repeated)} film(s) are assigned twice, first {repeated.iloc[0]!r}; assign each once."
+                f"{len(repeated)} image(s) are assigned twice, first {repeated.iloc[0]!r}; assign each once."
             )
         if set(zip(self.assignment["image_id"], self.assignment["patient_id"], strict=True)) != set(
             zip(self.table["image_id"], self.table["patient_id"].astype(str), strict=True)
         ):
-            raise ValueError("the assignment and the table differ in their films or patients; split this table anew.")
+            raise ValueError("the assignment and the table differ in their images or patients; split this table anew.")
         crossing = self._wrongly_crossing
         if crossing:
             parts = self.assignment["part"][self.assignment["patient_id"] == crossing[0]].unique()
             raise ValueError(
-                f"{len(crossing)} patient(s) have films in several parts, first patient {crossing[0]!r} in "
-                f"{' and '.join(parts)}; assign all films of a patient to one part."
+                f"{len(crossing)} patient(s) have images in several parts, first patient {crossing[0]!r} in "
+                f"{' and '.join(parts)}; assign all images of a patient to one part."
             )
 
     @cached_property
     def crossing_patients(self) -> tuple[str, ...]:
-        """The patients with films in more than one part."""
+        """The patients with images in more than one part."""
         parts = self.assignment.drop_duplicates(["patient_id", "part"])["patient_id"]
         return tuple(parts[parts.duplicated()].unique())
 
@@ -87,12 +87,12 @@ class Splits:
 
     @property
     def leaky(self) -> bool:
-        """Whether films of some parts were assigned without regard to the patient."""
+        """Whether images of some parts were assigned without regard to the patient."""
         return self.kind in ("image", "official_image")
 
     @cached_property
     def table_sha256(self) -> str:
-        """Fingerprint of the image table, wherever its films lie."""
+        """Fingerprint of the image table, wherever its images lie."""
         return image_table.fingerprint(self.table)
 
     @cached_property
@@ -106,18 +106,18 @@ class Splits:
         over = f"stratified over {listed(self.targets)}, seed {self.seed}"
         if self.factors:
             shown = ", ".join(f"{name} x {factor}" for name, factor in self.factors)
-            over += f"; training films up-sampled after splitting: {shown}"
+            over += f"; training images up-sampled after splitting: {shown}"
         if self.kind == "image":
             patients = self.assignment["patient_id"].nunique()
             return (
-                f"LEAKY split by image: {len(self.crossing_patients)} of {patients} patients have films in several "
+                f"LEAKY split by image: {len(self.crossing_patients)} of {patients} patients have images in several "
                 f"parts, so scores on validation and test are better than on new patients ({over})"
             )
         if self.kind == "official_image":
             patients = self.assignment["patient_id"][self.assignment["part"] != "test"].nunique()
             return (
                 f"official test list, whose patients are in no other part; LEAKY split by image between training and "
-                f"validation: {len(self.crossing_patients)} of {patients} patients have films in both, so scores on "
+                f"validation: {len(self.crossing_patients)} of {patients} patients have images in both, so scores on "
                 f"validation are better than on new patients ({over})"
             )
         if self.kind == "official":
@@ -126,17 +126,17 @@ class Splits:
 
     @property
     def train(self) -> pd.DataFrame:
-        """The training films as an image table, each once; `training_rows` is what an epoch shows."""
+        """The training images as an image table, each once; `training_rows` is what an epoch shows."""
         return self.part("train")
 
     @property
     def validation(self) -> pd.DataFrame:
-        """The validation films as an image table."""
+        """The validation images as an image table."""
         return self.part("validation")
 
     @property
     def test(self) -> pd.DataFrame:
-        """The test films as an image table."""
+        """The test images as an image table."""
         return self.part("test")
 
     def part(self, name: str) -> pd.DataFrame:
@@ -156,34 +156,34 @@ class Splits:
 
     @property
     def training_rows(self) -> pd.DataFrame:
-        """The training films as often as an epoch shows them: those of up-sampled findings several times."""
+        """The training images as often as an epoch shows them: those of up-sampled findings several times."""
         return repeated(self.train, self.factors)
 
     def up_sampled(self, factors: Mapping[str, int]) -> "Splits":
-        """Returns this split with the training films of some findings shown several times an epoch.
+        """Returns this split with the training images of some findings shown several times an epoch.
 
-        Only `training_rows` changes: every part keeps each film once, so that nothing is scored or counted twice.
-        There is no way to up-sample before splitting, which would put copies of a film into two parts: a table that
-        names a film twice cannot be split.
+        Only `training_rows` changes: every part keeps each image once, so that nothing is scored or counted twice.
+        There is no way to up-sample before splitting, which would put copies of an image into two parts: a table that
+        names an image twice cannot be split.
 
         Args:
-            factors: How often an epoch shows the films of each finding, for example {"Pneumonia": 4}. A film with
+            factors: How often an epoch shows the images of each finding, for example {"Pneumonia": 4}. An image with
                 several of the findings counts with the largest of their factors. They replace earlier ones.
 
         Returns:
             A new split; its description and everything saved from it name the factors.
 
         Raises:
-            ValueError: If a finding is no label or on no training film, or a factor is no whole number of at least 1.
+            ValueError: If a finding is no label or on no training image, or a factor is no whole number of at least 1.
         """
         return replace(self, factors=checked_factors(self.train, factors))
 
     def summary(self) -> pd.DataFrame:
-        """Returns, per part, films, patients, share of films, and each target's positives and prevalence.
+        """Returns, per part, images, patients, share of images, and each target's positives and prevalence.
 
         Returns:
             A table indexed by part with images, patients, share, and ``<finding>_positives`` and
-            ``<finding>_prevalence`` (among films whose label is known) per target.
+            ``<finding>_prevalence`` (among images whose label is known) per target.
         """
         rows = []
         for name in PARTS:
@@ -237,7 +237,7 @@ class Splits:
 
         Args:
             path: The CSV that `save` wrote; its .json must lie beside it.
-            table: The same image table; its films may have moved.
+            table: The same image table; its images may have moved.
 
         Returns:
             The split.
@@ -267,8 +267,8 @@ class Splits:
         given = image_table.fingerprint(table)
         if given != made["table_fingerprint"]:
             raise ValueError(
-                f"{origin.name} belongs to another table: {len(assignment)} films, fingerprint "
-                f"{made['table_fingerprint'][:12]}; the one given has {len(table)} films, fingerprint {given[:12]}. "
+                f"{origin.name} belongs to another table: {len(assignment)} images, fingerprint "
+                f"{made['table_fingerprint'][:12]}; the one given has {len(table)} images, fingerprint {given[:12]}. "
                 "Load the same label file with the same options, or make a new split."
             )
         loaded = cls(
@@ -281,7 +281,7 @@ class Splits:
         counts = self.assignment["part"].value_counts()
         sizes = ", ".join(f"{name} {counts.get(name, 0)}" for name in PARTS)
         shown = f" (an epoch shows {len(self.training_rows)})" if self.factors else ""
-        return f"<{'LEAKY ' if self.leaky else ''}Splits by {self.kind}, seed {self.seed}: {sizes} films{shown}>"
+        return f"<{'LEAKY ' if self.leaky else ''}Splits by {self.kind}, seed {self.seed}: {sizes} images{shown}>"
 
     def _repr_html_(self) -> str:
         return f"<p>{html.escape(self.description)}</p>{self.summary().to_html(float_format='{:.4g}'.format)}"

@@ -1,4 +1,4 @@
-"""Dividing an image table into training, validation and test films, by patient unless asked to leak.
+"""Dividing an image table into training, validation and test images, by patient unless asked to leak.
 
 A split proves itself disjoint when it is made, names itself leaky when it is, and reloads only onto the table it was
 made from.
@@ -24,19 +24,19 @@ from chexkeras.data.splits.splits import KINDS, PARTS, Splits, listed
 def iterative_stratification(
     positives: np.ndarray, sizes: np.ndarray, shares: Sequence[float], seed: int
 ) -> np.ndarray:
-    """Assigns units (patients, or single films) to parts.
+    """Assigns units (patients, or single images) to parts.
 
     As in Sechidis et al. the rarest label still to be placed is placed first, and each of its units goes where the
-    label is lacking most. Patients have between one and nearly two hundred films, so four things differ: a unit counts
-    with its films; the large units of a label are placed before the small ones, which can then fill what is left open;
+    label is lacking most. Patients have between one and nearly two hundred images, so four things differ: a unit counts
+    with its images; the large units of a label are placed before the small ones, which can then fill what is left open;
     "lacking" is measured against a part's share of what has been placed so far, not against its final quota, or else
     the part with the largest quota would receive every large patient; and no part is left without a label while there
     are units that could give it.
 
     Args:
-        positives: Count of positive films, shape (units, labels).
-        sizes: Count of all films, shape (units,), at least 1 each.
-        shares: Fraction of films for each part; they sum to 1.
+        positives: Count of positive images, shape (units, labels).
+        sizes: Count of all images, shape (units,), at least 1 each.
+        shares: Fraction of images for each part; they sum to 1.
         seed: One seed, one assignment.
 
     Returns:
@@ -48,25 +48,25 @@ def iterative_stratification(
     shuffled = rng.permutation(n_units)
     part_of = np.full(n_units, -1)
     placed = [[0] * n_parts for _ in range(n_labels)]
-    placed_films = [0] * n_parts
+    placed_images = [0] * n_parts
 
     def place(units: np.ndarray, counts: list[int], label: int | None) -> None:
-        total, films = (sum(placed[label]) if label is not None else 0), sum(placed_films)
+        total, images = (sum(placed[label]) if label is not None else 0), sum(placed_images)
         for position, (unit, count) in enumerate(zip(units.tolist(), counts, strict=True)):
             size = int(sizes[unit])
-            total, films = total + count, films + size
-            behind_films = [share * films - have for share, have in zip(shares, placed_films, strict=True)]
+            total, images = total + count, images + size
+            behind_images = [share * images - have for share, have in zip(shares, placed_images, strict=True)]
             if label is None:
-                part = max(range(n_parts), key=behind_films.__getitem__)
+                part = max(range(n_parts), key=behind_images.__getitem__)
             else:
                 here = placed[label]
                 candidates = [index for index in range(n_parts) if not here[index]]
                 if not candidates or len(units) - position > len(candidates):
                     candidates = list(range(n_parts))
                 behind = [share * total - have for share, have in zip(shares, here, strict=True)]
-                part = max(candidates, key=lambda index: (behind[index], behind_films[index]))
+                part = max(candidates, key=lambda index: (behind[index], behind_images[index]))
             part_of[unit] = part
-            placed_films[part] += size
+            placed_images[part] += size
             for other in np.flatnonzero(positives[unit]).tolist():
                 placed[other][part] += int(positives[unit, other])
 
@@ -111,8 +111,8 @@ def split_by_patient(
     Args:
         table: An image table.
         targets: The findings to stratify over, all at once.
-        validation: Fraction of films for validation, in (0, 1).
-        test: Fraction of films for test, in (0, 1).
+        validation: Fraction of images for validation, in (0, 1).
+        test: Fraction of images for test, in (0, 1).
         seed: One seed, one split.
 
     Returns:
@@ -132,23 +132,23 @@ def split_by_image(
     test: float = 0.15,
     seed: int = 0,
 ) -> Splits:
-    """Splits films without regard to the patient: LEAKY, for reproducing results that were obtained that way.
+    """Splits images without regard to the patient: LEAKY, for reproducing results that were obtained that way.
 
-    A patient's films resemble one another, so scores on such a test part are better than on new patients. The split
+    A patient's images resemble one another, so scores on such a test part are better than on new patients. The split
     says so in its repr, its description and everything made from it.
 
     Args:
         table: An image table.
         targets: The findings to stratify over, all at once.
-        validation: Fraction of films for validation, in (0, 1).
-        test: Fraction of films for test, in (0, 1).
+        validation: Fraction of images for validation, in (0, 1).
+        test: Fraction of images for test, in (0, 1).
         seed: One seed, one split.
 
     Returns:
         The split, `leaky`.
 
     Raises:
-        ValueError: If there are fewer than three films, or a part would lack positives or negatives of a target.
+        ValueError: If there are fewer than three images, or a part would lack positives or negatives of a target.
     """
     return _three_way(table, targets, validation, test, seed, "image")
 
@@ -161,14 +161,14 @@ def official_split(
     Args:
         table: An image table with a filled ``official_split`` column.
         targets: The findings to stratify validation over, all at once.
-        validation: Fraction of the official training films for validation, in (0, 1).
+        validation: Fraction of the official training images for validation, in (0, 1).
         seed: One seed, one split.
 
     Returns:
         The split.
 
     Raises:
-        ValueError: If films are in neither list, a patient is in both, or a part would lack positives or negatives of
+        ValueError: If images are in neither list, a patient is in both, or a part would lack positives or negatives of
             a target.
 
     Source:
@@ -180,7 +180,7 @@ def official_split(
 def official_split_by_image(
     table: pd.DataFrame, targets: str | Sequence[str], *, validation: float = 0.125, seed: int = 0
 ) -> Splits:
-    """Takes NIH's official test list as test part, and validation films from the rest without regard to the patient.
+    """Takes NIH's official test list as test part, and validation images from the rest without regard to the patient.
 
     LEAKY between training and validation, for reproducing results that were obtained that way: scores on validation
     are better than on new patients, and thresholds and the best epoch are chosen on them. The test part shares no
@@ -189,7 +189,7 @@ def official_split_by_image(
     Args:
         table: An image table with a filled ``official_split`` column.
         targets: The findings to stratify validation over, all at once.
-        validation: Fraction of the official training films for validation, in (0, 1).
+        validation: Fraction of the official training images for validation, in (0, 1).
         seed: One seed, one split.
 
     Returns:
@@ -210,14 +210,14 @@ def _official(table: pd.DataFrame, targets: str | Sequence[str], validation: flo
     unlisted = ~np.isin(official, ("train_val", "test"))
     if unlisted.any():
         raise ValueError(
-            f"{int(unlisted.sum())} of {len(table)} films are in neither official list, first "
+            f"{int(unlisted.sum())} of {len(table)} images are in neither official list, first "
             f"{table['image_id'].iloc[int(np.argmax(unlisted))]!r}; put train_val_list.txt and test_list.txt beside "
             f"the label file, or {_BY_PATIENT}."
         )
     rest = official == "train_val"
     if not rest.any() or rest.all():
         empty = "train_val" if not rest.any() else "test"
-        raise ValueError(f"none of the {len(table)} films is in the official {empty} list; {_BY_PATIENT}.")
+        raise ValueError(f"none of the {len(table)} images is in the official {empty} list; {_BY_PATIENT}.")
     part = np.full(len(table), "test", dtype=object)
     part[rest] = _assign(table[rest], names, {"train": 1 - checked, "validation": checked}, seed, unit)
     kind = "official" if unit == "patient" else "official_image"
@@ -234,7 +234,7 @@ class Lacking(NamedTuple):
 
 
 def lacking_classes(splits: Splits, targets: str | Sequence[str]) -> tuple[Lacking, ...]:
-    """Returns where a target has no positive or no negative film: there it can be neither learnt nor measured.
+    """Returns where a target has no positive or no negative image: there it can be neither learnt nor measured.
 
     Args:
         splits: The split.
@@ -266,14 +266,14 @@ def check_classes(splits: Splits, targets: str | Sequence[str]) -> None:
     without = {part: sum(each.part == part for each in problems) for part in PARTS}
     if without["train"] or len(names) in without.values():
         lacking = "; ".join(
-            f"{name} has {positive} positive and {negative} negative films of {target}"
+            f"{name} has {positive} positive and {negative} negative images of {target}"
             for name, target, positive, negative in problems[:5]
         )
         more = f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""
         advice = f"{_BY_PATIENT}, or " if splits.kind.startswith("official") else "give that part a larger share, "
         raise ValueError(
             "training needs both classes of each target, validation and test of one target at least, but "
-            f"{lacking}{more}. To go on, {advice}load more films, or leave "
+            f"{lacking}{more}. To go on, {advice}load more images, or leave "
             f"{listed(tuple(dict.fromkeys(problem[1] for problem in problems)))} out of the targets."
         )
 
@@ -293,18 +293,22 @@ def _three_way(
 
 
 def _checked(table: pd.DataFrame, targets: str | Sequence[str]) -> tuple[str, ...]:
-    checks.require_columns(table, ("image_id", "patient_id"), "the table", "A split needs to know each film's patient.")
+    checks.require_columns(
+        table, ("image_id", "patient_id"), "the table", "A split needs to know each image's patient."
+    )
     repeated = table["image_id"][table["image_id"].duplicated()]
     if len(repeated):
         raise ValueError(
-            f"the table names {len(repeated)} film(s) more than once, first {repeated.iloc[0]!r}; keep one row each. "
-            "To show films several times, split first: splits.up_sampled({'Pneumonia': 4}) repeats training films only."
+            f"the table names {len(repeated)} image(s) more than once, first {repeated.iloc[0]!r}; keep one row each. "
+            "To show images several times, split first: splits.up_sampled({'Pneumonia': 4}) repeats "
+            "training images only."
         )
     nameless = table["patient_id"].isna() | (table["patient_id"].astype(str).str.strip() == "")
     if nameless.any():
         raise ValueError(
-            f"{int(nameless.sum())} film(s) have no patient_id, first {table['image_id'][nameless].iloc[0]!r}; fill it "
-            "in or drop them: without it, films of one patient could be in two parts."
+            f"{int(nameless.sum())} image(s) have no patient_id, first "
+            f"{table['image_id'][nameless].iloc[0]!r}; fill it "
+            "in or drop them: without it, images of one patient could be in two parts."
         )
     return image_table.resolve_targets(table, targets)
 
@@ -317,7 +321,7 @@ def _assign(
     unit_of = pd.factorize(table["image_id" if kind == "image" else "patient_id"], sort=True)[0]
     units = int(unit_of.max()) + 1 if len(table) else 0
     if units < len(shares):
-        unit = "films" if kind == "image" else "patients"
+        unit = "images" if kind == "image" else "patients"
         raise ValueError(f"{units} {unit} cannot fill {len(shares)} parts ({', '.join(shares)}); load more {unit}.")
     positives = np.zeros((units, len(targets)), dtype=np.int64)
     np.add.at(positives, unit_of, (table[list(targets)] == 1).to_numpy(dtype=np.int64))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from chexkeras.data.audit.image_checks import film_facts
+from chexkeras.data.audit.image_checks import image_facts
 from chexkeras.dicom.profiles import Profile
 from chexkeras.dicom.read import Radiograph, is_dicom
 from chexkeras.dicom.rejection import DicomRejected
@@ -18,28 +18,28 @@ from chexkeras.dicom.workers.options import Reading
 from chexkeras.dicom.workers.pool import ReaderPool
 
 GROUP = 8
-"""Films that one call decodes: enough that Python's share of the time vanishes."""
+"""Images that one call decodes: enough that Python's share of the time vanishes."""
 
 
 class Problem(NamedTuple):
-    """Why a film is not used: "missing_file", "unreadable", "constant" or the DICOM gate's code; and it in words."""
+    """Why an image is not used: "missing_file", "unreadable", "constant" or the DICOM gate's code; and it in words."""
 
     code: str
     detail: str
 
 
 class Decoded(NamedTuple):
-    """Some films: their rows, their pixels (rows, size, size), black where there is a problem, and problems by row."""
+    """Some images: their rows, their pixels (rows, size, size), black where there is a problem, and problems by row."""
 
     rows: range
-    films: np.ndarray
+    images: np.ndarray
     problems: dict[int, Problem]
 
 
-def decode_films(
+def decode_images(
     paths: Sequence[str], spans: Iterable[range], *, size: int, profile: Profile, threads: int
 ) -> Generator[Decoded, None, None]:
-    """Decodes films ahead of their use, in order.
+    """Decodes images ahead of their use, in order.
 
     Args:
         paths: The file of every row, "" for a row without one.
@@ -50,7 +50,7 @@ def decode_films(
             processes, started at the first of them, which a hostile file may take down without harm.
 
     Yields:
-        At most `GROUP` films at a time.
+        At most `GROUP` images at a time.
     """
     groups = (
         range(start, min(start + GROUP, span.stop)) for span in spans for start in range(span.start, span.stop, GROUP)
@@ -73,7 +73,7 @@ def decode_films(
         pool.shutdown(cancel_futures=True)
 
 
-def read_films(paths: Sequence[str], image_size: int) -> np.ndarray:
+def read_images(paths: Sequence[str], image_size: int) -> np.ndarray:
     """Reads a few PNG or JPEG files at once as the classifier's pixels; may be called from several threads.
 
     Args:
@@ -81,7 +81,7 @@ def read_films(paths: Sequence[str], image_size: int) -> np.ndarray:
         image_size: Height and width wanted, pixels.
 
     Returns:
-        uint8 array (films, image_size, image_size).
+        uint8 array (images, image_size, image_size).
 
     Raises:
         ValueError: If one of them cannot be decoded.
@@ -89,11 +89,11 @@ def read_films(paths: Sequence[str], image_size: int) -> np.ndarray:
     import tensorflow as tf
 
     try:
-        # Where there is a GPU, TensorFlow would send every film there and back.
+        # Where there is a GPU, TensorFlow would send every image there and back.
         with tf.device("CPU"):
             return _reader(len(paths), image_size)(tf.constant(paths)).numpy()[..., 0]
     except tf.errors.OpError as error:
-        raise ValueError(f"a film cannot be decoded: {_reason(error.message)}") from error
+        raise ValueError(f"an image cannot be decoded: {_reason(error.message)}") from error
 
 
 def _reason(message: str) -> str:
@@ -106,57 +106,57 @@ def _reason(message: str) -> str:
 def _reader(count: int, image_size: int) -> Callable[[Any], Any]:
     import tensorflow as tf
 
-    from chexkeras.data.pixels import read_film
+    from chexkeras.data.pixels import read_image
 
     def read(paths: tf.Tensor) -> tf.Tensor:
-        return tf.stack([read_film(paths[index], image_size) for index in range(count)])
+        return tf.stack([read_image(paths[index], image_size) for index in range(count)])
 
     return tf.function(read, input_signature=[tf.TensorSpec((count,), tf.string)])
 
 
 def _decode(rows: range, paths: list[str], size: int, read_dicom: Callable[[str], Radiograph]) -> Decoded:
-    films = np.zeros((len(paths), size, size), np.uint8)
+    radiographs = np.zeros((len(paths), size, size), np.uint8)
     problems = {row: Problem("missing_file", "no file") for row, path in zip(rows, paths, strict=True) if not path}
     dicom = [place for place, path in enumerate(paths) if path and is_dicom(path)]
     images = [place for place, path in enumerate(paths) if path and place not in dicom]
     try:
         if images:
-            films[images] = read_films([paths[place] for place in images], size)
+            radiographs[images] = read_images([paths[place] for place in images], size)
     except ValueError:
         # One of them cannot be decoded; alone, each tells for itself.
         for place in images:
             try:
-                films[place] = read_films([paths[place]], size)[0]
+                radiographs[place] = read_images([paths[place]], size)[0]
             except ValueError:
                 problems[rows[place]] = _unreadable(paths[place])
     for place in images:
-        # Even at this size: the audit, which looks at the film's own, decides.
-        if rows[place] not in problems and films[place].min() == films[place].max():
-            facts = film_facts(paths[place])
+        # Even at this size: the audit, which looks at the image's own, decides.
+        if rows[place] not in problems and radiographs[place].min() == radiographs[place].max():
+            facts = image_facts(paths[place])
             if facts.problem:
                 problems[rows[place]] = Problem(facts.problem, facts.detail)
     for place in dicom:
         try:
-            films[place] = _resized(read_dicom(paths[place]).pixels, size)
+            radiographs[place] = _resized(read_dicom(paths[place]).pixels, size)
         except DicomRejected as rejected:
             problems[rows[place]] = Problem(rejected.code, str(rejected))
-    films[[row - rows.start for row in problems]] = 0
-    return Decoded(rows, films, problems)
+    radiographs[[row - rows.start for row in problems]] = 0
+    return Decoded(rows, radiographs, problems)
 
 
 def _unreadable(path: str) -> Problem:
     if not os.path.exists(path):
         return Problem("missing_file", "no file")
-    facts = film_facts(path)
+    facts = image_facts(path)
     return Problem(
         "unreadable", facts.detail if facts.problem == "unreadable" else "not a PNG or JPEG file in grey or RGB"
     )
 
 
-def _resized(film: np.ndarray, size: int) -> np.ndarray:
+def _resized(image: np.ndarray, size: int) -> np.ndarray:
     import tensorflow as tf
 
     from chexkeras.data.pixels import to_model_pixels
 
     with tf.device("CPU"):
-        return to_model_pixels(film[..., np.newaxis], size).numpy()[..., 0]
+        return to_model_pixels(image[..., np.newaxis], size).numpy()[..., 0]

@@ -1,6 +1,6 @@
-"""Decoding the films of a table once into a store; killed at any point and started again, it ends with the same bytes.
+"""Decoding the images of a table once into a store; killed at any point and started again, it ends with the same bytes.
 
-Films are decoded in chunks of about 16 MB. A chunk counts as done when its pixels are on the disk and its checksum is
+Images are decoded in chunks of about 16 MB. A chunk counts as done when its pixels are on the disk and its checksum is
 in the manifest. Starting again decodes what is not done, what no longer has its checksum, and what has another source.
 """
 
@@ -17,8 +17,8 @@ import pandas as pd
 import chexkeras
 from chexkeras import checks, files, progress
 from chexkeras.data import image_table
-from chexkeras.data.store.decoder import GROUP, Problem, decode_films
-from chexkeras.data.store.store import INDEX, MANIFEST, Manifest, Store, films_file, listed
+from chexkeras.data.store.decoder import GROUP, Problem, decode_images
+from chexkeras.data.store.store import INDEX, MANIFEST, Manifest, Store, images_file, listed
 from chexkeras.dicom.profiles import Profile, find_profile
 
 _CHUNK_BYTES = 16_000_000
@@ -34,17 +34,17 @@ def prepare(
     profile: str | Profile = "clinical",
     workers: int | None = None,
 ) -> Store:
-    """Decodes every film of a table once into a store.
+    """Decodes every image of a table once into a store.
 
-    A folder that has a store of these films is taken up where it stopped, or checked and returned when it is complete.
+    A folder that has a store of these images is taken up where it stopped, or checked and returned when it is complete.
     So is the complete store of a larger table that holds them all.
 
     Args:
-        table: Image table with `image_id` and `path`: PNG, JPEG or DICOM files, told apart by content. A film that
+        table: Image table with `image_id` and `path`: PNG, JPEG or DICOM files, told apart by content. An image that
             occurs several times is stored once.
         folder: Where the store goes: a new or empty folder, or one with a store.
         size: Height and width to store, pixels; the `image_size` of the models to be trained.
-        missing: What to do about films that are missing, cannot be decoded, are constant or are refused by the DICOM
+        missing: What to do about images that are missing, cannot be decoded, are constant or are refused by the DICOM
             gate: "error" raises, "skip" leaves them out and lists them with the reason in the store's `left_out`.
         profile: The DICOM gate's profile; image files have no header to be judged by.
         workers: Threads that decode, and processes that read where there are DICOM files; None takes one for each core
@@ -54,8 +54,8 @@ def prepare(
         The store.
 
     Raises:
-        ValueError: If films cannot be used and `missing` is "error", an id stands for two files, or the folder's store
-            is of other films.
+        ValueError: If images cannot be used and `missing` is "error", an id stands for two files, or the folder's store
+            is of other images.
         FileExistsError: If the folder holds something else.
         OSError: If the disk has too little space; said before anything is decoded.
         WorkersUnavailable: If the processes that read DICOM files cannot be started.
@@ -64,27 +64,27 @@ def prepare(
     checks.positive_int(size, "size")
     threads = _cores() if workers is None else checks.positive_int(workers, "workers")
     chosen = find_profile(profile)
-    films = _films(table, missing)
+    images = _images(table, missing)
     root = Path(folder).expanduser()
-    larger = _larger_store(root, films, size, missing, chosen)
+    larger = _larger_store(root, images, size, missing, chosen)
     if larger is not None:
         return larger
-    manifest = _take_up(root, films, table, size, chosen)
-    todo = _begin(root, manifest, films, missing)
+    manifest = _take_up(root, images, table, size, chosen)
+    todo = _begin(root, manifest, images, missing)
     if todo:
         try:
-            _decode(root, manifest, films, todo, missing, chosen, threads)
+            _decode(root, manifest, images, todo, missing, chosen, threads)
         except KeyboardInterrupt:
             progress.say(
-                f"interrupted: {_done(manifest):,} of {len(films):,} films are stored; the same call goes on there"
+                f"interrupted: {_done(manifest):,} of {len(images):,} images are stored; the same call goes on there"
             )
             raise
     store = Store.load(root)
     if len(store.left_out) == len(store):
         reasons = ", ".join(sorted(set(store.left_out.values())))
-        raise ValueError(f"none of the {len(store)} films can be used ({reasons}); 'chexkeras audit' tells more.")
+        raise ValueError(f"none of the {len(store)} images can be used ({reasons}); 'chexkeras audit' tells more.")
     progress.say(
-        f"{len(store) - len(store.left_out):,} films of {size} px are stored in {root} "
+        f"{len(store) - len(store.left_out):,} images of {size} px are stored in {root} "
         f"({len(store) * size * size / 1e9:.2f} GB), {len(store.left_out):,} left out"
     )
     return store
@@ -94,28 +94,29 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _films(table: pd.DataFrame, missing: str) -> pd.DataFrame:
-    """Returns one row per film: image_id, path, file name and bytes; "" and -1 where there is no file."""
+def _images(table: pd.DataFrame, missing: str) -> pd.DataFrame:
+    """Returns one row per image: image_id, path, file name and bytes; "" and -1 where there is no file."""
     checks.require_columns(table, ["image_id", "path"], "the image table", "Load it with load_nih.")
     if table.empty:
         raise ValueError("the image table is empty; there is nothing to prepare. Check the filter made of it.")
-    films = table[["image_id", "path"]].fillna("").astype(str).drop_duplicates().reset_index(drop=True)
-    repeated = films["image_id"][films["image_id"].duplicated()]
+    images = table[["image_id", "path"]].fillna("").astype(str).drop_duplicates().reset_index(drop=True)
+    repeated = images["image_id"][images["image_id"].duplicated()]
     if len(repeated):
         raise ValueError(
-            f"{len(repeated)} image ids stand for two files (first {listed(repeated)}); give every film its own id."
+            f"{len(repeated)} image ids stand for two files (first {listed(repeated)}); give every image its own id."
         )
-    films["bytes"] = [_bytes(path) for path in films["path"]]
-    absent = films["bytes"] < 0
+    images["bytes"] = [_bytes(path) for path in images["path"]]
+    absent = images["bytes"] < 0
     if absent.any() and missing == "error":
         raise ValueError(
-            f"{absent.sum()} of {len(films)} films have no file (first {listed(films['image_id'][absent])}); name the "
+            f"{absent.sum()} of {len(images)} images have no file (first "
+            f"{listed(images['image_id'][absent])}); name the "
             "right folder when loading the table, or leave these out with missing='skip' (on the command line "
             "--missing skip)."
         )
-    films.loc[absent, "path"] = ""
-    films["file"] = [os.path.basename(path) for path in films["path"]]
-    return films
+    images.loc[absent, "path"] = ""
+    images["file"] = [os.path.basename(path) for path in images["path"]]
+    return images
 
 
 def _bytes(path: str) -> int:
@@ -130,8 +131,8 @@ def _sha256(frame: pd.DataFrame) -> str:
     return hashlib.sha256(frame.to_csv(index=False, lineterminator="\n").encode()).hexdigest()
 
 
-def _source_of(films: pd.DataFrame, rows: range) -> str:
-    return _sha256(films[_SOURCE].iloc[rows.start : rows.stop])
+def _source_of(images: pd.DataFrame, rows: range) -> str:
+    return _sha256(images[_SOURCE].iloc[rows.start : rows.stop])
 
 
 def _complete_store(root: Path) -> Store | None:
@@ -141,25 +142,25 @@ def _complete_store(root: Path) -> Store | None:
         return None
 
 
-def _larger_store(root: Path, films: pd.DataFrame, size: int, missing: str, profile: Profile) -> Store | None:
-    """Returns the complete store of a larger table that holds all these films, if the folder has one."""
+def _larger_store(root: Path, images: pd.DataFrame, size: int, missing: str, profile: Profile) -> Store | None:
+    """Returns the complete store of a larger table that holds all these images, if the folder has one."""
     store = _complete_store(root)
     if (
         store is None
         or store.size != size
-        or len(store) <= len(films)
+        or len(store) <= len(images)
         or store.manifest.profile != profile.name
         or store.manifest.pixels_version != _pixels_version()
     ):
         return None
     known = pd.read_csv(root / INDEX, dtype={"image_id": str, "file": str}, keep_default_na=False)
-    found = films.merge(known, on=_SOURCE)
-    if len(found) < len(films):
+    found = images.merge(known, on=_SOURCE)
+    if len(found) < len(images):
         return None
     if missing == "error":
-        store.rows(films["image_id"])
+        store.rows(images["image_id"])
     store.verify()
-    progress.say(f"all {len(films):,} films are in {root}, a store of {len(store):,}")
+    progress.say(f"all {len(images):,} images are in {root}, a store of {len(store):,}")
     return store
 
 
@@ -169,38 +170,38 @@ def _pixels_version() -> int:
     return PIXELS_VERSION
 
 
-def _take_up(root: Path, films: pd.DataFrame, table: pd.DataFrame, size: int, profile: Profile) -> Manifest:
+def _take_up(root: Path, images: pd.DataFrame, table: pd.DataFrame, size: int, profile: Profile) -> Manifest:
     """Returns the manifest to go on from: that of the folder, or a new one."""
     fresh = Manifest(
-        films=len(films),
+        images=len(images),
         size=size,
-        chunk_films=max(1, _CHUNK_BYTES // (size * size * GROUP)) * GROUP,
+        chunk_images=max(1, _CHUNK_BYTES // (size * size * GROUP)) * GROUP,
         pixels_version=_pixels_version(),
         profile=profile.name,
         chexkeras=chexkeras.__version__,
         table_sha256=image_table.fingerprint(table),
-        image_ids_sha256=_sha256(films[["image_id"]]),
+        image_ids_sha256=_sha256(images[["image_id"]]),
     )
     if root.exists() and not root.is_dir():
         raise FileExistsError(f"{str(root)!r} is a file; name a folder for the store.")
     if not (root / MANIFEST).is_file():
         # Hidden files are what a kill leaves of the first manifest.
         if root.is_dir() and any(not entry.name.startswith(".") for entry in root.iterdir()):
-            raise FileExistsError(f"{str(root)!r} holds something that is no film store; give a new or empty folder.")
+            raise FileExistsError(f"{str(root)!r} holds something that is no image store; give a new or empty folder.")
         return fresh
     found = Manifest.load(root)
     if not found.describes_same(fresh):
         raise ValueError(
-            f"{str(root)!r} holds another store ({found}), not this one ({fresh}), or its films in another order; give "
-            "another folder, or delete this one."
+            f"{str(root)!r} holds another store ({found}), not this one ({fresh}), or its images in another "
+            "order; give another folder, or delete this one."
         )
     return found
 
 
-def _begin(root: Path, manifest: Manifest, films: pd.DataFrame, missing: str) -> list[int]:
+def _begin(root: Path, manifest: Manifest, images: pd.DataFrame, missing: str) -> list[int]:
     """Makes the folder ready, and returns the chunks that are to be decoded."""
-    todo = [chunk for chunk in range(len(manifest.chunks)) if not _is_sound(root, manifest, films, chunk, missing)]
-    text = films[_SOURCE].rename_axis("row").to_csv(lineterminator="\n")
+    todo = [chunk for chunk in range(len(manifest.chunks)) if not _is_sound(root, manifest, images, chunk, missing)]
+    text = images[_SOURCE].rename_axis("row").to_csv(lineterminator="\n")
     index_sha256 = hashlib.sha256(text.encode()).hexdigest()
     if not todo and manifest.index_sha256 == index_sha256 and _complete_store(root) is not None:
         return todo
@@ -211,22 +212,22 @@ def _begin(root: Path, manifest: Manifest, films: pd.DataFrame, missing: str) ->
     for chunk in todo:
         rows = manifest.rows(chunk)
         manifest.chunks[chunk] = None
-        for image_id in films["image_id"].iloc[rows.start : rows.stop]:
+        for image_id in images["image_id"].iloc[rows.start : rows.stop]:
             manifest.left_out.pop(image_id, None)
     manifest.index_sha256 = index_sha256
     # The manifest comes first: a folder with something else and no manifest is not ours.
     manifest.save(root)
     files.write_text(root / INDEX, text)
-    films_file(root, manifest).create()
+    images_file(root, manifest).create()
     return todo
 
 
-def _is_sound(root: Path, manifest: Manifest, films: pd.DataFrame, chunk: int, missing: str) -> bool:
+def _is_sound(root: Path, manifest: Manifest, images: pd.DataFrame, chunk: int, missing: str) -> bool:
     """Returns whether a chunk is done, comes from these very files and has its checksum."""
-    recorded, rows, file = manifest.chunks[chunk], manifest.rows(chunk), films_file(root, manifest)
-    if recorded is None or recorded["sources"] != _source_of(films, rows) or not file.path.is_file():
+    recorded, rows, file = manifest.chunks[chunk], manifest.rows(chunk), images_file(root, manifest)
+    if recorded is None or recorded["sources"] != _source_of(images, rows) or not file.path.is_file():
         return False
-    if missing == "error" and films["image_id"].iloc[rows.start : rows.stop].isin(manifest.left_out).any():
+    if missing == "error" and images["image_id"].iloc[rows.start : rows.stop].isin(manifest.left_out).any():
         return False
     return file.sha256(rows) == recorded["pixels"]
 
@@ -244,22 +245,22 @@ def _check_disk(root: Path, needed: int) -> None:
 
 
 def _decode(
-    root: Path, manifest: Manifest, films: pd.DataFrame, todo: list[int], missing: str, profile: Profile, threads: int
+    root: Path, manifest: Manifest, images: pd.DataFrame, todo: list[int], missing: str, profile: Profile, threads: int
 ) -> None:
     """Decodes chunks, and records each in the manifest as soon as it is on the disk."""
-    size, image_ids = manifest.size, films["image_id"].tolist()
-    file = films_file(root, manifest)
-    pixels = np.empty((min(manifest.chunk_films, manifest.films), size, size), np.uint8)
+    size, image_ids = manifest.size, images["image_id"].tolist()
+    file = images_file(root, manifest)
+    pixels = np.empty((min(manifest.chunk_images, manifest.images), size, size), np.uint8)
     problems: dict[str, Problem] = {}
     spans = [manifest.rows(chunk) for chunk in todo]
-    decoding = decode_films(films["path"].tolist(), spans, size=size, profile=profile, threads=threads)
+    decoding = decode_images(images["path"].tolist(), spans, size=size, profile=profile, threads=threads)
     # Closed here: an error that is caught somewhere would keep threads and processes alive.
     with contextlib.closing(decoding), progress.bar() as shown:
-        task = shown.add_task("decoding films", total=manifest.films, completed=_done(manifest))
+        task = shown.add_task("decoding images", total=manifest.images, completed=_done(manifest))
         for decoded in decoding:
-            chunk = decoded.rows.start // manifest.chunk_films
+            chunk = decoded.rows.start // manifest.chunk_images
             rows = manifest.rows(chunk)
-            pixels[decoded.rows.start - rows.start : decoded.rows.stop - rows.start] = decoded.films
+            pixels[decoded.rows.start - rows.start : decoded.rows.stop - rows.start] = decoded.images
             problems.update({image_ids[row]: problem for row, problem in decoded.problems.items()})
             shown.advance(task, len(decoded.rows))
             if decoded.rows.stop < rows.stop:
@@ -269,7 +270,7 @@ def _decode(
             checksum = hashlib.sha256(pixels[: len(rows)].data).hexdigest()
             file.write(rows, pixels)
             manifest.left_out.update({image_id: problem.code for image_id, problem in problems.items()})
-            manifest.chunks[chunk] = {"pixels": checksum, "sources": _source_of(films, rows)}
+            manifest.chunks[chunk] = {"pixels": checksum, "sources": _source_of(images, rows)}
             manifest.save(root)
             problems.clear()
 
@@ -281,7 +282,7 @@ def _done(manifest: Manifest) -> int:
 def _cannot_be_used(problems: dict[str, Problem], manifest: Manifest) -> str:
     shown = "; ".join(f"{image_id} ({code}: {detail})" for image_id, (code, detail) in list(problems.items())[:3])
     return (
-        f"{len(problems)} film(s) cannot be used: {shown}{'; ...' if len(problems) > 3 else ''}. Replace the files, or "
-        f"leave such films out with missing='skip' (on the command line --missing skip). The {_done(manifest):,} films "
-        "stored before are kept; preparing goes on there."
+        f"{len(problems)} image(s) cannot be used: {shown}{'; ...' if len(problems) > 3 else ''}. "
+        "Replace the files, or leave such images out with missing='skip' (on the command line --missing skip). The "
+        f"{_done(manifest):,} images stored before are kept; preparing goes on there."
     )

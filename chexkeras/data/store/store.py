@@ -1,20 +1,20 @@
-"""A film store: the films of a table, decoded once, found by image id.
+"""An image store: the images of a table, decoded once, found by image id.
 
-A store is a folder with ``films.npy`` (the pixels; `films_file` says why this format), ``index.csv`` (row, image_id,
+A store is a folder with ``images.npy`` (the pixels; `images_file` says why this format), ``index.csv`` (row, image_id,
 file, bytes) and ``manifest.json`` (size, versions, checksums). It holds the very pixels that `data.pipeline` makes of
 the image files, so that training from either gives the same result, bit for bit.
 
-One ``.npy`` file of films of one size, read and written by rows.
+One ``.npy`` file of images of one size, read and written by rows.
 
-Every film has the same number of bytes, so that row r begins at a known place: any order of films is read without
+Every image has the same number of bytes, so that row r begins at a known place: any order of images is read without
 decoding, without an index structure and with no library but numpy, whose format is documented, stable since 2007 and
 can be memory-mapped by anyone (``np.load(path, mmap_mode="r")``). HDF5, zarr, LMDB and TFRecord would add a
-dependency, and compression or record headers, for which films of one size have no use.
+dependency, and compression or record headers, for which images of one size have no use.
 
 Here the file is read and written, not mapped: the pages of a map count to the process that touches them, and one
 epoch would let its memory grow to the size of the file.
 
-What a film store says of itself: its films, its size, how far it has come, and the checksums of its pixels.
+What an image store says of itself: its images, its size, how far it has come, and the checksums of its pixels.
 """
 
 import hashlib
@@ -33,29 +33,29 @@ from chexkeras.data.image_table import source_of
 
 
 @dataclass(frozen=True)
-class FilmsFile:
-    """A file of uint8 films.
+class ImagesFile:
+    """A file of uint8 images.
 
     Attributes:
         path: The file.
-        films: How many there are.
+        images: How many there are.
         size: Height and width of each, pixels.
     """
 
     path: Path
-    films: int
+    images: int
     size: int
 
     @property
-    def bytes_per_film(self) -> int:
-        """Disk space of one film."""
+    def bytes_per_image(self) -> int:
+        """Disk space of one image."""
         return self.size * self.size
 
     @property
     def header(self) -> bytes:
         """What the file begins with, by numpy's format."""
         written = BytesIO()
-        shape = (self.films, self.size, self.size)
+        shape = (self.images, self.size, self.size)
         np.lib.format.write_array_header_1_0(written, {"descr": "|u1", "fortran_order": False, "shape": shape})
         return written.getvalue()
 
@@ -65,7 +65,7 @@ class FilmsFile:
         self.path.touch()
         with self.path.open("r+b") as file:
             file.write(header)
-            file.truncate(len(header) + self.films * self.bytes_per_film)
+            file.truncate(len(header) + self.images * self.bytes_per_image)
 
     def check(self, fix: str) -> None:
         """Checks that the file has its header and its full length.
@@ -77,7 +77,7 @@ class FilmsFile:
             ValueError: If not.
         """
         header = self.header
-        expected = len(header) + self.films * self.bytes_per_film
+        expected = len(header) + self.images * self.bytes_per_image
         found = self.path.stat().st_size if self.path.is_file() else 0
         if found != expected:
             change = "cut short" if found < expected else "lengthened"
@@ -86,33 +86,35 @@ class FilmsFile:
             )
         with self.path.open("rb") as file:
             if file.read(len(header)) != header:
-                raise ValueError(f"{str(self.path)!r} is not a file of {self.films:,} films of {self.size} px; {fix}.")
+                raise ValueError(
+                    f"{str(self.path)!r} is not a file of {self.images:,} images of {self.size} px; {fix}."
+                )
 
-    def write(self, rows: range, films: np.ndarray) -> None:
-        """Writes films and waits until they are on the disk.
+    def write(self, rows: range, images: np.ndarray) -> None:
+        """Writes images and waits until they are on the disk.
 
         Args:
             rows: Where, one after the other.
-            films: uint8 array (rows, size, size).
+            images: uint8 array (rows, size, size).
         """
         with self.path.open("r+b") as file:
-            file.seek(len(self.header) + rows.start * self.bytes_per_film)
-            file.write(np.ascontiguousarray(films[: len(rows)]).data)
+            file.seek(len(self.header) + rows.start * self.bytes_per_image)
+            file.write(np.ascontiguousarray(images[: len(rows)]).data)
             file.flush()
             os.fsync(file.fileno())
 
     def sha256(self, rows: range) -> str:
-        """Returns the SHA-256 of some films' bytes as they lie on the disk.
+        """Returns the SHA-256 of some images' bytes as they lie on the disk.
 
         Args:
             rows: Which, one after the other.
         """
         with self.path.open("rb") as file:
-            file.seek(len(self.header) + rows.start * self.bytes_per_film)
-            return hashlib.sha256(file.read(len(rows) * self.bytes_per_film)).hexdigest()
+            file.seek(len(self.header) + rows.start * self.bytes_per_image)
+            return hashlib.sha256(file.read(len(rows) * self.bytes_per_image)).hexdigest()
 
     def read(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Reads films.
+        """Reads images.
 
         Args:
             rows: Row numbers, in any order; they may repeat.
@@ -124,33 +126,35 @@ class FilmsFile:
             ValueError: If a row is out of range, or the file is too short.
         """
         wanted = np.asarray(rows, np.int64)
-        if wanted.size and not 0 <= wanted.min() <= wanted.max() < self.films:
-            raise ValueError(f"rows must lie from 0 to {self.films - 1}, got {wanted.min()} to {wanted.max()}.")
-        films = np.empty((len(wanted), self.size, self.size), np.uint8)
+        if wanted.size and not 0 <= wanted.min() <= wanted.max() < self.images:
+            raise ValueError(f"rows must lie from 0 to {self.images - 1}, got {wanted.min()} to {wanted.max()}.")
+        images = np.empty((len(wanted), self.size, self.size), np.uint8)
         start = len(self.header)
         with self.path.open("rb", buffering=0) as file:
             # In the order of the disk, not of the batch.
             for position in np.argsort(wanted):
-                file.seek(start + int(wanted[position]) * self.bytes_per_film)
-                if file.readinto(films[position].data) != self.bytes_per_film:
+                file.seek(start + int(wanted[position]) * self.bytes_per_image)
+                if file.readinto(images[position].data) != self.bytes_per_image:
                     raise ValueError(f"{str(self.path)!r} was cut short while it was in use; prepare the store again.")
-        return films
+        return images
 
 
 MANIFEST = "manifest.json"
-FILMS = "films.npy"
+IMAGES = "films.npy"
 INDEX = "index.csv"
 FORMAT = "chexkeras film store 1"
+# What the file of a store calls these fields, as the first stores did.
+_FILE_KEYS = {"images": "films", "chunk_images": "chunk_films"}
 
 
 @dataclass
 class Manifest:
-    """The content of ``manifest.json``. It holds no time and no path: the same films give the same bytes.
+    """The content of ``manifest.json``. It holds no time and no path: the same images give the same bytes.
 
     Attributes:
-        films: Rows of the store.
-        size: Height and width of every film, pixels.
-        chunk_films: Films a chunk, the unit in which progress is kept; the last chunk may have fewer.
+        images: Rows of the store.
+        size: Height and width of every image, pixels.
+        chunk_images: Images a chunk, the unit in which progress is kept; the last chunk may have fewer.
         pixels_version: `data.pipeline.PIXELS_VERSION` of the program that decoded them.
         profile: Name of the DICOM gate's profile.
         chexkeras: Version of the package that began the store.
@@ -158,13 +162,13 @@ class Manifest:
         image_ids_sha256: Hash of the image ids in row order.
         index_sha256: Hash of ``index.csv``.
         chunks: Of each chunk the hash of its `pixels`, and of its `sources`: ids, file names and sizes in bytes, which
-            tell a replaced film without reading it; None while it is not decoded.
-        left_out: Code of the reason by image id, for films that could not be decoded.
+            tell a replaced image without reading it; None while it is not decoded.
+        left_out: Code of the reason by image id, for images that could not be decoded.
     """
 
-    films: int
+    images: int
     size: int
-    chunk_films: int
+    chunk_images: int
     pixels_version: int
     profile: str
     chexkeras: str
@@ -176,11 +180,11 @@ class Manifest:
 
     def __post_init__(self) -> None:
         if not self.chunks:
-            self.chunks = [None] * -(-self.films // self.chunk_films)
+            self.chunks = [None] * -(-self.images // self.chunk_images)
 
     def __str__(self) -> str:
         return (
-            f"{self.films:,} films of {self.size} px, DICOM profile {self.profile}, pixels version "
+            f"{self.images:,} images of {self.size} px, DICOM profile {self.profile}, pixels version "
             f"{self.pixels_version}, image ids {self.image_ids_sha256[:8]}"
         )
 
@@ -191,17 +195,19 @@ class Manifest:
 
     def rows(self, chunk: int) -> range:
         """Returns the rows of a chunk."""
-        start = chunk * self.chunk_films
-        return range(start, min(start + self.chunk_films, self.films))
+        start = chunk * self.chunk_images
+        return range(start, min(start + self.chunk_images, self.images))
 
     def describes_same(self, other: "Manifest") -> bool:
-        """Returns whether two manifests are of the same films in the same order, and of the same pixels."""
-        names = ("films", "size", "chunk_films", "pixels_version", "profile", "image_ids_sha256")
+        """Returns whether two manifests are of the same images in the same order, and of the same pixels."""
+        names = ("images", "size", "chunk_images", "pixels_version", "profile", "image_ids_sha256")
         return all(getattr(self, name) == getattr(other, name) for name in names)
 
     def save(self, folder: Path) -> None:
         """Writes the manifest into a store's folder, replacing an earlier one whole."""
-        files.write_json(folder / MANIFEST, {"format": FORMAT, "complete": self.complete, **asdict(self)})
+        files.write_json(
+            folder / MANIFEST, {"format": FORMAT, "complete": self.complete, **_renamed(asdict(self), _FILE_KEYS)}
+        )
 
     @classmethod
     def load(cls, folder: Path) -> "Manifest":
@@ -217,16 +223,17 @@ class Manifest:
         path = folder / MANIFEST
         if not path.is_file():
             raise FileNotFoundError(
-                f"no film store in {str(folder)!r}: it has no {MANIFEST}; make one with 'chexkeras prepare'."
+                f"no image store in {str(folder)!r}: it has no {MANIFEST}; make one with 'chexkeras prepare'."
             )
         found: Any = files.read_json(path)
         if not isinstance(found, dict) or found.get("format") != FORMAT:
             raise ValueError(
-                f"{path} is not the manifest of a film store ({FORMAT!r}); give a folder made by 'chexkeras prepare'."
+                f"{path} is not the manifest of an image store ({FORMAT!r}); give a folder made by 'chexkeras prepare'."
             )
         try:
-            manifest = cls(**{name: value for name, value in found.items() if name not in ("format", "complete")})
-            whole = len(manifest.chunks) == -(-manifest.films // manifest.chunk_films)
+            fields_found = {name: value for name, value in found.items() if name not in ("format", "complete")}
+            manifest = cls(**_renamed(fields_found, {key: name for name, key in _FILE_KEYS.items()}))
+            whole = len(manifest.chunks) == -(-manifest.images // manifest.chunk_images)
         except (TypeError, ZeroDivisionError) as error:
             raise ValueError(f"{path} has other fields ({error}); delete the folder and prepare anew.") from error
         if not whole:
@@ -234,14 +241,18 @@ class Manifest:
         return manifest
 
 
-def films_file(folder: Path, manifest: Manifest) -> FilmsFile:
+def _renamed(values: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    return {names.get(key, key): value for key, value in values.items()}
+
+
+def images_file(folder: Path, manifest: Manifest) -> ImagesFile:
     """Returns the file of pixels of a store.
 
     Args:
         folder: The store's folder.
         manifest: Its manifest.
     """
-    return FilmsFile(folder / FILMS, manifest.films, manifest.size)
+    return ImagesFile(folder / IMAGES, manifest.images, manifest.size)
 
 
 _MEND = "prepare it again from the same table: what is sound is kept"
@@ -249,7 +260,7 @@ _MEND = "prepare it again from the same table: what is sound is kept"
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Store:
-    """Decoded films on disk; made by `data.store.prepare.prepare`, opened by `Store.load`.
+    """Decoded images on disk; made by `data.store.prepare.prepare`, opened by `Store.load`.
 
     Attributes:
         folder: Where it lies.
@@ -279,7 +290,7 @@ class Store:
             raise ValueError(
                 f"the store {str(root)!r} is not complete ({done} of {len(manifest.chunks)} parts are done); {_MEND}."
             )
-        films_file(root, manifest).check(_MEND)
+        images_file(root, manifest).check(_MEND)
         index = root / INDEX
         if not index.is_file() or files.sha256_file(index) != manifest.index_sha256:
             raise ValueError(f"{INDEX} of the store {str(root)!r} is missing or was changed; {_MEND}.")
@@ -288,40 +299,40 @@ class Store:
 
     def __repr__(self) -> str:
         left_out = f", {len(self.left_out):,} left out" if self.left_out else ""
-        return f"Store({len(self):,} films of {self.size} px in {str(self.folder)!r}{left_out})"
+        return f"Store({len(self):,} images of {self.size} px in {str(self.folder)!r}{left_out})"
 
     def __len__(self) -> int:
-        return self.manifest.films
+        return self.manifest.images
 
     @property
     def size(self) -> int:
-        """Height and width of the films, pixels."""
+        """Height and width of the images, pixels."""
         return self.manifest.size
 
     @property
     def left_out(self) -> dict[str, str]:
-        """Code of the reason by image id, for films that could not be decoded."""
+        """Code of the reason by image id, for images that could not be decoded."""
         return dict(self.manifest.left_out)
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over the checksums of all pixels: equal for stores that hold the same films in the same rows."""
-        digest = hashlib.sha256(f"{self.manifest.films}|{self.size}".encode())
+        """SHA-256 over the checksums of all pixels: equal for stores that hold the same images in the same rows."""
+        digest = hashlib.sha256(f"{self.manifest.images}|{self.size}".encode())
         for chunk in self.manifest.chunks:
             digest.update((chunk or {})["pixels"].encode())
         return digest.hexdigest()
 
     @property
-    def films(self) -> np.ndarray:
-        """A read-only memory map (films, size, size), uint8; the film of a left-out row is black."""
+    def images(self) -> np.ndarray:
+        """A read-only memory map (images, size, size), uint8; the image of a left-out row is black."""
         return np.load(self._file.path, mmap_mode="r")
 
     @property
-    def _file(self) -> FilmsFile:
-        return films_file(self.folder, self.manifest)
+    def _file(self) -> ImagesFile:
+        return images_file(self.folder, self.manifest)
 
     def rows(self, image_ids: Iterable[str]) -> np.ndarray:
-        """Finds films by id.
+        """Finds images by id.
 
         Args:
             image_ids: Ids in any order; they may repeat.
@@ -330,28 +341,28 @@ class Store:
             int64 array, the row of each.
 
         Raises:
-            ValueError: If films are not in the store; the message counts them and names the first.
+            ValueError: If images are not in the store; the message counts them and names the first.
         """
         wanted = pd.Index(image_ids).astype(str)
         rows = self.image_ids.get_indexer(wanted)
         absent = wanted[rows < 0]
         if len(absent):
             raise ValueError(
-                f"{len(absent)} of {len(wanted)} films are not in the store {str(self.folder)!r} of {len(self):,} "
+                f"{len(absent)} of {len(wanted)} images are not in the store {str(self.folder)!r} of {len(self):,} "
                 f"(first {listed(absent)}); prepare a store from this table, read the image files, or leave these "
-                "films out: store.leave_out_absent(table) (on the command line --missing skip)."
+                "images out: store.leave_out_absent(table) (on the command line --missing skip)."
             )
         left_out = wanted[wanted.isin(list(self.left_out))]
         if len(left_out):
             raise ValueError(
-                f"{len(left_out)} of {len(wanted)} films were left out when the store was prepared (first "
+                f"{len(left_out)} of {len(wanted)} images were left out when the store was prepared (first "
                 f"{left_out[0]!r}: {self.left_out[left_out[0]]}); leave them out of the table too: "
                 "store.leave_out_absent(table) (on the command line --missing skip)."
             )
         return rows.astype(np.int64)
 
     def leave_out_absent(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Leaves out the films of a table that the store does not have, and lists them in the table's source.
+        """Leaves out the images of a table that the store does not have, and lists them in the table's source.
 
         Args:
             table: Image table with `image_id`.
@@ -361,14 +372,14 @@ class Store:
             was left out when the store was prepared.
 
         Raises:
-            ValueError: If no film is left.
+            ValueError: If no image is left.
         """
         checks.require_columns(table, ["image_id"], "the image table", "Load it with load_nih.")
         ids = table["image_id"].astype(str)
         absent = ~ids.isin(self.image_ids) | ids.isin(list(self.left_out))
         if absent.all():
             raise ValueError(
-                f"none of the {len(table)} films is in the store {str(self.folder)!r} of {len(self):,}; prepare a "
+                f"none of the {len(table)} images is in the store {str(self.folder)!r} of {len(self):,}; prepare a "
                 "store from this table."
             )
         reasons = tuple((image_id, self.left_out.get(image_id, "not in the store")) for image_id in ids[absent])
@@ -379,7 +390,7 @@ class Store:
         return kept
 
     def read(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Reads films.
+        """Reads images.
 
         Args:
             rows: Row numbers, in any order; they may repeat.
@@ -396,7 +407,7 @@ class Store:
         """Compares all pixels with the checksums of the manifest; reads the whole store once.
 
         Raises:
-            ValueError: If films were changed; the message names the rows.
+            ValueError: If images were changed; the message names the rows.
         """
         for number, recorded in enumerate(self.manifest.chunks):
             rows = self.manifest.rows(number)
@@ -407,7 +418,7 @@ class Store:
                 )
 
     def require_size(self, image_size: int) -> None:
-        """Checks that the films have the size that is wanted.
+        """Checks that the images have the size that is wanted.
 
         Args:
             image_size: Height and width wanted, pixels.
@@ -417,7 +428,7 @@ class Store:
         """
         if image_size != self.size:
             raise ValueError(
-                f"the store {str(self.folder)!r} holds films of {self.size} px, but {image_size} px are wanted; "
+                f"the store {str(self.folder)!r} holds images of {self.size} px, but {image_size} px are wanted; "
                 f"prepare one with size={image_size} (on the command line prepare --size {image_size}), or train with "
                 f"image_size={self.size} (train --set image_size={self.size})."
             )

@@ -1,4 +1,4 @@
-"""Reading films in worker processes, so that no file can take the program down with it, or hold it up.
+"""Reading images in worker processes, so that no file can take the program down with it, or hold it up.
 
 A worker has a limit of memory and of time for each file. One that goes over it, or dies, is replaced, and its file is
 refused with "decoder_limit" or "decoder_crash". Workers are plain child processes that import neither TensorFlow nor
@@ -21,7 +21,7 @@ from chexkeras.dicom.workers.process import Lost, Worker, WorkersUnavailable
 
 
 class ReaderPool:
-    """Some worker processes that read films; use it in a ``with`` block, from as many threads as there are workers.
+    """Some worker processes that read images; use it in a ``with`` block, from as many threads as there are workers.
 
     Args:
         profile: The gate's profile: "clinical", "course", or a `Profile` of your own.
@@ -33,7 +33,7 @@ class ReaderPool:
 
     def __init__(self, profile: str | Profile = "clinical", reading: Reading = ISOLATED):
         if reading.processes < 1:
-            raise ValueError("a pool needs at least 1 worker; use read_film to read in the program's own process.")
+            raise ValueError("a pool needs at least 1 worker; use read_image to read in the program's own process.")
         chosen = find_profile(profile)
         self.size = reading.processes
         self._workers = [Worker(chosen, reading) for _ in range(self.size)]
@@ -82,13 +82,13 @@ class ReaderPool:
         return max(each.peak_bytes for each in self._workers)
 
     def read(self, path: str | Path) -> Radiograph:
-        """Reads a film in a worker; as `read.read_film`, and no file can do harm.
+        """Reads an image in a worker; as `read.read_image`, and no file can do harm.
 
         Args:
             path: A DICOM, PNG or JPEG file, told apart by content.
 
         Returns:
-            The film.
+            The image.
 
         Raises:
             DicomRejected: If it must not be scored; "decoder_limit" or "decoder_crash" where the worker was lost.
@@ -146,9 +146,9 @@ def _outcome(header: dict[str, Any], pixels: bytearray) -> Radiograph | DicomRej
         return DicomRejected(tuple(Violation(*violation) for violation in header["violations"]))
     if "error" in header:
         return DicomRejected.because("unreadable", "", f"a file that can be read ({header['error']})")
-    film = np.frombuffer(pixels, dtype=np.uint8).reshape(header["shape"])
+    image = np.frombuffer(pixels, dtype=np.uint8).reshape(header["shape"])
     values = {field.name: header[field.name] for field in fields(Radiograph) if field.name != "pixels"}
-    return Radiograph(pixels=film, **{**values, "warnings": tuple(values["warnings"])})
+    return Radiograph(pixels=image, **{**values, "warnings": tuple(values["warnings"])})
 
 
 def _is_limit(header: dict[str, Any]) -> bool:

@@ -23,14 +23,14 @@ _START_SECONDS = 120.0
 # A machine under load may have no room for a process at one moment and have it at the next.
 _NO_ROOM = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 _PAUSES_SECONDS = (0.1, 0.3, 1.0, 2.0)
-# Each thread of a numerical library reserves memory of its own; reading needs none of them. And what one film's arrays
-# held is kept for the next film's (glibc's names, in bytes): taking it anew from the system cost a third of the time.
+# Each thread of a numerical library reserves memory of its own; reading needs none of them. And what one image's arrays
+# held is kept for the next image's (glibc's names, in bytes): taking it anew from the system cost a third of the time.
 _SETTINGS = {
     **dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
     "MALLOC_TRIM_THRESHOLD_": str(128 * 2**20),
 }
-# As much as the system gives anybody: a film of 1024 px goes through at once.
+# As much as the system gives anybody: an image of 1024 px goes through at once.
 _PIPE_BYTES = 2**20
 # SIGKILL, which the system sends when memory runs out, and SIGXCPU, by their numbers on Linux and macOS.
 _LIMIT_SIGNALS = (9, 24)
@@ -218,13 +218,13 @@ class Worker:
 
 def _not_started(said: str) -> WorkersUnavailable:
     return WorkersUnavailable(
-        f"the process that reads films did not start ({said}); "
-        "with Reading(workers=0) (on the command line --workers 0) films are read in the program's own process."
+        f"the process that reads images did not start ({said}); "
+        "with Reading(workers=0) (on the command line --workers 0) images are read in the program's own process."
     )
 
 
 def _widen(stream: BinaryIO) -> None:
-    """Lets a pipe hold a film, where the system can and allows it."""
+    """Lets a pipe hold an image, where the system can and allows it."""
     try:
         import fcntl
 

@@ -1,4 +1,4 @@
-"""The process that reads films for another one: it may be lost at any file, and may use so much memory and no more.
+"""The process that reads images for another one: it may be lost at any file, and may use so much memory and no more.
 
 `pool` starts it and talks to it over its standard streams. A message is a header in JSON and some bytes. What comes
 back is never unpickled: whatever a hostile file makes of this process, it can send numbers and text, but no code.
@@ -71,7 +71,7 @@ def _exactly(stream: BinaryIO, length: int) -> bytearray:
 
 
 def main() -> None:
-    """Reads the settings and then one path after the other, and answers each with a film or a refusal."""
+    """Reads the settings and then one path after the other, and answers each with an image or a refusal."""
     requests, answers = _own_streams()
     settings, packed = receive(requests, largest=2**20)
     # Pickle comes from the process that started this one, which is trusted; profiles hold tuples, JSON does not.
@@ -181,16 +181,18 @@ def _answer(path: str, profile: "Profile") -> tuple[dict[str, Any], bytes | memo
     import numpy as np
 
     from chexkeras.dicom import privacy
-    from chexkeras.dicom.read import read_film
+    from chexkeras.dicom.read import read_image
     from chexkeras.dicom.rejection import DicomRejected
 
     start = time.perf_counter()
     pixels: bytes | memoryview = b""
     try:
-        film = read_film(path, profile)
-        header = {field.name: getattr(film, field.name) for field in dataclasses.fields(film) if field.name != "pixels"}
-        header["shape"] = film.pixels.shape
-        pixels = np.ascontiguousarray(film.pixels).reshape(-1).data
+        image = read_image(path, profile)
+        header = {
+            field.name: getattr(image, field.name) for field in dataclasses.fields(image) if field.name != "pixels"
+        }
+        header["shape"] = image.pixels.shape
+        pixels = np.ascontiguousarray(image.pixels).reshape(-1).data
     except DicomRejected as rejected:
         header = {"violations": [dataclasses.astuple(violation) for violation in rejected.violations]}
     except MemoryError:

@@ -116,11 +116,11 @@ def measure_calibration(
     checks.positive_int(replicates, "replicates")
     checks.probability(confidence, "confidence", open_interval=True)
     sample = as_sample(labels, scores, clusters)
-    films = sample.columns[0]
-    check_values(films.scores, probabilities=True)
-    order = np.lexsort((films.positive, films.scores))
-    positive, score = films.positive[order], films.scores[order]
-    scored = _Scored(positive, score, films.owner[order], equal_mass_bins(score, bins), sample.unit, confidence)
+    images = sample.columns[0]
+    check_values(images.scores, probabilities=True)
+    order = np.lexsort((images.positive, images.scores))
+    positive, score = images.positive[order], images.scores[order]
+    scored = _Scored(positive, score, images.owner[order], equal_mass_bins(score, bins), sample.unit, confidence)
     n, n_positive = len(score), int(positive.sum())
     table = tuple(_reliability_bin(scored, number) for number in range(int(scored.bin.max(initial=-1)) + 1))
     if n_positive in (0, n):

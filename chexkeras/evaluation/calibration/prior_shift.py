@@ -1,8 +1,8 @@
 """Scores where the finding is more or less frequent than in training: what they become, and how frequent it is.
 
 Both rest on two assumptions. The scores are calibrated probabilities at the training prevalence, and only the share of
-positives has changed: a positive film looks as positive films did in training, a negative one as negatives did. Other
-scanners, other patients or another meaning of the label break the second; recalibrate on labelled films then.
+positives has changed: a positive image looks as positive images did in training, a negative one as negatives did. Other
+scanners, other patients or another meaning of the label break the second; recalibrate on labelled images then.
 """
 
 from typing import NamedTuple
@@ -16,13 +16,13 @@ from chexkeras.evaluation.uncertainty.resampling import patient_counts
 from chexkeras.results import Estimate
 
 _VALID = "valid for calibrated scores and a change of prevalence alone"
-# Scores of exactly 0 and 1 claim a certainty that would outweigh any number of films.
+# Scores of exactly 0 and 1 claim a certainty that would outweigh any number of images.
 _SURE = 1e-12
 _GRID = 65
 
 
 class PrevalenceShift(NamedTuple):
-    """How frequent a finding is among unlabelled films, and their scores at that prevalence.
+    """How frequent a finding is among unlabelled images, and their scores at that prevalence.
 
     Attributes:
         prevalence: The share of positives, with its interval.
@@ -92,7 +92,7 @@ def estimate_prevalence(
     a change of prevalence alone: a shift of the scores for any other reason is taken for one of prevalence.
 
     Args:
-        scores: Shape (n,), probabilities in [0, 1] of films that were not used for training.
+        scores: Shape (n,), probabilities in [0, 1] of images that were not used for training.
         train_prevalence: At which the scores are calibrated, strictly between 0 and 1: the training prevalence, or 0.5
             where class weights balanced the classes.
         clusters: Shape (n,), the patient of each image; None when images are independent.
@@ -104,7 +104,7 @@ def estimate_prevalence(
 
     Returns:
         The prevalence and the shifted scores; not estimable when all scores are equal, which says nothing about it, or
-        when all films come from one patient.
+        when all images come from one patient.
 
     Raises:
         ValueError: If a score is not a probability, or an argument is out of range.

@@ -214,7 +214,7 @@ def _line(score: NDArray[np.float64], positive: NDArray[np.bool_], where: str) -
     odds = log_odds(score)
     reason = why_no_line(odds, positive)
     if reason:
-        raise ValueError(f"{where}, {reason}; fit it on more films.")
+        raise ValueError(f"{where}, {reason}; fit it on more images.")
     intercept, slope = fit_line(odds, positive)
     if slope <= 0:
         raise ValueError(
@@ -232,7 +232,7 @@ def _slope(score: NDArray[np.float64], positive: NDArray[np.bool_], where: str) 
             "method='platt', which also shifts the scores."
         )
     if math.isinf(slope):
-        raise ValueError(f"{where}, 0.5 separates the classes, so no temperature fits best; fit it on more films.")
+        raise ValueError(f"{where}, 0.5 separates the classes, so no temperature fits best; fit it on more images.")
     return slope
 
 
@@ -243,7 +243,7 @@ def _isotonic(score: NDArray[np.float64], positive: NDArray[np.bool_], where: st
     knots = tuple(zip(fit.X_thresholds_.tolist(), fit.y_thresholds_.tolist(), strict=True))
     if knots[0][1] == knots[-1][1]:
         raise ValueError(
-            f"{where}, the scores do not rise with the share of positives, so every film would get the same "
+            f"{where}, the scores do not rise with the share of positives, so every image would get the same "
             "probability; mend the model."
         )
     return knots
@@ -254,7 +254,7 @@ def _note(method: str, intercept: float, slope: float, n_knots: int) -> str:
     again = "A threshold chosen on other scores does not apply to these; choose it again on recalibrated scores."
     if method == "isotonic":
         return (
-            f"Steps and straight lines through {n_knots} points. Films within a step become ties, so the ROC curve "
+            f"Steps and straight lines through {n_knots} points. Images within a step become ties, so the ROC curve "
             f"changes. {again}"
         )
     if method == "temperature":

@@ -1,7 +1,7 @@
-"""What acting on scores is worth: net benefit and decision curves, against acting on every film and on none.
+"""What acting on scores is worth: net benefit and decision curves, against acting on every image and on none.
 
 A threshold probability t says how many false alarms one true finding is worth: (1 - t) / t. Whoever would look at nine
-films without the finding to catch one with it has t = 0.1.
+images without the finding to catch one with it has t = 0.1.
 """
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from chexkeras import checks
 from chexkeras.evaluation.metrics import confusion
 from chexkeras.evaluation.scores import check_values, one_class
-from chexkeras.evaluation.uncertainty.resampling import Films, as_sample, patient_counts
+from chexkeras.evaluation.uncertainty.resampling import Images, as_sample, patient_counts
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -28,16 +28,16 @@ COLUMNS = (
 def net_benefit(
     labels: ArrayLike, scores: ArrayLike, threshold_probability: float, prevalence: float | None = None
 ) -> float:
-    """Returns the net benefit of calling a film positive when its score reaches the threshold probability.
+    """Returns the net benefit of calling an image positive when its score reaches the threshold probability.
 
-    In true positives per film: TP/n - FP/n x t/(1 - t). At a stated prevalence p of the place of use:
+    In true positives per image: TP/n - FP/n x t/(1 - t). At a stated prevalence p of the place of use:
     p x sensitivity - (1 - p) x (1 - specificity) x t/(1 - t).
 
     Args:
         labels: Shape (n,), 1, 0 or NaN (left out).
         scores: Shape (n,), calibrated probabilities in [0, 1].
         threshold_probability: t, strictly between 0 and 1.
-        prevalence: Share of positives at the place of use, strictly between 0 and 1; None for that of these films.
+        prevalence: Share of positives at the place of use, strictly between 0 and 1; None for that of these images.
 
     Returns:
         At most the prevalence; below 0 the calls do more harm than calling none. `decision_curve` has its interval.
@@ -76,7 +76,7 @@ def decision_curve(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Returns the net benefit at each threshold probability, with that of acting on every film and on none.
+    """Returns the net benefit at each threshold probability, with that of acting on every image and on none.
 
     Only probabilities can be compared with a threshold probability: recalibrate scores first where the model was
     trained with class weights, and shift their odds to a stated prevalence, where a score of 0.3 no longer means 30 %:
@@ -84,15 +84,15 @@ def decision_curve(
     the larger net benefit; a model is of use where the difference to it is above 0.
 
     Limits are percentiles of a bootstrap of patients at each threshold by itself. With a stated prevalence only
-    sensitivity and specificity vary, so patients with and without a positive film are drawn separately; otherwise the
-    prevalence of these films varies too.
+    sensitivity and specificity vary, so patients with and without a positive image are drawn separately; otherwise the
+    prevalence of these images varies too.
 
     Args:
         labels: Shape (n,), 1, 0 or NaN (left out); both classes.
         scores: Shape (n,), calibrated probabilities in [0, 1].
         thresholds: Threshold probabilities, strictly between 0 and 1, ascending. By default 100 of them, evenly
             spaced up to four times the prevalence, but at least 0.05 and at most 0.99.
-        prevalence: Share of positives at the place of use, strictly between 0 and 1; None for that of these films.
+        prevalence: Share of positives at the place of use, strictly between 0 and 1; None for that of these images.
         clusters: Shape (n,), the patient of each image; None when images are independent.
         replicates: Bootstrap replicates.
         confidence: Coverage at each threshold, in (0, 1).
@@ -114,22 +114,22 @@ def decision_curve(
     checks.positive_int(replicates, "replicates")
     checks.probability(confidence, "confidence", open_interval=True)
     sample = as_sample(labels, scores, clusters)
-    films, patients = sample.columns[0], len(sample.ever_positive)
-    check_values(films.scores, probabilities=True)
-    n, n_positive = len(films.scores), int(films.positive.sum())
+    images, patients = sample.columns[0], len(sample.ever_positive)
+    check_values(images.scores, probabilities=True)
+    n, n_positive = len(images.scores), int(images.positive.sum())
     _require_both(n_positive, n - n_positive)
     share = n_positive / n
     if prevalence is not None:
         share = checks.probability(prevalence, "prevalence", open_interval=True)
     grid = _grid(np.linspace(0.0, min(0.99, max(0.05, 4 * share)), 101)[1:] if thresholds is None else thresholds)
-    tally = _Tally.of(films, grid, prevalence)
+    tally = _Tally.of(images, grid, prevalence)
     value, treat_all = (row[0] for row in tally.benefit(np.ones((1, patients), dtype=np.int64)))
     together = np.zeros(patients, dtype=bool) if prevalence is None else sample.ever_positive
     batches = patient_counts(together, replicates=replicates, seed=seed, width=max(patients, len(grid)))
     models, defaults = (np.concatenate(parts) for parts in zip(*map(tally.benefit, batches), strict=True))
-    low, high = _limits(models, value, films, confidence)
+    low, high = _limits(models, value, images, confidence)
     difference = value - np.maximum(treat_all, 0)
-    difference_low, difference_high = _limits(models - np.maximum(defaults, 0), difference, films, confidence)
+    difference_low, difference_high = _limits(models - np.maximum(defaults, 0), difference, images, confidence)
     curve = pd.DataFrame(
         {
             "threshold_probability": grid,
@@ -172,13 +172,13 @@ def _grid(thresholds: ArrayLike) -> NDArray[np.float64]:
 
 
 class _Tally(NamedTuple):
-    """Counts called films in replicates and turns them into net benefit.
+    """Counts called images in replicates and turns them into net benefit.
 
     Attributes:
-        cells: Sparse, shape (2 x (thresholds + 1), patients): how many negative films of a patient, and below how many
+        cells: Sparse, shape (2 x (thresholds + 1), patients): how many negative images of a patient, and below how many
             positive ones, reach exactly so many thresholds.
         harm: t / (1 - t), shape (thresholds,).
-        prevalence: Stated; None when that of the films counts.
+        prevalence: Stated; None when that of the images counts.
     """
 
     cells: "sparse.csr_array"
@@ -186,12 +186,12 @@ class _Tally(NamedTuple):
     prevalence: float | None
 
     @classmethod
-    def of(cls, films: Films, grid: NDArray[np.float64], prevalence: float | None) -> "_Tally":
+    def of(cls, images: Images, grid: NDArray[np.float64], prevalence: float | None) -> "_Tally":
         from scipy import sparse
 
-        cell = np.searchsorted(grid, films.scores, side="right") + (len(grid) + 1) * films.positive
-        shape = (2 * (len(grid) + 1), int(films.owner.max()) + 1)
-        cells = sparse.csr_array((np.ones(len(cell), dtype=np.int64), (cell, films.owner)), shape=shape)
+        cell = np.searchsorted(grid, images.scores, side="right") + (len(grid) + 1) * images.positive
+        shape = (2 * (len(grid) + 1), int(images.owner.max()) + 1)
+        cells = sparse.csr_array((np.ones(len(cell), dtype=np.int64), (cell, images.owner)), shape=shape)
         return cls(cells, grid / (1 - grid), prevalence)
 
     def benefit(self, counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -204,7 +204,7 @@ class _Tally(NamedTuple):
             Two arrays of shape (replicates, thresholds).
         """
         reached = (self.cells @ counts.T).T.reshape(len(counts), 2, -1)
-        # A film is called at every threshold up to the last that its score reaches.
+        # An image is called at every threshold up to the last that its score reaches.
         at_least = reached[:, :, ::-1].cumsum(axis=2)[:, :, ::-1]
         alarms, hits, sizes = at_least[:, 0, 1:], at_least[:, 1, 1:], at_least[:, :, 0]
         n_negative, n_positive = sizes[:, :1], sizes[:, 1:]
@@ -219,9 +219,9 @@ class _Tally(NamedTuple):
 
 
 def _limits(
-    drawn: NDArray[np.float64], value: NDArray[np.float64], films: Films, confidence: float
+    drawn: NDArray[np.float64], value: NDArray[np.float64], images: Images, confidence: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    if min(len(np.unique(films.owner[rows])) for rows in (films.positive, ~films.positive)) == 1:
+    if min(len(np.unique(images.owner[rows])) for rows in (images.positive, ~images.positive)) == 1:
         nothing = np.full_like(value, np.nan)
         return nothing, nothing
     low, high = np.nanquantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)

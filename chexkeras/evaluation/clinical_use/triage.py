@@ -1,14 +1,14 @@
-"""What a triage device does to waiting times: films that it flags are read before the others.
+"""What a triage device does to waiting times: images that it flags are read before the others.
 
-The reading room is a queue. Films arrive at random (Poisson) at a mean rate, each of several readers takes an
-exponentially distributed time for any film, and without the device films are read in order of arrival. With it flagged
-films go first. The device has no effect on how long a film takes to read, and its own computing time is not counted:
-add it to the flagged films' time where it matters.
+The reading room is a queue. Images arrive at random (Poisson) at a mean rate, each of several readers takes an
+exponentially distributed time for any image, and without the device images are read in order of arrival. With it
+flagged images go first. The device has no effect on how long an image takes to read, and its own computing time is not
+counted: add it to the flagged images' time where it matters.
 
-Nobody's time is created: what flagged films gain, the others lose, so that the mean over all films stays. The times
-of diseased and other films follow from how often these are flagged.
+Nobody's time is created: what flagged images gain, the others lose, so that the mean over all images stays. The times
+of diseased and other images follow from how often these are flagged.
 
-The triage queue played through film by film, as a second way to the numbers of `triage`.
+The triage queue played through image by image, as a second way to the numbers of `triage`.
 """
 
 import heapq
@@ -24,33 +24,33 @@ from chexkeras import checks
 from chexkeras.results import Estimate
 
 DISCIPLINES = ("pre-emptive", "non-pre-emptive")
-"""What happens when a flagged film arrives while another is being read: the reader turns to it at once and later
+"""What happens when a flagged image arrives while another is being read: the reader turns to it at once and later
 resumes, or finishes first."""
 
 
 @dataclass(frozen=True)
 class TriageEffect:
-    """Mean times with and without a triage device, in hours, from a film's arrival to the end of its reading.
+    """Mean times with and without a triage device, in hours, from an image's arrival to the end of its reading.
 
-    The time until a reader first turns to a film is shorter; the mean time spent waiting, without the reading itself,
+    The time until a reader first turns to an image is shorter; the mean time spent waiting, without the reading itself,
     is shorter by ``1 / reads_per_hour``. The saving is the same either way.
 
     Attributes:
-        sensitivity: Share of diseased films that are flagged.
-        specificity: Share of other films that are not.
-        prevalence: Share of diseased films.
-        arrivals_per_hour: Films that arrive, of all kinds.
-        reads_per_hour: Films that one reader can read.
+        sensitivity: Share of diseased images that are flagged.
+        specificity: Share of other images that are not.
+        prevalence: Share of diseased images.
+        arrivals_per_hour: Images that arrive, of all kinds.
+        reads_per_hour: Images that one reader can read.
         readers: Readers who share the queue.
         discipline: One of `DISCIPLINES`.
-        flagged_share: Share of films flagged.
-        fifo_hours: Of every film without the device, read in order of arrival.
-        flagged_hours: Of flagged films; NaN if none is flagged in a simulation.
-        unflagged_hours: Of films not flagged; NaN if all are flagged.
-        diseased_hours: Of diseased films with the device.
+        flagged_share: Share of images flagged.
+        fifo_hours: Of every image without the device, read in order of arrival.
+        flagged_hours: Of flagged images; NaN if none is flagged in a simulation.
+        unflagged_hours: Of images not flagged; NaN if all are flagged.
+        diseased_hours: Of diseased images with the device.
         non_diseased_hours: Of the others with the device.
-        saving_hours: What diseased films gain, `fifo_hours` - `diseased_hours`, negative where they lose; in a
-            simulation, against the same films without the device.
+        saving_hours: What diseased images gain, `fifo_hours` - `diseased_hours`, negative where they lose; in a
+            simulation, against the same images without the device.
         saving: The same with its interval; not estimable where there is none.
         method: How it was computed.
     """
@@ -78,13 +78,13 @@ class TriageEffect:
         return self.arrivals_per_hour / (self.readers * self.reads_per_hour)
 
     def __str__(self) -> str:
-        """Returns the mean times of diseased films in minutes, as a sentence."""
+        """Returns the mean times of diseased images in minutes, as a sentence."""
         gained = f"{abs(self.saving_hours) * 60:.1f} minutes {'less' if self.saving_hours >= 0 else 'more'}"
         if self.saving.estimable:
             low, high = self.saving.low * 60, self.saving.high * 60
             gained += f" (saving {self.saving.confidence * 100:g} % CI {low:.1f} to {high:.1f})"
         return (
-            f"diseased films are read {self.diseased_hours * 60:.1f} minutes after arrival with the device, "
+            f"diseased images are read {self.diseased_hours * 60:.1f} minutes after arrival with the device, "
             f"{self.fifo_hours * 60:.1f} without: {gained}; the others {self.non_diseased_hours * 60:.1f}"
         )
 
@@ -118,11 +118,11 @@ def triage_effect(
     Args:
         sensitivity: A fraction, or an `Estimate` whose interval is carried on.
         specificity: Likewise.
-        prevalence: Share of diseased films in the queue, strictly between 0 and 1.
-        arrivals_per_hour: Films that arrive, of all kinds.
-        reads_per_hour: Films that one reader can read; together they must be able to read more than arrive.
+        prevalence: Share of diseased images in the queue, strictly between 0 and 1.
+        arrivals_per_hour: Images that arrive, of all kinds.
+        reads_per_hour: Images that one reader can read; together they must be able to read more than arrive.
         readers: Readers who share the queue.
-        discipline: "pre-emptive": a flagged film interrupts the reading of another, which is resumed later, as in
+        discipline: "pre-emptive": a flagged image interrupts the reading of another, which is resumed later, as in
             FDA's QuCAD. "non-pre-emptive": it is the next to be read, which is nearer to most reading rooms.
 
     Returns:
@@ -130,13 +130,13 @@ def triage_effect(
 
     Raises:
         ValueError: If a share is no fraction, an estimate has no value, two estimates claim different confidence, a
-            rate is not above 0, or films arrive as fast as they can be read or faster.
+            rate is not above 0, or images arrive as fast as they can be read or faster.
 
     Source:
         Thompson et al., Queueing Systems 108, 2024 (the workflow; their QuCAD reports times without the reading
         itself); Erlang's C formula; Cobham, Operations Research 2, 1954 (non-pre-emptive priority); Gross et al.,
-        Fundamentals of Queueing Theory, 2008 (pre-emptive). With several readers the pre-empted films' time follows
-        from the total number of films, which priorities do not change when all films take equally long to read.
+        Fundamentals of Queueing Theory, 2008 (pre-emptive). With several readers the pre-empted images' time follows
+        from the total number of images, which priorities do not change when all images take equally long to read.
 
     Example:
         >>> effect = triage_effect(0.9, 0.9, 0.1, arrivals_per_hour=5, reads_per_hour=6)
@@ -185,9 +185,9 @@ class ReadingQueue:
     """The reading room, whatever device stands in it.
 
     Attributes:
-        prevalence: Share of diseased films.
-        arrivals: Films that arrive per hour.
-        rate: Films that one reader can read per hour.
+        prevalence: Share of diseased images.
+        arrivals: Images that arrive per hour.
+        rate: Images that one reader can read per hour.
         readers: Readers.
         discipline: One of `DISCIPLINES`.
     """
@@ -208,17 +208,17 @@ class ReadingQueue:
         checks.positive_int(readers, "readers")
         for name, rate in (("arrivals_per_hour", arrivals_per_hour), ("reads_per_hour", reads_per_hour)):
             if not (math.isfinite(rate) and rate > 0):
-                raise ValueError(f"{name}={rate!r} must be a number above 0, in films per hour.")
+                raise ValueError(f"{name}={rate!r} must be a number above 0, in images per hour.")
         if arrivals_per_hour >= readers * reads_per_hour:
             raise ValueError(
-                f"{arrivals_per_hour:g} films arrive per hour and {readers} reader(s) read {reads_per_hour:g} each, "
+                f"{arrivals_per_hour:g} images arrive per hour and {readers} reader(s) read {reads_per_hour:g} each, "
                 f"{readers * reads_per_hour:g} in all: the queue would grow without end. Give more readers or a higher "
                 "rate, averaged over a period in which the room keeps up."
             )
         return cls(float(prevalence), float(arrivals_per_hour), float(reads_per_hour), int(readers), discipline)
 
     def waiting(self, arrivals: float) -> float:
-        """Returns the mean hours before reading starts when films are read in order of arrival (Erlang's C)."""
+        """Returns the mean hours before reading starts when images are read in order of arrival (Erlang's C)."""
         offered = arrivals / self.rate
         blocked = 1.0
         for reader in range(1, self.readers + 1):
@@ -233,11 +233,11 @@ class ReadingQueue:
         everyone = self.waiting(self.arrivals)
         busy_with_flagged = share * self.arrivals / capacity
         if self.discipline == "pre-emptive":
-            # Flagged films see no others.
+            # Flagged images see no others.
             flagged = self.waiting(share * self.arrivals)
         else:
             flagged = everyone * (1 - self.arrivals / capacity) / (1 - busy_with_flagged)
-        # The mean over all films stays as it was; all flagged leaves nobody to lose.
+        # The mean over all images stays as it was; all flagged leaves nobody to lose.
         unflagged = (everyone - share * flagged) / (1 - share) if share < 1 else math.nan
         fifo, flagged, unflagged = everyone + reading, flagged + reading, unflagged + reading
         diseased = _mixed(sensitivity, flagged, unflagged)
@@ -287,21 +287,21 @@ def simulate_triage(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> TriageEffect:
-    """Plays the reading room with and without the device on the same films, and averages what happened.
+    """Plays the reading room with and without the device on the same images, and averages what happened.
 
     Every run begins with an empty room; its first fifth is left out, so that the queue has settled. Runs are
     independent, and the interval of the saving is Student's t over them: it is the simulation's error alone.
 
     Args:
-        sensitivity: Share of diseased films that are flagged.
-        specificity: Share of other films that are not.
-        prevalence: Share of diseased films, strictly between 0 and 1.
-        arrivals_per_hour: Films that arrive, of all kinds.
-        reads_per_hour: Films that one reader can read.
+        sensitivity: Share of diseased images that are flagged.
+        specificity: Share of other images that are not.
+        prevalence: Share of diseased images, strictly between 0 and 1.
+        arrivals_per_hour: Images that arrive, of all kinds.
+        reads_per_hour: Images that one reader can read.
         readers: Readers who share the queue.
         discipline: One of `triage.DISCIPLINES`.
         runs: Independent repetitions, at least 2.
-        films_each_run: Films in each, at least 10; a room that is busy 95 % of the time needs tens of thousands.
+        films_each_run: Images in each, at least 10; a room that is busy 95 % of the time needs tens of thousands.
         confidence: Coverage of the saving's interval, in (0, 1).
         seed: One seed, one result.
 
@@ -309,7 +309,7 @@ def simulate_triage(
         The effect; `flagged_share` is the share observed.
 
     Raises:
-        ValueError: As `triage_effect`; or if there are too few runs or films, or no film was diseased.
+        ValueError: As `triage_effect`; or if there are too few runs or images, or no image was diseased.
     """
     queue = ReadingQueue.checked(prevalence, arrivals_per_hour, reads_per_hour, readers, discipline)
     device = (checks.probability(sensitivity, "sensitivity"), checks.probability(specificity, "specificity"))
@@ -321,7 +321,9 @@ def simulate_triage(
     parts = [_one_run(queue, device, films_each_run, np.random.default_rng(child)) for child in seeds]
     fifo, prioritised, diseased, flagged = (np.stack(column) for column in zip(*parts, strict=True))
     if not diseased.any():
-        raise ValueError(f"no film of {diseased.size} was diseased at prevalence {prevalence:g}; simulate more films.")
+        raise ValueError(
+            f"no image of {diseased.size} was diseased at prevalence {prevalence:g}; simulate more images."
+        )
     times = {
         "flagged_share": float(flagged.mean()),
         "fifo_hours": float(fifo.mean()),
@@ -330,11 +332,12 @@ def simulate_triage(
         "diseased_hours": _mean(prioritised, diseased),
         "non_diseased_hours": _mean(prioritised, ~diseased),
     }
-    # The same films with and without the device: what they share of chance takes itself away.
+    # The same images with and without the device: what they share of chance takes itself away.
     gained = (fifo - prioritised) * diseased
     times["saving_hours"] = float(gained.sum() / diseased.sum())
     method = (
-        f"simulation of {runs} runs of {films_each_run} films, {discipline} queue with {readers} reader(s), seed {seed}"
+        f"simulation of {runs} runs of {films_each_run} images, "
+        f"{discipline} queue with {readers} reader(s), seed {seed}"
     )
     residual = gained.sum(axis=1) - times["saving_hours"] * diseased.sum(axis=1)
     error = math.sqrt(runs / (runs - 1) * float((residual**2).sum())) / float(diseased.sum())
@@ -355,16 +358,16 @@ def _mean(hours: NDArray[np.float64], rows: NDArray[np.bool_]) -> float:
 
 
 def _one_run(
-    queue: ReadingQueue, device: tuple[float, float], films: int, rng: np.random.Generator
+    queue: ReadingQueue, device: tuple[float, float], images: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Returns hours without and with the device, which films are diseased and which flagged, once settled."""
-    arrival = np.cumsum(rng.exponential(1 / queue.arrivals, films))
-    work = rng.exponential(1 / queue.rate, films)
-    diseased = rng.random(films) < queue.prevalence
-    flagged = rng.random(films) < np.where(diseased, device[0], 1 - device[1])
+    """Returns hours without and with the device, which images are diseased and which flagged, once settled."""
+    arrival = np.cumsum(rng.exponential(1 / queue.arrivals, images))
+    work = rng.exponential(1 / queue.rate, images)
+    diseased = rng.random(images) < queue.prevalence
+    flagged = rng.random(images) < np.where(diseased, device[0], 1 - device[1])
     interrupting = queue.discipline == "pre-emptive"
-    none = np.zeros(films, dtype=bool)
-    settled = slice(films // 5, None)
+    none = np.zeros(images, dtype=bool)
+    settled = slice(images // 5, None)
     without = read_all(arrival, work, none, readers=queue.readers, interrupting=False) - arrival
     with_device = read_all(arrival, work, flagged, readers=queue.readers, interrupting=interrupting) - arrival
     return without[settled], with_device[settled], diseased[settled], flagged[settled]
@@ -378,15 +381,15 @@ def read_all(
     readers: int,
     interrupting: bool,
 ) -> NDArray[np.float64]:
-    """Returns when each film has been read, urgent films first and otherwise in order of arrival.
+    """Returns when each image has been read, urgent images first and otherwise in order of arrival.
 
     Args:
         arrival: Shape (n,), hours, ascending.
-        work: Shape (n,), hours of reading each film needs.
-        urgent: Shape (n,), which films go first.
+        work: Shape (n,), hours of reading each image needs.
+        urgent: Shape (n,), which images go first.
         readers: Readers who share the queue.
-        interrupting: Whether an urgent film interrupts the reading of another when all readers are busy; that film is
-            resumed where it was left, before films that arrived after it.
+        interrupting: Whether an urgent image interrupts the reading of another when all readers are busy; that image is
+            resumed where it was left, before images that arrived after it.
 
     Returns:
         Shape (n,), hours.
@@ -398,16 +401,16 @@ def read_all(
 
     def begin(now: float) -> None:
         while waiting and len(reading) < readers:
-            film = heapq.heappop(waiting)[1]
-            heapq.heappush(reading, (now + remaining[film], film))
+            image = heapq.heappop(waiting)[1]
+            heapq.heappush(reading, (now + remaining[image], image))
 
-    for film, now in enumerate(arrival.tolist()):
+    for image, now in enumerate(arrival.tolist()):
         while reading and reading[0][0] <= now:
             finished, read = heapq.heappop(reading)
             done[read] = finished
             begin(finished)
-        heapq.heappush(waiting, (rank[film], film))
-        if interrupting and rank[film] == 0 and len(reading) == readers:
+        heapq.heappush(waiting, (rank[image], image))
+        if interrupting and rank[image] == 0 and len(reading) == readers:
             later = [entry for entry in reading if rank[entry[1]]]
             if later:
                 # Of several, the one that arrived last gives way.

@@ -1,4 +1,4 @@
-"""How many films a study needs for an area under the ROC curve, and what it can show with those it has."""
+"""How many images a study needs for an area under the ROC curve, and what it can show with those it has."""
 
 import math
 from collections.abc import Callable
@@ -194,8 +194,8 @@ def power_auc_difference(
         second: That of the other.
         n_positive: Independent positives.
         n_negative: Independent negatives.
-        correlation: Of the two estimated areas, in [0, 1): 0 on different films, about .5 for two models on the same
-            films, more for versions of one model. A pilot's paired DeLong covariance gives it.
+        correlation: Of the two estimated areas, in [0, 1): 0 on different images, about .5 for two models on the same
+            images, more for versions of one model. A pilot's paired DeLong covariance gives it.
         confidence: One minus the size of the test, in (0, 1).
         model: As for `auc_standard_error`.
 
@@ -253,7 +253,7 @@ def sample_size_auc_difference(
     """
     ratio, wanted = _ratio(negatives_per_positive), checks.probability(power, "power", open_interval=True)
     if first == second:
-        raise ValueError(f"first and second are both {first:g}; no number of films tells equal areas apart.")
+        raise ValueError(f"first and second are both {first:g}; no number of images tells equal areas apart.")
 
     def enough(n: int) -> bool:
         test = {"correlation": correlation, "confidence": confidence}

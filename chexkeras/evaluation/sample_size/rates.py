@@ -1,7 +1,7 @@
-"""How many films a study needs for sensitivity and specificity, and what it can show with those it has.
+"""How many images a study needs for sensitivity and specificity, and what it can show with those it has.
 
 Sizes are counts of independent cases of the class that the rate is about: positives for a sensitivity, negatives for a
-specificity. Films of one patient are not independent; `PlannedSize.clustered` says how many films make up for that.
+specificity. Images of one patient are not independent; `PlannedSize.clustered` says how many images make up for that.
 Areas under the ROC curve are planned in `planning_auc`.
 """
 

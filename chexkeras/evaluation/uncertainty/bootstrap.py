@@ -1,6 +1,6 @@
 """The bootstrap of whole patients: replicates and intervals of any statistic, paired differences of two models.
 
-Films of one patient are drawn together, and patients with and without a positive film are drawn separately, so that
+Images of one patient are drawn together, and patients with and without a positive image are drawn separately, so that
 every replicate has as many of either. Nothing depends on the order of rows.
 
 BCa: the levels at which percentiles of bootstrap replicates are taken, corrected for bias and skewness.
@@ -71,7 +71,7 @@ def acceleration(statistic: OnCounts, strata: NDArray[np.bool_], width: int) -> 
     Args:
         statistic: The statistic on counts of patients.
         strata: Shape (patients,), the stratum of each patient.
-        width: Number of films, to size the batches.
+        width: Number of images, to size the batches.
 
     Returns:
         The acceleration; NaN without variance or where a sample without some patients has no value.
@@ -103,8 +103,8 @@ _FEW_PATIENTS = 10
 
 
 def _replicates(plain: Statistic, key: str, sample: Sample, replicates: int, seed: int) -> NDArray[np.float64]:
-    functions = [on_counts(plain, key, *films) for films in sample.columns]
-    width = max(len(films.scores) for films in sample.columns)
+    functions = [on_counts(plain, key, *images) for images in sample.columns]
+    width = max(len(images.scores) for images in sample.columns)
     batches = patient_counts(sample.ever_positive, replicates=replicates, seed=seed, width=width)
     return np.concatenate([np.stack([values(counts) for values in functions], axis=1) for counts in batches])
 
@@ -120,11 +120,11 @@ def bootstrap_replicates(
 ) -> NDArray[np.float64]:
     """Returns a statistic on samples drawn with replacement from the patients, of one column of scores or several.
 
-    All columns see the same draws, so their replicates may be subtracted or averaged. Patients with a positive film in
+    All columns see the same draws, so their replicates may be subtracted or averaged. Patients with a positive image in
     any column and patients without are drawn separately.
 
     Args:
-        statistic: "auroc" or "average_precision", which need no copied films, or any function
+        statistic: "auroc" or "average_precision", which need no copied images, or any function
             ``statistic(labels, scores)`` of arrays (labels 1.0 or 0.0) that returns a number.
         labels: Shape (n,), 1, 0 or NaN (left out), or (n, k) when every column has labels of its own, such as k
             findings on the same images.
@@ -243,13 +243,13 @@ def bootstrap_interval(
     if np.ndim(scores) != 1:
         raise ValueError(f"scores have shape {np.shape(scores)}; an interval is made of one column at a time.")
     sample = as_sample(labels, scores, clusters)
-    films = sample.columns[0]
-    n, n_positive = len(films.scores), int(films.positive.sum())
+    images = sample.columns[0]
+    n, n_positive = len(images.scores), int(images.positive.sum())
     if n_positive in (0, n) and (key or not n):
         return Estimate.not_estimable(one_class(n_positive, n - n_positive), n=n, confidence=confidence)
-    value = float(plain(films.positive.astype(np.float64), films.scores))
+    value = float(plain(images.positive.astype(np.float64), images.scores))
     unit, strata = sample.unit, sample.ever_positive
-    with_positive, with_negative = int(strata.sum()), len(np.unique(films.owner[~films.positive]))
+    with_positive, with_negative = int(strata.sum()), len(np.unique(images.owner[~images.positive]))
     reason = _why_not(value, with_positive, with_negative, unit, n_positive, n - n_positive)
     if reason:
         return Estimate.not_estimable(reason, n=n, confidence=confidence)
@@ -264,7 +264,7 @@ def bootstrap_interval(
     levels = np.array([1 - confidence, 1 + confidence]) / 2
     label = "percentile"
     if method == "bca":
-        corrected = bca_levels(value, drawn, on_counts(plain, key, *films), sample, confidence)
+        corrected = bca_levels(value, drawn, on_counts(plain, key, *images), sample, confidence)
         label = "percentile (BCa is undefined here)" if corrected is None else "BCa"
         levels = levels if corrected is None else corrected
     low, high = (float(limit) for limit in np.quantile(drawn, levels))
@@ -276,7 +276,7 @@ def bootstrap_interval(
         how += f"; {undefined} replicates without a value left out"
     if with_positive < _FEW_PATIENTS:
         how += f"; only {with_positive} positive {unit}, the interval is approximate"
-    # Films drawn twice are ranked as ties, which can lift all replicates of a poor ranking above its estimate.
+    # Images drawn twice are ranked as ties, which can lift all replicates of a poor ranking above its estimate.
     return Estimate(value, min(low, value), max(high, value), confidence, n, how)
 
 

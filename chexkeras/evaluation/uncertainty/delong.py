@@ -1,4 +1,4 @@
-"""The variance of the area under the ROC curve, for one classifier or several on the same films.
+"""The variance of the area under the ROC curve, for one classifier or several on the same images.
 
 DeLong's variance treats images as independent; Obuchowski's lets the images of one patient agree with each other.
 Both come out of one formula, because every image contributes a known amount to the area.
@@ -81,7 +81,7 @@ def contributions_covariance(parts: Sequence[AucContributions]) -> NDArray[np.fl
 
     Products of contributions are added up over patients, with Obuchowski's small-sample factors (for two areas with
     different positives, the geometric mean of theirs). The areas may belong to different labels, such as several
-    findings on the same films.
+    findings on the same images.
 
     Args:
         parts: One for each of k areas.

@@ -1,6 +1,6 @@
 """Confidence intervals for single statistics: area under the ROC curve, proportions, average precision.
 
-Films of one patient resemble each other. Wherever several films come from one patient, name the patients in
+Images of one patient resemble each other. Wherever several images come from one patient, name the patients in
 `clusters`: the interval then rests on patients, and its `method` says so.
 
 The mean area under the ROC curve over findings, with an interval that knows the findings share their patients.
@@ -235,8 +235,8 @@ def _effective_size(
     if n_patients == 1:
         return 1.0
     of_patients = np.bincount(group, residuals)
-    # Without the factor m / (m - 1) of survey software, so that showing every film twice changes nothing; that patients
-    # are few is paid for by Student's t below. What it covers then is in benchmarks/README.md.
+    # Without the factor m / (m - 1) of survey software, so that showing every image twice changes nothing; that
+    # patients are few is paid for by Student's t below. What it covers then is in benchmarks/README.md.
     design_effect = max(1.0, float((of_patients**2).sum() / (residuals**2).sum()))
     upper = 0.5 + confidence / 2
     fewness = special.stdtrit(n - 1, upper) / special.stdtrit(n_patients - 1, upper)
@@ -257,7 +257,7 @@ def average_precision_interval(
     Patients with and without a positive image are resampled separately, so that every replicate has positives. The
     replicates' standard deviation makes limits on the logit scale, with Student's t at one degree of freedom less than
     positive patients. Percentiles would cover too rarely with few positives (86-89 % of the time with 10, see
-    `benchmarks/coverage.py`): a film drawn twice is ranked as a tie, which lifts the replicates above the estimate.
+    `benchmarks/coverage.py`): an image drawn twice is ranked as a tie, which lifts the replicates above the estimate.
 
     Args:
         labels: Shape (n,), 1, 0 or NaN (left out).
@@ -311,8 +311,8 @@ def average_precision_interval(
 def macro_auc_interval(scores_table: pd.DataFrame, *, confidence: float = 0.95) -> Estimate:
     """Returns the mean AUROC over findings, each counted once, with its confidence interval.
 
-    The findings are scored on the same films, so their areas vary together. What every patient contributes to the
-    error of each area gives the covariance matrix of all areas, and from it the variance of their mean; films of one
+    The findings are scored on the same images, so their areas vary together. What every patient contributes to the
+    error of each area gives the covariance matrix of all areas, and from it the variance of their mean; images of one
     patient may agree. A finding with fewer than 30 patients in a class gets at least the variance that Hanley and
     McNeil's formula gives its area, as in `auc_interval`.
 

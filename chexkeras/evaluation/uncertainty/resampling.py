@@ -1,6 +1,6 @@
 """Drawing whole patients with replacement, as a count for each patient instead of a copied table.
 
-Statistics on resampled films, from how often each patient was drawn: nothing is copied, nothing sorted again.
+Statistics on resampled images, from how often each patient was drawn: nothing is copied, nothing sorted again.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,13 +17,13 @@ from chexkeras.evaluation.scores import clean, patient_numbers
 _CELLS_IN_A_BATCH = 1_000_000
 
 
-class Films(NamedTuple):
+class Images(NamedTuple):
     """One column of labels and scores.
 
     Attributes:
         positive: Shape (n,), clean labels.
         scores: Shape (n,), finite.
-        owner: Shape (n,), the patient number of each film.
+        owner: Shape (n,), the patient number of each image.
     """
 
     positive: NDArray[np.bool_]
@@ -32,15 +32,15 @@ class Films(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """What is drawn from: patients, with one or several columns of their films.
+    """What is drawn from: patients, with one or several columns of their images.
 
     Attributes:
-        columns: At least one; films whose label is unknown in a column are not in it.
-        ever_positive: Shape (patients,), whether a patient has a positive film in any column.
+        columns: At least one; images whose label is unknown in a column are not in it.
+        ever_positive: Shape (patients,), whether a patient has a positive image in any column.
         unit: "patients", or "images" when no patient has several.
     """
 
-    columns: list[Films]
+    columns: list[Images]
     ever_positive: NDArray[np.bool_]
     unit: str
 
@@ -76,7 +76,7 @@ def as_sample(labels: ArrayLike, scores: ArrayLike, clusters: ArrayLike | None) 
         group[_order(label[kept].T, table[kept].T)] = np.arange(len(group))
     numbers = np.full(len(kept), -1)
     numbers[kept] = group
-    columns = [Films(positive, values, numbers[mask]) for positive, values, mask in cleaned]
+    columns = [Images(positive, values, numbers[mask]) for positive, values, mask in cleaned]
     ever_positive = np.zeros(int(group.max(initial=-1)) + 1, dtype=bool)
     for column in columns:
         ever_positive[column.owner[column.positive]] = True
@@ -100,7 +100,7 @@ def patient_counts(strata: NDArray[np.bool_], *, replicates: int, seed: int, wid
     """Yields how often each patient was drawn, in batches of replicates; each stratum keeps its size.
 
     Args:
-        strata: Shape (patients,), the stratum of each patient, for example whether any film is positive.
+        strata: Shape (patients,), the stratum of each patient, for example whether any image is positive.
         replicates: How many replicates in all.
         seed: One seed, one result.
         width: Cells that one replicate will need, to size the batches.
@@ -127,19 +127,19 @@ Statistic = Callable[[NDArray[np.float64], NDArray[np.float64]], float]
 """A number from labels (1.0 or 0.0) and scores, both of shape (n,)."""
 
 OnCounts = Callable[[NDArray[np.int64]], NDArray[np.float64]]
-"""A statistic of resampled films: counts of patients, shape (replicates, patients), to values, shape (replicates,)."""
+"""A statistic of resampled images: counts of patients, shape (replicates, patients), to values, shape (replicates,)."""
 
 
 def auroc_on_counts(positive: NDArray[np.bool_], scores: NDArray[np.float64], owner: NDArray[np.int64]) -> OnCounts:
-    """Returns the function that gives the exact AUROC of resampled films.
+    """Returns the function that gives the exact AUROC of resampled images.
 
-    Films are sorted once. In each replicate a running sum over the drawn negatives says how many of them lie below,
+    Images are sorted once. In each replicate a running sum over the drawn negatives says how many of them lie below,
     and how many not above, each positive; ties count half.
 
     Args:
         positive: Shape (n,), clean labels.
         scores: Shape (n,), finite.
-        owner: Shape (n,), the patient number of each film.
+        owner: Shape (n,), the patient number of each image.
 
     Returns:
         The function; its value is NaN where a class was not drawn.
@@ -166,12 +166,12 @@ def auroc_on_counts(positive: NDArray[np.bool_], scores: NDArray[np.float64], ow
 def average_precision_on_counts(
     positive: NDArray[np.bool_], scores: NDArray[np.float64], owner: NDArray[np.int64]
 ) -> OnCounts:
-    """Returns the function that gives the average precision of resampled films.
+    """Returns the function that gives the average precision of resampled images.
 
     Args:
         positive: Shape (n,), clean labels with at least one positive.
         scores: Shape (n,), finite.
-        owner: Shape (n,), the patient number of each film.
+        owner: Shape (n,), the patient number of each image.
 
     Returns:
         The function; its value is NaN where no positive was drawn.
@@ -202,13 +202,13 @@ def average_precision_on_counts(
 def any_on_counts(
     statistic: Statistic, positive: NDArray[np.bool_], scores: NDArray[np.float64], owner: NDArray[np.int64]
 ) -> OnCounts:
-    """Returns the function that copies the drawn films and calls any statistic on them, one replicate at a time.
+    """Returns the function that copies the drawn images and calls any statistic on them, one replicate at a time.
 
     Args:
         statistic: ``statistic(labels, scores)``, a number, NaN where it is undefined.
         positive: Shape (n,), clean labels.
         scores: Shape (n,), finite.
-        owner: Shape (n,), the patient number of each film.
+        owner: Shape (n,), the patient number of each image.
 
     Returns:
         The function.
@@ -257,14 +257,14 @@ def find_statistic(statistic: Statistic | str) -> tuple[str, Statistic, str]:
 def on_counts(
     plain: Statistic, key: str, positive: NDArray[np.bool_], scores: NDArray[np.float64], owner: NDArray[np.int64]
 ) -> OnCounts:
-    """Returns the fastest function that gives a statistic of resampled films.
+    """Returns the fastest function that gives a statistic of resampled images.
 
     Args:
         plain: The statistic.
         key: Its name in `NAMED`, or "".
         positive: Shape (n,), clean labels.
         scores: Shape (n,), finite.
-        owner: Shape (n,), the patient number of each film.
+        owner: Shape (n,), the patient number of each image.
 
     Returns:
         The function; of a named statistic it is NaN everywhere when a class is missing.
@@ -277,10 +277,10 @@ def on_counts(
 
 
 def _counting_type(owner: NDArray[np.int64]) -> type[np.signedinteger]:
-    """Returns the smallest type that holds twice the films of any replicate; half the bytes is twice the speed."""
-    films_of_patients = np.bincount(owner)
-    # At most, every draw is the patient with the most films.
-    most = 2 * len(films_of_patients) * int(films_of_patients.max())
+    """Returns the smallest type that holds twice the images of any replicate; half the bytes is twice the speed."""
+    images_of_patients = np.bincount(owner)
+    # At most, every draw is the patient with the most images.
+    most = 2 * len(images_of_patients) * int(images_of_patients.max())
     return np.int32 if most < 2**31 else np.int64
 
 

@@ -1,7 +1,7 @@
 """Recipes by name, each with its source.
 
 To add one, write an entry in the file of its system, or in `nih` or `chexpert`: the recipe, and beside it where its
-facts are from, what the source leaves open and what was chosen, how it read and divided its films, and what it says it
+facts are from, what the source leaves open and what was chosen, how it read and divided its images, and what it says it
 reached.
 """
 
@@ -60,7 +60,7 @@ def source(name: str) -> Source:
 
     Example:
         >>> print(source("team20-finetune").claims[0])
-        mean AUROC 0.864 on CheXpert films, five findings; the evaluation split is not stated
+        mean AUROC 0.864 on CheXpert images, five findings; the evaluation split is not stated
     """
     return _find(name).source
 
@@ -87,7 +87,7 @@ def table() -> "pd.DataFrame":
 
 
 def as_run_split(name: str) -> str:
-    """Returns how the source of a preset divided its films, to repeat its result as it was obtained.
+    """Returns how the source of a preset divided its images, to repeat its result as it was obtained.
 
     "image" is leaky (`cx.split_by_image`, and the run says so), "official_image" is so between training and
     validation (`official_split_by_image`); "patient" is `split_by_patient`, "official" `official_split`. The shares of
@@ -97,7 +97,7 @@ def as_run_split(name: str) -> str:
         name: One of `names()`.
 
     Raises:
-        ValueError: If there is none of that name, or the source does not say how it divided its films.
+        ValueError: If there is none of that name, or the source does not say how it divided its images.
 
     Example:
         >>> as_run_split("chexvision-densenet"), as_run_split("udacity-2a")
@@ -106,7 +106,7 @@ def as_run_split(name: str) -> str:
     found = source(name)
     if found.split is None:
         raise ValueError(
-            f"the source of preset {name!r} does not state how it divided its films, so that its run cannot be "
+            f"the source of preset {name!r} does not state how it divided its images, so that its run cannot be "
             "repeated as it was; choose a split, by patient if nothing speaks against it."
         )
     return "official_image" if found.split == "image" and found.official_test else found.split

@@ -13,7 +13,7 @@ def _all_layers(name: str, epochs: int, learning_rate: float) -> Stage:
 
 
 _ALL_AS_PRESENT = Reading(views="all", uncertain="ones")
-_TEAM20_ON = "CheXpert films, five findings; the evaluation split is not stated"
+_TEAM20_ON = "CheXpert images, five findings; the evaluation split is not stated"
 
 
 def _team20(name: str, what: str, stages: tuple[Stage, ...], claim: Claim, **changes: object) -> Preset:
@@ -24,11 +24,11 @@ def _team20(name: str, what: str, stages: tuple[Stage, ...], claim: Claim, **cha
         Source(
             system=f"Team20's course project on CheXpert: {what}.",
             where="the project's report",
-            data="CheXpert, frontal and lateral films, uncertain labels taken as present.",
+            data="CheXpert, frontal and lateral images, uncertain labels taken as present.",
             split=None,
             reading=_ALL_AS_PRESENT,
             protocol=(
-                "Trained on 6,981 batches of 32, about all of CheXpert's training films; which films it was measured "
+                "Trained on 6,981 batches of 32, about all of CheXpert's training images; which images it was measured "
                 "on, and how these were kept apart, is not stated."
             ),
             claims=(claim,),
@@ -37,18 +37,18 @@ def _team20(name: str, what: str, stages: tuple[Stage, ...], claim: Claim, **cha
                 "Whether BatchNorm was trained is not stated: trained where its layers are, as the frameworks do.",
             ),
             differs=(
-                ("Films are scaled to the model's size as a whole; there their centre was cut out.",)
+                ("Images are scaled to the model's size as a whole; there their centre was cut out.",)
                 if pytorch
                 else (
                     "The best epoch is picked by AUROC; there by accuracy.",
-                    "Films are normalised as ImageNet's weights expect; there by 1/255 alone.",
+                    "Images are normalised as ImageNet's weights expect; there by 1/255 alone.",
                 )
             ),
         ),
     )
 
 
-_HBORHAN_ON = "a random tenth of the films, patients shared with the training part (leaky)"
+_HBORHAN_ON = "a random tenth of the images, patients shared with the training part (leaky)"
 _HBORHAN_REPEATED = (("No Finding", 4), ("Lung Lesion", 9), ("Pleural Other", 10), ("Fracture", 8))
 
 
@@ -76,16 +76,16 @@ def _hborhan(
             system=f"hborhan's course project on CheXpert: {what}.",
             where="the project's notebooks",
             data=(
-                "CheXpert (small), frontal films of train.csv and valid.csv together, uncertain labels taken as "
+                "CheXpert (small), frontal images of train.csv and valid.csv together, uncertain labels taken as "
                 "present."
             ),
             split="image",
             reading=Reading(uncertain="ones"),
             validation=0.1,
             test=0.1,
-            protocol="191,229 films divided at random into 80/10/10 %, without regard to the patient.",
+            protocol="191,229 images divided at random into 80/10/10 %, without regard to the patient.",
             claims=claims,
-            differs=("Films are normalised as ImageNet's weights expect; there by 1/255 alone.", *further),
+            differs=("Images are normalised as ImageNet's weights expect; there by 1/255 alone.", *further),
         ),
     )
 
@@ -115,7 +115,7 @@ CHEXPERT: tuple[Preset, ...] = (
         Source(
             system="CheXpert's own baseline: DenseNet121, uncertain labels taken as present (U-Ones).",
             where="Irvin et al., AAAI 2019 (arXiv:1901.07031)",
-            data="CheXpert, frontal and lateral films, uncertain labels taken as present.",
+            data="CheXpert, frontal and lateral images, uncertain labels taken as present.",
             split="official",
             reading=_ALL_AS_PRESENT,
             protocol=_STANFORD_PROTOCOL,
@@ -144,7 +144,7 @@ CHEXPERT: tuple[Preset, ...] = (
         Source(
             system="CheXpert's baseline with uncertain as a third class of every finding (U-MultiClass).",
             where="Irvin et al., AAAI 2019 (arXiv:1901.07031)",
-            data="CheXpert, frontal and lateral films, uncertain labels as a third class.",
+            data="CheXpert, frontal and lateral images, uncertain labels as a third class.",
             split="official",
             reading=Reading(views="all", uncertain="multiclass"),
             protocol=_STANFORD_PROTOCOL,
@@ -179,7 +179,7 @@ CHEXPERT: tuple[Preset, ...] = (
                 "densenet121_on_chexpert.py and libauc/datasets/chexpert.py; Yuan et al., ICCV 2021"
             ),
             data=(
-                "CheXpert (small), frontal films, uncertain labels taken as present for Edema and Atelectasis, as "
+                "CheXpert (small), frontal images, uncertain labels taken as present for Edema and Atelectasis, as "
                 "absent for the other three findings."
             ),
             split="official",
@@ -192,7 +192,7 @@ CHEXPERT: tuple[Preset, ...] = (
                 "SGD with momentum takes the place of PESG, whose further variables have a closed form here; its "
                 "regularisation towards an earlier model (gamma 500) is left out.",
                 "A rare finding is not weighed by p (1 - p); see training.losses.AucMarginLoss.",
-                "Weights are judged after each epoch on films of train.csv; there every 400 steps on valid.csv.",
+                "Weights are judged after each epoch on images of train.csv; there every 400 steps on valid.csv.",
             ),
         ),
     ),
@@ -230,21 +230,21 @@ CHEXPERT: tuple[Preset, ...] = (
     ),
     _hborhan(
         "hborhan-r3",
-        "all layers, films of rare findings repeated",
+        "all layers, images of rare findings repeated",
         1.0,
         (
-            Claim("accuracy", 0.921, "films drawn after up-sampling, most of them in the training part too (leaky)"),
-            Claim("macro F1", 0.83, "films drawn after up-sampling, most of them in the training part too (leaky)"),
-            Claim("accuracy", 0.877, 'its "original" films, most of them in the training part (leaky)'),
-            Claim("macro F1", 0.67, 'its "original" films, most of them in the training part (leaky)'),
+            Claim("accuracy", 0.921, "images drawn after up-sampling, most of them in the training part too (leaky)"),
+            Claim("macro F1", 0.83, "images drawn after up-sampling, most of them in the training part too (leaky)"),
+            Claim("accuracy", 0.877, 'its "original" images, most of them in the training part (leaky)'),
+            Claim("macro F1", 0.67, 'its "original" images, most of them in the training part (leaky)'),
         ),
         further=(
-            "Films are repeated after splitting, in the training part alone; there before, so that copies of one film "
-            "were in all parts.",
-            "There the positive films of a finding were repeated as up_sample says, those of the other findings taken "
+            "Images are repeated after splitting, in the training part alone; there before, so that copies "
+            "of one image were in all parts.",
+            "There the positive images of a finding were repeated as up_sample says, those of the other findings taken "
             "once, and those of Lung Opacity, Pleural Effusion and Support Devices were left out of it: 497,398 rows. "
-            "Here every training film is shown, one with several of the four findings as often as the largest of their "
-            "factors says.",
+            "Here every training image is shown, one with several of the four findings as often as the "
+            "largest of their factors says.",
         ),
         up_sample=_HBORHAN_REPEATED,
     ),

@@ -62,15 +62,15 @@ _RECIPE = Recipe(
 # Validation is one of ten buckets of the official training list; the test list was held out.
 _DIVIDED: dict[str, Any] = {"split": "image", "official_test": True, "validation": 0.1}
 _SPLIT = (
-    "Validation films were picked by a hash of the file name: 77,967 training, 8,557 validation and 25,596 official "
-    "test films. 4,571 of the 6,199 validation patients are in the training part too. The test part was never scored."
+    "Validation images were picked by a hash of the file name: 77,967 training, 8,557 validation and 25,596 official "
+    "test images. 4,571 of the 6,199 validation patients are in the training part too. The test part was never scored."
 )
 _DIFFERS = (
     "Abnormal gets a positive weight as the findings do; the source leaves it unweighted.",
-    "Brightness is added here and multiplied there; saturation means nothing on a gray film.",
+    "Brightness is added here and multiplied there; saturation means nothing on a gray image.",
     "Precision is left to the machine; the source used float16 on a GPU.",
 )
-_PART = "8,557 validation films that share patients with the training part (leaky)"
+_PART = "8,557 validation images that share patients with the training part (leaky)"
 
 CHEXVISION: tuple[Preset, ...] = (
     Preset(
@@ -144,7 +144,7 @@ CHEXVISION: tuple[Preset, ...] = (
             claims=(Claim("mean AUROC", 0.8141, _PART),),
             differs=(
                 *_DIFFERS,
-                "BatchNorm starts with statistics of the training films, as every untrained base does here.",
+                "BatchNorm starts with statistics of the training images, as every untrained base does here.",
             ),
         ),
     ),

@@ -13,7 +13,7 @@ from chexkeras.recipes.recipe import Recipe, Stage
 _WIDTH = 110
 _ALWAYS = ("name", "targets", "image_size", "backbone", "weights", "head", "batch_size", "monitor", "seed")
 _SPLIT_WORDS = {
-    "image": "by image, leaky: films of one patient in several parts",
+    "image": "by image, leaky: images of one patient in several parts",
     "patient": "by patient",
     "official": "the data set's own parts",
     None: "not stated",
@@ -86,7 +86,7 @@ def _split(source: Source) -> str:
         for name, share in (("validation", source.validation), ("test", source.test))
         if share is not None
     ]
-    of = " (of the other films)" if source.official_test and shares else ""
+    of = " (of the other images)" if source.official_test and shares else ""
     return "; ".join(
         [f"{_SPLIT_WORDS[source.split]}{_OFFICIAL_TEST if source.official_test else ''}"]
         + ([f"{', '.join(shares)}{of}"] if shares else [])
@@ -118,7 +118,7 @@ def tabulated(presets: Iterable[Preset]) -> pd.DataFrame:
 
     Returns:
         Columns preset, targets (the name of one, or how many), image_size, backbone, weights, head, loss, stages,
-        batch_size, augment (the settings that change films), split (of the source), published (results), source.
+        batch_size, augment (the settings that change images), split (of the source), published (results), source.
     """
     return pd.DataFrame([_row(preset.recipe, preset.source) for preset in presets])
 

@@ -78,7 +78,7 @@ NIH: tuple[Preset, ...] = (
                 Claim(
                     "mean AUROC",
                     0.8414,
-                    "20 % of the films, own random split",
+                    "20 % of the images, own random split",
                     by_finding=in_order(
                         NIH14,
                         0.8094,
@@ -182,23 +182,23 @@ NIH: tuple[Preset, ...] = (
             augment=Augmentation(rotation_degrees=45.0, shift_fraction=0.15, zoom_fraction=0.15),
         ),
         Source(
-            system="torchxrayvision's DenseNet121 of 224 px, its NIH model: trained from scratch on gray films.",
+            system="torchxrayvision's DenseNet121 of 224 px, its NIH model: trained from scratch on gray images.",
             where="repository mlmed/torchxrayvision, scripts/train_model.py and train_utils.py",
             data="NIH ChestX-ray14, 14 findings.",
             split="patient",
             protocol=(
-                "80 % training and 20 % test by patient; the films that picked the best epoch were drawn from the "
+                "80 % training and 20 % test by patient; the images that picked the best epoch were drawn from the "
                 "training part without regard to the patient."
             ),
             test=0.2,
             claims=(Claim("mean AUROC", 0.774, "its own 20 % test part, by patient"),),
             chosen=("The epochs of the released weights are not stated: 160, the script's default for 224 px.",),
             differs=(
-                "Validation films are kept apart by patient too; there they share patients with the training part.",
-                "Films are normalised with ImageNet's mean and deviation; there they are scaled to -1024..1024.",
+                "Validation images are kept apart by patient too; there they share patients with the training part.",
+                "Images are normalised with ImageNet's mean and deviation; there they are scaled to -1024..1024.",
                 "Weights of the findings, larger for rarer ones, are left out; add them by loss.target_weights.",
                 "AMSGrad is left out, and weight decay is apart from the gradient.",
-                "BatchNorm starts with statistics of the training films, as every untrained base does here.",
+                "BatchNorm starts with statistics of the training images, as every untrained base does here.",
             ),
         ),
     ),

@@ -24,8 +24,8 @@ OWN: tuple[Preset, ...] = (
             protocol="Split by patient, stratified over the finding.",
         ),
     ),
-    # Small films and an untrained base: it shows in minutes that everything works. Heart size is what features of
-    # random convolutions can tell from few films; they miss subtler findings.
+    # Small images and an untrained base: it shows in minutes that everything works. Heart size is what features of
+    # random convolutions can tell from few images; they miss subtler findings.
     Preset(
         Recipe(
             name="demo",
@@ -38,14 +38,14 @@ OWN: tuple[Preset, ...] = (
             ),
         ),
         Source(
-            system="The demonstration on synthetic films, with an untrained base: it shows that everything works.",
+            system="The demonstration on synthetic images, with an untrained base: it shows that everything works.",
             where=_HERE,
             data="Phantoms in NIH's layout (make_phantoms).",
             split="patient",
-            protocol="Split by patient. Synthetic films: no result of this recipe says anything about patients.",
+            protocol="Split by patient. Synthetic images: no result of this recipe says anything about patients.",
         ),
     ),
-    # The same in a minute, for the notebooks: fewer epochs on smaller films.
+    # The same in a minute, for the notebooks: fewer epochs on smaller images.
     Preset(
         Recipe(
             name="quick",
@@ -62,7 +62,7 @@ OWN: tuple[Preset, ...] = (
             where=_HERE,
             data="Phantoms in NIH's layout (make_phantoms).",
             split="patient",
-            protocol="Split by patient. Synthetic films: no result of this recipe says anything about patients.",
+            protocol="Split by patient. Synthetic images: no result of this recipe says anything about patients.",
         ),
     ),
     # No flip: it moves the heart. No class weights: AUROC does not need them and probabilities stay calibrated.
@@ -100,7 +100,7 @@ OWN: tuple[Preset, ...] = (
             split="official",
             protocol=(
                 "NIH's official test list; validation by patient from the official training list. It has not been "
-                "trained on all of NIH's films yet, so it claims nothing. Published DenseNet121 classifiers reach a "
+                "trained on all of NIH's images yet, so it claims nothing. Published DenseNet121 classifiers reach a "
                 "mean AUROC of 0.805 to 0.811 on that test list."
             ),
         ),

@@ -11,7 +11,7 @@ from chexkeras.recipes.recipe import Recipe
 Value = TypeVar("Value")
 
 SPLITS = ("image", "patient", "official")
-"""How a source may have divided its films; each has its function in `data.splits.splitters`."""
+"""How a source may have divided its images; each has its function in `data.splits.splitters`."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Claim:
     Attributes:
         metric: What was measured, for example "mean AUROC".
         low: The stated value; with `high`, the lowest of a stated range.
-        on: Which films it was measured on, and how these were kept apart from the training films.
+        on: Which images it was measured on, and how these were kept apart from the training images.
         high: The highest of a stated range; None where one value is stated.
         by_finding: (finding, value) where the source states them and `low` is their mean.
     """
@@ -40,7 +40,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Reading:
-    """Which of CheXpert's films a source took, and what it made of their labels.
+    """Which of CheXpert's images a source took, and what it made of their labels.
 
     Attributes:
         views: As for `data.datasets.chexpert.load_chexpert`.
@@ -76,13 +76,13 @@ class Source:
     Attributes:
         system: What it is, one sentence.
         where: Where the facts are from.
-        data: Which films and labels it used.
-        split: How it divided its films: "image" (leaky), "patient" or "official"; None where it does not say.
+        data: Which images and labels it used.
+        split: How it divided its images: "image" (leaky), "patient" or "official"; None where it does not say.
         protocol: The same in a sentence, with its numbers.
-        reading: How it read CheXpert; None where it used other films.
-        validation: Share of the films for validation; of those that are not in the official test part, where that was
+        reading: How it read CheXpert; None where it used other images.
+        validation: Share of the images for validation; of those that are not in the official test part, where that was
             held out. None where it does not say.
-        test: Share of the films for test; None where it does not say, or the official test part was held out.
+        test: Share of the images for test; None where it does not say, or the official test part was held out.
         official_test: Whether a split by image left the official test list alone, as one by its parts always does.
         claims: What it says it reached; empty where it says nothing.
         chosen: What it does not state, and what was chosen here.
@@ -112,7 +112,7 @@ class Source:
 
     @property
     def leaky(self) -> bool:
-        """Whether films of one patient were in several parts."""
+        """Whether images of one patient were in several parts."""
         return self.split == "image"
 
     def to_dict(self) -> dict[str, Any]:

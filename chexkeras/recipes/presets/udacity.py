@@ -6,7 +6,7 @@ from chexkeras.recipes.recipe import Recipe, Stage, ThresholdRule
 
 _STAGE1 = Stage("stage1", epochs=17, learning_rate=1e-3, trainable=0.0)
 _WHERE = "README of a two-stage pneumonia project built on Udacity's course starter"
-_PART = "16,370 validation films of 4,621 patients, disjoint from the training patients"
+_PART = "16,370 validation images of 4,621 patients, disjoint from the training patients"
 _CHOSEN = (
     "stage1.learning_rate is not stated: 1e-3.",
     "batch_size is 64, later 32, without saying when: 32.",
@@ -27,8 +27,8 @@ def _pneumonia(name: str, setting: str, claim: Claim, *, chosen: tuple[str, ...]
         data="NIH ChestX-ray14, pneumonia against all else.",
         split="patient",
         protocol=(
-            "Split by patient, stratified, 70/15/15 %: 79,113 training films of 21,563 patients, 16,370 validation "
-            "films of 4,621. With 222 positives there an AUROC is uncertain by 0.04 to either side, so that the four "
+            "Split by patient, stratified, 70/15/15 %: 79,113 training images of 21,563 patients, 16,370 validation "
+            "images of 4,621. With 222 positives there an AUROC is uncertain by 0.04 to either side, so that the four "
             "experiments cannot be told apart. A focal loss is named as an option, but none of them used it."
         ),
         validation=0.15,

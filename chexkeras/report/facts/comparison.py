@@ -1,8 +1,8 @@
-"""Facts on this run against another that was tested on the same films.
+"""Facts on this run against another that was tested on the same images.
 
 Facts on human readers, from the table of their calls that the author gives.
 
-Facts on what changed films do to the scores: repeated scoring, exposure, noise, position, compression, misuse.
+Facts on what changed images do to the scores: repeated scoring, exposure, noise, position, compression, misuse.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def add_comparison(facts: Facts, run: Any, answers: Any) -> None:
 
     Raises:
         FileNotFoundError: If the other run lacks a file.
-        ValueError: If it was tested on other films or labels.
+        ValueError: If it was tested on other images or labels.
     """
     from chexkeras.evaluation.comparison.compare import compare
     from chexkeras.evaluation.uncertainty.limits import p_text
@@ -152,7 +152,7 @@ _LEAST = 1e-6
 
 
 def add_robustness(facts: Facts, run: Any) -> None:
-    """Records what was measured of changed films, if the measurement is of the scores and thresholds on file.
+    """Records what was measured of changed images, if the measurement is of the scores and thresholds on file.
 
     Args:
         facts: Where they go; the evaluated findings are there already.
@@ -172,7 +172,7 @@ def add_robustness(facts: Facts, run: Any) -> None:
     )
     file = _ROBUSTNESS_FILE if measured else "convention"
     facts.add("robustness", current, file=file,
-              field="whether changed films were measured, on the scores and thresholds on file")  # fmt: skip
+              field="whether changed images were measured, on the scores and thresholds on file")  # fmt: skip
     facts.add("robustness.stale", measured is not None and not current, file=file,
               field="scores_fingerprint and thresholds, against scores_test.csv and operating_points.json")  # fmt: skip
     if measured is None or not current:

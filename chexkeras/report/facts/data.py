@@ -91,7 +91,7 @@ def add_split(facts: Facts, documents: Documents, splits: pd.DataFrame) -> None:
     for key in ("kind", "seed"):
         documents.add(facts, f"split.{key}", _PROVENANCE, f"split.{key}", default="")
     described = str(documents.pick(_PROVENANCE, "split.description", ""))
-    shown = None if known else described.replace("split by patient", "split by film (patients are not known)")
+    shown = None if known else described.replace("split by patient", "split by image (patients are not known)")
     documents.add(facts, "split.description", _PROVENANCE, "split.description", shown, default="")
     pairs = splits[["patient_id", "part"]].drop_duplicates()
     parts = pairs["patient_id"].value_counts()
@@ -106,7 +106,7 @@ def add_split(facts: Facts, documents: Documents, splits: pd.DataFrame) -> None:
     facts.add(
         "split.leaky", stated or shared > 0, file="splits.csv", field="any patient in two parts, or stated to be so"
     )
-    # A test list held out by patient stays a test, however the other films were divided.
+    # A test list held out by patient stays a test, however the other images were divided.
     held_out = documents.pick(_PROVENANCE, "split.kind", "") == "official_image" and not leaked
     facts.add("split.test_held_out", held_out, file="splits.csv", field="leaky between training and validation only")
 
@@ -217,7 +217,7 @@ def add_cautions(facts: Facts, run: Any) -> None:
     if facts["split.leaky"].value and facts["split.test_held_out"].value:
         found.append(
             "LEAKY between training and validation: patients have images in both, so the epoch kept and the thresholds "
-            "were chosen on films that resemble the training films. No test patient has an image in another part."
+            "were chosen on images that resemble the training images. No test patient has an image in another part."
         )
     elif facts["split.leaky"].value:
         shared = facts["split.leaked_patients"].text
@@ -248,7 +248,7 @@ def add_cautions(facts: Facts, run: Any) -> None:
         if facts[f"data.{finding}.negatives"].value and not facts[f"data.{finding}.negatives_ill"].value:
             found.append(
                 f"{finding.replace('_', ' ')}: none of the {facts[f'data.{finding}.negatives'].text} negative images "
-                "shows any other finding. The negatives are chosen controls, so how the device fares on films with "
+                "shows any other finding. The negatives are chosen controls, so how the device fares on images with "
                 "other diseases was not measured."
             )
         positives = facts[f"test.{finding}.n_positive"]

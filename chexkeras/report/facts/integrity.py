@@ -89,14 +89,14 @@ def split_trouble(splits: pd.DataFrame, table: pd.DataFrame, fingerprints: Itera
         return "it is another split"
     if stated and files.sha256_table(splits) not in stated:
         return "splits.csv was changed, its rows have another fingerprint"
-    rows, films = (set(frame[_KEYS].astype(str).itertuples(index=False, name=None)) for frame in (splits, table))
-    if rows != films or len(splits) != len(table):
-        return f"splits.csv and table.csv differ in {max(len(rows ^ films), 1):,} rows of image, patient and part"
+    rows, images = (set(frame[_KEYS].astype(str).itertuples(index=False, name=None)) for frame in (splits, table))
+    if rows != images or len(splits) != len(table):
+        return f"splits.csv and table.csv differ in {max(len(rows ^ images), 1):,} rows of image, patient and part"
     return ""
 
 
 def patients_known(run: Any) -> bool:
-    """Returns whether the image table named patients; without, every film counts as a patient of its own."""
+    """Returns whether the image table named patients; without, every image counts as a patient of its own."""
     source = run.provenance.get("source", {}).get("cautions", ())
     return NO_PATIENTS_CAUTION not in (*source, *run.cautions, *run.evaluation.cautions)
 

@@ -1,4 +1,4 @@
-"""Facts on what was measured: frozen thresholds, the test part's numbers, verdicts, and errors per thousand films."""
+"""Facts on what was measured: frozen thresholds, the test part's numbers, verdicts, and errors per thousand images."""
 
 import math
 import re
@@ -14,7 +14,7 @@ from chexkeras.report.goals import PerformanceGoals, judge, overall
 from chexkeras.results import Estimate, FindingEvaluation
 
 CHANCE_AUROC = 0.5
-FILMS = 1000
+IMAGES = 1000
 _EVALUATION, _POINTS = "evaluation.json", "operating_points.json"
 _RATES = ("sensitivity", "specificity", "ppv", "npv", "auroc", "average_precision", "likelihood_ratio_positive",
           "likelihood_ratio_negative", "accuracy", "f1", "mcc")  # fmt: skip
@@ -60,12 +60,12 @@ def _add_point(facts: Facts, documents: Documents, finding: str) -> None:
 
 
 def _add_impact(facts: Facts, finding: str, at: str, entry: FindingEvaluation) -> None:
-    """Records false calls per thousand films, the prevalence held at the test part's."""
+    """Records false calls per thousand images, the prevalence held at the test part's."""
     share = entry.prevalence.value
     for name, part in (("positives", share), ("negatives", 1 - share)):
-        count = FILMS * part
+        count = IMAGES * part
         text = "an unknown number" if math.isnan(count) else f"{count:.0f}"
-        facts.add(f"impact.{finding}.{name}", count, text, file=_EVALUATION, field=f"{FILMS} x prevalence of {at}")
+        facts.add(f"impact.{finding}.{name}", count, text, file=_EVALUATION, field=f"{IMAGES} x prevalence of {at}")
     for name, rate, among in (
         ("false_negatives", entry.sensitivity, share),
         ("false_positives", entry.specificity, 1 - share),
@@ -73,13 +73,13 @@ def _add_impact(facts: Facts, finding: str, at: str, entry: FindingEvaluation) -
         missed = name == "false_negatives"
         word = "positive" if missed else "negative"
         product = "prevalence x (1 - sensitivity)" if missed else "(1 - prevalence) x (1 - specificity)"
-        field = f"{FILMS} x {product} of {at}"
+        field = f"{IMAGES} x {product} of {at}"
         if not rate.estimable or not entry.prevalence.estimable:
             reason = rate.reason or entry.prevalence.reason
             value = Estimate.not_estimable(reason, n=rate.n)
             text = estimate_text(value)
         else:
-            low, middle, high = (FILMS * among * (1 - bound) for bound in (rate.high, rate.value, rate.low))
+            low, middle, high = (IMAGES * among * (1 - bound) for bound in (rate.high, rate.value, rate.low))
             value = Estimate(middle, low, high, rate.confidence, rate.n, rate.method)
             text = f"{middle:.0f} ({interval_text(value, digits=0)}; from {rate.n:,} {word} test images)"
         facts.add(f"impact.{finding}.{name}", value, text, file=_EVALUATION, field=field)
@@ -131,7 +131,7 @@ def _add_prevalence(facts: Facts, key: str, at: str, share: Estimate) -> None:
 
 
 def _add_deployed(facts: Facts, key: str, deployed: Any, file: str, field: str) -> None:
-    """Records predictive values, counts per thousand films and films called for each one found, at a prevalence."""
+    """Records predictive values, counts per thousand images and images called for each one found, at a prevalence."""
     for name in _DEPLOYED:
         value = getattr(deployed, name)
         text = None
@@ -215,13 +215,13 @@ def add_performance(facts: Facts, documents: Documents, run: Any, goals: Perform
         ("origin", goals.origin),
     ):
         facts.add(f"goal.{name}", getattr(goals, name), text, file=file, field=f"goals.{name}")
-    facts.add("convention.films", FILMS, file="convention", field="films that errors are counted on")
+    facts.add("convention.images", IMAGES, file="convention", field="images that errors are counted on")
     facts.add("convention.chance", CHANCE_AUROC, file="convention", field="AUROC of a coin")
     facts.add("goal.stated", goals.origin == STATED, file=file, field="whether the sponsor stated goals")
     _add_checks(facts, run)
     cautions = [*run.provenance.get("source", {}).get("cautions", ()), *run.cautions, *run.evaluation.cautions]
     sampled = bool(facts["source.synthetic"].value) or any(_SAMPLED.search(str(caution)) for caution in cautions)
-    facts.add("prevalence.sampled", sampled, file="provenance.json", field="cautions: synthetic or case-control films")
+    facts.add("prevalence.sampled", sampled, file="provenance.json", field="cautions: synthetic or case-control images")
     documents.add(facts, "test.part", _EVALUATION, "split")
     confidence = documents.pick(_EVALUATION, "findings[0].auroc.confidence")
     facts.add("test.confidence", confidence, f"{confidence * 100:g} %", file=_EVALUATION,

@@ -27,7 +27,7 @@ REQUIRED_FILES = (
     "operating_points.json",
     "evaluation.json",
 )
-"""What a report cannot do without. The model is not opened: only its fingerprint is checked. No film is needed."""
+"""What a report cannot do without. The model is not opened: only its fingerprint is checked. No image is needed."""
 
 
 class Documents:

@@ -119,7 +119,7 @@ _RESULTS, _SCORES = "dicom_results.csv", "scores_test.csv"
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _MEBI = 2**20
 
-WATCHED_FILMS = 100
+WATCHED_IMAGES = 100
 WATCH_TAIL = 0.00135
 """Chance to lie outside a control limit on one side when nothing has changed, as with three standard deviations.
 
@@ -206,14 +206,14 @@ def _add_baselines(facts: Facts, scores: pd.DataFrame) -> None:
         key = f"baseline.{finding}"
         facts.add(f"{key}.scores", values, ", ".join(f"{value:.3f}" for value in values), file=_SCORES,
                   field=f"{finding}: quantiles of score")  # fmt: skip
-        facts.add(f"{key}.films", len(rows), file=_SCORES, field=f"{finding}: rows")
+        facts.add(f"{key}.images", len(rows), file=_SCORES, field=f"{finding}: rows")
         if not facts[f"point.{finding}"].value:
             continue
         called = rows["score"].to_numpy() >= facts[f"point.{finding}.threshold"].value
         share = clustered_proportion_interval(called, rows["patient_id"].to_numpy())
         facts.add(f"{key}.called", share, file=_SCORES, field=f"{finding}: share of scores at or above the threshold")
         _add_limits_of_calls(facts, key, finding, share.value)
-    facts.add("baseline.watched", WATCHED_FILMS, file="convention", field="films of one point of the control chart")
+    facts.add("baseline.watched", WATCHED_IMAGES, file="convention", field="images of one point of the control chart")
     facts.add("baseline.tail", WATCH_TAIL, f"{WATCH_TAIL * 100:g} %", file="convention",
               field="chance beyond each control limit, as three standard deviations")  # fmt: skip
     if facts["dicom"].value:
@@ -227,7 +227,7 @@ def _add_limits_of_calls(facts: Facts, key: str, finding: str, share: float) -> 
     """Records between which counts positive calls stay by chance alone, with exact binomial limits."""
     from scipy import stats
 
-    calls = stats.binom(WATCHED_FILMS, share)
+    calls = stats.binom(WATCHED_IMAGES, share)
     low, high = int(calls.ppf(WATCH_TAIL)), int(calls.isf(WATCH_TAIL))
     field = f"{finding}: exact binomial limits at the share called positive"
     facts.add(f"{key}.low", low, file=_SCORES, field=f"{field}, lower")

@@ -1,6 +1,6 @@
-"""Facts on what a triage device is for: how long a film takes to be scored, and how long films wait to be read.
+"""Facts on what a triage device is for: how long an image takes to be scored, and how long images wait to be read.
 
-Facts on the validation study: how many films the goals ask for, and what a study of the usual size can show.
+Facts on the validation study: how many images the goals ask for, and what a study of the usual size can show.
 """
 
 from typing import Any
@@ -110,11 +110,11 @@ def add_waiting(facts: Facts, answers: Any) -> None:
         saving = effect.saving
         low, value, high = (_minutes(hours) for hours in (saving.low, saving.value, saving.high))
         text = f"{value} ({saving.confidence * 100:g} % CI {low} to {high})"
-        facts.add(f"{key}.saving", saving, text, file="evaluation.json", field=f"{where}: saving of diseased films")
+        facts.add(f"{key}.saving", saving, text, file="evaluation.json", field=f"{where}: saving of diseased images")
         facts.add(f"{key}.workload", effect.workload, f"{effect.workload * 100:.0f} %", file=file,
                   field=f"share of the time that readers are busy, {finding}")  # fmt: skip
         lost = effect.non_diseased_hours - effect.fifo_hours
-        facts.add(f"{key}.lost", lost, _minutes(lost), file="evaluation.json", field=f"{where}: loss of other films")
+        facts.add(f"{key}.lost", lost, _minutes(lost), file="evaluation.json", field=f"{where}: loss of other images")
         word = "above" if saving.low > 0 else "below" if saving.high < 0 else "around"
         facts.add(f"{key}.saving_is", word, file="evaluation.json", field=f"{where}: saving against none")
 
@@ -122,11 +122,11 @@ def add_waiting(facts: Facts, answers: Any) -> None:
 _CONVENTION, _ANSWERS = "convention", "submission.toml"
 POWER = 0.8
 CLOSEST = 0.005
-"""An expected rate less than this above its goal asks for more films than any study has."""
+"""An expected rate less than this above its goal asks for more images than any study has."""
 
 EXAMPLE_CASES = 500
 EXAMPLE_RATES = (0.82, 0.85, 0.87, 0.90)
-"""The reference project's plan: 1,000 films, half of them with the finding, and rates it might have in truth."""
+"""The reference project's plan: 1,000 images, half of them with the finding, and rates it might have in truth."""
 
 _EXAMPLE = "validation plan of the reference project"
 _STUDY_ITEMS = ("Kind of image", "Body part", "View", "Age", "Image description", "Pixel data")
@@ -172,17 +172,17 @@ def _add_size(facts: Facts, finding: str, measure: str, answers: Any) -> None:
     if cases_needed is None:
         return
     effect = facts["plan.design_effect"].value
-    films = -(-cases_needed * effect // 1)
-    facts.add(f"{key}.films", int(films), file=file, field=f"{field}, times the design effect")
+    images = -(-cases_needed * effect // 1)
+    facts.add(f"{key}.images", int(images), file=file, field=f"{field}, times the design effect")
 
 
 def _add_example(facts: Facts) -> None:
-    """Records what the reference project's 1,000 films, 500 with the finding, can show."""
+    """Records what the reference project's 1,000 images, 500 with the finding, can show."""
     from chexkeras.evaluation.sample_size.rates import half_width_proportion, power_lower_bound, sample_size_lower_bound
 
     goal, confidence = facts["goal.sensitivity_above"].value, facts["test.confidence"].value
-    facts.add("example.films", 2 * EXAMPLE_CASES, file=_CONVENTION, field=f"films in the {_EXAMPLE}")
-    facts.add("example.cases", EXAMPLE_CASES, file=_CONVENTION, field=f"films of each class in the {_EXAMPLE}")
+    facts.add("example.images", 2 * EXAMPLE_CASES, file=_CONVENTION, field=f"images in the {_EXAMPLE}")
+    facts.add("example.cases", EXAMPLE_CASES, file=_CONVENTION, field=f"images of each class in the {_EXAMPLE}")
     rows = []
     for rate in EXAMPLE_RATES:
         width = half_width_proportion(EXAMPLE_CASES, rate, confidence=confidence)
@@ -196,7 +196,7 @@ def _add_example(facts: Facts) -> None:
 
 
 def _add_criteria(facts: Facts) -> None:
-    """Records which films the DICOM gate keeps out of a study."""
+    """Records which images the DICOM gate keeps out of a study."""
     rules = facts["dicom.rules"].value
     at = {name: rules["columns"].index(name) for name in ("code", "item", "expected", "severity")}
     rows = [
@@ -225,20 +225,22 @@ def add_planning(facts: Facts, answers: Any) -> None:
     effect = design_effect(images, agree)
     stated = images > 1 and agree > 0
     facts.add("plan.clustered", stated, file=_ANSWERS if stated else _CONVENTION,
-              field="study.images_per_patient, study.correlation" if stated else "one film per patient")  # fmt: skip
+              field="study.images_per_patient, study.correlation" if stated else "one image per patient")  # fmt: skip
     facts.add("plan.design_effect", effect, f"{effect:.2f}", file=_ANSWERS if stated else _CONVENTION,
               field="1 + (images per patient - 1) x correlation")  # fmt: skip
     for finding in facts["evaluated"].value:
         for measure in ("sensitivity", "specificity"):
             _add_size(facts, finding, measure, answers)
         share = answers.prevalences.get(finding)
-        needed = f"plan.{finding}.sensitivity.films"
-        films = facts[needed].value if needed in facts else None
-        facts.add(f"plan.{finding}.consecutive", share is not None and films is not None, file=_CONVENTION,
-                  field=f"whether the number of consecutive films can be computed for {finding}")  # fmt: skip
-        if share is not None and films is not None:
-            total = int(-(-films // share))
-            facts.add(f"plan.{finding}.total", total, file=_ANSWERS, field=f"films with it / prevalence.{finding}")
+        needed = f"plan.{finding}.sensitivity.images"
+        radiographs = facts[needed].value if needed in facts else None
+        facts.add(f"plan.{finding}.consecutive", share is not None and radiographs is not None, file=_CONVENTION,
+                  field=f"whether the number of consecutive radiographs can be computed for {finding}")  # fmt: skip
+        if share is not None and radiographs is not None:
+            total = int(-(-radiographs // share))
+            facts.add(
+                f"plan.{finding}.total", total, file=_ANSWERS, field=f"radiographs with it / prevalence.{finding}"
+            )
             text = percent(share, 2)
             facts.add(f"plan.{finding}.prevalence", share, text, file=_ANSWERS, field=f"prevalence.{finding}")
     _add_example(facts)

@@ -1,4 +1,4 @@
-"""Facts on groups of patients and films: what was measured in each, and whether groups differ by more than chance."""
+"""Facts on groups of patients and images: what was measured in each, and whether groups differ by more than chance."""
 
 import math
 import re
@@ -17,7 +17,7 @@ WORDS = {"age_years": "age in years"}
 SEXES = {"F": "female", "M": "male"}
 
 OTHERS = "other findings"
-"""The column of films with and without another finding."""
+"""The column of images with and without another finding."""
 
 
 def _kept(group: Subgroup, fewest: int) -> Subgroup:
@@ -115,7 +115,7 @@ def group_sentence(analysis: SubgroupAnalysis, statistic: str) -> str:
 
 
 def by_other_findings(run: Any, finding: str, confidence: float, fewest: int) -> SubgroupAnalysis | None:
-    """Returns performance on films that show another finding and on those that show none.
+    """Returns performance on images that show another finding and on those that show none.
 
     Args:
         run: A `Run`.
@@ -124,7 +124,7 @@ def by_other_findings(run: Any, finding: str, confidence: float, fewest: int) ->
         fewest: As for `add_subgroups`.
 
     Returns:
-        The analysis; None where the table has no other finding, or the films are all of one kind.
+        The analysis; None where the table has no other finding, or the images are all of one kind.
     """
     from chexkeras.data.image_table import finding_columns
     from chexkeras.evaluation.subgroups import subgroup_analysis
@@ -135,7 +135,7 @@ def by_other_findings(run: Any, finding: str, confidence: float, fewest: int) ->
     others = [name for name in finding_columns(run.table) if name != finding]
     table = table.loc[table.index.isin(rows["image_id"]), others]
     shown = (table == 1).any(axis=1)
-    # A film without another finding, but with one that is not known, may be of either kind.
+    # An image without another finding, but with one that is not known, may be of either kind.
     groups = shown.map({True: "at least one", False: "none"}).where(shown | table.notna().all(axis=1))
     if not others or groups.nunique() < 2 or not rows["image_id"].isin(groups.index).all():
         return None
@@ -173,7 +173,8 @@ def _add_analysis(facts: Facts, finding: str, whole: SubgroupAnalysis, file: str
 def add_subgroups(facts: Facts, documents: Documents, run: Any, fewest: int) -> None:
     """Records every group of every finding under "groups.<finding>.<column>.<position>", tests and worst groups.
 
-    Sex, age and view were measured when the run was evaluated; films with and without other findings are measured here.
+    Sex, age and view were measured when the run was evaluated; images with and without other findings are measured
+    here.
 
     Args:
         facts: Where they go.

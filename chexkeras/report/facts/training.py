@@ -1,4 +1,4 @@
-"""Facts on how the network was built and trained: stages, layers, parameters, curves, brightness of the films.
+"""Facts on how the network was built and trained: stages, layers, parameters, curves, brightness of the images.
 
 Facts on the recipe: what was asked for, in words, with only those of its numbers that had an effect.
 """
@@ -37,11 +37,11 @@ _MONITORS = {"val_auroc": "AUROC", "val_loss": "loss"}
 
 
 def augmentation_words(augment: dict[str, Any]) -> list[str]:
-    """Returns the random changes of the training films that were switched on, in words.
+    """Returns the random changes of the training images that were switched on, in words.
 
     Example:
         >>> augmentation_words({"flip": True, "flip_probability": 0.25, "zoom_fraction": 0.0, "rotation_degrees": 5.0})
-        ['mirroring left to right of 25.0 % of the films', 'rotation by at most 5 degrees to either side']
+        ['mirroring left to right of 25.0 % of the images', 'rotation by at most 5 degrees to either side']
     """
     given = {name: value for name, value in augment.items() if value not in (None, False, 0, 0.0)}
     plain = {
@@ -56,20 +56,20 @@ def augmentation_words(augment: dict[str, Any]) -> list[str]:
     }
     found = []
     if "flip" in given:
-        found.append(f"mirroring left to right of {percent(float(given.get('flip_probability', 0.5)))} of the films")
+        found.append(f"mirroring left to right of {percent(float(given.get('flip_probability', 0.5)))} of the images")
     found += [text.format(printed(given[name])) for name, text in plain.items() if name in given]
     found += [text.format(percent(float(given[name]))) for name, text in shares.items() if name in given]
     if "blur_probability" in given:
         low, high = given["blur_sigma_px"]
         found.append(
-            f"blur of {percent(float(given['blur_probability']))} of the films, standard deviation {low:g} to {high:g} "
-            f"pixels, kernel of {given['blur_kernel_px']} pixels"
+            f"blur of {percent(float(given['blur_probability']))} of the images, standard deviation {low:g} "
+            f"to {high:g} pixels, kernel of {given['blur_kernel_px']} pixels"
         )
     if "erase_probability" in given:
         low, high = (percent(float(share), 0) for share in given["erase_area"])
         found.append(
-            f"a rectangle of {low} to {high} of the film filled with its mean in "
-            f"{percent(float(given['erase_probability']))} of the films"
+            f"a rectangle of {low} to {high} of the image filled with its mean in "
+            f"{percent(float(given['erase_probability']))} of the images"
         )
     return found
 
@@ -146,7 +146,7 @@ def trained_words(trainable: Any, batchnorm: str) -> str:
 
 
 def add_recipe(facts: Facts, documents: Documents) -> None:
-    """Records what holds for all stages: network, films, loss, augmentation, and what picked the epoch."""
+    """Records what holds for all stages: network, images, loss, augmentation, and what picked the epoch."""
     for key in ("image_size", "backbone", "head", "batch_size", "seed"):
         documents.add(facts, f"recipe.{key}", _RECIPE, key)
     weights = documents.pick(_RECIPE, "weights", None)
@@ -199,7 +199,7 @@ _MOST_NAMES = 8
 
 INTENSITIES = "intensities.json"
 MOST_SHOWN = 4
-"""Findings whose brightness is shown: of more, those with the most films."""
+"""Findings whose brightness is shown: of more, those with the most images."""
 
 
 def names_text(names: list[str]) -> str:
@@ -324,7 +324,7 @@ def add_intensities(facts: Facts, run: Any) -> None:
     """
     path = run.folder / INTENSITIES
     there = path.is_file()
-    field = "whether the run keeps the brightness of its films"
+    field = "whether the run keeps the brightness of its images"
     facts.add("intensities", there, file=INTENSITIES if there else "convention", field=field)
     document = files.read_json(path) if there else {}
     known = [finding for finding in facts["evaluated"].value if finding in document]
@@ -332,5 +332,5 @@ def add_intensities(facts: Facts, run: Any) -> None:
     for finding in shown:
         _add_brightness(facts, finding, _checked(document[finding], finding))
     facts.add(
-        "intensities.shown", shown, file=INTENSITIES if there else "convention", field="findings with the most films"
+        "intensities.shown", shown, file=INTENSITIES if there else "convention", field="findings with the most images"
     )

@@ -115,7 +115,7 @@ def probabilities(plan: Plan) -> None:
     plan.sheet("reliability", f"Calibration on the test part ({plan.counted('test')}) for {plan.led(both)}", files,
                lambda f, ax, n: _reliability(plan, f, ax, n, found[f]), (6.2, 7.0 + extra), both)  # fmt: skip
     plan.sheet("decision_curve",
-               f"Net benefit on the test part ({plan.counted('test')}), with acting on every film and on none, for "
+               f"Net benefit on the test part ({plan.counted('test')}), with acting on every image and on none, for "
                f"{plan.led(both)}", files,
                lambda f, ax, n: _decision_curve(plan, f, ax, n, found[f]), (6.8, 5.4), both)  # fmt: skip
 
@@ -136,7 +136,7 @@ def _decision_curve(plan: Plan, finding: str, ax: "Axes", notes: tuple[str, ...]
 
 
 def robustness(plan: Plan) -> None:
-    """What changed films cost, where that was measured."""
+    """What changed images cost, where that was measured."""
     if not plan.facts["robustness"].value:
         return
     measured = plan.run.robustness
@@ -197,11 +197,11 @@ def _smallest_p(analyses: Sequence[SubgroupAnalysis], statistic: str = "auroc") 
 
 
 def algorithm(plan: Plan) -> None:
-    """The way of a film through the algorithm, and how it was trained."""
+    """The way of an image through the algorithm, and how it was trained."""
     run = plan.run
     plan.add(
         "flowchart",
-        f"Flow of a film through the algorithm, from the DICOM file to the call for {plan.named}",
+        f"Flow of an image through the algorithm, from the DICOM file to the call for {plan.named}",
         "recipe.json, stages.json and operating_points.json",
         lambda ax, notes: plots.flowchart(
             run.recipe,
@@ -236,7 +236,7 @@ def algorithm(plan: Plan) -> None:
 
 
 def data(plan: Plan) -> None:
-    """Who and what is on the films."""
+    """Who and what is on the images."""
     table, everyone, source = plan.run.table, plan.counted("all"), "table.csv"
     one = plan.findings[0] if len(plan.findings) == 1 else None
     share = f", with the share showing {plan.named}" if one else ""
@@ -254,7 +254,7 @@ def data(plan: Plan) -> None:
 
     bright = {finding: plan.facts[f"intensities.{finding}.shares"].value for finding in
               plan.facts["intensities.shown"].value}  # fmt: skip
-    plan.sheet("intensities", "Brightness of training films with and without "
-               f"{', '.join(map(style.words, bright))}: the mean film of each group", "intensities.json",
+    plan.sheet("intensities", "Brightness of training images with and without "
+               f"{', '.join(map(style.words, bright))}: the mean image of each group", "intensities.json",
                lambda f, ax, n: plots.intensity_profile(bright[f], f, ax=ax, note=n),
                (6.2, 4.0), list(bright))  # fmt: skip

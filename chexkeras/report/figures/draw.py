@@ -23,8 +23,8 @@ def _short(cautions: Sequence[str]) -> tuple[str, ...]:
     """Returns the first caution, and how many more there are: all of them would leave no room for type to be read.
 
     Example:
-        >>> _short(["Synthetic films.", "Untrained base.", "Few positives."])
-        ('Synthetic films.', 'And 2 more cautions: see the first page.')
+        >>> _short(["Synthetic images.", "Untrained base.", "Few positives."])
+        ('Synthetic images.', 'And 2 more cautions: see the first page.')
     """
     more = len(cautions) - 1
     if more < 1:

@@ -56,13 +56,13 @@ class Known:
     """What the run says that a document describes.
 
     Attributes:
-        views: Views of the films used.
+        views: Views of the images used.
         ages: Youngest and oldest patient, years; None where no age is known.
         thresholds: The frozen threshold of each finding.
         parameters: Every count of parameters that is one of the model's.
         verdicts: The verdict by finding and measure: ("Effusion", "sensitivity"); "" stands for all of them.
         leaky: Whether parts share patients.
-        synthetic: Whether the films are synthetic.
+        synthetic: Whether the images are synthetic.
         sampled: Whether sampling set the share of positives.
     """
 

@@ -21,14 +21,14 @@ _FRONTAL = any_of(
     r"\bonly (?:PA|AP|frontal)\b",
     r"\b(?:NIH )?chest[- ]?x-?ray-?(?:14|8)\b",
 )
-"""Words that say that the data are frontal; NIH ChestX-ray14 holds frontal films only (Wang et al., CVPR 2017)."""
+"""Words that say that the data are frontal; NIH ChestX-ray14 holds frontal images only (Wang et al., CVPR 2017)."""
 
 _LATERAL_COUNTED = any_of(r"\blateral\b[^.;|]{0,20}\d")
 _LATERAL_ROW = any_of(r"\Alateral.{0,12}\Z")
 _OTHER_DATA = any_of(r"\b(?:CheXpert|MIMIC|PadChest|VinDr)\b")
 _CLAIM_SECTION = any_of(r"indication|intended|general information|label|population|purpose")
 _SINGLE_VIEW = re.compile(r"\b(PA|AP)\b")
-_VIEW_WORDS = any_of(r"\b(?:views?|films?|radiographs?|projections?|x-?rays?)\b")
+_VIEW_WORDS = any_of(r"\b(?:views?|images?|radiographs?|projections?|x-?rays?)\b")
 
 _AGES = any_of(
     r"(?<![\d.])(\d{1,3})\s*(?:-|–|to|and)\s*(\d{1,3})(?![\d.%])(?=\s*(?:years?|yrs?|y/?o)\b)",
@@ -220,9 +220,9 @@ def trained_and_tested(document: Document, known: Known | None) -> Iterator[Issu
     if found:
         yield Issue(
             "test-data-in-training",
-            "films of the test part took part in the training",
+            "images of the test part took part in the training",
             places(found),
-            "measure on films that no training step has seen, or state no performance.",
+            "measure on images that no training step has seen, or state no performance.",
         )
 
 
@@ -251,7 +251,7 @@ def chosen_and_measured(document: Document, known: Known | None) -> Iterator[Iss
 
 
 def synthetic_as_clinical(document: Document, known: Known | None) -> Iterator[Issue]:
-    """Synthetic films are announced, as no clinical evidence, before the first figure."""
+    """Synthetic images are announced, as no clinical evidence, before the first figure."""
     if known is not None and not known.synthetic:
         return
     found = said(document, _SYNTHETIC)
@@ -263,9 +263,9 @@ def synthetic_as_clinical(document: Document, known: Known | None) -> Iterator[I
         if stated_values(passage.text) or (passage.kind == CELL and any(True for _ in measures(passage.column))):
             yield Issue(
                 "synthetic-as-clinical",
-                "the films are synthetic, and a figure comes before any word that they are no clinical evidence",
+                "the images are synthetic, and a figure comes before any word that they are no clinical evidence",
                 places([passage, *(where for where, _ in found)]),
-                "say in the first lines that the films are synthetic and no clinical evidence.",
+                "say in the first lines that the images are synthetic and no clinical evidence.",
             )
             return
 

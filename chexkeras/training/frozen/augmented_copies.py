@@ -1,6 +1,6 @@
-"""The fixed views of a film whose features are stored, and which of them an epoch shows.
+"""The fixed views of an image whose features are stored, and which of them an epoch shows.
 
-A recipe that changes nothing at random needs the film alone, one that only mirrors needs its mirror image too: then
+A recipe that changes nothing at random needs the image alone, one that only mirrors needs its mirror image too: then
 stored features are the same training. Any other random change is drawn anew in every epoch; storing some draws of it
 and choosing among them is another, cheaper recipe, taken only on request.
 """
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from chexkeras.data.augmentation import Augmentation, augment, film_seed, flips
+from chexkeras.data.augmentation import Augmentation, augment, flips, image_seed
 
 _FLIP_ALONE = Augmentation(flip=True)
 
@@ -21,9 +21,9 @@ class Views:
     """Which views there are.
 
     Attributes:
-        augmentation: The recipe's random changes; none for films that are only scored.
+        augmentation: The recipe's random changes; none for images that are only scored.
         seed: The recipe's seed.
-        draws: How many draws of the changes are stored; 0 where the film (and its mirror image) is all there is.
+        draws: How many draws of the changes are stored; 0 where the image (and its mirror image) is all there is.
     """
 
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -37,43 +37,43 @@ class Views:
 
     @property
     def count(self) -> int:
-        """How many views there are of each film."""
+        """How many views there are of each image."""
         return self.draws or (2 if self.augmentation.flip else 1)
 
     def __str__(self) -> str:
-        """Returns, for example, "the film and its mirror image"."""
+        """Returns, for example, "the image and its mirror image"."""
         if self.draws:
             return f"{self.draws} draws of the random changes"
-        return "the film and its mirror image" if self.augmentation.flip else "the film"
+        return "the image and its mirror image" if self.augmentation.flip else "the image"
 
     def key(self) -> list[Any]:
-        """Returns what the pixels of the views depend on, besides the film."""
+        """Returns what the pixels of the views depend on, besides the image."""
         return [self.count, self.augmentation.to_dict(), self.seed] if self.draws else [self.count]
 
     def pixels(self, pixels: tf.Tensor, rows: np.ndarray, view: int) -> tf.Tensor:
-        """Returns one view of a batch of films.
+        """Returns one view of a batch of images.
 
         Args:
             pixels: float32 tensor (batch, height, width, 1), 0-255.
-            rows: int array (batch,): the films' rows in the table.
+            rows: int array (batch,): the images' rows in the table.
             view: Which view, from 0.
         """
         if not self.draws:
             return pixels[:, :, ::-1] if view else pixels
 
-        def drawn(film_and_row: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-            film, row = film_and_row
-            return augment(film, film_seed(self.seed, view, row), self.augmentation)
+        def drawn(image_and_row: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+            image, row = image_and_row
+            return augment(image, image_seed(self.seed, view, row), self.augmentation)
 
         signature = tf.TensorSpec(pixels.shape[1:], tf.float32)
         return tf.map_fn(drawn, (pixels, tf.constant(rows, tf.int64)), fn_output_signature=signature)
 
     def shown(self, epoch: int, draws: np.ndarray) -> np.ndarray | None:
-        """Returns the view that an epoch shows of each film, an int64 array (n,); None where there is one only.
+        """Returns the view that an epoch shows of each image, an int64 array (n,); None where there is one only.
 
         Args:
             epoch: The epoch's number.
-            draws: int array (n,): the number of each film's draw, `data.sampling.Shown.draws`.
+            draws: int array (n,): the number of each image's draw, `data.sampling.Shown.draws`.
         """
         if self.draws:
             return np.random.default_rng([self.seed, epoch, self.draws]).integers(0, self.draws, len(draws))

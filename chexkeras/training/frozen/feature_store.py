@@ -1,4 +1,4 @@
-"""What a frozen prefix computes, kept on disk: once per film and view instead of once per epoch.
+"""What a frozen prefix computes, kept on disk: once per image and view instead of once per epoch.
 
 The store is one memory-mapped ``.npy`` file for each crossing tensor, filled in table order, with a small JSON file
 that says whose features they are and how far the filling has come. Memory use does not grow with the data set. The disk
@@ -21,7 +21,7 @@ import pandas as pd
 import tensorflow as tf
 
 from chexkeras import files
-from chexkeras.data.pipeline import checked_paths, films_with_ids, without_autotuning
+from chexkeras.data.pipeline import checked_paths, images_with_ids, without_autotuning
 from chexkeras.data.pixels import PIXELS_VERSION
 from chexkeras.data.store.store import Store
 from chexkeras.models.scoring import predict_padded
@@ -44,7 +44,7 @@ class FeatureSpec:
     Attributes:
         model: From pixels to the crossing tensors, a list of outputs.
         layers: Name of the layer behind each output.
-        views: The fixed views of every film.
+        views: The fixed views of every image.
         dtype: "float16" or "float32".
     """
 
@@ -55,32 +55,32 @@ class FeatureSpec:
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
-        """Shape of each crossing tensor for one film."""
+        """Shape of each crossing tensor for one image."""
         return [tuple(output.shape[1:]) for output in self.model.outputs]
 
-    def bytes_per_film(self) -> int:
-        """Returns the disk space of one film in all its views."""
+    def bytes_per_image(self) -> int:
+        """Returns the disk space of one image in all its views."""
         values = sum(int(np.prod(shape)) for shape in self.shapes)
         return values * np.dtype(self.dtype).itemsize * self.views.count
 
-    def key(self, table: pd.DataFrame, films: Store | None = None) -> str:
+    def key(self, table: pd.DataFrame, images: Store | None = None) -> str:
         """Returns a hash of everything the features depend on.
 
-        Films count by path, size and time of last change, which tells a changed film without reading it; films of a
+        Images count by path, size and time of last change, which tells a changed image without reading it; images of a
         store by the store's checksums and their rows. A folder counts as what it leads to, however it is written.
 
         Args:
-            table: Image table whose films are to be computed, in order.
-            films: The store they are read from; None reads their files.
+            table: Image table whose images are to be computed, in order.
+            images: The store they are read from; None reads their files.
         """
         digest = hashlib.sha256()
         digest.update(json.dumps([PIXELS_VERSION, keras.version(), self.layers, self.views.key(), self.dtype]).encode())
         digest.update(_graph(self.model).encode())
         for weight in self.model.weights:
             digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).tobytes())
-        if films is not None:
-            digest.update(films.fingerprint.encode())
-            digest.update(films.rows(table["image_id"]).tobytes())
+        if images is not None:
+            digest.update(images.fingerprint.encode())
+            digest.update(images.rows(table["image_id"]).tobytes())
             return digest.hexdigest()
         resolved = functools.cache(os.path.realpath)
         for path in map(Path, checked_paths(table)):
@@ -98,22 +98,22 @@ def _graph(model: keras.Model) -> str:
 
 
 class FeatureStore:
-    """Features of the films of one table.
+    """Features of the images of one table.
 
     Args:
         folder: Where it lies.
         spec: Whose features.
-        table: Image table, one row a film.
-        films: The store of films they are computed from; None reads the files.
+        table: Image table, one row an image.
+        images: The store of images they are computed from; None reads the files.
     """
 
-    def __init__(self, folder: Path, spec: FeatureSpec, table: pd.DataFrame, films: Store | None = None) -> None:
+    def __init__(self, folder: Path, spec: FeatureSpec, table: pd.DataFrame, images: Store | None = None) -> None:
         self.folder = folder
         self.spec = spec
         self.table = table
-        self.films = films
+        self.images = images
         self._manifest = {
-            "key": spec.key(table, films),
+            "key": spec.key(table, images),
             "films": len(table),
             "layers": list(spec.layers),
             "shapes": [list(shape) for shape in spec.shapes],
@@ -127,8 +127,8 @@ class FeatureStore:
     def _shape(self, layer: str) -> tuple[int, ...]:
         return (len(self.table), self.spec.views.count, *self.spec.shapes[self.spec.layers.index(layer)])
 
-    def _films_done(self) -> int | None:
-        """Returns how many films a store of this very key already holds; None if it is stale, foreign or cut short."""
+    def _images_done(self) -> int | None:
+        """Returns how many images a store of this very key already holds; None if it is stale, foreign or cut short."""
         manifest = self.folder / "manifest.json"
         if not manifest.is_file():
             return None
@@ -137,7 +137,7 @@ class FeatureStore:
         except ValueError:
             return None
         if {name: found.get(name) for name in self._manifest} != self._manifest:
-            say(f"the feature store {self.folder.name} belongs to other films or weights; it is computed anew")
+            say(f"the feature store {self.folder.name} belongs to other images or weights; it is computed anew")
             return None
         for layer in self.spec.layers:
             try:
@@ -149,18 +149,18 @@ class FeatureStore:
                 return None
         return int(found.get("films_done", 0))
 
-    def _record(self, films_done: int) -> None:
-        files.write_json(self.folder / "manifest.json", {**self._manifest, "films_done": films_done})
+    def _record(self, images_done: int) -> None:
+        files.write_json(self.folder / "manifest.json", {**self._manifest, "films_done": images_done})
 
     def reserve(self) -> int:
-        """Takes the disk space of the whole store and returns how many films it already holds.
+        """Takes the disk space of the whole store and returns how many images it already holds.
 
-        A store of other films or weights gives way to this one, unless there is no room for it even so.
+        A store of other images or weights gives way to this one, unless there is no room for it even so.
 
         Raises:
             OSError: If the disk has too little space.
         """
-        done = self._films_done()
+        done = self._images_done()
         if done == len(self.table):
             return done
         if done is None:
@@ -184,13 +184,13 @@ class FeatureStore:
         return done or 0
 
     def give_back(self) -> None:
-        """Frees the disk space of a store that holds no film yet."""
+        """Frees the disk space of a store that holds no image yet."""
         manifest = self.folder / "manifest.json"
         if manifest.is_file() and not files.read_json(manifest).get("films_done"):
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _bytes(self) -> int:
-        return self.spec.bytes_per_film() * len(self.table)
+        return self.spec.bytes_per_image() * len(self.table)
 
     def _require(self, held: int) -> None:
         self.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -209,7 +209,7 @@ class FeatureStore:
         """Computes what is missing; a filling that was killed goes on where it was last saved.
 
         Args:
-            batch_size: Films a step.
+            batch_size: Images a step.
 
         Raises:
             FeatureOverflow: If a feature does not fit the number type; nothing rounded to infinity is trained on.
@@ -217,12 +217,12 @@ class FeatureStore:
         """
         done = self.reserve()
         if done == len(self.table):
-            say(f"features of {done:,} films taken from an earlier pass")
+            say(f"features of {done:,} images taken from an earlier pass")
             return
         arrays = [np.load(self._path(layer), mmap_mode="r+") for layer in self.spec.layers]
         rest = self.table.iloc[done:]
         image_size = self.spec.model.input_shape[1]
-        batches = films_with_ids(rest, image_size=image_size, batch_size=batch_size, store=self.films)
+        batches = images_with_ids(rest, image_size=image_size, batch_size=batch_size, store=self.images)
         total = -(-len(rest) // batch_size)
         for step, (pixels, _) in enumerate(track(batches, "computing what is frozen", total), start=1):
             count = len(pixels)
@@ -245,7 +245,7 @@ class FeatureStore:
                 self._record(done)
 
     def features(self, layer: str) -> np.ndarray:
-        """Returns a memory map (films, views, ...) of one crossing tensor."""
+        """Returns a memory map (images, views, ...) of one crossing tensor."""
         return np.load(self._path(layer), mmap_mode="r")
 
 
@@ -272,11 +272,11 @@ def feature_batches(
     """Builds batches from stored features.
 
     Args:
-        features: Memory map (films, views, ...).
-        labels: float32 array (films, n_targets), or None for inputs alone.
+        features: Memory map (images, views, ...).
+        labels: float32 array (images, n_targets), or None for inputs alone.
         order: int array: the rows to read, in order.
         views: int array: the view of each entry of `order`; None takes the first.
-        batch_size: Films a batch.
+        batch_size: Images a batch.
 
     Returns:
         A `tf.data.Dataset` of float32 features, with labels if given.

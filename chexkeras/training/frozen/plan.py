@@ -1,4 +1,4 @@
-"""Which stages can train on stored features, and the stores they share: one pass over the films fills them all."""
+"""Which stages can train on stored features, and the stores they share: one pass over the images fills them all."""
 
 import shutil
 from dataclasses import dataclass, replace
@@ -31,8 +31,8 @@ class FeaturePlan:
 
     Attributes:
         layers: Crossing layer of each stage that trains on features, by stage name.
-        train: Store of the training films, in all views.
-        validation: Store of the validation films, unchanged.
+        train: Store of the training images, in all views.
+        validation: Store of the validation images, unchanged.
         automatic: Whether float32 may be taken where float16 cannot hold a feature.
     """
 
@@ -45,7 +45,7 @@ class FeaturePlan:
         """Computes both stores; in float32 where the number type was left to us and float16 cannot hold a feature.
 
         Args:
-            batch_size: Films a step.
+            batch_size: Images a step.
 
         Raises:
             FeatureOverflow: If a feature does not fit the number type that was asked for.
@@ -70,7 +70,7 @@ class FeaturePlan:
                 store = getattr(self, name)
                 shutil.rmtree(store.folder, ignore_errors=True)
                 spec = replace(store.spec, dtype="float32")
-                setattr(self, name, FeatureStore(store.folder, spec, store.table, store.films))
+                setattr(self, name, FeatureStore(store.folder, spec, store.table, store.images))
             self.fill(batch_size)
 
     def to_dict(self) -> dict[str, Any]:
@@ -101,9 +101,9 @@ class FeaturePlan:
             views = self.train.spec.views.shown(epoch, shown.draws)
             return feature_batches(features, labels, order=shown.rows, views=views, batch_size=recipe.batch_size)
 
-        def validation(films_a_batch: int) -> Any:
+        def validation(images_a_batch: int) -> Any:
             order = np.arange(len(held_out))
-            return feature_batches(held_out, None, order=order, views=None, batch_size=films_a_batch)
+            return feature_batches(held_out, None, order=order, views=None, batch_size=images_a_batch)
 
         return StageData(parts.suffix, batches, validation)
 
@@ -119,7 +119,7 @@ def _useful_partition(model: keras.Model, stage: str = "") -> Partition | None:
     first = first_changing(model)
     if stage and first is not None and not first.trainable_weights:
         say(
-            f"{stage} reads the films anew: {first.name} changes from step to step although it is frozen (dropout, or "
+            f"{stage} reads the images anew: {first.name} changes from step to step although it is frozen (dropout, or "
             f"BatchNorm in training), and only {share:.0%} of the work lies before it"
         )
     return None
@@ -146,8 +146,8 @@ def check_draws(recipe: Recipe, features: str, draws: int | None) -> None:
         )
     if Views(recipe.augment).exact:
         raise ValueError(
-            f"draws={draws} (--draws), but recipe {recipe.name!r} changes no film at random beyond the flip, whose two "
-            "views are stored anyway; leave draws out."
+            f"draws={draws} (--draws), but recipe {recipe.name!r} changes no image at random beyond the "
+            "flip, whose two views are stored anyway; leave draws out."
         )
 
 
@@ -163,7 +163,7 @@ def plan_features(
 ) -> FeaturePlan | None:
     """Decides whether training on stored features is exact and cheaper, and says so.
 
-    Random changes other than the flip are stored only when `draws` asks for it: an epoch then shows each film in one
+    Random changes other than the flip are stored only when `draws` asks for it: an epoch then shows each image in one
     of so many fixed draws instead of a new one, which is another recipe.
 
     Args:
@@ -174,10 +174,10 @@ def plan_features(
         folder: Where the stores go.
         features: "auto" (float16 where it applies), "float16", "float32" or "off".
         draws: How many draws of the recipe's random changes to store; None stores none.
-        store: The store the films are read from; None reads their files.
+        store: The store the images are read from; None reads their files.
 
     Returns:
-        The plan, or None when every stage has to read the films anew in every epoch.
+        The plan, or None when every stage has to read the images anew in every epoch.
 
     Raises:
         ValueError: If draws are asked for and the recipe has no random changes to draw, or features are "off".
@@ -187,7 +187,7 @@ def plan_features(
         return None
     views = Views(recipe.augment, recipe.seed, draws or 0)
     if not views.exact and not views.draws:
-        say("every epoch reads the films anew: with random augmentation no two epochs show the same film")
+        say("every epoch reads the images anew: with random augmentation no two epochs show the same image")
         return None
     layers: dict[str, str] = {}
     outputs: dict[str, Any] = {}
@@ -206,21 +206,21 @@ def plan_features(
     dtype = "float32" if features == "float32" else "float16"
     spec = FeatureSpec(keras.Model(model.input, list(outputs.values())), tuple(outputs), views, dtype)
     plain = replace(spec, views=Views())
-    size = spec.bytes_per_film() * len(train) + plain.bytes_per_film() * len(validation)
+    size = spec.bytes_per_image() * len(train) + plain.bytes_per_image() * len(validation)
     folder.mkdir(parents=True, exist_ok=True)
     # What an interrupted training has stored here is taken up or overwritten: its room counts as free.
     held = sum(512 * path.stat().st_blocks for path in folder.rglob("*.npy"))
     free = shutil.disk_usage(folder).free + held
     if size > _SHARE_OF_FREE_DISK * free:
         say(
-            f"every epoch reads the films anew: stored features would take {size / 1e9:.1f} GB, more than half of the "
+            f"every epoch reads the images anew: stored features would take {size / 1e9:.1f} GB, more than half of the "
             f"{free / 1e9:.1f} GB free"
         )
         return None
     passes = f"{views.count} pass{'es' if views.count > 1 else ''}"
     say(
         f"{', '.join(layers)}: what is frozen is computed once and stored ({', '.join(outputs)}; {views}; "
-        f"{dtype}, {size / 1e6:,.0f} MB): {passes} over the training films instead of up to {epochs}"
+        f"{dtype}, {size / 1e6:,.0f} MB): {passes} over the training images instead of up to {epochs}"
     )
     of_train = FeatureStore(folder / "train", spec, train, store)
     of_validation = FeatureStore(folder / "validation", plain, validation, store)

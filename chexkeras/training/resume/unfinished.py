@@ -1,7 +1,7 @@
 """The folder of an unfinished training: what was asked for, and its checkpoints.
 
 It lies beside the run folder as ``.<run>.unfinished`` until the run is complete. Whoever takes the training up again
-has to give the same films and labels; the rest is read from here. Reading it imports neither TensorFlow nor Keras.
+has to give the same images and labels; the rest is read from here. Reading it imports neither TensorFlow nor Keras.
 """
 
 import contextlib
@@ -113,7 +113,7 @@ class Unfinished:
         """Returns the split, laid on the image table again.
 
         Args:
-            table: The image table it was made from; the films may have moved.
+            table: The image table it was made from; the images may have moved.
 
         Raises:
             ValueError: If the table is another one.
@@ -157,7 +157,7 @@ class Unfinished:
         """Keeps what was decided on stored features, which depends on the room on the disk.
 
         Args:
-            plan: From `FeaturePlan.to_dict`; None where every epoch reads the films anew.
+            plan: From `FeaturePlan.to_dict`; None where every epoch reads the images anew.
         """
         files.write_json(self.folder / _PLAN, {"features": plan})
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from chexkeras.data.audit.audit import CODES, audit
-from chexkeras.data.audit.image_checks import film_facts
+from chexkeras.data.audit.image_checks import image_facts
 from chexkeras.data.datasets.nih import load_nih
 from chexkeras.data.image_table import SYNTHETIC_CAUTION, TableSource, source_of
 from chexkeras.data.splits.splitters import split_by_image, split_by_patient
@@ -17,17 +17,17 @@ from chexkeras.files import write_json
 
 @pytest.fixture
 def many(nih):
-    """Thirty films of ten patients, all sound."""
+    """Thirty images of ten patients, all sound."""
     nih.rows = []
     for number in range(30):
         labels = "Infiltration" if number % 2 else "No Finding"
         nih.add(f"{number // 3 + 1:08d}_{number % 3:03d}.png", labels, sex="FM"[number // 3 % 2 == 0])
     nih.write()
-    nih.write_films()
+    nih.write_images()
     return nih
 
 
-def films(folder: Path) -> list[Path]:
+def images(folder: Path) -> list[Path]:
     return sorted((folder / "images").glob("*.png"))
 
 
@@ -36,7 +36,7 @@ def codes(found) -> list[tuple[str, str]]:
 
 
 def damage(path: Path, how: str) -> None:
-    """Breaks a film so that `how` is the code the audit must give it."""
+    """Breaks an image so that `how` is the code the audit must give it."""
     if how == "missing_file":
         path.unlink()
     elif how == "constant":
@@ -56,7 +56,7 @@ def damage(path: Path, how: str) -> None:
         path.mkdir()
 
 
-def test_sound_films_have_no_issues(many):
+def test_sound_images_have_no_issues(many):
     table = load_nih(many.root)
     found = audit(table, split_by_patient(table, "Infiltration"))
     assert found.issues.empty and list(found.issues.columns) == ["code", "image_id", "severity", "detail"]
@@ -78,11 +78,11 @@ def test_sound_films_have_no_issues(many):
         ("a folder", "unreadable"),
     ],
 )
-def test_films_that_cannot_be_used_raise_or_are_left_out(many, how, code):
+def test_images_that_cannot_be_used_raise_or_are_left_out(many, how, code):
     table = load_nih(many.root)
     image = table["image_id"].iloc[4]
     damage(Path(table["path"].iloc[4]), how)
-    with pytest.raises(ValueError, match=rf"^1 of 30 films cannot be used: {image} \({code}: .* --missing skip\)"):
+    with pytest.raises(ValueError, match=rf"^1 of 30 images cannot be used: {image} \({code}: .* --missing skip\)"):
         audit(table)
     found = audit(table, missing="skip")
     assert codes(found) == [(code, image)]
@@ -95,9 +95,9 @@ def test_films_that_cannot_be_used_raise_or_are_left_out(many, how, code):
 
 
 def test_the_error_lists_the_first_few_only(many):
-    for path in films(many.root)[:7]:
-        path.write_text("no film")
-    with pytest.raises(ValueError, match=r"^7 of 30 films") as e:
+    for path in images(many.root)[:7]:
+        path.write_text("no image")
+    with pytest.raises(ValueError, match=r"^7 of 30 images") as e:
         audit(load_nih(many.root))
     assert str(e.value).count("unreadable") == 3 and "; ..." in str(e.value)
 
@@ -111,23 +111,23 @@ def test_details_name_no_folder(many):
     assert str(many.root) not in json.dumps(found.to_dict()) + found.issues.to_csv() + repr(source_of(found.table))
 
 
-def test_a_film_over_pillows_limit_is_not_decoded(many, monkeypatch):
-    path = films(many.root)[0]
+def test_a_image_over_pillows_limit_is_not_decoded(many, monkeypatch):
+    path = images(many.root)[0]
     Image.fromarray(np.arange(400, dtype=np.uint8).reshape(20, 20) % 200).save(path)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20 * 20 - 1)
     with pytest.warns(Image.DecompressionBombWarning):
-        facts = film_facts(str(path))
+        facts = image_facts(str(path))
     assert facts.problem == "unreadable" and "20 x 20 pixels, more than Pillow's safety limit of 399" in facts.detail
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    assert film_facts(str(path)).problem == "unreadable"
+    assert image_facts(str(path)).problem == "unreadable"
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
-    assert film_facts(str(path)).problem == ""
+    assert image_facts(str(path)).problem == ""
 
 
-def test_sizes_and_modes_that_differ_are_told(many, make_film):
-    first, second, third, fourth = films(many.root)[:4]
-    make_film(first, 1, size=(20, 16))
-    make_film(second, 2, mode="RGBA")
+def test_sizes_and_modes_that_differ_are_told(many, make_image):
+    first, second, third, fourth = images(many.root)[:4]
+    make_image(first, 1, size=(20, 16))
+    make_image(second, 2, mode="RGBA")
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(third)
     Image.fromarray(np.random.default_rng(0).integers(0, 65536, (16, 16), dtype=np.uint16)).save(fourth)
     found = audit(load_nih(many.root))
@@ -141,14 +141,14 @@ def test_sizes_and_modes_that_differ_are_told(many, make_film):
     assert found.issues["detail"].iloc[3].startswith("gray pixels stored as I")
 
 
-def test_equal_pixels_are_found_across_formats_patients_and_parts(many, make_film):
+def test_equal_pixels_are_found_across_formats_patients_and_parts(many, make_image):
     table = load_nih(many.root)
     splits = split_by_patient(table, "Infiltration")
     train, test = splits.train, splits.test
     same_patient = train["path"].iloc[0], train["path"].iloc[1]
     across = train["path"].iloc[0], test["path"].iloc[0]
     for path, mode in zip({*same_patient, *across}, ("L", "RGB", "RGBA"), strict=True):
-        make_film(Path(path), 77, mode=mode)
+        make_image(Path(path), 77, mode=mode)
     found = audit(table, splits)
     order = sorted(os.path.basename(path) for path in {*same_patient, *across})
     first, later = order[0], order[1:]
@@ -164,8 +164,8 @@ def test_equal_pixels_are_found_across_formats_patients_and_parts(many, make_fil
     )
 
 
-def test_films_of_equal_pixels_but_another_shape_are_no_duplicates(many):
-    first, second = films(many.root)[:2]
+def test_images_of_equal_pixels_but_another_shape_are_no_duplicates(many):
+    first, second = images(many.root)[:2]
     pixels = np.random.default_rng(0).integers(0, 256, 256, dtype=np.uint8)
     Image.fromarray(pixels.reshape(8, 32)).save(first)
     Image.fromarray(pixels.reshape(32, 8)).save(second)
@@ -210,16 +210,16 @@ def test_patients_crossing_a_split_are_told_with_their_parts(many):
 
 
 def test_without_decoding_only_the_table_is_checked(many):
-    films(many.root)[0].write_text("no film")
+    images(many.root)[0].write_text("no image")
     table = load_nih(many.root).drop(columns="path")
     found = audit(table, decode=False)
     assert found.issues.empty and len(found.table) == 30
-    assert "films not opened" in found.summary
+    assert "images not opened" in found.summary
     assert found.to_dict()["decoded"] is False
 
 
 def test_processes_find_what_threads_find(many):
-    damage(films(many.root)[3], "constant")
+    damage(images(many.root)[3], "constant")
     table = load_nih(many.root)
     in_threads, in_processes = audit(table, missing="skip"), audit(table, missing="skip", processes=2)
     pd.testing.assert_frame_equal(in_threads.issues, in_processes.issues)
@@ -241,7 +241,7 @@ def test_the_json_holds_counts_examples_and_demographics(many):
         many.rows[row] = many.rows[row].replace(",58,", ",-1,")
     many.write()
     table = load_nih(many.root)
-    damage(films(many.root)[29], "constant")
+    damage(images(many.root)[29], "constant")
     facts = json.loads(json.dumps(audit(table, missing="skip").to_dict(), allow_nan=False))
     assert (facts["checked"], facts["images"], facts["patients"], facts["left_out"]) == (30, 29, 10, 1)
     assert facts["issues"]["implausible_age"]["count"] == 25
@@ -256,13 +256,13 @@ def test_the_json_holds_counts_examples_and_demographics(many):
 
 def test_the_summary_lists_the_gravest_first_and_the_page_says_the_same(many):
     write_json(many.root / "PHANTOM.json", {})
-    damage(films(many.root)[29], "constant")
+    damage(images(many.root)[29], "constant")
     many.rows[0] = many.rows[0].replace(",PA,", ",<b>,")
     many.write()
     found = audit(load_nih(many.root), missing="skip")
     lines = found.summary.splitlines()
     assert lines[0] == "chexkeras phantoms (labels: not applicable (synthetic))"
-    assert lines[1] == "29 films of 10 patients; 1 left out"
+    assert lines[1] == "29 images of 10 patients; 1 left out"
     assert SYNTHETIC_CAUTION in lines
     assert lines[-2].split()[:3] == ["error", "constant", "1"]
     assert lines[-1].split()[:3] == ["note", "unknown_view", "1"]
@@ -271,11 +271,11 @@ def test_the_summary_lists_the_gravest_first_and_the_page_says_the_same(many):
     assert SYNTHETIC_CAUTION in page and "unknown_view" in page and "&lt;B&gt;" in page and "<B>" not in page
 
 
-def test_issues_come_the_gravest_first(many, make_film):
+def test_issues_come_the_gravest_first(many, make_image):
     many.rows[0] = many.rows[0].replace(",PA,", ",LL,")
     many.write()
-    make_film(films(many.root)[1], 1, size=(20, 16))
-    damage(films(many.root)[2], "constant")
+    make_image(images(many.root)[1], 1, size=(20, 16))
+    damage(images(many.root)[2], "constant")
     assert audit(load_nih(many.root), missing="skip").issues["severity"].tolist() == ["error", "warning", "note"]
 
 
@@ -288,13 +288,13 @@ def test_every_code_has_a_severity_and_the_errors_come_first():
 
 
 def picture(seed: int) -> np.ndarray:
-    """A 64 x 64 film that no other seed's film resembles."""
+    """A 64 x 64 image that no other seed's image resembles."""
     coarse = Image.fromarray(np.random.default_rng(seed).integers(0, 256, (8, 8), dtype=np.uint8))
     return np.asarray(coarse.resize((64, 64), Image.Resampling.BICUBIC))
 
 
 def draw(many, like: dict[int, int] | None = None) -> pd.DataFrame:
-    """Draws every film; `like` makes one (by row) a brighter, noisier copy of another. Returns the table."""
+    """Draws every image; `like` makes one (by row) a brighter, noisier copy of another. Returns the table."""
     like = like or {}
     table = load_nih(many.root)
     for row, path in enumerate(table["path"]):
@@ -304,11 +304,11 @@ def draw(many, like: dict[int, int] | None = None) -> pd.DataFrame:
     return table
 
 
-def test_films_that_differ_have_no_near_duplicate(many):
+def test_images_that_differ_have_no_near_duplicate(many):
     assert audit(draw(many)).issues.empty
 
 
-def test_a_nearly_equal_film_of_the_same_patient_is_a_note(many):
+def test_a_nearly_equal_image_of_the_same_patient_is_a_note(many):
     table = draw(many, like={1: 0})
     found = audit(table, split_by_patient(table, "Infiltration"))
     assert codes(found) == [("near_duplicate", many.images[1])]
@@ -316,7 +316,7 @@ def test_a_nearly_equal_film_of_the_same_patient_is_a_note(many):
     assert found.issues["detail"].str.fullmatch(rf"like {many.images[0]} \(correlation 0\.99\d\d\)").all()
 
 
-def test_a_nearly_equal_film_of_another_patient_and_in_another_part_is_a_warning(many):
+def test_a_nearly_equal_image_of_another_patient_and_in_another_part_is_a_warning(many):
     splits = split_by_patient(load_nih(many.root), "Infiltration")
     part_of = dict(zip(splits.assignment["image_id"], splits.assignment["part"], strict=True))
     parts = [part_of[image] for image in many.images]
@@ -340,7 +340,7 @@ def test_a_nearly_equal_film_of_another_patient_and_in_another_part_is_a_warning
     assert told["near_duplicate_two_patients", many.images[later]][1].endswith(", and 1 more")
 
 
-def test_of_several_nearly_equal_films_the_nearest_is_named(many):
+def test_of_several_nearly_equal_images_the_nearest_is_named(many):
     table = draw(many, like={7: 0, 20: 0})
     darker = np.asarray(Image.open(table["path"].iloc[7])) * 0.98
     Image.fromarray(darker.astype(np.uint8)).save(table["path"].iloc[20])
@@ -349,7 +349,7 @@ def test_of_several_nearly_equal_films_the_nearest_is_named(many):
     assert f"like {many.images[7]} of patient 3 (correlation 1.0000), and 1 more" in detail
 
 
-def test_an_equal_film_is_not_told_again_as_nearly_equal(many):
+def test_an_equal_image_is_not_told_again_as_nearly_equal(many):
     table = draw(many)
     Image.open(table["path"].iloc[0]).save(table["path"].iloc[1])
     assert codes(audit(table)) == [
@@ -358,7 +358,7 @@ def test_an_equal_film_is_not_told_again_as_nearly_equal(many):
     ]
 
 
-def test_equal_films_with_other_labels_name_them(many):
+def test_equal_images_with_other_labels_name_them(many):
     table = draw(many)
     Image.open(table["path"].iloc[0]).save(table["path"].iloc[1])
     found = audit(table)
@@ -368,11 +368,11 @@ def test_equal_films_with_other_labels_name_them(many):
     assert codes(audit(table)) == [("duplicate_pixels", many.images[1])]
 
 
-def test_films_that_are_all_alike_are_told_once(many, monkeypatch):
+def test_images_that_are_all_alike_are_told_once(many, monkeypatch):
     monkeypatch.setattr("chexkeras.data.audit.duplicates.MOST_PAIRS", 100)
     found = audit(draw(many, like=dict.fromkeys(range(1, 30), 0)))
     assert codes(found) == [("films_too_alike", "")]
-    assert found.issues["detail"].iloc[0].startswith("about 435 pairs among 30 films look alike")
+    assert found.issues["detail"].iloc[0].startswith("about 435 pairs among 30 images look alike")
 
 
 # Other kinds of table
@@ -428,15 +428,15 @@ def test_dicom_files_go_through_the_gate(many, tmp_path):
     assert str(tmp_path) not in found.issues.to_csv()
 
 
-# How the films were chosen
+# How the images were chosen
 
 
-def chosen(share: float, films: int = 400, dataset: str = "NIH ChestX-ray14", **columns) -> pd.DataFrame:
+def chosen(share: float, images: int = 400, dataset: str = "NIH ChestX-ray14", **columns) -> pd.DataFrame:
     table = pd.DataFrame(
         {
-            "image_id": [f"{number}.png" for number in range(films)],
-            "patient_id": [str(number) for number in range(films)],
-            "Pneumonia": (np.arange(films) < share * films).astype(float),
+            "image_id": [f"{number}.png" for number in range(images)],
+            "patient_id": [str(number) for number in range(images)],
+            "Pneumonia": (np.arange(images) < share * images).astype(float),
             **columns,
         }
     )
@@ -447,18 +447,18 @@ def chosen(share: float, films: int = 400, dataset: str = "NIH ChestX-ray14", **
 def test_a_case_control_sample_of_nih_is_told_with_both_shares():
     found = audit(chosen(0.5), decode=False, targets=())
     assert codes(found) == [("selected_sample", "")]
-    assert found.issues["detail"].tolist() == ["Pneumonia on 50.0 % of these films, 1.3 % of the data set"]
+    assert found.issues["detail"].tolist() == ["Pneumonia on 50.0 % of these images, 1.3 % of the data set"]
     first, caution = source_of(found.table).cautions
     assert first == "Careful."
-    assert "Pneumonia is on 50.0 % of these films, 1.3 % of the data set" in caution and "do not carry over" in caution
+    assert "Pneumonia is on 50.0 % of these images, 1.3 % of the data set" in caution and "do not carry over" in caution
     assert (
         caution in found.summary and caution in found._repr_html_() and caution in found.to_dict()["source"]["cautions"]
     )
 
 
-@pytest.mark.parametrize(("share", "films"), [(0.0128, 5000), (0.02, 40_000), (0.05, 40), (0.0, 400)])
-def test_chance_and_small_differences_are_not_called_selection(share, films):
-    found = audit(chosen(share, films), decode=False, targets=())
+@pytest.mark.parametrize(("share", "images"), [(0.0128, 5000), (0.02, 40_000), (0.05, 40), (0.0, 400)])
+def test_chance_and_small_differences_are_not_called_selection(share, images):
+    found = audit(chosen(share, images), decode=False, targets=())
     assert found.issues.empty and source_of(found.table).cautions == ("Careful.",)
 
 
@@ -471,13 +471,13 @@ def test_auditing_the_audited_table_adds_no_second_caution():
     assert source_of(audit(once, decode=False, targets=()).table).cautions == source_of(once).cautions
 
 
-def test_films_of_another_source_are_compared_with_all_that_its_table_lists(tmp_path, make_film):
-    table = chosen(0.1, dataset="own films", path="")
+def test_images_of_another_source_are_compared_with_all_that_its_table_lists(tmp_path, make_image):
+    table = chosen(0.1, dataset="own images", path="")
     for row in range(60):
-        table.loc[row, "path"] = str(make_film(tmp_path / f"{row}.png", row))
+        table.loc[row, "path"] = str(make_image(tmp_path / f"{row}.png", row))
     found = audit(table, missing="skip", targets=())
     (detail,) = found.issues.loc[found.issues["code"] == "selected_sample", "detail"]
-    assert detail == "Pneumonia on 66.7 % of these films, 10.0 % of the data set"
+    assert detail == "Pneumonia on 66.7 % of these images, 10.0 % of the data set"
     table["Pneumonia"] = (np.arange(400) % 10 == 0).astype(float)
     assert set(audit(table, missing="skip", targets=()).counts) == {"missing_file"}
 
@@ -505,12 +505,12 @@ def test_shortcuts_stand_in_the_summary_the_page_and_the_json(many):
     assert "shortcuts" not in audit(table, targets=()).summary
 
 
-def test_the_sizes_of_opened_films_are_used_where_the_table_has_none(many, make_film):
+def test_the_sizes_of_opened_images_are_used_where_the_table_has_none(many, make_image):
     table = pd.concat([draw(many)] * 4, ignore_index=True)
     table["image_id"] = [f"{number}.png" for number in range(len(table))]
     table["patient_id"] = table["image_id"]
     for row in table.index[table["Infiltration"] == 1]:
-        table.loc[row, "path"] = str(make_film(many.root / "large" / f"{row}.png", row, size=(32, 16)))
+        table.loc[row, "path"] = str(make_image(many.root / "large" / f"{row}.png", row, size=(32, 16)))
     (size,) = [
         one for one in audit(table.drop(columns=["width_px", "height_px"])).shortcuts if one.name == "image size"
     ]
@@ -519,29 +519,29 @@ def test_the_sizes_of_opened_films_are_used_where_the_table_has_none(many, make_
     assert not size.informative
 
 
-def test_an_unknown_target_is_refused_before_films_are_opened(many):
+def test_an_unknown_target_is_refused_before_images_are_opened(many):
     table = load_nih(many.root)
-    films(many.root)[0].unlink()
+    images(many.root)[0].unlink()
     with pytest.raises(ValueError, match=r"unknown finding 'Infiltraton'; did you mean 'Infiltration'"):
         audit(table, targets="Infiltraton")
 
 
 @pytest.mark.realdata
-def test_the_real_films_have_one_duplicate_and_shortcuts_and_are_a_case_control_sample(real_nih):
+def test_the_real_images_have_one_duplicate_and_shortcuts_and_are_a_case_control_sample(real_nih):
     found = audit(load_nih(real_nih, missing="skip"))
     assert found.counts == {"duplicate_pixels": 1, "selected_sample": 5}
     assert codes(found)[0] == ("duplicate_pixels", "00002658_002.png")
     assert found.sizes == (("320 x 320", 1000),)
-    assert "Pneumonia is on 50.0 % of these films, 1.3 % of the data set" in source_of(found.table).cautions[-1]
+    assert "Pneumonia is on 50.0 % of these images, 1.3 % of the data set" in source_of(found.table).cautions[-1]
     told = {one.name: one for one in found.shortcuts if one.finding == "Pneumonia"}
-    # 342 of 500 films without and 225 of 500 with Pneumonia are AP: 1/2 + (342 - 225) / 1000 = 0.617.
+    # 342 of 500 images without and 225 of 500 with Pneumonia are AP: 1/2 + (342 - 225) / 1000 = 0.617.
     assert told["view"].auroc.value == pytest.approx(0.617, abs=0.002)
     assert told["view"].informative and told["thumbnail"].informative
     assert told["thumbnail"].auroc.value > 0.8
 
 
 @pytest.mark.realdata
-def test_the_small_real_films_are_gray_stored_in_colour(real_nih):
+def test_the_small_real_images_are_gray_stored_in_colour(real_nih):
     found = audit(load_nih(real_nih, images="images_64", missing="skip"))
     assert found.counts == {"selected_sample": 1, "not_grayscale": 1000}
     stored = found.issues.loc[found.issues["code"] == "not_grayscale", "detail"].value_counts().to_dict()
@@ -557,13 +557,13 @@ def test_the_full_label_file_has_no_label_issue_and_is_no_sample(full_nih):
     assert [one.finding for one in found.shortcuts] == ["Pneumonia"] * 3
 
 
-@pytest.mark.parametrize("name", ["film.jpg", "film.tif"])
+@pytest.mark.parametrize("name", ["image.jpg", "image.tif"])
 def test_what_training_cannot_decode_is_unreadable(tmp_path, name):
     """CMYK, whose inks mean different things in different files, and other formats than PNG, JPEG and DICOM."""
     gray = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16), dtype=np.uint8))
-    (gray.convert("CMYK") if name == "film.jpg" else gray).save(tmp_path / name)
-    facts = film_facts(str(tmp_path / name))
+    (gray.convert("CMYK") if name == "image.jpg" else gray).save(tmp_path / name)
+    facts = image_facts(str(tmp_path / name))
     assert facts.problem == "unreadable"
     assert str(tmp_path) not in facts.detail
-    if name == "film.jpg":
+    if name == "image.jpg":
         assert "mode CMYK; grey or RGB was expected" in facts.detail

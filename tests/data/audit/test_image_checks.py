@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chexkeras.data.audit.image_checks import GRAY_STEPS, film_facts, thumbnail
+from chexkeras.data.audit.image_checks import GRAY_STEPS, image_facts, thumbnail
 
 
 def shown(facts) -> np.ndarray:
@@ -11,9 +11,9 @@ def shown(facts) -> np.ndarray:
 
 def test_a_thumbnail_holds_the_means_of_equal_areas(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (64, 48), dtype=np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "film.png")
+    Image.fromarray(pixels).save(tmp_path / "image.png")
     expected = pixels.reshape(16, 4, 16, 3).mean(axis=(1, 3))
-    np.testing.assert_allclose(shown(film_facts(str(tmp_path / "film.png"))), expected, atol=0.5 / GRAY_STEPS + 1e-4)
+    np.testing.assert_allclose(shown(image_facts(str(tmp_path / "image.png"))), expected, atol=0.5 / GRAY_STEPS + 1e-4)
 
 
 def test_a_thumbnail_is_the_same_for_every_mode_that_stores_the_same_gray(tmp_path):
@@ -21,7 +21,7 @@ def test_a_thumbnail_is_the_same_for_every_mode_that_stores_the_same_gray(tmp_pa
     seen = []
     for mode in ("L", "RGB", "RGBA", "LA"):
         gray.convert(mode).save(tmp_path / f"{mode}.png")
-        seen.append(film_facts(str(tmp_path / f"{mode}.png")).thumbnail)
+        seen.append(image_facts(str(tmp_path / f"{mode}.png")).thumbnail)
     assert len(set(seen)) == 1 and len(seen[0]) == 512
 
 
@@ -29,10 +29,10 @@ def test_sixteen_bits_are_brought_to_the_same_scale_and_keep_their_low_contrast(
     gray = np.random.default_rng(2).integers(0, 256, (32, 32)).astype(np.uint16)
     Image.fromarray(gray * 257).save(tmp_path / "deep.png")
     np.testing.assert_allclose(
-        shown(film_facts(str(tmp_path / "deep.png"))), gray.reshape(16, 2, 16, 2).mean(axis=(1, 3)), atol=0.01
+        shown(image_facts(str(tmp_path / "deep.png"))), gray.reshape(16, 2, 16, 2).mean(axis=(1, 3)), atol=0.01
     )
     Image.fromarray((gray // 16 + 1000).astype(np.uint16)).save(tmp_path / "faint.png")
-    assert len(np.unique(shown(film_facts(str(tmp_path / "faint.png"))))) > 10
+    assert len(np.unique(shown(image_facts(str(tmp_path / "faint.png"))))) > 10
 
 
 @pytest.mark.parametrize("shape", [(5, 9), (1, 300), (17, 33), (1024, 700)])
@@ -44,7 +44,7 @@ def test_any_shape_has_a_thumbnail_between_its_darkest_and_brightest_pixel(shape
     assert small.mean() == pytest.approx(pixels.mean(), abs=10)
 
 
-def test_a_film_that_cannot_be_used_has_no_thumbnail(tmp_path):
+def test_a_image_that_cannot_be_used_has_no_thumbnail(tmp_path):
     Image.new("L", (16, 16), 7).save(tmp_path / "constant.png")
-    assert film_facts(str(tmp_path / "constant.png")).thumbnail == b""
-    assert film_facts("").thumbnail == b""
+    assert image_facts(str(tmp_path / "constant.png")).thumbnail == b""
+    assert image_facts("").thumbnail == b""

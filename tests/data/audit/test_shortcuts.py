@@ -10,10 +10,10 @@ from chexkeras.data.audit.shortcuts import SHORTCUTS, Features, Shortcut, shortc
 from chexkeras.results import Estimate
 
 
-def cohort(patients: int = 300, films: int = 2, seed: int = 0) -> pd.DataFrame:
-    """Films whose finding has nothing to do with anything else in the table."""
+def cohort(patients: int = 300, images: int = 2, seed: int = 0) -> pd.DataFrame:
+    """Images whose finding has nothing to do with anything else in the table."""
     rng = np.random.default_rng(seed)
-    patient = np.repeat(np.arange(patients), films)
+    patient = np.repeat(np.arange(patients), images)
     count = len(patient)
     return pd.DataFrame(
         {
@@ -41,7 +41,7 @@ def test_a_view_alone_has_the_area_that_its_counts_give():
     found = of(shortcuts(table, "Edema"), "view")
     positive = table["Edema"] == 1
     ap = table["view"] == "AP"
-    # Two kinds of film: AUROC = 1/2 + (share of AP among the positive - among the negative) / 2.
+    # Two kinds of image: AUROC = 1/2 + (share of AP among the positive - among the negative) / 2.
     by_hand = 0.5 + (ap[positive].mean() - ap[~positive].mean()) / 2
     assert found.auroc.value == pytest.approx(by_hand, abs=0.01)
     assert found.auroc.low < by_hand < found.auroc.high
@@ -52,10 +52,10 @@ def test_a_view_alone_has_the_area_that_its_counts_give():
 def test_one_fold_for_each_half_gives_the_mean_of_two_areas_computed_by_pairs():
     from sklearn.linear_model import LogisticRegression
 
-    table = cohort(patients=60, films=2, seed=3)
+    table = cohort(patients=60, images=2, seed=3)
     table["view"] = np.where(np.random.default_rng(2).random(120) < 0.3 + 0.5 * table["Edema"], "AP", "PA")
     found = of(shortcuts(table, "Edema", folds=2), "view")
-    # A slow second way: refit on the films themselves, then count pairs within each fold.
+    # A slow second way: refit on the images themselves, then count pairs within each fold.
     from chexkeras.data.audit import shortcuts as module
 
     labels = table["Edema"].to_numpy()
@@ -74,7 +74,7 @@ def test_one_fold_for_each_half_gives_the_mean_of_two_areas_computed_by_pairs():
     assert found.auroc.value == pytest.approx(right / total, abs=1e-12)
 
 
-def test_fitting_to_counted_rows_is_fitting_to_the_films():
+def test_fitting_to_counted_rows_is_fitting_to_the_images():
     from sklearn.linear_model import LogisticRegression
 
     rng = np.random.default_rng(0)
@@ -96,13 +96,13 @@ def test_what_has_nothing_to_do_with_the_finding_is_not_informative():
     ]
     assert len(found) == 48
     values = [shortcut.auroc.value for shortcut in found]
-    # Ranking the films of all folds together would give less than 0.5 on average.
+    # Ranking the images of all folds together would give less than 0.5 on average.
     assert np.mean(values) == pytest.approx(0.5, abs=0.012)
     assert sum(shortcut.informative for shortcut in found) <= 4
 
 
-def test_a_patients_own_films_do_not_help():
-    table = cohort(patients=150, films=4)
+def test_a_patients_own_images_do_not_help():
+    table = cohort(patients=150, images=4)
     # Every patient has an own size and an own label: a model that has seen the patient would know.
     number = table["patient_id"].astype(int)
     table["width_px"] = 1000 + number
@@ -147,11 +147,11 @@ def test_a_perfect_shortcut_has_an_interval():
     assert "Newcombe" in area.method
 
 
-def test_films_of_one_patient_widen_the_interval():
-    table = cohort(patients=400, films=1)
+def test_images_of_one_patient_widen_the_interval():
+    table = cohort(patients=400, images=1)
     table["view"] = np.where(np.random.default_rng(1).random(400) < 0.3 + 0.4 * table["Edema"], "AP", "PA")
     repeated = pd.concat([table] * 4, ignore_index=True)
-    once, four_times = (of(shortcuts(films, "Edema"), "view").auroc for films in (table, repeated))
+    once, four_times = (of(shortcuts(images, "Edema"), "view").auroc for images in (table, repeated))
     assert four_times.value == pytest.approx(once.value, abs=0.02)
     assert four_times.high - four_times.low == pytest.approx(once.high - once.low, rel=0.1)
 
@@ -166,7 +166,7 @@ def test_one_seed_gives_one_result_and_unknown_labels_count_for_nothing():
     assert found.positives + found.negatives == found.auroc.n == int(table["Edema"].isin([0, 1]).sum())
 
 
-def test_by_default_findings_with_fifty_films_of_each_class_are_measured():
+def test_by_default_findings_with_fifty_images_of_each_class_are_measured():
     table = cohort()
     table["Mass"] = (table.index < 49).astype(float)
     table["Nodule"] = (table.index < 50).astype(float)
@@ -181,12 +181,12 @@ def test_what_cannot_be_measured_says_why():
     table["view"] = "PA"
     table["Mass"] = (table["patient_id"].astype(int) < 9).astype(float)
     reasons = {(one.name, one.finding): one.auroc.reason for one in shortcuts(table, ["Edema", "Mass"])}
-    assert reasons["view", "Edema"] == "all films have the same view"
+    assert reasons["view", "Edema"] == "all images have the same view"
     assert reasons["age and sex", "Edema"] == "the table has neither age_years nor sex"
     assert reasons["image size", "Edema"] == "the table has no columns width_px and height_px"
     table["view"] = cohort()["view"]
     found = of(shortcuts(table, "Mass"), "view", "Mass")
-    assert found.auroc.reason == "one class has films of 9 patient(s) only"
+    assert found.auroc.reason == "one class has images of 9 patient(s) only"
     assert str(found) == "-" and not found.informative
 
 
@@ -211,7 +211,7 @@ def test_a_shortcut_prints_its_interval_and_survives_json():
 
 def test_bad_arguments_are_named():
     table = cohort()
-    with pytest.raises(ValueError, match=r"lacks the column\(s\) patient_id; .* films of one patient would be in two"):
+    with pytest.raises(ValueError, match=r"lacks the column\(s\) patient_id; .* images of one patient would be in two"):
         shortcuts(table.drop(columns="patient_id"))
     with pytest.raises(ValueError, match=r"unknown finding 'Oedma'"):
         shortcuts(table, "Oedma")

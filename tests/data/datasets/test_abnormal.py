@@ -19,7 +19,7 @@ def frame(vocabulary, *rows):
     return table
 
 
-def test_any_finding_makes_a_film_abnormal_and_all_known_absent_normal():
+def test_any_finding_makes_a_image_abnormal_and_all_known_absent_normal():
     table = frame(NIH14, {}, {"Mass": 1.0}, {"Mass": np.nan}, {"Mass": np.nan, "Edema": 1.0}, {"Mass": 0.7})
     labelled = add_abnormal(table)
     np.testing.assert_equal(labelled["Abnormal"].tolist(), [0, 1, np.nan, 1, np.nan])
@@ -30,7 +30,7 @@ def test_any_finding_makes_a_film_abnormal_and_all_known_absent_normal():
     assert image_table.resolve_targets(labelled, ["abnormal", "Mass"]) == ("Abnormal", "Mass")
 
 
-def test_no_finding_makes_a_film_normal_and_devices_make_none_abnormal():
+def test_no_finding_makes_a_image_normal_and_devices_make_none_abnormal():
     table = frame(
         CHEXPERT14,
         {NO_FINDING: 1.0, "Support Devices": 1.0},
@@ -49,7 +49,7 @@ def test_adding_twice_changes_nothing():
 
 
 @pytest.mark.parametrize("names", [["Pneumonia"], ["Edema", "Pleural Effusion"], list(NIH14[:-1])])
-def test_some_findings_alone_do_not_make_a_film_normal(names):
+def test_some_findings_alone_do_not_make_a_image_normal(names):
     with pytest.raises(ValueError, match=rf"the table holds {len(names)} of .*\({', '.join(names)}\).*findings="):
         add_abnormal(frame(names, {}))
     assert add_abnormal(frame(names, {}), names)["Abnormal"].tolist() == [0]
@@ -68,6 +68,6 @@ def test_findings_that_are_not_there_are_refused():
 
 
 @pytest.mark.realdata
-def test_the_real_films_without_finding_are_the_published_60361(full_nih):
-    """60,361 of 112,120 films carry "No Finding" in NIH's label file."""
+def test_the_real_images_without_finding_are_the_published_60361(full_nih):
+    """60,361 of 112,120 images carry "No Finding" in NIH's label file."""
     assert add_abnormal(full_nih)["Abnormal"].value_counts().to_dict() == {0.0: 60_361, 1.0: 112_120 - 60_361}

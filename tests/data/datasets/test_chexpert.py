@@ -34,19 +34,19 @@ def row(image, sex="Male", age="68", view="Frontal", projection="AP", release="C
     return ",".join([release + image, sex, age, view, projection, *(str(marks.get(name, "")) for name in CHEXPERT14)])
 
 
-def write(folder, lines, name="train.csv", header=HEADER, films=True):
+def write(folder, lines, name="train.csv", header=HEADER, images=True):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text("".join(f"{line}\n" for line in (header, *lines)), encoding="utf-8")
-    for line in lines if films else ():
+    for line in lines if images else ():
         image = folder / line.split(",")[0].split("/", 1)[1]
         image.parent.mkdir(parents=True, exist_ok=True)
-        image.write_bytes(b"a film")
+        image.write_bytes(b"an image")
     return folder
 
 
 @pytest.fixture
 def chexpert(tmp_path):
-    """Five films of three patients: four in train.csv, one of them lateral, and one in valid.csv."""
+    """Five images of three patients: four in train.csv, one of them lateral, and one in valid.csv."""
     folder = tmp_path / "data" / "CheXpert-v1.0-small"
     write(
         folder,
@@ -101,10 +101,10 @@ def test_the_folder_or_its_parent_may_be_named(tmp_path, folder):
 
 
 def test_a_renamed_folder_and_paths_without_its_name_are_read(tmp_path):
-    write(tmp_path / "films", [row(FRONTAL)])
-    assert load_chexpert(tmp_path / "films")["path"].tolist() == [str(tmp_path / "films" / FRONTAL)]
-    (tmp_path / "films" / "train.csv").write_text(f"{HEADER}\n{row(FRONTAL, release='')}\n")
-    table = load_chexpert(tmp_path / "films")
+    write(tmp_path / "images", [row(FRONTAL)])
+    assert load_chexpert(tmp_path / "images")["path"].tolist() == [str(tmp_path / "images" / FRONTAL)]
+    (tmp_path / "images" / "train.csv").write_text(f"{HEADER}\n{row(FRONTAL, release='')}\n")
+    table = load_chexpert(tmp_path / "images")
     assert table["image_id"].tolist() == [FRONTAL]
     assert source_of(table).label_release == "not stated"
 
@@ -137,20 +137,20 @@ def test_one_label_file_may_be_read_alone(chexpert):
 # Views, ages, sexes
 
 
-def test_views_choose_the_films(chexpert):
+def test_views_choose_the_images(chexpert):
     assert load_chexpert(chexpert)["image_id"].tolist() == [FRONTAL, SECOND, OTHER, VALID]
     assert load_chexpert(chexpert, views="lateral")["image_id"].tolist() == [LATERAL]
     (chexpert / "train.csv").unlink()
-    with pytest.raises(ValueError, match=r"none of the 1 films is lateral; choose other views"):
+    with pytest.raises(ValueError, match=r"none of the 1 images is lateral; choose other views"):
         load_chexpert(chexpert, views="lateral")
 
 
-def test_a_frontal_film_keeps_the_odd_view_that_the_file_gives_it(tmp_path):
+def test_a_frontal_image_keeps_the_odd_view_that_the_file_gives_it(tmp_path):
     write(tmp_path, [row(FRONTAL, projection="LL"), row(OTHER, projection="")])
     assert load_chexpert(tmp_path)["view"].tolist() == ["LL", ""]
 
 
-def test_impossible_ages_are_counted_among_the_films_loaded(tmp_path):
+def test_impossible_ages_are_counted_among_the_images_loaded(tmp_path):
     ages = {FRONTAL: "0", SECOND: "121", OTHER: "", "train/patient00003/study1/view1_frontal.jpg": "90"}
     lateral = row(LATERAL, view="Lateral", projection="", age="0")
     write(tmp_path, [*(row(image, age=age) for image, age in ages.items()), lateral])
@@ -195,8 +195,8 @@ def test_a_policy_that_makes_labels_certain_is_said_beside_every_number(chexpert
     assert source_of(load_chexpert(chexpert)).cautions == ()
     policies = {"Edema": "ones", "Atelectasis": "zeros", "Fracture": "ones"}
     assert source_of(load_chexpert(chexpert, uncertain=policies)).cautions == (
-        "Uncertain labels count as present, where films are evaluated too: Edema.",
-        "Uncertain labels count as absent, where films are evaluated too: Atelectasis.",
+        "Uncertain labels count as present, where images are evaluated too: Edema.",
+        "Uncertain labels count as absent, where images are evaluated too: Atelectasis.",
     )
     assert source_of(load_chexpert(chexpert, uncertain=policies, part="valid")).cautions == ()
 
@@ -278,7 +278,7 @@ def test_a_label_file_without_rows_is_refused(chexpert, content, message):
 
 
 @pytest.mark.parametrize("mark", ["2.0", "-2", "yes", "0.5", "1.0?"])
-def test_a_mark_that_means_nothing_is_named_with_its_film(chexpert, mark):
+def test_a_mark_that_means_nothing_is_named_with_its_image(chexpert, mark):
     write(chexpert, [row(FRONTAL, Edema="1.0"), row(OTHER, Edema=mark)])
     with pytest.raises(ValueError, match=rf"train.csv: 'Edema' is .*{mark[:3]}.* for CheXpert.*{OTHER}.*-1.0 \(unc"):
         load_chexpert(chexpert)
@@ -298,7 +298,7 @@ def test_a_plane_that_is_neither_is_named(tmp_path):
         "CheXpert-v1.0-small/train/../patient00001/study1/view1_frontal.jpg",
         "/data/CheXpert-v1.0-small/train/patient00001/study1/view1_frontal.jpg",
         "CheXpert-v1.0-small/train/00001/study1/view1_frontal.jpg",
-        "film.jpg",
+        "image.jpg",
         "",
     ],
 )
@@ -311,7 +311,7 @@ def test_a_path_of_another_form_or_out_of_the_folder_is_refused(tmp_path, path):
         load_chexpert(tmp_path, missing="keep")
 
 
-def test_a_film_named_twice_is_refused_within_and_across_files(chexpert):
+def test_a_image_named_twice_is_refused_within_and_across_files(chexpert):
     with (chexpert / "valid.csv").open("a") as handle:
         handle.write(row(OTHER) + "\n")
     with pytest.raises(
@@ -320,25 +320,25 @@ def test_a_film_named_twice_is_refused_within_and_across_files(chexpert):
         load_chexpert(chexpert)
 
 
-# Films on disk
+# Images on disk
 
 
-def test_missing_films_are_an_error_left_out_or_kept(chexpert):
+def test_missing_images_are_an_error_left_out_or_kept(chexpert):
     (chexpert / SECOND).unlink()
     ways = r".*missing='skip' \(on the command line --missing skip\), or keep"
-    with pytest.raises(FileNotFoundError, match=rf"1 of 4 films are missing in .* \(first: {SECOND}\){ways}"):
+    with pytest.raises(FileNotFoundError, match=rf"1 of 4 images are missing in .* \(first: {SECOND}\){ways}"):
         load_chexpert(chexpert)
     skipped = load_chexpert(chexpert, missing="skip")
     assert skipped["image_id"].tolist() == [FRONTAL, OTHER, VALID]
-    assert source_of(skipped).left_out == ((SECOND, "film not found"),)
+    assert source_of(skipped).left_out == ((SECOND, "image not found"),)
     kept = load_chexpert(chexpert, missing="keep")
     assert kept["path"].eq("").tolist() == [False, True, False, False]
 
 
-def test_no_films_at_all_is_an_error_unless_kept(tmp_path):
-    write(tmp_path, [row(FRONTAL)], films=False)
+def test_no_images_at_all_is_an_error_unless_kept(tmp_path):
+    write(tmp_path, [row(FRONTAL)], images=False)
     for missing in ("error", "skip"):
-        with pytest.raises(FileNotFoundError, match="none of the 1 films is in"):
+        with pytest.raises(FileNotFoundError, match="none of the 1 images is in"):
             load_chexpert(tmp_path, missing=missing)
     assert load_chexpert(tmp_path, missing="keep")["path"].tolist() == [""]
 

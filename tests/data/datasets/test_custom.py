@@ -1,4 +1,4 @@
-"""One's own table of films: every column it may have, and every way it may be wrong."""
+"""One's own table of images: every column it may have, and every way it may be wrong."""
 
 import numpy as np
 import pandas as pd
@@ -24,8 +24,8 @@ ALL = {**ASK, "patient_column": "person", "view_column": "projection", "sex_colu
 def csv(tmp_path):
     (tmp_path / "sub").mkdir()
     for name in ("a.png", "sub/b.jpg", "c.dcm"):
-        (tmp_path / name).write_bytes(b"a film")
-    path = tmp_path / "films.csv"
+        (tmp_path / name).write_bytes(b"an image")
+    path = tmp_path / "images.csv"
     path.write_text(CSV)
     return path
 
@@ -52,11 +52,11 @@ def test_the_table_has_the_agreed_columns_and_values(csv):
     assert table["view"].tolist() == ["PA", "AP", ""]
     np.testing.assert_equal(table[["Pneumonia", "Tuberculosis"]].to_numpy(), [[1, 0], [0, np.nan], [np.nan, 1]])
     source = source_of(table)
-    assert (source.dataset, source.files) == ("films.csv", (("films.csv", sha256_file(csv)),))
+    assert (source.dataset, source.files) == ("images.csv", (("images.csv", sha256_file(csv)),))
     assert (source.implausible_ages, source.cautions, source.synthetic) == (1, (), False)
 
 
-def test_without_patients_each_film_is_its_own_and_the_caution_says_so(csv):
+def test_without_patients_each_image_is_its_own_and_the_caution_says_so(csv):
     table = load_table(csv, **ASK)
     assert table["patient_id"].tolist() == table["image_id"].tolist()
     assert source_of(table).cautions == (NO_PATIENTS_CAUTION,)
@@ -78,11 +78,11 @@ def test_numbers_in_a_frame_are_text_without_a_decimal_point(frame):
     np.testing.assert_equal(table["age_years"].tolist(), [58.5, np.nan])
 
 
-def test_the_table_can_be_split_and_audited(csv, make_film):
-    rows = [f"film{n}.png,{n // 2},{n % 4 // 2},0" for n in range(24)]
+def test_the_table_can_be_split_and_audited(csv, make_image):
+    rows = [f"image{n}.png,{n // 2},{n % 4 // 2},0" for n in range(24)]
     csv.write_text("file,person,pneumonia,Tuberculosis\n" + "\n".join(rows))
     for number in range(24):
-        make_film(csv.parent / f"film{number}.png", seed=number)
+        make_image(csv.parent / f"image{number}.png", seed=number)
     table = load_table(csv, **ASK, patient_column="person")
     checked = audit(table, split_by_patient(table, "Pneumonia", validation=0.25, test=0.25))
     assert len(checked.table) == 24 and "patient_crosses_split" not in checked.counts
@@ -92,16 +92,16 @@ def test_the_table_can_be_split_and_audited(csv, make_film):
 
 
 def test_paths_begin_at_root_or_are_absolute(csv, tmp_path):
-    films = tmp_path / "elsewhere"
-    films.mkdir()
-    csv.rename(films / "films.csv")
-    ways = r"begin at with root= \(.* --images\), or keep the rows without films with missing='keep'\.$"
-    with pytest.raises(FileNotFoundError, match=rf"none of the 3 films is in .*elsewhere.*{ways}"):
-        load_table(films / "films.csv", **ASK)
-    below = load_table(films / "films.csv", root=tmp_path, **ASK)
+    images = tmp_path / "elsewhere"
+    images.mkdir()
+    csv.rename(images / "images.csv")
+    ways = r"begin at with root= \(.* --images\), or keep the rows without images with missing='keep'\.$"
+    with pytest.raises(FileNotFoundError, match=rf"none of the 3 images is in .*elsewhere.*{ways}"):
+        load_table(images / "images.csv", **ASK)
+    below = load_table(images / "images.csv", root=tmp_path, **ASK)
     assert below["image_id"].tolist() == ["a.png", "sub/b.jpg", "c.dcm"]
-    (films / "films.csv").write_text(CSV.replace("a.png", f"{tmp_path}/a.png"))
-    table = load_table(films / "films.csv", root=tmp_path, **ASK)
+    (images / "images.csv").write_text(CSV.replace("a.png", f"{tmp_path}/a.png"))
+    table = load_table(images / "images.csv", root=tmp_path, **ASK)
     assert table["image_id"].tolist() == below["image_id"].tolist()
     assert table["path"].tolist() == below["path"].tolist()
 
@@ -118,27 +118,27 @@ def test_absolute_paths_outside_root_are_named_from_the_folder_they_share(csv, t
 def test_a_path_out_of_the_folder_is_refused(csv, path):
     csv.write_text(CSV.replace("a.png", path))
     with pytest.raises(
-        ValueError, match=r"films.csv: '.*a.png' \(and 0 more\) leads out of .*with root= \(.* --images\)"
+        ValueError, match=r"images.csv: '.*a.png' \(and 0 more\) leads out of .*with root= \(.* --images\)"
     ):
         load_table(csv, **ASK, missing="keep")
 
 
-def test_a_film_without_or_with_a_repeated_name_is_refused(csv):
+def test_a_image_without_or_with_a_repeated_name_is_refused(csv):
     csv.write_text(CSV.replace("sub/b.jpg", ""))
-    with pytest.raises(ValueError, match=r"films.csv: row 2 names no image file; fill it in or drop the row"):
+    with pytest.raises(ValueError, match=r"images.csv: row 2 names no image file; fill it in or drop the row"):
         load_table(csv, **ASK)
     csv.write_text(CSV.replace("sub/b.jpg", "./a.png"))
-    with pytest.raises(ValueError, match=r"films.csv names 1 image\(s\) more than once, first 'a.png'"):
+    with pytest.raises(ValueError, match=r"images.csv names 1 image\(s\) more than once, first 'a.png'"):
         load_table(csv, **ASK)
 
 
-def test_missing_films_are_an_error_left_out_or_kept(csv):
+def test_missing_images_are_an_error_left_out_or_kept(csv):
     (csv.parent / "a.png").unlink()
-    with pytest.raises(FileNotFoundError, match=r"1 of 3 films are missing in .*first: a.png.* --missing skip\)"):
+    with pytest.raises(FileNotFoundError, match=r"1 of 3 images are missing in .*first: a.png.* --missing skip\)"):
         load_table(csv, **ASK)
     skipped = load_table(csv, **ASK, missing="skip")
     assert skipped["image_id"].tolist() == ["sub/b.jpg", "c.dcm"]
-    assert source_of(skipped).left_out == (("a.png", "film not found"),)
+    assert source_of(skipped).left_out == (("a.png", "image not found"),)
     assert load_table(csv, **ASK, missing="keep")["path"].tolist()[0] == ""
 
 
@@ -223,10 +223,10 @@ def test_words_that_cannot_be_read_are_refused(words, options, message):
 # Patients, and the file itself
 
 
-def test_a_film_without_its_patient_is_refused(csv):
+def test_a_image_without_its_patient_is_refused(csv):
     csv.write_text(CSV.replace("c.dcm,7", "c.dcm,"))
     with pytest.raises(
-        ValueError, match=r"films.csv: 1 film\(s\) have no patient in 'person', first 'c.dcm'; fill it in"
+        ValueError, match=r"images.csv: 1 image\(s\) have no patient in 'person', first 'c.dcm'; fill it in"
     ):
         load_table(csv, **ALL)
 
@@ -234,10 +234,10 @@ def test_a_film_without_its_patient_is_refused(csv):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", r"films.csv lacks the column\(s\) file|has a header and no rows"),
+        ("", r"images.csv lacks the column\(s\) file|has a header and no rows"),
         ("file,pneumonia,Tuberculosis\n", "has a header and no rows"),
-        ("file;pneumonia\na.png;1\n", r"films.csv lacks the column\(s\) file, pneumonia"),
-        ("file,file,pneumonia,Tuberculosis\na,b,1,1\n", "films.csv has more than one column for file"),
+        ("file;pneumonia\na.png;1\n", r"images.csv lacks the column\(s\) file, pneumonia"),
+        ("file,file,pneumonia,Tuberculosis\na,b,1,1\n", "images.csv has more than one column for file"),
         (b"file\n\xff\xfe\n", "cannot be read as a CSV"),
     ],
 )
@@ -262,7 +262,7 @@ def test_other_ways_to_go_wrong_are_said(csv, frame):
         load_table([], **ASK)
     with pytest.raises(ValueError, match="own table has no rows"):
         load_frame(frame.head(0))
-    with pytest.raises(ValueError, match=r"films.csv lacks the column\(s\) patient; it has: file, person"):
+    with pytest.raises(ValueError, match=r"images.csv lacks the column\(s\) patient; it has: file, person"):
         load_table(csv, **ASK, patient_column="patient")
     with pytest.raises(ValueError, match="missing='ignore'"):
         load_frame(frame, missing="ignore")

@@ -1,4 +1,4 @@
-"""Uncertain labels stay with their films, and a second pass fills only what was left open."""
+"""Uncertain labels stay with their images, and a second pass fills only what was left open."""
 
 import dataclasses
 import io
@@ -27,7 +27,7 @@ NAMES = ("Edema", "Atelectasis", "Fracture")
 
 
 def slow_settle(row, policy_of, blank):
-    """One film, one label at a time, as the rule is written."""
+    """One image, one label at a time, as the rule is written."""
     labels, uncertain = [], []
     for (name, policy), mark in zip(policy_of.items(), row, strict=True):
         if mark == -1:
@@ -62,7 +62,7 @@ def test_the_policies_are_those_of_the_paper():
 
 @pytest.fixture
 def table():
-    """Six films of six patients: Edema open on three of them, Fracture on one, and an Edema that is unknown."""
+    """Six images of six patients: Edema open on three of them, Fracture on one, and an Edema that is unknown."""
     frame = pd.DataFrame(
         {
             "image_id": list("abcdef"),
@@ -110,7 +110,7 @@ def test_the_mask_names_each_uncertain_label(table):
         uncertain_mask(table, ["Mass"])
 
 
-def test_the_marks_stay_with_their_films(table):
+def test_the_marks_stay_with_their_images(table):
     chosen = table[table["Fracture"] == 0].iloc[::-1]
     assert uncertain_mask(chosen)["Edema"].to_dict() == {5: True, 3: False, 0: False}
     without = table.drop(columns="uncertain").head(2).assign(image_id=["x", "y"])
@@ -146,7 +146,7 @@ def test_filling_replaces_what_was_left_open_and_nothing_else(table):
     np.testing.assert_equal(table["Edema"].tolist(), [1, np.nan, np.nan, 0, np.nan, np.nan])
 
 
-def test_only_scored_films_are_filled_in_whatever_order_they_come(table):
+def test_only_scored_images_are_filled_in_whatever_order_they_come(table):
     filled = fill_uncertain(table, scores("ba", values=[0.8, 0.9]))
     np.testing.assert_equal(filled["Edema"].tolist(), [1, 0.8, np.nan, 0, np.nan, np.nan])
     both = pd.concat([scores("c", values=[0.4]), scores("c", "fracture", [0.6])])
@@ -181,11 +181,11 @@ def test_the_split_can_be_kept_over_the_second_pass(table):
     [
         (lambda s: s.drop(columns="score"), r"table of scores lacks the column\(s\) score"),
         (lambda s: s.assign(score=2.0), "score"),
-        (lambda s: s.assign(image_id="z").head(1), r"1 scored film\(s\) are not in the table, first 'z'"),
+        (lambda s: s.assign(image_id="z").head(1), r"1 scored image\(s\) are not in the table, first 'z'"),
         (lambda s: s.assign(finding="Mass"), "unknown finding 'Mass'"),
         (
             lambda s: s[s["image_id"].isin(["a", "e"])],
-            r"none of the scored films has an uncertain label of Edema.* --uncertain self_trained\)",
+            r"none of the scored images has an uncertain label of Edema.* --uncertain self_trained\)",
         ),
         (lambda s: pd.concat([s, s]), "score an image twice"),
     ],

@@ -168,10 +168,10 @@ def test_a_contradiction_keeps_the_finding_and_is_remembered(nih):
     assert source_of(table).contradictory == ("00000001_000.png",)
 
 
-# Films on disk
+# Images on disk
 
 
-def move_films(nih, where):
+def move_images(nih, where):
     for number, image in enumerate(nih.images):
         target = nih.root / where(number) / image
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -184,21 +184,21 @@ def move_films(nih, where):
     [lambda number: f"images_{number + 1:03d}/images", lambda number: f"a/b{number % 2}/c", lambda number: "."],
     ids=["kaggle", "nested", "beside the label file"],
 )
-def test_films_are_found_in_every_layout(nih, where):
-    move_films(nih, where)
+def test_images_are_found_in_every_layout(nih, where):
+    move_images(nih, where)
     paths = load_nih(nih.root)["path"]
     assert all(os.path.isfile(path) for path in paths)
     assert [os.path.basename(path) for path in paths] == nih.images
 
 
-def test_the_flat_folder_is_preferred_to_others_with_the_same_films(nih):
-    nih.write_films("images_64")
+def test_the_flat_folder_is_preferred_to_others_with_the_same_images(nih):
+    nih.write_images("images_64")
     assert load_nih(nih.root)["path"].iloc[0] == str(nih.root / "images" / nih.images[0])
 
 
 def test_images_names_a_folder_relative_or_absolute(nih, tmp_path):
-    nih.write_films("images_64")
-    nih.write_films("../elsewhere")
+    nih.write_images("images_64")
+    nih.write_images("../elsewhere")
     assert load_nih(nih.root, images="images_64")["path"].iloc[0] == str(nih.root / "images_64" / nih.images[0])
     elsewhere = tmp_path / "elsewhere"
     assert load_nih(nih.root, images=elsewhere)["path"].iloc[0] == str(elsewhere / nih.images[0])
@@ -206,9 +206,9 @@ def test_images_names_a_folder_relative_or_absolute(nih, tmp_path):
         load_nih(nih.root, images="imagse")
 
 
-def test_a_film_in_two_folders_names_both_and_the_way_out(nih):
+def test_a_image_in_two_folders_names_both_and_the_way_out(nih):
     (nih.root / "images").rename(nih.root / "first")
-    nih.write_films("second", nih.images[1:2])
+    nih.write_images("second", nih.images[1:2])
     with pytest.raises(
         ValueError, match=r"00000001_001.png lies both in .*first and in .*second; .* with images= \(.* --images\)"
     ) as e:
@@ -217,42 +217,44 @@ def test_a_film_in_two_folders_names_both_and_the_way_out(nih):
 
 
 def test_folders_that_link_in_a_circle_end(nih):
-    (nih.root / "images").rename(nih.root / "films")
-    (nih.root / "films" / "again").symlink_to(nih.root, target_is_directory=True)
+    (nih.root / "images").rename(nih.root / "images")
+    (nih.root / "images" / "again").symlink_to(nih.root, target_is_directory=True)
     assert len(load_nih(nih.root)) == 4
 
 
-def test_missing_films_are_counted_named_and_the_options_given(nih):
+def test_missing_images_are_counted_named_and_the_options_given(nih):
     for image in nih.images[1:]:
         (nih.root / "images" / image).unlink()
     with pytest.raises(FileNotFoundError) as e:
         load_nih(nih.root)
     message = str(e.value)
-    assert message.startswith(f"3 of 4 films are missing in {nih.root / 'images'} (first: {', '.join(nih.images[1:])})")
+    assert message.startswith(
+        f"3 of 4 images are missing in {nih.root / 'images'} (first: {', '.join(nih.images[1:])})"
+    )
     assert all(option in message for option in ("images=", "missing='skip'", "missing='keep'"))
 
 
-def test_missing_films_are_skipped_and_listed_or_kept(nih):
+def test_missing_images_are_skipped_and_listed_or_kept(nih):
     (nih.root / "images" / nih.images[1]).unlink()
     skipped = load_nih(nih.root, missing="skip")
     assert skipped["image_id"].tolist() == [nih.images[0], *nih.images[2:]]
     assert skipped.index.tolist() == [0, 1, 2]
-    assert source_of(skipped).left_out == ((nih.images[1], "film not found"),)
+    assert source_of(skipped).left_out == ((nih.images[1], "image not found"),)
     kept = load_nih(nih.root, missing="keep")
     assert kept["path"].eq("").tolist() == [False, True, False, False]
     assert source_of(kept).left_out == ()
 
 
 @pytest.mark.parametrize("missing", ["error", "skip"])
-def test_no_films_at_all_is_an_error_unless_kept(nih, missing):
+def test_no_images_at_all_is_an_error_unless_kept(nih, missing):
     for image in nih.images:
         (nih.root / "images" / image).unlink()
-    with pytest.raises(FileNotFoundError, match=r"none of the 4 films is in .*nih \(first: 00000001_000.png"):
+    with pytest.raises(FileNotFoundError, match=r"none of the 4 images is in .*nih \(first: 00000001_000.png"):
         load_nih(nih.root, missing=missing)
     assert load_nih(nih.root, missing="keep")["path"].eq("").all()
 
 
-def test_an_unknown_way_with_missing_films_is_refused(nih):
+def test_an_unknown_way_with_missing_images_is_refused(nih):
     with pytest.raises(ValueError, match=r"missing='ignore'; .* Expected one of: error, skip, keep"):
         load_nih(nih.root, missing="ignore")
 
@@ -348,7 +350,7 @@ def test_boxes_have_tidy_columns_and_canonical_findings(nih):
     path = nih.root / "BBox_List_2017.csv"
     path.write_text(f"{BOX_HEADER}\n00000001_000.png,Infiltrate,1.5,2,3,4\n00000002_000.png,Mass,5,6,7,8\n")
     boxes = load_boxes(nih.root)
-    assert boxes.attrs["film_px"] == 1024
+    assert boxes.attrs["image_px"] == 1024
     assert list(boxes.columns) == ["image_id", "finding", "x_px", "y_px", "width_px", "height_px"]
     assert boxes.iloc[0].tolist() == ["00000001_000.png", "Infiltration", 1.5, 2.0, 3.0, 4.0]
     path.write_text(f"{BOX_HEADER}\n00000001_000.png,Infiltrate,1.5,2,3,4,,,\n")
@@ -432,17 +434,17 @@ def test_the_sample_is_the_first_release(real_nih, full_nih):
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize(("images", "films"), [(None, 1000), ("images_64", 1000)])
-def test_the_real_films_are_found(real_nih, images, films):
+@pytest.mark.parametrize(("images", "images"), [(None, 1000), ("images_64", 1000)])
+def test_the_real_images_are_found(real_nih, images, radiographs):
     table = load_nih(real_nih, images=images, missing="skip")
-    assert len(table) == films
-    assert len(source_of(table).left_out) == 112_120 - films
+    assert len(table) == radiographs
+    assert len(source_of(table).left_out) == 112_120 - radiographs
     assert source_of(table).label_release == "2020 revision"
 
 
 @pytest.mark.realdata
-def test_the_real_films_have_their_stated_counts(real_nih):
-    """A case-control sample: 500 films with Pneumonia, 500 without any finding."""
+def test_the_real_images_have_their_stated_counts(real_nih):
+    """A case-control sample: 500 images with Pneumonia, 500 without any finding."""
     table = load_nih(real_nih, missing="skip")
     ill = table["Pneumonia"] == 1
     assert (ill.sum(), (table[list(NIH14)].sum(axis=1) == 0).sum(), table["patient_id"].nunique()) == (500, 500, 682)
@@ -452,7 +454,7 @@ def test_the_real_films_have_their_stated_counts(real_nih):
 
 
 @pytest.mark.realdata
-def test_the_small_and_the_original_real_films_have_their_stated_counts(real_nih):
+def test_the_small_and_the_original_real_images_have_their_stated_counts(real_nih):
     small = load_nih(real_nih, images="images_64", missing="skip")
     assert small["patient_id"].nunique() == 264
     assert (small[list(NIH14)].sum() >= 9).all()

@@ -19,14 +19,14 @@ CHEXPERT_HEADER = ",".join(("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *C
 
 @pytest.fixture
 def chexpert(tmp_path):
-    """Two films of CheXpert-v1.0-small, the second with an uncertain Edema."""
+    """Two images of CheXpert-v1.0-small, the second with an uncertain Edema."""
     root = tmp_path / "chexpert" / "CheXpert-v1.0-small"
     root.mkdir(parents=True)
     lines = [CHEXPERT_HEADER]
     for number, edema in ((1, "1.0"), (2, "-1.0")):
         image = f"train/patient{number:05d}/study1/view1_frontal.jpg"
         (root / image).parent.mkdir(parents=True)
-        (root / image).write_bytes(b"a film")
+        (root / image).write_bytes(b"an image")
         labels = [edema if name == "Edema" else "" for name in CHEXPERT14]
         lines.append(",".join([f"{root.name}/{image}", "Male", "60", "Frontal", "AP", *labels]))
     (root / "train.csv").write_text("\n".join(lines) + "\n")
@@ -36,15 +36,15 @@ def chexpert(tmp_path):
 @pytest.fixture
 def own(tmp_path):
     folder = tmp_path / "own"
-    (folder / "films").mkdir(parents=True)
+    (folder / "images").mkdir(parents=True)
     for name in ("a.png", "b.dcm"):
-        (folder / "films" / name).write_bytes(b"a film")
-    path = folder / "films.csv"
+        (folder / "images" / name).write_bytes(b"an image")
+    path = folder / "images.csv"
     path.write_text("file,person,Edema\na.png,1,1\nb.dcm,2,0\n")
     return path
 
 
-ASK = {"image_column": "file", "label_columns": ["Edema"], "patient_column": "person", "images": "films"}
+ASK = {"image_column": "file", "label_columns": ["Edema"], "patient_column": "person", "images": "images"}
 
 
 def same(one, other):
@@ -58,7 +58,7 @@ def test_a_folder_or_label_file_of_nih_is_opened_as_load_nih_does(nih):
     same(open_data(str(nih.root / "Data_Entry_2017_v2020.csv")), load_nih(nih.root))
     (nih.root / "images" / nih.images[0]).unlink()
     same(open_data(nih.root, missing="skip"), load_nih(nih.root, missing="skip"))
-    nih.write_films("images_64")
+    nih.write_images("images_64")
     assert open_data(nih.root, images="images_64")["path"].str.contains("images_64").all()
 
 
@@ -78,10 +78,10 @@ def test_a_folder_of_chexpert_or_the_one_around_it_is_opened_as_load_chexpert_do
 def test_a_csv_of_ones_own_is_opened_as_load_table_does(own):
     assert kind_of(own) == TABLE
     expected = load_table(
-        own, image_column="file", label_columns=["Edema"], patient_column="person", root=own.parent / "films"
+        own, image_column="file", label_columns=["Edema"], patient_column="person", root=own.parent / "images"
     )
     same(open_data(own, **ASK), expected)
-    same(open_data(own, **{**ASK, "images": str(own.parent / "films")}), expected)
+    same(open_data(own, **{**ASK, "images": str(own.parent / "images")}), expected)
 
 
 def test_with_an_image_column_a_file_is_ones_own_whatever_its_header(nih):
@@ -117,14 +117,14 @@ def test_an_option_of_another_kind_is_refused(nih, option, message):
 
 
 def test_images_are_not_for_chexpert_whose_label_file_names_the_folders(chexpert):
-    message = r"images='films' \(on the command line --images\) is for NIH's layout and a table of one's own"
+    message = r"images='images' \(on the command line --images\) is for NIH's layout and a table of one's own"
     with pytest.raises(ValueError, match=message):
-        open_data(chexpert, images="films")
+        open_data(chexpert, images="images")
 
 
 def test_an_option_that_no_kind_has_is_a_mistake_in_the_program(nih):
     with pytest.raises(TypeError, match=r"unknown option 'image'; there are: images, part, views"):
-        open_data(nih.root, image="films")
+        open_data(nih.root, image="images")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_an_option_that_no_kind_has_is_a_mistake_in_the_program(nih):
     [
         (
             {},
-            r"films\.csv is a table of your own: name image_column and label_columns \(on the command line "
+            r"images\.csv is a table of your own: name image_column and label_columns \(on the command line "
             r"--image-column and --label-columns\)\. It has the columns: file, per",
         ),
         ({"image_column": "file"}, r"name label_columns \(.* --label-columns\)\. It has .*: file, person, Edema\."),
@@ -155,12 +155,12 @@ def test_what_was_looked_for_is_named(tmp_path, nih):
     )
     with pytest.raises(FileNotFoundError, match=looked_for + " The folder is empty"):
         open_data(folder)
-    (folder / "notes.txt").write_text("films")
+    (folder / "notes.txt").write_text("images")
     with pytest.raises(FileNotFoundError, match=looked_for + " Give the folder that holds it"):
         open_data(folder)
-    (folder / "films.csv").write_text("file\na.png\n")
+    (folder / "images.csv").write_text("file\na.png\n")
     with pytest.raises(
-        FileNotFoundError, match=looked_for + r" If films\.csv is .*, give its path, .* --label-columns\)"
+        FileNotFoundError, match=looked_for + r" If images\.csv is .*, give its path, .* --label-columns\)"
     ):
         open_data(folder)
     with pytest.raises(FileNotFoundError, match=r"There is one at '.*nih/Data_Entry_2017_v2020\.csv': give its folder"):

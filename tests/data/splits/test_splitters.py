@@ -21,15 +21,15 @@ from chexkeras.data.splits.splitters import (
 from chexkeras.findings import NIH14
 
 
-def table_of(patients: int = 60, films: int = 4, seed: int = 0) -> pd.DataFrame:
-    """A table with `films` films per patient, two findings, and the last quarter of patients in the test list."""
+def table_of(patients: int = 60, images: int = 4, seed: int = 0) -> pd.DataFrame:
+    """A table with `images` images per patient, two findings, and the last quarter of patients in the test list."""
     rng = np.random.default_rng(seed)
-    patient = np.repeat(np.arange(patients), films)
-    follow_up = np.tile(np.arange(films), patients)
+    patient = np.repeat(np.arange(patients), images)
+    follow_up = np.tile(np.arange(images), patients)
     table = pd.DataFrame(
         {
             "image_id": [f"{one:08d}_{two:03d}.png" for one, two in zip(patient, follow_up, strict=True)],
-            "path": "/films",
+            "path": "/images",
             "patient_id": patient.astype(str),
             "age_years": 50.0,
             "Pneumonia": (rng.random(len(patient)) < 0.3).astype(float),
@@ -48,16 +48,16 @@ def assignment_of(table: pd.DataFrame, part: list[str] | np.ndarray) -> pd.DataF
 # Properties of the three ways
 
 
-def test_no_patient_is_in_two_parts_and_every_film_in_one():
+def test_no_patient_is_in_two_parts_and_every_image_in_one():
     table = table_of()
     splits = split_by_patient(table, ["Pneumonia", "Edema"])
     patients = [set(splits.part(name)["patient_id"]) for name in PARTS]
     assert patients[0].isdisjoint(patients[1] | patients[2]) and patients[1].isdisjoint(patients[2])
-    films = pd.concat([splits.train, splits.validation, splits.test])["image_id"]
-    assert sorted(films) == sorted(table["image_id"])
+    images = pd.concat([splits.train, splits.validation, splits.test])["image_id"]
+    assert sorted(images) == sorted(table["image_id"])
     assert not splits.leaky and splits.crossing_patients == ()
     assert splits.description == "split by patient, stratified over Pneumonia and Edema, seed 0"
-    assert repr(splits) == "<Splits by patient, seed 0: train 168, validation 36, test 36 films>"
+    assert repr(splits) == "<Splits by patient, seed 0: train 168, validation 36, test 36 images>"
 
 
 def test_parts_are_image_tables_in_order_with_their_source():
@@ -148,15 +148,15 @@ def test_the_official_split_by_image_keeps_the_test_list_and_shares_patients_bet
     assert repr(splits).startswith("<LEAKY Splits by official_image")
     assert splits.description == (
         "official test list, whose patients are in no other part; LEAKY split by image between training and "
-        f"validation: {len(trained & validated)} of 45 patients have films in both, so scores on validation are better "
-        "than on new patients (stratified over Pneumonia, seed 0)"
+        f"validation: {len(trained & validated)} of 45 patients have images in both, so scores on "
+        "validation are better than on new patients (stratified over Pneumonia, seed 0)"
     )
 
 
 def test_a_patient_of_the_official_test_part_in_another_part_is_refused_by_image_too():
     table = table_of()
     table.loc[0, "official_split"] = "test"
-    with pytest.raises(ValueError, match=r"1 patient\(s\) have films in several parts, first patient '0' in test and"):
+    with pytest.raises(ValueError, match=r"1 patient\(s\) have images in several parts, first patient '0' in test and"):
         official_split_by_image(table, "Pneumonia")
 
 
@@ -180,16 +180,16 @@ def test_a_table_without_labels_or_patients_is_refused():
     table = table_of()
     with pytest.raises(ValueError, match="has no label column"):
         split_by_patient(table.drop(columns=["Pneumonia", "Edema"]), "Pneumonia")
-    with pytest.raises(ValueError, match=r"lacks the column\(s\) patient_id; .* needs to know each film's patient"):
+    with pytest.raises(ValueError, match=r"lacks the column\(s\) patient_id; .* needs to know each image's patient"):
         split_by_patient(table.drop(columns="patient_id"), "Pneumonia")
     table.loc[3, "patient_id"] = ""
-    with pytest.raises(ValueError, match=r"1 film\(s\) have no patient_id, first '00000000_003.png'"):
+    with pytest.raises(ValueError, match=r"1 image\(s\) have no patient_id, first '00000000_003.png'"):
         split_by_patient(table, "Pneumonia")
 
 
-def test_a_film_twice_in_the_table_is_refused():
+def test_a_image_twice_in_the_table_is_refused():
     table = pd.concat([table_of(), table_of().head(1)])
-    with pytest.raises(ValueError, match=r"names 1 film\(s\) more than once, first '00000000_000.png'"):
+    with pytest.raises(ValueError, match=r"names 1 image\(s\) more than once, first '00000000_000.png'"):
         split_by_patient(table, "Pneumonia")
 
 
@@ -215,7 +215,7 @@ def test_a_part_without_a_class_is_named_with_its_counts():
     with pytest.raises(ValueError) as e:
         split_by_patient(table, ["Edema"])
     message = str(e.value)
-    assert "validation has 0 positive and 36 negative films of Edema" in message
+    assert "validation has 0 positive and 36 negative images of Edema" in message
     assert "leave Edema out of the targets" in message
     # Beside a finding that every part has both classes of, it is left to be named by the run.
     assert len(split_by_patient(table, ["Pneumonia", "Edema"]).train)
@@ -224,8 +224,8 @@ def test_a_part_without_a_class_is_named_with_its_counts():
 def test_an_official_test_list_with_one_class_points_to_the_split_by_patient():
     table = table_of()
     table.loc[table["official_split"] == "test", "Pneumonia"] = 1.0
-    way = r"use split_by_patient \(.* --split patient\), or load more films"
-    with pytest.raises(ValueError, match=rf"test has 60 positive and 0 negative films of Pneumonia.*{way}"):
+    way = r"use split_by_patient \(.* --split patient\), or load more images"
+    with pytest.raises(ValueError, match=rf"test has 60 positive and 0 negative images of Pneumonia.*{way}"):
         official_split(table, "Pneumonia")
 
 
@@ -234,7 +234,7 @@ def test_check_classes_looks_at_targets_the_split_was_not_made_for():
     table["Mass"] = 0.0
     splits = split_by_patient(table, "Pneumonia")
     check_classes(splits, "Edema")
-    with pytest.raises(ValueError, match="0 positive and 168 negative films of Mass"):
+    with pytest.raises(ValueError, match="0 positive and 168 negative images of Mass"):
         check_classes(splits, ["Mass"])
 
 
@@ -252,25 +252,25 @@ def test_a_rare_finding_among_others_may_lack_a_class_in_validation_or_test_and_
     with pytest.raises(ValueError, match="validation and test of one target at least, but validation has 0 positive"):
         check_classes(splits, ["Mass"])
     splits.table["Mass"] = 1.0 - splits.table["Mass"].where(~in_training, 0.0)
-    with pytest.raises(ValueError, match=r"train has \d+ positive and 0 negative films of Mass"):
+    with pytest.raises(ValueError, match=r"train has \d+ positive and 0 negative images of Mass"):
         check_classes(splits, ["Pneumonia", "Mass"])
 
 
-def test_films_in_no_official_list_are_counted():
+def test_images_in_no_official_list_are_counted():
     table = table_of()
     with pytest.raises(ValueError, match=r"has no column 'official_split'; .* --split patient\)"):
         official_split(table.drop(columns="official_split"), "Pneumonia")
-    with pytest.raises(ValueError, match=r"none of the 180 films is in the official test list; .* --split patient\)"):
+    with pytest.raises(ValueError, match=r"none of the 180 images is in the official test list; .* --split patient\)"):
         official_split(table[table["official_split"] == "train_val"], "Pneumonia")
     table.loc[5, "official_split"] = ""
-    with pytest.raises(ValueError, match=r"1 of 240 films are in neither official list, first '00000001_001.png'"):
+    with pytest.raises(ValueError, match=r"1 of 240 images are in neither official list, first '00000001_001.png'"):
         official_split(table, "Pneumonia")
 
 
 def test_a_patient_in_both_official_lists_is_refused():
     table = table_of()
     table.loc[0, "official_split"] = "test"
-    with pytest.raises(ValueError, match=r"1 patient\(s\) have films in several parts, first patient '0' in test and"):
+    with pytest.raises(ValueError, match=r"1 patient\(s\) have images in several parts, first patient '0' in test and"):
         official_split(table, "Pneumonia")
 
 
@@ -283,7 +283,7 @@ def test_an_assignment_that_crosses_is_refused_unless_it_is_by_image():
     made = ("Pneumonia",), (("train", 0.75), ("test", 0.25)), table, assignment_of(table, part)
     for kind in ("patient", "official"):
         with pytest.raises(
-            ValueError, match=r"60 patient\(s\) have films in several parts, first patient '0' in test and train"
+            ValueError, match=r"60 patient\(s\) have images in several parts, first patient '0' in test and train"
         ):
             Splits(kind, 0, *made)
     assert Splits("image", 0, *made).leaky
@@ -297,13 +297,13 @@ def test_an_assignment_must_fit_the_table():
         return Splits(kind, 0, ("Pneumonia",), (), table, assignment)
 
     made(good)
-    with pytest.raises(ValueError, match="differ in their films or patients"):
+    with pytest.raises(ValueError, match="differ in their images or patients"):
         made(good.iloc[1:])
-    with pytest.raises(ValueError, match="differ in their films or patients"):
+    with pytest.raises(ValueError, match="differ in their images or patients"):
         made(good.assign(patient_id=["x", *good["patient_id"][1:]]))
     with pytest.raises(ValueError, match=r"unknown part\(s\) 'training'; expected train, validation, test"):
         made(good.assign(part="training"))
-    with pytest.raises(ValueError, match=r"1 film\(s\) are assigned twice, first '00000000_000.png'"):
+    with pytest.raises(ValueError, match=r"1 image\(s\) are assigned twice, first '00000000_000.png'"):
         made(pd.concat([good, good.head(1)]))
     with pytest.raises(ValueError, match=r"kind='random'"):
         made(good, "random")
@@ -331,7 +331,7 @@ def test_a_saved_split_loads_onto_the_same_table(tmp_path):
     assert source_of(loaded.test) is source_of(table)
 
 
-def test_films_may_move_and_rows_may_change_order(tmp_path):
+def test_images_may_move_and_rows_may_change_order(tmp_path):
     table = table_of()
     path = split_by_patient(table, "Pneumonia").save(tmp_path / "splits.csv")
     moved = table.assign(path="/elsewhere").sample(frac=1, random_state=0)
@@ -352,7 +352,7 @@ def test_another_table_is_refused(tmp_path):
     relabelled = table.copy()
     relabelled.loc[0, "Edema"] = 1 - relabelled.loc[0, "Edema"]
     for other in (relabelled, table.iloc[1:]):
-        with pytest.raises(ValueError, match=rf"belongs to another table: 240 films.* has {len(other)} films"):
+        with pytest.raises(ValueError, match=rf"belongs to another table: 240 images.* has {len(other)} images"):
             Splits.load(path, other)
 
 
@@ -383,7 +383,7 @@ def test_missing_and_foreign_files_are_said(tmp_path):
 # Up-sampling, after splitting only
 
 
-def test_only_the_training_part_is_shown_several_times_and_every_part_keeps_each_film_once():
+def test_only_the_training_part_is_shown_several_times_and_every_part_keeps_each_image_once():
     splits = split_by_patient(table_of(), ["Pneumonia", "Edema"])
     more = splits.up_sampled({"pneumonia": 3, "Edema": 2})
     for name in PARTS:
@@ -402,9 +402,9 @@ def test_up_sampling_is_told_everywhere_and_survives_saving(tmp_path):
     table = table_of()
     more = split_by_patient(table, "Pneumonia").up_sampled({"Pneumonia": 4})
     assert more.description == (
-        "split by patient, stratified over Pneumonia, seed 0; training films up-sampled after splitting: Pneumonia x 4"
+        "split by patient, stratified over Pneumonia, seed 0; training images up-sampled after splitting: Pneumonia x 4"
     )
-    assert repr(more).endswith(f"test 36 films (an epoch shows {len(more.training_rows)})>")
+    assert repr(more).endswith(f"test 36 images (an epoch shows {len(more.training_rows)})>")
     assert "Pneumonia x 4" in more._repr_html_()
     assert more.to_dict()["up_sampled"] == {"Pneumonia": 4}
     loaded = Splits.load(more.save(tmp_path / "splits.csv"), table)
@@ -435,7 +435,7 @@ def test_factors_replace_earlier_ones_and_unknown_labels_stay_once():
 def test_a_table_that_was_up_sampled_cannot_be_split():
     repeated = split_by_patient(table_of(), "Pneumonia").up_sampled({"Pneumonia": 4}).training_rows
     for split in (split_by_patient, split_by_image, official_split):
-        with pytest.raises(ValueError, match=r"film\(s\) more than once, .* split first: splits.up_sampled"):
+        with pytest.raises(ValueError, match=r"image\(s\) more than once, .* split first: splits.up_sampled"):
             split(repeated, "Pneumonia")
 
 
@@ -448,7 +448,7 @@ def test_bad_factors_are_named():
         splits.up_sampled({"Pneumonia": 0})
     with pytest.raises(ValueError, match=r"unknown finding 'Pnuemonia'; did you mean 'Pneumonia'"):
         splits.up_sampled({"Pnuemonia": 2})
-    with pytest.raises(ValueError, match=r"none of the 168 training films shows Mass; there is nothing to repeat"):
+    with pytest.raises(ValueError, match=r"none of the 168 training images shows Mass; there is nothing to repeat"):
         splits.up_sampled({"Mass": 2})
     with pytest.raises(TypeError, match=r"factors=4; give a dictionary such as \{'Pneumonia': 4\}"):
         splits.up_sampled(4)
@@ -493,16 +493,16 @@ def test_the_full_file_splits_officially(full_nih):
 
 
 @pytest.mark.realdata
-def test_the_case_control_films_need_the_split_by_patient(real_nih):
+def test_the_case_control_images_need_the_split_by_patient(real_nih):
     table = load_nih(real_nih, missing="skip")
-    with pytest.raises(ValueError, match=r"test has 153 positive and 0 negative films of Pneumonia"):
+    with pytest.raises(ValueError, match=r"test has 153 positive and 0 negative images of Pneumonia"):
         official_split(table, "Pneumonia")
     prevalence = split_by_patient(table, "Pneumonia").summary()["Pneumonia_prevalence"]
     np.testing.assert_allclose(prevalence, 0.5, atol=0.025)
 
 
 @pytest.mark.realdata
-def test_the_small_real_films_split_over_all_findings_and_the_one_that_two_patients_have_is_named(real_nih):
+def test_the_small_real_images_split_over_all_findings_and_the_one_that_two_patients_have_is_named(real_nih):
     table = load_nih(real_nih, images="images_64", missing="skip")
     assert table.loc[table["Hernia"] == 1, "patient_id"].nunique() == 2
     splits = split_by_patient(table, NIH14)

@@ -9,7 +9,7 @@ SHARES = (0.7, 0.15, 0.15)
 
 
 def patients(seed: int, units: int = 2000, labels: int = 5) -> tuple[np.ndarray, np.ndarray]:
-    """Patients like NIH's: most with one film, a few with a hundred; labels common and rare."""
+    """Patients like NIH's: most with one image, a few with a hundred; labels common and rare."""
     rng = np.random.default_rng(seed)
     sizes = np.minimum(rng.zipf(2.0, units), 100)
     prevalence = np.geomspace(0.02, 0.3, labels)
@@ -22,7 +22,7 @@ def shares_of(counts: np.ndarray, part: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_films_and_every_label_are_shared_out_as_asked(seed):
+def test_images_and_every_label_are_shared_out_as_asked(seed):
     positives, sizes = patients(seed)
     part = iterative_stratification(positives, sizes, SHARES, seed)
     np.testing.assert_allclose(shares_of(sizes, part), SHARES, atol=0.002)
@@ -90,7 +90,7 @@ def test_every_unit_gets_a_part_and_no_part_is_off_by_more_than_the_largest_unit
     positives = rng.binomial(sizes[:, None], 0.3, size=(units, labels))
     part = iterative_stratification(positives, sizes, shares, seed)
     assert part.min() >= 0 and part.max() < len(shares)
-    # With label 0 alone, nothing competes: each part is within one unit's films of its share.
+    # With label 0 alone, nothing competes: each part is within one unit's images of its share.
     single = iterative_stratification(positives[:, :1], sizes, shares, seed)
     for index, share in enumerate(shares):
         assert abs(positives[single == index, 0].sum() - share * positives[:, 0].sum()) <= 2 * sizes.max()

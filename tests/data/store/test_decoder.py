@@ -1,4 +1,4 @@
-"""A film is the same film for training, a store and scoring, whatever kind of image file it comes in."""
+"""An image is the same image for training, a store and scoring, whatever kind of image file it comes in."""
 
 import io
 
@@ -10,7 +10,7 @@ from PIL import Image
 from chexkeras.data import pixels
 from chexkeras.data.store import decoder
 from chexkeras.dicom import image_file
-from chexkeras.dicom.read import read_film
+from chexkeras.dicom.read import read_image
 from chexkeras.inference.predictor import Predictor
 
 pytestmark = pytest.mark.keras
@@ -23,7 +23,7 @@ COLOUR = np.dstack([GREY, GREY[::-1], GREY[:, ::-1]])
 SIDEWAYS = Image.Exif()
 SIDEWAYS[274] = 6
 
-FILMS = {
+IMAGES = {
     "grey 8 bit.png": (GREY, {}),
     "grey 16 bit.png": (DEEP, {}),
     "grey of three channels.png": (np.dstack([GREY] * 3), {}),
@@ -42,26 +42,26 @@ def _saved(folder, name, values, options):
     return folder / name
 
 
-@pytest.mark.parametrize("name", FILMS)
-def test_training_a_store_and_scoring_see_the_same_film_bit_for_bit(toy_run, tmp_path, name):
-    path = _saved(tmp_path, name, *FILMS[name])
+@pytest.mark.parametrize("name", IMAGES)
+def test_training_a_store_and_scoring_see_the_same_image_bit_for_bit(toy_run, tmp_path, name):
+    path = _saved(tmp_path, name, *IMAGES[name])
     predictor = Predictor.load(toy_run)
     size = predictor.model.input_shape[1]
-    scored = predictor.model_pixels(read_film(path).pixels)
-    np.testing.assert_array_equal(pixels.read_film(tf.constant(str(path)), size), scored)
-    np.testing.assert_array_equal(decoder.read_films([str(path)], size), scored[np.newaxis, ..., 0])
+    scored = predictor.model_pixels(read_image(path).pixels)
+    np.testing.assert_array_equal(pixels.read_image(tf.constant(str(path)), size), scored)
+    np.testing.assert_array_equal(decoder.read_images([str(path)], size), scored[np.newaxis, ..., 0])
     # And at their own size, where no average hides a difference.
-    grey = read_film(path).pixels
+    grey = read_image(path).pixels
     square = min(grey.shape)
-    film = pixels.to_model_pixels(grey[..., np.newaxis], square)
-    np.testing.assert_array_equal(pixels.read_film(tf.constant(str(path)), square), film)
+    image = pixels.to_model_pixels(grey[..., np.newaxis], square)
+    np.testing.assert_array_equal(pixels.read_image(tf.constant(str(path)), square), image)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
 def test_colour_becomes_the_luma_of_one_decoder_in_training(tmp_path, suffix):
     path = _saved(tmp_path, f"colour.{suffix}", COLOUR[:280, :280], {})
     luma = image_file.decode(path.read_bytes())
-    np.testing.assert_array_equal(decoder.read_films([str(path)], 280)[0], luma)
+    np.testing.assert_array_equal(decoder.read_images([str(path)], 280)[0], luma)
     if suffix == "png":
         # ITU-R BT.601, to whole gray values.
         np.testing.assert_allclose(luma, COLOUR[:280, :280] @ [0.299, 0.587, 0.114], atol=0.51)
@@ -69,14 +69,14 @@ def test_colour_becomes_the_luma_of_one_decoder_in_training(tmp_path, suffix):
 
 def test_sixteen_bits_are_divided_by_257_and_rounded(tmp_path):
     path = _saved(tmp_path, "deep.png", DEEP[:280, :280], {})
-    np.testing.assert_array_equal(decoder.read_films([str(path)], 280)[0], np.rint(DEEP[:280, :280] / 257))
+    np.testing.assert_array_equal(decoder.read_images([str(path)], 280)[0], np.rint(DEEP[:280, :280] / 257))
 
 
-def test_a_film_in_the_four_inks_of_print_is_refused_by_both(tmp_path):
+def test_a_image_in_the_four_inks_of_print_is_refused_by_both(tmp_path):
     path = tmp_path / "inks.jpg"
     Image.fromarray(GREY).convert("CMYK").save(path)
-    with pytest.raises(ValueError, match=r"a film cannot be decoded: .*not a whole PNG or JPEG file in grey or RGB"):
-        decoder.read_films([str(path)], 32)
+    with pytest.raises(ValueError, match=r"an image cannot be decoded: .*not a whole PNG or JPEG file in grey or RGB"):
+        decoder.read_images([str(path)], 32)
 
 
 def _content(values, format_name="PNG", **options):

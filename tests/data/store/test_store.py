@@ -14,21 +14,21 @@ pytestmark = pytest.mark.keras
 
 
 @pytest.fixture
-def films(make_films, tmp_path_factory):
-    return make_films(tmp_path_factory.mktemp("films"), 20)
+def images(make_images, tmp_path_factory):
+    return make_images(tmp_path_factory.mktemp("images"), 20)
 
 
 @pytest.fixture
-def store(films, tmp_path):
-    return prepare(films, tmp_path / "store", size=16)
+def store(images, tmp_path):
+    return prepare(images, tmp_path / "store", size=16)
 
 
-def test_it_holds_the_films_in_table_order_and_reads_them_in_any(films, store):
-    expected = np.stack([np.asarray(Image.open(path)) for path in films["path"]])
+def test_it_holds_the_images_in_table_order_and_reads_them_in_any(images, store):
+    expected = np.stack([np.asarray(Image.open(path)) for path in images["path"]])
     assert len(store) == 20
     assert store.size == 16
-    np.testing.assert_array_equal(store.films, expected)
-    rows = store.rows(["film07", "film00", "film07", "film19"])
+    np.testing.assert_array_equal(store.images, expected)
+    rows = store.rows(["image07", "image00", "image07", "image19"])
     assert rows.tolist() == [7, 0, 7, 19]
     np.testing.assert_array_equal(store.read(rows), expected[[7, 0, 7, 19]])
     assert store.read([]).shape == (0, 16, 16)
@@ -36,58 +36,58 @@ def test_it_holds_the_films_in_table_order_and_reads_them_in_any(films, store):
 
 def test_the_file_is_a_plain_npy_file_that_cannot_be_written_through_the_map(store):
     assert np.load(store.folder / "films.npy").shape == (20, 16, 16)
-    assert not store.films.flags.writeable
+    assert not store.images.flags.writeable
 
 
-def test_it_can_be_moved_and_opened_without_the_image_files(films, store, tmp_path):
+def test_it_can_be_moved_and_opened_without_the_image_files(images, store, tmp_path):
     shutil.move(store.folder, tmp_path / "elsewhere")
     moved = Store.load(str(tmp_path / "elsewhere"))
     assert moved.fingerprint == store.fingerprint
-    assert repr(moved) == f"Store(20 films of 16 px in '{tmp_path / 'elsewhere'}')"
+    assert repr(moved) == f"Store(20 images of 16 px in '{tmp_path / 'elsewhere'}')"
     moved.verify()
 
 
-def test_the_fingerprint_tells_other_pixels_and_other_order(films, store, tmp_path):
-    prints = {store.fingerprint, prepare(films.iloc[::-1], tmp_path / "b", size=16).fingerprint}
-    prints |= {prepare(films.head(19), tmp_path / "c", size=16).fingerprint}
+def test_the_fingerprint_tells_other_pixels_and_other_order(images, store, tmp_path):
+    prints = {store.fingerprint, prepare(images.iloc[::-1], tmp_path / "b", size=16).fingerprint}
+    prints |= {prepare(images.head(19), tmp_path / "c", size=16).fingerprint}
     assert len(prints) == 3
-    assert prepare(films, tmp_path / "d", size=16).fingerprint in prints
+    assert prepare(images, tmp_path / "d", size=16).fingerprint in prints
 
 
-def test_missing_films_are_counted_and_named(store):
+def test_missing_images_are_counted_and_named(store):
     with pytest.raises(
-        ValueError, match=r"2 of 3 films are not in the store .* of 20 \(first 'x', 'y'\);.*--missing skip\)"
+        ValueError, match=r"2 of 3 images are not in the store .* of 20 \(first 'x', 'y'\);.*--missing skip\)"
     ):
-        store.rows(["film00", "x", "y"])
+        store.rows(["image00", "x", "y"])
     with pytest.raises(ValueError, match=r"first 'a', 'b', 'c', \.\.\.\)"):
         store.rows(pd.Series(list("abcd")))
 
 
-def test_left_out_films_are_refused_with_the_reason(films, tmp_path):
-    store = prepare(films.assign(path=["", *films["path"][1:]]), tmp_path / "s", size=16, missing="skip")
+def test_left_out_images_are_refused_with_the_reason(images, tmp_path):
+    store = prepare(images.assign(path=["", *images["path"][1:]]), tmp_path / "s", size=16, missing="skip")
     assert "1 left out" in repr(store)
     with pytest.raises(
         ValueError,
-        match=r"1 of 2 films were left out .* 'film00': missing_file.*absent\(table\) \(on .* --missing skip\)",
+        match=r"1 of 2 images were left out .* 'image00': missing_file.*absent\(table\) \(on .* --missing skip\)",
     ):
-        store.rows(["film01", "film00"])
-    kept = films[~films["image_id"].isin(store.left_out)]
+        store.rows(["image01", "image00"])
+    kept = images[~images["image_id"].isin(store.left_out)]
     assert store.rows(kept["image_id"]).tolist() == list(range(1, 20))
 
 
-def test_films_that_a_store_does_not_have_are_left_out_with_the_reason(films, tmp_path):
-    store = prepare(films.assign(path=["", *films["path"][1:]]), tmp_path / "s", size=16, missing="skip")
-    table = pd.concat([films.head(3), films.head(1).assign(image_id="new")], ignore_index=True)
-    table.attrs["source"] = TableSource(dataset="films", left_out=(("gone", "film not found"),))
+def test_images_that_a_store_does_not_have_are_left_out_with_the_reason(images, tmp_path):
+    store = prepare(images.assign(path=["", *images["path"][1:]]), tmp_path / "s", size=16, missing="skip")
+    table = pd.concat([images.head(3), images.head(1).assign(image_id="new")], ignore_index=True)
+    table.attrs["source"] = TableSource(dataset="images", left_out=(("gone", "image not found"),))
     kept = store.leave_out_absent(table)
-    assert kept["image_id"].tolist() == ["film01", "film02"]
+    assert kept["image_id"].tolist() == ["image01", "image02"]
     assert kept.index.tolist() == [0, 1]
     assert source_of(kept).left_out == (
-        ("gone", "film not found"), ("film00", "missing_file"), ("new", "not in the store"),
+        ("gone", "image not found"), ("image00", "missing_file"), ("new", "not in the store"),
     )  # fmt: skip
-    assert source_of(table).left_out == (("gone", "film not found"),)
+    assert source_of(table).left_out == (("gone", "image not found"),)
     assert source_of(store.leave_out_absent(kept)) is source_of(kept)
-    with pytest.raises(ValueError, match=r"none of the 1 films is in the store .* of 20; prepare a store from this"):
+    with pytest.raises(ValueError, match=r"none of the 1 images is in the store .* of 20; prepare a store from this"):
         store.leave_out_absent(table.tail(1))
 
 
@@ -100,7 +100,7 @@ def test_rows_out_of_range_are_refused(store, rows):
 def test_another_size_is_refused_with_both_ways_out(store):
     store.require_size(16)
     ways = r"with size=224 \(.* prepare --size 224\), or train with image_size=16 \(train --set image_size=16\)"
-    with pytest.raises(ValueError, match=rf"films of 16 px, but 224 px are wanted; prepare one {ways}"):
+    with pytest.raises(ValueError, match=rf"images of 16 px, but 224 px are wanted; prepare one {ways}"):
         store.require_size(224)
 
 
@@ -121,7 +121,7 @@ def other_shape(folder):
 
 def change_index(folder):
     path = folder / "index.csv"
-    path.write_text(path.read_text().replace("film03", "film99"))
+    path.write_text(path.read_text().replace("image03", "image99"))
 
 
 def change_manifest(**changes):
@@ -138,14 +138,14 @@ def change_manifest(**changes):
         (cut_short, r"has 5,247 bytes, 5,248 were expected: it was cut short; prepare it again"),
         (lengthen, r"5,249 bytes, 5,248 were expected: it was lengthened"),
         (lambda folder: (folder / "films.npy").unlink(), r"has 0 bytes.*cut short"),
-        (other_shape, "is not a file of 20 films of 16 px"),
+        (other_shape, "is not a file of 20 images of 16 px"),
         (change_index, r"index\.csv of the store .* is missing or was changed"),
         (lambda folder: (folder / "index.csv").unlink(), r"index\.csv of the store .* is missing or was changed"),
         (lambda folder: (folder / "manifest.json").write_text("{"), "is not valid JSON"),
-        (lambda folder: (folder / "manifest.json").write_text("[]"), "is not the manifest of a film store"),
-        (change_manifest(format="other"), "is not the manifest of a film store"),
+        (lambda folder: (folder / "manifest.json").write_text("[]"), "is not the manifest of an image store"),
+        (change_manifest(format="other"), "is not the manifest of an image store"),
         (change_manifest(extra=1), r"has other fields \(.*extra"),
-        (change_manifest(films=10**9), "does not list all its parts"),
+        (change_manifest(images=10**9), "does not list all its parts"),
         (change_manifest(chunks=[None]), r"is not complete \(0 of 1 parts are done\); prepare it again"),
     ],
 )
@@ -156,7 +156,7 @@ def test_a_damaged_store_is_refused(store, damage, message):
 
 
 def test_a_folder_without_a_store_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no film store in .*it has no manifest\.json"):
+    with pytest.raises(FileNotFoundError, match=r"no image store in .*it has no manifest\.json"):
         Store.load(tmp_path)
     with pytest.raises(FileNotFoundError, match="store: no folder at"):
         Store.load(tmp_path / "nowhere")

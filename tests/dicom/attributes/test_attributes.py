@@ -1,9 +1,9 @@
 import pytest
+from tests.dicom.dicom_images import code_item, image, ramp
 
 from chexkeras.dicom.attributes import find_body_part, find_view, is_lateral_by_orientation
 from chexkeras.dicom.gate import CLINICAL, COURSE
 from chexkeras.dicom.header import Header
-from tests.dicom.dicom_films import code_item, image, ramp
 
 
 def _header(**tags):
@@ -117,7 +117,7 @@ def test_the_course_profile_reads_the_view_from_patient_position_only():
 
 
 @pytest.mark.parametrize(("rows", "lateral"), [("A", True), ("PF", True), ("L", False), ("R", False)])
-def test_rows_running_to_the_front_or_back_suggest_a_lateral_film(rows, lateral):
+def test_rows_running_to_the_front_or_back_suggest_a_lateral_image(rows, lateral):
     assert is_lateral_by_orientation(_header(PatientOrientation=[rows, "F"])) is lateral
     assert not is_lateral_by_orientation(_header(PatientOrientation=""))
 

@@ -1,4 +1,4 @@
-"""Free text as hospitals write it: what must not cost a good film, and what must not let another one pass."""
+"""Free text as hospitals write it: what must not cost a good image, and what must not let another one pass."""
 
 import pytest
 from hypothesis import given
@@ -41,7 +41,7 @@ OTHER_PART = (
 
 
 @pytest.mark.parametrize("text", FRONTAL_CHEST)
-def test_a_frontal_chest_film_is_not_taken_for_another(text):
+def test_a_frontal_chest_image_is_not_taken_for_another(text):
     words = words_of(text)
     assert not names_other_view(words) or names_frontal_view(words)
     assert not names_other_part(words) or names_chest(words)

@@ -9,14 +9,14 @@ from pydicom import uid
 from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
+from tests.dicom.dicom_images import encoded, image, with_only
 
 from chexkeras.dicom.decoding import COMPRESSED, stored_values
 from chexkeras.dicom.gate import DicomRejected
-from tests.dicom.dicom_films import encoded, image, with_only
 
 EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
 ROW, COLUMN = np.mgrid[:8, :12]
-# 12 bits: one film that no prediction guesses, for lossless codes, and a smooth one, for the others.
+# 12 bits: one image that no prediction guesses, for lossless codes, and a smooth one, for the others.
 ROUGH = (37 * ROW**2 + 113 * COLUMN**2 + 55 * ROW * COLUMN) % 4096
 SMOOTH = 2000 + 60 * ROW + 40 * COLUMN
 
@@ -70,7 +70,7 @@ def compressed(syntax, values, **options):
 
 GREY = (SMOOTH >> 4).astype(np.uint8)
 DEEP = SMOOTH.astype(np.uint16)
-# Syntax: the film, its pixel data, how far a value may lie off, and what may decode it.
+# Syntax: the image, its pixel data, how far a value may lie off, and what may decode it.
 SYNTAXES = {
     uid.JPEGBaseline8Bit: (GREY, lambda: encoded(GREY, "JPEG", quality=98), 3, {"pillow"}),
     uid.JPEGExtended12Bit: (SMOOTH, lambda: coded("jpeg_12_bits"), 2, {"pylibjpeg"}),

@@ -6,9 +6,9 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.data import get_testdata_file
+from tests.dicom.dicom_images import image, lookup_item, write
 
 from chexkeras.dicom.display import render
-from tests.dicom.dicom_films import image, lookup_item, write
 
 highdicom = pytest.importorskip("highdicom")
 
@@ -20,8 +20,8 @@ def theirs(path):
     """The first frame as highdicom shows it, 0 to 1, or its modality values where the file has no VOI transform."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        film = highdicom.imread(path)
-        return film.get_frame(1, apply_voi_transform=None, apply_presentation_lut=True)
+        radiograph = highdicom.imread(path)
+        return radiograph.get_frame(1, apply_voi_transform=None, apply_presentation_lut=True)
 
 
 def check(path, *, ranged=False):
@@ -61,7 +61,7 @@ def test_windows_senses_and_signs_agree(tmp_path, window, photometric, sign):
     values = rng.integers(-2048, 2048, (48, 40)).astype(np.int16) if sign else rng.integers(0, 4096, (48, 40))
     shape = "INVERSE" if photometric == "MONOCHROME1" else "IDENTITY"
     tags = {"PhotometricInterpretation": photometric, "PresentationLUTShape": shape, "PixelRepresentation": sign}
-    path = write(tmp_path / "film.dcm", image(values, **{**tags, **window}))
+    path = write(tmp_path / "image.dcm", image(values, **{**tags, **window}))
     if window.get("WindowWidth") == 1:
         # Black and white only: compared as they are.
         assert np.array_equal(render(pydicom.dcmread(path)).pixels, np.rint(theirs(path) * 255))
@@ -77,7 +77,7 @@ def test_voi_tables_agree(tmp_path, photometric, first):
     table[0].LUTExplanation = "NORMAL"
     shape = "INVERSE" if photometric == "MONOCHROME1" else "IDENTITY"
     tags = {"PhotometricInterpretation": photometric, "PresentationLUTShape": shape, "VOILUTSequence": table}
-    check(write(tmp_path / "film.dcm", image(values, drop=("WindowCenter", "WindowWidth"), **tags)))
+    check(write(tmp_path / "image.dcm", image(values, drop=("WindowCenter", "WindowWidth"), **tags)))
 
 
 def test_modality_tables_agree(tmp_path):
@@ -85,7 +85,7 @@ def test_modality_tables_agree(tmp_path):
     table = lookup_item(np.sqrt(np.arange(4096) * 4096).round(), 0, 16)
     table[0].ModalityLUTType = "US"
     drop = ("RescaleSlope", "RescaleIntercept")
-    check(write(tmp_path / "film.dcm", image(values, drop=drop, ModalityLUTSequence=table)))
+    check(write(tmp_path / "image.dcm", image(values, drop=drop, ModalityLUTSequence=table)))
 
 
 # pydicom's own files that hold one frame of grey values, from other makers and with other transfer syntaxes.
@@ -119,5 +119,5 @@ def test_published_files_agree(name, ranged):
         ("JLSL_16_15_1_1F.dcm", True),
     ],
 )
-def test_published_films_and_tables_agree(real_dicom, name, ranged):
+def test_published_images_and_tables_agree(real_dicom, name, ranged):
     check(real_dicom / "codecs" / name, ranged=ranged)

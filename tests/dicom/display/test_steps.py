@@ -2,12 +2,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+from tests.dicom.dicom_images import image, lookup_item, ramp
 
 from chexkeras.dicom.display import render
 from chexkeras.dicom.gate import CLINICAL, DicomRejected
 from chexkeras.dicom.profiles import STEPS, USUAL_STEPS, PixelSteps
 from chexkeras.dicom.read import read_dicom
-from tests.dicom.dicom_films import image, lookup_item, ramp
 
 EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
 # Every step has something to do in this one: 2 x - 100, a window, padding, an inversion.
@@ -54,7 +54,7 @@ def test_a_step_that_is_off_is_not_taken_whatever_the_file_says(step, expected):
 
 
 @pytest.mark.parametrize("step", list(STEPS))
-def test_a_required_step_refuses_a_film_to_which_it_does_not_apply(step):
+def test_a_required_step_refuses_a_image_to_which_it_does_not_apply(step):
     steps = PixelSteps(**{step: "required"})
     assert shown([50, 60, 90, 4095], steps, **FULL) == shown([50, 60, 90, 4095], **FULL)
     with pytest.raises(DicomRejected, match=rf"the step '{step}' applies \(PS3.3 C") as caught:
@@ -70,11 +70,11 @@ def test_a_table_that_is_unusable_does_not_satisfy_a_requirement():
     assert caught.value.code == "pixel_step"
 
 
-def test_the_steps_are_part_of_the_profile(make_film):
+def test_the_steps_are_part_of_the_profile(make_image):
     strict = dataclasses.replace(CLINICAL, name="with a window", pixel_steps=PixelSteps(voi="required"))
-    assert read_dicom(make_film(), profile=strict).view == "PA"
+    assert read_dicom(make_image(), profile=strict).view == "PA"
     with pytest.raises(DicomRejected) as caught:
-        read_dicom(make_film(drop=("WindowCenter", "WindowWidth")), profile=strict)
+        read_dicom(make_image(drop=("WindowCenter", "WindowWidth")), profile=strict)
     assert caught.value.code == "pixel_step"
 
 

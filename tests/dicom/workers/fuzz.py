@@ -22,7 +22,7 @@ from chexkeras.dicom.workers.options import Reading
 from chexkeras.dicom.workers.pool import ReaderPool
 from tests.dicom.workers.mutations import fixtures, mutated
 
-# Rules on what a film shows would refuse most of the files before a decoder sees them.
+# Rules on what an image shows would refuse most of the files before a decoder sees them.
 _SHOWN = ("Kind of image", "Body part", "View", "Age")
 EVERYTHING = dataclasses.replace(
     CLINICAL,
@@ -57,19 +57,19 @@ class Tally:
 
 
 def read_all(files: Iterator[tuple[str, bytes]], pool: ReaderPool, folder: Path) -> Tally:
-    """Writes each file, reads it in the pool and counts the outcome; anything but a film or a refusal is raised."""
+    """Writes each file, reads it in the pool and counts the outcome; anything but an image or a refusal is raised."""
     tally = Tally()
     for name, content in files:
-        path = folder / "film"
+        path = folder / "image"
         path.write_bytes(content)
         start, before = time.perf_counter(), pool.restarts
         try:
-            film = pool.read(path)
+            image = pool.read(path)
         except DicomRejected as rejected:
             tally.codes[rejected.code] += 1
         else:
-            if film.pixels.dtype != np.uint8 or film.pixels.ndim != 2:
-                raise AssertionError(f"{name}: a film of {film.pixels.dtype}, {film.pixels.shape}")
+            if image.pixels.dtype != np.uint8 or image.pixels.ndim != 2:
+                raise AssertionError(f"{name}: an image of {image.pixels.dtype}, {image.pixels.shape}")
             tally.codes["read"] += 1
         tally.slowest = max(tally.slowest, (time.perf_counter() - start, name))
         if pool.restarts > before:

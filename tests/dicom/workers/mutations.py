@@ -18,8 +18,7 @@ from pydicom.uid import (
     JPEGLSLossless,
     RLELossless,
 )
-
-from tests.dicom.dicom_films import encoded, image, lookup_item, ramp, write
+from tests.dicom.dicom_images import encoded, image, lookup_item, ramp, write
 
 EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
 
@@ -81,7 +80,7 @@ def fixtures() -> dict[str, bytes]:
 
 
 def _published() -> dict[str, bytes]:
-    """The published films of the tests on real data, where they are and small enough to be read by the thousand."""
+    """The published images of the tests on real data, where they are and small enough to be read by the thousand."""
     root = Path(os.environ.get("CHEXKERAS_TEST_DATA", "")) / "dicom" / "codecs"
     return {path.name: path.read_bytes() for path in sorted(root.glob("*.dcm")) if path.stat().st_size < 200_000}
 

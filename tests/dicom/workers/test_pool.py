@@ -12,24 +12,24 @@ from PIL import Image
 from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels import get_decoder
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1
+from tests.dicom.dicom_images import encoded, image, ramp, write
 
 from chexkeras.dicom import privacy
 from chexkeras.dicom.gate import DicomRejected
-from chexkeras.dicom.read import read_film
+from chexkeras.dicom.read import read_image
 from chexkeras.dicom.workers import process
 from chexkeras.dicom.workers.options import IN_PROCESS, Reading
 from chexkeras.dicom.workers.pool import ReaderPool
 from chexkeras.dicom.workers.process import Worker, WorkersUnavailable
 from chexkeras.inference import read_files
-from tests.dicom.dicom_films import encoded, image, ramp, write
 from tests.dicom.workers.worker_faults import CANARY, FAULTY, STILLBORN
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux only")
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("films")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
     good = write(folder / "good", image(ramp(300, 280), PatientAge="58"))
     write(folder / "ct", image(ramp(), Modality="CT"))
     write(folder / "j2k", image(ramp(), syntax=JPEG2000Lossless, raw=encoded(ramp(), "JPEG2000")))
@@ -53,8 +53,8 @@ def refusal(pool, path):
 
 
 @pytest.mark.parametrize("name", ["good", "j2k", "png"])
-def test_a_worker_reads_what_the_program_itself_reads(pool, films, name):
-    there, here = pool.read(films / name), read_film(films / name)
+def test_a_worker_reads_what_the_program_itself_reads(pool, images, name):
+    there, here = pool.read(images / name), read_image(images / name)
     np.testing.assert_array_equal(there.pixels, here.pixels)
     for field in dataclasses.fields(here):
         if field.name != "pixels":
@@ -62,16 +62,16 @@ def test_a_worker_reads_what_the_program_itself_reads(pool, films, name):
 
 
 @pytest.mark.parametrize("name", ["ct", "page"])
-def test_a_worker_refuses_what_the_program_itself_refuses_in_the_same_words(pool, films, name):
+def test_a_worker_refuses_what_the_program_itself_refuses_in_the_same_words(pool, images, name):
     with pytest.raises(DicomRejected) as caught:
-        read_film(films / name)
-    there = refusal(pool, films / name)
+        read_image(images / name)
+    there = refusal(pool, images / name)
     assert (there.code, there.violations, str(there)) == (
         caught.value.code,
         caught.value.violations,
         str(caught.value),
     )
-    assert refusal(pool, films / "nowhere").code == "unreadable"
+    assert refusal(pool, images / "nowhere").code == "unreadable"
 
 
 @pytest.mark.parametrize(
@@ -85,16 +85,16 @@ def test_a_worker_refuses_what_the_program_itself_refuses_in_the_same_words(pool
         ("raise", "unreadable", "KeyError"),
     ],
 )
-def test_a_file_that_takes_its_worker_down_is_refused_and_the_next_one_is_read(pool, films, fault, code, words):
-    refused = refusal(pool, films / fault)
+def test_a_file_that_takes_its_worker_down_is_refused_and_the_next_one_is_read(pool, images, fault, code, words):
+    refused = refusal(pool, images / fault)
     assert refused.code == code
     assert words in str(refused)
     assert CANARY not in f"{refused} {refused.violations}"
-    assert pool.read(films / "good").pixels.shape == (300, 280)
+    assert pool.read(images / "good").pixels.shape == (300, 280)
 
 
 @pytest.mark.skipif("gdcm" not in get_decoder(JPEGLosslessSV1).available_plugins, reason="GDCM is not installed")
-def test_a_decoder_that_aborts_takes_its_worker_only(pool, films, tmp_path):
+def test_a_decoder_that_aborts_takes_its_worker_only(pool, images, tmp_path):
     # A JPEG stream without its Huffman tables: GDCM 3.2 throws out of its own reach, and the process is aborted.
     values = ramp(highest=255).astype(np.uint8)
     stream = bytearray(get_frame(encoded(values, "JPEG"), 0, number_of_frames=1))
@@ -102,50 +102,50 @@ def test_a_decoder_that_aborts_takes_its_worker_only(pool, films, tmp_path):
     bits = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
     dataset = image(values, syntax=JPEGLosslessSV1, raw=encapsulate([bytes(stream)]), **bits)
     # A later release may refuse it in good order.
-    assert refusal(pool, write(tmp_path / "film.dcm", dataset)).code in {"decoder_crash", "decode"}
-    assert pool.read(films / "good").pixels.shape == (300, 280)
+    assert refusal(pool, write(tmp_path / "image.dcm", dataset)).code in {"decoder_crash", "decode"}
+    assert pool.read(images / "good").pixels.shape == (300, 280)
 
 
 @LINUX
-def test_what_earlier_files_left_behind_does_not_refuse_a_later_one(films):
+def test_what_earlier_files_left_behind_does_not_refuse_a_later_one(images):
     with ReaderPool(FAULTY, Reading(workers=1, memory_bytes=2**29, seconds=20)) as pool:
         # Each keeps 300 of 512 MB: the second and third fit into a fresh worker only, and get one.
         for _ in range(3):
-            assert pool.read(films / "keep").pixels.shape == (300, 280)
+            assert pool.read(images / "keep").pixels.shape == (300, 280)
         assert 300 * 2**20 < pool.peak_bytes < 2**30
 
 
-def test_what_libraries_print_neither_disturbs_the_answers_nor_shows(pool, films, capfd):
+def test_what_libraries_print_neither_disturbs_the_answers_nor_shows(pool, images, capfd):
     for _ in range(2):
-        np.testing.assert_array_equal(pool.read(films / "print").pixels, read_film(films / "good").pixels)
+        np.testing.assert_array_equal(pool.read(images / "print").pixels, read_image(images / "good").pixels)
     assert capfd.readouterr() == ("", "")
 
 
 @LINUX
-def test_a_worker_writes_no_file(pool, films, tmp_path, monkeypatch):
+def test_a_worker_writes_no_file(pool, images, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     with ReaderPool(FAULTY, Reading(workers=1, seconds=20)) as fresh:
-        assert refusal(fresh, films / "write").code == "unreadable"
+        assert refusal(fresh, images / "write").code == "unreadable"
     assert [path.stat().st_size for path in tmp_path.iterdir()] == [0]
 
 
-def test_workers_share_the_key_of_the_program(films, monkeypatch):
+def test_workers_share_the_key_of_the_program(images, monkeypatch):
     monkeypatch.delenv(privacy.HASH_KEY_VARIABLE, raising=False)
     with ReaderPool("clinical", Reading(workers=2)) as pool:
         keys = []
-        threads = [threading.Thread(target=lambda: keys.append(pool.read(films / "good").key)) for _ in range(4)]
+        threads = [threading.Thread(target=lambda: keys.append(pool.read(images / "good").key)) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    assert set(keys) == {read_film(films / "good").key} and len(keys) == 4
+    assert set(keys) == {read_image(images / "good").key} and len(keys) == 4
 
 
-def test_a_worker_that_does_not_start_says_why(films):
+def test_a_worker_that_does_not_start_says_why(images):
     with ReaderPool(STILLBORN, Reading(workers=1)) as pool:
         for _ in range(2):
             with pytest.raises(WorkersUnavailable, match=r"\(KeyError: 'no such library'\); with Reading\(workers=0\)"):
-                pool.read(films / "good")
+                pool.read(images / "good")
 
 
 def refusing_popen(monkeypatch, answers):
@@ -165,33 +165,33 @@ def refusing_popen(monkeypatch, answers):
 BUSY = BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
 
-def test_a_worker_that_the_system_has_no_room_for_is_tried_again(films, monkeypatch):
+def test_a_worker_that_the_system_has_no_room_for_is_tried_again(images, monkeypatch):
     refusing_popen(monkeypatch, [BUSY, BUSY, None])
     with ReaderPool("clinical", Reading(workers=1)) as pool:
-        assert pool.read(films / "good").pixels.shape == (300, 280)
+        assert pool.read(images / "good").pixels.shape == (300, 280)
 
 
 @pytest.mark.parametrize(
     ("answers", "said"),
     [([BUSY] * 3, "Resource temporarily unavailable"), ([FileNotFoundError(2, "No such file")], "No such file")],
 )
-def test_a_worker_that_cannot_be_made_says_why_and_no_film_is_blamed(films, monkeypatch, answers, said):
+def test_a_worker_that_cannot_be_made_says_why_and_no_image_is_blamed(images, monkeypatch, answers, said):
     refusing_popen(monkeypatch, answers * 2)
-    outcomes = read_files.read_files([films / "good"] * 3, reading=Reading(workers=1))
+    outcomes = read_files.read_files([images / "good"] * 3, reading=Reading(workers=1))
     with pytest.raises(WorkersUnavailable, match=rf"did not start \({said}\); with Reading\(workers=0\)"):
         next(outcomes)
 
 
-def test_a_worker_that_cannot_be_replaced_ends_the_reading_and_blames_its_own_film_only(films, monkeypatch):
+def test_a_worker_that_cannot_be_replaced_ends_the_reading_and_blames_its_own_image_only(images, monkeypatch):
     refusing_popen(monkeypatch, [None, *[BUSY] * 30])
-    outcomes = read_files.read_files([films / "good", films / "exit", films / "good"], FAULTY, Reading(workers=1))
+    outcomes = read_files.read_files([images / "good", images / "exit", images / "good"], FAULTY, Reading(workers=1))
     assert next(outcomes).verdict == "warn"
     # The worker was not fresh, so that the file is tried once more, with a new one.
     with pytest.raises(WorkersUnavailable, match="Resource temporarily unavailable"):
         list(outcomes)
 
 
-def test_a_thread_that_cannot_be_started_blames_no_film(films, monkeypatch):
+def test_a_thread_that_cannot_be_started_blames_no_image(images, monkeypatch):
     def full(self):
         raise RuntimeError("can't start new thread")
 
@@ -199,16 +199,16 @@ def test_a_thread_that_cannot_be_started_blames_no_film(films, monkeypatch):
         with monkeypatch.context() as limited:
             limited.setattr(process.threading.Timer, "start", full)
             with pytest.raises(WorkersUnavailable, match=r"did not start \(can't start new thread\)"):
-                pool.read(films / "good")
-        assert pool.read(films / "good").pixels.shape == (300, 280)
+                pool.read(images / "good")
+        assert pool.read(images / "good").pixels.shape == (300, 280)
         with monkeypatch.context() as limited:
             limited.setattr(process.threading.Timer, "start", full)
             with pytest.raises(WorkersUnavailable, match="can't start new thread"):
-                pool.read(films / "good")
-        assert pool.read(films / "good").pixels.shape == (300, 280)
+                pool.read(images / "good")
+        assert pool.read(images / "good").pixels.shape == (300, 280)
 
 
-def test_a_worker_is_started_before_the_clock_of_its_first_file(films, monkeypatch):
+def test_a_worker_is_started_before_the_clock_of_its_first_file(images, monkeypatch):
     events, start, clock = [], Worker.start, read_files.perf_counter
 
     def noting(name, function):
@@ -216,25 +216,25 @@ def test_a_worker_is_started_before_the_clock_of_its_first_file(films, monkeypat
 
     monkeypatch.setattr(Worker, "start", noting("start", start))
     monkeypatch.setattr(read_files, "perf_counter", noting("clock", clock))
-    outcomes = list(read_files.read_files([films / "good"] * 2, reading=Reading(workers=1)))
+    outcomes = list(read_files.read_files([images / "good"] * 2, reading=Reading(workers=1)))
     assert [outcome.verdict for outcome in outcomes] == ["warn", "warn"]
     assert events == ["start", *["clock"] * 4]
 
 
-def test_a_closed_pool_says_so(films):
+def test_a_closed_pool_says_so(images):
     pool = ReaderPool("clinical", Reading(workers=1))
     pool.close()
     with pytest.raises(WorkersUnavailable, match="was closed"):
-        pool.read(films / "good")
+        pool.read(images / "good")
 
 
-def test_closing_ends_a_file_that_is_being_read(films):
+def test_closing_ends_a_file_that_is_being_read(images):
     pool, ended = ReaderPool(FAULTY, Reading(workers=1, seconds=600)), threading.Event()
-    pool.read(films / "good")
+    pool.read(images / "good")
 
     def read():
         with pytest.raises(WorkersUnavailable):
-            pool.read(films / "sleep")
+            pool.read(images / "sleep")
         ended.set()
 
     thread = threading.Thread(target=read)
@@ -267,13 +267,13 @@ def test_a_pool_needs_a_worker_and_a_profile():
     assert 2 <= Reading().processes <= 8
 
 
-def test_a_worker_starts_without_tensorflow_and_reruns_no_script(tmp_path, films):
-    # No guard against being imported again: a plain script may read films, and its output comes once.
+def test_a_worker_starts_without_tensorflow_and_reruns_no_script(tmp_path, images):
+    # No guard against being imported again: a plain script may read images, and its output comes once.
     script = tmp_path / "script.py"
     script.write_text(
         "import sys\nprint('once')\nfrom chexkeras.dicom.workers.pool import ReaderPool, Reading\n"
-        f"with ReaderPool('clinical', Reading(workers=1)) as pool:\n    film = pool.read({str(films / 'good')!r})\n"
-        "print(film.view)\n"
+        f"with ReaderPool('clinical', Reading(workers=1)) as pool:\n    image = pool.read({str(images / 'good')!r})\n"
+        "print(image.view)\n"
         "print('tensorflow' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)

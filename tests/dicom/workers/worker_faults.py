@@ -1,4 +1,5 @@
-"""Faults in the process that reads films: a profile that, when a worker unpickles it, makes files misbehave by name."""
+"""Faults in the process that reads images: a profile that, when a worker unpickles it, makes files misbehave by
+name."""
 
 import ctypes
 import dataclasses
@@ -35,7 +36,7 @@ FAULTY = FaultyProfile(**{field.name: getattr(CLINICAL, field.name) for field in
 def _install(fields):
     from chexkeras.dicom import read
 
-    intact = read.read_film
+    intact = read.read_image
 
     def faulty(path, profile):
         fault = os.path.basename(path)
@@ -43,7 +44,7 @@ def _install(fields):
             _FAULTS[fault]()
         return intact(path, profile)
 
-    read.read_film = faulty
+    read.read_image = faulty
     return Profile(**fields)
 
 

@@ -15,7 +15,7 @@ quick = settings(derandomize=True, deadline=None, max_examples=60)
 
 
 def calibrated(rng, n, prevalence, trained_at=0.5, gap=1.5):
-    """Returns scores calibrated at `trained_at` of films with another prevalence, and their labels."""
+    """Returns scores calibrated at `trained_at` of images with another prevalence, and their labels."""
     labels = rng.random(n) < prevalence
     seen = rng.normal(size=n) + gap * labels
     return special.expit(gap * seen - gap**2 / 2 + special.logit(trained_at)), labels
@@ -96,7 +96,7 @@ def test_the_interval_is_that_of_a_slow_bootstrap_of_patients():
     assert "valid for calibrated scores and a change of prevalence alone" in found.method
 
 
-def test_replicates_are_the_likelihood_maxima_of_the_films_drawn():
+def test_replicates_are_the_likelihood_maxima_of_the_images_drawn():
     scores = np.sort(calibrated(np.random.default_rng(11), 400, 0.02, gap=3)[0])
     found = estimate_prevalence(scores, train_prevalence=0.5, replicates=60, seed=4).prevalence
     draws = np.concatenate(list(patient_counts(np.zeros(400, dtype=bool), replicates=60, seed=4, width=400)))
@@ -104,7 +104,7 @@ def test_replicates_are_the_likelihood_maxima_of_the_films_drawn():
     assert (found.low, found.high) == pytest.approx(np.quantile(slow, [0.025, 0.975]), abs=2e-5)
 
 
-def test_one_film_of_each_patient_is_the_same_as_no_patients():
+def test_one_image_of_each_patient_is_the_same_as_no_patients():
     scores, _ = calibrated(np.random.default_rng(4), 100, 0.3)
     alone = estimate_prevalence(scores, train_prevalence=0.5, replicates=100)
     named = estimate_prevalence(scores, train_prevalence=0.5, replicates=100, clusters=np.arange(100))
@@ -120,7 +120,7 @@ def test_one_seed_gives_one_result_whatever_the_order_of_rows():
     assert (other.low, other.high) != (first.low, first.high)
 
 
-def test_films_without_any_sign_of_the_finding_give_zero_with_an_upper_limit():
+def test_images_without_any_sign_of_the_finding_give_zero_with_an_upper_limit():
     rng = np.random.default_rng(6)
     scores = special.expit(rng.normal(-3, 0.3, 200))
     found = estimate_prevalence(scores, train_prevalence=0.5)

@@ -216,7 +216,7 @@ def test_where_nothing_rising_fits_best_it_says_so():
     worse = table([1, 1, 0, 1, 0, 0], [0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
     with pytest.raises(ValueError, match="turn the ranking round"):
         fit_recalibration(worse)
-    with pytest.raises(ValueError, match="every film would get the same probability"):
+    with pytest.raises(ValueError, match="every image would get the same probability"):
         fit_recalibration(table([1, 1, 0, 0], [0.1, 0.2, 0.3, 0.4]), method="isotonic")
     with pytest.raises(ValueError, match=r"wrong side of 0.5 outweigh"):
         fit_recalibration(table([1, 0, 1, 0], [0.1, 0.2, 0.3, 0.4]), method="temperature")

@@ -38,7 +38,7 @@ def slow_net_benefit(labels, scores, t, prevalence=None):
     return total
 
 
-def test_ten_films_by_hand():
+def test_ten_images_by_hand():
     # At 0.6: 3 of 4 positives and 2 of 6 negatives are called, and a false alarm costs 1.5 true positives.
     assert net_benefit(LABELS, SCORES, 0.6) == pytest.approx(3 / 10 - 2 / 10 * 1.5)
     # At 0.25: all 4 positives, 4 of the 6 negatives, each worth a third.
@@ -55,7 +55,7 @@ def test_ten_films_by_hand():
 
 
 @st.composite
-def films(draw):
+def images(draw):
     n = draw(st.integers(2, 40))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     labels = (rng.random(n) < 0.4).astype(float)
@@ -64,7 +64,7 @@ def films(draw):
 
 
 @quick
-@given(films(), st.sampled_from([None, 0.01, 0.3]))
+@given(images(), st.sampled_from([None, 0.01, 0.3]))
 def test_the_curve_is_the_slow_sum_at_every_threshold(case, prevalence):
     labels, scores = case
     grid = [0.05, 0.1, 0.35, 0.5, 0.95]
@@ -79,7 +79,7 @@ def test_the_curve_is_the_slow_sum_at_every_threshold(case, prevalence):
 
 
 @quick
-@given(films(), st.floats(0.01, 0.99))
+@given(images(), st.floats(0.01, 0.99))
 def test_net_benefit_is_bounded_and_agrees_at_the_observed_prevalence(case, t):
     labels, scores = case
     share = float(np.mean(labels))

@@ -1,4 +1,5 @@
-"""Predictive values at a stated prevalence: Mercaldo's formulas written out, Bayes by hand, several films a patient."""
+"""Predictive values at a stated prevalence: Mercaldo's formulas written out, Bayes by hand, several images a
+patient."""
 
 import json
 import math
@@ -122,7 +123,7 @@ def clustered(seed, patients):
     return labels, labels + 0.8 * look[owner] + 0.6 * rng.normal(size=len(owner)) > 0.6, owner
 
 
-def test_several_films_of_a_patient_widen_the_interval_as_a_slow_bootstrap_does():
+def test_several_images_of_a_patient_widen_the_interval_as_a_slow_bootstrap_does():
     labels, called, owner = clustered(2, 300)
     found = deployment_from_outcomes(labels, called, 0.02, clusters=owner)
     naive = deployment_from_outcomes(labels, called, 0.02)

@@ -1,4 +1,4 @@
-"""The triage queue: known answers, a film-by-film schedule, a Markov chain solved numerically, and simulation."""
+"""The triage queue: known answers, an image-by-image schedule, a Markov chain solved numerically, and simulation."""
 
 import json
 import math
@@ -21,7 +21,7 @@ shares = st.floats(0.01, 0.99)
 
 
 def test_the_known_answer_for_one_reader():
-    # Derived by hand: flagged films see a queue of their own, 1 / (6 - 5 x .18); the others
+    # Derived by hand: flagged images see a queue of their own, 1 / (6 - 5 x .18); the others
     # (1/6) / ((1 - .15) (1 - 5/6)).
     effect = triage_effect(0.9, 0.9, 0.1, arrivals_per_hour=5, reads_per_hour=6)
     assert effect.fifo_hours == pytest.approx(1.0)
@@ -34,8 +34,8 @@ def test_the_known_answer_for_one_reader():
     assert "17.6 minutes after arrival with the device, 60.0 without: 42.4 minutes less" in str(effect)
 
 
-def test_a_finished_film_is_never_interrupted_in_the_other_discipline():
-    # Cobham: everyone waits first for the film under way, 1/6 h in 5 of 6 cases; then 1 / (1 - .15) and
+def test_a_finished_image_is_never_interrupted_in_the_other_discipline():
+    # Cobham: everyone waits first for the image under way, 1/6 h in 5 of 6 cases; then 1 / (1 - .15) and
     # 1 / ((1 - .15) (1 - 5/6)) times as long.
     effect = triage_effect(0.9, 0.9, 0.1, arrivals_per_hour=5, reads_per_hour=6, discipline="non-pre-emptive")
     under_way = 5 / 6 / 6
@@ -53,7 +53,7 @@ def test_with_one_reader_the_saving_is_in_proportion_to_youdens_index(sensitivit
 
 
 def test_two_readers_agree_with_the_markov_chain_of_both_queues():
-    # States: flagged and other films in the room, each up to 70; two readers at 3 per hour, flagged films first.
+    # States: flagged and other images in the room, each up to 70; two readers at 3 per hour, flagged images first.
     top, rate, readers = 70, 3.0, 2
     urgent, other = 1.1, 2.3
     size = top + 1
@@ -76,7 +76,7 @@ def test_two_readers_agree_with_the_markov_chain_of_both_queues():
     balance[0, :] = 1.0
     chance = spsolve(balance.tocsr(), np.eye(1, size**2)[0]).reshape(size, size)
     assert chance[-1].sum() + chance[:, -1].sum() < 1e-8
-    # Little: films in the room are films arriving times hours in it.
+    # Little: images in the room are images arriving times hours in it.
     hours_urgent = chance.sum(axis=1) @ np.arange(size) / urgent
     hours_other = chance.sum(axis=0) @ np.arange(size) / other
     share = urgent / (urgent + other)
@@ -141,20 +141,20 @@ def test_a_device_that_flags_all_or_none_or_at_random_saves_nothing():
     assert "minutes more" in str(triage_effect(0.2, 0.7, **room))
 
 
-def test_five_films_by_hand():
-    # One reader. Film 0 (2 h of reading) starts at 0; urgent film 1 arrives at 1 with 1 h, film 2 at 1.5 with 1 h,
-    # urgent film 3 at 4.5 with 0.5 h, film 4 at 10.
+def test_five_images_by_hand():
+    # One reader. Image 0 (2 h of reading) starts at 0; urgent image 1 arrives at 1 with 1 h, image 2 at 1.5 with 1 h,
+    # urgent image 3 at 4.5 with 0.5 h, image 4 at 10.
     arrival, work = np.array([0, 1, 1.5, 4.5, 10]), np.array([2, 1, 1, 0.5, 1])
     urgent = np.array([False, True, False, True, False])
     # Interrupting: 1 is read 1-2, 0 resumed 2-3, 2 read 3-4, 3 read 4.5-5, 4 read 10-11.
     assert list(read_all(arrival, work, urgent, readers=1, interrupting=True)) == [3, 2, 4, 5, 11]
     assert list(read_all(arrival, work, urgent, readers=1, interrupting=False)) == [2, 3, 4, 5, 11]
-    # Film 2 waits although it arrived before the urgent film.
+    # Image 2 waits although it arrived before the urgent image.
     moved = np.array([0, 1.6, 1.5, 4.5, 10])
     order = np.argsort(moved)
     done = read_all(moved[order], work[order], urgent[order], readers=1, interrupting=False)
     assert list(done) == [2, 4, 3, 5, 11]
-    # Two readers busy with films 0 and 1 when an urgent one arrives: the later of the two gives way.
+    # Two readers busy with images 0 and 1 when an urgent one arrives: the later of the two gives way.
     last_urgent = np.array([False, False, True])
     done = read_all(np.array([0, 0.5, 1]), np.array([4, 4, 1]), last_urgent, readers=2, interrupting=True)
     assert list(done) == [4, 5.5, 2]
@@ -164,13 +164,13 @@ def test_five_films_by_hand():
 
 @quick
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.booleans())
-def test_readers_are_never_idle_while_films_wait(seed, readers, interrupting):
+def test_readers_are_never_idle_while_images_wait(seed, readers, interrupting):
     rng = np.random.default_rng(seed)
     arrival, work = np.cumsum(rng.exponential(1, 40)), rng.exponential(readers * 0.9, 40)
     urgent = rng.random(40) < 0.3
     none = np.zeros(40, bool)
     if readers == 1:
-        # Lindley: each film starts when it has arrived and the one before is done.
+        # Lindley: each image starts when it has arrived and the one before is done.
         done, before = [], 0.0
         for start, hours in zip(arrival, work, strict=True):
             before = max(before, start) + hours
@@ -181,7 +181,7 @@ def test_readers_are_never_idle_while_films_wait(seed, readers, interrupting):
     ours = read_all(arrival, work, urgent, readers=readers, interrupting=interrupting)
     assert (ours >= arrival + work - 1e-9).all()
     if interrupting:
-        # Urgent films are read as if there were no others.
+        # Urgent images are read as if there were no others.
         alone = read_all(arrival[urgent], work[urgent], none[urgent], readers=readers, interrupting=False)
         assert ours[urgent] == pytest.approx(alone)
 
@@ -221,7 +221,7 @@ def test_json_gives_the_same_effect_back(tmp_path):
 
 @pytest.mark.parametrize("call", [triage_effect, simulate_triage])
 def test_a_queue_that_would_grow_without_end_is_refused(call):
-    with pytest.raises(ValueError, match=r"12 films arrive per hour and 2 reader\(s\) read 6 each, 12 in all"):
+    with pytest.raises(ValueError, match=r"12 images arrive per hour and 2 reader\(s\) read 6 each, 12 in all"):
         call(0.9, 0.9, 0.1, arrivals_per_hour=12, reads_per_hour=6, readers=2)
     assert triage_effect(0.9, 0.9, 0.1, arrivals_per_hour=12, reads_per_hour=6, readers=3).workload < 1
 
@@ -248,5 +248,5 @@ def test_bad_input_is_refused_with_a_reason():
         triage_effect(proportion_interval(9, 10, confidence=0.9), proportion_interval(9, 10), 0.1, **room)
     with pytest.raises(ValueError, match="runs=1 is too few"):
         simulate_triage(0.9, 0.9, 0.1, **room, runs=1)
-    with pytest.raises(ValueError, match="no film of 16 was diseased"):
+    with pytest.raises(ValueError, match="no image of 16 was diseased"):
         simulate_triage(0.9, 0.9, 1e-9, **room, runs=2, films_each_run=10)

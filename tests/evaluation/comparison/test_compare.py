@@ -65,7 +65,7 @@ def test_auroc_is_compared_by_delongs_paired_test():
 
 def test_several_images_of_a_patient_widen_the_interval_as_the_patient_bootstrap_does():
     first, second = scores(1, 400, 100, 1.5), scores(2, 400, 100)
-    # Films of one patient are alike: the same label, and errors in common.
+    # Images of one patient are alike: the same label, and errors in common.
     for table, seed, signal in ((first, 5, 1.2), (second, 6, 0.9)):
         owner = table["patient_id"].str[8:].astype(int).to_numpy()
         table["label"] = (owner % 3 == 0).astype(float)
@@ -78,11 +78,11 @@ def test_several_images_of_a_patient_widen_the_interval_as_the_patient_bootstrap
     rows = {owner: np.flatnonzero(owners == owner) for owner in np.unique(owners)}
     drawn = []
     for _ in range(400):
-        films = np.concatenate([rows[owner] for owner in rng.choice(list(rows), len(rows))])
-        labels = first["label"].to_numpy()[films]
+        images = np.concatenate([rows[owner] for owner in rng.choice(list(rows), len(rows))])
+        labels = first["label"].to_numpy()[images]
         drawn.append(
-            roc_auc_score(labels, first["score"].to_numpy()[films])
-            - roc_auc_score(labels, second["score"].to_numpy()[films])
+            roc_auc_score(labels, first["score"].to_numpy()[images])
+            - roc_auc_score(labels, second["score"].to_numpy()[images])
         )
     width = made.difference.high - made.difference.low
     assert width == pytest.approx(2 * 1.96 * np.std(drawn), rel=0.12)
@@ -166,10 +166,10 @@ def test_other_statistics_are_compared_on_the_same_draws_of_patients():
     assert made[1].difference.value == recall_in_top_tenth(labels, one) - recall_in_top_tenth(labels, other)
     # A slow bootstrap with its own draws: both models on the same patients.
     patients, rng = first["patient_id"].to_numpy(), np.random.default_rng(0)
-    films = {name: np.flatnonzero(patients == name) for name in np.unique(patients)}
+    images = {name: np.flatnonzero(patients == name) for name in np.unique(patients)}
     drawn = []
     for _ in range(300):
-        rows = np.concatenate([films[name] for name in rng.choice(list(films), len(films))])
+        rows = np.concatenate([images[name] for name in rng.choice(list(images), len(images))])
         drawn.append(
             average_precision_score(labels[rows], one[rows]) - average_precision_score(labels[rows], other[rows])
         )

@@ -23,7 +23,7 @@ def rated(n=600, seed=0, prevalence=0.3, readers=4):
         f"reader {k}": np.where(truth, rng.random(n) < SENSITIVITY[k], rng.random(n) > SPECIFICITY[k]).astype(float)
         for k in range(readers)
     }
-    return pd.DataFrame(calls, index=[f"film {number:04d}" for number in range(n)]), truth
+    return pd.DataFrame(calls, index=[f"image {number:04d}" for number in range(n)]), truth
 
 
 def test_the_majority_counted_by_hand():
@@ -37,7 +37,8 @@ def test_the_majority_counted_by_hand():
 
 
 def test_fleiss_kappa_of_a_table_worked_by_hand():
-    # Four films, three readers, 3, 2, 1 and 0 positive ratings: agreement (1 + 1/3 + 1/3 + 1) / 4 = 2/3, half positive.
+    # Four images, three readers, 3, 2, 1 and 0 positive ratings: agreement (1 + 1/3 + 1/3 + 1) / 4 = 2/3, half
+    # positive.
     table = pd.DataFrame({"A": [1, 1, 1, 0], "B": [1, 1, 0, 0], "C": [1, 0, 0, 0]}, index=list("abcd"))
     assert fleiss_kappa(table, replicates=50).value == pytest.approx((2 / 3 - 0.5) / 0.5)
 
@@ -192,7 +193,7 @@ def test_em_needs_three_readers_who_rated_both_classes():
     [
         (lambda table: table * 2, r"found 2 in \d+ place"),
         (lambda table: table.iloc[:0], "no image"),
-        (lambda table: pd.concat([table, table.iloc[:1]]), "rated in two rows, first film 0000"),
+        (lambda table: pd.concat([table, table.iloc[:1]]), "rated in two rows, first image 0000"),
         (lambda table: table.astype(object).replace(1.0, "yes"), "not numeric"),
     ],
 )
@@ -203,8 +204,8 @@ def test_ratings_that_are_not_calls_are_refused(spoil, message):
 
 def test_a_rated_image_without_a_patient_is_refused():
     table, _ = rated(20)
-    with pytest.raises(ValueError, match="19 of 20 rated images have no patient, first film 0001"):
-        fleiss_kappa(table, patients={"film 0000": "a"})
+    with pytest.raises(ValueError, match="19 of 20 rated images have no patient, first image 0001"):
+        fleiss_kappa(table, patients={"image 0000": "a"})
     with pytest.raises(TypeError, match="DataFrame of images by readers"):
         majority(table.to_numpy())
 
@@ -275,7 +276,7 @@ def test_a_perfect_model_is_better_and_a_contrary_one_worse_than_the_readers():
 def test_f1_is_compared_on_the_same_images_and_at_a_stated_prevalence_only():
     table, truth = rated(40)
     calls = pd.Series(truth.astype(float), index=table.index)
-    with pytest.raises(ValueError, match=r"model and the readers have 10 image\(s\) not in common, first film 0000"):
+    with pytest.raises(ValueError, match=r"model and the readers have 10 image\(s\) not in common, first image 0000"):
         model_against_readers(table, calls.iloc[10:], prevalence=0.1)
     with pytest.raises(ValueError, match="must be 1 or 0 for every image"):
         model_against_readers(table, calls * 0.4, prevalence=0.1)

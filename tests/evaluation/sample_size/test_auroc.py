@@ -103,7 +103,7 @@ def test_sizes_have_the_power_asked_for_and_one_less_has_not():
     assert sample_size_auc_difference(0.82, 0.85, correlation=0.5).cases == size.cases
 
 
-def test_the_same_films_for_both_models_take_fewer_of_them():
+def test_the_same_images_for_both_models_take_fewer_of_them():
     sizes = [sample_size_auc_difference(0.85, 0.82, correlation=shared).cases for shared in (0, 0.5, 0.9)]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] > 1.9 * sizes[1]
@@ -126,7 +126,7 @@ def test_equal_areas_are_told_apart_as_often_as_the_test_errs():
         (lambda: sample_size_auc(0.8, 1e-9), "more than 10,000,000 positives"),
         (lambda: power_auc_lower_bound(0.8, 1, 10, 10), "goal=1 must lie strictly"),
         (lambda: sample_size_auc_lower_bound(0.8, 0.85), "true=0.8 must lie above goal=0.85"),
-        (lambda: sample_size_auc_difference(0.8, 0.8, correlation=0.5), "no number of films tells"),
+        (lambda: sample_size_auc_difference(0.8, 0.8, correlation=0.5), "no number of images tells"),
         (lambda: power_auc_difference(0.8, 0.9, 10, 10, correlation=1), "nothing to tell the models apart"),
         (lambda: power_auc_difference(0.8, 0.9, 10, 10, correlation=0.5, confidence=95), "confidence=95"),
     ],

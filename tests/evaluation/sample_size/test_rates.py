@@ -118,16 +118,16 @@ def test_design_effect_by_hand(images, correlation, effect):
 
 def test_the_design_effect_is_the_variance_of_simulated_studies():
     rng = np.random.default_rng(1)
-    films = rng.integers(1, 6, 60)
-    owner = np.repeat(np.arange(60), films)
+    images = rng.integers(1, 6, 60)
+    owner = np.repeat(np.arange(60), images)
     correlation, rate = 0.4, 0.8
-    # A film repeats its patient's answer with the probability sqrt(correlation), so two do with the correlation.
+    # An image repeats its patient's answer with the probability sqrt(correlation), so two do with the correlation.
     first = rng.random((4000, 60)) < rate
     own = rng.random((4000, len(owner))) < rate
     repeats = rng.random((4000, len(owner))) < math.sqrt(correlation)
     shares = np.where(repeats, first[:, owner], own).mean(axis=1)
     independent = rate * (1 - rate) / len(owner)
-    assert shares.var() / independent == pytest.approx(design_effect(films, correlation), rel=0.08)
+    assert shares.var() / independent == pytest.approx(design_effect(images, correlation), rel=0.08)
 
 
 def test_clustering_inflates_a_size_and_says_so():

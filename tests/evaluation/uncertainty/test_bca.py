@@ -56,7 +56,7 @@ def test_without_influence_the_acceleration_is_undefined():
     assert math.isnan(acceleration(mean_on_counts(np.ones(10)), np.zeros(10, dtype=bool), 10))
 
 
-def test_limits_agree_with_scipy_for_the_auroc_of_independent_films():
+def test_limits_agree_with_scipy_for_the_auroc_of_independent_images():
     rng = np.random.default_rng(4)
     labels = np.repeat([1, 0], [25, 60])
     scores = rng.normal(size=85) + 1.6 * labels

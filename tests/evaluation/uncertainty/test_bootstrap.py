@@ -1,4 +1,4 @@
-"""The patient bootstrap: against copied films and scikit-learn, against DeLong, and by its properties."""
+"""The patient bootstrap: against copied images and scikit-learn, against DeLong, and by its properties."""
 
 import math
 
@@ -21,7 +21,7 @@ def sensitivity(labels, scores):
 
 
 @st.composite
-def films(draw):
+def images(draw):
     n = draw(st.integers(6, 50))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     labels = (rng.random(n) < draw(st.sampled_from([0.1, 0.5]))).astype(float)
@@ -29,7 +29,7 @@ def films(draw):
     return labels, rng.integers(0, 10, n) / 10, np.append(np.arange(4), rng.integers(0, max(5, n // 2), n - 4))
 
 
-def test_replicates_equal_scikit_learn_on_the_films_of_the_drawn_patients():
+def test_replicates_equal_scikit_learn_on_the_images_of_the_drawn_patients():
     rng = np.random.default_rng(4)
     labels, scores = rng.random(120) < 0.3, rng.integers(0, 20, 120) / 20
     patients = rng.integers(0, 40, 120)
@@ -46,7 +46,7 @@ def test_replicates_equal_scikit_learn_on_the_films_of_the_drawn_patients():
     np.testing.assert_array_equal(copied, fast)
 
 
-def test_findings_on_the_same_films_see_the_same_draws():
+def test_findings_on_the_same_images_see_the_same_draws():
     rng = np.random.default_rng(5)
     patients = rng.integers(0, 50, 150)
     labels = (rng.random((150, 3)) < [0.2, 0.4, 0.3]).astype(float)
@@ -73,7 +73,7 @@ def test_a_finding_without_positives_has_no_replicates_and_spoils_no_other():
 
 
 @quick
-@given(films())
+@given(images())
 def test_the_order_of_rows_does_not_matter(case):
     labels, scores, patients = case
     order = np.random.default_rng(0).permutation(len(labels))
@@ -87,7 +87,7 @@ def test_the_order_of_rows_does_not_matter(case):
 
 
 @quick
-@given(films(), st.sampled_from(["percentile", "bca"]))
+@given(images(), st.sampled_from(["percentile", "bca"]))
 def test_the_interval_contains_its_estimate(case, method):
     labels, scores, patients = case
     for statistic, plain in (("auroc", auc), ("average_precision", average_precision), (sensitivity, sensitivity)):
@@ -100,7 +100,7 @@ def test_the_interval_contains_its_estimate(case, method):
 
 
 @quick
-@given(films())
+@given(images())
 def test_replicates_survive_monotone_maps_and_turn_with_the_question(case):
     labels, scores, patients = case
     replicates = bootstrap_replicates("auroc", labels, scores, clusters=patients, replicates=20)
@@ -133,7 +133,7 @@ def test_replicates_spread_as_obuchowskis_variance_says():
         assert replicates.std() == pytest.approx(error, rel=0.06)
 
 
-def test_repeated_films_leave_the_clustered_error_alone_and_shrink_the_naive_one_by_root_two():
+def test_repeated_images_leave_the_clustered_error_alone_and_shrink_the_naive_one_by_root_two():
     rng = np.random.default_rng(8)
     labels, patients = rng.random(600) < 0.4, rng.integers(0, 300, 600)
     scores = rng.random(600) + 0.4 * labels
@@ -141,7 +141,7 @@ def test_repeated_films_leave_the_clustered_error_alone_and_shrink_the_naive_one
     once = bootstrap_replicates("auroc", labels, scores, clusters=patients, replicates=500)
     repeated = bootstrap_replicates("auroc", *twice, clusters=np.tile(patients, 2), replicates=500)
     np.testing.assert_allclose(repeated, once, rtol=1e-12)
-    naive_once, naive_twice = (bootstrap_replicates("auroc", *films).std() for films in ((labels, scores), twice))
+    naive_once, naive_twice = (bootstrap_replicates("auroc", *images).std() for images in ((labels, scores), twice))
     assert naive_once / naive_twice == pytest.approx(math.sqrt(2), rel=0.05)
 
 
@@ -176,7 +176,7 @@ def test_differences_turn_their_sign_with_the_order_of_models(statistic):
     assert (bootstrap_differences(statistic, labels, first, first, replicates=30) == 0).all()
 
 
-def test_models_on_other_films_are_refused():
+def test_models_on_other_images_are_refused():
     with pytest.raises(ValueError, match=r"first_scores have shape \(3,\) and second_scores \(2,\)"):
         bootstrap_differences("auroc", [1, 0, 1], [0.1, 0.2, 0.3], [0.1, 0.2])
 
@@ -229,7 +229,7 @@ def test_replicates_without_a_value_are_left_out_and_counted():
 
     labels, scores = np.arange(40) % 2, np.append(np.linspace(0, 0.9, 39), 1.0)
     estimate = bootstrap_interval(seldom, labels, scores, replicates=1000)
-    # The only film at 1 is drawn in all but (19/20) ** 20 = 36 % of the replicates.
+    # The only image at 1 is drawn in all but (19/20) ** 20 = 36 % of the replicates.
     left_out = int(estimate.method.split("; ")[1].split()[0])
     assert left_out == pytest.approx(358, abs=60)
     never = bootstrap_interval(lambda y, s: math.nan if len(np.unique(s)) < 40 else 0.5, labels, scores, replicates=50)

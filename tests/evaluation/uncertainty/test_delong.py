@@ -47,7 +47,7 @@ def slow_obuchowski(labels, scores, patients):
 
 
 @st.composite
-def films(draw):
+def images(draw):
     n = draw(st.integers(6, 40))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     labels = rng.random(n) < 0.4
@@ -57,7 +57,7 @@ def films(draw):
 
 
 @quick
-@given(films())
+@given(images())
 def test_variance_and_covariance_equal_the_definition_of_delong(case):
     labels, scores, _ = case
     _, covariance = auc_covariance(labels, scores)
@@ -68,7 +68,7 @@ def test_variance_and_covariance_equal_the_definition_of_delong(case):
 
 
 @quick
-@given(films())
+@given(images())
 def test_clustered_variance_equals_the_definition_of_obuchowski(case):
     labels, scores, patients = case
     _, variance = auc_variance(labels, scores[0], clusters=patients)
@@ -77,8 +77,8 @@ def test_clustered_variance_equals_the_definition_of_obuchowski(case):
 
 
 @quick
-@given(films())
-def test_one_film_for_each_patient_gives_delong_exactly(case):
+@given(images())
+def test_one_image_for_each_patient_gives_delong_exactly(case):
     labels, scores, _ = case
     names = [f"patient {number}" for number in range(len(labels))]
     assert auc_variance(labels, scores[0], clusters=names) == auc_variance(labels, scores[0])
@@ -88,15 +88,15 @@ def test_one_film_for_each_patient_gives_delong_exactly(case):
 
 
 @quick
-@given(films())
-def test_repeating_every_film_of_a_patient_adds_no_information(case):
+@given(images())
+def test_repeating_every_image_of_a_patient_adds_no_information(case):
     labels, scores, patients = case
     twice = (np.tile(labels, 2), np.tile(scores[0], 2))
     once = auc_variance(labels, scores[0], clusters=patients)
     assert auc_variance(*twice, clusters=np.tile(patients, 2)) == pytest.approx(once, rel=1e-9, abs=1e-15)
 
 
-def test_treating_repeated_films_as_independent_shrinks_the_error_by_root_two():
+def test_treating_repeated_images_as_independent_shrinks_the_error_by_root_two():
     rng = np.random.default_rng(5)
     labels = rng.random(4000) < 0.5
     scores = rng.random(4000) + 0.3 * labels
@@ -124,8 +124,8 @@ def test_a_perfect_ranking_has_exactly_no_variance():
 
 
 @pytest.mark.parametrize("patients", [5, 21, 31, 35, 200])
-def test_patients_whose_films_cancel_leave_no_rounding_dust(patients):
-    # Every patient has one positive and one negative film; what one gains by scoring high the other loses.
+def test_patients_whose_images_cancel_leave_no_rounding_dust(patients):
+    # Every patient has one positive and one negative image; what one gains by scoring high the other loses.
     level = np.repeat(np.arange(patients), 2) * 2.0
     labels = np.tile([1, 0], patients)
     area, variance = auc_variance(labels, level + 0.5 * labels, clusters=level)
@@ -151,7 +151,7 @@ def slow_covariance_of_findings(labels, scores, patients):
 
 
 @quick
-@given(films(), st.integers(0, 2**32 - 1))
+@given(images(), st.integers(0, 2**32 - 1))
 def test_covariance_of_findings_equals_the_sum_over_patients(case, seed):
     labels, scores, patients = case
     other = np.random.default_rng(seed).permutation(labels)
@@ -167,7 +167,7 @@ def test_covariance_of_findings_equals_the_sum_over_patients(case, seed):
 
 
 @quick
-@given(films())
+@given(images())
 def test_effective_sizes_divide_by_the_design_effect(case):
     labels, scores, patients = case
     n = len(labels)

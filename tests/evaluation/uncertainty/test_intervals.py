@@ -34,7 +34,7 @@ def limits(estimate):
 
 
 @st.composite
-def films(draw):
+def images(draw):
     n = draw(st.integers(2, 50))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     labels = (rng.random(n) < draw(st.sampled_from([0.1, 0.5]))).astype(float)
@@ -110,7 +110,7 @@ def test_delongs_own_interval_starts_at_30_in_each_class():
         assert auc_interval(np.arange(200) < positives, scores).method == "DeLong, logit interval"
 
 
-def test_films_that_only_repeat_ten_patients_count_as_ten():
+def test_images_that_only_repeat_ten_patients_count_as_ten():
     rng = np.random.default_rng(10)
     labels, patients = np.repeat(np.arange(100) < 10, 3), np.repeat(np.arange(100), 3)
     scores = rng.normal(size=300) + labels
@@ -127,7 +127,7 @@ def test_one_class_is_not_estimable_and_says_why():
     assert estimate.n == 2
 
 
-def test_patients_with_several_films_widen_the_interval_and_are_named():
+def test_patients_with_several_images_widen_the_interval_and_are_named():
     rng = np.random.default_rng(3)
     patient = np.repeat(np.arange(60), 5)
     labels = np.repeat(rng.random(60) < 0.4, 5)
@@ -154,7 +154,7 @@ def test_few_positive_patients_are_mentioned():
 
 
 @quick
-@given(films())
+@given(images())
 def test_auc_interval_contains_its_estimate_and_stays_within_0_and_1(case):
     labels, scores, patients = case
     for clusters in (None, patients):
@@ -164,7 +164,7 @@ def test_auc_interval_contains_its_estimate_and_stays_within_0_and_1(case):
 
 
 @quick
-@given(films())
+@given(images())
 def test_auc_interval_survives_monotone_maps_row_order_and_turning_the_question_round(case):
     labels, scores, patients = case
     estimate = auc_interval(labels, scores, clusters=patients)
@@ -193,7 +193,7 @@ def test_clustered_interval_covers_where_the_naive_one_does_not():
     covered = {"naive": 0, "clustered": 0}
     for _ in range(500):
         labels = np.repeat(rng.permutation(60) < 25, 4)
-        # Nearly all of a film's score belongs to its patient; the variance stays 1.
+        # Nearly all of an image's score belongs to its patient; the variance stays 1.
         shared = np.repeat(rng.normal(size=60), 4)
         scores = math.sqrt(0.8) * shared + math.sqrt(0.2) * rng.normal(size=240) + labels * math.sqrt(2)
         for name, clusters in (("naive", None), ("clustered", patients)):
@@ -303,7 +303,7 @@ def test_clustered_proportion_by_hand():
 
 
 @quick
-@given(films())
+@given(images())
 def test_clustered_proportion_is_never_narrower_than_the_plain_one(case):
     outcomes, _, patients = case
     plain = proportion_interval(int(outcomes.sum()), len(outcomes))
@@ -314,14 +314,14 @@ def test_clustered_proportion_is_never_narrower_than_the_plain_one(case):
 
 
 @quick
-@given(films())
-def test_one_film_for_each_patient_gives_the_plain_interval(case):
+@given(images())
+def test_one_image_for_each_patient_gives_the_plain_interval(case):
     outcomes, _, _ = case
     names = [f"{number:08d}" for number in range(len(outcomes))]
     assert clustered_proportion_interval(outcomes, names) == proportion_interval(int(outcomes.sum()), len(outcomes))
 
 
-def test_films_that_only_repeat_their_patient_count_as_patients():
+def test_images_that_only_repeat_their_patient_count_as_patients():
     outcomes = np.repeat(np.arange(200) % 4 > 0, 3)
     repeated = clustered_proportion_interval(outcomes, np.repeat(np.arange(200), 3))
     plain = proportion_interval(150, 200)
@@ -335,12 +335,12 @@ def test_without_variance_patients_are_counted(outcome, successes):
     assert "on patients" in estimate.method
 
 
-def test_films_of_a_single_patient_tell_almost_nothing():
+def test_images_of_a_single_patient_tell_almost_nothing():
     estimate = clustered_proportion_interval([1, 0, 1, 1], ["a"] * 4)
     assert estimate.high - estimate.low > 0.9
 
 
-def test_no_film_gives_the_reason_of_the_caller():
+def test_no_image_gives_the_reason_of_the_caller():
     estimate = clustered_proportion_interval([], [], empty="no image scores below the threshold")
     assert str(estimate) == "not estimable: no image scores below the threshold"
 
@@ -361,7 +361,7 @@ def test_clustered_proportion_covers_where_the_plain_one_does_not():
 
 
 @pytest.mark.parametrize("patients", [["a", None, "b"], [1.0, math.nan, 2.0], ["a", "b"]])
-def test_every_film_needs_its_patient(patients):
+def test_every_image_needs_its_patient(patients):
     with pytest.raises(ValueError, match="patient"):
         clustered_proportion_interval([1, 0, 1], patients)
     with pytest.raises(ValueError, match="patient"):
@@ -408,7 +408,7 @@ def test_average_precision_interval_of_a_perfect_ranking_is_not_a_point():
 
 
 def test_average_precision_interval_contains_its_estimate_even_for_a_classifier_that_is_wrong_throughout():
-    # Drawing a film twice can only help such a ranking, so nearly every replicate lies above the estimate.
+    # Drawing an image twice can only help such a ranking, so nearly every replicate lies above the estimate.
     labels = np.repeat([1, 0], [22, 1600])
     estimate = average_precision_interval(labels, np.linspace(0, 1, 1622), replicates=300)
     assert 0 < estimate.low <= estimate.value < estimate.high
@@ -440,17 +440,17 @@ def test_average_precision_interval_covers_as_often_as_it_says():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("films_each", "area"), [(1, 0.75), (1, 0.85), (4, 0.85)])
-def test_intervals_cover_as_often_as_they_say_at_200_films_with_10_positives(films_each, area):
+@pytest.mark.parametrize(("images_each", "area"), [(1, 0.75), (1, 0.85), (4, 0.85)])
+def test_intervals_cover_as_often_as_they_say_at_200_images_with_10_positives(images_each, area):
     """A coverage of 93 to 97.5 % shows as 91.3 to 98.5 % in 2,000 simulations (three binomial errors either way)."""
     rng = np.random.default_rng(20)
     distance = stats.norm.ppf(area) * math.sqrt(2)
-    patients = np.arange(200) // films_each
+    patients = np.arange(200) // images_each
     covered = {"ours": 0, "DeLong alone": 0}
-    shared = 0.5 if films_each > 1 else 0.0
+    shared = 0.5 if images_each > 1 else 0.0
     for _ in range(2000):
         positive = np.zeros(200, dtype=bool)
-        positive[rng.choice(40 if films_each > 1 else 200, 10, replace=False)] = True
+        positive[rng.choice(40 if images_each > 1 else 200, 10, replace=False)] = True
         noise = math.sqrt(shared) * rng.normal(size=200)[patients] + math.sqrt(1 - shared) * rng.normal(size=200)
         scores = noise + distance * positive
         estimate = auc_interval(positive, scores, clusters=patients)

@@ -95,7 +95,7 @@ def test_a_finding_counted_twice_changes_nothing():
     assert (twice.value, twice.low, twice.high) == pytest.approx((once.value, once.low, once.high), rel=1e-9)
 
 
-def test_repeated_films_of_a_patient_leave_the_interval_alone():
+def test_repeated_images_of_a_patient_leave_the_interval_alone():
     labels, scores, patients = cohort(6)
     once = macro_auc_interval(long_table(labels, scores, patients))
     twice = macro_auc_interval(long_table(np.tile(labels, (2, 1)), np.tile(scores, (2, 1)), np.tile(patients, 2)))

@@ -1,4 +1,4 @@
-"""Statistics from counts of patients: equal to copying the drawn films and asking scikit-learn."""
+"""Statistics from counts of patients: equal to copying the drawn images and asking scikit-learn."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def draws(draw):
 )
 @quick
 @given(case=draws())
-def test_values_on_counts_equal_scikit_learn_on_copied_films(fast, theirs, needs_negatives, case):
+def test_values_on_counts_equal_scikit_learn_on_copied_images(fast, theirs, needs_negatives, case):
     positive, scores, owner, counts = case
     values = fast(positive, scores, owner)(counts)
     for row, value in zip(counts, values, strict=True):
@@ -44,15 +44,15 @@ def test_values_on_counts_equal_scikit_learn_on_copied_films(fast, theirs, needs
             assert value == pytest.approx(expected, rel=1e-12, abs=1e-14)
 
 
-def test_any_function_sees_the_copied_films():
+def test_any_function_sees_the_copied_images():
     seen = []
 
     def statistic(labels, scores):
         seen.append((labels.tolist(), scores.tolist()))
         return scores.sum()
 
-    films = (np.array([True, False, True]), np.array([0.3, 0.2, 0.1]), np.array([0, 1, 0]))
-    values = resampling.any_on_counts(statistic, *films)(np.array([[2, 0], [1, 3]]))
+    images = (np.array([True, False, True]), np.array([0.3, 0.2, 0.1]), np.array([0, 1, 0]))
+    values = resampling.any_on_counts(statistic, *images)(np.array([[2, 0], [1, 3]]))
     assert seen == [
         ([1.0, 1.0, 1.0, 1.0], [0.3, 0.3, 0.1, 0.1]),
         ([1.0, 0.0, 0.0, 0.0, 1.0], [0.3, 0.2, 0.2, 0.2, 0.1]),
@@ -61,7 +61,7 @@ def test_any_function_sees_the_copied_films():
 
 
 def test_counts_too_large_for_32_bits_are_still_exact():
-    # One patient owns 50,000 films; drawing it for all 50,001 draws makes 2.5 thousand million films.
+    # One patient owns 50,000 images; drawing it for all 50,001 draws makes 2.5 thousand million images.
     rng = np.random.default_rng(3)
     positive, scores = rng.random(100_000) < 0.5, rng.integers(0, 1000, 100_000) / 1000
     owner = np.append(np.zeros(50_000, dtype=np.int64), np.arange(1, 50_001))

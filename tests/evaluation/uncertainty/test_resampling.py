@@ -30,7 +30,7 @@ def test_a_patient_is_drawn_as_often_as_the_multinomial_says():
     np.testing.assert_allclose((counts == 0).mean(axis=0), 0.9**10, atol=0.015)
 
 
-def test_patients_are_ever_positive_when_any_film_in_any_column_is():
+def test_patients_are_ever_positive_when_any_image_in_any_column_is():
     labels = np.array([[0, 0], [0, 1], [0, 0], [math.nan, math.nan], [1, math.nan]])
     sample = as_sample(labels, np.full((5, 2), 0.5), ["b", "b", "a", "c", "a"])
     assert (sample.unit, list(sample.ever_positive)) == ("patients", [True, True])

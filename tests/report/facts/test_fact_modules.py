@@ -42,14 +42,14 @@ def test_the_worked_example_has_the_power_that_enumeration_gives(facts):
     # Independently: every count whose Clopper-Pearson limit lies above the goal.
     shown = [k for k in range(1, 501) if stats.beta.ppf(0.025, k, 501 - k) > 0.8]
     assert rows[0.82][1] == pytest.approx(stats.binom.pmf(shown, 500, 0.82).sum(), abs=5e-4)
-    assert facts["example.films"].value == 1000
+    assert facts["example.images"].value == 1000
 
 
-def test_films_of_one_patient_multiply_the_cases_by_the_design_effect(stated):
+def test_images_of_one_patient_multiply_the_cases_by_the_design_effect(stated):
     assert stated["plan.design_effect"].value == pytest.approx(1 + 0.5 * 0.4)
     key = "plan.Effusion.sensitivity"
     assert stated[f"{key}.cases"].value == 248
-    assert stated[f"{key}.films"].value == math.ceil(248 * 1.2)
+    assert stated[f"{key}.images"].value == math.ceil(248 * 1.2)
     assert stated["plan.Effusion.total"].value == math.ceil(math.ceil(248 * 1.2) / 0.05)
 
 
@@ -60,7 +60,7 @@ def test_a_rate_that_no_study_can_show_gets_no_number(finished_run, expected, te
     answers = Answers({"study.expected_sensitivity": expected})
     facts = collect_facts(Run.load(finished_run), answers=answers)
     assert text in facts["plan.Effusion.sensitivity.cases"].text
-    assert "plan.Effusion.sensitivity.films" not in facts
+    assert "plan.Effusion.sensitivity.images" not in facts
 
 
 def test_number_needed_and_errors_at_the_stated_prevalence_follow_by_hand(stated):
@@ -124,7 +124,7 @@ def test_a_minimum_of_the_sponsors_own_takes_estimates_away(finished_run):
         assert facts[f"{key}.sensitivity"].text.startswith("too few: ") is few
 
 
-def test_films_with_and_without_other_findings_are_told_apart_by_hand(facts, finished_run):
+def test_images_with_and_without_other_findings_are_told_apart_by_hand(facts, finished_run):
     table = pd.read_csv(finished_run / "table.csv").set_index("image_id")
     scores = pd.read_csv(finished_run / "scores_test.csv").set_index("image_id")
     others = (table.loc[scores.index, [name for name in NIH14 if name != "Effusion"]] == 1).any(axis=1)
@@ -139,7 +139,7 @@ def test_films_with_and_without_other_findings_are_told_apart_by_hand(facts, fin
         assert facts[f"{group}.specificity"].value.value == pytest.approx((~called[negative]).mean())
 
 
-def test_films_whose_other_findings_are_not_known_are_in_no_group(run_folder):
+def test_images_whose_other_findings_are_not_known_are_in_no_group(run_folder):
     table = pd.read_csv(run_folder / "table.csv", dtype={"patient_id": str})
     test = table.index[table["part"] == "test"]
     clear = [row for row in test if not (table.loc[row, list(NIH14)] == 1).any()][:3]
@@ -263,11 +263,11 @@ def test_losses_and_augmentation_name_no_idle_number():
     )
     blurred = {"blur_probability": 0.3, "blur_sigma_px": [0.1, 2.0], "blur_kernel_px": 5}
     assert augmentation_words(blurred) == [
-        "blur of 30.0 % of the films, standard deviation 0.1 to 2 pixels, kernel of 5 pixels"
+        "blur of 30.0 % of the images, standard deviation 0.1 to 2 pixels, kernel of 5 pixels"
     ]
     erased = {"erase_probability": 0.25, "erase_area": [0.02, 0.08]}
     assert augmentation_words(erased) == [
-        "a rectangle of 2 % to 8 % of the film filled with its mean in 25.0 % of the films"
+        "a rectangle of 2 % to 8 % of the image filled with its mean in 25.0 % of the images"
     ]
 
 

@@ -147,7 +147,7 @@ def test_a_missing_field_names_file_and_field(run_folder):
         collect_facts(Run.load(run_folder))
 
 
-def test_impact_is_counted_on_a_thousand_films_by_hand(facts):
+def test_impact_is_counted_on_a_thousand_images_by_hand(facts):
     entry = facts["test.Effusion.sensitivity"].value
     share = facts["test.Effusion.prevalence"].value.value
     missed = facts["impact.Effusion.false_negatives"].value
@@ -156,7 +156,7 @@ def test_impact_is_counted_on_a_thousand_films_by_hand(facts):
     assert missed.high == pytest.approx(1000 * share * (1 - entry.low))
     alarms = facts["impact.Effusion.false_positives"].value
     count = facts["test.Effusion.false_positives"].value
-    # At the test part's own prevalence, false alarms per film are just their count over all images.
+    # At the test part's own prevalence, false alarms per image are just their count over all images.
     assert alarms.value == pytest.approx(1000 * count / facts["test.Effusion.n_images"].value)
 
 

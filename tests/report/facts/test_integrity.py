@@ -85,7 +85,7 @@ def test_unknown_patients_are_not_said_to_be_kept_apart(run_folder):
     for shown in (" ".join(text.split()), " ".join(card.split())):
         assert "split by patient" not in shown
         assert "disjoint by patient" not in shown
-        assert "no patient has films in two parts" not in shown
+        assert "no patient has images in two parts" not in shown
         assert f"images of {Run.load(run_folder).table['patient_id'].nunique()} patients" not in shown
         assert "cannot be shown" in shown
     assert facts["verdict"].text == "NOT ESTIMABLE"
@@ -144,7 +144,7 @@ def test_an_estimate_outside_its_interval_is_named(run_folder):
 
 
 def test_a_split_that_leaks_between_training_and_validation_alone_is_told_apart(make_run):
-    """The test list was held out by patient: its films are new, the thresholds are not to be trusted."""
+    """The test list was held out by patient: its images are new, the thresholds are not to be trusted."""
     run = make_run()
     splits, table = (pd.read_csv(run.folder / name, dtype=str, keep_default_na=False) for name in
                      ("splits.csv", "table.csv"))  # fmt: skip

@@ -1,4 +1,4 @@
-"""What the report says of changed films."""
+"""What the report says of changed images."""
 
 import pytest
 

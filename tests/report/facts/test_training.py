@@ -14,7 +14,7 @@ def entry(positive, n_positive=100):
     shares[positive] = 1.0
     return {
         "bins": np.linspace(0, 256, 65).tolist(), "positive": shares.tolist(), "negative": [1 / 64] * 64,
-        "n_positive": n_positive, "n_negative": 90, "n_note": "of 103 training films with Effusion and 317 without",
+        "n_positive": n_positive, "n_negative": 90, "n_note": "of 103 training images with Effusion and 317 without",
     }  # fmt: skip
 
 
@@ -37,12 +37,12 @@ def test_mean_grey_levels_are_those_of_the_bins(run_folder, tmp_path):
     assert facts["intensities.Effusion.mean_negative"].value == pytest.approx(128)
     text = text_of(run)
     assert "| Effusion | 100 | 42.0 | 90 | 128.0 |" in text
-    assert "Effusion: of 103 training films with Effusion and 317 without." in text
+    assert "Effusion: of 103 training images with Effusion and 317 without." in text
     made = draw_figures(run, facts, tmp_path)
     assert (tmp_path / made["intensities"].file).stat().st_size > 10_000
 
 
-def test_at_most_four_findings_are_shown_those_with_the_most_films(make_run):
+def test_at_most_four_findings_are_shown_those_with_the_most_images(make_run):
     findings = ("Effusion", "Mass", "Nodule", "Edema", "Hernia")
     run = make_run(targets=findings, patients=120)
     counts = (30, 10, 50, 40, 20)
@@ -52,7 +52,7 @@ def test_at_most_four_findings_are_shown_those_with_the_most_films(make_run):
     assert "intensities.Mass.note" not in facts
 
 
-def test_a_finding_that_no_film_shows_has_no_mean(run_folder):
+def test_a_finding_that_no_image_shows_has_no_mean(run_folder):
     files.write_json(run_folder / INTENSITIES, {"Effusion": {**entry(3), "positive": None, "n_positive": 0}})
     assert "| Effusion | 0 | not known | 90 | 128.0 |" in text_of(Run.load(run_folder))
 

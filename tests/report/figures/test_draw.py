@@ -15,7 +15,7 @@ from chexkeras.results.evaluation import STATISTICS
 from chexkeras.runs.run import Run
 
 LONG = (
-    "Case-control sample: films labelled positive and films without any finding in equal numbers, reduced in size; "
+    "Case-control sample: images labelled positive and images without any finding in equal numbers, reduced in size; "
     "prevalence, predictive values and calibration do not carry over to patients. "
 )
 
@@ -47,7 +47,7 @@ def test_every_figure_carries_every_caution(finished_run, answered, monkeypatch,
     made = draw_figures(run, facts, tmp_path, answers)
     assert set(texts) == set(made)
     for name, found in texts.items():
-        assert "Synthetic films, not clinical evidence." in found, name
+        assert "Synthetic images, not clinical evidence." in found, name
 
 
 def _words(drawn):
@@ -138,5 +138,5 @@ def test_of_several_cautions_the_first_is_printed_and_the_others_are_counted(run
     files.write_json(run_folder / "provenance.json", document)
     draw_figures(run, collect_facts(run), tmp_path)
     for name, found in texts.items():
-        assert "Synthetic films, not clinical evidence. And 2 more cautions: see the first page." in found, name
+        assert "Synthetic images, not clinical evidence. And 2 more cautions: see the first page." in found, name
         assert "A second caution." not in found

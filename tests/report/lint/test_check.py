@@ -17,15 +17,16 @@ from tests.report.written import written_report
 
 # The facts of a published course project on pneumonia in NIH ChestX-ray14 (experiments 1A to 2B), in our own words.
 PNEUMONIA_PROJECT = """\
-# FDA Submission: pneumonia on chest films
+# FDA Submission: pneumonia on chest images
 
 ## General
 
-The device helps radiologists to find pneumonia on films in AP/Lateral projection, with radiologist-level accuracy.
+The device helps radiologists to find pneumonia on images in AP/Lateral projection, with radiologist-level accuracy.
 
 ## Training
 
-Data: NIH ChestX-ray14, split by patient into 79,113 films for training, 16,370 for validation and the rest for testing.
+Data: NIH ChestX-ray14, split by patient into 79,113 images for training, 16,370 for validation and the rest for
+    testing.
 
 DenseNet121, global average pooling, then Dense 1024, dropout, Dense 512, dropout and Dense 1 with a sigmoid.
 The added layers have about 2.1M parameters.
@@ -34,18 +35,18 @@ The best validation AUC was 0.6345. The final threshold is 0.40.
 
 ## Experiments
 
-Validation films at a threshold of 0.5:
+Validation images at a threshold of 0.5:
 
 | Experiment | AUC | Recall |
 | --- | ---: | ---: |
 | 2A | 0.6736 | 0.401 |
 | 2B | 0.6715 | 0.550 |
 
-2A has the best AUC, 0.6736, and is recommended on the strength of the validation films.
+2A has the best AUC, 0.6736, and is recommended on the strength of the validation images.
 
 ## Plan
 
-The clinical study takes 500 films with pneumonia and 500 without, and asks for an F1 score above 0.387.
+The clinical study takes 500 images with pneumonia and 500 without, and asks for an F1 score above 0.387.
 """
 FOUND_IN_THE_PNEUMONIA_PROJECT = {
     "two-best-values": [14, 25],
@@ -58,10 +59,10 @@ FOUND_IN_THE_PNEUMONIA_PROJECT = {
     "no-interval": [14, 22, 23, 25],
 }
 
-# Two more, each known for one thing: validation films picked by a hash of the file's name, and rows repeated before
+# Two more, each known for one thing: validation images picked by a hash of the file's name, and rows repeated before
 # the split.
-SPLIT_BY_FILE_NAME = "A film is assigned to validation by a hash of its file name. Mean AUROC there: 0.8459.\n"
-REPEATED_BEFORE_THE_SPLIT = "Positive films were repeated before the data were split 80/10/10. Macro F1 is 0.83.\n"
+SPLIT_BY_FILE_NAME = "An image is assigned to validation by a hash of its file name. Mean AUROC there: 0.8459.\n"
+REPEATED_BEFORE_THE_SPLIT = "Positive images were repeated before the data were split 80/10/10. Macro F1 is 0.83.\n"
 
 CAREFUL = [
     "This document makes no claim of clearance, of equivalence to another device, or of performance equal to experts.",
@@ -73,22 +74,22 @@ CAREFUL = [
     "The predicate was cleared by the FDA.",
     "The goals were not met.",
     "Effusion: sensitivity MET; Edema: sensitivity NOT MET.",
-    "Lateral films are rejected.",
+    "Lateral images are rejected.",
     "An unknown view can be a lateral view, so it is refused.",
     "Data: NIH ChestX-ray14. No lateral views were used.",
-    "The threshold 0.40 was chosen on validation. At another threshold, such as 0.5, fewer films would be called.",
+    "The threshold 0.40 was chosen on validation. At another threshold, such as 0.5, fewer images would be called.",
     "The sensitivity is 0.85 (95 % CI 0.80–0.89; n = 222).",
     "The goal is a sensitivity above 0.80.",
     "The goal is a sensitivity of at least 0.80, observed on validation.",
     "The best AUROC of stage 1 is 0.81 (95 % CI 0.78–0.84), the best AUROC of stage 2 is 0.83 (95 % CI 0.80–0.86).",
-    "The films were split by patient; no film name decides anything.",
+    "The images were split by patient; no image name decides anything.",
     "The test part was not used in training.",
-    "The films are synthetic and no clinical evidence. Sensitivity: 0.9 (95 % CI 0.8–0.95).",
+    "The images are synthetic and no clinical evidence. Sensitivity: 0.9 (95 % CI 0.8–0.95).",
     "In a case-control sample the F1 score depends on the prevalence: 0.5 (95 % CI 0.4–0.6).",
     "Adults from 20 to 80 years are meant. The training data hold patients from 18 to 90 years.",
     "The network has 8,612,417 parameters, of which 1,574,913 parameters are trainable.",
     "A clinical study could show whether the device is ready for clinical use.",
-    "Arithmetic in mixed precision, 0.5 s per film.",
+    "Arithmetic in mixed precision, 0.5 s per image.",
     "The threshold is 0.36. Alternatively, the maximum F1 is achieved with a threshold of 0.4 (not used).",
     "Rajpurkar et al. call their network radiologist-level.",
     "The title says it: CheXNet: Radiologist-Level Pneumonia Detection.",
@@ -108,10 +109,13 @@ CARELESS = [
     ("Sensitivity: **MET**\n\nSensitivity: **NOT MET**", "verdict-differs"),
     ("All goals: NOT MET.\n\nThe performance goals were met.", "verdict-differs"),
     ("The model has 8.6M parameters.\n\nIn total there are 12,000,000 parameters.", "parameter-count"),
-    ("| Part | Threshold |\n|---|---|\n| final | 0.40 |\n\nFilms are called at a cut-off of 0.5.", "threshold-differs"),
+    (
+        "| Part | Threshold |\n|---|---|\n| final | 0.40 |\n\nImages are called at a cut-off of 0.5.",
+        "threshold-differs",
+    ),
     ("Best AUC: 0.80.\n\nThe highest AUC is 0.85.", "two-best-values"),
     ("| Model | Best AUC |\n|---|---|\n| A1 | 0.80 |\n| B2 | 0.84 |\n\nThe best AUC is 0.90.", "two-best-values"),
-    ("Data: 5,000 frontal films.\n\nLateral views are read as well.", "view-outside-data"),
+    ("Data: 5,000 frontal images.\n\nLateral views are read as well.", "view-outside-data"),
     ("## Indications\n\nAges 0 to 17.\n\n## Data\n\nTraining data: patients from 18 to 90 years.", "age-outside-data"),
     ("The images were randomly split into training and test.", "leaky-split-not-named"),
     ("The model was evaluated on the training set.", "test-data-in-training"),
@@ -126,7 +130,10 @@ CARELESS = [
     ("Its F1 exceeds the performance of human radiologists.", "claim-beyond-evidence"),
     ("The validation part has a 20/80 split of positive and negative cases. F1: 0.43.", "case-control-as-clinical"),
     ("We used train_test_split with a share of 20 %.", "leaky-split-not-named"),
-    ("## Indications\n\nChest films of ages 2-90.\n\n## Databases\n\nPatients from 5 to 85 years.", "age-outside-data"),
+    (
+        "## Indications\n\nChest images of ages 2-90.\n\n## Databases\n\nPatients from 5 to 85 years.",
+        "age-outside-data",
+    ),
     ("[SPONSOR TO COMPLETE: name of the device]", "open-field"),
 ]
 
@@ -207,7 +214,7 @@ class TestOurOwnReport:
             (r"its score is at least [\d.]+", "its score is at least 0.99", "threshold-differs"),
             ("8,612,417 parameters", "8,612,418 parameters", "parameter-count"),
             (r"Verdict for Effusion: \*\*[A-Z ]+\*\*", "Verdict for Effusion: **MET**", "verdict-differs"),
-            ("Any other view is outside the data.", "Lateral films are read as well.", "view-outside-data"),
+            ("Any other view is outside the data.", "Lateral images are read as well.", "view-outside-data"),
             ("PA and AP view", "PA and LATERAL view", "view-outside-data"),
             (r"(?m)^- Findings: .*", "- Patients: newborns to adults, 0 to 95 years of age.", "age-outside-data"),
             (r"the sensitivity is \*\*([\d.]+) \(.*?\)\*\*", r"the sensitivity is \1", "no-interval"),
@@ -224,7 +231,7 @@ class TestOurOwnReport:
         assert "leaky-split-not-named" in rules(report.read_text(), known)
         assert "leaky-split-not-named" not in rules(report.read_text() + "\nThe split is LEAKY.\n", known)
 
-    def test_synthetic_films_must_be_announced(self, report, finished_run, load_run):
+    def test_synthetic_images_must_be_announced(self, report, finished_run, load_run):
         text = re.sub(r"(?m)^> .*\n|^>\n", "", report.read_text())
         text = re.sub(r"(?i)synthetic", "clinical", text)
         assert "synthetic-as-clinical" in rules(text, known_from_run(load_run(finished_run)))
@@ -265,8 +272,8 @@ class TestRulesWithARun:
         assert rules("About 1.5M parameters.", self.KNOWN) == ["parameter-count"]
 
     def test_views_and_ages_that_are_not_in_the_table(self):
-        assert rules("## Indications\n\nFilms in PA view of adults from 20 to 60 years.", self.KNOWN) == []
-        found = rules("## Indications\n\nFilms in PA or AP view of adults from 20 to 70 years.", self.KNOWN)
+        assert rules("## Indications\n\nImages in PA view of adults from 20 to 60 years.", self.KNOWN) == []
+        found = rules("## Indications\n\nImages in PA or AP view of adults from 20 to 70 years.", self.KNOWN)
         assert found == ["view-outside-data", "age-outside-data"]
 
     def test_an_age_without_upper_limit_claims_nothing_about_the_old(self):
@@ -340,7 +347,7 @@ class TestLanguage:
         ("the average precision is 0.6", [("average precision", 0.6)]),
         ("precision-recall curve with 0.5", []),
         ("a sensitivity of at least 0.8", []),
-        ("sensitivity of 300 films", []),
+        ("sensitivity of 300 images", []),
     ])  # fmt: skip
     def test_measures_get_the_number_that_is_said_of_them(self, text, expected):
         found = [(name, number.value) for name, number in language.stated_values(text)]

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from chexkeras.data.augmentation import Augmentation, augment, film_seed, flips
-from chexkeras.data.pipeline import films_with_ids
+from chexkeras.data.augmentation import Augmentation, augment, flips, image_seed
+from chexkeras.data.pipeline import images_with_ids
 from chexkeras.models.classifier import build_classifier
 from chexkeras.recipes.recipe import Stage
 from chexkeras.training.frozen.augmented_copies import Views
@@ -45,7 +45,7 @@ def relative_differences(one, two):
 
 
 @pytest.mark.parametrize(("flip", "balanced"), [(False, ()), (True, ()), (True, "Effusion")])
-def test_stored_features_train_to_the_same_weights_as_reading_the_films_anew(
+def test_stored_features_train_to_the_same_weights_as_reading_the_images_anew(
     tmp_path, toy_recipe, toy_splits, flip, balanced
 ):
     recipe = toy_recipe.replace(augment=Augmentation(flip=flip), balanced_batches=balanced)
@@ -69,8 +69,8 @@ def test_densenet121_trains_to_the_same_weights_and_scores_on_stored_features(tm
     stored, _ = fitted(recipe, toy_splits, tmp_path / "b", "float32")
     assert history.stages[1]["epochs_run"] == 3
     assert max(relative_differences(ordinary, stored)) <= 1e-4
-    films = next(iter(films_with_ids(toy_splits.test, image_size=64)))[0]
-    np.testing.assert_allclose(ordinary.predict(films, verbose=0), stored.predict(films, verbose=0), atol=1e-4)
+    images = next(iter(images_with_ids(toy_splits.test, image_size=64)))[0]
+    np.testing.assert_allclose(ordinary.predict(images, verbose=0), stored.predict(images, verbose=0), atol=1e-4)
 
 
 def test_half_precision_features_change_the_validation_auroc_by_less_than_two_thousandths(
@@ -82,10 +82,10 @@ def test_half_precision_features_change_the_validation_auroc_by_less_than_two_th
 
 
 def test_flip_draws_are_those_of_the_pipeline():
-    film = np.arange(9, dtype=np.float32).reshape(3, 3, 1)
+    image = np.arange(9, dtype=np.float32).reshape(3, 3, 1)
     positions = np.arange(40)
     drawn = flips(7, 3, positions)
-    seen = [augment(film, film_seed(7, 3, p), Augmentation(flip=True)).numpy()[0, 0, 0] == 2 for p in positions]
+    seen = [augment(image, image_seed(7, 3, p), Augmentation(flip=True)).numpy()[0, 0, 0] == 2 for p in positions]
     assert drawn.tolist() == seen
     assert 5 < drawn.sum() < 35
 
@@ -106,7 +106,7 @@ def test_one_pass_fills_both_crossing_tensors(plan, toy_splits):
 
 def test_a_complete_store_is_not_computed_again(plan, monkeypatch):
     plan.fill(16)
-    monkeypatch.setattr(f"{FEATURE_STORE}.films_with_ids", lambda *_, **__: pytest.fail("read the films"))
+    monkeypatch.setattr(f"{FEATURE_STORE}.images_with_ids", lambda *_, **__: pytest.fail("read the images"))
     plan.fill(16)
 
 
@@ -114,11 +114,11 @@ def test_a_store_is_taken_up_again_by_a_model_built_anew_in_the_same_session(
     plan, tmp_path, toy_recipe, toy_splits, monkeypatch
 ):
     plan.fill(16)
-    monkeypatch.setattr(f"{FEATURE_STORE}.films_with_ids", lambda *_, **__: pytest.fail("read the films"))
+    monkeypatch.setattr(f"{FEATURE_STORE}.images_with_ids", lambda *_, **__: pytest.fail("read the images"))
     plan_features(classifier(toy_recipe), toy_recipe, toy_splits.train, toy_splits.validation, tmp_path / "s").fill(16)
 
 
-def test_the_key_tells_other_films_views_sizes_and_weights(plan, toy_splits, tmp_path):
+def test_the_key_tells_other_images_views_sizes_and_weights(plan, toy_splits, tmp_path):
     import dataclasses
     import shutil
 
@@ -126,11 +126,11 @@ def test_the_key_tells_other_films_views_sizes_and_weights(plan, toy_splits, tmp
     keys = {spec.key(table), spec.key(table.iloc[::-1]), spec.key(table.head(1))}
     keys |= {dataclasses.replace(spec, views=Views(Augmentation(flip=True))).key(table)}
     keys |= {dataclasses.replace(spec, dtype="float32").key(table)}
-    film = tmp_path / "film.png"
-    shutil.copy(table["path"].iloc[0], film)
-    moved = table.assign(path=[str(film), table["path"].iloc[1]])
+    image = tmp_path / "image.png"
+    shutil.copy(table["path"].iloc[0], image)
+    moved = table.assign(path=[str(image), table["path"].iloc[1]])
     keys |= {spec.key(moved)}
-    film.write_bytes(film.read_bytes() + b"0")
+    image.write_bytes(image.read_bytes() + b"0")
     keys |= {spec.key(moved)}
     kernel = spec.model.get_layer("block1_conv").kernel
     kernel.assign(kernel * 1.0001)
@@ -187,7 +187,7 @@ def test_random_augmentation_and_a_full_disk_fall_back_and_say_why(
     rotated = toy_recipe.replace(augment=Augmentation(rotation_degrees=5.0))
     arguments = (toy_splits.train, toy_splits.validation, tmp_path)
     assert plan_features(classifier(rotated), rotated, *arguments) is None
-    assert "no two epochs show the same film" in capsys.readouterr().err
+    assert "no two epochs show the same image" in capsys.readouterr().err
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
     assert plan_features(classifier(toy_recipe), toy_recipe, *arguments) is None
     assert "more than half" in capsys.readouterr().err
@@ -206,9 +206,9 @@ def test_stored_draws_are_shown_in_turn_and_are_those_of_the_pipeline(tmp_path, 
     assert plan.to_dict()["views"] == "3 draws of the random changes"
     assert not plan.to_dict()["exact"]
     plan.fill(16)
-    assert "3 passes over the training films" in capsys.readouterr().err
-    films = next(iter(films_with_ids(toy_splits.train.head(4), image_size=recipe.image_size)))[0]
-    drawn = np.stack([augment(film, film_seed(recipe.seed, 2, row), changes) for row, film in enumerate(films)])
+    assert "3 passes over the training images" in capsys.readouterr().err
+    images = next(iter(images_with_ids(toy_splits.train.head(4), image_size=recipe.image_size)))[0]
+    drawn = np.stack([augment(image, image_seed(recipe.seed, 2, row), changes) for row, image in enumerate(images)])
     expected = plan.train.spec.model.predict(drawn, verbose=0)[0]
     np.testing.assert_allclose(plan.train.features("head_pool")[:4, 2], expected, rtol=1e-4, atol=1e-5)
     shown = [plan.train.spec.views.shown(epoch, np.arange(200)) for epoch in (1, 1, 2)]
@@ -232,7 +232,7 @@ def test_draws_that_make_no_sense_are_refused_before_anything_is_computed(
         check_draws(toy_recipe.replace(augment=augmentation), features, draws)
 
 
-def test_a_stage_whose_frozen_part_was_trained_before_reads_films_anew(tmp_path, toy_recipe, toy_splits):
+def test_a_stage_whose_frozen_part_was_trained_before_reads_images_anew(tmp_path, toy_recipe, toy_splits):
     stages = (Stage("deep", 2, 1e-3, "block3_conv"), Stage("shallow", 2, 1e-3, 0.0))
     recipe = toy_recipe.replace(stages=stages)
     plan = plan_features(classifier(recipe), recipe, toy_splits.train, toy_splits.validation, tmp_path)
@@ -250,12 +250,12 @@ def test_features_too_large_for_float16_are_stored_in_float32_when_that_was_left
     assert plan.train.features("head_pool").dtype == np.float32
     said = capsys.readouterr().err
     assert "float32 instead" in said
-    assert "belongs to other films" not in said
+    assert "belongs to other images" not in said
     with pytest.raises(ValueError, match="too large for float16"):
         plan_features(*arguments, "float16").fill(16)
 
 
-def test_the_disk_space_of_both_stores_is_taken_before_a_film_is_read(plan, monkeypatch):
+def test_the_disk_space_of_both_stores_is_taken_before_a_image_is_read(plan, monkeypatch):
     def look(*_, **__):
         for store in (plan.validation, plan.train):
             for path in store.folder.glob("*.npy"):
@@ -265,7 +265,7 @@ def test_the_disk_space_of_both_stores_is_taken_before_a_film_is_read(plan, monk
     if not hasattr(os, "posix_fallocate"):
         pytest.skip(f"{sys.platform} cannot take disk space")
     taken = []
-    monkeypatch.setattr("chexkeras.training.frozen.feature_store.films_with_ids", look)
+    monkeypatch.setattr("chexkeras.training.frozen.feature_store.images_with_ids", look)
     with pytest.raises(KeyboardInterrupt):
         plan.fill(16)
     assert taken == [True] * 4
@@ -286,9 +286,9 @@ def full_disk(monkeypatch, *, room_for):
 @pytest.mark.parametrize("room_for", [0, 1, 3])
 def test_a_full_disk_is_one_message_before_anything_is_computed_and_leaves_nothing_behind(plan, monkeypatch, room_for):
     full_disk(monkeypatch, room_for=room_for)
-    monkeypatch.setattr(f"{FEATURE_STORE}.films_with_ids", lambda *_, **__: pytest.fail("read the films"))
+    monkeypatch.setattr(f"{FEATURE_STORE}.images_with_ids", lambda *_, **__: pytest.fail("read the images"))
     store = plan.validation if room_for < 2 else plan.train
-    needed = f"{store.spec.bytes_per_film() * len(store.table):,} bytes in '{store.folder}'"
+    needed = f"{store.spec.bytes_per_image() * len(store.table):,} bytes in '{store.folder}'"
     with pytest.raises(OSError, match=rf"stored features need {needed}, but [0-9,]+ bytes are free.* --features off"):
         plan.fill(16)
     assert not plan.validation.folder.exists()
@@ -321,7 +321,7 @@ def test_a_disk_that_cannot_reserve_space_is_used_all_the_same(plan, monkeypatch
     assert np.abs(plan.train.features("head_pool")).max() > 0
 
 
-def test_films_keep_their_key_however_their_folder_is_written(plan, toy_splits, tmp_path, monkeypatch):
+def test_images_keep_their_key_however_their_folder_is_written(plan, toy_splits, tmp_path, monkeypatch):
     spec, table = plan.train.spec, toy_splits.train.head(3)
     folder = os.path.dirname(table["path"].iloc[0])
     (tmp_path / "link").symlink_to(folder)

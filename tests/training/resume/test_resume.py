@@ -142,7 +142,7 @@ def test_stored_features_are_taken_up_in_the_middle_of_a_stage_with_the_same_res
 
 
 def test_a_plateau_and_a_patience_go_on_counting(toy_recipe, toy_splits, tmp_path, monkeypatch):
-    """The toy films are told apart from the first epoch on: no later epoch is better."""
+    """The toy images are told apart from the first epoch on: no later epoch is better."""
     stage = Stage("flat", 9, 1e-3, "none", patience=4, schedule="reduce_on_plateau", reduce_patience=1)
     recipe = toy_recipe.replace(stages=(stage,))
     start = [value(variable) for variable in classifier(recipe, 0).variables]
@@ -265,15 +265,15 @@ def test_an_unfinished_training_is_neither_lost_nor_taken_up_by_accident(
         train(recipe, toy_splits, tmp_path / "misspelt", resume=True)
 
 
-def test_other_films_under_the_same_names_are_refused(interrupted, recipe, toy, tmp_path):
+def test_other_images_under_the_same_names_are_refused(interrupted, recipe, toy, tmp_path):
     from PIL import Image
 
     changed = toy.copy()
     changed.attrs = toy.attrs
-    film = tmp_path / "film.png"
-    Image.fromarray(np.zeros((48, 48), np.uint8)).save(film)
-    changed.loc[3, "path"] = str(film)
-    with pytest.raises(ValueError, match="films was"):
+    image = tmp_path / "image.png"
+    Image.fromarray(np.zeros((48, 48), np.uint8)).save(image)
+    changed.loc[3, "path"] = str(image)
+    with pytest.raises(ValueError, match="images was"):
         train(recipe, Unfinished.load(interrupted).splits(changed), interrupted, resume=True)
 
 
@@ -450,7 +450,7 @@ def test_features_for_which_there_is_no_room_any_more_are_named(interrupted, rec
 
 
 @pytest.fixture(scope="module")
-def toy_films_40(make_toy, tmp_path_factory):
+def toy_images_40(make_toy, tmp_path_factory):
     return make_toy(tmp_path_factory.mktemp("forty"), patients=20)
 
 
@@ -512,12 +512,12 @@ for features, kills in moments.items():
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts the threads of a process as Linux lists them")
-def test_a_training_that_is_killed_at_ten_random_moments_ends_like_one_that_never_was(tmp_path, recipe, toy_films_40):
+def test_a_training_that_is_killed_at_ten_random_moments_ends_like_one_that_never_was(tmp_path, recipe, toy_images_40):
     """Two chains of five kills; each process goes on where the last was killed.
 
-    One trains on stored features of up-sampled films, the other on the films in balanced batches.
+    One trains on stored features of up-sampled images, the other on the images in balanced batches.
     """
-    splits = split_by_patient(toy_films_40, "Effusion", validation=0.3, test=0.3)
+    splits = split_by_patient(toy_images_40, "Effusion", validation=0.3, test=0.3)
     recipe = recipe.replace(batch_size=4)
     recipes = {
         "auto": recipe.replace(up_sample={"Effusion": 2}, keep_epochs=2),
