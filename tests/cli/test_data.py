@@ -67,10 +67,10 @@ def own(images, tmp_path):
 
 
 def test_audit_tells_of_every_kind_what_it_is(images, chexpert, own, tmp_path):
-    assert succeeded("audit", images, "--no-images").startswith(
+    assert succeeded("audit", images, "--no-pixels").startswith(
         "chexkeras phantoms (labels: not applicable (synthetic))"
     )
-    assert succeeded("audit", chexpert.parent, "--no-images").startswith("chexkeras phantoms in CheXpert's layout (")
+    assert succeeded("audit", chexpert.parent, "--no-pixels").startswith("chexkeras phantoms in CheXpert's layout (")
     out = tmp_path / "audit.json"
     told = succeeded("audit", *own, "--out", out)
     assert told.startswith("own.csv (labels: not stated)\n80 images of ")
@@ -78,7 +78,7 @@ def test_audit_tells_of_every_kind_what_it_is(images, chexpert, own, tmp_path):
     assert json.loads(out.read_text())["checked"] == 80
     path, *options = own
     del options[2:4]
-    assert "Patients are not known" in succeeded("audit", path, *options, "--no-images")
+    assert "Patients are not known" in succeeded("audit", path, *options, "--no-pixels")
 
 
 @pytest.mark.keras

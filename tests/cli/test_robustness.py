@@ -42,7 +42,7 @@ def test_it_says_what_each_change_costs_and_keeps_it_with_the_run(trained, image
     assert f"written: {trained.folder / ROBUSTNESS}" in result.output
     again = run("robustness", trained.folder, "--data", images, "--only", "misuse")
     assert again.exit_code == 2 and "--overwrite" in again.output
-    again = run("robustness", trained.folder, "--data", images, "--only", "misuse", "--images", "5", "--overwrite")
+    again = run("robustness", trained.folder, "--data", images, "--only", "misuse", "--sample", "5", "--overwrite")
     assert again.exit_code == 0, again.output
     assert Run.load(trained.folder).robustness.n_images < measured.n_images
 
@@ -52,7 +52,7 @@ def test_it_says_what_each_change_costs_and_keeps_it_with_the_run(trained, image
     [
         (("--only", "exposures"), "did you mean 'exposure'"),
         (("--margin", "0"), "--margin"),
-        (("--images", "-1"), "--images"),
+        (("--sample", "-1"), "--sample"),
         (("--seed", "-1"), "--seed"),
     ],
 )

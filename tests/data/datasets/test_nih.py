@@ -434,11 +434,11 @@ def test_the_sample_is_the_first_release(real_nih, full_nih):
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize(("images", "images"), [(None, 1000), ("images_64", 1000)])
-def test_the_real_images_are_found(real_nih, images, radiographs):
+@pytest.mark.parametrize(("images", "count"), [(None, 1000), ("images_64", 1000)])
+def test_the_real_images_are_found(real_nih, images, count):
     table = load_nih(real_nih, images=images, missing="skip")
-    assert len(table) == radiographs
-    assert len(source_of(table).left_out) == 112_120 - radiographs
+    assert len(table) == count
+    assert len(source_of(table).left_out) == 112_120 - count
     assert source_of(table).label_release == "2020 revision"
 
 
