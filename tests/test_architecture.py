@@ -12,7 +12,7 @@ import chexkeras
 
 ROOT = Path(chexkeras.__file__).parent
 LAYERS = {
-    "findings": 0, "checks": 0, "files": 0, "progress": 0, "provenance": 0, "results": 0,
+    "findings": 0, "checks": 0, "files": 0, "parallel": 0, "progress": 0, "provenance": 0, "results": 0,
     "data": 1, "dicom": 1, "evaluation": 1,
     "phantoms": 2, "models": 2,
     "recipes": 3,
@@ -34,7 +34,7 @@ LIGHT = [
     "data.datasets.labels", "data.splits.splitters", "data.audit.audit", "phantoms", "data.store.store",
     "data.store.prepare", "results", "plots", "report.submission",
     "report.html", "report.model_card", "report.lint.check", "runs.run",
-    "recipes.presets", "training.resume.unfinished", "inference.ensemble", "cli",
+    "recipes.presets", "training.resume.unfinished", "inference.ensemble", "cli", "parallel",
 ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from tests.dicom.dicom_images import image, ramp, write
 
 

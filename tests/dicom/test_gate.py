@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
-from tests.dicom.dicom_images import CHEST_IMAGE, CR, SECONDARY_CAPTURE, code_item, image, ramp
 
 from chexkeras.dicom import gate
 from chexkeras.dicom.gate import CLINICAL, RULES, DicomRejected, check_header, require
+from tests.dicom.dicom_images import CHEST_IMAGE, CR, SECONDARY_CAPTURE, code_item, image, ramp
 
 SIZE = 200_000
 COURSE_IMAGE = {"PatientPosition": "PA"}

@@ -9,11 +9,11 @@ from pydicom import config, dcmread
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 from pydicom.uid import JPEG2000Lossless
-from tests.dicom.dicom_images import CANARY, CANARY_UID, canary_image, code_item, image, leaks, ramp, write
 
 from chexkeras.dicom import privacy
 from chexkeras.dicom.gate import DicomRejected
 from chexkeras.dicom.read import read_dicom
+from tests.dicom.dicom_images import CANARY, CANARY_UID, canary_image, code_item, image, leaks, ramp, write
 
 
 def _everything_said(path, caplog):

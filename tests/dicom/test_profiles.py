@@ -1,11 +1,11 @@
 import dataclasses
 
 import pytest
-from tests.dicom.dicom_images import image, ramp
 
 from chexkeras.dicom.gate import check_header
 from chexkeras.dicom.profiles import CLINICAL, rules_table
 from chexkeras.dicom.rules import RULES
+from tests.dicom.dicom_images import image, ramp
 
 
 def violations(profile="clinical", **tags):

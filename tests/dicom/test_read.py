@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 from pydicom.tag import Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEG2000Lossless
-from tests.dicom.dicom_images import CHEST_IMAGE, CR, SECONDARY_CAPTURE, encoded, image, ramp, write
 
 from chexkeras.dicom.gate import CLINICAL, RULES, DicomRejected
 from chexkeras.dicom.read import Radiograph, is_dicom, read_dicom, read_image
+from tests.dicom.dicom_images import CHEST_IMAGE, CR, SECONDARY_CAPTURE, encoded, image, ramp, write
 
 EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
 PLAIN_EIGHT = {"drop": ("WindowCenter", "WindowWidth", "RescaleSlope", "RescaleIntercept"), **EIGHT}

@@ -8,10 +8,10 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
-from tests.dicom.dicom_images import ramp
 
 from chexkeras.dicom.gate import CLINICAL, DicomRejected
 from chexkeras.dicom.read import is_dicom, read_image
+from tests.dicom.dicom_images import ramp
 
 
 def rejection(path, profile="clinical", read=read_image):

@@ -1,9 +1,9 @@
 import pickle
 
 import pytest
-from tests.dicom.dicom_images import image, ramp
 
 from chexkeras.dicom.gate import DicomRejected, check_header, require
+from tests.dicom.dicom_images import image, ramp
 
 
 def test_a_rejection_survives_the_way_back_from_a_worker_process():

@@ -6,13 +6,13 @@ import shutil
 import numpy as np
 import pytest
 from pydicom.uid import JPEG2000Lossless
-from tests.dicom.dicom_images import CANARY, canary_image, code_item, encoded, ramp, write
 
 from chexkeras.dicom.privacy import HASH_KEY_VARIABLE, keyed_hash
 from chexkeras.dicom.workers.options import IN_PROCESS, Reading
 from chexkeras.inference import score_folder as module
 from chexkeras.inference.score_folder import score_folder
 from chexkeras.runs.run import Run
+from tests.dicom.dicom_images import CANARY, canary_image, code_item, encoded, ramp, write
 from tests.dicom.workers.worker_faults import FAULTY
 
 pytestmark = pytest.mark.keras

@@ -1,8 +1,8 @@
 import pytest
-from tests.dicom.dicom_images import image, ramp
 
 from chexkeras.dicom.attributes import find_age, parse_age
 from chexkeras.dicom.header import Header
+from tests.dicom.dicom_images import image, ramp
 
 
 @pytest.mark.parametrize(

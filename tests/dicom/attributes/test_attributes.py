@@ -1,9 +1,9 @@
 import pytest
-from tests.dicom.dicom_images import code_item, image, ramp
 
 from chexkeras.dicom.attributes import find_body_part, find_view, is_lateral_by_orientation
 from chexkeras.dicom.gate import CLINICAL, COURSE
 from chexkeras.dicom.header import Header
+from tests.dicom.dicom_images import code_item, image, ramp
 
 
 def _header(**tags):

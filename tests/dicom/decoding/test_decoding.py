@@ -16,10 +16,10 @@ from pydicom.uid import (
     JPEGLSNearLossless,
     RLELossless,
 )
-from tests.dicom.dicom_images import encoded, image, ramp, with_only
 
 from chexkeras.dicom.decoding import stored_values
 from chexkeras.dicom.gate import DicomRejected
+from tests.dicom.dicom_images import encoded, image, ramp, with_only
 
 EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
 

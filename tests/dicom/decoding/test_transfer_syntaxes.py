@@ -9,10 +9,10 @@ from pydicom import uid
 from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
-from tests.dicom.dicom_images import encoded, image, with_only
 
 from chexkeras.dicom.decoding import COMPRESSED, stored_values
 from chexkeras.dicom.gate import DicomRejected
+from tests.dicom.dicom_images import encoded, image, with_only
 
 EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
 ROW, COLUMN = np.mgrid[:8, :12]

@@ -6,9 +6,9 @@ import pytest
 from pydicom.dataelem import RawDataElement
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut, apply_windowing
 from pydicom.tag import Tag
-from tests.dicom.dicom_images import image, lookup_item
 
 from chexkeras.dicom.display import display_pixels, render
+from tests.dicom.dicom_images import image, lookup_item
 
 EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
 NO_WINDOW = ("WindowCenter", "WindowWidth")

@@ -6,9 +6,9 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.data import get_testdata_file
-from tests.dicom.dicom_images import image, lookup_item, write
 
 from chexkeras.dicom.display import render
+from tests.dicom.dicom_images import image, lookup_item, write
 
 highdicom = pytest.importorskip("highdicom")
 

@@ -2,12 +2,12 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tests.dicom.dicom_images import image, lookup_item, ramp
 
 from chexkeras.dicom.display import render
 from chexkeras.dicom.gate import CLINICAL, DicomRejected
 from chexkeras.dicom.profiles import STEPS, USUAL_STEPS, PixelSteps
 from chexkeras.dicom.read import read_dicom
+from tests.dicom.dicom_images import image, lookup_item, ramp
 
 EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
 # Every step has something to do in this one: 2 x - 100, a window, padding, an inversion.

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 from pydicom.pixels.processing import apply_windowing
-from tests.dicom.dicom_images import image
 
 from chexkeras.dicom.display import display_pixels, linear_exact_window, linear_window, render, sigmoid_window
+from tests.dicom.dicom_images import image
 
 
 def shown(values, **tags):

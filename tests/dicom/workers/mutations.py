@@ -18,6 +18,7 @@ from pydicom.uid import (
     JPEGLSLossless,
     RLELossless,
 )
+
 from tests.dicom.dicom_images import encoded, image, lookup_item, ramp, write
 
 EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}

@@ -15,11 +15,11 @@ from pydicom.uid import (
     JPEGLSLossless,
     RLELossless,
 )
-from tests.dicom.dicom_images import code_item, encoded, image, lookup_item, ramp, write
 
 from chexkeras.dicom.gate import DicomRejected
 from chexkeras.dicom.read import read_dicom, read_image
 from chexkeras.dicom.rules import RULE_BY_CODE
+from tests.dicom.dicom_images import code_item, encoded, image, lookup_item, ramp, write
 
 EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
 MIB = 2**20

@@ -12,7 +12,6 @@ from PIL import Image
 from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels import get_decoder
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1
-from tests.dicom.dicom_images import encoded, image, ramp, write
 
 from chexkeras.dicom import privacy
 from chexkeras.dicom.gate import DicomRejected
@@ -22,6 +21,7 @@ from chexkeras.dicom.workers.options import IN_PROCESS, Reading
 from chexkeras.dicom.workers.pool import ReaderPool
 from chexkeras.dicom.workers.process import Worker, WorkersUnavailable
 from chexkeras.inference import read_files
+from tests.dicom.dicom_images import encoded, image, ramp, write
 from tests.dicom.workers.worker_faults import CANARY, FAULTY, STILLBORN
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux only")
