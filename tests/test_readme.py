@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import chexkeras
+from chexkeras import _lazy
 from chexkeras.cli import app
 from chexkeras.recipes import presets
 
@@ -38,3 +39,5 @@ def test_every_command_is_listed_and_every_listed_one_exists():
 def test_the_names_of_its_example_exist():
     for name in re.findall(r"\bcx\.(\w+)", README):
         assert name in chexkeras.__all__
+    for room, name in re.findall(rf"\bcx\.({'|'.join(_lazy.ROOMS)})\.(\w+)", README):
+        assert name in _lazy.stub_names(room)

@@ -1,1 +1,5 @@
 """Classifiers: in-model preprocessing, backbone, head, and the stages that freeze parts of them."""
+
+from chexkeras import _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach(__name__, __file__)

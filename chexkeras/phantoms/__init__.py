@@ -1,6 +1,5 @@
 """Synthetic frontal chest images in the layout of NIH ChestX-ray14 or CheXpert: everything runs without a download."""
 
-from chexkeras.phantoms.chexpert import make_chexpert_phantoms
-from chexkeras.phantoms.nih import make_phantoms
+from chexkeras import _lazy
 
-__all__ = ["make_chexpert_phantoms", "make_phantoms"]
+__getattr__, __dir__, __all__ = _lazy.attach(__name__, __file__)

@@ -41,7 +41,7 @@ def decision_curve(
             cautions.
         finding: Which finding, where there are several.
         prevalence: Share of positives at the place of use; None for that of these images.
-        thresholds: Threshold probabilities, see `cx.decision_curve`; several runs share them.
+        thresholds: Threshold probabilities, see `cx.evaluation.decision_curve`; several runs share them.
         replicates: Bootstrap replicates.
         ax: Axes to draw on; a new figure by default.
         note: Sentences written on the figure; by default the evaluation's cautions.

@@ -193,7 +193,7 @@ def difference_forest(
     correction, so it may be more cautious than the interval looks.
 
     Args:
-        comparisons: From `cx.compare`, `cx.compare_all` or `cx.compare_published`.
+        comparisons: From `cx.compare`, `cx.compare_all` or `cx.evaluation.compare_published`.
         ax: Axes to draw on; a new figure by default.
         note: Sentences written on the figure.
 

@@ -1,1 +1,5 @@
 """Recipes: everything that decides a run except the images."""
+
+from chexkeras import _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach(__name__, __file__)

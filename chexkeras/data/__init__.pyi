@@ -1,0 +1,32 @@
+# The public names of this package: what editors and type checkers see, and what Python loads when they are used.
+
+from .audit.audit import audit as audit
+from .audit.duplicates import near_duplicates as near_duplicates
+from .audit.result import Audit as Audit
+from .audit.shortcuts import shortcuts as shortcuts
+from .augmentation import Augmentation as Augmentation, augment as augment
+from .datasets.chexpert import load_chexpert as load_chexpert
+from .datasets.custom import load_table as load_table
+from .datasets.labels import (
+    add_abnormal as add_abnormal,
+    fill_uncertain as fill_uncertain,
+    uncertain_mask as uncertain_mask,
+)
+from .datasets.nih import load_boxes as load_boxes, load_nih as load_nih
+from .datasets.registry import open_data as open_data
+from .image_table import TableSource as TableSource, source_of as source_of
+from .perturbations import (
+    PERTURBATIONS as PERTURBATIONS,
+    Perturbation as Perturbation,
+    perturbations_of as perturbations_of,
+)
+from .pipeline import make_dataset as make_dataset
+from .splits.splits import Splits as Splits
+from .splits.splitters import (
+    official_split as official_split,
+    official_split_by_image as official_split_by_image,
+    split_by_image as split_by_image,
+    split_by_patient as split_by_patient,
+)
+from .store.prepare import prepare as prepare
+from .store.store import Store as Store

@@ -1,0 +1,68 @@
+# The public names of this package: what editors and type checkers see, and what Python loads when they are used.
+
+from .calibration.calibration import measure_calibration as measure_calibration
+from .calibration.prior_shift import (
+    estimate_prevalence as estimate_prevalence,
+    shift_probabilities as shift_probabilities,
+)
+from .calibration.recalibration import (
+    Recalibration as Recalibration,
+    fit_recalibration as fit_recalibration,
+    load_recalibrations as load_recalibrations,
+    save_recalibrations as save_recalibrations,
+)
+from .clinical_use.decision_curve import decision_curve as decision_curve, net_benefit as net_benefit
+from .clinical_use.deployment import deployment as deployment, deployment_from_outcomes as deployment_from_outcomes
+from .clinical_use.triage import simulate_triage as simulate_triage, triage_effect as triage_effect
+from .comparison.compare import compare as compare, compare_all as compare_all, comparison_table as comparison_table
+from .comparison.published import (
+    PublishedResult as PublishedResult,
+    compare_all_published as compare_all_published,
+    compare_published as compare_published,
+    published_table as published_table,
+)
+from .evaluate import evaluate as evaluate
+from .metrics import (
+    average_precision as average_precision,
+    confusion as confusion,
+    precision_recall_curve as precision_recall_curve,
+    roc_curve as roc_curve,
+)
+from .rates import rates as rates, rates_from_counts as rates_from_counts
+from .readers.agreement import fleiss_kappa as fleiss_kappa, readers_against_others as readers_against_others
+from .readers.dawid_skene import dawid_skene as dawid_skene
+from .readers.reader_f1 import model_against_readers as model_against_readers
+from .robustness import perturbation_effects as perturbation_effects
+from .sample_size.auroc import (
+    power_auc_difference as power_auc_difference,
+    power_auc_lower_bound as power_auc_lower_bound,
+    sample_size_auc as sample_size_auc,
+    sample_size_auc_difference as sample_size_auc_difference,
+    sample_size_auc_lower_bound as sample_size_auc_lower_bound,
+)
+from .sample_size.rates import (
+    design_effect as design_effect,
+    power_lower_bound as power_lower_bound,
+    sample_size_lower_bound as sample_size_lower_bound,
+    sample_size_proportion as sample_size_proportion,
+)
+from .scores import (
+    check_scores as check_scores,
+    read_scores as read_scores,
+    scores_fingerprint as scores_fingerprint,
+    write_scores as write_scores,
+)
+from .subgroups import age_bands as age_bands, subgroup_analyses as subgroup_analyses, subgroup_table as subgroup_table
+from .thresholds import (
+    choose_threshold as choose_threshold,
+    choose_thresholds as choose_thresholds,
+    positives_needed as positives_needed,
+)
+from .uncertainty.bootstrap import bootstrap_interval as bootstrap_interval
+from .uncertainty.intervals import (
+    auc_interval as auc_interval,
+    average_precision_interval as average_precision_interval,
+    clustered_proportion_interval as clustered_proportion_interval,
+    macro_auc_interval as macro_auc_interval,
+    proportion_interval as proportion_interval,
+)

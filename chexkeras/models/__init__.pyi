@@ -1,0 +1,13 @@
+# The public names of this package: what editors and type checkers see, and what Python loads when they are used.
+
+from .classifier import build_classifier as build_classifier
+from .losses import (
+    AsymmetricLoss as AsymmetricLoss,
+    AucMarginLoss as AucMarginLoss,
+    FocalLoss as FocalLoss,
+    ThreeWayCrossentropy as ThreeWayCrossentropy,
+    WeightedBinaryCrossentropy as WeightedBinaryCrossentropy,
+)
+from .partition import partition as partition
+from .scoring import predict_scores as predict_scores
+from .stages import adapt_batchnorm as adapt_batchnorm, apply_stage as apply_stage

@@ -1,0 +1,5 @@
+# The public names of this package: what editors and type checkers see, and what Python loads when they are used.
+
+from .chexpert import make_chexpert_phantoms as make_chexpert_phantoms
+from .dicom import write_dicom_folder as write_dicom_folder
+from .nih import make_phantoms as make_phantoms

@@ -1,0 +1,41 @@
+# The public names of this package: what editors and type checkers see, and what Python loads when they are used.
+
+from .calibration import reliability as reliability
+from .clinical_use import (
+    decision_curve as decision_curve,
+    triage_by_workload as triage_by_workload,
+    triage_waiting as triage_waiting,
+)
+from .comparison import (
+    auroc_bars as auroc_bars,
+    difference_forest as difference_forest,
+    draw_comparison as draw_comparison,
+    precision_recall_comparison as precision_recall_comparison,
+    roc_comparison as roc_comparison,
+    threshold_comparison as threshold_comparison,
+)
+from .curves import precision_recall as precision_recall, roc as roc
+from .dataset import (
+    age_sex as age_sex,
+    cooccurrence as cooccurrence,
+    findings_per_image as findings_per_image,
+    findings_with as findings_with,
+    images_per_patient as images_per_patient,
+    prevalence as prevalence,
+    prevalence_by_age as prevalence_by_age,
+    views as views,
+)
+from .flowchart import flowchart as flowchart
+from .forest import robustness_forest as robustness_forest, subgroup_forest as subgroup_forest
+from .images import dicom_verdicts as dicom_verdicts, images as images
+from .shortcuts import (
+    intensity_histogram as intensity_histogram,
+    intensity_profile as intensity_profile,
+    shortcuts as shortcuts,
+)
+from .thresholds import (
+    confusion_matrix as confusion_matrix,
+    score_histogram as score_histogram,
+    threshold_tradeoff as threshold_tradeoff,
+)
+from .training import training_curves as training_curves
