@@ -8,5 +8,6 @@ __all__ = ["app", "compare", "data", "demo", "evaluate", "main", "predict", "pre
 
 
 def main() -> None:
-    """Runs the command line; ``python -m chexkeras.cli`` does the same."""
+    """Runs the command line: ``chexkeras``, ``python -m chexkeras`` and ``python -m chexkeras.cli``."""
+    # Named, so that shells complete it (_CHEXKERAS_COMPLETE) and help calls it alike however it was started.
     app(prog_name="chexkeras")

@@ -9,6 +9,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+import chexkeras
+
 # TensorFlow's start-up notices would bury what the user wants to read; errors still come through.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Nor do warnings on how a graph was traced belong between the lines of the epochs. By name, for neither is loaded yet.
@@ -17,12 +19,27 @@ for _logger in ("tensorflow", "absl"):
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Chest X-ray classifiers from a folder of images to an FDA-style report, every number with its interval.",
 )
 
-RunFolder = Annotated[Path, typer.Argument(help="Run folder, as written by 'chexkeras train'.")]
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"chexkeras {chexkeras.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options_of_all(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, as written by 'chexkeras train'.")]
 Profile = Annotated[
     str,
     typer.Option(help="DICOM rules: 'clinical', or 'course' for the literal checks of Udacity's pneumonia project."),
@@ -35,7 +52,7 @@ def _fail(error: Exception) -> NoReturn:
 
 
 def errors_for_people(command: Callable[..., None]) -> Callable[..., None]:
-    """Shows what the user can mend as one message instead of a traceback; exit status 2."""
+    """Shows what the user can fix as one message instead of a traceback; exit status 2."""
 
     @functools.wraps(command)
     def wrapped(*arguments: Any, **options: Any) -> None:

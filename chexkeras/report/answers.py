@@ -5,7 +5,7 @@ What only the author of a submission can say: every open field of the report, wi
 
 import textwrap
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -262,7 +262,7 @@ def load_answers(path: str | Path) -> Answers:
         TypeError: If an answer is of the wrong kind.
         ValueError: If it is no TOML, a key is unknown, or a number is out of range.
     """
-    file = checks.existing_file(path, "answers", "write one to start from with: chexkeras report --init")
+    file = checks.existing_file(path, "answers", "write one to start from with: chexkeras report-init")
     try:
         document = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -316,11 +316,12 @@ def _shown(value: Any) -> str:
     return f"{kinds.get(type(value), type(value).__name__)} {value!r}"
 
 
-def write_answers_template(path: str | Path = FILE, *, overwrite: bool = False) -> Path:
+def write_answers_template(path: str | Path = FILE, *, findings: Iterable[str] = (), overwrite: bool = False) -> Path:
     """Writes the file to start from: every question as a comment, nothing answered.
 
     Args:
         path: The file to write.
+        findings: Findings whose prevalence is asked for, for example a run's targets; one as an example by default.
         overwrite: Whether a file that is there may be replaced.
 
     Returns:
@@ -332,11 +333,15 @@ def write_answers_template(path: str | Path = FILE, *, overwrite: bool = False) 
     destination = Path(path).expanduser()
     if destination.exists() and not overwrite:
         raise FileExistsError(f"{str(destination)!r} exists and may hold answers; choose another name, or move it.")
-    return files.write_text(destination, answers_template())
+    return files.write_text(destination, answers_template(findings))
 
 
-def answers_template() -> str:
-    """Returns the text of the file to start from; it is read as no answer at all."""
+def answers_template(findings: Iterable[str] = ()) -> str:
+    """Returns the text of the file to start from; it is read as no answer at all.
+
+    Args:
+        findings: Findings whose prevalence is asked for; one as an example by default.
+    """
     tables: dict[str, list[str]] = {}
     for key, question in _PROSE.items():
         table, name = key.split(".")
@@ -354,7 +359,7 @@ def answers_template() -> str:
         "",
         "[prevalence]",
         "# section 1: share of images with each finding where the device will be used",
-        "# Effusion = 0.05",
+        *(f"# {finding} = 0.05" for finding in tuple(findings) or ("Effusion",)),
         "",
     ]
     body = [line for table, lines in tables.items() for line in (f"[{table}]", *lines)]

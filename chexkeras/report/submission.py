@@ -41,7 +41,7 @@ class OpenFields(ValueError):
         self.fields = fields
         listed = [f"  section {field.section}, {field.key}: {field.text}" for field in fields]
         super().__init__(
-            f"{len(fields)} field(s) of the report are open; answer them in submission.toml (chexkeras report --init "
+            f"{len(fields)} field(s) of the report are open; answer them in submission.toml (chexkeras report-init "
             "writes one to start from), or leave strict out:\n" + "\n".join(listed)
         )
 

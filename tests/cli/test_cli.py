@@ -49,7 +49,7 @@ def test_options_of_every_kind_of_data_exist_with_dashes():
     assert not {f"--{name}" for name in _NOT_ON_THE_COMMAND_LINE} & there
 
 
-@pytest.mark.parametrize("command", ["demo", "audit", "prepare", "train", "evaluate", "predict", "report"])
+@pytest.mark.parametrize("command", sorted(get_command(app).commands))
 def test_every_command_explains_itself(command):
     result = run(command, "--help")
     assert result.exit_code == 0
@@ -218,7 +218,7 @@ def test_predict_keeps_what_is_done_when_no_worker_can_be_started_any_more(toy_r
     assert run(*arguments, "--resume").exit_code == 0
 
 
-def test_train_refuses_a_taken_folder_before_reading_a_image(tmp_path):
+def test_train_refuses_a_taken_folder_before_reading_an_image(tmp_path):
     taken = tmp_path / "taken"
     taken.mkdir()
     (taken / "thesis.txt").write_text("years of work")

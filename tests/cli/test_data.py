@@ -35,11 +35,9 @@ def refused(*arguments):
 
 
 @pytest.fixture(scope="module")
-def radiographs(tmp_path_factory):
+def images(tmp_path_factory):
     """Eighty phantoms in NIH's layout, half of them with Effusion, and DICOM files beside them."""
-    return make_phantoms(
-        tmp_path_factory.mktemp("nih") / "radiographs", images=80, size=64, prevalence={"Effusion": 0.5}
-    )
+    return make_phantoms(tmp_path_factory.mktemp("nih") / "images", images=80, size=64, prevalence={"Effusion": 0.5})
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +108,7 @@ def _of_dicom(images, folder):
 
 
 @pytest.mark.keras
-def test_train_refuses_dicom_files_before_it_opens_a_image(images, tmp_path):
+def test_train_refuses_dicom_files_before_it_opens_an_image(images, tmp_path):
     columns = ("--image-column", "file", "--label-columns", "Effusion", "--images", images / "dicom")
     arguments = ("train", "--data", _of_dicom(images, tmp_path), *columns, "--run", tmp_path / "run")
     message = refused(*arguments, *SMALL, "--finding", "Effusion")
@@ -206,7 +204,7 @@ def test_a_second_pass_fills_the_uncertain_labels_of_the_first_runs_training_ima
         (("--missing", "maybe"), "--missing='maybe'"),
     ],
 )
-def test_train_refuses_options_that_do_not_fit_before_it_opens_a_image(chexpert, tmp_path, options, message):
+def test_train_refuses_options_that_do_not_fit_before_it_opens_an_image(chexpert, tmp_path, options, message):
     arguments = ("train", "--data", chexpert, "--run", tmp_path / "run", *SMALL, "--finding", "Pleural Effusion")
     assert message in " ".join(refused(*arguments, *options).split())
     assert not (tmp_path / "run").exists()

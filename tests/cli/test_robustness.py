@@ -17,7 +17,7 @@ def run(*arguments):
 
 
 @pytest.fixture(scope="module")
-def radiographs(tmp_path_factory):
+def images(tmp_path_factory):
     folder = tmp_path_factory.mktemp("phantoms") / "nih"
     return make_phantoms(folder, images=60, size=64, prevalence={"Effusion": 0.5})
 

@@ -24,7 +24,7 @@ def run(*arguments):
 
 
 @pytest.fixture(scope="module")
-def radiographs(tmp_path_factory):
+def images(tmp_path_factory):
     folder = tmp_path_factory.mktemp("phantoms") / "nih"
     return make_phantoms(folder, images=60, size=64, prevalence={"Cardiomegaly": 0.5})
 
@@ -84,7 +84,7 @@ def test_a_preset_of_chexpert_reads_it_as_its_source_did_also_when_it_is_taken_u
     command = ("train", "--data", chexpert, "--run", tmp_path / "run", "--preset", "chexpert-uones", *TINY, *short)
     line = "read as by the source of preset chexpert-uones: --views all --uncertain ones --blank negative"
     with monkeypatch.context() as patched:
-        patched.setattr(trainer.outcome, "write_results", breaks)
+        patched.setattr(trainer.finish, "write_results", breaks)
         assert line in run(*command).output
     result = run("train", "--data", chexpert, "--resume", tmp_path / "run")
     assert result.exit_code == 0, result.output
@@ -208,7 +208,7 @@ def test_help_tells_the_shares_and_features_that_are_taken_by_default():
         ('balanced_batches=["Hernia"]', "shows Hernia; balanced batches need images of every group"),
     ],
 )
-def test_what_no_image_can_be_repeated_or_balanced_by_is_refused_before_a_image_is_opened(
+def test_what_no_image_can_be_repeated_or_balanced_by_is_refused_before_an_image_is_opened(
     images, tmp_path, monkeypatch, setting, message
 ):
     from chexkeras.data.audit import audit
@@ -245,7 +245,7 @@ def test_a_training_that_broke_off_is_taken_up_with_the_run_and_the_images_alone
 
     command = ("train", "--data", images, "--run", tmp_path / "run", *SMALL, *PARTS)
     with monkeypatch.context() as patched:
-        patched.setattr(trainer.outcome, "write_results", breaks)
+        patched.setattr(trainer.finish, "write_results", breaks)
         assert run(*command).exit_code != 0
     assert not (tmp_path / "run").exists()
     again = run(*command)
@@ -292,7 +292,7 @@ def test_a_training_that_broke_off_is_taken_up_with_the_run_and_the_images_alone
         (("--resume", "x"), "nothing to resume"),
     ],
 )
-def test_options_that_do_not_go_together_are_refused_before_a_image_is_read(options, message, tmp_path, monkeypatch):
+def test_options_that_do_not_go_together_are_refused_before_an_image_is_read(options, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = run("train", "--data", "nowhere", *options)
     assert result.exit_code == 2

@@ -84,7 +84,7 @@ def test_what_is_wrong_is_named_with_what_was_expected(text, error, message, wri
 
 
 def test_a_missing_file_says_how_to_get_one(tmp_path):
-    with pytest.raises(FileNotFoundError, match="chexkeras report --init"):
+    with pytest.raises(FileNotFoundError, match="chexkeras report-init"):
         load_answers(tmp_path / "submission.toml")
 
 

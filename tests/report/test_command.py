@@ -1,4 +1,4 @@
-"""``chexkeras report``: its three uses, and what it says when they are mixed up."""
+"""``chexkeras report``, ``report-check`` and ``report-init``: what they write, and what they say of mistakes."""
 
 import json
 
@@ -11,8 +11,16 @@ from chexkeras.report import submission
 runner = CliRunner()
 
 
-def run(*arguments):
-    return runner.invoke(app, ["report", *(str(argument) for argument in arguments)])
+def run(*arguments, command="report"):
+    return runner.invoke(app, [command, *(str(argument) for argument in arguments)])
+
+
+def check(*arguments):
+    return run(*arguments, command="report-check")
+
+
+def init(*arguments):
+    return run(*arguments, command="report-init")
 
 
 @pytest.fixture
@@ -62,8 +70,8 @@ def test_without_the_model_a_report_is_written_where_that_is_said(run_folder, tm
     assert "the model file itself was not at hand when this text was made" in text
     assert "not checked: the model file itself was not at hand" in text
     assert stated[:16] in (tmp_path / "model_card.md").read_text()
-    assert run("--check", out, "--run", run_folder, "--without-model").exit_code == 4
-    assert run("--check", out, "--without-model").exit_code == 2
+    assert check(out, "--run", run_folder, "--without-model").exit_code == 4
+    assert check(out, "--without-model").exit_code == 2
 
 
 def test_strict_lists_the_open_fields_and_writes_nothing(finished_run, tmp_path):
@@ -76,13 +84,13 @@ def test_strict_lists_the_open_fields_and_writes_nothing(finished_run, tmp_path)
 
 def test_init_writes_the_questions_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert run("--init").exit_code == 0
+    assert init().exit_code == 0
     text = (tmp_path / "submission.toml").read_text()
     assert "# intended_use" in text
-    again = run("--init")
+    again = init()
     assert again.exit_code == 2
     assert "may hold answers" in again.output
-    assert run("--init", "--out", "other.toml").exit_code == 0
+    assert init("--out", "other.toml").exit_code == 0
     assert (tmp_path / "other.toml").read_text() == text
 
 
@@ -116,10 +124,10 @@ def test_check_says_by_its_status_that_something_was_found(tmp_path):
     good, bad = tmp_path / "good.md", tmp_path / "bad.md"
     good.write_text("# Report\n\nThe sensitivity is 0.85 (95 % CI 0.80-0.89; n = 222).\n")
     bad.write_text("# Report\n\nThe model is radiologist-level: AUC 0.83.\n")
-    passed = run("--check", good)
+    passed = check(good)
     assert passed.exit_code == 0
     assert "found nothing; that does not show that it is right" in passed.output
-    failed = run("--check", bad)
+    failed = check(bad)
     assert failed.exit_code == 4
     assert "claim-beyond-evidence: a claim of equivalence" in failed.output
     assert 'line 3: "The model is radiologist-level: AUC 0.83."' in failed.output
@@ -130,30 +138,46 @@ def test_check_says_by_its_status_that_something_was_found(tmp_path):
 def test_check_takes_the_run_that_the_document_describes(finished_run, tmp_path):
     document = tmp_path / "report.md"
     document.write_text("Synthetic images, no evidence. The network has 9,000,000 parameters.\n")
-    assert run("--check", document).exit_code == 0
-    held_against = run("--check", document, "--run", finished_run)
+    assert check(document).exit_code == 0
+    held_against = check(document, "--run", finished_run)
     assert held_against.exit_code == 4
     assert "8,612,417" in held_against.output
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ((), "give one of: a run folder, --init, or --check FILE (got none of them"),
-    (("RUN", "--init"), "got RUN and --init"),
-    (("--check", "x.md", "--strict"), "--strict: used only when a report is written"),
-    (("RUN", "--run", "RUN"), "--run goes with --check FILE"),
-    (("--check", "none.md"), "no file at 'none.md'"),
-    (("nowhere",), "no folder at 'nowhere'"),
-    (("RUN", "--answers", "none.toml"), "write one to start from with: chexkeras report --init"),
+def test_init_asks_for_the_prevalence_of_the_runs_findings(make_run, tmp_path):
+    made = make_run(targets=("Mass", "Nodule"))
+    out = tmp_path / "submission.toml"
+    result = init(made.folder, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "[prevalence]" in out.read_text()
+    assert "# Mass = 0.05\n# Nodule = 0.05\n" in out.read_text()
+
+
+@pytest.mark.parametrize(("call", "arguments", "message"), [
+    (run, (), "Missing argument 'RUN'"),
+    (run, ("nowhere",), "no folder at 'nowhere'"),
+    (run, ("RUN", "--answers", "none.toml"), "write one to start from with: chexkeras report-init"),
+    (run, ("RUN", "--init"), "No such option: --init"),
+    (check, (), "Missing argument 'FILE'"),
+    (check, ("none.md",), "no file at 'none.md'"),
+    (check, ("none.md", "--strict"), "No such option: --strict"),
+    (check, ("none.md", "--without-model"), "--without-model is used only with --run"),
+    (init, ("nowhere",), "no folder at 'nowhere'"),
 ])  # fmt: skip
-def test_mixed_up_options_give_one_message(arguments, message, finished_run, tmp_path, monkeypatch):
+def test_a_mistake_in_the_call_gives_one_message(call, arguments, message, finished_run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    result = run(*(finished_run if argument == "RUN" else argument for argument in arguments))
+    result = call(*(finished_run if argument == "RUN" else argument for argument in arguments))
     assert result.exit_code == 2
     assert message in " ".join(result.output.split())
     assert list(tmp_path.iterdir()) == []
 
 
-def test_help_names_the_three_uses():
-    text = " ".join(run("--help").output.split())
-    for word in ("--init", "--check", "--strict", "--answers", "--no-html", "--no-model-card"):
-        assert word in text
+@pytest.mark.parametrize(("call", "own", "others"), [
+    (run, ("--out", "--strict", "--answers", "--no-html", "--no-model-card", "--assets"), ("--run", "--check")),
+    (check, ("--run", "--answers", "--without-model"), ("--out", "--strict", "--assets")),
+    (init, ("--out",), ("--run", "--strict", "--answers")),
+])  # fmt: skip
+def test_each_command_explains_its_own_options_only(call, own, others):
+    text = call("--help").output
+    assert all(f"{option} " in text for option in own)
+    assert not any(f"{option} " in text for option in others)

@@ -160,7 +160,7 @@ ANSWERS = "answers/submission.toml"
 # Likewise with every question answered: files beside submission.toml, and the recalibration saved with the run.
 STATED = [
     (ANSWERS, _toml("Effusion = 0.05", "Effusion = 0.07"),
-     {1: "Where 7 % of the images show Effusion", 6: "at a prevalence of 7.00 %", 8: "stated prevalence of 7 %",
+     {1: "Where 7 % of the radiographs show Effusion", 6: "at a prevalence of 7.00 %", 8: "stated prevalence of 7 %",
       10: "at a prevalence of 7.00 %", 11: None}),
     (ANSWERS, _toml("sensitivity_above = 0.80", "sensitivity_above = 0.77"),
      {6: "above 0.77 for the sensitivity", 18: "above 0.77 for the sensitivity"}),

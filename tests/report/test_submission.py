@@ -251,7 +251,7 @@ def test_synthetic_images_are_announced_first_and_never_count_as_evidence(make_r
     text = _text(make_run(skill=5.0, dicom=False), PerformanceGoals(0.5, 0.5))
     assert text.startswith("# FDA Submission > **Caution.** Synthetic images, not clinical evidence.")
     assert "goals: MET**" in text
-    assert "MET on synthetic images" in text
+    assert "MET on synthetic radiographs" in text
     assert "it is no evidence about patients" in text
     assert "right by construction" in text
     assert "No DICOM file was scored in this run" in text
@@ -267,7 +267,7 @@ def test_a_bad_model_reads_as_a_bad_model(make_run):
 
 
 def test_a_model_that_ranks_the_wrong_way_is_said_to(make_run):
-    assert "**The scores rank images the wrong way round:**" in _text(make_run(skill=-2.0))
+    assert "**The scores rank radiographs the wrong way round:**" in _text(make_run(skill=-2.0))
 
 
 def test_a_leaky_split_proves_nothing_however_good(make_run):

@@ -159,5 +159,5 @@ def open_field(document: Document, known: Known | None) -> Iterator[Issue]:
             "open-field",
             f"{len(found)} field(s) are left open",
             tuple(found),
-            "answer them in submission.toml (chexkeras report --init writes one) and write the report again.",
+            "answer them in submission.toml (chexkeras report-init writes one) and write the report again.",
         )

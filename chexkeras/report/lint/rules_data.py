@@ -65,11 +65,12 @@ _SPLIT_BY_IMAGE = any_of(
 _SHARED = any_of(
     r"\b(?:(?:up|over)-?\s?sampl|duplicat|repeat|copi)\w*\b[^.;]{0,60}"
     r"\bbefore\b[^.;]{0,40}\b(?:split|divid|partition)\w*",
-    r"\btest (?:set|images|films|data|part|rows)\b[^.;]{0,40}"
+    r"\btest (?:set|images|films|radiographs|data|part|rows)\b[^.;]{0,40}"
     r"\b(?:used|seen|included|contained|present)\s+(?:in|for|during)\s+(?:the )?training\b",
     r"\b(?:evaluated|tested|measured|reported|scored)\b[^.;]{0,20}"
-    r"\bon (?:the )?training (?:set|data|images|films|part)\b",
-    r"\btraining (?:images|films|data|set|rows)\b[^.;]{0,40}\b(?:in|part of|among|shared with)\b[^.;]{0,10}\btest\b",
+    r"\bon (?:the )?training (?:set|data|images|films|radiographs|part)\b",
+    r"\btraining (?:images|films|radiographs|data|set|rows)\b[^.;]{0,40}"
+    r"\b(?:in|part of|among|shared with)\b[^.;]{0,10}\btest\b",
 )
 _CHOICE = (
     r"\b(?:chos(?:e|en)|select\w*|pick\w*|tun(?:ed|ing)|optimi[sz](?:e|ed|ing)|recommend\w*|early stopping|"

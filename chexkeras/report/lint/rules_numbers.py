@@ -43,7 +43,8 @@ _NOT_MEASURED = any_of(
     r"\b(?:true rate|no skill|would|published|literature|p|p-?values?|ideal)\b",
 )
 _BARE_COLUMN = re.compile(
-    r"\b(?:images?|patients?|films?|cases|counts?|number|n|positives?|p|power|verdict|method|how|why|goals?|expected)\b",
+    r"\b(?:images?|patients?|films?|radiographs?|cases|counts?|number|n|positives?|p|power|verdict|method|how|why|"
+    r"goals?|expected)\b",
     re.IGNORECASE,
 )
 

@@ -177,7 +177,7 @@ def test_facts_need_neither_tensorflow_nor_matplotlib(finished_run):
     code = (
         "import sys\n"
         "from chexkeras import plots\n"
-        "from chexkeras.report import fda\n"
+        "from chexkeras.report import submission\n"
         "from chexkeras.report.facts.collect import collect_facts\n"
         "from chexkeras.runs.run import Run\n"
         f"collect_facts(Run.load({str(finished_run)!r}))\n"

@@ -25,8 +25,7 @@ The device helps radiologists to find pneumonia on images in AP/Lateral projecti
 
 ## Training
 
-Data: NIH ChestX-ray14, split by patient into 79,113 images for training, 16,370 for validation and the rest for
-    testing.
+Data: NIH ChestX-ray14, split by patient into 79,113 images for training, 16,370 for validation and the rest to test.
 
 DenseNet121, global average pooling, then Dense 1024, dropout, Dense 512, dropout and Dense 1 with a sigmoid.
 The added layers have about 2.1M parameters.
@@ -131,7 +130,7 @@ CARELESS = [
     ("The validation part has a 20/80 split of positive and negative cases. F1: 0.43.", "case-control-as-clinical"),
     ("We used train_test_split with a share of 20 %.", "leaky-split-not-named"),
     (
-        "## Indications\n\nChest images of ages 2-90.\n\n## Databases\n\nPatients from 5 to 85 years.",
+        "## Indications\n\nChest radiographs of ages 2-90.\n\n## Databases\n\nPatients from 5 to 85 years.",
         "age-outside-data",
     ),
     ("[SPONSOR TO COMPLETE: name of the device]", "open-field"),

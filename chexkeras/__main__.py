@@ -1,0 +1,5 @@
+"""Lets ``python -m chexkeras`` run the command line."""
+
+from chexkeras.cli import main
+
+main()
