@@ -175,7 +175,7 @@ def test_a_mistake_in_the_call_gives_one_message(call, arguments, message, finis
 @pytest.mark.parametrize(("call", "own", "others"), [
     (run, ("--out", "--strict", "--answers", "--no-html", "--no-model-card", "--assets"), ("--run", "--check")),
     (check, ("--run", "--answers", "--without-model"), ("--out", "--strict", "--assets")),
-    (init, ("--out",), ("--run", "--strict", "--answers")),
+    (init, ("--out",), ("--run", "--strict", "--assets")),
 ])  # fmt: skip
 def test_each_command_explains_its_own_options_only(call, own, others):
     text = call("--help").output
