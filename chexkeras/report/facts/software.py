@@ -1,83 +1,61 @@
 """Facts on the device as software: packages, failure modes seen, limits of the input, what to watch in use.
 
-The bill of materials in CycloneDX: the model, and every installed package that chexkeras rests on.
+The bill of materials in CycloneDX: the model, and every package that ran where it was trained.
 """
 
 import functools
 import importlib.metadata
 import json
-import re
 import uuid
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from chexkeras import provenance
 from chexkeras.report.facts.facts import Facts, estimate_text, percent
 from chexkeras.report.facts.run_reader import Documents
 
-if TYPE_CHECKING:
-    from chexkeras.report.facts.facts import Facts
-
 FILE = "sbom.cdx.json"
 _ROOT = "chexkeras"
-_NAME = re.compile(r"^\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 
 
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+def components(packages: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Returns packages as CycloneDX components, chexkeras first and the others by name.
 
+    Args:
+        packages: Their names and versions.
 
-def _needed(distribution: importlib.metadata.Distribution) -> list[str]:
-    """Returns the names of what a package needs, extras left out."""
-    found = []
-    for requirement in distribution.requires or ():
-        match = _NAME.match(requirement)
-        if match and not re.search(r";.*\bextra\b", requirement):
-            found.append(_normal(match[1]))
+    Returns:
+        Type, name, version and purl of each, and the licence as its author declared it where the package is installed
+        here too.
+    """
+    found: list[dict[str, Any]] = []
+    for name in sorted(packages, key=lambda name: (name != _ROOT, name)):
+        purl = f"pkg:pypi/{name}@{packages[name]}"
+        kind = "application" if name == _ROOT else "library"
+        entry: dict[str, Any] = {"type": kind, "bom-ref": purl, "name": name, "version": packages[name], "purl": purl}
+        licence = _licence(name)
+        if licence:
+            entry["licenses"] = [{"license": {"name": licence}}]
+        found.append(entry)
     return found
 
 
 @functools.cache
-def components() -> tuple[dict[str, Any], ...]:
-    """Returns chexkeras and all that it needs, directly or through others, as far as installed here.
-
-    Returns:
-        CycloneDX components sorted by name, chexkeras first: name, version, purl, and the licence as its author
-        declared it.
-    """
-    found: dict[str, dict[str, Any]] = {}
-    waiting = [_ROOT]
-    while waiting:
-        name = waiting.pop()
-        if name in found:
-            continue
-        try:
-            distribution = importlib.metadata.distribution(name)
-        except importlib.metadata.PackageNotFoundError:
-            # Needed on another system only, or not installed as a package.
-            continue
-        metadata = distribution.metadata
-        kind = "application" if name == _ROOT else "library"
-        entry: dict[str, Any] = {
-            "type": kind,
-            "bom-ref": f"pkg:pypi/{name}@{distribution.version}",
-            "name": name,
-            "version": distribution.version,
-            "purl": f"pkg:pypi/{name}@{distribution.version}",
-        }
-        stated = [str(metadata[field]).strip() for field in ("License-Expression", "License") if field in metadata]
-        licence = next(filter(None, stated), "")
-        # Some packages put the whole text of their licence here.
-        if licence and "\n" not in licence and len(licence) <= 80:
-            entry["licenses"] = [{"license": {"name": licence}}]
-        found[name] = entry
-        waiting += _needed(distribution)
-    first = [found.pop(_ROOT)] if _ROOT in found else []
-    return (*first, *(found[name] for name in sorted(found)))
+def _licence(name: str) -> str:
+    try:
+        metadata = importlib.metadata.metadata(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+    stated = [str(metadata[field]).strip() for field in ("License-Expression", "License") if field in metadata]
+    licence = next(filter(None, stated), "")
+    # Some packages put the whole text of their licence here.
+    return licence if "\n" not in licence and len(licence) <= 80 else ""
 
 
-def _model(facts: "Facts") -> dict[str, Any]:
+def _model(facts: Facts) -> dict[str, Any]:
     digest = str(facts["hash.model"].value)
     entry: dict[str, Any] = {
         "type": "machine-learning-model",
@@ -90,14 +68,15 @@ def _model(facts: "Facts") -> dict[str, Any]:
     return entry
 
 
-def bill_of_materials(facts: "Facts") -> dict[str, Any]:
-    """Returns the document: packages as installed here, and the model of the run; the same for the same of both.
+def bill_of_materials(facts: Facts) -> dict[str, Any]:
+    """Returns the document: the packages that ran where the model was trained, and the model.
 
     Args:
-        facts: From `collect_facts`; of them the time of the run, the model's name and its fingerprint are used.
+        facts: From `collect_facts`; of them the time of the run, its packages, the model's name and its fingerprint are
+            used.
     """
     made = str(facts["run.created_utc"].value)
-    parts = components()
+    parts = components(dict(facts["sbom.packages"].value))
     own = [part for part in parts if part["name"] == _ROOT]
     listed = [_model(facts), *(part for part in parts if part["name"] != _ROOT)]
     serial = uuid.uuid5(uuid.NAMESPACE_URL, json.dumps([made, own, listed], sort_keys=True))
@@ -131,13 +110,17 @@ def _add_packages(facts: Facts, documents: Documents) -> None:
     packages = {str(name): str(version) for name, version in documents.pick("provenance.json", "packages", {}).items()}
     rows = [[name, version] for name, version in packages.items()]
     facts.add("software.packages", rows, "", file="provenance.json", field="packages: name and version")
-    parts = components()
-    facts.add("sbom.components", len(parts), file=FILE, field="packages, the application itself among them")
-    here = {part["name"]: part["version"] for part in parts}
-    other = [f"{name} {version} (here {here[name]})" for name, version in packages.items()
-             if name in here and here[name] != version]  # fmt: skip
-    facts.add("sbom.differing", other, "; ".join(other) or "none", file=FILE,
-              field="packages whose version differs from provenance.json")  # fmt: skip
+    recorded = documents.pick("provenance.json", "installed", {})
+    origin = "as installed where the model was trained"
+    if not recorded:
+        # A run of an earlier version recorded only the packages above.
+        known = {name: version for name, version in packages.items() if version != "not installed"}
+        recorded = {**provenance.installed(), **known}
+        origin = "those above as recorded with the run, the others as installed where this text was made"
+    listed = [[str(name), str(version)] for name, version in sorted(recorded.items())]
+    facts.add("sbom.packages", listed, "", file="provenance.json", field="installed: name and version")
+    facts.add("sbom.origin", origin, file="provenance.json", field="whether installed is recorded")
+    facts.add("sbom.components", len(listed), file=FILE, field="packages, the application itself among them")
 
 
 def _add_failures(facts: Facts) -> None:

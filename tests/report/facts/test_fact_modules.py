@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -203,6 +204,20 @@ def test_the_bill_of_materials_names_the_model_and_what_is_installed(facts):
     assert len(set(references)) == len(references)
     assert re.fullmatch(r"urn:uuid:[0-9a-f-]{36}", made["serialNumber"])
     json.dumps(made, allow_nan=False)
+
+
+def test_the_bill_of_materials_is_of_the_machine_that_trained(finished_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    recorded = json.loads((run / "provenance.json").read_text())
+    for installed, expected in (({"chexkeras": "0.1.0", "pandas": "2.0.1"}, "2.0.1"), (None, "1.9.9")):
+        recorded["installed"], recorded["packages"] = installed, {"pandas": "1.9.9", "keras": "not installed"}
+        (run / "provenance.json").write_text(json.dumps(recorded))
+        made = software.bill_of_materials(collect_facts(Run.load(run)))
+        packages = {part["name"]: part["version"] for part in made["components"][1:]}
+        assert packages["pandas"] == expected
+        assert ("numpy" in packages) == (installed is None)
+        assert "jupyter" not in packages
 
 
 def test_the_crosswalk_names_sections_that_exist_and_guidelines_with_a_source(facts):
