@@ -217,7 +217,6 @@ def test_the_bill_of_materials_is_of_the_machine_that_trained(finished_run, tmp_
         packages = {part["name"]: part["version"] for part in made["components"][1:]}
         assert packages["pandas"] == expected
         assert ("numpy" in packages) == (installed is None)
-        assert "jupyter" not in packages
 
 
 def test_the_crosswalk_names_sections_that_exist_and_guidelines_with_a_source(facts):
