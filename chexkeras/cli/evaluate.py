@@ -9,7 +9,6 @@ from chexkeras.cli.app import RunFolder, app, errors_for_people
 from chexkeras.cli.destination import check_destination, object_with
 from chexkeras.cli.output import show_evaluation
 
-_USUAL_TARGET = 0.8
 _SECOND_LOOK = "Exploratory: the test part was measured before; a rule picked by these numbers makes them optimistic."
 
 
@@ -20,8 +19,7 @@ def evaluate(
     rule: Annotated[
         str | None,
         typer.Option(
-            help="Choose the threshold anew: sensitivity, guarded_sensitivity, specificity, youden, f1, cost, "
-            "net_benefit or fixed."
+            help="Choose the threshold again by this rule, such as sensitivity or youden; '--rule list' names them all."
         ),
     ] = None,
     target: Annotated[float | None, typer.Option(help="What the rule aims at; 0.8 where a rule needs one.")] = None,
@@ -29,19 +27,21 @@ def evaluate(
 ) -> None:
     """Shows a run's test results; with --rule, those at another threshold. The run folder stays as it is."""
     from chexkeras.evaluation.evaluate import evaluate as evaluate_scores
-    from chexkeras.evaluation.thresholds import choose_threshold
+    from chexkeras.evaluation.thresholds import RULES, choose_threshold
     from chexkeras.runs.run import Run
 
+    if rule == "list":
+        typer.echo("\n".join(f"{name}: {entry.summary}" for name, entry in RULES.items()))
+        return
     if out is not None:
         check_destination(out, "--out", {".json": object_with("findings", "split")})
     loaded = Run.load(run)
     evaluation = loaded.evaluation
     if rule is not None:
-        if target is None and rule in ("sensitivity", "guarded_sensitivity", "specificity"):
-            target = _USUAL_TARGET
+        aim = ... if target is None else target
         validation = loaded.scores("validation")
         points = [
-            choose_threshold(validation, rule=rule, target=target, finding=finding) for finding in loaded.recipe.targets
+            choose_threshold(validation, rule=rule, target=aim, finding=finding) for finding in loaded.recipe.targets
         ]
         evaluation = evaluate_scores(loaded.scores("test"), points, cautions=(*loaded.cautions, _SECOND_LOOK))
     elif target is not None:

@@ -10,7 +10,7 @@ from chexkeras import checks
 from chexkeras.evaluation.calibration.calibration import measure_calibration
 from chexkeras.evaluation.clinical_use.deployment import deployment_from_outcomes
 from chexkeras.evaluation.rates import rates
-from chexkeras.evaluation.scores import check_scores, scores_fingerprint
+from chexkeras.evaluation.scores import Scores, points_by_finding
 from chexkeras.evaluation.subgroups import subgroup_analyses
 from chexkeras.evaluation.uncertainty.intervals import (
     auc_interval,
@@ -91,50 +91,29 @@ def evaluate(
     if columns and table is None:
         raise ValueError(f"subgroups={columns!r} need table=..., the image table with these columns.")
     wanted = _Wanted(confidence, table, columns, prevalences)
-    checked = check_scores(scores)
-    parts = {str(name): part for name, part in checked.groupby("finding", sort=False)}
-    frozen = _by_finding(points, parts, split)
-    _check_prevalences(prevalences, parts)
+    checked = Scores.of(scores)
+    parts = checked.by_finding()
+    given = (points,) if isinstance(points, OperatingPoint) else tuple(points)
+    for point in given:
+        if point.finding not in parts:
+            raise ValueError(
+                f"an operating point decides {point.finding!r}, but these scores have only: {', '.join(parts)}."
+            )
+    frozen = points_by_finding(given, checked, "measuring it on them", f"evaluate it on another split than {split!r}")
+    if isinstance(prevalences, Mapping):
+        for finding in prevalences:
+            checks.one_of(finding, parts, "finding of prevalences")
     entries = tuple(
         _evaluate_finding(name, parts[name], frozen.get(name), wanted) for name in track(parts, "Evaluating")
     )
     notes = (cautions,) if isinstance(cautions, str) else tuple(cautions)
     macro = macro_auc_interval(checked, confidence=confidence)
-    return Evaluation(split, scores_fingerprint(checked), entries, notes, macro)
+    return Evaluation(split, checked.fingerprint, entries, notes, macro)
 
 
-def _check_prevalences(prevalences: Prevalences, parts: Mapping[str, pd.DataFrame]) -> None:
-    if isinstance(prevalences, Mapping):
-        for finding in prevalences:
-            checks.one_of(finding, list(parts), "finding of prevalences")
-
-
-def _by_finding(
-    points: OperatingPoint | Iterable[OperatingPoint], parts: dict[str, pd.DataFrame], split: str
-) -> dict[str, OperatingPoint]:
-    frozen: dict[str, OperatingPoint] = {}
-    for point in (points,) if isinstance(points, OperatingPoint) else points:
-        if point.finding not in parts:
-            raise ValueError(
-                f"an operating point decides {point.finding!r}, but these scores have only: {', '.join(parts)}."
-            )
-        if point.finding in frozen:
-            raise ValueError(f"{point.finding} has more than one operating point; give one for each finding.")
-        if point.scores_fingerprint and point.scores_fingerprint == scores_fingerprint(parts[point.finding]):
-            raise ValueError(
-                f"{point.finding}: the threshold was chosen on these very scores ({point.chosen_on}), so measuring it "
-                f"on them would flatter it; evaluate it on another split than {split!r}."
-            )
-        frozen[point.finding] = point
-    return frozen
-
-
-def _evaluate_finding(
-    finding: str, rows: pd.DataFrame, point: OperatingPoint | None, wanted: _Wanted
-) -> FindingEvaluation:
-    known, confidence = rows[rows["label"].notna()], wanted.confidence
-    positive = known["label"].to_numpy() == 1
-    score, patients = known["score"].to_numpy(), known["patient_id"].to_numpy()
+def _evaluate_finding(finding: str, rows: Scores, point: OperatingPoint | None, wanted: _Wanted) -> FindingEvaluation:
+    known, confidence = rows.labelled(), wanted.confidence
+    positive, score, patients = known.arrays()
     calibration = None
     if len(known):
         auroc = auc_interval(positive, score, clusters=patients, confidence=confidence)
@@ -185,7 +164,7 @@ def _evaluate_finding(
 
 
 def _subgroups(
-    finding: str, known: pd.DataFrame, point: OperatingPoint | None, wanted: _Wanted
+    finding: str, known: Scores, point: OperatingPoint | None, wanted: _Wanted
 ) -> tuple[SubgroupAnalysis, ...]:
     if wanted.table is None or not wanted.subgroups or known.empty:
         return ()

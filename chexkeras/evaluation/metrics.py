@@ -8,7 +8,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks
@@ -118,8 +117,8 @@ class _Blocks(NamedTuple):
     n_negative: int
 
 
-def _blocks(labels: ArrayLike, scores: ArrayLike, *, probabilities: bool = False) -> _Blocks:
-    positive, score, _ = clean(labels, scores, probabilities=probabilities)
+def _blocks(labels: ArrayLike, scores: ArrayLike) -> _Blocks:
+    positive, score, _ = clean(labels, scores)
     order = np.argsort(-score, kind="stable")
     score, positive = score[order], positive[order]
     # Rows with one score are called together, so only the last row of each tied block is a possible threshold.
@@ -228,40 +227,3 @@ def confusion(labels: ArrayLike, scores: ArrayLike, threshold: float) -> Confusi
     called = score >= cut
     hits, alarms = int((called & positive).sum()), int((called & ~positive).sum())
     return Confusion(hits, int(positive.sum()) - hits, alarms, int((~positive).sum()) - alarms)
-
-
-def threshold_table(labels: ArrayLike, scores: ArrayLike) -> pd.DataFrame:
-    """Returns counts and rates at every distinct score taken as the threshold.
-
-    Args:
-        labels: Shape (n,), 1, 0 or NaN (left out).
-        scores: Shape (n,), probabilities in [0, 1].
-
-    Returns:
-        One row for each distinct score, ascending: threshold, true_positives, false_negatives, false_positives,
-        true_negatives, sensitivity, specificity, ppv, npv; a rate without cases is NaN.
-
-    Raises:
-        ValueError: See `inputs.clean`.
-    """
-    blocks = _blocks(labels, scores, probabilities=True)
-    hits, alarms = blocks.true_positives[::-1], blocks.false_positives[::-1]
-    misses, passed = blocks.n_positive - hits, blocks.n_negative - alarms
-    return pd.DataFrame(
-        {
-            "threshold": blocks.threshold[::-1],
-            "true_positives": hits,
-            "false_negatives": misses,
-            "false_positives": alarms,
-            "true_negatives": passed,
-            "sensitivity": _share(hits, blocks.n_positive),
-            "specificity": _share(passed, blocks.n_negative),
-            "ppv": _share(hits, hits + alarms),
-            "npv": _share(passed, passed + misses),
-        }
-    )
-
-
-def _share(part: NDArray[np.int64], whole: NDArray[np.int64] | int) -> NDArray[np.float64]:
-    whole = np.broadcast_to(np.asarray(whole), part.shape)
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)

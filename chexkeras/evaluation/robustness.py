@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from chexkeras.evaluation.comparison.compare import adjusted, compare, match_scores
-from chexkeras.evaluation.scores import check_scores
+from chexkeras.evaluation.scores import Scores
 from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval
 from chexkeras.results import Comparison, Estimate, OperatingPoint
 from chexkeras.results.robustness import AS_IS, PerturbationEffect
@@ -47,12 +47,13 @@ def perturbation_effects(
     decided = {point.finding: point.threshold for point in points}
     comparisons: list[Comparison] = []
     rows: dict[tuple[str, str], pd.DataFrame] = {}
-    before = check_scores(as_is)
-    for name, scores in changed.items():
+    before = Scores.of(as_is)
+    for name, table in changed.items():
+        scores = Scores.of(table)
         pair = (name, AS_IS)
         both = (points, points) if points else None
         comparisons += compare(scores, before, names=pair, points=both, margin=margin, confidence=confidence)
-        matched = match_scores(check_scores(scores), before, pair)
+        matched = match_scores(scores, before, pair)
         rows |= {(name, finding): matched[finding] for finding in matched}
     made = adjusted(comparisons)
     return tuple(

@@ -1,29 +1,35 @@
 """Performance in groups of patients or images, and whether the groups differ by more than chance.
 
-Which group each image belongs to: sex, view, age band, another finding's label, bands of any measure.
+Which group each image belongs to: sex, view, age band, another finding's label, bands of any measure. `USUAL_COLUMNS`
+are those that every run is measured by; a new one gets its entry there, and the report and figures follow.
 
-Whether groups of images differ by more than chance: tests that the same patients may be in several groups.
-
-One patient imageed both PA and AP makes the two views depend on each other. Contributions are added up within
-patients, for all groups at once, so their covariances are part of every test.
+One patient imaged both PA and AP makes the two views depend on each other. Contributions are added up within patients,
+for all groups at once, so their covariances are part of every test.
 """
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from chexkeras import checks
-from chexkeras.evaluation.scores import check_scores
+from chexkeras.evaluation.scores import Scores
 from chexkeras.evaluation.uncertainty.delong import auc_contributions, contributions_covariance
 from chexkeras.evaluation.uncertainty.intervals import auc_interval, clustered_proportion_interval
 from chexkeras.evaluation.uncertainty.limits import holm, p_text
 from chexkeras.results import Estimate, Interaction, OperatingPoint, Subgroup, SubgroupAnalysis
 from chexkeras.results.evaluation import STATISTICS
+
+MINIMUM = 10
+"""Positives (for specificity: negatives) below which a group says too little to be estimated."""
+
+_DISTINCT_VALUES = 6
+_QUANTILE_BANDS = 4
+_WORDS = {"auroc": "AUROC", "sensitivity": "sensitivity", "specificity": "specificity"}
 
 AGE_EDGES = (0, 18, 22, 40, 60, 75)
 """Where age bands begin, in years. Adults begin at 22 in FDA's device terms; 18 to 21 are transitional adolescents.
@@ -31,8 +37,209 @@ AGE_EDGES = (0, 18, 22, 40, 60, 75)
 Source: FDA, Premarket Assessment of Pediatric Medical Devices, 2014.
 """
 
-_DISTINCT_VALUES = 6
-_QUANTILE_BANDS = 4
+
+@dataclass(frozen=True)
+class GroupedColumn:
+    """The words for a column of the image table that every run is measured by.
+
+    Attributes:
+        words: In a sentence.
+        heading: In figures and tables.
+        levels: The words for its values; a value that is not named stands for itself.
+    """
+
+    words: str
+    heading: str
+    levels: Mapping[str, str] = field(default_factory=dict)
+
+    def level(self, value: str) -> str:
+        """Returns the word for one of its values."""
+        return self.levels.get(value, value)
+
+
+USUAL_COLUMNS: dict[str, GroupedColumn] = {
+    "sex": GroupedColumn("sex", "sex", {"F": "female", "M": "male"}),
+    "age_years": GroupedColumn("age in years", "age (years)"),
+    "view": GroupedColumn("view", "view"),
+}
+"""What every run is measured by, besides as a whole, where its table knows it."""
+
+
+def column_words(column: str) -> GroupedColumn:
+    """Returns the words for a column that images are grouped by, those of its name where it is not a usual one.
+
+    Args:
+        column: A column of the image table.
+
+    Example:
+        >>> column_words("age_years").words, column_words("sex").level("F"), column_words("Lung_Lesion").words
+        ('age in years', 'female', 'Lung Lesion')
+    """
+    words = column.replace("_", " ")
+    return USUAL_COLUMNS.get(column, GroupedColumn(words, words))
+
+
+def subgroup_analysis(
+    scores: pd.DataFrame,
+    groups: pd.Series | pd.DataFrame,
+    *,
+    column: str | None = None,
+    point: OperatingPoint | None = None,
+    minimum: int = MINIMUM,
+    confidence: float = 0.95,
+) -> SubgroupAnalysis:
+    """Measures one finding in each group of images and tests whether the groups differ.
+
+    Intervals rest on patients. A group with fewer than `minimum` positives (negatives, for specificity; either, for
+    AUROC) is not estimated. The tests of interaction leave such groups out:
+
+    - AUROC: Wald chi-square on the differences between groups, with the covariance of all groups' areas over patients.
+    - Sensitivity, specificity: generalised score chi-square, residuals about the common proportion added up within
+      patients. It stays valid where a group is at 0 or 1, as Wald's test does not.
+
+    Args:
+        scores: Long table of scores of one finding.
+        groups: The group of each image: a series whose index is the image_id, or an image table with image_id and
+            `column`. A missing value means unknown. Ages and other measures are cut into bands; see
+            `groups_of`.
+        column: What the images are grouped by; by default the series' name.
+        point: The frozen operating point; without it there is no sensitivity and no specificity.
+        minimum: Smallest number of positives or negatives that is estimated, at least 2.
+        confidence: Coverage of intervals, in (0, 1).
+
+    Returns:
+        The groups in their order, and one test per statistic, Holm-adjusted over these tests.
+
+    Raises:
+        ValueError: If the scores hold several findings, images of them are not in `groups`, no image has a known
+            group, or the point decides another finding.
+
+    Source:
+        Obuchowski, Biometrics 53, 1997 (covariance of areas); Boos, The American Statistician 46, 1992 (generalised
+        score tests).
+    """
+    if column is None:
+        column = str(groups.name) if isinstance(groups, pd.Series) and groups.name is not None else None
+    if column is None:
+        raise ValueError("column is missing; say what the images are grouped by, for example column='sex'.")
+    return subgroup_analyses(
+        scores,
+        groups.to_frame(column) if isinstance(groups, pd.Series) else groups,
+        [column],
+        point=point,
+        minimum=minimum,
+        confidence=confidence,
+    )[0]
+
+
+def subgroup_analyses(
+    scores: pd.DataFrame,
+    table: pd.DataFrame,
+    columns: Sequence[str],
+    *,
+    point: OperatingPoint | None = None,
+    minimum: int = MINIMUM,
+    confidence: float = 0.95,
+) -> tuple[SubgroupAnalysis, ...]:
+    """Measures one finding by several columns, with Holm's correction over all tests of interaction together.
+
+    Args:
+        scores: Long table of scores of one finding.
+        table: Image table with image_id (as a column or as its index) and the columns.
+        columns: What to group by, for example ("sex", "age_years", "view", "Effusion"); another finding's column
+            groups by its label.
+        point: The frozen operating point; without it there is no sensitivity and no specificity.
+        minimum: Smallest number of positives or negatives that is estimated, at least 2.
+        confidence: Coverage of intervals, in (0, 1).
+
+    Returns:
+        One analysis per column, in order.
+
+    Raises:
+        ValueError: If the scores hold several findings, a column or images of the scores are not in `table`, no image
+            has a known group in a column, or the point decides another finding.
+    """
+    checks.probability(confidence, "confidence", open_interval=True)
+    if checks.positive_int(minimum, "minimum") < 2:
+        raise ValueError("minimum=1; a group needs at least 2 positives to be estimated, 10 is the usual bound.")
+    checked = Scores.of(scores)
+    findings = checked.findings
+    if len(findings) > 1:
+        raise ValueError(f"the scores hold {len(findings)} findings ({', '.join(findings)}); give one at a time.")
+    if point is not None and point.finding != findings[0]:
+        raise ValueError(f"the operating point decides {point.finding!r}, but these are scores of {findings[0]!r}.")
+    known = checked.labelled()
+    if isinstance(columns, str):
+        columns = [columns]
+    made = [_analyse(known, findings[0], table, column, point, minimum, confidence) for column in columns]
+    corrected = iter(holm(test.p_value for analysis in made for test in analysis.interactions))
+    return tuple(
+        replace(
+            analysis,
+            interactions=tuple(replace(test, p_adjusted=next(corrected)) for test in analysis.interactions),
+        )
+        for analysis in made
+    )
+
+
+def worst_group_sentence(analysis: SubgroupAnalysis, statistic: str = "sensitivity") -> str:
+    """Returns one sentence on the group with the lowest estimate, and on whether groups differ by more than chance.
+
+    Args:
+        analysis: One column's groups.
+        statistic: "auroc", "sensitivity" or "specificity".
+
+    Raises:
+        ValueError: If the statistic is another.
+    """
+    name = _WORDS[checks.one_of(statistic, STATISTICS, "statistic")]
+    worst = analysis.worst(statistic)
+    if worst is None:
+        return f"By {analysis.column}, no group is large enough to estimate {name}."
+    of = {"auroc": worst.n_images, "sensitivity": worst.n_positive, "specificity": worst.n_negative}[statistic]
+    what = {"auroc": "images", "sensitivity": "positive images", "specificity": "negative images"}[statistic]
+    sentence = f"By {analysis.column}, {name} is lowest for {worst.level}: {getattr(worst, statistic)}, {of:,} {what}"
+    test = next(test for test in analysis.interactions if test.statistic == statistic)
+    left_out = sum(not getattr(group, statistic).estimable for group in analysis.groups)
+    omitted = f" {_groups(left_out)} too small to estimate." if left_out else ""
+    if math.isnan(test.p_value):
+        return f"{sentence}; no test between groups ({test.reason}).{omitted}"
+    differ = "differ by" if test.p_adjusted < 1 - getattr(worst, statistic).confidence else "do not differ by"
+    return f"{sentence}; groups {differ} more than chance (p = {p_text(test.p_adjusted)} after Holm).{omitted}".replace(
+        "p = <", "p < "
+    )
+
+
+def _groups(count: int) -> str:
+    return "1 group is" if count == 1 else f"{count} groups are"
+
+
+def subgroup_table(analyses: Iterable[SubgroupAnalysis]) -> pd.DataFrame:
+    """Returns the tests of interaction, one row for each column and statistic.
+
+    Args:
+        analyses: From `subgroup_analyses`.
+
+    Returns:
+        Columns column, statistic, groups compared, p, p (Holm), test, lowest in; groups too small are counted out.
+    """
+    rows = []
+    for analysis in analyses:
+        for test in analysis.interactions:
+            compared = [group for group in analysis.groups if getattr(group, test.statistic).estimable]
+            worst = analysis.worst(test.statistic)
+            rows.append(
+                {
+                    "column": analysis.column,
+                    "statistic": _WORDS[test.statistic],
+                    "groups compared": len(compared),
+                    "p": p_text(test.p_value),
+                    "p (Holm)": p_text(test.p_adjusted),
+                    "test": test.method or test.reason,
+                    "lowest in": f"{worst.level}: {getattr(worst, test.statistic)}" if worst else "–",
+                }
+            )
+    return pd.DataFrame(rows)
 
 
 def age_bands(ages: Iterable[float], edges: Sequence[float] = AGE_EDGES) -> pd.Series:
@@ -57,7 +264,7 @@ def age_bands(ages: Iterable[float], edges: Sequence[float] = AGE_EDGES) -> pd.S
     if len(bounds) < 2 or any(after <= before for before, after in itertools.pairwise(bounds)):
         raise ValueError(f"edges={tuple(edges)} must be at least two ascending ages, such as {AGE_EDGES}.")
     if (years < bounds[0]).any():
-        raise ValueError(f"an age of {years.min():g} years lies below the first band; mend it or set it to NaN.")
+        raise ValueError(f"an age of {years.min():g} years lies below the first band; correct it or set it to NaN.")
     names = [f"{low:g}-{high - 1:g}" for low, high in itertools.pairwise(bounds)] + [f"{bounds[-1]:g}+"]
     return pd.cut(years, [*bounds, np.inf], right=False, labels=names)
 
@@ -137,8 +344,92 @@ def _quantile_bands(numbers: pd.Series) -> pd.Series:
     return pd.cut(numbers, list(edges), labels=names, include_lowest=True)
 
 
+def _analyse(
+    known: Scores,
+    finding: str,
+    table: pd.DataFrame,
+    column: str,
+    point: OperatingPoint | None,
+    minimum: int,
+    confidence: float,
+) -> SubgroupAnalysis:
+    level = groups_of(table, column, known["image_id"], finding=finding)
+    unknown = level.isna().to_numpy()
+    grouped = known[~unknown]
+    codes = level.cat.codes.to_numpy()[~unknown]
+    positive, values, owners = grouped.arrays()
+    names = owners.astype(str)
+    patients = np.unique(names, return_inverse=True)[1]
+    called = None if point is None else values >= point.threshold
+    members = [codes == code for code in range(len(level.cat.categories))]
+    groups = tuple(
+        _measure(str(name), positive[rows], values[rows], names[rows], None if called is None else called[rows],
+                 minimum, confidence)
+        for name, rows in zip(level.cat.categories, members, strict=True)
+    )  # fmt: skip
+    tests = []
+    for statistic in STATISTICS:
+        kept = [rows for rows, group in zip(members, groups, strict=True) if getattr(group, statistic).estimable]
+        if called is None and statistic != "auroc":
+            test = untested(statistic, "no operating point was chosen")
+        elif len(kept) < 2:
+            test = untested(statistic, f"{_groups(len(kept))} large enough, at least 2 are needed")
+        elif called is None or statistic == "auroc":
+            test = areas_differ(positive, values, patients, kept)
+        else:
+            among = positive if statistic == "sensitivity" else ~positive
+            test = proportions_differ(statistic, called == positive, patients, [rows & among for rows in kept])
+        tests.append(test)
+    return SubgroupAnalysis(column, groups, tuple(tests), int(unknown.sum()))
+
+
+def _measure(
+    level: str,
+    positive: NDArray[np.bool_],
+    values: NDArray[np.float64],
+    names: NDArray[np.str_],
+    called: NDArray[np.bool_] | None,
+    minimum: int,
+    confidence: float,
+) -> Subgroup:
+    n, n_positive = len(positive), int(positive.sum())
+
+    def enough(which: str) -> Estimate | None:
+        count = {"positives": n_positive, "negatives": n - n_positive}[which]
+        if count >= minimum:
+            return None
+        said = which if count != 1 else which[:-1]
+        reason = f"too few: {count or 'no'} {said}, at least {minimum} are needed"
+        return Estimate.not_estimable(reason, n=n, confidence=confidence)
+
+    def share(which: str) -> Estimate:
+        if called is None:
+            return Estimate.not_estimable("no operating point was chosen", n=n, confidence=confidence)
+        among = positive if which == "positives" else ~positive
+        right = (called == positive)[among]
+        return enough(which) or clustered_proportion_interval(right, names[among], confidence=confidence)
+
+    return Subgroup(
+        level=level,
+        n_images=n,
+        n_patients=len(np.unique(names)),
+        n_positive=n_positive,
+        n_negative=n - n_positive,
+        auroc=enough("positives")
+        or enough("negatives")
+        or auc_interval(positive, values, clusters=names, confidence=confidence),
+        sensitivity=share("positives"),
+        specificity=share("negatives"),
+    )
+
+
 def untested(statistic: str, reason: str) -> Interaction:
-    """Returns the test that cannot be made, with the reason."""
+    """Returns the test that cannot be made.
+
+    Args:
+        statistic: "auroc", "sensitivity" or "specificity".
+        reason: Why it cannot be made.
+    """
     return Interaction(statistic, math.nan, math.nan, reason=reason)
 
 
@@ -223,250 +514,3 @@ def _all_equal(
     chi2 = float(standardised @ np.linalg.solve(correlation, standardised))
     p_value = float(stats.chi2.sf(chi2, len(differences)))
     return Interaction(statistic, p_value, p_value, method)
-
-
-MINIMUM = 10
-"""Positives (for specificity: negatives) below which a group says too little to be estimated."""
-
-_WORDS = {"auroc": "AUROC", "sensitivity": "sensitivity", "specificity": "specificity"}
-
-
-def subgroup_analysis(
-    scores: pd.DataFrame,
-    groups: pd.Series | pd.DataFrame,
-    *,
-    column: str | None = None,
-    point: OperatingPoint | None = None,
-    minimum: int = MINIMUM,
-    confidence: float = 0.95,
-) -> SubgroupAnalysis:
-    """Measures one finding in each group of images and tests whether the groups differ.
-
-    Intervals rest on patients. A group with fewer than `minimum` positives (negatives, for specificity; either, for
-    AUROC) is not estimated. The tests of interaction leave such groups out:
-
-    - AUROC: Wald chi-square on the differences between groups, with the covariance of all groups' areas over patients.
-    - Sensitivity, specificity: generalised score chi-square, residuals about the common proportion added up within
-      patients. It stays valid where a group is at 0 or 1, as Wald's test does not.
-
-    Args:
-        scores: Long table of scores of one finding.
-        groups: The group of each image: a series whose index is the image_id, or an image table with image_id and
-            `column`. A missing value means unknown. Ages and other measures are cut into bands; see
-            `grouping.groups_of`.
-        column: What the images are grouped by; by default the series' name.
-        point: The frozen operating point; without it there is no sensitivity and no specificity.
-        minimum: Smallest number of positives or negatives that is estimated, at least 2.
-        confidence: Coverage of intervals, in (0, 1).
-
-    Returns:
-        The groups in their order, and one test per statistic, Holm-adjusted over these tests.
-
-    Raises:
-        ValueError: If the scores hold several findings, images of them are not in `groups`, no image has a known
-            group, or the point decides another finding.
-
-    Source:
-        Obuchowski, Biometrics 53, 1997 (covariance of areas); Boos, The American Statistician 46, 1992 (generalised
-        score tests).
-    """
-    if column is None:
-        column = str(groups.name) if isinstance(groups, pd.Series) and groups.name is not None else None
-    if column is None:
-        raise ValueError("column is missing; say what the images are grouped by, for example column='sex'.")
-    return subgroup_analyses(
-        scores,
-        groups.to_frame(column) if isinstance(groups, pd.Series) else groups,
-        [column],
-        point=point,
-        minimum=minimum,
-        confidence=confidence,
-    )[0]
-
-
-def subgroup_analyses(
-    scores: pd.DataFrame,
-    table: pd.DataFrame,
-    columns: Sequence[str],
-    *,
-    point: OperatingPoint | None = None,
-    minimum: int = MINIMUM,
-    confidence: float = 0.95,
-) -> tuple[SubgroupAnalysis, ...]:
-    """Measures one finding by several columns, with Holm's correction over all tests of interaction together.
-
-    Args:
-        scores: Long table of scores of one finding.
-        table: Image table with image_id (as a column or as its index) and the columns.
-        columns: What to group by, for example ("sex", "age_years", "view", "Effusion"); another finding's column
-            groups by its label.
-        point: As for `subgroup_analysis`.
-        minimum: As for `subgroup_analysis`.
-        confidence: As for `subgroup_analysis`.
-
-    Returns:
-        One analysis per column, in order.
-
-    Raises:
-        ValueError: As for `subgroup_analysis`.
-    """
-    checks.probability(confidence, "confidence", open_interval=True)
-    if checks.positive_int(minimum, "minimum") < 2:
-        raise ValueError("minimum=1; a group needs at least 2 positives to be estimated, 10 is the usual bound.")
-    clean = check_scores(scores)
-    findings = list(clean["finding"].unique())
-    if len(findings) > 1:
-        raise ValueError(f"the scores hold {len(findings)} findings ({', '.join(findings)}); give one at a time.")
-    if point is not None and point.finding != findings[0]:
-        raise ValueError(f"the operating point decides {point.finding!r}, but these are scores of {findings[0]!r}.")
-    known = clean[clean["label"].notna()]
-    if isinstance(columns, str):
-        columns = [columns]
-    made = [_analyse(known, findings[0], table, column, point, minimum, confidence) for column in columns]
-    corrected = iter(holm(test.p_value for analysis in made for test in analysis.interactions))
-    return tuple(
-        replace(
-            analysis,
-            interactions=tuple(replace(test, p_adjusted=next(corrected)) for test in analysis.interactions),
-        )
-        for analysis in made
-    )
-
-
-def worst_group_sentence(analysis: SubgroupAnalysis, statistic: str = "sensitivity") -> str:
-    """Returns one sentence on the group with the lowest estimate, and on whether groups differ by more than chance.
-
-    Args:
-        analysis: One column's groups.
-        statistic: "auroc", "sensitivity" or "specificity".
-
-    Raises:
-        ValueError: If the statistic is another.
-    """
-    name = _WORDS[checks.one_of(statistic, STATISTICS, "statistic")]
-    worst = analysis.worst(statistic)
-    if worst is None:
-        return f"By {analysis.column}, no group is large enough to estimate {name}."
-    of = {"auroc": worst.n_images, "sensitivity": worst.n_positive, "specificity": worst.n_negative}[statistic]
-    what = {"auroc": "images", "sensitivity": "positive images", "specificity": "negative images"}[statistic]
-    sentence = f"By {analysis.column}, {name} is lowest for {worst.level}: {getattr(worst, statistic)}, {of:,} {what}"
-    test = next(test for test in analysis.interactions if test.statistic == statistic)
-    left_out = sum(not getattr(group, statistic).estimable for group in analysis.groups)
-    omitted = f" {_groups(left_out)} too small to estimate." if left_out else ""
-    if math.isnan(test.p_value):
-        return f"{sentence}; no test between groups ({test.reason}).{omitted}"
-    differ = "differ by" if test.p_adjusted < 1 - getattr(worst, statistic).confidence else "do not differ by"
-    return f"{sentence}; groups {differ} more than chance (p = {p_text(test.p_adjusted)} after Holm).{omitted}".replace(
-        "p = <", "p < "
-    )
-
-
-def _groups(count: int) -> str:
-    return "1 group is" if count == 1 else f"{count} groups are"
-
-
-def _analyse(
-    known: pd.DataFrame,
-    finding: str,
-    table: pd.DataFrame,
-    column: str,
-    point: OperatingPoint | None,
-    minimum: int,
-    confidence: float,
-) -> SubgroupAnalysis:
-    level = groups_of(table, column, known["image_id"], finding=finding)
-    unknown = level.isna().to_numpy()
-    grouped = known[~unknown]
-    codes = level.cat.codes.to_numpy()[~unknown]
-    positive, values = grouped["label"].to_numpy() == 1, grouped["score"].to_numpy()
-    names = grouped["patient_id"].to_numpy().astype(str)
-    patients = np.unique(names, return_inverse=True)[1]
-    called = None if point is None else values >= point.threshold
-    members = [codes == code for code in range(len(level.cat.categories))]
-    groups = tuple(
-        _measure(str(name), positive[rows], values[rows], names[rows], None if called is None else called[rows],
-                 minimum, confidence)
-        for name, rows in zip(level.cat.categories, members, strict=True)
-    )  # fmt: skip
-    tests = []
-    for statistic in STATISTICS:
-        kept = [rows for rows, group in zip(members, groups, strict=True) if getattr(group, statistic).estimable]
-        if called is None and statistic != "auroc":
-            test = untested(statistic, "no operating point was chosen")
-        elif len(kept) < 2:
-            test = untested(statistic, f"{_groups(len(kept))} large enough, at least 2 are needed")
-        elif called is None or statistic == "auroc":
-            test = areas_differ(positive, values, patients, kept)
-        else:
-            among = positive if statistic == "sensitivity" else ~positive
-            test = proportions_differ(statistic, called == positive, patients, [rows & among for rows in kept])
-        tests.append(test)
-    return SubgroupAnalysis(column, groups, tuple(tests), int(unknown.sum()))
-
-
-def _measure(
-    level: str,
-    positive: NDArray[np.bool_],
-    values: NDArray[np.float64],
-    names: NDArray[np.str_],
-    called: NDArray[np.bool_] | None,
-    minimum: int,
-    confidence: float,
-) -> Subgroup:
-    n, n_positive = len(positive), int(positive.sum())
-
-    def enough(which: str) -> Estimate | None:
-        count = {"positives": n_positive, "negatives": n - n_positive}[which]
-        if count >= minimum:
-            return None
-        said = which if count != 1 else which[:-1]
-        reason = f"too few: {count or 'no'} {said}, at least {minimum} are needed"
-        return Estimate.not_estimable(reason, n=n, confidence=confidence)
-
-    def share(which: str) -> Estimate:
-        if called is None:
-            return Estimate.not_estimable("no operating point was chosen", n=n, confidence=confidence)
-        among = positive if which == "positives" else ~positive
-        right = (called == positive)[among]
-        return enough(which) or clustered_proportion_interval(right, names[among], confidence=confidence)
-
-    return Subgroup(
-        level=level,
-        n_images=n,
-        n_patients=len(np.unique(names)),
-        n_positive=n_positive,
-        n_negative=n - n_positive,
-        auroc=enough("positives")
-        or enough("negatives")
-        or auc_interval(positive, values, clusters=names, confidence=confidence),
-        sensitivity=share("positives"),
-        specificity=share("negatives"),
-    )
-
-
-def subgroup_table(analyses: Iterable[SubgroupAnalysis]) -> pd.DataFrame:
-    """Returns the tests of interaction, one row for each column and statistic.
-
-    Args:
-        analyses: From `subgroup_analyses`.
-
-    Returns:
-        Columns column, statistic, groups compared, p, p (Holm), test, lowest in; groups too small are counted out.
-    """
-    rows = []
-    for analysis in analyses:
-        for test in analysis.interactions:
-            compared = [group for group in analysis.groups if getattr(group, test.statistic).estimable]
-            worst = analysis.worst(test.statistic)
-            rows.append(
-                {
-                    "column": analysis.column,
-                    "statistic": _WORDS[test.statistic],
-                    "groups compared": len(compared),
-                    "p": p_text(test.p_value),
-                    "p (Holm)": p_text(test.p_adjusted),
-                    "test": test.method or test.reason,
-                    "lowest in": f"{worst.level}: {getattr(worst, test.statistic)}" if worst else "–",
-                }
-            )
-    return pd.DataFrame(rows)

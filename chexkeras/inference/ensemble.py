@@ -11,7 +11,7 @@ import pandas as pd
 
 from chexkeras.evaluation.comparison.compare import match_scores
 from chexkeras.evaluation.evaluate import evaluate
-from chexkeras.evaluation.scores import check_scores
+from chexkeras.evaluation.scores import Scores
 from chexkeras.evaluation.thresholds import choose_thresholds
 from chexkeras.inference.test_time_augmentation import shares
 from chexkeras.results import Evaluation, OperatingPoint
@@ -42,7 +42,7 @@ def average_scores(
         raise ValueError("no table of scores to average; give at least one.")
     called = list(names) if names is not None else [f"table {number}" for number in range(1, len(tables) + 1)]
     counts = shares(weights, called, "tables of scores")
-    checked = [check_scores(table) for table in tables]
+    checked = [Scores.of(table) for table in tables]
     first = checked[0]
     for name, table in zip(called[1:], checked[1:], strict=True):
         lone = set(first["finding"]) ^ set(table["finding"])

@@ -268,16 +268,16 @@ def _counted(parts: Mapping[str, pd.DataFrame]) -> str:
     return f"n = {positives + negatives:,} ({positives:,} positive)"
 
 
-def _same_images(runs: Mapping[str, pd.DataFrame], finding: str | None) -> tuple[str, dict[str, pd.DataFrame]]:
+def _same_images(runs: Mapping[str, pd.DataFrame], finding: str | None) -> tuple[str, Mapping[str, pd.DataFrame]]:
     """Returns the finding and each run's known rows of it, all of the same images with the same labels."""
     from chexkeras.evaluation.comparison.compare import match_scores
-    from chexkeras.evaluation.scores import check_scores
+    from chexkeras.evaluation.scores import Scores
 
     few_enough(runs)
     names = list(runs)
     chosen = {name: rows_of(scores, finding) for name, scores in runs.items()}
     finding = chosen[names[0]][0]
-    parts = {name: check_scores(rows) for name, (_, rows) in chosen.items()}
+    parts = {name: Scores.of(rows) for name, (_, rows) in chosen.items()}
     for name in names[1:]:
         match_scores(parts[names[0]], parts[name], (names[0], name))
     _, _, positives, negatives = classes(parts[names[0]])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from chexkeras import checks
 from chexkeras.checks import one_of
+from chexkeras.evaluation.subgroups import USUAL_COLUMNS, column_words
 from chexkeras.evaluation.uncertainty.limits import p_text
 from chexkeras.plots import style
 from chexkeras.plots._inputs import evaluated
@@ -129,8 +130,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _WORDS = {"auroc": "AUROC", "sensitivity": "sensitivity", "specificity": "specificity"}
-_SEXES = {"F": "female", "M": "male"}
-_COLUMN_WORDS = {"age_years": "age (years)", "view": "view", "sex": "sex"}
 
 
 @style.styled
@@ -205,7 +204,8 @@ def _groups(
 
 
 def _heading(analysis: SubgroupAnalysis, statistic: str) -> Row:
-    words = _COLUMN_WORDS.get(analysis.column, style.words(analysis.column))
+    column = analysis.column
+    words = USUAL_COLUMNS[column].heading if column in USUAL_COLUMNS else style.words(column)
     test = next((test for test in analysis.interactions if test.statistic == statistic), None)
     if test is None or test.reason:
         return Row(words, right="no test between groups", bold=True)
@@ -216,8 +216,9 @@ def _heading(analysis: SubgroupAnalysis, statistic: str) -> Row:
 
 def _row(group: Subgroup, statistic: str, column: str) -> Row:
     counted = group.n_negative if statistic == "specificity" else group.n_positive
-    level = _SEXES.get(group.level, group.level) if column == "sex" else group.level
-    return Row(level, getattr(group, statistic), (f"{group.n_images:,}", f"{counted:,}"))
+    return Row(
+        column_words(column).level(group.level), getattr(group, statistic), (f"{group.n_images:,}", f"{counted:,}")
+    )
 
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ from chexkeras.data.splits.splitters import Splits, lacking_classes
 from chexkeras.data.store.store import Store
 from chexkeras.evaluation.evaluate import evaluate
 from chexkeras.evaluation.scores import write_scores
+from chexkeras.evaluation.subgroups import USUAL_COLUMNS
 from chexkeras.evaluation.thresholds import STATED, choose_thresholds
 from chexkeras.models.classifier import resolve_precision
 from chexkeras.models.scoring import predict_scores, scores_table
@@ -90,9 +91,6 @@ def _shares(table: pd.DataFrame, image_size: int, store: Store | None) -> dict[s
             found[image_id.decode()] = counts / image.size
     return found
 
-
-SUBGROUPS = ("sex", "age_years", "view")
-"""What every run is measured by, besides as a whole, where its table knows it."""
 
 UNTRAINED_CAUTION = (
     "Untrained backbone: the frozen convolutions keep random weights, so the results show that the software works, "
@@ -218,7 +216,7 @@ def write_results(
         write_scores(working / f"scores_{part}.csv", scored[part])
     points = operating_points(recipe, scored["validation"])
     files.write_json(working / "operating_points.json", [point.to_dict() for point in points])
-    subgroups = [column for column in SUBGROUPS if column in splits.test.columns]
+    subgroups = [column for column in USUAL_COLUMNS if column in splits.test.columns]
     measured = evaluate(scored["test"], points, cautions=cautions, table=splits.test, subgroups=subgroups)
     measured.save(working / "evaluation.json")
     shown = intensities(splits.train, recipe.targets, image_size=recipe.image_size, store=store, seed=recipe.seed)

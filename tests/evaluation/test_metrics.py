@@ -65,19 +65,6 @@ def test_precision_recall_of_ten_images_by_hand():
     assert metrics.average_precision(LABELS, SCORES) == pytest.approx(by_hand, abs=1e-15)
 
 
-def test_threshold_table_of_ten_images_by_hand():
-    row = metrics.threshold_table(LABELS, SCORES).set_index("threshold").loc[0.6]
-    assert list(row[["true_positives", "false_negatives", "false_positives", "true_negatives"]]) == [3, 1, 2, 4]
-    assert list(row[["sensitivity", "specificity", "ppv", "npv"]]) == [3 / 4, 4 / 6, 3 / 5, 4 / 5]
-
-
-def test_threshold_table_has_no_npv_where_every_image_is_called():
-    table = metrics.threshold_table(LABELS, SCORES)
-    assert table["threshold"].is_monotonic_increasing
-    assert math.isnan(table["npv"].iloc[0])
-    assert table["npv"].iloc[1:].notna().all()
-
-
 @quick
 @given(ranked())
 def test_auc_equals_counting_every_pair(case):
@@ -139,20 +126,11 @@ def test_trapezoids_under_the_roc_curve_give_the_auc(case):
     assert np.isfinite(curve.threshold[1:]).all()
 
 
-@quick
-@given(ranked())
-def test_threshold_table_agrees_with_confusion_at_each_of_its_thresholds(case):
-    table = metrics.threshold_table(*case)
-    for row in table.itertuples():
-        assert metrics.confusion(*case, row.threshold) == tuple(row[2:6])
-
-
 def test_unknown_labels_take_their_rows_out_everywhere():
     labels, scores = [*map(float, LABELS), math.nan], [*SCORES, 0.95]
     assert metrics.auc(labels, scores) == metrics.auc(LABELS, SCORES)
     assert metrics.average_precision(labels, scores) == metrics.average_precision(LABELS, SCORES)
     assert metrics.confusion(labels, scores, 0.6) == metrics.confusion(LABELS, SCORES, 0.6)
-    assert len(metrics.threshold_table(labels, scores)) == len(metrics.threshold_table(LABELS, SCORES))
     assert len(metrics.roc_curve(labels, scores).threshold) == 10
 
 
@@ -186,8 +164,6 @@ def test_logits_are_refused_where_probabilities_are_needed_only():
     assert metrics.auc([0, 1], [-3, 4]) == 1
     with pytest.raises(ValueError, match="look like logits"):
         metrics.confusion([0, 1], [-3, 4], 0.5)
-    with pytest.raises(ValueError, match="look like logits"):
-        metrics.threshold_table([0, 1], [0.2, 1.2])
 
 
 def test_a_threshold_in_percent_is_refused():

@@ -1,12 +1,13 @@
 """The table of scores: what is refused, and that a round trip through CSV changes nothing."""
 
 import math
+import pickle
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from chexkeras.evaluation.scores import COLUMNS, check_scores, read_scores, scores_fingerprint, write_scores
+from chexkeras.evaluation.scores import COLUMNS, Scores, read_scores, scores_fingerprint, write_scores
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def test_a_good_table_comes_back_in_column_order_without_the_rest(scores):
     shuffled = scores.assign(view="PA", patient_id=lambda t: t["patient_id"].astype(int))[
         ["score", "view", "label", "finding", "patient_id", "image_id"]
     ]
-    clean = check_scores(shuffled)
+    clean = Scores.of(shuffled)
     assert tuple(clean.columns) == COLUMNS
     assert list(clean["patient_id"][:2]) == ["0", "1"]
     assert "view" in shuffled.columns
@@ -38,7 +39,7 @@ def test_reading_what_was_written_gives_the_same_floats_and_identifiers(scores, 
     scores.loc[1, "score"] = np.nextafter(0.7, 1)
     scores.loc[scores["patient_id"] == "00000002", "patient_id"] = "NA"
     back = read_scores(write_scores(tmp_path / "scores.csv", scores))
-    pd.testing.assert_frame_equal(back, check_scores(scores), check_exact=True)
+    pd.testing.assert_frame_equal(back, Scores.of(scores), check_exact=True)
     assert scores_fingerprint(back) == scores_fingerprint(scores)
 
 
@@ -93,12 +94,12 @@ def test_fingerprint_is_the_same_tomorrow():
 )
 def test_a_bad_table_is_refused_in_words(scores, change, message):
     with pytest.raises(ValueError, match=message):
-        check_scores(change(scores))
+        Scores.of(change(scores))
 
 
 def test_something_else_than_a_table_is_refused():
     with pytest.raises(TypeError, match="is a list"):
-        check_scores([0.1, 0.2])
+        Scores.of([0.1, 0.2])
 
 
 def test_a_missing_or_empty_file_is_refused(tmp_path):
@@ -119,3 +120,134 @@ def test_a_bad_table_is_not_written(scores, tmp_path):
     with pytest.raises(ValueError, match="look like logits"):
         write_scores(tmp_path / "scores.csv", scores.assign(score=2.0))
     assert not (tmp_path / "scores.csv").exists()
+
+
+def test_checked_scores_enter_again_without_a_new_check(scores, monkeypatch):
+    checked = Scores.of(scores)
+    part = checked.of_finding("Edema")
+    monkeypatch.setattr("chexkeras.evaluation.scores.known_labels", None)
+    assert Scores.of(checked) is checked
+    assert Scores.of(part) is part
+    assert Scores.of(checked.copy()) is not checked
+    with pytest.raises(TypeError):
+        Scores.of(scores)
+
+
+@pytest.mark.parametrize(
+    "select",
+    [
+        lambda t: t[t["score"] > 0.5],
+        lambda t: t[(t["finding"] == "Edema").to_numpy()],
+        lambda t: t.labelled(),
+        lambda t: t.of_finding("Pneumonia"),
+        lambda t: t.copy(),
+        lambda t: t.by_finding()["Edema"],
+    ],
+)
+def test_rows_of_scores_are_scores(scores, select):
+    rows = select(Scores.of(scores))
+    assert type(rows) is Scores
+    assert Scores.of(rows) is rows
+    pd.testing.assert_frame_equal(pd.DataFrame(rows), select(Scores.of(scores)), check_frame_type=False)
+
+
+@pytest.mark.parametrize(
+    "derive",
+    [
+        lambda t: t[["image_id", "score"]],
+        lambda t: t.drop(columns="label"),
+        lambda t: t.rename(columns={"score": "logit"}),
+        lambda t: t.assign(score=t["score"] * 20),
+        lambda t: pd.concat([t, t]),
+        lambda t: t.merge(t[["image_id", "score"]], on="image_id"),
+        lambda t: t.groupby("finding")[["score"]].mean(),
+        lambda t: t.pivot(index="image_id", columns="finding", values="score"),
+        lambda t: t.head(3),
+        lambda t: t[:3],
+        lambda t: t.loc[t["score"] > 0.5],
+        lambda t: t.sort_values("score"),
+        lambda t: t.reset_index(),
+        lambda t: t.copy(deep=False),
+        lambda t: t.set_index("image_id"),
+        lambda t: t.T,
+    ],
+)
+def test_whatever_else_pandas_makes_of_scores_is_a_plain_table(scores, derive):
+    checked = Scores.of(scores)
+    assert type(derive(checked)) is pd.DataFrame
+    assert Scores.of(checked) is checked
+    pd.testing.assert_frame_equal(derive(checked), derive(pd.DataFrame(checked)))
+
+
+def _assign(table, key, value):
+    table[key] = value
+
+
+@pytest.mark.filterwarnings("ignore:The inplace keyword")
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: _assign(t, "score", 20.0),
+        lambda t: setattr(t, "score", 20.0),
+        lambda t: _assign(t.loc, (0, "score"), 20.0),
+        lambda t: _assign(t.iloc, (0, 4), 20.0),
+        lambda t: _assign(t.at, (0, "score"), 20.0),
+        lambda t: _assign(t.iat, (0, 4), 20.0),
+        lambda t: t.isetitem(4, 20.0),
+        lambda t: t.fillna({"label": 5.0}, inplace=True),
+        lambda t: t.drop(columns="label", inplace=True),
+        lambda t: t.rename(columns={"label": "truth"}, inplace=True),
+        lambda t: t.pop("label"),
+        lambda t: t.update(pd.DataFrame({"score": [20.0]})),
+    ],
+)
+def test_scores_changed_in_place_are_checked_again(scores, change):
+    table = Scores.of(scores)
+    change(table)
+    with pytest.raises(ValueError, match=r"look like logits|lacks the column|labels must be"):
+        Scores.of(table)
+
+
+def test_changing_a_column_taken_out_leaves_the_scores_as_they_were(scores):
+    table = Scores.of(scores)
+    before = table.fingerprint
+    column = table["score"]
+    column.iloc[0] = 20.0
+    assert table.fingerprint == before
+
+
+def test_scores_survive_pickling_and_are_checked_when_they_come_back(scores, monkeypatch):
+    table = Scores.of(scores)
+    back = pickle.loads(pickle.dumps(table))
+    assert type(back) is Scores
+    assert back.fingerprint == table.fingerprint == scores_fingerprint(scores)
+    pd.testing.assert_frame_equal(Scores.of(back), table)
+    monkeypatch.setattr("chexkeras.evaluation.scores.known_labels", None)
+    with pytest.raises(TypeError):
+        Scores.of(back)
+
+
+def test_scores_show_and_save_like_any_table(scores, tmp_path):
+    table, plain = Scores.of(scores), pd.DataFrame(Scores.of(scores))
+    assert (repr(table), table._repr_html_()) == (repr(plain), plain._repr_html_())
+    table.to_csv(tmp_path / "scores.csv", index=False)
+    assert read_scores(tmp_path / "scores.csv").fingerprint == table.fingerprint
+    assert Scores.of(table) is table
+
+
+def test_arrays_hold_the_images_with_a_known_label(scores):
+    found = Scores.of(scores).of_finding("Edema").arrays()
+    assert found.positive.tolist() == [True, False, False, True, False]
+    assert found.patient.tolist() == ["00000000", "00000001", "00000002", "00000003", "00000005"]
+    assert found.score.tolist() == scores["score"][[6, 7, 8, 9, 11]].tolist()
+
+
+def test_the_finding_meant_is_the_only_one_or_the_one_named(scores):
+    table = Scores.of(scores)
+    assert table.findings == ("Pneumonia", "Edema")
+    assert table.only_finding("Edema", "threshold") == "Edema"
+    assert table.of_finding("Edema").only_finding(None, "threshold") == "Edema"
+    with pytest.raises(ValueError, match=r"2 findings \(Pneumonia, Edema\).* its own threshold"):
+        table.only_finding(None, "threshold")
+    with pytest.raises(ValueError, match="finding='Mass'"):
+        table.only_finding("Mass", "threshold")

@@ -10,14 +10,13 @@ from hypothesis import strategies as st
 from scipy import special
 
 from chexkeras.evaluation.clinical_use.deployment import deployment_from_outcomes
-from chexkeras.evaluation.scores import read_scores, write_scores
+from chexkeras.evaluation.scores import read_scores, scores_fingerprint, write_scores
 from chexkeras.evaluation.thresholds import (
     RULES,
     check_rule,
     choose_threshold,
     choose_thresholds,
     positives_needed,
-    scores_fingerprint,
 )
 from chexkeras.evaluation.uncertainty.intervals import proportion_interval
 

@@ -133,8 +133,6 @@ FEWEST = 50
 """Images of each class that a finding needs to be measured where nobody asked for it by name."""
 
 _FEWEST_PATIENTS = 10
-# Below, DeLong's variance is often too small.
-_FEW_PATIENTS = 30
 
 
 @dataclass(frozen=True)
@@ -270,8 +268,7 @@ def _area_over_folds(
 
     Folds share no patient, so the variances of their areas (Obuchowski's) add up.
     """
-    from chexkeras.evaluation.uncertainty.intervals import auc_variance
-    from chexkeras.evaluation.uncertainty.limits import hanley_mcneil_variance, logit_limits, newcombe_auc
+    from chexkeras.evaluation.uncertainty.intervals import FEW, auc_limits, auc_variance
 
     known = ~np.isnan(labels)
     n, folds = int(known.sum()), np.unique(fold_of)
@@ -292,12 +289,8 @@ def _area_over_folds(
         f"images of {len(np.unique(patients[known]))} patients"
     )
     positives, negatives = (len(np.unique(patients[labels == label])) for label in (1, 0))
-    if variance > 0 and min(positives, negatives) >= _FEW_PATIENTS:
-        low, high = logit_limits(area, variance**0.5, confidence)
-    else:
-        assumed = hanley_mcneil_variance(area, positives, negatives)
-        inflation = max(1.0, variance / assumed) if assumed > 0 else 1.0
-        low, high = newcombe_auc(area, positives, negatives, confidence, inflation=inflation)
+    low, high, _ = auc_limits(area, variance, (positives, negatives), confidence)
+    if not variance > 0 or min(positives, negatives) < FEW:
         method += f"; Newcombe 2006 method 5 on {positives} positive and {negatives} negative patients"
     return Estimate(area, low, high, confidence, n, method)
 

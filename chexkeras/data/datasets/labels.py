@@ -17,7 +17,7 @@ from chexkeras import checks
 from chexkeras import findings as vocabulary
 from chexkeras.data import image_table
 from chexkeras.data.image_table import source_of
-from chexkeras.evaluation.scores import check_scores
+from chexkeras.evaluation.scores import Scores
 
 BECOMES: dict[str, float] = {
     "ignore": np.nan,
@@ -162,7 +162,7 @@ def fill_uncertain(table: pd.DataFrame, scores: pd.DataFrame, *, threshold: floa
         Irvin et al., AAAI 2019: each uncertain label is relabelled with the probability predicted by a model trained
         on the certain ones; labels of 1 and 0 are left alone.
     """
-    clean = check_scores(scores)
+    clean = Scores.of(scores)
     if threshold is not None:
         checks.probability(threshold, "threshold", open_interval=True)
     checks.require_columns(table, ("image_id", image_table.UNCERTAIN), "the table", "Load it with uncertain labels.")

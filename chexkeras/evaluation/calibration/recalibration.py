@@ -18,7 +18,7 @@ from scipy import special
 
 from chexkeras import checks, files
 from chexkeras.evaluation.calibration.logistic import fit_line, fit_slope, log_odds, why_no_line
-from chexkeras.evaluation.scores import check_scores, check_values, one_class, scores_fingerprint
+from chexkeras.evaluation.scores import Scores, check_values, one_class
 
 METHODS = ("temperature", "platt", "isotonic")
 """Methods that `fit_recalibration` knows."""
@@ -95,8 +95,13 @@ class Recalibration:
         Raises:
             ValueError: If the table is no clean table of scores, lacks the finding, or fitted this recalibration.
         """
-        rows = _rows_of(check_scores(scores), self.finding)
-        if not allow_fitted and scores_fingerprint(rows) == self.scores_fingerprint:
+        table = Scores.of(scores)
+        rows = table.of_finding(self.finding)
+        if rows.empty:
+            raise ValueError(
+                f"the recalibration maps {self.finding!r}, but these scores have only: {', '.join(table.findings)}."
+            )
+        if not allow_fitted and rows.fingerprint == self.scores_fingerprint:
             raise ValueError(
                 f"{self.finding}: the recalibration was fitted on these very scores ({self.fitted_on}), so measuring "
                 "it on them would flatter it; apply it to another split. To choose a new threshold on them, pass "
@@ -129,10 +134,11 @@ def fit_recalibration(
 ) -> Recalibration:
     """Fits a map from scores to probabilities by maximum likelihood (isotonic: least squares) and freezes it.
 
-    Which to take: "platt" mends scores that are too extreme or shifted, such as after training with class weights, and
-    needs few positives. "temperature" mends scores that are too extreme only. "isotonic" follows any rising curve and
-    needs many positives (some hundreds); it makes ties, which changes the ROC curve, and its lowest and highest steps
-    can be exactly 0 and 1. The others draw scores closer to 0 or 1 than 1e-7 in to it; only these become ties.
+    Which to take: "platt" corrects scores that are too extreme or shifted, such as after training with class weights,
+    and needs few positives. "temperature" corrects scores that are too extreme only. "isotonic" follows any rising
+    curve and needs many positives (some hundreds); it makes ties, which changes the ROC curve, and its lowest and
+    highest steps can be exactly 0 and 1. The others draw scores closer to 0 or 1 than 1e-7 in to it; only these become
+    ties.
 
     Args:
         scores: Long table of scores (image_id, patient_id, finding, label, score) of the part to fit on.
@@ -160,11 +166,10 @@ def fit_recalibration(
         array([0.03, 0.66, 0.99])
     """
     checks.one_of(method, METHODS, "method")
-    table = check_scores(scores)
-    name = _one_finding(table, finding)
-    rows = _rows_of(table, name)
-    known = rows[rows["label"].notna()]
-    positive, score = known["label"].to_numpy() == 1, known["score"].to_numpy()
+    table = Scores.of(scores)
+    name = table.only_finding(finding, "recalibration")
+    rows = table.of_finding(name)
+    positive, score, _ = rows.arrays()
     n_positive, n_negative = int(positive.sum()), int((~positive).sum())
     where = f"{name}: {_NAMES[method]} cannot be fitted on {fitted_on}"
     if not n_positive or not n_negative:
@@ -181,7 +186,7 @@ def fit_recalibration(
         finding=name,
         method=method,
         fitted_on=fitted_on,
-        scores_fingerprint=scores_fingerprint(rows),
+        scores_fingerprint=rows.fingerprint,
         n_positive=n_positive,
         n_negative=n_negative,
         intercept=intercept,
@@ -189,25 +194,6 @@ def fit_recalibration(
         knots=knots,
         note=_note(method, intercept, slope, len(knots)),
     )
-
-
-def _one_finding(table: pd.DataFrame, finding: str | None) -> str:
-    names = list(table["finding"].unique())
-    if finding is None and len(names) > 1:
-        raise ValueError(
-            f"the table holds {len(names)} findings ({', '.join(names)}); name one with finding=..., "
-            "since every finding has its own recalibration."
-        )
-    return str(names[0]) if finding is None else checks.one_of(finding, names, "finding")
-
-
-def _rows_of(table: pd.DataFrame, finding: str) -> pd.DataFrame:
-    rows = table[table["finding"] == finding]
-    if rows.empty:
-        raise ValueError(
-            f"the recalibration maps {finding!r}, but these scores have only: {', '.join(table['finding'].unique())}."
-        )
-    return rows
 
 
 def _line(score: NDArray[np.float64], positive: NDArray[np.bool_], where: str) -> tuple[float, float]:
@@ -219,7 +205,7 @@ def _line(score: NDArray[np.float64], positive: NDArray[np.bool_], where: str) -
     if slope <= 0:
         raise ValueError(
             f"{where}, the scores do not rise with the share of positives (slope {slope:.3g}), so it would turn the "
-            "ranking round; mend the model."
+            "ranking round; train the model again."
         )
     return intercept, slope
 
@@ -244,7 +230,7 @@ def _isotonic(score: NDArray[np.float64], positive: NDArray[np.bool_], where: st
     if knots[0][1] == knots[-1][1]:
         raise ValueError(
             f"{where}, the scores do not rise with the share of positives, so every image would get the same "
-            "probability; mend the model."
+            "probability; train the model again."
         )
     return knots
 

@@ -17,23 +17,20 @@ import pandas as pd
 
 from chexkeras import checks
 from chexkeras.evaluation.comparison.paired_tests import auroc_difference, bootstrap_difference, paired_proportions
-from chexkeras.evaluation.scores import check_scores, scores_fingerprint
+from chexkeras.evaluation.scores import Points, Scores, points_by_finding
 from chexkeras.evaluation.uncertainty.bootstrap import bootstrap_interval
 from chexkeras.evaluation.uncertainty.intervals import auc_interval, clustered_proportion_interval
 from chexkeras.evaluation.uncertainty.limits import holm, p_text
 from chexkeras.evaluation.uncertainty.resampling import Statistic
 from chexkeras.results import Comparison, Estimate, OperatingPoint
 
-Points = OperatingPoint | Iterable[OperatingPoint]
-"""One model's frozen operating points, at most one for each finding."""
 
-
-def match_scores(first: pd.DataFrame, second: pd.DataFrame, names: tuple[str, str]) -> dict[str, pd.DataFrame]:
+def match_scores(first: Scores, second: Scores, names: tuple[str, str]) -> dict[str, pd.DataFrame]:
     """Returns the scores of two models side by side, for each finding that both have.
 
     Args:
-        first: Long table of scores, checked.
-        second: Likewise, rows in any order.
+        first: Scores of the first model.
+        second: Scores of the second model, rows in any order.
         names: What to call the two in messages.
 
     Returns:
@@ -44,7 +41,7 @@ def match_scores(first: pd.DataFrame, second: pd.DataFrame, names: tuple[str, st
         ValueError: If no finding is common, or images, patients or labels differ; a label known to one table only
             differs.
     """
-    parts = [{str(name): part for name, part in table.groupby("finding", sort=False)} for table in (first, second)]
+    parts = [table.by_finding() for table in (first, second)]
     common = [name for name in parts[0] if name in parts[1]]
     if not common:
         raise ValueError(
@@ -69,7 +66,7 @@ def _side_by_side(finding: str, first: pd.DataFrame, second: pd.DataFrame, names
     if len(moved):
         raise ValueError(
             f"{finding}: {len(moved)} image(s) belong to different patients in {names[0]} and {names[1]}, first "
-            f"{one.index.tolist()[moved[0]]}; mend patient_id."
+            f"{one.index.tolist()[moved[0]]}; fix patient_id."
         )
     labels = one["label"].to_numpy(float), other["label"].to_numpy(float)
     differing = np.flatnonzero(~np.isclose(*labels, rtol=0, atol=0, equal_nan=True))
@@ -85,7 +82,7 @@ def _side_by_side(finding: str, first: pd.DataFrame, second: pd.DataFrame, names
 
 def match_points(
     points: Mapping[str, Points] | Sequence[Points],
-    tables: tuple[pd.DataFrame, pd.DataFrame],
+    tables: tuple[Scores, Scores],
     names: tuple[str, str],
     findings: Iterable[str],
 ) -> dict[str, tuple[OperatingPoint, OperatingPoint]]:
@@ -93,7 +90,7 @@ def match_points(
 
     Args:
         points: By the model's name, or a sequence of two.
-        tables: The checked scores they will be applied to.
+        tables: The scores they will be applied to, of the first and of the second model.
         names: The two models.
         findings: Those that both models have scored.
 
@@ -112,7 +109,10 @@ def match_points(
         raise ValueError("points must hold two entries, the operating points of the first and of the second.")
     else:
         given = list(points)
-    frozen = [_by_finding(*each) for each in zip(given, tables, names, strict=True)]
+    frozen = [
+        points_by_finding(of_model, table, "comparing on them", "compare on another split", model=name)
+        for of_model, table, name in zip(given, tables, names, strict=True)
+    ]
     lone = set(frozen[0]).symmetric_difference(frozen[1]) | (set(frozen[0]) - set(findings))
     if lone:
         raise ValueError(
@@ -120,21 +120,6 @@ def match_points(
             "the findings that only one of them decides."
         )
     return {finding: (frozen[0][finding], frozen[1][finding]) for finding in frozen[0]}
-
-
-def _by_finding(points: Points, scores: pd.DataFrame, name: str) -> dict[str, OperatingPoint]:
-    frozen: dict[str, OperatingPoint] = {}
-    for point in (points,) if isinstance(points, OperatingPoint) else points:
-        if point.finding in frozen:
-            raise ValueError(f"{name}: {point.finding} has more than one operating point; give one for each finding.")
-        own = scores[scores["finding"] == point.finding]
-        if point.scores_fingerprint and point.scores_fingerprint == scores_fingerprint(own):
-            raise ValueError(
-                f"{name}, {point.finding}: the threshold was chosen on these very scores ({point.chosen_on}), so "
-                "comparing on them would flatter it; compare on another split."
-            )
-        frozen[point.finding] = point
-    return frozen
 
 
 NAMED = ("AUROC", "average precision")
@@ -207,7 +192,7 @@ def compare(
     if not chosen and points is None:
         raise ValueError('there is nothing to compare: give statistics such as ("AUROC",) or operating points.')
     margins = _margins(margin, list(chosen), points is not None)
-    tables = (check_scores(first), check_scores(second))
+    tables = (Scores.of(first), Scores.of(second))
     matched = match_scores(*tables, pair)
     decided = {} if points is None else match_points(points, tables, pair, matched)
     made: list[Comparison] = []

@@ -18,12 +18,8 @@ from chexkeras.evaluation.comparison.compare import adjusted, judge
 from chexkeras.evaluation.comparison.paired_tests import mcnemar
 from chexkeras.evaluation.rates import rates_from_counts
 from chexkeras.evaluation.readers.reader_f1 import f1_at_prevalence
-from chexkeras.evaluation.uncertainty.limits import (
-    correlation_needed,
-    hanley_mcneil_error,
-    logit_limits,
-    normal_quantile,
-)
+from chexkeras.evaluation.uncertainty.intervals import auc_interval_from_counts
+from chexkeras.evaluation.uncertainty.limits import correlation_needed, hanley_mcneil_error, normal_quantile
 from chexkeras.results import Comparison, Estimate
 
 CAUTION = "Published table; its counts are reconstructed from rounded rates, and images are taken as independent."
@@ -120,9 +116,7 @@ def published_auc(result: PublishedResult, *, confidence: float = 0.95) -> Estim
     if result.auc is None:
         reason = f"{result.name}: known only to lie within {printed_auc(result)}"
         return Estimate.not_estimable(reason, n=n, confidence=confidence)
-    error = hanley_mcneil_error(result.auc, result.n_positive, result.n_negative)
-    limits = logit_limits(result.auc, error, confidence)
-    return Estimate(result.auc, *limits, confidence, n, f"as published, Hanley-McNeil 1982 error {error:.4f}, logit")
+    return auc_interval_from_counts(result.auc, result.n_positive, result.n_negative, confidence=confidence)
 
 
 def printed_auc(result: PublishedResult) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from chexkeras import checks
 from chexkeras.evaluation.sample_size.rates import PlannedSize
-from chexkeras.evaluation.uncertainty.limits import normal_quantile
+from chexkeras.evaluation.uncertainty.limits import hanley_mcneil_variance, normal_quantile, pairs_variance
 
 MODELS = ("binormal", "hanley_mcneil", "obuchowski")
 """What `auc_standard_error` may assume about scores."""
@@ -52,11 +52,9 @@ def auc_standard_error(auc: float, n_positive: float, n_negative: float, *, mode
     if model == "binormal":
         # That two images of one class both compare rightly with one of the other: two normal differences with
         # correlation 1/2, both above zero.
-        both = (area - 2 * float(special.owens_t(distance, 1 / math.sqrt(3))),) * 2
-    else:
-        both = (area / (2 - area), 2 * area**2 / (1 + area))
-    excess = (n_positive - 1) * (both[0] - area**2) + (n_negative - 1) * (both[1] - area**2)
-    return math.sqrt((area * (1 - area) + excess) / (n_positive * n_negative))
+        both = area - 2 * float(special.owens_t(distance, 1 / math.sqrt(3)))
+        return math.sqrt(pairs_variance(area, n_positive, n_negative, both, both))
+    return math.sqrt(hanley_mcneil_variance(area, n_positive, n_negative))
 
 
 def sample_size_auc(

@@ -1,9 +1,10 @@
-"""Confidence intervals for single statistics: area under the ROC curve, proportions, average precision.
+"""Confidence intervals for single statistics: area under the ROC curve, average precision, proportions.
 
 Images of one patient resemble each other. Wherever several images come from one patient, name the patients in
 `clusters`: the interval then rests on patients, and its `method` says so.
 
-The mean area under the ROC curve over findings, with an interval that knows the findings share their patients.
+By which method an area under the ROC curve gets its limits is decided in `auc_limits`, for one area, for the mean of
+several findings or folds, and for an area of which only the sizes of the classes are known.
 """
 
 import math
@@ -14,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks
 from chexkeras.evaluation.metrics import average_precision
-from chexkeras.evaluation.scores import check_scores, clean, one_class, patient_numbers
+from chexkeras.evaluation.scores import Scores, clean, one_class, patient_numbers
 from chexkeras.evaluation.uncertainty.bootstrap import bootstrap_replicates
 from chexkeras.evaluation.uncertainty.delong import (
     AucContributions,
@@ -24,6 +25,7 @@ from chexkeras.evaluation.uncertainty.delong import (
 )
 from chexkeras.evaluation.uncertainty.limits import (
     clopper_pearson,
+    hanley_mcneil_error,
     hanley_mcneil_variance,
     logit_limits,
     newcombe_auc,
@@ -36,28 +38,7 @@ FEW = 30
 
 _FEW_PATIENTS = 10
 
-
-def auc_variance(labels: ArrayLike, scores: ArrayLike, *, clusters: ArrayLike | None = None) -> tuple[float, float]:
-    """Returns the area under the ROC curve and its DeLong (or, with patients, Obuchowski) variance.
-
-    Args:
-        labels: Shape (n,), 1, 0 or NaN (left out); both classes.
-        scores: Shape (n,), finite.
-        clusters: Shape (n,), the patient of each image; None when images are independent.
-
-    Returns:
-        Area and variance; the variance is NaN when a class comes from one patient only.
-
-    Raises:
-        ValueError: If a class is missing; and see `inputs.clean`.
-    """
-    positive, score, kept = clean(labels, scores)
-    if positive.all() or not positive.any():
-        reason = one_class(int(positive.sum()), int((~positive).sum()))
-        raise ValueError(f"the area under the ROC curve needs both classes; {reason}.")
-    group = patient_numbers(clusters, kept)
-    areas, covariance = auc_covariance(positive, score, group)
-    return float(areas[0]), float(covariance[0, 0])
+_DELONG = {"images": "DeLong", "patients": "DeLong clustered by patient (Obuchowski 1997)"}
 
 
 def auc_interval(
@@ -101,40 +82,262 @@ def auc_interval(
     n_patients = int(owner.max()) + 1
     part = auc_contributions(positive, score, owner, n_patients)
     variance = float(contributions_covariance([part])[0, 0])
-    unit, counted = ("images", "") if group is None else ("patients", f", {n} images of {n_patients} patients")
-    low, high, method = auc_limits(part, variance, confidence, unit)
-    method += counted
+    unit, of_patients = ("images", "") if group is None else ("patients", f", {n} images of {n_patients} patients")
+    low, high, method = _limits_of(part, variance, confidence, unit)
+    method += of_patients
     if part.n_positive_patients < _FEW_PATIENTS and group is not None:
         method += f"; only {part.n_positive_patients} positive patients, the interval is approximate"
     return Estimate(part.area, low, high, confidence, n, method)
 
 
+def _limits_of(part: AucContributions, variance: float, confidence: float, unit: str) -> tuple[float, float, str]:
+    patients = (part.n_positive_patients, part.n_negative_patients)
+    sizes = (part.effective_positives, part.effective_negatives)
+    return auc_limits(part.area, variance, patients, confidence, sizes=sizes, unit=unit)
+
+
 def auc_limits(
-    part: AucContributions, variance: float, confidence: float, unit: str = "patients"
+    area: float,
+    variance: float,
+    patients: tuple[int, int],
+    confidence: float,
+    *,
+    sizes: tuple[float, float] | None = None,
+    unit: str = "patients",
 ) -> tuple[float, float, str]:
-    """Returns the limits of an area under the ROC curve and how they were computed, see `auc_interval`.
+    """Returns the limits of an area under the ROC curve and how they were computed.
+
+    Everything that reports an interval of an area comes here, so that the method can be changed in one place; see
+    `auc_interval` for what it is and why.
 
     Args:
-        part: The area with its contributions.
+        area: The area, or the mean of several.
         variance: Its DeLong or Obuchowski variance; 0 or NaN where there is none.
+        patients: How many patients have a positive image, and how many a negative one.
         confidence: Coverage, in (0, 1).
+        sizes: How many independent positive and negative images would tell as much; None for the numbers of patients.
         unit: What is independent, "patients" or "images".
 
     Returns:
         Lower limit, upper limit, method.
     """
-    counts = (part.n_positive_patients, part.n_negative_patients)
-    sizes = (part.effective_positives, part.effective_negatives)
-    newcombe = f"Newcombe 2006 method 5 on {counts[0]} positive and {counts[1]} negative {unit}"
+    positives, negatives = sizes or patients
+    newcombe = f"Newcombe 2006 method 5 on {patients[0]} positive and {patients[1]} negative {unit}"
     if not variance > 0:
         method = f"{newcombe}, because the DeLong variance is zero or undefined"
-        return *newcombe_auc(part.area, *sizes, confidence), method
-    name = "DeLong" if unit == "images" else "DeLong clustered by patient (Obuchowski 1997)"
-    if min(counts) >= FEW:
-        return *logit_limits(part.area, variance**0.5, confidence), f"{name}, logit interval"
-    inflation = max(1.0, variance / hanley_mcneil_variance(part.area, *sizes))
+        return *newcombe_auc(area, positives, negatives, confidence), method
+    name = _DELONG[unit]
+    if min(patients) >= FEW:
+        return *logit_limits(area, variance**0.5, confidence), f"{name}, logit interval"
+    inflation = max(1.0, variance / hanley_mcneil_variance(area, positives, negatives, averaged=True))
     method = f"{newcombe}, fewer than {FEW} in a class, with the larger of its and the {name} variance"
-    return *newcombe_auc(part.area, *sizes, confidence, inflation=inflation), method
+    return *newcombe_auc(area, positives, negatives, confidence, inflation=inflation), method
+
+
+def auc_interval_from_counts(area: float, n_positive: int, n_negative: int, *, confidence: float = 0.95) -> Estimate:
+    """Returns a published area under the ROC curve with the interval that the sizes of its classes give.
+
+    Args:
+        area: The area as published, strictly between 0 and 1.
+        n_positive: Positive images, at least 1, taken as independent.
+        n_negative: Negative images, at least 1, taken as independent.
+        confidence: Coverage, in (0, 1).
+
+    Returns:
+        The estimate, with Hanley and McNeil's error on the logit scale.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Source:
+        Hanley & McNeil, Radiology 143, 1982.
+    """
+    checks.probability(confidence, "confidence", open_interval=True)
+    error = hanley_mcneil_error(area, n_positive, n_negative)
+    method = f"as published, Hanley-McNeil 1982 error {error:.4f}, logit"
+    return Estimate(area, *logit_limits(area, error, confidence), confidence, n_positive + n_negative, method)
+
+
+def auc_variance(labels: ArrayLike, scores: ArrayLike, *, clusters: ArrayLike | None = None) -> tuple[float, float]:
+    """Returns the area under the ROC curve and its DeLong (or, with patients, Obuchowski) variance.
+
+    Args:
+        labels: Shape (n,), 1, 0 or NaN (left out); both classes.
+        scores: Shape (n,), finite.
+        clusters: Shape (n,), the patient of each image; None when images are independent.
+
+    Returns:
+        Area and variance; the variance is NaN when a class comes from one patient only.
+
+    Raises:
+        ValueError: If a class is missing; and see `inputs.clean`.
+    """
+    positive, score, kept = clean(labels, scores)
+    if positive.all() or not positive.any():
+        reason = one_class(int(positive.sum()), int((~positive).sum()))
+        raise ValueError(f"the area under the ROC curve needs both classes; {reason}.")
+    group = patient_numbers(clusters, kept)
+    areas, covariance = auc_covariance(positive, score, group)
+    return float(areas[0]), float(covariance[0, 0])
+
+
+def macro_auc_interval(scores_table: pd.DataFrame, *, confidence: float = 0.95) -> Estimate:
+    """Returns the mean AUROC over findings, each counted once, with its confidence interval.
+
+    The findings are scored on the same images, so their areas vary together. What every patient contributes to the
+    error of each area gives the covariance matrix of all areas, and from it the variance of their mean; images of one
+    patient may agree. A finding with fewer than 30 patients in a class gets at least the variance that Hanley and
+    McNeil's formula gives its area, as in `auc_interval`.
+
+    Args:
+        scores_table: Long table of scores (image_id, patient_id, finding, label, score).
+        confidence: Coverage, in (0, 1).
+
+    Returns:
+        The estimate; `n` counts images, `method` names the findings that are left out for having one class only, or
+        one of their classes from a single patient. With one finding it is `auc_interval`'s. Not estimable when no
+        finding has both classes. When every ranking is perfect, Newcombe's interval of the finding with the fewest
+        positives, since the mean cannot vary more than the least certain area.
+
+    Raises:
+        TypeError: If it is not a pandas DataFrame.
+        ValueError: If it is not a clean table of scores, see `Scores.of`.
+
+    Source:
+        DeLong, DeLong & Clarke-Pearson, Biometrics 44, 1988; Obuchowski, Biometrics 53, 1997 (contributions of
+        clusters, here also across labels).
+    """
+    checks.probability(confidence, "confidence", open_interval=True)
+    table = Scores.of(scores_table)
+    known = table.labelled()
+    parts, left_out = _contributions(table, known)
+    if not parts:
+        reason = f"no finding has both classes: {'; '.join(f'{name}: {why}' for name, why in left_out.items())}"
+        return Estimate.not_estimable(reason, n=known["image_id"].nunique(), confidence=confidence)
+    used = known[known["finding"].isin(list(parts))]
+    n, n_patients = used["image_id"].nunique(), used["patient_id"].nunique()
+    unit = "images" if n == n_patients else "patients"
+    value, low, high, method = _mean(list(parts.values()), confidence, unit)
+    method += f", {n} images of {n_patients} patients"
+    if left_out:
+        method += f"; left out: {', '.join(f'{name} ({why})' for name, why in left_out.items())}"
+    return Estimate(value, low, high, confidence, n, method)
+
+
+def _contributions(table: Scores, known: Scores) -> tuple[dict[str, AucContributions], dict[str, str]]:
+    """Returns the areas that can be averaged, and why other findings are left out."""
+    patients = pd.Index(table["patient_id"].unique())
+    parts: dict[str, AucContributions] = {}
+    single: dict[str, str] = {}
+    left_out: dict[str, str] = {}
+    for name in table.findings:
+        positive, score, names = known.of_finding(name).arrays()
+        if positive.all() or not positive.any():
+            left_out[name] = one_class(int(positive.sum()), int((~positive).sum()))
+            continue
+        owner = patients.get_indexer(names).astype(np.int64)
+        part = auc_contributions(positive, score, owner, len(patients))
+        parts[name] = part
+        for kind, count in (("positives", part.n_positive_patients), ("negatives", part.n_negative_patients)):
+            if count == 1:
+                single[name] = f"{kind} of one patient only"
+    if len(single) < len(parts):
+        parts = {name: part for name, part in parts.items() if name not in single}
+        left_out |= single
+    return parts, left_out
+
+
+def _mean(parts: list[AucContributions], confidence: float, unit: str) -> tuple[float, float, float, str]:
+    """Returns the mean area, its limits and how they were computed."""
+    covariance = contributions_covariance(parts)
+    if len(parts) == 1:
+        low, high, method = _limits_of(parts[0], float(covariance[0, 0]), confidence, unit)
+        return parts[0].area, low, high, f"one finding: {method}"
+    value, variance = math.fsum(part.area for part in parts) / len(parts), _variance_of_mean(parts, covariance)
+    if variance > 0:
+        method = f"mean of {len(parts)} findings, {_DELONG[unit]} with covariances between findings, logit interval"
+        return value, *logit_limits(value, math.sqrt(variance), confidence), method
+    least = min(parts, key=lambda part: min(part.effective_positives, part.effective_negatives))
+    method = (
+        f"mean of {len(parts)} findings, Newcombe 2006 method 5 on {least.n_positive_patients} positive and "
+        f"{least.n_negative_patients} negative {unit} of the rarest, because the DeLong variance is zero or undefined"
+    )
+    limits = newcombe_auc(value, least.effective_positives, least.effective_negatives, confidence)
+    return value, *limits, method
+
+
+def _variance_of_mean(parts: list[AucContributions], covariance: NDArray[np.float64]) -> float:
+    floored = covariance.copy()
+    for row, part in enumerate(parts):
+        if min(part.n_positive_patients, part.n_negative_patients) < FEW:
+            floor = hanley_mcneil_variance(part.area, part.effective_positives, part.effective_negatives, averaged=True)
+            floored[row, row] = max(floored[row, row], floor)
+    return float(floored.mean())
+
+
+def average_precision_interval(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    *,
+    clusters: ArrayLike | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
+    replicates: int = 2000,
+) -> Estimate:
+    """Returns the average precision with an interval whose error comes from a bootstrap of whole patients.
+
+    Patients with and without a positive image are resampled separately, so that every replicate has positives. The
+    replicates' standard deviation makes limits on the logit scale, with Student's t at one degree of freedom less than
+    positive patients. Percentiles would cover too rarely with few positives (86-89 % of the time with 10, see
+    `benchmarks/coverage.py`): an image drawn twice is ranked as a tie, which lifts the replicates above the estimate.
+
+    Args:
+        labels: Shape (n,), 1, 0 or NaN (left out).
+        scores: Shape (n,), finite.
+        clusters: Shape (n,), the patient of each image; None when images are independent.
+        confidence: Coverage, in (0, 1).
+        seed: One seed, one result, whatever the order of rows.
+        replicates: Bootstrap replicates.
+
+    Returns:
+        The estimate; not estimable when a class is missing or the positives come from one patient. For a perfect
+        ranking, whose replicates are all 1, the binomial interval on positive patients.
+
+    Raises:
+        ValueError: If lengths differ or values are out of range; see `inputs.clean`.
+
+    Source:
+        Boyd, Eng & Page, ECML PKDD 2013.
+    """
+    checks.probability(confidence, "confidence", open_interval=True)
+    checks.positive_int(replicates, "replicates")
+    positive, score, kept = clean(labels, scores)
+    group = patient_numbers(clusters, kept)
+    n, n_positive = len(score), int(positive.sum())
+    if n_positive in (0, n):
+        return Estimate.not_estimable(one_class(n_positive, n - n_positive), n=n, confidence=confidence)
+    unit = "images" if group is None else "patients"
+    owner = np.arange(n) if group is None else group
+    n_patients, positive_patients = int(owner.max()) + 1, len(np.unique(owner[positive]))
+    if positive_patients < 2:
+        reason = f"only one positive {unit.removesuffix('s')}; a bootstrap needs at least two"
+        return Estimate.not_estimable(reason, n=n, confidence=confidence)
+    value = average_precision(positive, score)
+    drawn = bootstrap_replicates("average_precision", positive, score, clusters=group, replicates=replicates, seed=seed)
+    if drawn.min() == drawn.max():
+        low, high = clopper_pearson(positive_patients * value, positive_patients, confidence)
+        method = f"binomial on {positive_patients} positive {unit}, because the bootstrap does not vary"
+        return Estimate(value, low, high, confidence, n, method)
+    # The value is below 1 here, because every replicate of a perfect ranking is 1.
+    error = float(drawn.std(ddof=1))
+    low, high = logit_limits(value, error, confidence, degrees=positive_patients - 1)
+    method = (
+        f"average precision, logit interval with the standard error of a bootstrap of {n_patients} {unit} "
+        f"({positive_patients} positive), {replicates} replicates, seed {seed}"
+    )
+    if positive_patients < _FEW_PATIENTS:
+        method += f"; only {positive_patients} positive {unit}, the interval is approximate"
+    return Estimate(value, low, high, confidence, n, method)
 
 
 def proportion_interval(
@@ -241,164 +444,3 @@ def _effective_size(
     upper = 0.5 + confidence / 2
     fewness = special.stdtrit(n - 1, upper) / special.stdtrit(n_patients - 1, upper)
     return max(1.0, float(n / design_effect * fewness**2))
-
-
-def average_precision_interval(
-    labels: ArrayLike,
-    scores: ArrayLike,
-    *,
-    clusters: ArrayLike | None = None,
-    confidence: float = 0.95,
-    seed: int = 0,
-    replicates: int = 2000,
-) -> Estimate:
-    """Returns the average precision with an interval whose error comes from a bootstrap of whole patients.
-
-    Patients with and without a positive image are resampled separately, so that every replicate has positives. The
-    replicates' standard deviation makes limits on the logit scale, with Student's t at one degree of freedom less than
-    positive patients. Percentiles would cover too rarely with few positives (86-89 % of the time with 10, see
-    `benchmarks/coverage.py`): an image drawn twice is ranked as a tie, which lifts the replicates above the estimate.
-
-    Args:
-        labels: Shape (n,), 1, 0 or NaN (left out).
-        scores: Shape (n,), finite.
-        clusters: Shape (n,), the patient of each image; None when images are independent.
-        confidence: Coverage, in (0, 1).
-        seed: One seed, one result, whatever the order of rows.
-        replicates: Bootstrap replicates.
-
-    Returns:
-        The estimate; not estimable when a class is missing or the positives come from one patient. For a perfect
-        ranking, whose replicates are all 1, the binomial interval on positive patients.
-
-    Raises:
-        ValueError: If lengths differ or values are out of range; see `inputs.clean`.
-
-    Source:
-        Boyd, Eng & Page, ECML PKDD 2013.
-    """
-    checks.probability(confidence, "confidence", open_interval=True)
-    checks.positive_int(replicates, "replicates")
-    positive, score, kept = clean(labels, scores)
-    group = patient_numbers(clusters, kept)
-    n, n_positive = len(score), int(positive.sum())
-    if n_positive in (0, n):
-        return Estimate.not_estimable(one_class(n_positive, n - n_positive), n=n, confidence=confidence)
-    unit = "images" if group is None else "patients"
-    owner = np.arange(n) if group is None else group
-    n_patients, positive_patients = int(owner.max()) + 1, len(np.unique(owner[positive]))
-    if positive_patients < 2:
-        reason = f"only one positive {unit.removesuffix('s')}; a bootstrap needs at least two"
-        return Estimate.not_estimable(reason, n=n, confidence=confidence)
-    value = average_precision(positive, score)
-    drawn = bootstrap_replicates("average_precision", positive, score, clusters=group, replicates=replicates, seed=seed)
-    if drawn.min() == drawn.max():
-        low, high = clopper_pearson(positive_patients * value, positive_patients, confidence)
-        method = f"binomial on {positive_patients} positive {unit}, because the bootstrap does not vary"
-        return Estimate(value, low, high, confidence, n, method)
-    # The value is below 1 here, because every replicate of a perfect ranking is 1.
-    error = float(drawn.std(ddof=1))
-    low, high = logit_limits(value, error, confidence, degrees=positive_patients - 1)
-    method = (
-        f"average precision, logit interval with the standard error of a bootstrap of {n_patients} {unit} "
-        f"({positive_patients} positive), {replicates} replicates, seed {seed}"
-    )
-    if positive_patients < _FEW_PATIENTS:
-        method += f"; only {positive_patients} positive {unit}, the interval is approximate"
-    return Estimate(value, low, high, confidence, n, method)
-
-
-def macro_auc_interval(scores_table: pd.DataFrame, *, confidence: float = 0.95) -> Estimate:
-    """Returns the mean AUROC over findings, each counted once, with its confidence interval.
-
-    The findings are scored on the same images, so their areas vary together. What every patient contributes to the
-    error of each area gives the covariance matrix of all areas, and from it the variance of their mean; images of one
-    patient may agree. A finding with fewer than 30 patients in a class gets at least the variance that Hanley and
-    McNeil's formula gives its area, as in `auc_interval`.
-
-    Args:
-        scores_table: Long table of scores (image_id, patient_id, finding, label, score).
-        confidence: Coverage, in (0, 1).
-
-    Returns:
-        The estimate; `n` counts images, `method` names the findings that are left out for having one class only, or
-        one of their classes from a single patient. With one finding it is `auc_interval`'s. Not estimable when no
-        finding has both classes. When every ranking is perfect, Newcombe's interval of the finding with the fewest
-        positives, since the mean cannot vary more than the least certain area.
-
-    Raises:
-        TypeError: If it is not a pandas DataFrame.
-        ValueError: If it is not a clean table of scores, see `check_scores`.
-
-    Source:
-        DeLong, DeLong & Clarke-Pearson, Biometrics 44, 1988; Obuchowski, Biometrics 53, 1997 (contributions of
-        clusters, here also across labels).
-    """
-    checks.probability(confidence, "confidence", open_interval=True)
-    table = check_scores(scores_table)
-    known = table[table["label"].notna()]
-    parts, left_out = _contributions(table, known)
-    if not parts:
-        reason = f"no finding has both classes: {'; '.join(f'{name}: {why}' for name, why in left_out.items())}"
-        return Estimate.not_estimable(reason, n=known["image_id"].nunique(), confidence=confidence)
-    used = known[known["finding"].isin(list(parts))]
-    n, n_patients = used["image_id"].nunique(), used["patient_id"].nunique()
-    unit = "images" if n == n_patients else "patients"
-    value, low, high, method = _mean(list(parts.values()), confidence, unit)
-    method += f", {n} images of {n_patients} patients"
-    if left_out:
-        method += f"; left out: {', '.join(f'{name} ({why})' for name, why in left_out.items())}"
-    return Estimate(value, low, high, confidence, n, method)
-
-
-def _contributions(table: pd.DataFrame, known: pd.DataFrame) -> tuple[dict[str, AucContributions], dict[str, str]]:
-    """Returns the areas that can be averaged, and why other findings are left out."""
-    patients = pd.Index(table["patient_id"].unique())
-    parts: dict[str, AucContributions] = {}
-    single: dict[str, str] = {}
-    left_out: dict[str, str] = {}
-    for name in table["finding"].unique():
-        rows = known[known["finding"] == name]
-        positive = rows["label"].to_numpy() == 1
-        if positive.all() or not positive.any():
-            left_out[name] = one_class(int(positive.sum()), int((~positive).sum()))
-            continue
-        owner = patients.get_indexer(rows["patient_id"]).astype(np.int64)
-        part = auc_contributions(positive, rows["score"].to_numpy(), owner, len(patients))
-        parts[name] = part
-        for kind, count in (("positives", part.n_positive_patients), ("negatives", part.n_negative_patients)):
-            if count == 1:
-                single[name] = f"{kind} of one patient only"
-    if len(single) < len(parts):
-        parts = {name: part for name, part in parts.items() if name not in single}
-        left_out |= single
-    return parts, left_out
-
-
-def _mean(parts: list[AucContributions], confidence: float, unit: str) -> tuple[float, float, float, str]:
-    """Returns the mean area, its limits and how they were computed."""
-    covariance = contributions_covariance(parts)
-    if len(parts) == 1:
-        low, high, method = auc_limits(parts[0], float(covariance[0, 0]), confidence, unit)
-        return parts[0].area, low, high, f"one finding: {method}"
-    value, variance = math.fsum(part.area for part in parts) / len(parts), _variance_of_mean(parts, covariance)
-    if variance > 0:
-        name = "DeLong" if unit == "images" else "DeLong clustered by patient (Obuchowski 1997)"
-        method = f"mean of {len(parts)} findings, {name} with covariances between findings, logit interval"
-        return value, *logit_limits(value, math.sqrt(variance), confidence), method
-    least = min(parts, key=lambda part: min(part.effective_positives, part.effective_negatives))
-    method = (
-        f"mean of {len(parts)} findings, Newcombe 2006 method 5 on {least.n_positive_patients} positive and "
-        f"{least.n_negative_patients} negative {unit} of the rarest, because the DeLong variance is zero or undefined"
-    )
-    limits = newcombe_auc(value, least.effective_positives, least.effective_negatives, confidence)
-    return value, *limits, method
-
-
-def _variance_of_mean(parts: list[AucContributions], covariance: NDArray[np.float64]) -> float:
-    floored = covariance.copy()
-    for row, part in enumerate(parts):
-        if min(part.n_positive_patients, part.n_negative_patients) < FEW:
-            floor = hanley_mcneil_variance(part.area, part.effective_positives, part.effective_negatives)
-            floored[row, row] = max(floored[row, row], floor)
-    return float(floored.mean())

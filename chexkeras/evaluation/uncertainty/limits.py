@@ -1,10 +1,7 @@
-"""Confidence limits in closed form, from plain numbers: what every interval is made of.
+"""Confidence limits and p-values in closed form, from plain numbers: what every interval is made of.
 
-P-values: corrected for tests made together, and as print has them.
-
-The error of an area under the ROC curve where there are no scores, only the area and how many images of each class.
-
-For published results. Where there are scores, DeLong's variance needs no model of them.
+Limits of a proportion, limits on the logit scale, limits and standard errors of an area under the ROC curve of which
+only the area and the sizes of the classes are known, p-values corrected for several tests.
 """
 
 import math
@@ -94,34 +91,61 @@ def logit_limits(
     return float(special.expit(special.logit(value) - half)), float(special.expit(special.logit(value) + half))
 
 
-def hanley_mcneil_variance(area: float, n_positive: float, n_negative: float) -> float:
-    """Returns the variance that Newcombe assumes of an area: Hanley and McNeil's with both class sizes averaged.
+def hanley_mcneil_variance(area: float, n_positive: float, n_negative: float, *, averaged: bool = False) -> float:
+    """Returns the variance of an area under the ROC curve from the area and the sizes of the classes alone.
 
     Args:
         area: Area under the ROC curve, in [0, 1].
-        n_positive: At least 1; a fraction for effective sizes.
-        n_negative: At least 1.
+        n_positive: Positive images, at least 1; a fraction for effective sizes.
+        n_negative: Negative images, at least 1; a fraction for effective sizes.
+        averaged: Whether the mean of both sizes stands for each of them where pairs of images of one class count, as
+            Newcombe takes it; otherwise Hanley and McNeil's own formula.
 
     Returns:
-        The variance, 0 at an area of 0 or 1.
+        The variance under the negative exponential model, 0 at an area of 0 or 1; near DeLong's where scores are not
+        far from that model.
 
     Source:
-        Hanley & McNeil, Radiology 143, 1982; Newcombe, Statistics in Medicine 25, 2006 (method 5).
+        Hanley & McNeil, Radiology 143, 1982, equations 1 and 2; Newcombe, Statistics in Medicine 25, 2006 (method 5).
     """
-    mean = (n_positive + n_negative) / 2 - 1
-    spread = 1 + mean * ((1 - area) / (2 - area) + area / (1 + area))
-    return area * (1 - area) * spread / (n_positive * n_negative)
+    if averaged:
+        mean = (n_positive + n_negative) / 2 - 1
+        spread = 1 + mean * ((1 - area) / (2 - area) + area / (1 + area))
+        return area * (1 - area) * spread / (n_positive * n_negative)
+    return max(0.0, pairs_variance(area, n_positive, n_negative, area / (2 - area), 2 * area**2 / (1 + area)))
+
+
+def pairs_variance(
+    area: float, n_positive: float, n_negative: float, two_positives: float, two_negatives: float
+) -> float:
+    """Returns the variance of an area under the ROC curve from how often pairs of images compare rightly.
+
+    Args:
+        area: Area under the ROC curve, in [0, 1].
+        n_positive: Positive images, at least 1.
+        n_negative: Negative images, at least 1.
+        two_positives: Probability that two positive images both score above one negative image.
+        two_negatives: Probability that two negative images both score below one positive image.
+
+    Returns:
+        The variance.
+
+    Source:
+        Hanley & McNeil, Radiology 143, 1982, equation 1.
+    """
+    of_pairs = (n_positive - 1) * (two_positives - area**2) + (n_negative - 1) * (two_negatives - area**2)
+    return (area * (1 - area) + of_pairs) / (n_positive * n_negative)
 
 
 def newcombe_auc(
     area: float, n_positive: float, n_negative: float, confidence: float, *, inflation: float = 1.0
 ) -> tuple[float, float]:
-    """Returns the limits t with ``|area - t| = z sqrt(V(t))``, V being `hanley_mcneil_variance`.
+    """Returns the limits t with ``|area - t| = z sqrt(V(t))``, V being the averaged `hanley_mcneil_variance`.
 
     Args:
         area: Area under the ROC curve, in [0, 1].
         n_positive: At least 1; a fraction for effective sizes.
-        n_negative: At least 1.
+        n_negative: At least 1; a fraction for effective sizes.
         confidence: Coverage, in (0, 1).
         inflation: Multiplies V, where the data vary more than it assumes.
 
@@ -136,13 +160,67 @@ def newcombe_auc(
     z2 = normal_quantile(confidence) ** 2 * inflation
 
     def excess(limit: float) -> float:
-        return (area - limit) ** 2 - z2 * hanley_mcneil_variance(limit, n_positive, n_negative)
+        return (area - limit) ** 2 - z2 * hanley_mcneil_variance(limit, n_positive, n_negative, averaged=True)
 
     # At 0 and 1 the variance vanishes, so the excess is >= 0 there and < 0 just beside the area.
     edge = 1e-12
     low = optimize.brentq(excess, 0.0, min(area, 1 - edge)) if area > edge else 0.0
     high = optimize.brentq(excess, max(area, edge), 1.0) if area < 1 - edge else 1.0
     return float(low), float(high)
+
+
+def hanley_mcneil_error(area: float, n_positive: int, n_negative: int) -> float:
+    """Returns the standard error of an area under the ROC curve from the area and the class sizes alone.
+
+    Args:
+        area: Area under the ROC curve, in [0, 1].
+        n_positive: Positive images, at least 1.
+        n_negative: Negative images, at least 1.
+
+    Returns:
+        The root of `hanley_mcneil_variance`.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Source:
+        Hanley & McNeil, Radiology 143, 1982, equations 1 and 2.
+
+    Example:
+        >>> round(hanley_mcneil_error(0.8931710615280596, 51, 58), 4)
+        0.0325
+    """
+    checks.probability(area, "area")
+    checks.positive_int(n_positive, "n_positive")
+    checks.positive_int(n_negative, "n_negative")
+    return math.sqrt(hanley_mcneil_variance(area, n_positive, n_negative))
+
+
+def correlation_needed(
+    first_auc: float, second_auc: float, n_positive: int, n_negative: int, *, confidence: float = 0.95
+) -> float:
+    """Returns above which correlation of two areas of the same images their difference would be significant.
+
+    Args:
+        first_auc: Area of the first model, in (0, 1).
+        second_auc: Area of the second model, in (0, 1).
+        n_positive: Positive images.
+        n_negative: Negative images.
+        confidence: 1 - the level of the two-sided test, in (0, 1).
+
+    Returns:
+        At most 1, which equal areas need; negative where the areas differ even if they are not correlated.
+
+    Source:
+        Hanley & McNeil, Radiology 148, 1983, equation 1, solved for r.
+
+    Example:
+        >>> round(correlation_needed(0.6736, 0.6715, 222, 16148), 5)
+        0.99857
+    """
+    errors = [hanley_mcneil_error(area, n_positive, n_negative) for area in (first_auc, second_auc)]
+    largest_variance = ((first_auc - second_auc) / normal_quantile(confidence)) ** 2
+    return (errors[0] ** 2 + errors[1] ** 2 - largest_variance) / (2 * errors[0] * errors[1])
 
 
 def holm(p_values: Iterable[float]) -> list[float]:
@@ -172,6 +250,9 @@ def holm(p_values: Iterable[float]) -> list[float]:
 def p_text(p_value: float) -> str:
     """Returns a p-value as print has it: three decimals, "<0.001" below, a dash where there is none.
 
+    Args:
+        p_value: In [0, 1]; NaN where there is no test.
+
     Example:
         >>> p_text(0.0421), p_text(1e-9), p_text(float("nan"))
         ('0.042', '<0.001', '–')
@@ -179,60 +260,3 @@ def p_text(p_value: float) -> str:
     if math.isnan(p_value):
         return "–"
     return "<0.001" if p_value < 0.001 else f"{p_value:.3f}"
-
-
-def hanley_mcneil_error(area: float, n_positive: int, n_negative: int) -> float:
-    """Returns the standard error of an area under the ROC curve from the area and the class sizes alone.
-
-    Args:
-        area: In [0, 1].
-        n_positive: At least 1.
-        n_negative: At least 1.
-
-    Returns:
-        The standard error under the negative exponential model; near DeLong's where scores are not far from that.
-
-    Raises:
-        ValueError: If an argument is out of range.
-
-    Source:
-        Hanley & McNeil, Radiology 143, 1982, equations 1 and 2.
-
-    Example:
-        >>> round(hanley_mcneil_error(0.8931710615280596, 51, 58), 4)
-        0.0325
-    """
-    checks.probability(area, "area")
-    checks.positive_int(n_positive, "n_positive")
-    checks.positive_int(n_negative, "n_negative")
-    two_positives, two_negatives = area / (2 - area), 2 * area**2 / (1 + area)
-    variance = area * (1 - area)
-    variance += (n_positive - 1) * (two_positives - area**2) + (n_negative - 1) * (two_negatives - area**2)
-    return math.sqrt(max(variance, 0.0) / (n_positive * n_negative))
-
-
-def correlation_needed(
-    first_auc: float, second_auc: float, n_positive: int, n_negative: int, *, confidence: float = 0.95
-) -> float:
-    """Returns above which correlation of two areas of the same images their difference would be significant.
-
-    Args:
-        first_auc: In (0, 1).
-        second_auc: In (0, 1).
-        n_positive: Positive images.
-        n_negative: Negative images.
-        confidence: 1 - the level of the two-sided test, in (0, 1).
-
-    Returns:
-        At most 1, which equal areas need; negative where the areas differ even if they are not correlated.
-
-    Source:
-        Hanley & McNeil, Radiology 148, 1983, equation 1, solved for r.
-
-    Example:
-        >>> round(correlation_needed(0.6736, 0.6715, 222, 16148), 5)
-        0.99857
-    """
-    errors = [hanley_mcneil_error(area, n_positive, n_negative) for area in (first_auc, second_auc)]
-    largest_variance = ((first_auc - second_auc) / normal_quantile(confidence)) ** 2
-    return (errors[0] ** 2 + errors[1] ** 2 - largest_variance) / (2 * errors[0] * errors[1])

@@ -86,6 +86,8 @@ def _add_impact(facts: Facts, finding: str, at: str, entry: FindingEvaluation) -
 
 
 def _add_finding(facts: Facts, documents: Documents, index: int, goals: PerformanceGoals, invalid: str) -> list[str]:
+    from chexkeras.evaluation.thresholds import RULES
+
     at = f"findings[{index}]"
     entry = FindingEvaluation.from_dict(documents.pick(_EVALUATION, at))
     finding = entry.finding
@@ -101,8 +103,8 @@ def _add_finding(facts: Facts, documents: Documents, index: int, goals: Performa
     against_chance = compared(entry.auroc, CHANCE_AUROC)
     facts.add(f"{key}.auroc_is", against_chance, file=_EVALUATION, field=f"{at}.auroc against chance")
     point = entry.operating_point
-    aims = point is not None and point.rule in ("sensitivity", "guarded_sensitivity") and point.target is not None
-    reached = compared(entry.sensitivity, point.target) if aims and point and point.target is not None else "no target"
+    aimed = point.target if point and point.rule in RULES and RULES[point.rule].reaches == "sensitivity" else None
+    reached = compared(entry.sensitivity, aimed) if aimed is not None else "no target"
     facts.add(f"{key}.target_is", reached, file=_EVALUATION, field=f"{at}.sensitivity against its target")
     words = []
     for name, goal in (("sensitivity", goals.sensitivity_above), ("specificity", goals.specificity_above)):

@@ -5,17 +5,13 @@ import re
 from dataclasses import replace
 from typing import Any
 
+from chexkeras.evaluation.subgroups import column_words, subgroup_analysis, worst_group_sentence
 from chexkeras.report.facts.facts import Facts, estimate_text
 from chexkeras.report.facts.run_reader import Documents
 from chexkeras.results import Estimate, Subgroup, SubgroupAnalysis
 from chexkeras.results.evaluation import STATISTICS
 
 _FILE = "evaluation.json"
-WORDS = {"age_years": "age in years"}
-"""How columns are called in prose."""
-
-SEXES = {"F": "female", "M": "male"}
-
 OTHERS = "other findings"
 """The column of images with and without another finding."""
 
@@ -47,16 +43,6 @@ def with_minimum(analysis: SubgroupAnalysis, fewest: int) -> SubgroupAnalysis:
     return replace(analysis, groups=tuple(_kept(group, fewest) for group in analysis.groups if group.n_images))
 
 
-def level_words(column: str, level: str) -> str:
-    """Returns how a group is called in prose.
-
-    Example:
-        >>> level_words("sex", "F")
-        'female'
-    """
-    return SEXES.get(level, level) if column == "sex" else level
-
-
 def _add_group(facts: Facts, key: str, file: str, at: str, group: Subgroup, words: str) -> None:
     facts.add(f"{key}.level", group.level, words, file=file, field=f"{at}.level")
     for name in ("n_images", "n_patients", "n_positive", "n_negative"):
@@ -85,18 +71,16 @@ def group_sentence(analysis: SubgroupAnalysis, statistic: str) -> str:
         analysis: As the report shows it.
         statistic: "auroc", "sensitivity" or "specificity".
     """
-    from chexkeras.evaluation.subgroups import worst_group_sentence
-
-    words = WORDS.get(analysis.column, analysis.column.replace("_", " "))
+    words = column_words(analysis.column).words
     estimated = tuple(
-        replace(group, level=level_words(analysis.column, group.level))
+        replace(group, level=column_words(analysis.column).level(group.level))
         for group in analysis.groups
         if getattr(group, statistic).estimable
     )
     name = statistic.replace("auroc", "AUROC")
     small = len(analysis.groups) - len(estimated)
     if len(analysis.groups) == 1:
-        level = level_words(analysis.column, analysis.groups[0].level)
+        level = column_words(analysis.column).level(analysis.groups[0].level)
         return f"By {words}, all images are in the group {level}; there is nothing to compare its {name} with."
     if len(estimated) == 1:
         (only,) = estimated
@@ -127,7 +111,6 @@ def by_other_findings(run: Any, finding: str, confidence: float, fewest: int) ->
         The analysis; None where the table has no other finding, or the images are all of one kind.
     """
     from chexkeras.data.image_table import finding_columns
-    from chexkeras.evaluation.subgroups import subgroup_analysis
 
     scores = run.scores("test")
     rows = scores[(scores["finding"] == finding) & scores["label"].notna()]
@@ -147,16 +130,16 @@ def _add_analysis(facts: Facts, finding: str, whole: SubgroupAnalysis, file: str
     """Records one column's groups and tests; returns the statistics in which groups differ by more than chance."""
     analysis = with_minimum(whole, fewest)
     key = f"groups.{finding}.{analysis.column}"
-    words = WORDS.get(analysis.column, analysis.column.replace("_", " "))
+    words = column_words(analysis.column).words
     facts.add(f"{key}.words", analysis.column, words, file=file, field=f"{at}.column")
     facts.add(f"{key}.analysis", analysis.to_dict(), "", file=file, field=f"{at}, with the report's minimum")
     facts.add(key, len(analysis.groups), file=file, field=f"{at}, number of groups")
     facts.add(f"{key}.n_unknown", analysis.n_unknown, file=file, field=f"{at}.n_unknown")
     places = [number for number, group in enumerate(whole.groups) if group.n_images]
     for position, (number, group) in enumerate(zip(places, analysis.groups, strict=True)):
-        called = level_words(analysis.column, group.level)
+        called = column_words(analysis.column).level(group.level)
         _add_group(facts, f"{key}.{position}", file, f"{at}.groups[{number}]", group, called)
-    few = [level_words(analysis.column, group.level) for group in analysis.groups if group.n_positive < fewest]
+    few = [column_words(analysis.column).level(group.level) for group in analysis.groups if group.n_positive < fewest]
     facts.add(f"{key}.too_few", few, ", ".join(few), file=file, field=f"{at}.groups, below the minimum")
     _add_tests(facts, analysis, key, file, at)
     differing = []
