@@ -8,8 +8,8 @@ variance is made of. With one image for each patient this is the textbook delta 
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +19,7 @@ from chexkeras.evaluation.scores import known_labels, one_class, patient_numbers
 from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval, proportion_interval
 from chexkeras.evaluation.uncertainty.limits import clopper_pearson, normal_quantile
 from chexkeras.results import Estimate
+from chexkeras.results.record import Record
 
 _FEW = 10
 
@@ -199,7 +200,7 @@ _ONE_PATIENT = "all images come from one patient"
 
 
 @dataclass(frozen=True)
-class Rates:
+class Rates(Record):
     """What the four counts give, each number with its interval.
 
     Attributes:
@@ -233,10 +234,6 @@ class Rates:
     f1: Estimate
     mcc: Estimate
     youden: Estimate
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as plain values."""
-        return asdict(self)
 
 
 def rates(

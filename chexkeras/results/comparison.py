@@ -1,16 +1,16 @@
 """Whether two models, or two runs, can be told apart."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from chexkeras.results.estimate import Estimate
+from chexkeras.results.record import Record
 
 VERDICTS = ("better", "worse", "not distinguishable", "not estimable")
 """What can be said of the first against the second."""
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Record, nan=("p_value", "p_adjusted")):
     """One statistic of two models on the same images, or of two published results.
 
     Attributes:
@@ -57,14 +57,3 @@ class Comparison:
             shown = "shown" if self.non_inferior else "not shown"
             text += f"; non-inferiority within {self.margin:g} {shown}"
         return text
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as plain values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "Comparison":
-        """Rebuilds a comparison from `to_dict`; null numbers become NaN."""
-        estimates = {name: Estimate.from_dict(data[name]) for name in ("first_value", "second_value", "difference")}
-        numbers = {name: float("nan") if data[name] is None else data[name] for name in ("p_value", "p_adjusted")}
-        return cls(**{**data, **estimates, **numbers})

@@ -1,15 +1,16 @@
-"""A number with its interval: nothing printed for a reader is a bare float.
+"""A number with its interval, and a decision threshold that remembers its rule and the scores that chose it.
 
-A decision threshold that remembers its rule and the scores that chose it.
+Nothing printed for a reader is a bare float.
 """
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+
+from chexkeras.results.record import Record
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Estimate(Record, nan=("value", "low", "high")):
     """One number with its confidence interval.
 
     Attributes:
@@ -32,7 +33,14 @@ class Estimate:
 
     @classmethod
     def not_estimable(cls, reason: str, *, n: int = 0, confidence: float = 0.95, method: str = "") -> "Estimate":
-        """Returns the estimate that has no value, with the reason."""
+        """Returns the estimate that has no value, with the reason.
+
+        Args:
+            reason: Why there is none, for a reader.
+            n: Sample size, as far as there is one.
+            confidence: Coverage an interval would claim, in (0, 1).
+            method: How it would have been computed.
+        """
         return cls(math.nan, math.nan, math.nan, confidence, n, method, reason)
 
     @property
@@ -48,23 +56,13 @@ class Estimate:
         between = " to " if self.low < 0 else "-"
         return f"{self.value:.3f} ({self.confidence * 100:g} % CI {self.low:.3f}{between}{self.high:.3f})"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as plain values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "Estimate":
-        """Rebuilds an estimate from `to_dict`; null numbers become NaN."""
-        numbers = {name: math.nan if data[name] is None else data[name] for name in ("value", "low", "high")}
-        return cls(**{**data, **numbers})
-
 
 NOT_MEASURED = Estimate.not_estimable("not measured")
 """What stands where nothing was computed."""
 
 
 @dataclass(frozen=True)
-class OperatingPoint:
+class OperatingPoint(Record):
     """A decision threshold, frozen with the rule and the scores that chose it.
 
     An image is called positive when ``score >= threshold``.
@@ -79,8 +77,9 @@ class OperatingPoint:
         n_positive: Positives among those scores.
         n_negative: Negatives among those scores.
         sensitivity: At the threshold, on the scores that chose it (optimistic; the claim is made on another split).
-        specificity: Likewise.
+        specificity: At the threshold, on the scores that chose it (optimistic; the claim is made on another split).
         note: One sentence for a reader on what the rule guarantees and what it does not.
+        inequality: When an image is called positive, in words.
     """
 
     finding: str
@@ -95,13 +94,3 @@ class OperatingPoint:
     specificity: Estimate
     note: str = ""
     inequality: str = "score >= threshold"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as plain values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "OperatingPoint":
-        """Rebuilds an operating point from `to_dict`."""
-        nested = {name: Estimate.from_dict(data[name]) for name in ("sensitivity", "specificity")}
-        return cls(**{**data, **nested})

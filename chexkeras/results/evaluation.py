@@ -10,18 +10,18 @@ How well one finding is recognised on one split.
 """
 
 import html
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from chexkeras import files
 from chexkeras.results.estimate import NOT_MEASURED, Estimate, OperatingPoint
+from chexkeras.results.record import Record
 
 
 @dataclass(frozen=True)
-class ReliabilityBin:
+class ReliabilityBin(Record):
     """One group of images with neighbouring scores.
 
     Attributes:
@@ -42,7 +42,7 @@ class ReliabilityBin:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Calibration(Record, nan=("reliability", "resolution", "uncertainty")):
     """How well scores agree with observed shares, for one finding on one split.
 
     Attributes:
@@ -76,25 +76,9 @@ class Calibration:
         """The Brier skill score: 1 is perfect, 0 no better than always saying the prevalence."""
         return 1 - self.brier.value / self.uncertainty if self.uncertainty else float("nan")
 
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as plain values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "Calibration":
-        """Rebuilds a calibration from `to_dict`; null numbers become NaN."""
-        names = ("intercept", "slope", "brier", "expected_calibration_error")
-        estimates = {name: Estimate.from_dict(data[name]) for name in names}
-        numbers = {
-            name: float("nan") if data[name] is None else data[name]
-            for name in ("reliability", "resolution", "uncertainty")
-        }
-        bins = tuple(ReliabilityBin(**{**row, "observed": Estimate.from_dict(row["observed"])}) for row in data["bins"])
-        return cls(**{**data, **estimates, **numbers, "bins": bins})
-
 
 @dataclass(frozen=True)
-class Deployment:
+class Deployment(Record):
     """Predictive values and counts at a stated prevalence, from sensitivity and specificity as measured.
 
     Attributes:
@@ -115,23 +99,13 @@ class Deployment:
     false_positives_per_1000: Estimate
     true_negatives_per_1000: Estimate
 
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as plain values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "Deployment":
-        """Rebuilds the figures from `to_dict`."""
-        estimates = {field.name: Estimate.from_dict(data[field.name]) for field in fields(cls)[1:]}
-        return cls(data["prevalence"], **estimates)
-
 
 STATISTICS = ("auroc", "sensitivity", "specificity")
 """What is measured in every group."""
 
 
 @dataclass(frozen=True)
-class Subgroup:
+class Subgroup(Record):
     """One group: its size and what was measured in it.
 
     Attributes:
@@ -154,14 +128,9 @@ class Subgroup:
     sensitivity: Estimate
     specificity: Estimate
 
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "Subgroup":
-        """Rebuilds a group from its plain values."""
-        return cls(**{**data, **{name: Estimate.from_dict(data[name]) for name in STATISTICS}})
-
 
 @dataclass(frozen=True)
-class Interaction:
+class Interaction(Record, nan=("p_value", "p_adjusted")):
     """Whether a statistic differs between the groups of one column by more than chance.
 
     Attributes:
@@ -178,15 +147,9 @@ class Interaction:
     method: str = ""
     reason: str = ""
 
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "Interaction":
-        """Rebuilds a test from its plain values; null numbers become NaN."""
-        numbers = {name: float("nan") if data[name] is None else data[name] for name in ("p_value", "p_adjusted")}
-        return cls(**{**data, **numbers})
-
 
 @dataclass(frozen=True)
-class SubgroupAnalysis:
+class SubgroupAnalysis(Record):
     """The groups of one column, for one finding on one split.
 
     Attributes:
@@ -222,20 +185,9 @@ class SubgroupAnalysis:
         ]
         return pd.DataFrame(rows)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as plain values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "SubgroupAnalysis":
-        """Rebuilds an analysis from `to_dict`."""
-        groups = tuple(Subgroup.from_dict(group) for group in data["groups"])
-        interactions = tuple(Interaction.from_dict(test) for test in data["interactions"])
-        return cls(**{**data, "groups": groups, "interactions": interactions})
-
 
 @dataclass(frozen=True)
-class FindingEvaluation:
+class FindingEvaluation(Record):
     """How well one finding is recognised on one split.
 
     Attributes:
@@ -289,33 +241,9 @@ class FindingEvaluation:
     calibration: Calibration | None = None
     subgroups: tuple[SubgroupAnalysis, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as plain values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "FindingEvaluation":
-        """Rebuilds the evaluation from `to_dict`; what an older version did not measure stays unmeasured."""
-        estimates = {
-            field.name: Estimate.from_dict(data[field.name])
-            for field in fields(cls)
-            if field.type is Estimate and field.name in data
-        }
-        point, calibration = data["operating_point"], data.get("calibration")
-        return cls(
-            **{
-                **data,
-                **estimates,
-                "operating_point": point and OperatingPoint.from_dict(point),
-                "deployment": tuple(Deployment.from_dict(entry) for entry in data.get("deployment", ())),
-                "calibration": calibration and Calibration.from_dict(calibration),
-                "subgroups": tuple(SubgroupAnalysis.from_dict(entry) for entry in data.get("subgroups", ())),
-            }
-        )
-
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Record):
     """Everything measured on one split; JSON both ways, a table in a notebook.
 
     Attributes:
@@ -364,21 +292,6 @@ class Evaluation:
         table = self.to_frame().set_index("finding").T.to_html()
         mean = f" Mean AUROC of the findings: {html.escape(str(self.macro_auroc))}." if len(self.findings) > 1 else ""
         return f"<p>Measured on the {html.escape(self.split)} part.{mean}</p>{table}{notes}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as plain values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "Evaluation":
-        """Rebuilds an evaluation from `to_dict`."""
-        entries = tuple(FindingEvaluation.from_dict(entry) for entry in data["findings"])
-        macro = Estimate.from_dict(data["macro_auroc"]) if "macro_auroc" in data else NOT_MEASURED
-        return cls(**{**data, "findings": entries, "cautions": tuple(data["cautions"]), "macro_auroc": macro})
-
-    def save(self, path: str | Path) -> Path:
-        """Writes the evaluation as JSON and returns the path."""
-        return files.write_json(path, self.to_dict())
 
     @classmethod
     def load(cls, path: str | Path) -> "Evaluation":

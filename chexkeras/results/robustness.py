@@ -1,16 +1,15 @@
 """What changed images do to a model's scores and calls."""
 
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from numbers import Real
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from chexkeras import files
 from chexkeras.results.comparison import Comparison
 from chexkeras.results.estimate import Estimate
+from chexkeras.results.record import Record
 
 _AUROC = "AUROC"
 
@@ -27,7 +26,7 @@ FEWEST_PATIENTS = 30
 
 
 @dataclass(frozen=True)
-class PerturbationEffect:
+class PerturbationEffect(Record, nan=("shift_median", "shift_95")):
     """One change's effect on one finding.
 
     Attributes:
@@ -96,14 +95,11 @@ class PerturbationEffect:
             ValueError: If a field is lacking or unknown, or a count is none.
         """
         _require_fields(cls, data)
-        made = tuple(Comparison.from_dict(entry) for entry in data["comparisons"])
-        shifts = {name: math.nan if data[name] is None else data[name] for name in ("shift_median", "shift_95")}
-        calls = Estimate.from_dict(data["calls_changed"])
-        return cls(**{**data, **shifts, "comparisons": made, "calls_changed": calls})
+        return super().from_dict(data)
 
 
 @dataclass(frozen=True)
-class Robustness:
+class Robustness(Record):
     """Effects of many changes on the images of one part.
 
     Attributes:
@@ -196,10 +192,6 @@ class Robustness:
         table.attrs["cautions"] = self.cautions
         return table
 
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as plain values."""
-        return asdict(self)
-
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Robustness":
         """Rebuilds the measurement from `to_dict`.
@@ -209,12 +201,7 @@ class Robustness:
                 measurement.
         """
         _require_fields(cls, data)
-        effects = tuple(PerturbationEffect.from_dict(entry) for entry in data["effects"])
-        return cls(**{**data, "effects": effects, "cautions": tuple(data["cautions"])})
-
-    def save(self, path: str | Path) -> Path:
-        """Writes the measurement as JSON and returns the path."""
-        return files.write_json(path, self.to_dict())
+        return super().from_dict(data)
 
 
 def _require_fields(kind: type, data: dict[str, Any]) -> None:

@@ -7,9 +7,8 @@ numbers, so they need a threshold of their own: apply the recalibration to the v
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +18,7 @@ from scipy import special
 from chexkeras import checks, files
 from chexkeras.evaluation.calibration.logistic import fit_line, fit_slope, log_odds, why_no_line
 from chexkeras.evaluation.scores import Scores, check_values, one_class
+from chexkeras.results.record import Record
 
 METHODS = ("temperature", "platt", "isotonic")
 """Methods that `fit_recalibration` knows."""
@@ -30,7 +30,7 @@ _NAMES = {"temperature": "temperature scaling", "platt": "Platt scaling", "isoto
 
 
 @dataclass(frozen=True)
-class Recalibration:
+class Recalibration(Record):
     """A map from a finding's scores to probabilities, frozen with the scores that fitted it.
 
     Attributes:
@@ -108,20 +108,6 @@ class Recalibration:
                 "allow_fitted=True."
             )
         return rows.assign(score=self.probabilities(rows["score"])).reset_index(drop=True)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as plain values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "Recalibration":
-        """Rebuilds a recalibration from `to_dict`."""
-        knots = tuple((float(score), float(probability)) for score, probability in data["knots"])
-        return cls(**{**data, "knots": knots})
-
-    def save(self, path: str | Path) -> Path:
-        """Writes the recalibration as JSON, every digit kept, and returns the path."""
-        return files.write_json(path, self.to_dict())
 
     @classmethod
     def load(cls, path: str | Path) -> "Recalibration":

@@ -13,8 +13,7 @@ The triage queue played through image by image, as a second way to the numbers o
 
 import heapq
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from scipy import special
 
 from chexkeras import checks
 from chexkeras.results import Estimate
+from chexkeras.results.record import Record
 
 DISCIPLINES = ("pre-emptive", "non-pre-emptive")
 """What happens when a flagged image arrives while another is being read: the reader turns to it at once and later
@@ -29,7 +29,9 @@ resumes, or finishes first."""
 
 
 @dataclass(frozen=True)
-class TriageEffect:
+class TriageEffect(
+    Record, nan=("flagged_hours", "unflagged_hours", "diseased_hours", "non_diseased_hours", "saving_hours")
+):
     """Mean times with and without a triage device, in hours, from an image's arrival to the end of its reading.
 
     The time until a reader first turns to an image is shorter; the mean time spent waiting, without the reading itself,
@@ -87,16 +89,6 @@ class TriageEffect:
             f"diseased images are read {self.diseased_hours * 60:.1f} minutes after arrival with the device, "
             f"{self.fifo_hours * 60:.1f} without: {gained}; the others {self.non_diseased_hours * 60:.1f}"
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as plain values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "TriageEffect":
-        """Rebuilds an effect from `to_dict`; null numbers become NaN."""
-        numbers: dict[str, Any] = {name: math.nan if value is None else value for name, value in data.items()}
-        return cls(**{**numbers, "saving": Estimate.from_dict(data["saving"])})
 
 
 def triage_effect(
