@@ -66,18 +66,20 @@ def probability(value: float, name: str, *, open_interval: bool = False) -> floa
     return number
 
 
-def positive_int(value: int, name: str) -> int:
+def positive_int(value: int, name: str, *, least: int = 1, hint: str = "") -> int:
     """Returns `value` as an int of at least 1.
 
     Args:
         value: What the caller gave.
         name: The argument's name, for the message.
+        least: The smallest value allowed, 0 for a count.
+        hint: Ends the message.
 
     Raises:
-        ValueError: If it is not a whole number of at least 1.
+        ValueError: If it is not a whole number of at least `least`.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name}={value!r} must be a whole number of at least 1.")
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"{name}={value!r} must be a whole number of at least {least}{hint}.")
     return int(value)
 
 

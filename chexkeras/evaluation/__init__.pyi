@@ -47,13 +47,14 @@ from .sample_size.rates import (
     sample_size_proportion as sample_size_proportion,
 )
 from .scores import (
-    check_scores as check_scores,
+    Scores as Scores,
     read_scores as read_scores,
     scores_fingerprint as scores_fingerprint,
     write_scores as write_scores,
 )
 from .subgroups import age_bands as age_bands, subgroup_analyses as subgroup_analyses, subgroup_table as subgroup_table
 from .thresholds import (
+    RULES as RULES,
     choose_threshold as choose_threshold,
     choose_thresholds as choose_thresholds,
     positives_needed as positives_needed,

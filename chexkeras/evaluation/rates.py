@@ -298,11 +298,9 @@ def rates_from_counts(tp: int, fn: int, fp: int, tn: int, *, confidence: float =
         0.131 (95 % CI 0.105-0.163)
     """
     checks.probability(confidence, "confidence", open_interval=True)
-    for name, count in (("tp", tp), ("fn", fn), ("fp", fp), ("tn", tn)):
-        if isinstance(count, (bool, np.bool_)) or not isinstance(count, (int, np.integer)) or count < 0:
-            raise ValueError(f"{name}={count!r} must be a whole number of at least 0: a count of images, not a rate.")
-
-    counts = (int(tp), int(fn), int(fp), int(tn))
+    given = {"tp": tp, "fn": fn, "fp": fp, "tn": tn}
+    hint = ": a count of images, not a rate"
+    counts = tuple(checks.positive_int(value, name, least=0, hint=hint) for name, value in given.items())
     return _gather(Outcomes(np.array(counts, dtype=np.float64)), _share_of_counts(counts, confidence), confidence)
 
 

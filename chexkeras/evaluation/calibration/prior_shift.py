@@ -116,8 +116,7 @@ def estimate_prevalence(
     checks.probability(confidence, "confidence", open_interval=True)
     checks.positive_int(iterations, "iterations")
     checks.positive_int(replicates, "replicates")
-    if not 0 < tolerance < 1:
-        raise ValueError(f"tolerance={tolerance!r} must lie strictly between 0 and 1; try 1e-9.")
+    checks.probability(tolerance, "tolerance", open_interval=True)
     given = np.asarray(scores, dtype=np.float64)
     if given.ndim != 1 or not len(given):
         raise ValueError(f"scores have shape {given.shape}; expected one column of at least one score.")

@@ -48,9 +48,8 @@ def mcnemar(first_only: int, second_only: int, n: int, *, confidence: float = 0.
         -0.286 (95 % CI -0.517 to -0.026) 0.0703
     """
     checks.probability(confidence, "confidence", open_interval=True)
-    for name, count in (("first_only", first_only), ("second_only", second_only), ("n", n)):
-        if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 0:
-            raise ValueError(f"{name}={count!r} must be a whole number of at least 0.")
+    for name, value in (("first_only", first_only), ("second_only", second_only), ("n", n)):
+        checks.positive_int(value, name, least=0)
     if first_only + second_only > n or n == 0:
         raise ValueError(
             f"first_only={first_only} and second_only={second_only} do not fit n={n}; n counts all images, "

@@ -367,9 +367,8 @@ def proportion_interval(
     """
     checks.one_of(method, ("clopper-pearson", "wilson"), "method")
     checks.probability(confidence, "confidence", open_interval=True)
-    for name, count in (("successes", successes), ("n", n)):
-        if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 0:
-            raise ValueError(f"{name}={count!r} must be a whole number of at least 0.")
+    checks.positive_int(successes, "successes", least=0)
+    checks.positive_int(n, "n", least=0)
     if successes > n:
         raise ValueError(f"successes={successes} exceed n={n}; give how many of the n cases succeeded.")
     if n == 0:
