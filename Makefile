@@ -4,12 +4,16 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test lint types unit notebooks clean
+.PHONY: demo test test-all lint types unit notebooks clean
 
 demo: $(VENV)/.installed
 	$(BIN)/chexkeras demo
 
 test: lint types unit notebooks
+
+# Before a release: also what takes long and is rarely decisive (tests marked "release").
+test-all: UNIT =
+test-all: lint types unit notebooks
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -18,8 +22,10 @@ lint: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
+UNIT = -m "not release"
 unit: $(VENV)/.installed-dev
-	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations=10
+	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(UNIT) \
+		--durations=10
 
 # One after the other and in order: the later ones read the run that the earlier ones trained.
 notebooks: $(VENV)/.installed-dev

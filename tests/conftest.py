@@ -1,5 +1,7 @@
 """A learnable toy data set that needs no phantoms: dark images, the positive ones with a bright square."""
 
+import dataclasses
+import fcntl
 import os
 
 import numpy as np
@@ -49,6 +51,31 @@ def toy_table(folder, *, patients=60, images_each=2, size=48, seed=0, cautions=(
     return table
 
 
+def pytest_collection_modifyitems(items):
+    """Begins with the files that hold slow tests, lest a worker is left alone with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory):
+    """Returns a path in a folder of all workers of pytest-xdist, made by the first of them that asks for it."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+
+    def made(name, make):
+        path = folder / "shared" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(folder / f"{name.replace('/', '-')}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not path.exists():
+                make(path)
+        return path
+
+    return made
+
+
 @pytest.fixture(scope="session")
 def toy(tmp_path_factory):
     return toy_table(tmp_path_factory.mktemp("toy"))
@@ -66,6 +93,12 @@ def toy_recipe():
 
 
 @pytest.fixture(scope="session")
+def short_recipe(toy_recipe):
+    """One epoch of the head alone: for tests that need some trained run, however well it learned."""
+    return toy_recipe.replace(stages=(dataclasses.replace(toy_recipe.stages[0], epochs=1),))
+
+
+@pytest.fixture(scope="session")
 def toy_splits(toy):
     from chexkeras.data.splits.splitters import split_by_patient
 
@@ -73,11 +106,22 @@ def toy_splits(toy):
 
 
 @pytest.fixture(scope="session")
-def toy_run(tmp_path_factory, toy_recipe, toy_splits):
+def toy_run(made_once, toy_recipe, toy_splits):
     """A finished run on the toy images, made once."""
+    from chexkeras.runs.run import Run
     from chexkeras.training.trainer import train
 
-    return train(toy_recipe, toy_splits, tmp_path_factory.mktemp("runs") / "toy")
+    return Run.load(made_once("toy_run/toy", lambda folder: train(toy_recipe, toy_splits, folder)))
+
+
+@pytest.fixture
+def run_eagerly():
+    """Runs what Keras would compile first, for a few steps of a model whose tracing would take far longer."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="session")

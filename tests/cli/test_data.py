@@ -12,6 +12,8 @@ from chexkeras.cli.image_options import columns_of, policies
 from chexkeras.data.store.store import Store
 from chexkeras.phantoms import make_chexpert_phantoms, make_phantoms
 
+pytestmark = pytest.mark.usefixtures("run_eagerly")
+
 runner = CliRunner()
 SMALL = ("--preset", "quick", "--set", "backbone=SmallCNN", "--set", "image_size=32", "--set", "stage1.epochs=1")
 SMALL = (*SMALL, "--set", "stage2.epochs=1", "--validation", "0.25", "--test", "0.25")

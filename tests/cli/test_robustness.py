@@ -23,11 +23,11 @@ def images(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(images, toy_recipe, tmp_path_factory):
+def trained(images, short_recipe, tmp_path_factory):
     from chexkeras.training.trainer import train
 
     splits = split_by_patient(load_nih(images), "Effusion", validation=0.25, test=0.3)
-    return train(toy_recipe, splits, tmp_path_factory.mktemp("runs") / "run")
+    return train(short_recipe, splits, tmp_path_factory.mktemp("runs") / "run")
 
 
 def test_it_says_what_each_change_costs_and_keeps_it_with_the_run(trained, images):

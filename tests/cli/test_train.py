@@ -13,6 +13,8 @@ from chexkeras.phantoms import make_chexpert_phantoms, make_phantoms
 from chexkeras.recipes.protocol import Division, division
 from chexkeras.runs.run import Run
 
+pytestmark = pytest.mark.usefixtures("run_eagerly")
+
 SMALL = ("--preset", "quick", "--set", "backbone=SmallCNN", "--set", "image_size=32", "--set", "stage1.epochs=1")
 SMALL = (*SMALL, "--set", "stage2.epochs=1")
 PARTS = ("--validation", "0.25", "--test", "0.25")

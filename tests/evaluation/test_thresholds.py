@@ -185,7 +185,14 @@ def test_the_guard_agrees_with_a_slow_count_for_every_score(seed, target, levels
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("correlation", "by_size", "target"),
-    [(0.0, 0.0, 0.8), (0.5, 0.0, 0.9), (0.9, 0.0, 0.8), (0.9, 0.0, 0.9), (0.5, -0.1, 0.8), (0.5, 0.1, 0.8)],
+    [
+        (0.9, 0.0, 0.9),
+        (0.5, -0.1, 0.8),
+        (0.5, 0.1, 0.8),
+        pytest.param(0.0, 0.0, 0.8, marks=pytest.mark.release),
+        pytest.param(0.5, 0.0, 0.9, marks=pytest.mark.release),
+        pytest.param(0.9, 0.0, 0.8, marks=pytest.mark.release),
+    ],
 )
 def test_the_guard_holds_for_about_100_images_of_40_patients(correlation, by_size, target):
     """The true sensitivity of new images falls short of the target in at most 5 % of the choices.

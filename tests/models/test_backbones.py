@@ -7,7 +7,8 @@ from chexkeras.models.classifier import build_classifier
 from chexkeras.models.partition import changes_in_training, first_changing, frozen_share, partition
 from chexkeras.models.stages import apply_stage
 
-pytestmark = pytest.mark.keras
+# A few steps of each model: tracing it would take longer.
+pytestmark = [pytest.mark.keras, pytest.mark.usefixtures("run_eagerly")]
 
 
 def classifier(name, size=64):

@@ -108,19 +108,24 @@ def test_imagenet_weights_without_a_network_name_three_ways_out(monkeypatch):
 
 
 @pytest.mark.slow
-def test_weights_from_a_file_reach_the_backbone_by_layer(tmp_path):
-    source = keras.applications.DenseNet121(include_top=False, weights=None, input_shape=(64, 64, 3))
-    source.save_weights(tmp_path / "densenet.weights.h5")
-    model = build_classifier("Effusion", weights=tmp_path / "densenet.weights.h5", image_size=64, precision="float32")
+@pytest.mark.parametrize(
+    ("name", "layers"), [("ResNet50", 175), pytest.param("DenseNet121", 427, marks=pytest.mark.release)]
+)
+def test_weights_from_a_file_reach_the_backbone_by_layer(tmp_path, name, layers):
+    source = getattr(keras.applications, name)(include_top=False, weights=None, input_shape=(64, 64, 3))
+    source.save_weights(tmp_path / "source.weights.h5")
+    model = build_classifier(
+        "Effusion", backbone=name, weights=tmp_path / "source.weights.h5", image_size=64, precision="float32"
+    )
     # By position: Keras counts the names of padding layers up with every network it builds.
     for layer, copy in zip(source.layers[1:], backbone_layers(model)[1:], strict=True):
         for expected, found in zip(layer.get_weights(), copy.get_weights(), strict=True):
             np.testing.assert_array_equal(expected, found)
-    assert len(backbone_layers(model)) == len(source.layers) == 427
+    assert len(backbone_layers(model)) == len(source.layers) == layers
     wrong = tmp_path / "wrong.weights.h5"
     small().save_weights(wrong)
-    with pytest.raises(ValueError, match="does not fit DenseNet121"):
-        build_classifier("Effusion", weights=wrong, image_size=64)
+    with pytest.raises(ValueError, match=f"does not fit {name}"):
+        build_classifier("Effusion", backbone=name, weights=wrong, image_size=64)
 
 
 def test_names_a_recipe_may_use_are_those_that_exist():

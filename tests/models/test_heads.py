@@ -7,7 +7,8 @@ from chexkeras.models.classifier import build_classifier
 from chexkeras.models.partition import partition
 from chexkeras.models.stages import apply_stage
 
-pytestmark = pytest.mark.keras
+# A few steps of each model: tracing it would take longer.
+pytestmark = [pytest.mark.keras, pytest.mark.usefixtures("run_eagerly")]
 
 # Behind the pooling: each layer's kind and its number, dense units or dropout rate.
 LAYERS = {
@@ -79,7 +80,7 @@ def test_a_new_process_that_knows_the_losses_loads_layers_of_our_own(tmp_path):
 
     classifier("three_way", clahe=2.0).save(tmp_path / "model.keras")
     code = (
-        "import keras, sys; from chexkeras.training import losses;"
+        "import keras, sys; from chexkeras.models import losses;"
         "model = keras.saving.load_model(sys.argv[1], compile=False, safe_mode=True);"
         "print(model.layers[1].name, model.output_shape)"
     )

@@ -6,7 +6,8 @@ from chexkeras.models.classifier import build_classifier
 from chexkeras.models.partition import changes_in_training, crossing_layer, partition
 from chexkeras.models.stages import apply_stage, backbone_layers, freeze, trainable_start
 
-pytestmark = pytest.mark.keras
+# A few steps of each model: tracing it would take longer.
+pytestmark = [pytest.mark.keras, pytest.mark.usefixtures("run_eagerly")]
 
 
 @pytest.fixture

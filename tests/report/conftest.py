@@ -21,6 +21,7 @@ from chexkeras.evaluation.thresholds import choose_threshold
 from chexkeras.findings import NIH14
 from chexkeras.recipes.recipe import Recipe, Stage
 from chexkeras.report.answers import answers_template
+from chexkeras.report.submission import write_report
 from chexkeras.results import OperatingPoint, Robustness
 from chexkeras.runs.run import ROBUSTNESS, Run
 
@@ -227,6 +228,12 @@ def write_run_folder(folder: Path, design: Design | None = None) -> Path:
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder that tests read and never change."""
     return write_run_folder(tmp_path_factory.mktemp("runs") / "demo")
+
+
+@pytest.fixture(scope="session")
+def report(made_once, finished_run: Path) -> Path:
+    """The finished run's report with its figures, to read and not to change: drawing them takes seconds."""
+    return made_once("report/FDA_Submission.md", lambda path: write_report(finished_run, path))
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from PIL import Image
 from chexkeras.report import html
 from chexkeras.report.html import write_html
 from chexkeras.report.lint.document import parse
-from tests.report.written import written_report
 
 
 class Page(HTMLParser):
@@ -77,11 +76,6 @@ PIECES = [
 
 def page(path):
     return Page(write_html(path).read_text(encoding="utf-8"))
-
-
-@pytest.fixture(scope="module")
-def report(finished_run):
-    return written_report(finished_run)
 
 
 @pytest.fixture(scope="module")

@@ -66,12 +66,6 @@ def _text(run, goals=None) -> str:
     return " ".join(submission.preview(collect_facts(run, goals)).text.split())
 
 
-@pytest.fixture(scope="module")
-def report(finished_run, tmp_path_factory):
-    """One whole report, figures included."""
-    return submission.write_report(finished_run, tmp_path_factory.mktemp("report") / "FDA_Submission.md")
-
-
 def test_the_course_templates_headings_stand_verbatim_and_in_order_and_the_sections_after_them(report):
     lines = report.read_text().splitlines()
     found = [next(i for i, line in enumerate(lines) if line.startswith(heading)) for heading in HEADINGS]

@@ -17,7 +17,7 @@ from chexkeras.models.losses import (
     WeightedBinaryCrossentropy,
 )
 
-pytestmark = [pytest.mark.keras, pytest.mark.slow]
+pytestmark = [pytest.mark.keras, pytest.mark.slow, pytest.mark.release]
 
 LABELS = np.array([[1.0, 0.0], [0.0, np.nan], [np.nan, 1.0], [1.0, 1.0]], np.float32)
 SCORES = np.array([[0.9, 0.2], [0.4, 0.7], [0.1, 0.6], [0.3, 0.99]], np.float32)

@@ -14,7 +14,7 @@ import sys
 import numpy as np
 import pytest
 
-pytestmark = [pytest.mark.keras, pytest.mark.slow]
+pytestmark = [pytest.mark.keras, pytest.mark.slow, pytest.mark.release]
 
 WORK = """
 import json, pathlib, pickle, sys

@@ -228,17 +228,17 @@ def test_a_run_in_smaller_batches_says_so_and_is_taken_up_in_them(toy_recipe, to
     from chexkeras.training import loop, trainer
     from chexkeras.training.resume.unfinished import Unfinished
 
-    recipe = toy_recipe.replace(stages=(Stage("only", 3, 1e-3, "block3_conv"),), head="linear", monitor="val_loss")
+    recipe = toy_recipe.replace(stages=(Stage("only", 2, 1e-3, "block3_conv"),), head="linear", monitor="val_loss")
     real = trainer.build_classifier
-    monkeypatch.setattr(trainer, "build_classifier", lambda *a, **k: small_memory(real(*a, **k), 7))
+    monkeypatch.setattr(trainer, "build_classifier", lambda *a, **k: small_memory(real(*a, **k), 8))
     whole = train(recipe, toy_splits, tmp_path / "whole", features="off")
-    assert whole.provenance["batch_size"] == {"asked": 16, "used": {"only": "4 x 4"}}
+    assert whole.provenance["batch_size"] == {"asked": 16, "used": {"only": "8 x 2"}}
     epoch = loop._epoch
     with monkeypatch.context() as patched:
-        patched.setattr(loop, "_epoch", lambda *a: epoch(*a) if a[2] < 3 else (_ for _ in ()).throw(OSError("no")))
+        patched.setattr(loop, "_epoch", lambda *a: epoch(*a) if a[2] < 2 else (_ for _ in ()).throw(OSError("no")))
         with pytest.raises(OSError, match="no"):
             train(recipe, toy_splits, tmp_path / "run", features="off")
-    assert Unfinished.load(tmp_path / "run").epochs_done == 2
+    assert Unfinished.load(tmp_path / "run").epochs_done == 1
     run = train(recipe, toy_splits, tmp_path / "run", features="off", resume=True)
     np.testing.assert_array_equal(run.scores("test")["score"], whole.scores("test")["score"])
     assert run.history["loss"].tolist() == whole.history["loss"].tolist()
@@ -246,6 +246,6 @@ def test_a_run_in_smaller_batches_says_so_and_is_taken_up_in_them(toy_recipe, to
 
 
 def test_training_that_does_not_fit_image_by_image_is_an_error(toy_recipe, toy_splits):
-    recipe = toy_recipe.replace(stages=(Stage("only", 1, 1e-3, "block3_conv"),))
+    recipe = toy_recipe.replace(stages=(Stage("only", 1, 1e-3, "block3_conv"),), batch_size=2)
     with pytest.raises(OutOfMemory, match=r"only epoch 1, not even with one image .*unfreeze fewer layers"):
         fitted(recipe, toy_splits, small_memory(classifier(recipe), 0))

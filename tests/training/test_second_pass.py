@@ -63,18 +63,15 @@ def test_without_uncertain_labels_the_third_class_is_refused_before_training(toy
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*experimental_run_functions_eagerly.*:UserWarning")
-def test_the_preset_with_a_third_class_trains_two_epochs(splits, tmp_path, request):
-    import tensorflow as tf
+@pytest.mark.parametrize("backbone", ["SmallCNN", pytest.param("DenseNet121", marks=pytest.mark.release)])
+def test_the_preset_with_a_third_class_trains_two_epochs(splits, tmp_path, run_eagerly, backbone):
     from test_presets_train import tiny
 
     from chexkeras.recipes import presets
     from chexkeras.training.trainer import train
 
-    # Tracing a large backbone takes far longer than these few steps.
-    tf.config.run_functions_eagerly(True)
-    request.addfinalizer(lambda: tf.config.run_functions_eagerly(False))
-    recipe = tiny(presets.preset("chexpert-multiclass")).replace(batch_size=30)
+    assert presets.preset("chexpert-multiclass").backbone == "DenseNet121"
+    recipe = tiny(presets.preset("chexpert-multiclass"), backbone).replace(batch_size=30)
     run = train(recipe, splits, tmp_path / "run")
     assert list(run.history["stage"]) == ["stage1", "stage1"]
     assert set(run.scores("test")["finding"]) == {"Cardiomegaly"}

@@ -84,11 +84,12 @@ def test_table_has_no_paths_and_every_image_its_part(toy_run, toy):
     assert table.groupby("patient_id")["part"].nunique().max() == 1
 
 
-def test_one_seed_one_result(tmp_path, toy_recipe, toy_splits, toy_run):
+def test_one_seed_one_result(tmp_path, toy_recipe, short_recipe, toy_splits, toy_run):
     again = train(toy_recipe, toy_splits, tmp_path / "again")
     pd.testing.assert_frame_equal(again.scores("test"), toy_run.scores("test"), check_exact=True)
-    other = train(toy_recipe.replace(seed=1), toy_splits, tmp_path / "other")
-    assert not np.array_equal(other.scores("test")["score"], toy_run.scores("test")["score"])
+    # The first epoch is the same but for the seed.
+    other = train(short_recipe.replace(seed=1), toy_splits, tmp_path / "other")
+    assert other.history["loss"][0] != toy_run.history["loss"][0]
 
 
 def test_a_leaky_split_is_named_in_the_run(tmp_path, toy, toy_recipe):

@@ -247,6 +247,7 @@ prepare.prepare(pd.read_csv(sys.argv[1]), sys.argv[2], size=16, workers=1)
 """
 
 
+@pytest.mark.release
 def test_killed_and_started_again_it_ends_with_the_same_bytes(images, tmp_path, small_chunks, decoded):
     expected = content(prepare(images, tmp_path / "whole", size=16).folder)
     images.to_csv(tmp_path / "table.csv", index=False)

@@ -13,7 +13,6 @@ from chexkeras.report.lint import language, rules_claims, rules_data, rules_numb
 from chexkeras.report.lint.check import RULES, check_report, check_text
 from chexkeras.report.lint.document import CELL, CODE, HEADING, parse
 from chexkeras.report.lint.issue import Issue, Known, Place, known_from_run
-from tests.report.written import written_report
 
 # The facts of a published course project on pneumonia in NIH ChestX-ray14 (experiments 1A to 2B), in our own words.
 PNEUMONIA_PROJECT = """\
@@ -174,11 +173,6 @@ def test_careful_sentences_pass(text):
 @pytest.mark.parametrize(("text", "rule"), CARELESS)
 def test_careless_ones_do_not(text, rule):
     assert rule in rules(text)
-
-
-@pytest.fixture(scope="module")
-def report(finished_run):
-    return written_report(finished_run)
 
 
 class TestOurOwnReport:

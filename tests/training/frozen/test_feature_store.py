@@ -44,7 +44,9 @@ def relative_differences(one, two):
         yield left.size and np.linalg.norm(left - right) / max(np.linalg.norm(left), 1e-12)
 
 
-@pytest.mark.parametrize(("flip", "balanced"), [(False, ()), (True, ()), (True, "Effusion")])
+@pytest.mark.parametrize(
+    ("flip", "balanced"), [pytest.param(False, (), marks=pytest.mark.release), (True, ()), (True, "Effusion")]
+)
 def test_stored_features_train_to_the_same_weights_as_reading_the_images_anew(
     tmp_path, toy_recipe, toy_splits, flip, balanced
 ):
@@ -58,6 +60,7 @@ def test_stored_features_train_to_the_same_weights_as_reading_the_images_anew(
 
 
 @pytest.mark.slow
+@pytest.mark.release
 def test_densenet121_trains_to_the_same_weights_and_scores_on_stored_features(tmp_path, toy_recipe, toy_splits):
     recipe = toy_recipe.replace(
         backbone="DenseNet121",

@@ -107,8 +107,13 @@ EVERY_SETTING = (
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    # The first ends one stage, the second lies within another; before a release between more epochs.
+    "stops",
+    [(3, 5), pytest.param((1, 3, 5, 6), marks=pytest.mark.release)],
+)
 def test_every_setting_is_taken_up_between_any_two_epochs_with_the_same_result(
-    recipe, toy_splits, tmp_path, monkeypatch
+    recipe, toy_splits, tmp_path, monkeypatch, stops
 ):
     recipe = recipe.replace(stages=EVERY_SETTING)
     start = [value(variable) for variable in classifier(recipe, 0).variables]
@@ -116,7 +121,7 @@ def test_every_setting_is_taken_up_between_any_two_epochs_with_the_same_result(
     epochs = len(never_stopped[1].history)
     assert epochs > 6
     (tmp_path / "parts").mkdir()
-    for stop in (1, 3, 5, 6, epochs):
+    for stop in (*stops, epochs):
         with monkeypatch.context() as patched:
             interrupted_after(patched, stop)
             if stop < epochs:
@@ -214,10 +219,20 @@ def interrupted_training(recipe, splits, run_dir, monkeypatch, epochs, **options
             train(recipe, splits, run_dir, **options)
 
 
+@pytest.fixture(scope="module")
+def interrupted_once(recipe, toy_splits, tmp_path_factory):
+    """Where a training was interrupted in its second stage: all that it left."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        interrupted_training(recipe, toy_splits, folder / "run", monkeypatch, 4)
+    return folder
+
+
 @pytest.fixture
-def interrupted(recipe, toy_splits, tmp_path, monkeypatch):
-    """Folder of a run whose training was interrupted in its second stage."""
-    interrupted_training(recipe, toy_splits, tmp_path / "run", monkeypatch, 4)
+def interrupted(interrupted_once, tmp_path):
+    """Folder of a run whose training was interrupted in its second stage; what it left may be changed."""
+    for left in interrupted_once.iterdir():
+        shutil.copytree(left, tmp_path / left.name)
     return tmp_path / "run"
 
 
@@ -310,7 +325,8 @@ def test_a_checkpoint_that_cannot_be_read_costs_nothing_that_can(
         name: len(found) for name, found in features.items()
     }
     (left / "last.npz").write_bytes(content)
-    assert_same_run(whole, train(recipe, toy_splits, interrupted, resume=True))
+    if fault == "disk away":
+        assert_same_run(whole, train(recipe, toy_splits, interrupted, resume=True))
 
 
 def test_a_damaged_start_is_made_again_from_the_seed(interrupted, recipe, toy_splits, whole, capsys):
@@ -325,7 +341,8 @@ def test_a_damaged_record_of_what_was_asked_has_one_way_out(interrupted, recipe,
     for options in ({}, {"resume": True}):
         with pytest.raises(ValueError, match=r"cannot be taken up.*is damaged.*overwrite=True"):
             train(recipe, toy_splits, interrupted, **options)
-    train(recipe, toy_splits, interrupted, overwrite=True)
+    short = recipe.replace(stages=(Stage("only", 1, 1e-3),))
+    assert train(short, toy_splits, interrupted, overwrite=True).recipe == short
 
 
 def test_a_disk_that_is_full_at_the_end_costs_no_epoch(recipe, toy_splits, whole, tmp_path, monkeypatch):
@@ -420,10 +437,11 @@ def test_a_training_that_began_without_stored_features_goes_on_without(
     recipe, toy_splits, tmp_path, monkeypatch, capsys
 ):
     """There was no room for them; that there is now must not turn the second half into another computation."""
+    recipe = recipe.replace(stages=(Stage("only", 2, 1e-3, 0.3),))
     plain = train(recipe, toy_splits, tmp_path / "plain", features="off")
     with monkeypatch.context() as patched:
         patched.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1})())
-        interrupted_training(recipe, toy_splits, tmp_path / "run", monkeypatch, 4)
+        interrupted_training(recipe, toy_splits, tmp_path / "run", monkeypatch, 1)
     assert "more than half of the 0.0 GB free" in capsys.readouterr().err
     run = train(recipe, toy_splits, tmp_path / "run", resume=True)
     assert run.provenance["features"] is None
@@ -434,8 +452,8 @@ def test_a_run_that_was_being_replaced_stays_until_the_resumed_one_is_complete(
     recipe, toy_splits, whole, tmp_path, monkeypatch
 ):
     shutil.copytree(whole.folder, tmp_path / "run")
-    other = recipe.replace(seed=1)
-    interrupted_training(other, toy_splits, tmp_path / "run", monkeypatch, 2, overwrite=True)
+    other = recipe.replace(seed=1, stages=(Stage("only", 2, 1e-3),))
+    interrupted_training(other, toy_splits, tmp_path / "run", monkeypatch, 1, overwrite=True)
     assert Run.load(tmp_path / "run").recipe.seed == 0
     assert train(other, toy_splits, tmp_path / "run", resume=True).recipe.seed == 1
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
@@ -463,13 +481,13 @@ from chexkeras.training.trainer import train
 from chexkeras.training.resume.unfinished import Unfinished
 
 given, folder, moments = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), json.loads(sys.argv[3])
-events, kill_at = 0, 0
+events, kill_at = [], 0
 
 
+# Dies at the event of a number, or at the nth of a name.
 def event(name):
-    global events
-    events += 1
-    if events == kill_at:
+    events.append(name)
+    if kill_at in (len(events), [name, events.count(name)]):
         print(f"killed at {name}", flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -506,14 +524,27 @@ for features, kills in moments.items():
             if Unfinished(run).exists() or not run.exists():
                 train(recipes[features], splits, run, features=features, resume=Unfinished(run).exists())
             os._exit(0)
-        print(features, kill_at, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        print(features, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
+
+
+SHARPEST = {
+    # The best epoch's weights are written and the state is not; the run is in its place and what it was made of still
+    # lies beside it.
+    "auto": [["replace ['last.npz']", 3], ["the end of replace ['run']", 1]],
+    # In the middle of an epoch.
+    "off": [["on_train_batch_end ['']", 13]],
+}
+DRAWN = dict(zip(("auto", "off"), np.random.default_rng(11).integers(2, 70, (2, 5)).tolist(), strict=True))
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts the threads of a process as Linux lists them")
-def test_a_training_that_is_killed_at_ten_random_moments_ends_like_one_that_never_was(tmp_path, recipe, toy_images_40):
-    """Two chains of five kills; each process goes on where the last was killed.
+@pytest.mark.parametrize(
+    "kills", [pytest.param(SHARPEST, id="sharpest"), pytest.param(DRAWN, id="ten", marks=pytest.mark.release)]
+)
+def test_a_training_that_is_killed_again_and_again_ends_like_one_that_never_was(tmp_path, recipe, toy_images_40, kills):
+    """Two chains of kills, at the sharpest moments or at ten random ones; each process goes on where the last died.
 
     One trains on stored features of up-sampled images, the other on the images in balanced batches.
     """
@@ -524,8 +555,7 @@ def test_a_training_that_is_killed_at_ten_random_moments_ends_like_one_that_neve
         "off": recipe.replace(balanced_batches="Effusion", augment=Augmentation(flip=True)),
     }
     (tmp_path / "given").write_bytes(pickle.dumps((recipes, splits)))
-    draws = np.random.default_rng(11)
-    moments = {features: draws.integers(2, 70, 5).tolist() + [0] for features in ("auto", "off")}
+    moments = {features: [*events, 0] for features, events in kills.items()}
     for features in moments:
         (tmp_path / features).mkdir()
     one_thread = {"TF_CPP_MIN_LOG_LEVEL": "3", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -536,7 +566,7 @@ def test_a_training_that_is_killed_at_ten_random_moments_ends_like_one_that_neve
     never_killed = {kind: train(recipes[kind], splits, tmp_path / f"whole-{kind}", features=kind) for kind in moments}
     said, errors = chains.communicate()
     ended = [int(line.split()[-1]) for line in said.splitlines() if not line.startswith("killed")]
-    assert ended == ([-9] * 5 + [0]) * 2, said + errors
+    assert ended == [-9 if moment else 0 for events in moments.values() for moment in events], said + errors
     for features, run in never_killed.items():
         assert_same_run(run, Run.load(tmp_path / features / "run"))
         assert [path.name for path in (tmp_path / features).iterdir()] == ["run"]
