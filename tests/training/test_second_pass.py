@@ -65,13 +65,12 @@ def test_without_uncertain_labels_the_third_class_is_refused_before_training(toy
 @pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["SmallCNN", pytest.param("DenseNet121", marks=pytest.mark.release)])
 def test_the_preset_with_a_third_class_trains_two_epochs(splits, tmp_path, run_eagerly, backbone):
-    from test_presets_train import tiny
-
     from chexkeras.recipes import presets
     from chexkeras.training.trainer import train
+    from tests.training.test_presets_train import tiny
 
     assert presets.preset("chexpert-multiclass").backbone == "DenseNet121"
-    recipe = tiny(presets.preset("chexpert-multiclass"), backbone).replace(batch_size=30)
+    recipe = tiny(presets.preset("chexpert-multiclass"), backbone, 2).replace(batch_size=30)
     run = train(recipe, splits, tmp_path / "run")
     assert list(run.history["stage"]) == ["stage1", "stage1"]
     assert set(run.scores("test")["finding"]) == {"Cardiomegaly"}
