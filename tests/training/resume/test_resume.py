@@ -36,8 +36,8 @@ pytestmark = pytest.mark.keras
 
 @pytest.fixture(scope="module")
 def recipe(toy_recipe):
-    """By validation loss the late epochs are the best: what the resumed part trained is what the run ends with."""
-    stages = tuple(dataclasses.replace(stage, epochs=2) for stage in toy_recipe.stages)
+    """By validation loss the last epoch but one is the best: what the resumed part trained is what the run ends with."""
+    stages = (dataclasses.replace(toy_recipe.stages[0], epochs=1), toy_recipe.stages[1])
     return toy_recipe.replace(monitor="val_loss", stages=stages)
 
 
@@ -45,7 +45,7 @@ def recipe(toy_recipe):
 def whole(recipe, toy_splits, tmp_path_factory):
     """The run that was never interrupted."""
     run = train(recipe, toy_splits, tmp_path_factory.mktemp("whole") / "run")
-    assert run.provenance["best"]["stage"] == "stage2"
+    assert run.provenance["best"] == {"stage": "stage2", "epoch": 2}
     return run
 
 
@@ -142,7 +142,7 @@ def test_stored_features_are_taken_up_in_the_middle_of_a_stage_with_the_same_res
     start = [value(variable) for variable in classifier(recipe, 0).variables]
     never_stopped = fit(recipe, toy_splits, tmp_path / "whole", features=True)
     with monkeypatch.context() as patched:
-        interrupted_after(patched, 3)
+        interrupted_after(patched, 2)
         with pytest.raises(KeyboardInterrupt):
             fit(recipe, toy_splits, tmp_path / "parts", features=True, start=start, seed=5)
     assert_same(never_stopped, fit(recipe, toy_splits, tmp_path / "parts", features=True, start=start, seed=6))
@@ -226,7 +226,7 @@ def interrupted_once(recipe, toy_splits, tmp_path_factory):
     """Where a training was interrupted in its second stage: all that it left."""
     folder = tmp_path_factory.mktemp("interrupted")
     with pytest.MonkeyPatch.context() as monkeypatch:
-        interrupted_training(recipe, toy_splits, folder / "run", monkeypatch, 3)
+        interrupted_training(recipe, toy_splits, folder / "run", monkeypatch, 2)
     return folder
 
 
@@ -242,19 +242,19 @@ def test_an_interrupted_run_says_how_to_go_on_and_ends_like_one_that_was_not(
     recipe, toy, toy_splits, whole, tmp_path, monkeypatch, capsys
 ):
     interrupted = tmp_path / "run"
-    interrupted_training(recipe, toy_splits, interrupted, monkeypatch, 3)
+    interrupted_training(recipe, toy_splits, interrupted, monkeypatch, 2)
     said = capsys.readouterr().err
-    assert "stopped after 3 epochs, which are kept: continue with resume=True" in said
+    assert "stopped after 2 epochs, which are kept: continue with resume=True" in said
     assert f"chexkeras train --resume {interrupted}" in said
     monkeypatch.setattr("chexkeras.training.trainer._adapt", lambda *_: pytest.fail("took the statistics again"))
     left = Unfinished.load(interrupted)
-    assert len(pd.read_csv(left.folder / "history.csv")) == left.epochs_done == 3
+    assert len(pd.read_csv(left.folder / "history.csv")) == left.epochs_done == 2
     options = left.options
     assert options.pop("overwrite") is False
     run = train(left.recipe, left.splits(toy), interrupted, resume=True, **options)
     assert "taken up after stage2 epoch 1" in capsys.readouterr().err
     assert_same_run(whole, run)
-    assert run.provenance["taken_up_after_epochs"] == [3]
+    assert run.provenance["taken_up_after_epochs"] == [2]
     assert whole.provenance["taken_up_after_epochs"] == []
     assert [path.name for path in interrupted.parent.iterdir()] == ["run"]
 
@@ -262,11 +262,11 @@ def test_an_interrupted_run_says_how_to_go_on_and_ends_like_one_that_was_not(
 def test_an_unfinished_training_is_neither_lost_nor_taken_up_by_accident(
     interrupted, recipe, toy_splits, toy, tmp_path
 ):
-    with pytest.raises(FileExistsError, match=r"interrupted after 3 epochs.*--resume.*overwrite"):
+    with pytest.raises(FileExistsError, match=r"interrupted after 2 epochs.*--resume.*overwrite"):
         train(recipe, toy_splits, interrupted)
     with pytest.raises(ValueError, match=r"recipe\.batch_size was 16, is 8"):
         train(recipe.replace(batch_size=8), toy_splits, interrupted, resume=True)
-    slower = recipe.replace(stages=(recipe.stages[0], Stage("stage2", 2, 3e-4, 0.3)))
+    slower = recipe.replace(stages=(recipe.stages[0], Stage("stage2", 3, 3e-4, 0.3)))
     with pytest.raises(ValueError, match=r"recipe\.stages\.1\.learning_rate was 0\.001, is 0\.0003"):
         train(slower, toy_splits, interrupted, resume=True)
     with pytest.raises(ValueError, match="features was 'auto', is 'off'"):
@@ -277,7 +277,7 @@ def test_an_unfinished_training_is_neither_lost_nor_taken_up_by_accident(
     relabelled = toy.assign(Mass=1.0 - toy["Mass"])
     with pytest.raises(ValueError, match="another table"):
         Unfinished.load(interrupted).splits(relabelled)
-    assert Unfinished.load(interrupted).epochs_done == 3
+    assert Unfinished.load(interrupted).epochs_done == 2
     with pytest.raises(FileNotFoundError, match=r"nothing to resume.*no training of it was interrupted"):
         train(recipe, toy_splits, tmp_path / "misspelt", resume=True)
 
@@ -372,7 +372,7 @@ def test_a_training_that_another_process_completes_meanwhile_is_named(interrupte
 
 def test_overwriting_begins_anew(interrupted, recipe, toy_splits, whole, capsys):
     run = train(recipe, toy_splits, interrupted, overwrite=True)
-    assert "(3 epochs) is discarded" in capsys.readouterr().err
+    assert "(2 epochs) is discarded" in capsys.readouterr().err
     assert run.provenance["taken_up_after_epochs"] == []
     assert_same_run(whole, run)
     with pytest.raises(FileNotFoundError, match=r"nothing to resume.*that run is complete"):
@@ -466,7 +466,7 @@ def test_features_for_which_there_is_no_room_any_more_are_named(interrupted, rec
     monkeypatch.setattr("chexkeras.training.frozen.plan._SHARE_OF_FREE_DISK", 0.0)
     with pytest.raises(ValueError, match="began with stored features, for which there is no room"):
         train(recipe, toy_splits, interrupted, resume=True)
-    assert Unfinished.load(interrupted).epochs_done == 3
+    assert Unfinished.load(interrupted).epochs_done == 2
 
 
 @pytest.fixture(scope="module")
