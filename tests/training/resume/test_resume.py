@@ -36,7 +36,7 @@ pytestmark = pytest.mark.keras
 
 @pytest.fixture(scope="module")
 def recipe(toy_recipe):
-    """By validation loss the last epoch but one is the best: what the resumed part trained is what the run ends with."""
+    """By validation loss the last epoch but one is the best: the run ends with what the resumed part trained."""
     stages = (dataclasses.replace(toy_recipe.stages[0], epochs=1), toy_recipe.stages[1])
     return toy_recipe.replace(monitor="val_loss", stages=stages)
 
