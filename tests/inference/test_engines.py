@@ -117,7 +117,8 @@ def test_what_is_exported_is_a_copy_in_single_precision_with_the_same_weights(pr
     assert [layer.name for layer in copy.layers] == [layer.name for layer in trained.layers]
     for found, expected in zip(copy.get_weights(), trained.get_weights(), strict=True):
         np.testing.assert_array_equal(found, expected)
-    tolerance = 0 if precision == "float32" else 2e-2
+    # Equal weights were compared bit by bit; sums may be taken in another order.
+    tolerance = 1e-6 if precision == "float32" else 2e-2
     np.testing.assert_allclose(
         copy.predict(images(4), verbose=0), trained.predict(images(4), verbose=0), atol=tolerance
     )

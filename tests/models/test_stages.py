@@ -137,7 +137,9 @@ def test_partition_cuts_before_the_first_layer_that_changes(model, trainable, cr
     assert not any(changes_in_training(layer) for layer in parts.prefix.layers)
     images = np.random.default_rng(1).integers(0, 256, (4, 32, 32, 1)).astype(np.float32)
     whole = model.predict(images, verbose=0)
-    np.testing.assert_array_equal(parts.suffix.predict(parts.prefix.predict(images, verbose=0), verbose=0), whole)
+    halves = parts.suffix.predict(parts.prefix.predict(images, verbose=0), verbose=0)
+    # Cut in two, other operations may be fused: sums of at most 1,024 float32 terms in another order.
+    np.testing.assert_allclose(halves, whole, rtol=1e-5)
 
 
 def test_a_wrong_choice_for_batchnorm_is_refused(model):

@@ -180,7 +180,9 @@ def test_smaller_batches_train_to_the_weights_of_the_whole_batch(toy_recipe, toy
     start = [value(weight) for weight in classifier(recipe).weights]
     for before, expected, found in zip(start, plain, cut, strict=True):
         moved = np.abs(expected - before).max()
-        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * moved + 1e-7)
+        # AdamW divides by the gradient's own size, which makes rounding in another order larger; one image weighed
+        # wrongly would be a sixteenth.
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3 * moved + 1e-6)
     assert max(np.abs(e - b).max() for b, e in zip(start, plain, strict=True)) > 1e-3
     for row, other in zip(one.history, two.history, strict=True):
         assert row["val_loss"] == pytest.approx(other["val_loss"], rel=1e-4)

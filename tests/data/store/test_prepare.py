@@ -234,15 +234,16 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(images, tmp_path, sm
 
 
 KILLED = """
-import sys, time
+import sys
 import pandas as pd
 from chexkeras.data import decoder, prepare
 prepare._CHUNK_BYTES = 16 * 16 * 16
 real = decoder._decode
-def slowly(*arguments):
-    time.sleep(0.05)
-    return real(*arguments)
-decoder._decode = slowly
+def held(rows, *arguments):
+    if rows.start >= 32:
+        sys.stdin.read()  # No further than this until it is killed.
+    return real(rows, *arguments)
+decoder._decode = held
 prepare.prepare(pd.read_csv(sys.argv[1]), sys.argv[2], size=16, workers=1)
 """
 
@@ -252,7 +253,8 @@ def test_killed_and_started_again_it_ends_with_the_same_bytes(images, tmp_path, 
     expected = content(prepare(images, tmp_path / "whole", size=16).folder)
     images.to_csv(tmp_path / "table.csv", index=False)
     folder = tmp_path / "killed"
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path / "table.csv"), str(folder)])
+    script = [sys.executable, "-c", KILLED, str(tmp_path / "table.csv"), str(folder)]
+    process = subprocess.Popen(script, stdin=subprocess.PIPE)
     manifest = folder / "manifest.json"
     try:
         while process.poll() is None and not (manifest.exists() and '"pixels"' in manifest.read_text()):
