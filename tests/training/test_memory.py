@@ -222,8 +222,9 @@ def test_stored_features_are_filled_and_trained_on_in_smaller_batches(toy_recipe
     plain, _ = run(classifier(recipe), tmp_path / "a")
     cut, result = run(small_memory(classifier(recipe), 8), tmp_path / "b")
     assert result.images_at_a_time == {"only": 8}
+    # Adam makes rounding in another order larger, as above; weights move by about 1e-2 a step.
     for expected, found in zip(plain, cut, strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
 
 
 def test_a_run_in_smaller_batches_says_so_and_is_taken_up_in_them(toy_recipe, toy_splits, tmp_path, monkeypatch):
