@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test test-all lint types unit notebooks clean
+.PHONY: demo test test-all lint types unit notebooks docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/chexkeras demo
@@ -31,6 +31,16 @@ unit: $(VENV)/.installed-dev
 notebooks: $(VENV)/.installed-dev
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest --nbmake --nbmake-timeout=600 notebooks -p no:randomly
 
+# The documentation site, in build/site: the notebooks are executed once, the pages are built without a network.
+docs: $(VENV)/.installed-docs build/docs/tutorial/.executed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "the site is build/site/index.html"
+
+build/docs/tutorial/.executed: $(wildcard notebooks/*.ipynb) docs/execute_notebooks.py | $(VENV)/.installed-docs
+	rm -rf build/docs
+	$(BIN)/python docs/execute_notebooks.py build/docs/tutorial
+	@touch $@
+
 $(VENV)/.installed: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"Python 3.11 or newer is needed, found {sys.version.split()[0]}: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
@@ -41,6 +51,10 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) --editable ".[dev]"
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(PIP) --editable ".[docs]"
 	@touch $@
 
 clean:

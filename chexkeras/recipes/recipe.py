@@ -253,7 +253,13 @@ class Loss:
 
 @dataclass(frozen=True)
 class ThresholdRule:
-    """How the operating point is chosen on the validation part; see `evaluation.thresholds`."""
+    """How the operating point is chosen on the validation part.
+
+    Attributes:
+        rule: A rule of `evaluation.thresholds`, such as "sensitivity", "youden" or "fixed".
+        target: What the rule aims at, in [0, 1]: the sensitivity to reach, or the fixed threshold; None for a rule
+            without one.
+    """
 
     rule: str = "sensitivity"
     target: float | None = 0.8

@@ -1,0 +1,82 @@
+"""What the pages of docs/ show runs: Python blocks on one small run, shell lines against the command line."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+
+import chexkeras as cx
+from chexkeras.cli import app
+
+DOCS = Path(cx.__file__).parent.parent / "docs"
+PAGES = sorted(path for path in DOCS.rglob("*.md"))
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page, language):
+    return [text for kind, text in BLOCK.findall(page.read_text(encoding="utf-8")) if kind == language]
+
+
+def name_of(page):
+    return page.relative_to(DOCS).as_posix()
+
+
+@pytest.fixture(scope="session")
+def workplace(tmp_path_factory):
+    """A folder with synthetic images and a run of the recipe "quick" that was trained for one epoch a stage."""
+    folder = tmp_path_factory.mktemp("docs")
+    images = cx.make_phantoms(folder / "images", images=120, size=64, prevalence={"Cardiomegaly": 0.3}, processes=1)
+    splits = cx.split_by_patient(cx.load_nih(images), "Cardiomegaly", seed=0)
+    recipe = cx.preset("quick")
+    stages = tuple(cx.Stage(stage.name, epochs=1, learning_rate=1e-3, trainable=stage.trainable)
+                   for stage in recipe.stages)  # fmt: skip
+    cx.train(recipe.replace(image_size=32, stages=stages), splits, folder / "runs" / "quick")
+    return folder
+
+
+def test_every_block_is_of_a_kind_that_is_tested():
+    assert PAGES
+    for page in PAGES:
+        assert {kind for kind, _ in BLOCK.findall(page.read_text(encoding="utf-8"))} <= {"python", "bash"}, page
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name_of)
+def test_python_blocks_run_from_top_to_bottom(page, workplace, monkeypatch):
+    monkeypatch.chdir(workplace)
+    monkeypatch.delenv("CHEXKERAS_DATA", raising=False)
+    names = {"images": workplace / "images", "__name__": page.stem}
+    for block in blocks(page, "python"):
+        exec(compile(block, str(page), "exec"), names)
+
+
+def commands():
+    for page in PAGES:
+        for block in blocks(page, "bash"):
+            for line in block.replace("\\\n", " ").splitlines():
+                yield pytest.param(shlex.split(line, comments=True), id=f"{name_of(page)}: {line[:60]}")
+
+
+@pytest.mark.parametrize("words", commands())
+def test_shell_lines_are_commands_with_options_that_exist(words):
+    if words[0] == "pip":
+        assert words[1] == "install"
+        return
+    assert words[0] == "chexkeras"
+    command = typer.main.get_command(app).commands[words[1]]
+    # Parsing alone: what is missing or unknown raises, nothing runs.
+    command.make_context(words[1], words[2:])
+
+
+def test_files_of_a_run_are_all_described(workplace):
+    import sys
+
+    sys.path.insert(0, str(DOCS))
+    try:
+        hooks = pytest.importorskip("hooks", exc_type=ImportError)
+    finally:
+        sys.path.remove(str(DOCS))
+    written = {path.name for path in (workplace / "runs" / "quick").iterdir()}
+    assert written == set(hooks.RUN_FILES)
