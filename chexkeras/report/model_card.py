@@ -12,7 +12,7 @@ from chexkeras.report.answers import Answers
 from chexkeras.report.facts.collect import collect_facts
 from chexkeras.report.facts.facts import Facts
 from chexkeras.report.submission import open_run, read_answers
-from chexkeras.report.templating import Filling, environment
+from chexkeras.report.templating import TemplateContext
 
 TEMPLATE = "model_card.md.j2"
 
@@ -32,8 +32,9 @@ def write_model_card(
     Args:
         run: A `Run`, or the path of a run folder.
         out: The Markdown file to write.
-        answers: What the author states, as for `write_report`; None leaves every such field open.
-        without_model: Whether the model file may be missing from the run folder, as for `write_report`.
+        answers: What the author states: a file as `write_answers_template` writes it, or what `load_answers` read. None
+            leaves every such field open.
+        without_model: Whether the model file may be missing from the run folder.
 
     Returns:
         The path of the card.
@@ -49,22 +50,12 @@ def write_model_card(
 
 
 def card_text(facts: Facts) -> str:
-    """Fills the card's template from facts alone."""
-    filling = Filling(facts, {}, "")
+    """Returns the card's Markdown, from facts alone.
+
+    Args:
+        facts: From `collect_facts`.
+    """
     findings = facts["evaluated"].value
     grouped = [f"groups.{finding}.{column}" for finding in findings for column in facts[f"groups.{finding}"].value]
-    return (
-        environment()
-        .get_template(TEMPLATE)
-        .render(
-            f=filling.text,
-            v=filling.value,
-            gap=filling.gap,
-            findings=findings,
-            columns=list(dict.fromkeys(facts[f"{key}.words"].text for key in grouped)),
-            synthetic=facts["source.synthetic"].value,
-            nih=str(facts["source.dataset"].value).startswith("NIH"),
-            leaky=facts["split.leaky"].value,
-            verdict=facts["verdict"].value,
-        )
-    )
+    columns = list(dict.fromkeys(facts[f"{key}.words"].text for key in grouped))
+    return TemplateContext(facts).fill(TEMPLATE, columns=columns)

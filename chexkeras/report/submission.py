@@ -1,9 +1,7 @@
 """FDA_Submission.md: the course template's headings and those of a submission, filled from a run folder.
 
 Nothing is claimed that was not measured: what no run can know is the author's to answer, and stays an open field until
-then.
-
-A finished report as a notebook shows it: its page, in a frame that runs nothing and touches nothing around it.
+then. `show_report` displays a finished report in a notebook, in a frame that runs no script.
 """
 
 import html
@@ -25,9 +23,11 @@ from chexkeras.report.facts.run_reader import ReadOnce, check_complete
 from chexkeras.report.figures.draw import NAMES, Figure, draw_figures
 from chexkeras.report.goals import PerformanceGoals
 from chexkeras.report.html import page_text
-from chexkeras.report.templating import Filling, OpenField, environment, number
+from chexkeras.report.templating import OpenField, TemplateContext, number, sections
 
 TEMPLATE = "fda_submission.md.j2"
+HEIGHT_PX = 800
+"""Of the frame in which a notebook shows a report."""
 
 
 class OpenFields(ValueError):
@@ -70,31 +70,21 @@ def render(facts: Facts, figures: dict[str, Figure], link: str = ".") -> Page:
     Returns:
         The report's Markdown and its open fields.
     """
-    template = environment().get_template(TEMPLATE)
 
-    def fill(found: list[OpenField]) -> Page:
-        filling = Filling(facts, figures, link)
-        text = template.render(
-            f=filling.text,
-            v=filling.value,
-            gap=filling.gap,
-            gap_again=filling.again,
-            drawn=filling.drawn,
-            figure=filling.figure,
-            keys=set(facts),
-            findings=facts["evaluated"].value,
-            synthetic=facts["source.synthetic"].value,
-            nih=str(facts["source.dataset"].value).startswith("NIH"),
-            leaky=facts["split.leaky"].value,
-            verdict=facts["verdict"].value,
+    def fill(open_sections: set[int], count: int) -> Page:
+        context = TemplateContext(facts, figures, link)
+        text = context.fill(
+            TEMPLATE,
+            sections=sections(),
             sbom_file=software.FILE,
-            crosswalk=status_of(facts, {field.section for field in found}),
-            open_fields=number(len(found)),
+            crosswalk=status_of(facts, open_sections),
+            open_fields=number(count),
         )
-        return Page(text, list(filling.gaps.values()))
+        return Page(text, list(context.gaps.values()))
 
     # The count of open fields stands in the banner, before they are met: counted first, printed second.
-    return fill(fill([]).open_fields)
+    found = fill(set(), 0).open_fields
+    return fill({entry.section for entry in found}, len(found))
 
 
 def open_run(run: Any, *, without_model: bool = False) -> Any:
@@ -130,11 +120,13 @@ def open_fields(
 
     Args:
         run: A `Run`, or the path of a run folder.
-        answers: As for `write_report`.
-        without_model: Likewise.
+        answers: What the author states: a file as `write_answers_template` writes it, or what `load_answers` read. None
+            leaves every such field open.
+        without_model: Whether the model file may be missing from the run folder.
 
     Raises:
-        FileNotFoundError: As for `write_report`.
+        FileNotFoundError: If the run folder, one of its files, or a file that the answers name is missing.
+        TypeError: If an answer is of the wrong kind.
         ValueError: If a file lacks a field, or the answers do not fit the run.
     """
     facts = collect_facts(
@@ -208,9 +200,6 @@ def write_report(
     facts.save(folder / "facts.json")
     files.write_text(folder / "evaluation.json", (opened.folder / "evaluation.json").read_text(encoding="utf-8"))
     return files.write_text(report, page.text)
-
-
-HEIGHT_PX = 800
 
 
 @dataclass(frozen=True)

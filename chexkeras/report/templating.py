@@ -28,14 +28,51 @@ class OpenField(NamedTuple):
     text: str
 
 
-class Filling:
-    """What the templates may use: facts, figures and gaps; anything else is undefined and an error."""
+class TemplateContext:
+    """What the templates may use: facts, figures and answers; anything else is undefined and an error.
 
-    def __init__(self, facts: Facts, figures: dict[str, Figure], link: str) -> None:
+    Args:
+        facts: From `collect_facts`.
+        figures: From `draw_figures`, by name; empty for a text without figures.
+        link: Relative path from the text to its figures, as a URL.
+
+    Attributes:
+        gaps: The open fields that were met, by the key that answers them.
+    """
+
+    def __init__(self, facts: Facts, figures: dict[str, Figure] | None = None, link: str = "") -> None:
         self.facts = facts
-        self.figures = figures
+        self.figures = figures or {}
         self.link = link
         self.gaps: dict[str, OpenField] = {}
+
+    def fill(self, template: str, **further: Any) -> str:
+        """Returns a template's text.
+
+        Args:
+            template: Its file below `templates/`.
+            **further: Values that only this template uses, by the name that it uses.
+        """
+        facts = self.facts
+        return (
+            environment()
+            .get_template(template)
+            .render(
+                f=self.text,
+                v=self.value,
+                gap=self.gap,
+                gap_again=self.again,
+                drawn=self.drawn,
+                figure=self.figure,
+                keys=set(facts),
+                findings=facts["evaluated"].value,
+                synthetic=facts["source.synthetic"].value,
+                nih=str(facts["source.dataset"].value).startswith("NIH"),
+                leaky=facts["split.leaky"].value,
+                verdict=facts["verdict"].value,
+                **further,
+            )
+        )
 
     def text(self, key: str) -> str:
         """A fact as printed."""
@@ -44,12 +81,6 @@ class Filling:
     def value(self, key: str) -> Any:
         """A fact's value, for conditions and lists."""
         return self.facts[key].value
-
-    def _answer(self, key: str) -> str | None:
-        asked = question(key)
-        return (
-            prose(self.facts[f"answer.{key}"].text) if asked.kind == "text" and f"answer.{key}" in self.facts else None
-        )
 
     def gap(self, key: str, finding: str = "") -> str:
         """The author's answer; an open field where there is none."""
@@ -66,6 +97,10 @@ class Filling:
         """The author's answer where it is printed a second time; a gap stands where it is first met."""
         answer = self._answer(key)
         return "not named yet, see the head of this document" if answer is None else answer
+
+    def _answer(self, key: str) -> str | None:
+        given = f"answer.{key}"
+        return prose(self.facts[given].text) if question(key).kind == "text" and given in self.facts else None
 
     def drawn(self, name: str) -> bool:
         """Whether the report has this figure."""
@@ -115,3 +150,10 @@ def environment() -> "jinja2.Environment":
         "phrase": lambda text: str(text).rstrip("."),
     }
     return made
+
+
+@functools.cache
+def sections() -> tuple[str, ...]:
+    """Returns the templates of the report's sections, in the order of the numbers that their names begin with."""
+    names = environment().list_templates(filter_func=lambda name: name.startswith("sections/"))
+    return tuple(sorted(names, key=lambda name: name.rpartition("/")[2]))

@@ -1,18 +1,21 @@
-"""The figures of performance: curves, groups, calibration, the reading queue, another run.
+"""Every figure that a report may have: one function each, whose name is the figure's name in the templates.
 
-The figures of the algorithm and of the data.
+A function gets `FigureInputs` and returns the planned figure, or None where the run has nothing to show.
 """
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from chexkeras import plots
 from chexkeras.data.image_table import finding_columns
 from chexkeras.plots import style
 from chexkeras.plots.forest import height_of
-from chexkeras.report.facts.calibration import Probabilities, decision_rows, probabilities_of
-from chexkeras.report.figures.figure import FEW, Plan
+from chexkeras.report.answers import Answers
+from chexkeras.report.facts.calibration import decision_rows, probabilities_of
+from chexkeras.report.facts.facts import Facts
+from chexkeras.report.figures.figure import FEW, PlannedFigure
 from chexkeras.results import Comparison, SubgroupAnalysis
 from chexkeras.results.evaluation import STATISTICS
 
@@ -21,173 +24,298 @@ if TYPE_CHECKING:
 
 _PAGE_INCHES = 12.0
 """Height of a figure that is printed on one page, at the scale of all the others."""
+
 _REPLICATES = 300
+_TEST_FILES = "scores_test.csv and evaluation.json"
 
 
-def performance(plan: Plan) -> None:
-    """How well scores rank and calls agree."""
-    test, evaluation, where = plan.test, plan.run.evaluation, plan.counted("test")
-    validation = plan.run.scores("validation")
-    both = "scores_test.csv and evaluation.json"
-    decided = [finding for finding in plan.leading if finding in plan.points]
-    plan.sheet("roc", f"ROC curve on the test part ({where}) for {plan.named}, with the operating point", both,
-               lambda f, ax, n: plots.roc(test, evaluation, finding=f, ax=ax, note=n),
-               (5.6, 5.8), plan.findings)  # fmt: skip
-    plan.sheet("precision_recall", f"Precision-recall curve on the test part ({where}) for {plan.named}", both,
-               lambda f, ax, n: plots.precision_recall(test, evaluation, finding=f, ax=ax, note=n),
-               (5.6, 5.2), plan.findings)  # fmt: skip
-    if len(plan.findings) > 1:
-        plan.add("auroc_bars", f"AUROC of every finding on the test part ({where})", "evaluation.json",
-                 lambda ax, notes: plots.auroc_bars(evaluation, ax=ax, note=notes),
-                 (7.0, 1.8 + 0.35 * len(plan.findings)))  # fmt: skip
-    # Of many findings the distributions are drawn with their calibration only.
-    plan.sheet("score_histogram", f"Scores of positive and negative images of the test part ({where})",
-               "scores_test.csv and operating_points.json",
-               lambda f, ax, n: plots.score_histogram(test, plan.points.get(f), finding=f, ax=ax, note=n),
-               (6.2, 4.2), plan.findings if len(plan.findings) <= FEW else ())  # fmt: skip
-    plan.sheet("threshold_tradeoff",
-               "Sensitivity and specificity against the threshold on the validation part "
-               f"({plan.counted('validation')}) for {plan.led(decided)}" if decided else "",
-               "scores_validation.csv and operating_points.json",
-               lambda f, ax, n: plots.threshold_tradeoff(validation, plan.points[f], ax=ax, note=n),
-               (7.4, 5.0), decided)  # fmt: skip
-    # The counts of many findings stand in the text.
-    plan.sheet("confusion_matrix", f"Calls at the frozen threshold on the test part ({where})", "evaluation.json",
-               lambda f, ax, n: plots.confusion_matrix(evaluation, finding=f, ax=ax, note=n),
-               (5.4, 4.8), plan.decided if len(plan.findings) <= FEW else ())  # fmt: skip
+class FigureInputs:
+    """What the figures of one report have in common: the run, its facts, and which findings are shown.
+
+    Attributes:
+        run: The `Run`.
+        facts: Its facts.
+        answers: The author's answers.
+        findings: Every finding that was evaluated.
+        leading: The findings whose curves are shown: all of a few; of many those with the most positives to learn from.
+        points: The frozen operating point of each finding that has one.
+        named: The findings in words.
+        test: The scores of the test part.
+    """
+
+    def __init__(self, run: Any, facts: Facts, answers: Answers) -> None:
+        self.run, self.facts, self.answers = run, facts, answers
+        self.findings = [str(name) for name in facts["evaluated"].value]
+        self.leading = self.findings
+        if len(self.findings) > FEW:
+            most = sorted(self.findings, key=lambda finding: -facts[f"test.{finding}.n_positive"].value)
+            self.leading = most[:FEW]
+        self.points = {point.finding: point for point in run.operating_points}
+        self.named = _words(self.findings)
+        self.test = run.scores("test")
+
+    def led_by(self, panels: Sequence[str]) -> str:
+        """Returns the words of a caption that say which findings are shown.
+
+        Args:
+            panels: The findings shown.
+        """
+        of_many = f", the {len(panels)} findings with the most positive test images"
+        return _words(panels) + (of_many if len(self.findings) > FEW else "")
+
+    def images_of(self, part: str) -> str:
+        """Returns how many images of how many patients a part has, where patients are known.
+
+        Args:
+            part: "train", "validation", "test" or "all".
+        """
+        images = f"{self.facts[f'data.{part}.images'].text} images"
+        if not self.facts["patients.known"].value:
+            return f"{images}, patients not known"
+        return f"{images} of {self.facts[f'data.{part}.patients'].text} patients"
 
 
-def groups(plan: Plan) -> None:
-    """Each statistic in groups."""
-    grouped = {
-        finding: [
-            SubgroupAnalysis.from_dict(plan.facts[f"groups.{finding}.{column}.analysis"].value)
-            for column in plan.facts[f"groups.{finding}"].value
-        ]
-        for finding in plan.findings
-        if plan.facts[f"groups.{finding}"].value
-    }
-    if not grouped:
-        return
-    for statistic in STATISTICS:
-        decided = [finding for finding in grouped if statistic == "auroc" or finding in plan.points]
-        if decided:
-            _forest(plan, statistic, {finding: grouped[finding] for finding in decided})
+Planner = Callable[[FigureInputs], PlannedFigure | None]
+FIGURES: dict[str, Planner] = {}
+"""Every figure by its name, in the order in which they are drawn."""
 
 
-def _forest(plan: Plan, statistic: str, grouped: dict[str, list[SubgroupAnalysis]]) -> None:
-    """One statistic in groups, for as many findings as a page holds: those whose groups differ most clearly."""
-    rows = max(sum(len(analysis.groups) + 2 for analysis in analyses) for analyses in grouped.values()) + 1
-    most = max(1, int(_PAGE_INCHES // height_of(rows)))
-    shown, word = list(grouped), statistic.replace("auroc", "AUROC")
-    left_out = ""
-    if len(shown) > most:
-        # Where groups differ most is what a reader must see; the tables hold every finding.
-        shown = sorted(shown, key=lambda finding: _smallest_p(grouped[finding], statistic))[:most]
-        left_out = f", for {', '.join(map(style.words, shown))}, where they differ most clearly"
+def figure(plan: Planner) -> Planner:
+    """Adds a figure to the catalogue under its function's name."""
+    FIGURES[plan.__name__] = plan
+    return plan
 
-    def draw(finding: str, ax: "Axes", notes: tuple[str, ...]) -> Any:
-        overall = getattr(plan.run.evaluation[finding], statistic)
-        return plots.subgroup_forest(grouped[finding], statistic, finding=finding, overall=overall, ax=ax, note=notes)
 
-    counted = "negatives" if statistic == "specificity" else "positives"
-    plan.sheet(
-        f"subgroup_forest_{statistic}",
-        f"{word[0].upper()}{word[1:]} in groups of the test part ({plan.counted('test')}){left_out}; dashed: all "
-        f"images. A group with fewer than {plan.facts['goal.fewest_positives'].text} {counted} is listed without "
-        "an estimate",
-        "evaluation.json, scores_test.csv and table.csv",
-        draw,
-        (9.2, height_of(rows)),
-        shown,
-        1,
+def _words(findings: Sequence[str]) -> str:
+    return ", ".join(map(style.words, findings))
+
+
+@figure
+def flowchart(inputs: FigureInputs) -> PlannedFigure:
+    """The way of an image through the algorithm."""
+    run, kept = inputs.run, inputs.facts["kept.stage"].value
+    return PlannedFigure(
+        f"Flow of an image through the algorithm, from the DICOM file to the call for {inputs.named}",
+        "recipe.json, stages.json and operating_points.json",
+        lambda _, ax, notes: plots.flowchart(
+            run.recipe, stages=run.stages, points=run.operating_points, kept=kept, ax=ax, note=notes
+        ),
+        (7.2, 8.4),
     )
 
 
-def probabilities(plan: Plan) -> None:
-    """Scores as probabilities: calibration and net benefit."""
-    found = {finding: probabilities_of(plan.run, finding) for finding in plan.leading}
-    both = [finding for finding in plan.leading if plan.facts[f"decision.{finding}"].value]
-    files = "scores_test.csv and evaluation.json"
-    if plan.run.recalibrations:
-        files = "scores_test.csv and recalibration.json"
-    extra = 0.8 if plan.run.recalibrations else 0.0
-    plan.sheet("reliability", f"Calibration on the test part ({plan.counted('test')}) for {plan.led(both)}", files,
-               lambda f, ax, n: _reliability(plan, f, ax, n, found[f]), (6.2, 7.0 + extra), both)  # fmt: skip
-    plan.sheet("decision_curve",
-               f"Net benefit on the test part ({plan.counted('test')}), with acting on every image and on none, for "
-               f"{plan.led(both)}", files,
-               lambda f, ax, n: _decision_curve(plan, f, ax, n, found[f]), (6.8, 5.4), both)  # fmt: skip
+@figure
+def training_curves(inputs: FigureInputs) -> PlannedFigure:
+    """How it was trained."""
+    run = inputs.run
+    return PlannedFigure(
+        f"Loss and validation AUROC over {inputs.facts['training.epochs'].text} epochs; the vertical line parts the "
+        "stages; the star marks the epoch whose weights were kept",
+        "history.csv",
+        lambda _, ax, notes: plots.training_curves(run.history, kept=run.kept_epoch, ax=ax, note=notes),
+        (6.6, 5.4),
+    )
 
 
-def _reliability(plan: Plan, finding: str, ax: "Axes", notes: tuple[str, ...], found: Probabilities) -> None:
-    rows = plan.test[plan.test["finding"] == finding]
-    if found.recalibration is None:
-        plots.reliability(rows, plan.run.evaluation, finding=finding, ax=ax, note=notes)
-        return
-    plots.reliability({"as given": rows, "recalibrated": found.rows}, finding=finding, ax=ax, note=notes)
+@figure
+def dicom_verdicts(inputs: FigureInputs) -> PlannedFigure | None:
+    """What became of the DICOM files, where any were scored."""
+    results = inputs.run.dicom_results
+    if results is None:
+        return None
+    reasons = [code for kind in ("reject", "warn") for code, _ in inputs.facts[f"dicom.{kind}_reasons"].value]
+    longest = max((len(str(code)) for code in reasons), default=0)
+    return PlannedFigure(
+        f"Verdicts on {inputs.facts['dicom.files'].text} DICOM files, by reason",
+        "dicom_results.csv",
+        lambda _, ax, notes: plots.dicom_verdicts(results, ax=ax, note=notes),
+        # A file may have several warnings, all of them in its label.
+        (max(6.6, 5.4 + 0.085 * longest), 1.9 + 0.3 * len(reasons)),
+        notes_above=True,
+    )
 
 
-def _decision_curve(plan: Plan, finding: str, ax: "Axes", notes: tuple[str, ...], found: Probabilities) -> None:
-    stated = plan.answers.prevalences.get(finding)
-    rows = decision_rows(found, stated)
-    plots.decision_curve(rows, plan.run.evaluation, finding=finding, prevalence=stated, replicates=_REPLICATES,
-                         ax=ax, note=notes)  # fmt: skip
+def _of_table(inputs: FigureInputs, caption: str, draw: Callable[..., Any], size: tuple[float, float]) -> PlannedFigure:
+    """Returns a figure of the whole image table; "{images}" in the caption becomes the number of images."""
+    return PlannedFigure(
+        caption.format(images=inputs.images_of("all")),
+        "table.csv",
+        lambda _, ax, notes: draw(inputs.run.table, ax=ax, note=notes),
+        size,
+    )
 
 
-def robustness(plan: Plan) -> None:
-    """What changed images cost, where that was measured."""
-    if not plan.facts["robustness"].value:
-        return
-    measured = plan.run.robustness
-    shown = [finding for finding in plan.leading if finding in measured.findings]
-    rows = len({effect.perturbation for effect in measured.effects} | {effect.group for effect in measured.effects})
-    plan.sheet("robustness",
-               f"AUROC of {plan.facts['robustness.n_images'].text} changed test images minus that of the same images "
-               f"unchanged, for {plan.led(shown)}; dashed: a loss of {plan.facts['robustness.margin'].text}",
-               "robustness.json",
-               lambda f, ax, n: plots.robustness_forest(measured, finding=f, ax=ax, note=n),
-               (9.2, height_of(rows)), shown, 1)  # fmt: skip
+@figure
+def prevalence(inputs: FigureInputs) -> PlannedFigure:
+    """How common each finding is."""
+    return _of_table(inputs, "Findings among {images}", plots.prevalence, (6.6, 5.2))
 
 
-def waiting(plan: Plan) -> None:
-    """The reading queue, where its rates are stated."""
-    if not plan.facts["waiting"].value:
-        return
-    from chexkeras.evaluation.clinical_use.triage import TriageEffect
+@figure
+def age_sex(inputs: FigureInputs) -> PlannedFigure:
+    """Who is on the images."""
+    return _of_table(inputs, "Age and sex of {images}", plots.age_sex, (6.6, 4.2))
 
-    effects: dict[str, TriageEffect] = {
-        finding: TriageEffect.from_dict(plan.facts[f"waiting.{finding}.effect"].value)
-        for finding in plan.findings
-        if plan.facts[f"waiting.{finding}"].value
+
+@figure
+def views(inputs: FigureInputs) -> PlannedFigure:
+    """Which views, and the share with the finding where there is one."""
+    one = inputs.findings[0] if len(inputs.findings) == 1 else None
+    share = f", with the share showing {inputs.named}" if one else ""
+    return _of_table(
+        inputs, f"Views of {{images}}{share}", lambda table, **on: plots.views(table, one, **on), (6.6, 3.0)
+    )
+
+
+@figure
+def images_per_patient(inputs: FigureInputs) -> PlannedFigure:
+    """How many images the patients have."""
+    return _of_table(inputs, "Images per patient among {images}", plots.images_per_patient, (6.6, 3.8))
+
+
+@figure
+def cooccurrence(inputs: FigureInputs) -> PlannedFigure | None:
+    """Which findings come together, where the table has several."""
+    if len(finding_columns(inputs.run.table)) < 2:
+        return None
+    return _of_table(inputs, "Findings that occur together among {images}", plots.cooccurrence, (8.6, 8.0))
+
+
+@figure
+def intensities(inputs: FigureInputs) -> PlannedFigure:
+    """How bright training images are, with a finding and without it."""
+    findings = list(inputs.facts["intensities.shown"].value)
+    shares = {finding: inputs.facts[f"intensities.{finding}.shares"].value for finding in findings}
+    return PlannedFigure(
+        f"Brightness of training images with and without {_words(findings)}: the mean image of each group",
+        "intensities.json",
+        lambda finding, ax, notes: plots.intensity_profile(shares[finding], finding, ax=ax, note=notes),
+        (6.2, 4.0),
+        findings,
+    )
+
+
+@figure
+def roc(inputs: FigureInputs) -> PlannedFigure:
+    """How well scores rank images."""
+    evaluation = inputs.run.evaluation
+    return PlannedFigure(
+        f"ROC curve on the test part ({inputs.images_of('test')}) for {inputs.named}, with the operating point",
+        _TEST_FILES,
+        lambda finding, ax, notes: plots.roc(inputs.test, evaluation, finding=finding, ax=ax, note=notes),
+        (5.6, 5.8),
+        inputs.findings,
+    )
+
+
+@figure
+def precision_recall(inputs: FigureInputs) -> PlannedFigure:
+    """Precision against recall."""
+    evaluation = inputs.run.evaluation
+    return PlannedFigure(
+        f"Precision-recall curve on the test part ({inputs.images_of('test')}) for {inputs.named}",
+        _TEST_FILES,
+        lambda finding, ax, notes: plots.precision_recall(inputs.test, evaluation, finding=finding, ax=ax, note=notes),
+        (5.6, 5.2),
+        inputs.findings,
+    )
+
+
+@figure
+def auroc_bars(inputs: FigureInputs) -> PlannedFigure | None:
+    """All findings in one drawing, where there are several."""
+    if len(inputs.findings) < 2:
+        return None
+    return PlannedFigure(
+        f"AUROC of every finding on the test part ({inputs.images_of('test')})",
+        "evaluation.json",
+        lambda _, ax, notes: plots.auroc_bars(inputs.run.evaluation, ax=ax, note=notes),
+        (7.0, 1.8 + 0.35 * len(inputs.findings)),
+    )
+
+
+@figure
+def score_histogram(inputs: FigureInputs) -> PlannedFigure:
+    """How scores are distributed; of many findings that is drawn with their calibration only."""
+    return PlannedFigure(
+        f"Scores of positive and negative images of the test part ({inputs.images_of('test')})",
+        "scores_test.csv and operating_points.json",
+        lambda finding, ax, notes: plots.score_histogram(
+            inputs.test, inputs.points.get(finding), finding=finding, ax=ax, note=notes
+        ),
+        (6.2, 4.2),
+        inputs.findings if len(inputs.findings) <= FEW else (),
+    )
+
+
+@figure
+def threshold_tradeoff(inputs: FigureInputs) -> PlannedFigure:
+    """What the threshold was chosen from."""
+    decided = [finding for finding in inputs.leading if finding in inputs.points]
+    scores = inputs.run.scores("validation")
+    return PlannedFigure(
+        "Sensitivity and specificity against the threshold on the validation part "
+        f"({inputs.images_of('validation')}) for {inputs.led_by(decided)}" if decided else "",
+        "scores_validation.csv and operating_points.json",
+        lambda finding, ax, notes: plots.threshold_tradeoff(scores, inputs.points[finding], ax=ax, note=notes),
+        (7.4, 5.0),
+        decided,
+    )  # fmt: skip
+
+
+@figure
+def confusion_matrix(inputs: FigureInputs) -> PlannedFigure:
+    """The calls at the threshold; the counts of many findings stand in the text."""
+    decided = [finding for finding in inputs.findings if finding in inputs.points]
+    return PlannedFigure(
+        f"Calls at the frozen threshold on the test part ({inputs.images_of('test')})",
+        "evaluation.json",
+        lambda finding, ax, notes: plots.confusion_matrix(inputs.run.evaluation, finding=finding, ax=ax, note=notes),
+        (5.4, 4.8),
+        decided if len(inputs.findings) <= FEW else (),
+    )
+
+
+def _subgroup_forest(inputs: FigureInputs, statistic: str) -> PlannedFigure | None:
+    """One statistic in groups, for as many findings as a page holds: those whose groups differ most clearly."""
+    facts = inputs.facts
+    grouped = {
+        finding: [
+            SubgroupAnalysis.from_dict(facts[f"groups.{finding}.{column}.analysis"].value)
+            for column in facts[f"groups.{finding}"].value
+        ]
+        for finding in inputs.findings
+        if facts[f"groups.{finding}"].value and (statistic == "auroc" or finding in inputs.points)
     }
-    named = ", ".join(style.words(finding) for finding in effects)
-    plan.sheet("triage_waiting", f"Mean time from arrival to the end of reading for {named}: a model's, no "
-               "measurement", "evaluation.json and the reading rates of submission.toml",
-               lambda f, ax, n: plots.triage_waiting(effects[f], ax=ax, note=n),
-               (9.2, 4.0), list(effects), 1)  # fmt: skip
+    if not grouped:
+        return None
+    rows = max(sum(len(analysis.groups) + 2 for analysis in analyses) for analyses in grouped.values()) + 1
+    most = max(1, int(_PAGE_INCHES // height_of(rows)))
+    panels, left_out = list(grouped), ""
+    if len(panels) > most:
+        # Where groups differ most is what a reader must see; the tables hold every finding.
+        panels = sorted(panels, key=lambda finding: _smallest_p(grouped[finding], statistic))[:most]
+        left_out = f", for {_words(panels)}, where they differ most clearly"
+
+    def draw(finding: str, ax: "Axes", notes: tuple[str, ...]) -> None:
+        overall = getattr(inputs.run.evaluation[finding], statistic)
+        plots.subgroup_forest(grouped[finding], statistic, finding=finding, overall=overall, ax=ax, note=notes)
+
+    word = statistic.replace("auroc", "AUROC")
+    return PlannedFigure(
+        f"{word[0].upper()}{word[1:]} in groups of the test part ({inputs.images_of('test')}){left_out}; dashed: all "
+        f"images. A group with fewer than {facts['goal.fewest_positives'].text} "
+        f"{'negatives' if statistic == 'specificity' else 'positives'} is listed without an estimate",
+        "evaluation.json, scores_test.csv and table.csv",
+        draw,
+        (9.2, height_of(rows)),
+        panels,
+        columns=1,
+    )
 
 
-def comparison(plan: Plan) -> None:
-    """Another run on the same images, where one is named."""
-    folder = plan.answers.path("comparison.run")
-    if folder is None:
-        return
-    from chexkeras.runs.run import Run
-
-    other, name = Run.load(folder).scores("test"), plan.facts["comparison.other"].text
-    made = [Comparison.from_dict(entry) for entry in plan.facts["comparison.made"].value]
-    common = list(dict.fromkeys(entry.finding for entry in made))
-    runs = {"this run": plan.test, name: other}
-    files = "scores_test.csv and operating_points.json of both runs"
-    caption = f"ROC curves of this run and {name} on the test part ({plan.counted('test')})"
-    plan.sheet("roc_comparison", caption, files,
-               lambda f, ax, n: plots.roc_comparison(runs, finding=f, ax=ax, note=n),
-               (5.8, 6.0), common)  # fmt: skip
-    rows = len(made) + len({(entry.finding, entry.statistic) for entry in made})
-    plan.add("difference_forest", f"Differences of this run to {name}, with their intervals", files,
-             lambda ax, notes: plots.difference_forest(made, ax=ax, note=notes),
-             (9.7, height_of(rows)))  # fmt: skip
+for _statistic in STATISTICS:
+    FIGURES[f"subgroup_forest_{_statistic}"] = functools.partial(_subgroup_forest, statistic=_statistic)
 
 
 def _smallest_p(analyses: Sequence[SubgroupAnalysis], statistic: str = "auroc") -> float:
@@ -196,65 +324,116 @@ def _smallest_p(analyses: Sequence[SubgroupAnalysis], statistic: str = "auroc") 
     return min((value for value in values if not math.isnan(value)), default=1.0)
 
 
-def algorithm(plan: Plan) -> None:
-    """The way of an image through the algorithm, and how it was trained."""
-    run = plan.run
-    plan.add(
-        "flowchart",
-        f"Flow of an image through the algorithm, from the DICOM file to the call for {plan.named}",
-        "recipe.json, stages.json and operating_points.json",
-        lambda ax, notes: plots.flowchart(
-            run.recipe,
-            stages=run.stages,
-            points=run.operating_points,
-            kept=plan.facts["kept.stage"].value,
-            ax=ax,
-            note=notes,
-        ),
-        (7.2, 8.4),
-    )
-    plan.add(
-        "training_curves",
-        f"Loss and validation AUROC over {plan.facts['training.epochs'].text} epochs; the vertical line parts the "
-        "stages; the star marks the epoch whose weights were kept",
-        "history.csv",
-        lambda ax, notes: plots.training_curves(run.history, kept=run.kept_epoch, ax=ax, note=notes),
-        (6.6, 5.4),
-    )
-    if run.dicom_results is not None:
-        reasons = [code for kind in ("reject", "warn") for code, _ in plan.facts[f"dicom.{kind}_reasons"].value]
-        longest = max((len(str(code)) for code in reasons), default=0)
-        plan.add(
-            "dicom_verdicts",
-            f"Verdicts on {plan.facts['dicom.files'].text} DICOM files, by reason",
-            "dicom_results.csv",
-            lambda ax, notes: plots.dicom_verdicts(run.dicom_results, ax=ax, note=notes),
-            # A file may have several warnings, all of them in its label.
-            (max(6.6, 5.4 + 0.085 * longest), 1.9 + 0.3 * len(reasons)),
-            notes_above=True,
+def _of_probabilities(inputs: FigureInputs, caption: str, draw: Any, size: tuple[float, float]) -> PlannedFigure:
+    """Returns a figure of the findings with both classes; "{test}" and "{findings}" in the caption are filled in."""
+    both = [finding for finding in inputs.leading if inputs.facts[f"decision.{finding}"].value]
+    files = "scores_test.csv and recalibration.json" if inputs.run.recalibrations else _TEST_FILES
+    named = caption.format(test=inputs.images_of("test"), findings=inputs.led_by(both))
+    return PlannedFigure(named, files, draw, size, both)
+
+
+@figure
+def reliability(inputs: FigureInputs) -> PlannedFigure:
+    """How far scores can be read as probabilities."""
+
+    def draw(finding: str, ax: "Axes", notes: tuple[str, ...]) -> None:
+        rows = inputs.test[inputs.test["finding"] == finding]
+        found = probabilities_of(inputs.run, finding)
+        if found.recalibration is None:
+            plots.reliability(rows, inputs.run.evaluation, finding=finding, ax=ax, note=notes)
+        else:
+            plots.reliability({"as given": rows, "recalibrated": found.rows}, finding=finding, ax=ax, note=notes)
+
+    size = (6.2, 7.8 if inputs.run.recalibrations else 7.0)
+    return _of_probabilities(inputs, "Calibration on the test part ({test}) for {findings}", draw, size)
+
+
+@figure
+def decision_curve(inputs: FigureInputs) -> PlannedFigure:
+    """Net benefit."""
+
+    def draw(finding: str, ax: "Axes", notes: tuple[str, ...]) -> None:
+        stated = inputs.answers.prevalences.get(finding)
+        rows = decision_rows(probabilities_of(inputs.run, finding), stated)
+        plots.decision_curve(
+            rows, inputs.run.evaluation, finding=finding, prevalence=stated, replicates=_REPLICATES, ax=ax, note=notes
         )
 
+    caption = "Net benefit on the test part ({test}), with acting on every image and on none, for {findings}"
+    return _of_probabilities(inputs, caption, draw, (6.8, 5.4))
 
-def data(plan: Plan) -> None:
-    """Who and what is on the images."""
-    table, everyone, source = plan.run.table, plan.counted("all"), "table.csv"
-    one = plan.findings[0] if len(plan.findings) == 1 else None
-    share = f", with the share showing {plan.named}" if one else ""
-    plan.add("prevalence", f"Findings among {everyone}", source,
-             lambda ax, notes: plots.prevalence(table, ax=ax, note=notes), (6.6, 5.2))  # fmt: skip
-    plan.add("age_sex", f"Age and sex of {everyone}", source,
-             lambda ax, notes: plots.age_sex(table, ax=ax, note=notes), (6.6, 4.2))  # fmt: skip
-    plan.add("views", f"Views of {everyone}{share}", source,
-             lambda ax, notes: plots.views(table, one, ax=ax, note=notes), (6.6, 3.0))  # fmt: skip
-    plan.add("images_per_patient", f"Images per patient among {everyone}", source,
-             lambda ax, notes: plots.images_per_patient(table, ax=ax, note=notes), (6.6, 3.8))  # fmt: skip
-    if len(finding_columns(table)) > 1:
-        plan.add("cooccurrence", f"Findings that occur together among {everyone}", source,
-                 lambda ax, notes: plots.cooccurrence(table, ax=ax, note=notes), (8.6, 8.0))  # fmt: skip
 
-    bright = {finding: plan.facts[f"intensities.{finding}.shares"].value for finding in
-              plan.facts["intensities.shown"].value}  # fmt: skip
-    plan.sheet("intensities", "Brightness of training images with and without "
-               f"{', '.join(map(style.words, bright))}: the mean image of each group", "intensities.json",
-               lambda f, ax, n: plots.intensity_profile(bright[f], f, ax=ax, note=n),
-               (6.2, 4.0), list(bright))  # fmt: skip
+@figure
+def robustness(inputs: FigureInputs) -> PlannedFigure | None:
+    """What changed images cost, where that was measured."""
+    facts, measured = inputs.facts, inputs.run.robustness
+    if not facts["robustness"].value:
+        return None
+    findings = [finding for finding in inputs.leading if finding in measured.findings]
+    rows = len({effect.perturbation for effect in measured.effects} | {effect.group for effect in measured.effects})
+    return PlannedFigure(
+        f"AUROC of {facts['robustness.n_images'].text} changed test images minus that of the same images unchanged, "
+        f"for {inputs.led_by(findings)}; dashed: a loss of {facts['robustness.margin'].text}",
+        "robustness.json",
+        lambda finding, ax, notes: plots.robustness_forest(measured, finding=finding, ax=ax, note=notes),
+        (9.2, height_of(rows)),
+        findings,
+        columns=1,
+    )
+
+
+@figure
+def triage_waiting(inputs: FigureInputs) -> PlannedFigure | None:
+    """The reading queue, where its rates are stated."""
+    from chexkeras.evaluation.clinical_use.triage import TriageEffect
+
+    facts = inputs.facts
+    if not facts["waiting"].value:
+        return None
+    findings = [finding for finding in inputs.findings if facts[f"waiting.{finding}"].value]
+    effects = {finding: TriageEffect.from_dict(facts[f"waiting.{finding}.effect"].value) for finding in findings}
+    return PlannedFigure(
+        f"Mean time from arrival to the end of reading for {_words(findings)}: a model's, no measurement",
+        "evaluation.json and the reading rates of submission.toml",
+        lambda finding, ax, notes: plots.triage_waiting(effects[finding], ax=ax, note=notes),
+        (9.2, 4.0),
+        findings,
+        columns=1,
+    )
+
+
+_BOTH_RUNS = "scores_test.csv and operating_points.json of both runs"
+
+
+@figure
+def roc_comparison(inputs: FigureInputs) -> PlannedFigure | None:
+    """The curves of another run on the same images, where one is named."""
+    from chexkeras.runs.run import Run
+
+    folder = inputs.answers.path("comparison.run")
+    if folder is None:
+        return None
+    name = inputs.facts["comparison.other"].text
+    runs = {"this run": inputs.test, name: Run.load(folder).scores("test")}
+    return PlannedFigure(
+        f"ROC curves of this run and {name} on the test part ({inputs.images_of('test')})",
+        _BOTH_RUNS,
+        lambda finding, ax, notes: plots.roc_comparison(runs, finding=finding, ax=ax, note=notes),
+        (5.8, 6.0),
+        list(dict.fromkeys(entry["finding"] for entry in inputs.facts["comparison.made"].value)),
+    )
+
+
+@figure
+def difference_forest(inputs: FigureInputs) -> PlannedFigure | None:
+    """What the differences to another run amount to, where one is named."""
+    if inputs.answers.path("comparison.run") is None:
+        return None
+    made = [Comparison.from_dict(entry) for entry in inputs.facts["comparison.made"].value]
+    rows = len(made) + len({(entry.finding, entry.statistic) for entry in made})
+    return PlannedFigure(
+        f"Differences of this run to {inputs.facts['comparison.other'].text}, with their intervals",
+        _BOTH_RUNS,
+        lambda _, ax, notes: plots.difference_forest(made, ax=ax, note=notes),
+        (9.7, height_of(rows)),
+    )

@@ -1,36 +1,20 @@
 """Does a document of this kind hold together? Findings on text, tables and claims, with places and what to do."""
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from chexkeras.checks import existing_file
 from chexkeras.report.answers import Answers
 from chexkeras.report.lint import rules_claims, rules_data, rules_numbers
-from chexkeras.report.lint.document import Document, parse
-from chexkeras.report.lint.issue import Issue, Known, known_from_run
+from chexkeras.report.lint.document import parse
+from chexkeras.report.lint.issue import RULES, ReportIssue, RunFacts, known_from_run
 from chexkeras.report.submission import open_run, read_answers
 
-RULES: dict[str, Callable[[Document, Known | None], Iterator[Issue]]] = {
-    "two-best-values": rules_numbers.two_best_values,
-    "threshold-differs": rules_numbers.threshold_differs,
-    "view-outside-data": rules_data.view_outside_data,
-    "age-outside-data": rules_data.age_outside_data,
-    "parameter-count": rules_numbers.parameter_count,
-    "claim-beyond-evidence": rules_claims.claim_beyond_evidence,
-    "verdict-differs": rules_claims.verdict_differs,
-    "leaky-split-not-named": rules_data.leaky_split_not_named,
-    "test-data-in-training": rules_data.trained_and_tested,
-    "chosen-and-measured-on-one-part": rules_data.chosen_and_measured,
-    "synthetic-as-clinical": rules_data.synthetic_as_clinical,
-    "case-control-as-clinical": rules_data.case_control_as_clinical,
-    "no-interval": rules_numbers.no_interval,
-    "open-field": rules_claims.open_field,
-}
-"""Every rule by its name, in the order in which findings are listed."""
+# Importing the modules registers their rules; findings are listed in this order.
+_RULE_MODULES = (rules_numbers, rules_data, rules_claims)
 
 
-def check_text(text: str, known: Known | None = None) -> list[Issue]:
+def check_text(text: str, known: RunFacts | None = None) -> list[ReportIssue]:
     """Checks a document that is already read.
 
     Args:
@@ -54,7 +38,7 @@ def check_report(
     *,
     answers: str | Path | Answers | None = None,
     without_model: bool = False,
-) -> list[Issue]:
+) -> list[ReportIssue]:
     """Checks whether a report, or any document of its kind in Markdown, holds together.
 
     The rules read words: what they find should be looked at, and what they do not find is not shown to be right.
@@ -63,7 +47,7 @@ def check_report(
         report_path: A Markdown file.
         run: The `Run` that it describes, or its folder; without it the document is held against itself.
         answers: submission.toml, whose goals the verdicts of the run are held against; needs `run`.
-        without_model: Whether the model file may be missing from the run folder, as for `write_report`.
+        without_model: Whether the model file may be missing from the run folder.
 
     Returns:
         What was found, rule by rule; empty when nothing was.

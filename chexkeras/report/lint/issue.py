@@ -1,14 +1,15 @@
-"""What the checks of a document hand back, and what they are told of the run that it describes.
+"""The rules by which a document is checked: what they are told of the run, what they find, and how they are registered.
 
-Numbers that a document says of something, and which of them contradict each other.
+A rule is a function decorated with `rule`; nothing else lists it.
 """
 
+import functools
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from chexkeras.report.lint.document import Passage
+from chexkeras.report.lint.document import Document, Passage
 from chexkeras.report.lint.language import Number, Subject
 
 _LONGEST_QUOTE = 100
@@ -28,7 +29,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Issue:
+class ReportIssue:
     """One thing in a document that does not hold together.
 
     Attributes:
@@ -52,7 +53,7 @@ class Issue:
 
 
 @dataclass(frozen=True)
-class Known:
+class RunFacts:
     """What the run says that a document describes.
 
     Attributes:
@@ -76,6 +77,32 @@ class Known:
     sampled: bool = False
 
 
+Found = tuple[str, tuple[Place, ...], str]
+"""What a rule finds: what is wrong, where, and what to do."""
+
+Rule = Callable[[Document, RunFacts | None], Iterator[ReportIssue]]
+RULES: dict[str, Rule] = {}
+"""Every rule by its name, in the order in which findings are listed."""
+
+
+def rule(name: str) -> Callable[[Callable[[Document, RunFacts | None], Iterator[Found]]], Rule]:
+    """Registers a check as a rule.
+
+    Args:
+        name: The rule's name, as it stands before what was found.
+    """
+
+    def register(check: Callable[[Document, RunFacts | None], Iterator[Found]]) -> Rule:
+        @functools.wraps(check)
+        def named(document: Document, known: RunFacts | None) -> Iterator[ReportIssue]:
+            return (ReportIssue(name, *found) for found in check(document, known))
+
+        RULES[name] = named
+        return named
+
+    return register
+
+
 def place(passage: Passage, start: int = 0, end: int | None = None) -> Place:
     """Returns where a passage stands, quoted around the words from `start` to `end`."""
     text = " | ".join(cell for cell in passage.row if cell) if passage.row else passage.text
@@ -93,7 +120,7 @@ def places(passages: Iterable[Passage]) -> tuple[Place, ...]:
     return tuple(found[line] for line in sorted(found))
 
 
-def known_from_run(run: Any, answers: Any = None, *, without_model: bool = False) -> Known:
+def known_from_run(run: Any, answers: Any = None, *, without_model: bool = False) -> RunFacts:
     """Reads what the checks need to know from a run.
 
     Args:
@@ -118,7 +145,7 @@ def known_from_run(run: Any, answers: Any = None, *, without_model: bool = False
         for measure in ("sensitivity", "specificity"):
             verdicts[finding, measure] = str(facts[f"verdict.{finding}.{measure}"].value)
     low, high = (float(facts[f"data.all.age_{end}"].value) for end in ("min", "max"))
-    return Known(
+    return RunFacts(
         views=frozenset(facts["data.all.views"].value),
         ages=(low, high) if low == low else None,
         thresholds={
@@ -135,7 +162,7 @@ def known_from_run(run: Any, answers: Any = None, *, without_model: bool = False
 
 
 @dataclass(frozen=True)
-class Said:
+class StatedNumber:
     """A number said of something, where, and of what."""
 
     number: Number
@@ -144,18 +171,18 @@ class Said:
     kind: str = ""
 
 
-def conflicts(found: list[Said]) -> list[Said]:
+def conflicts(found: list[StatedNumber]) -> list[StatedNumber]:
     """Returns every entry that differs from another one on the same subject."""
     told = [entry for entry in found if entry.subject.told]
     # A number without a name belongs to what has that number.
     kept = [entry for entry in found if entry.subject.told or not any(entry.number.agrees(e.number) for e in told)]
-    clashing: dict[int, Said] = {}
+    clashing: dict[int, StatedNumber] = {}
     for (i, one), (j, other) in itertools.combinations(enumerate(kept), 2):
         if not one.number.agrees(other.number) and not one.subject.apart_from(other.subject):
             clashing |= {i: one, j: other}
     return [clashing[at] for at in sorted(clashing)]
 
 
-def listed(found: list[Said]) -> str:
+def listed(found: list[StatedNumber]) -> str:
     """Returns the numbers as printed, each once, for a message."""
     return " and ".join(dict.fromkeys(entry.number.text for entry in found))

@@ -179,7 +179,7 @@ def denied(text: str, start: int, end: int) -> bool:
     return bool(_NEGATION.search(before) or _DENIED_AFTER.search(after))
 
 
-def said(document: Document, pattern: re.Pattern[str]) -> list[tuple[Passage, re.Match[str]]]:
+def statements(document: Document, pattern: re.Pattern[str]) -> list[tuple[Passage, re.Match[str]]]:
     """Returns every passage in which a pattern stands and is not denied."""
     found = []
     for passage in document.words:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from chexkeras.report.goals import MET, NOT_ESTIMABLE, NOT_MET
 from chexkeras.report.lint.document import CELL, Document, Passage
-from chexkeras.report.lint.issue import Issue, Known, Place, place, places
+from chexkeras.report.lint.issue import Found, Place, RunFacts, place, places, rule
 from chexkeras.report.lint.language import MEASURES, any_of, denied, subject
 
 _PEOPLE = r"(?:radiologists?|physicians?|doctors?|clinicians?|experts?|humans?|specialists?|readers?)"
@@ -64,7 +64,8 @@ _OPEN = re.compile(
 )
 
 
-def claim_beyond_evidence(document: Document, known: Known | None) -> Iterator[Issue]:
+@rule("claim-beyond-evidence")
+def claim_beyond_evidence(document: Document, known: RunFacts | None) -> Iterator[Found]:
     """No claim of clearance, equivalence, superiority, proof or readiness."""
     for what, pattern in _CLAIMS.items():
         found: list[Place] = []
@@ -75,8 +76,7 @@ def claim_beyond_evidence(document: Document, known: Known | None) -> Iterator[I
                     continue
                 found.append(place(passage, match.start(), match.end()))
         if found:
-            yield Issue(
-                "claim-beyond-evidence",
+            yield (
                 f"a claim of {what}, which no measurement of one run can carry",
                 tuple(found),
                 "say what was measured, with its interval, and leave the judgement to the reader.",
@@ -125,7 +125,8 @@ def _verdicts(document: Document) -> Iterator[tuple[Passage, str, str, str]]:
             since = match.end()
 
 
-def verdict_differs(document: Document, known: Known | None) -> Iterator[Issue]:
+@rule("verdict-differs")
+def verdict_differs(document: Document, known: RunFacts | None) -> Iterator[Found]:
     """A goal has one verdict, and it is the one that the interval gives."""
     found: dict[tuple[str, str], list[tuple[Passage, str]]] = {}
     for passage, finding, measure, word in _verdicts(document):
@@ -138,16 +139,19 @@ def verdict_differs(document: Document, known: Known | None) -> Iterator[Issue]:
             wanted = known.verdicts.get(key)
             wrong = [passage for passage, word in entries if wanted is not None and word != wanted]
             if wrong:
-                yield Issue("verdict-differs", f"the verdict on {of} is {wanted} by the run's intervals", places(wrong),
+                yield (
+                f"the verdict on {of} is {wanted} by the run's intervals", places(wrong),
                             "write the report again from this run.")  # fmt: skip
         elif len({word for _, word in entries}) > 1:
             words = " and ".join(dict.fromkeys(word for _, word in entries))
-            yield Issue("verdict-differs", f"the verdict on {of} is given as {words}",
+            yield (
+                f"the verdict on {of} is given as {words}",
                         places(passage for passage, _ in entries),
                         "keep the one that the interval's lower limit gives.")  # fmt: skip
 
 
-def open_field(document: Document, known: Known | None) -> Iterator[Issue]:
+@rule("open-field")
+def open_field(document: Document, known: RunFacts | None) -> Iterator[Found]:
     """Nothing is left to fill in."""
     found = [
         place(passage, match.start(), match.end())
@@ -155,8 +159,7 @@ def open_field(document: Document, known: Known | None) -> Iterator[Issue]:
         for match in _OPEN.finditer(passage.text)
     ]
     if found:
-        yield Issue(
-            "open-field",
+        yield (
             f"{len(found)} field(s) are left open",
             tuple(found),
             "answer them in submission.toml (chexkeras report-init writes one) and write the report again.",

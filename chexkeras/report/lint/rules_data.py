@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 
 from chexkeras.report.lint.document import CELL, Document, Passage
-from chexkeras.report.lint.issue import Issue, Known, Place, places
-from chexkeras.report.lint.language import DEPENDENT, any_of, denied, measures, said, stated_values
+from chexkeras.report.lint.issue import Found, Place, RunFacts, places, rule
+from chexkeras.report.lint.language import DEPENDENT, any_of, denied, measures, stated_values, statements
 
 _LATERAL = any_of(
     r"\b(?:AP|PA|frontal)\s*(?:/|,|and|or|&|\+)\s*lateral\b",
@@ -106,7 +106,7 @@ _SHARE_MATTERS = any_of(
 )
 
 
-def _frontal(document: Document, known: Known | None) -> frozenset[str] | None:
+def _frontal(document: Document, known: RunFacts | None) -> frozenset[str] | None:
     """Returns the views of the data as far as they are known; None where the document does not tell."""
     if known is not None and known.views:
         return known.views
@@ -118,10 +118,11 @@ def _frontal(document: Document, known: Known | None) -> frozenset[str] | None:
     ]
     if counted or _OTHER_DATA.search(document.text):
         return None
-    return frozenset({"PA", "AP"}) if any(True for _ in said(document, _FRONTAL)) else None
+    return frozenset({"PA", "AP"}) if any(True for _ in statements(document, _FRONTAL)) else None
 
 
-def view_outside_data(document: Document, known: Known | None) -> Iterator[Issue]:
+@rule("view-outside-data")
+def view_outside_data(document: Document, known: RunFacts | None) -> Iterator[Found]:
     """No view is claimed that the data do not hold."""
     views = _frontal(document, known)
     if views is None:
@@ -140,8 +141,7 @@ def view_outside_data(document: Document, known: Known | None) -> Iterator[Issue
             if any(m[1] not in views for m in named):
                 wrong.append(passage)
     if wrong:
-        yield Issue(
-            "view-outside-data",
+        yield (
             f"the data hold {' and '.join(sorted(views, reverse=True))} views only, but others are claimed",
             places(wrong),
             "claim the views of the data only, and say that others are refused.",
@@ -157,7 +157,8 @@ def _age_ranges(text: str) -> list[tuple[int, int]]:
     return found
 
 
-def age_outside_data(document: Document, known: Known | None) -> Iterator[Issue]:
+@rule("age-outside-data")
+def age_outside_data(document: Document, known: RunFacts | None) -> Iterator[Found]:
     """No age is claimed that the data do not hold."""
     claimed: list[tuple[Passage, int, int]] = []
     data: list[tuple[int, int]] = []
@@ -181,56 +182,55 @@ def age_outside_data(document: Document, known: Known | None) -> Iterator[Issue]
     wrong = [entry for entry in claimed if entry[1] < youngest or oldest < entry[2] < _NO_LIMIT_YEARS]
     if wrong:
         stated = ", ".join(dict.fromkeys(f"{low} to {high}" for _, low, high in wrong))
-        yield Issue(
-            "age-outside-data",
+        yield (
             f"the patients of the data are {youngest:g} to {oldest:g} years old, but {stated} years are claimed",
             places(passage for passage, _, _ in wrong),
             "claim the ages of the data only.",
         )
 
 
-def leaky_split_not_named(document: Document, known: Known | None) -> Iterator[Issue]:
+@rule("leaky-split-not-named")
+def leaky_split_not_named(document: Document, known: RunFacts | None) -> Iterator[Found]:
     """A split that lets patients be in two parts is called leaky."""
-    if said(document, _LEAK_NAMED):
+    if statements(document, _LEAK_NAMED):
         return
     if known is not None:
         if known.leaky:
-            where = [passage for passage, _ in said(document, _SPLIT)]
-            yield Issue(
-                "leaky-split-not-named",
+            where = [passage for passage, _ in statements(document, _SPLIT)]
+            yield (
                 "patients have images in more than one part, and the document does not say so",
                 places(where) or (Place(1, "the whole document"),),
                 "say LEAKY before the first number, or split by patient and measure again.",
             )
         return
-    found = said(document, _SPLIT_BY_IMAGE)
-    if found and not said(document, _BY_PATIENT):
-        yield Issue(
-            "leaky-split-not-named",
+    found = statements(document, _SPLIT_BY_IMAGE)
+    if found and not statements(document, _BY_PATIENT):
+        yield (
             "the split goes by image, so patients can be in two parts, and the document does not say so",
             places(passage for passage, _ in found),
             "split by patient, or call the split leaky before the first number.",
         )
 
 
-def trained_and_tested(document: Document, known: Known | None) -> Iterator[Issue]:
+@rule("test-data-in-training")
+def trained_and_tested(document: Document, known: RunFacts | None) -> Iterator[Found]:
     """What was trained on does not measure performance."""
-    if said(document, _LEAK_NAMED):
+    if statements(document, _LEAK_NAMED):
         return
-    found = [passage for passage, match in said(document, _SHARED) if not _CAUTIONED.search(match[0])]
+    found = [passage for passage, match in statements(document, _SHARED) if not _CAUTIONED.search(match[0])]
     if found:
-        yield Issue(
-            "test-data-in-training",
+        yield (
             "images of the test part took part in the training",
             places(found),
             "measure on images that no training step has seen, or state no performance.",
         )
 
 
-def chosen_and_measured(document: Document, known: Known | None) -> Iterator[Issue]:
+@rule("chosen-and-measured-on-one-part")
+def chosen_and_measured(document: Document, known: RunFacts | None) -> Iterator[Found]:
     """Figures from the part that chose the model, the epoch or the threshold are called optimistic."""
-    chosen = [passage for passage, _ in said(document, _CHOSEN)]
-    if not chosen or said(document, _ADMITTED):
+    chosen = [passage for passage, _ in statements(document, _CHOSEN)]
+    if not chosen or statements(document, _ADMITTED):
         return
     figures = []
     for passage in document.words:
@@ -243,27 +243,26 @@ def chosen_and_measured(document: Document, known: Known | None) -> Iterator[Iss
         if rate and _VALIDATION.search(around) and not _TEST.search(around):
             figures.append(passage)
     if figures:
-        yield Issue(
-            "chosen-and-measured-on-one-part",
+        yield (
             "the validation part made choices, and its figures stand as performance",
             places([*chosen, *figures]),
             "measure on a test part that chose nothing; say of the others that they are optimistic.",
         )
 
 
-def synthetic_as_clinical(document: Document, known: Known | None) -> Iterator[Issue]:
+@rule("synthetic-as-clinical")
+def synthetic_as_clinical(document: Document, known: RunFacts | None) -> Iterator[Found]:
     """Synthetic images are announced, as no clinical evidence, before the first figure."""
     if known is not None and not known.synthetic:
         return
-    found = said(document, _SYNTHETIC)
+    found = statements(document, _SYNTHETIC)
     if not found and not (known and known.synthetic):
         return
     for passage in document.words:
         if _NOT_REAL_WORDS.search(passage.text) and _CAUTIONED.search(passage.text):
             return
         if stated_values(passage.text) or (passage.kind == CELL and any(True for _ in measures(passage.column))):
-            yield Issue(
-                "synthetic-as-clinical",
+            yield (
                 "the images are synthetic, and a figure comes before any word that they are no clinical evidence",
                 places([passage, *(where for where, _ in found)]),
                 "say in the first lines that the images are synthetic and no clinical evidence.",
@@ -271,12 +270,13 @@ def synthetic_as_clinical(document: Document, known: Known | None) -> Iterator[I
             return
 
 
-def case_control_as_clinical(document: Document, known: Known | None) -> Iterator[Issue]:
+@rule("case-control-as-clinical")
+def case_control_as_clinical(document: Document, known: RunFacts | None) -> Iterator[Found]:
     """Where sampling set the share of positives, figures that depend on it say so."""
     # A training part may be balanced as one likes; what is measured on is the question.
     found = [
         passage
-        for passage, _ in said(document, _ARTIFICIAL_SHARE)
+        for passage, _ in statements(document, _ARTIFICIAL_SHARE)
         if not _TRAIN.search(passage.text) or _VALIDATION.search(passage.text) or _TEST.search(passage.text)
     ]
     if not found and not (known and known.sampled):
@@ -288,8 +288,7 @@ def case_control_as_clinical(document: Document, known: Known | None) -> Iterato
         and any(map(str.isdigit, passage.text))
     ]
     if depending and not any(_SHARE_MATTERS.search(passage.text) for passage in document.words):
-        yield Issue(
-            "case-control-as-clinical",
+        yield (
             "sampling set the share of positives, and figures that depend on it are given as if it were the clinic's",
             places([*found, *depending]),
             "compare sensitivity and specificity instead, or compute these figures at a stated prevalence and say so.",

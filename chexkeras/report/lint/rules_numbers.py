@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from chexkeras.report.lint.document import CELL, Document, Passage, Table
-from chexkeras.report.lint.issue import Issue, Known, Said, conflicts, listed, places
+from chexkeras.report.lint.issue import Found, RunFacts, StatedNumber, conflicts, listed, places, rule
 from chexkeras.report.lint.language import (
     INTERVAL,
     NUMBER,
@@ -49,10 +49,11 @@ _BARE_COLUMN = re.compile(
 )
 
 
-def two_best_values(document: Document, known: Known | None) -> Iterator[Issue]:
+@rule("two-best-values")
+def two_best_values(document: Document, known: RunFacts | None) -> Iterator[Found]:
     """One quantity has one best value, unless each says which model, part or finding it belongs to."""
     names = row_names(document)
-    found: dict[str, list[Said]] = {}
+    found: dict[str, list[StatedNumber]] = {}
     for passage in document.words:
         place_words = f"{passage.column} {passage.label}" if passage.kind == CELL else ""
         if passage.kind == CELL and passage.text == passage.label:
@@ -68,22 +69,21 @@ def two_best_values(document: Document, known: Known | None) -> Iterator[Issue]:
         for name, number in stated:
             # "0.81 for stage 1, 0.83 for stage 2": each number is about what is named since the one before.
             about = subject(passage, names, (since, number.end) if len(stated) > 1 else None)
-            found.setdefault(name, []).append(Said(number, passage, about))
+            found.setdefault(name, []).append(StatedNumber(number, passage, about))
             since = number.end
     for name, entries in found.items():
         clashing = conflicts(entries)
         if clashing:
-            yield Issue(
-                "two-best-values",
+            yield (
                 f"the best {name} is given as {listed(clashing)}",
                 places(entry.passage for entry in clashing),
                 "say of which model and on which part each value is, or keep the one that holds.",
             )
 
 
-def _thresholds(document: Document) -> list[Said]:
+def _thresholds(document: Document) -> list[StatedNumber]:
     names = row_names(document)
-    found: list[Said] = []
+    found: list[StatedNumber] = []
     for passage in document.words:
         since = 0
         for match in _THRESHOLD.finditer(passage.text):
@@ -95,13 +95,13 @@ def _thresholds(document: Document) -> list[Said]:
             group = next(name for name in ("number", "before", "least") if match[name])
             number = numbers(passage.text, match.start(group), match.end(group))
             if number:
-                found.append(Said(number[0], passage, subject(passage, names, within)))
+                found.append(StatedNumber(number[0], passage, subject(passage, names, within)))
     for position, table in enumerate(document.tables):
         found += _column_of_thresholds(document, position, table, names)
     return found
 
 
-def _column_of_thresholds(document: Document, position: int, table: Table, names: frozenset[str]) -> list[Said]:
+def _column_of_thresholds(document: Document, position: int, table: Table, names: frozenset[str]) -> list[StatedNumber]:
     """Returns the thresholds of a column that names them; a column of many is a sweep and states none."""
     cells = [
         passage for passage in document.passages
@@ -111,24 +111,24 @@ def _column_of_thresholds(document: Document, position: int, table: Table, names
     for passage in cells:
         rates = numbers(passage.text)
         if len(rates) == 1 and "." in rates[0].text and rates[0].text == passage.text.strip():
-            found.append(Said(rates[0], passage, subject(passage, names)))
+            found.append(StatedNumber(rates[0], passage, subject(passage, names)))
     findings = [entry.subject.findings for entry in found]
     return found if len(found) == 1 or len(set(findings)) == len(found) else []
 
 
-def threshold_differs(document: Document, known: Known | None) -> Iterator[Issue]:
+@rule("threshold-differs")
+def threshold_differs(document: Document, known: RunFacts | None) -> Iterator[Found]:
     """Text and tables use one threshold for a finding: the frozen one."""
     found = _thresholds(document)
     # A model's name in the one place and none in the other is no excuse, nor is the part it was used on.
     bare = [
-        Said(entry.number, entry.passage, Subject(entry.subject.models, frozenset(), entry.subject.findings))
+        StatedNumber(entry.number, entry.passage, Subject(entry.subject.models, frozenset(), entry.subject.findings))
         for entry in found
     ]
     if known is None:
         clashing = conflicts(bare)
         if clashing:
-            yield Issue(
-                "threshold-differs",
+            yield (
                 f"thresholds {listed(clashing)} are used for the same calls",
                 places(entry.passage for entry in clashing),
                 "give every result at the threshold that was chosen and frozen, or name what the other one is for.",
@@ -141,8 +141,7 @@ def threshold_differs(document: Document, known: Known | None) -> Iterator[Issue
             wrong.append(entry)
     if wrong:
         frozen = ", ".join(f"{value:.4g} for {name}" for name, value in known.thresholds.items()) or "none"
-        yield Issue(
-            "threshold-differs",
+        yield (
             f"the text has {listed(wrong)}, the run froze {frozen}",
             places(entry.passage for entry in wrong),
             "write the report again from this run, or name what the other threshold is for.",
@@ -173,7 +172,8 @@ def _headings(document: Document, passage: Passage) -> tuple[str, ...]:
     return document.tables[passage.table].header if passage.table >= 0 else ()
 
 
-def no_interval(document: Document, known: Known | None) -> Iterator[Issue]:
+@rule("no-interval")
+def no_interval(document: Document, known: RunFacts | None) -> Iterator[Found]:
     """A performance figure comes with its interval."""
     bare: list[Passage] = list(_bare_cells(document))
     for passage in document.words:
@@ -187,8 +187,7 @@ def no_interval(document: Document, known: Known | None) -> Iterator[Issue]:
             continue
         bare.append(passage)
     if bare:
-        yield Issue(
-            "no-interval",
+        yield (
             f"performance figures without an interval on {len({passage.line for passage in bare})} line(s)",
             places(bare),
             "give each figure its interval and number of images, or say that it is a single value without one.",
@@ -219,16 +218,16 @@ def _kind(text: str) -> str:
     return next((name for name, pattern in _KINDS.items() if pattern.search(text)), "total")
 
 
-def _parameter_counts(document: Document) -> list[Said]:
+def _parameter_counts(document: Document) -> list[StatedNumber]:
     names = row_names(document)
-    found: list[Said] = []
+    found: list[StatedNumber] = []
     for passage in document.words:
         about = subject(passage, names)
         if passage.kind == CELL and passage.text != passage.label:
             for heading in (passage.column, passage.label):
                 counts = [n for n in numbers(passage.text) if n.value >= _FEWEST_PARAMETERS]
                 if _PARAMETERS.search(heading) and len(counts) == 1 and counts[0].text == passage.text.lstrip("~≈ "):
-                    found.append(Said(counts[0], passage, about, _kind(heading)))
+                    found.append(StatedNumber(counts[0], passage, about, _kind(heading)))
                     break
         all_numbers = list(NUMBER.finditer(passage.text))
         for at, match in enumerate(all_numbers):
@@ -239,7 +238,7 @@ def _parameter_counts(document: Document) -> list[Said]:
             if number.value >= _FEWEST_PARAMETERS and (after or before):
                 since = all_numbers[at - 1].end() if at else 0
                 until = all_numbers[at + 1].start() if at + 1 < len(all_numbers) else len(passage.text)
-                found.append(Said(number, passage, about, _kind(passage.text[since:until])))
+                found.append(StatedNumber(number, passage, about, _kind(passage.text[since:until])))
     return found
 
 
@@ -268,15 +267,15 @@ def drawn_head(document: Document) -> tuple[set[int], list[Passage]]:
     return {total + extra for extra in outputs}, where
 
 
-def parameter_count(document: Document, known: Known | None) -> Iterator[Issue]:
+@rule("parameter-count")
+def parameter_count(document: Document, known: RunFacts | None) -> Iterator[Found]:
     """A count of parameters is one of the model's."""
     found = _parameter_counts(document)
     if known is not None:
         wrong = [entry for entry in found if not any(entry.number.agrees(count) for count in known.parameters)]
         if wrong:
             counts = ", ".join(f"{count:,}" for count in sorted(known.parameters))
-            yield Issue(
-                "parameter-count",
+            yield (
                 f"{listed(wrong)} parameters are no count of this model, which has {counts}",
                 places(entry.passage for entry in wrong),
                 "take the counts from the run's stages.json.",
@@ -285,8 +284,7 @@ def parameter_count(document: Document, known: Known | None) -> Iterator[Issue]:
     for kind in dict.fromkeys(entry.kind for entry in found):
         clashing = conflicts([entry for entry in found if entry.kind == kind])
         if clashing:
-            yield Issue(
-                "parameter-count",
+            yield (
                 f"the {kind} parameters are given as {listed(clashing)}",
                 places(entry.passage for entry in clashing),
                 "count them from the model, once.",
@@ -295,10 +293,9 @@ def parameter_count(document: Document, known: Known | None) -> Iterator[Issue]:
     wrong = [entry for entry in found if entry.kind == "head" and possible]
     wrong = [entry for entry in wrong if not any(entry.number.agrees(count) for count in possible)]
     if wrong:
-        yield Issue(
-            "parameter-count",
+        yield (
             f"the head is said to have {listed(wrong)} parameters; the layers as drawn give "
             f"{' or '.join(f'{count:,}' for count in sorted(possible))}",
             places([*(entry.passage for entry in wrong), *drawn]),
-            "count them from the model, or mend the drawing.",
+            "count them from the model, or correct the drawing.",
         )

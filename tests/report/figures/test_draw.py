@@ -22,7 +22,7 @@ LONG = (
 
 def _plan(run, answers=None):
     stated = load_answers(answers) if answers else None
-    return {sheet.figure.name: sheet for sheet in plan_figures(run, collect_facts(run, answers=stated), stated)}
+    return {planned.name: planned for planned in plan_figures(run, collect_facts(run, answers=stated), stated)}
 
 
 def test_with_every_answer_every_figure_is_planned_but_that_of_several_findings(finished_run, answered):
@@ -88,8 +88,8 @@ def test_of_many_findings_those_whose_groups_differ_most_are_drawn_in_groups(mak
         for entry in run.evaluation.findings:
             others = SubgroupAnalysis.from_dict(facts[f"groups.{entry.finding}.other findings.analysis"].value)
             p_values[entry.finding] = _smallest_p([*entry.subgroups, others], statistic)
-        assert job.shown == sorted(findings, key=p_values.get)[: len(job.shown)]
-        assert 1 <= len(job.shown) < len(findings)
+        assert job.panels == sorted(findings, key=p_values.get)[: len(job.panels)]
+        assert 1 <= len(job.panels) < len(findings)
         assert "differ most clearly" in job.figure.caption
     assert "auroc_bars" in jobs
 
@@ -100,11 +100,11 @@ def test_of_many_findings_the_curves_of_those_with_the_most_positives_are_drawn(
     jobs = _plan(run)
     counts = {entry.finding: entry.n_positive for entry in run.evaluation.findings}
     for name in ("reliability", "decision_curve", "threshold_tradeoff"):
-        assert len(jobs[name].shown) == 6
-        (left_out,) = set(findings) - set(jobs[name].shown)
+        assert len(jobs[name].panels) == 6
+        (left_out,) = set(findings) - set(jobs[name].panels)
         assert counts[left_out] == min(counts.values())
         assert "the 6 findings with the most positive test images" in jobs[name].figure.caption
-    assert list(jobs["roc"].shown) == list(findings)
+    assert list(jobs["roc"].panels) == list(findings)
     assert "confusion_matrix" not in jobs and "score_histogram" not in jobs
 
 

@@ -12,7 +12,7 @@ from chexkeras.report.facts.collect import collect_facts
 from chexkeras.report.lint import language, rules_claims, rules_data, rules_numbers
 from chexkeras.report.lint.check import RULES, check_report, check_text
 from chexkeras.report.lint.document import CELL, CODE, HEADING, parse
-from chexkeras.report.lint.issue import Issue, Known, Place, known_from_run
+from chexkeras.report.lint.issue import Place, ReportIssue, RunFacts, known_from_run
 
 # The facts of a published course project on pneumonia in NIH ChestX-ray14 (experiments 1A to 2B), in our own words.
 PNEUMONIA_PROJECT = """\
@@ -252,7 +252,7 @@ class TestKnownFromRun:
 
 
 class TestRulesWithARun:
-    KNOWN = Known(views=frozenset({"PA"}), ages=(20.0, 60.0), thresholds={"Effusion": 0.123456, "Edema": 0.4},
+    KNOWN = RunFacts(views=frozenset({"PA"}), ages=(20.0, 60.0), thresholds={"Effusion": 0.123456, "Edema": 0.4},
                   parameters=frozenset({1_574_913}), verdicts={("", ""): "NOT MET"})  # fmt: skip
 
     def test_thresholds_agree_as_far_as_they_are_printed(self):
@@ -375,9 +375,11 @@ class TestDrawnHead:
 
 class TestIssue:
     def test_it_reads_as_lines_for_a_person(self):
-        issue = Issue("a-rule", "two things differ", tuple(Place(n, f"place {n}") for n in range(1, 9)), "mend it.")
+        issue = ReportIssue(
+            "a-rule", "two things differ", tuple(Place(n, f"place {n}") for n in range(1, 9)), "mend it."
+        )
         assert str(issue).splitlines()[:2] == ["a-rule: two things differ", '  line 1: "place 1"']
-        assert str(issue).splitlines()[-2:] == ["  and 2 more", "  to do: mend it."]
+        assert str(issue).splitlines()[-2:] == ["  and 2 more", "  to do: fix it."]
 
     def test_long_lines_are_quoted_around_the_words(self):
         text = "x " * 300 + "is radiologist-level " + "y " * 300
