@@ -1,10 +1,7 @@
-"""What the figures of an evaluation draw: one finding's rows of a scores table, and what was measured on them.
-
-What the figures of an image table have in common: which findings to draw, and how many images there are.
-"""
+"""What plots check and read of their inputs: a finding's scores and what was measured on them; findings of a table."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,19 +14,79 @@ from chexkeras.results import Evaluation, FindingEvaluation
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+FIX = "Give an image table as load_nih returns it."
+_FIX_SCORES = "Give a scores table as predict_scores returns it."
 _MOST_POINTS, _CELLS = 500, 250
 """A cell is about as wide as a line."""
 
-_FIX = "Give a scores table as predict_scores returns it."
+
+class FindingScores(NamedTuple):
+    """The scores of one finding where its label is known, and what was measured on them.
+
+    Attributes:
+        finding: The finding.
+        rows: Its rows of the scores table.
+        labels: 1 or 0 for each row.
+        scores: A score in [0, 1] for each row.
+        positives: How many labels are 1.
+        negatives: How many labels are 0.
+        measured: What was measured on these scores, where that was given.
+        split: The part that was measured, where that is known.
+    """
+
+    finding: str
+    rows: pd.DataFrame
+    labels: np.ndarray
+    scores: np.ndarray
+    positives: int
+    negatives: int
+    measured: FindingEvaluation | None
+    split: str
+
+    @property
+    def patients(self) -> np.ndarray:
+        """Whose image each row is, for intervals that let the images of one patient agree."""
+        return self.rows["patient_id"].to_numpy()
+
+    @property
+    def counts(self) -> str:
+        """For a legend, for example "test, n = 129 (28 positive)"."""
+        part = f"{self.split}, " if self.split else ""
+        return f"{part}n = {len(self.rows):,} ({self.positives:,} positive)"
+
+    def explain_if_empty(self, ax: "Axes", title: str, notes: tuple[str, ...]) -> bool:
+        """Writes on the axes why there is no curve where a class is missing; returns whether it is.
+
+        Args:
+            ax: The axes.
+            title: Their title.
+            notes: Cautions, from `style.cautions`.
+        """
+        if self.positives and self.negatives:
+            return False
+        missing = "negative" if self.positives else "positive"
+        ax.text(0.5, 0.5, f"not estimable:\nno {missing} image", transform=ax.transAxes, ha="center", va="center")
+        style.title(ax, title, notes)
+        return True
 
 
-def rows_of(scores: pd.DataFrame, finding: str | None) -> tuple[str, pd.DataFrame]:
-    """Returns the finding and its rows with a known label.
+def finding_scores(
+    scores: pd.DataFrame,
+    finding: str | None = None,
+    evaluation: Evaluation | FindingEvaluation | None = None,
+) -> FindingScores:
+    """Returns one finding's scores, with what was measured on them.
+
+    Args:
+        scores: Scores table (one row per image and finding).
+        finding: Which finding; may be None where the evaluation or the scores hold only one.
+        evaluation: What was measured on these scores.
 
     Raises:
         ValueError: If the finding is not there, or several are and none is named.
     """
-    require_columns(scores, ["patient_id", "finding", "label", "score"], "the scores table", _FIX)
+    finding, measured, split = evaluated(evaluation, finding)
+    require_columns(scores, ["patient_id", "finding", "label", "score"], "the scores table", _FIX_SCORES)
     names = [str(name) for name in scores["finding"].unique()]
     if finding is None:
         if len(names) != 1:
@@ -38,7 +95,10 @@ def rows_of(scores: pd.DataFrame, finding: str | None) -> tuple[str, pd.DataFram
     if finding not in names:
         raise ValueError(f"no scores for {finding!r}; {nearest(finding, names)} There are: {', '.join(names)}.")
     rows = scores[(scores["finding"] == finding) & scores["label"].notna()]
-    return finding, rows
+    labels = rows["label"].to_numpy(float)
+    positives = int((labels == 1).sum())
+    values = rows["score"].to_numpy(float)
+    return FindingScores(finding, rows, labels, values, positives, int((labels == 0).sum()), measured, split)
 
 
 def evaluated(
@@ -59,19 +119,6 @@ def evaluated(
     return finding, evaluation[finding], evaluation.split
 
 
-def counted(split: str, positives: int, negatives: int) -> str:
-    """Returns, for example, "test, n = 129 (28 positive)"."""
-    part = f"{split}, " if split else ""
-    return f"{part}n = {positives + negatives:,} ({positives:,} positive)"
-
-
-def classes(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, int, int]:
-    """Returns labels, scores, and how many are positive and negative."""
-    labels = rows["label"].to_numpy(float)
-    scores = rows["score"].to_numpy(float)
-    return labels, scores, int((labels == 1).sum()), int((labels == 0).sum())
-
-
 def thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns a curve without the points that nobody could see: thousands take long to draw.
 
@@ -80,7 +127,7 @@ def thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Args:
         x: Shape (n,), in [0, 1].
-        y: Likewise.
+        y: Shape (n,), in [0, 1].
     """
     if len(x) <= _MOST_POINTS:
         return x, y
@@ -88,19 +135,6 @@ def thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     kept = np.append(True, (np.diff(cells) != 0).any(axis=0))
     kept[-1] = True
     return x[kept], y[kept]
-
-
-def needs_both(ax: "Axes", positives: int, negatives: int, text: str, notes: tuple[str, ...]) -> bool:
-    """Says on the axes why there is no curve; returns whether there can be one."""
-    if positives and negatives:
-        return True
-    missing = "positive" if not positives else "negative"
-    ax.text(0.5, 0.5, f"not estimable:\nno {missing} image", transform=ax.transAxes, ha="center", va="center")
-    style.title(ax, text, notes)
-    return False
-
-
-FIX = "Give an image table as load_nih returns it."
 
 
 def chosen_findings(table: pd.DataFrame, findings: str | Iterable[str] | None) -> list[str]:
@@ -117,6 +151,6 @@ def chosen_findings(table: pd.DataFrame, findings: str | Iterable[str] | None) -
     return list(image_table.resolve_targets(table, wanted))
 
 
-def counted_table(table: pd.DataFrame) -> str:
+def table_counts(table: pd.DataFrame) -> str:
     """Returns, for example, "1,000 images of 682 patients"."""
     return f"{len(table):,} images of {table['patient_id'].nunique():,} patients"

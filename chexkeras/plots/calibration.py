@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from chexkeras.plots import style
-from chexkeras.plots._inputs import classes, counted, evaluated, needs_both, rows_of
+from chexkeras.plots._inputs import FindingScores, finding_scores
 from chexkeras.results import Calibration, Estimate, Evaluation, FindingEvaluation
 
 if TYPE_CHECKING:
@@ -23,14 +23,12 @@ LOOKS = (
 _HISTOGRAM_BINS = 40
 
 
-class _Shown(NamedTuple):
-    """One run on the axes."""
+class _RunOnAxes(NamedTuple):
+    """One run on the axes; alone it has no name."""
 
     name: str
-    labels: np.ndarray
-    scores: np.ndarray
+    found: FindingScores
     calibration: Calibration
-    counted: str
 
 
 def by_name(
@@ -88,55 +86,54 @@ def reliability(
     runs = by_name(scores, evaluation)
     ax = style.axes(ax, 5.6, 6.0 + 0.7 * len(runs))
     notes = style.cautions(note, *[entry for _, table, measured in runs for entry in (measured, table)])
-    shown = []
+    drawn = []
     for name, table, measured in runs:
-        finding, entry, split = evaluated(measured, finding)
-        finding, rows = rows_of(table, finding)
-        labels, values, positives, negatives = classes(rows)
-        if not needs_both(ax, positives, negatives, f"Calibration: {style.words(finding)}", notes):
+        found = finding_scores(table, finding, measured)
+        finding = found.finding
+        if found.explain_if_empty(ax, f"Calibration: {style.words(finding)}", notes):
             return ax
-        calibration = entry.calibration if entry and entry.calibration else _measured(rows, bins)
-        shown.append(_Shown(name, labels, values, calibration, counted(split, positives, negatives)))
-    top = _top(shown)
+        known = found.measured.calibration if found.measured else None
+        drawn.append(_RunOnAxes(name, found, known or _measure(found, bins)))
+    top = _top(drawn)
     ax.plot([0, top], [0, top], color=style.GREY, linewidth=1.2, linestyle=":", label="perfect calibration")
-    for run, (colour, marker) in zip(shown, LOOKS, strict=False):
+    for run, (colour, marker) in zip(drawn, LOOKS, strict=False):
         _draw_bins(ax, run, colour, marker)
     ax.set_xlim(-0.01 * top, 1.01 * top)
     ax.set_ylim(-0.01 * top, 1.03 * top)
     ax.set_aspect("equal")
-    ax.set_ylabel(f"observed share of positives (bars: {_confidence(shown) * 100:g} % CI)")
+    ax.set_ylabel(f"observed share of positives (bars: {_confidence(drawn) * 100:g} % CI)")
     ax.tick_params(labelbottom=False)
-    _histogram(ax, shown, top)
+    _histogram(ax, drawn, top)
     # Below the drawing: slopes, intervals and counts need more room than any corner has.
     ax.legend(loc="upper left", bbox_to_anchor=(-0.13, -0.42), borderaxespad=0)
     style.title(ax, f"Calibration: {style.words(finding or '')}", notes)
     return ax
 
 
-def _measured(rows: pd.DataFrame, bins: int) -> Calibration:
+def _measure(found: FindingScores, bins: int) -> Calibration:
     from chexkeras.evaluation.calibration.calibration import measure_calibration
 
-    return measure_calibration(rows["label"], rows["score"], clusters=rows["patient_id"].to_numpy(), bins=bins)
+    return measure_calibration(found.labels, found.scores, clusters=found.patients, bins=bins)
 
 
-def _top(shown: list[_Shown]) -> float:
+def _top(drawn: list[_RunOnAxes]) -> float:
     """Returns where both axes end: at 1, or not far above the highest bin."""
-    highest = max(max(entry.mean_score, entry.observed.high) for run in shown for entry in run.calibration.bins)
+    highest = max(max(entry.mean_score, entry.observed.high) for run in drawn for entry in run.calibration.bins)
     return 1.0 if highest > 0.5 else max(0.02, math.ceil(highest * 1.05 / 0.02) * 0.02)
 
 
-def _confidence(shown: list[_Shown]) -> float:
-    return shown[0].calibration.bins[0].observed.confidence
+def _confidence(drawn: list[_RunOnAxes]) -> float:
+    return drawn[0].calibration.bins[0].observed.confidence
 
 
-def _draw_bins(ax: "Axes", run: _Shown, colour: str, marker: str) -> None:
+def _draw_bins(ax: "Axes", run: _RunOnAxes, colour: str, marker: str) -> None:
     measured = run.calibration
     means = np.array([entry.mean_score for entry in measured.bins])
     observed, low, high = (
         np.array([getattr(entry.observed, name) for entry in measured.bins]) for name in ("value", "low", "high")
     )
     lines = [
-        f"{run.name}: {run.counted}" if run.name else run.counted,
+        f"{run.name}: {run.found.counts}" if run.name else run.found.counts,
         f"slope {_signed(measured.slope)}, intercept {_signed(measured.intercept)}",
         f"Brier score {style.interval_text(measured.brier)}",
         f"calibration error (ECE) {style.interval_text(measured.expected_calibration_error)}",
@@ -144,18 +141,9 @@ def _draw_bins(ax: "Axes", run: _Shown, colour: str, marker: str) -> None:
     if measured.scores != Calibration.scores:
         lines.insert(1, measured.scores)
     ax.errorbar(
-        means,
-        observed,
-        yerr=[observed - low, high - observed],
-        color=colour,
-        marker=marker,
-        markersize=6,
-        markeredgecolor="white",
-        linewidth=1.4,
-        elinewidth=1.1,
-        capsize=2.5,
-        label="\n".join(lines),
-    )
+        means, observed, yerr=[observed - low, high - observed], color=colour, marker=marker, markersize=6,
+        markeredgecolor="white", linewidth=1.4, elinewidth=1.1, capsize=2.5, label="\n".join(lines),
+    )  # fmt: skip
 
 
 def _signed(estimate: Estimate) -> str:
@@ -166,16 +154,16 @@ def _signed(estimate: Estimate) -> str:
     return f"{value} ({low} to {high})"
 
 
-def _histogram(ax: "Axes", shown: list[_Shown], top: float) -> None:
+def _histogram(ax: "Axes", drawn: list[_RunOnAxes], top: float) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     panel = ax.inset_axes((0, -0.3, 1, 0.25), sharex=ax)
     edges = np.linspace(0, top, _HISTOGRAM_BINS + 1)
     centres, width = (edges[:-1] + edges[1:]) / 2, top / _HISTOGRAM_BINS
-    if len(shown) == 1:
-        run = shown[0]
+    if len(drawn) == 1:
+        (only,) = drawn
         for label, word, colour, sign in ((1, "positive", style.ORANGE, 1), (0, "negative", style.SKY, -1)):
-            chosen = run.scores[run.labels == label]
+            chosen = only.found.scores[only.found.labels == label]
             heights = np.histogram(chosen, edges)[0] * 100 / len(chosen)
             panel.bar(centres, sign * heights, width * 0.9, color=colour)
             panel.annotate(
@@ -193,12 +181,12 @@ def _histogram(ax: "Axes", shown: list[_Shown], top: float) -> None:
         panel.axhline(0, color=style.INK, linewidth=0.8)
         panel.set_ylabel("% of class")
     else:
-        for run, (colour, _) in zip(shown, LOOKS, strict=False):
-            heights = np.histogram(run.scores, edges)[0] * 100 / len(run.scores)
+        for run, (colour, _) in zip(drawn, LOOKS, strict=False):
+            heights = np.histogram(run.found.scores, edges)[0] * 100 / len(run.found.scores)
             panel.stairs(heights, edges, color=colour, linewidth=1.3)
         panel.set_ylabel("% of images")
     panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):g}"))
-    beyond = sum(int((run.scores > top).sum()) for run in shown)
+    beyond = sum(int((run.found.scores > top).sum()) for run in drawn)
     outside = f"; {beyond:,} scores above {top:g} are not shown" if beyond else ""
     panel.set_xlabel(f"score{outside}")
     for axis in (ax.xaxis, ax.yaxis):

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from chexkeras.plots import style
-from chexkeras.plots._inputs import classes, counted, evaluated, needs_both, rows_of
+from chexkeras.plots._inputs import finding_scores
 from chexkeras.plots.calibration import LOOKS, by_name
 from chexkeras.results import Estimate, Evaluation, FindingEvaluation
 
@@ -62,17 +62,16 @@ def decision_curve(
     ax.set_ylabel("net benefit (true positives per image)")
     drawn: list[pd.DataFrame] = []
     for (name, table, measured), (colour, _) in zip(runs, LOOKS, strict=False):
-        finding, _, split = evaluated(measured, finding)
-        finding, rows = rows_of(table, finding)
-        labels, values, positives, negatives = classes(rows)
-        if not needs_both(ax, positives, negatives, f"Decision curve: {style.words(finding)}", notes):
+        found = finding_scores(table, finding, measured)
+        finding = found.finding
+        if found.explain_if_empty(ax, f"Decision curve: {style.words(finding)}", notes):
             return ax
         grid = drawn[0]["threshold_probability"] if drawn and thresholds is None else thresholds
         curve = decision_curve.decision_curve(
-            labels, values, clusters=rows["patient_id"].to_numpy(), thresholds=grid, prevalence=prevalence,
+            found.labels, found.scores, clusters=found.patients, thresholds=grid, prevalence=prevalence,
             replicates=replicates,
         )  # fmt: skip
-        who = f"{name}: {counted(split, positives, negatives)}" if name else counted(split, positives, negatives)
+        who = f"{name}: {found.counts}" if name else found.counts
         t = curve["threshold_probability"]
         ax.plot(t, curve["net_benefit"], color=colour, label=f"{who}, band: {curve.attrs['confidence'] * 100:g} % CI")
         ax.fill_between(t, curve["low"], curve["high"], color=colour, alpha=0.18, linewidth=0)

@@ -1,10 +1,6 @@
-"""Several runs in one drawing: their curves, and what their differences amount to.
+"""Several runs in one drawing: their curves, their findings, what their differences amount to, and all that in files.
 
 Runs differ in colour and in line style or marker, so that they stay apart in black-and-white print.
-
-How well each finding is recognised, all findings in one drawing.
-
-All drawings of several runs side by side, written into one folder.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,14 +12,17 @@ import pandas as pd
 
 from chexkeras.evaluation.uncertainty.limits import p_text
 from chexkeras.plots import style
-from chexkeras.plots._inputs import classes, rows_of
-from chexkeras.plots.forest import Row, draw_rows, height_of
-from chexkeras.plots.thresholds import confusion_matrix
+from chexkeras.plots._inputs import FindingScores, finding_scores
+from chexkeras.plots.forest import Row, difference_axis, difference_text, draw_rows, height_of
+from chexkeras.plots.thresholds import confusion_matrix, rates_by_threshold
 from chexkeras.plots.training import training_curves
-from chexkeras.results import Comparison, Estimate, Evaluation
+from chexkeras.results import Comparison, Evaluation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from chexkeras.runs.run import Run
 
 LOOKS = (
     (style.BLUE, "-", "o"), (style.ORANGE, "--", "s"), (style.GREEN, "-.", "^"), (style.PURPLE, ":", "D"),
@@ -70,21 +69,20 @@ def roc_comparison(
     from chexkeras.evaluation.metrics import roc_curve
     from chexkeras.evaluation.uncertainty.intervals import auc_interval
 
-    finding, parts = _same_images(runs, finding)
+    parts = _same_images(runs, finding)
     ax = style.axes(ax, 5.6, 5.8)
     ax.plot([0, 1], [0, 1], color=style.GREY, linewidth=1, linestyle=":", label="chance, AUROC 0.500")
-    for (name, rows), look in zip(parts.items(), LOOKS, strict=False):
-        labels, values, _, _ = classes(rows)
-        false_positive_rate, true_positive_rate, _ = roc_curve(labels, values)
-        area = auc_interval(labels, values, clusters=rows["patient_id"].to_numpy())
+    for (name, found), look in zip(parts.items(), LOOKS, strict=False):
+        false_positive_rate, true_positive_rate, _ = roc_curve(found.labels, found.scores)
+        area = auc_interval(found.labels, found.scores, clusters=found.patients)
         ax.plot(false_positive_rate, true_positive_rate, **_line(look), label=f"{name}: {style.interval_text(area)}")
     ax.set_xlabel("1 − specificity")
     ax.set_ylabel("sensitivity")
     ax.set_xlim(-0.01, 1.01)
     ax.set_ylim(-0.01, 1.01)
     ax.set_aspect("equal")
-    ax.legend(loc="lower right", title=_counted(parts), title_fontsize=8.5, alignment="left")
-    style.title(ax, f"ROC of {len(parts)} runs: {style.words(finding)}", style.cautions(note, *runs.values()))
+    ax.legend(loc="lower right", title=found.counts, title_fontsize=8.5, alignment="left")
+    style.title(ax, f"ROC of {len(parts)} runs: {style.words(found.finding)}", style.cautions(note, *runs.values()))
     return ax
 
 
@@ -113,24 +111,23 @@ def precision_recall_comparison(
     from chexkeras.evaluation.metrics import precision_recall_curve
     from chexkeras.evaluation.uncertainty.intervals import average_precision_interval
 
-    finding, parts = _same_images(runs, finding)
+    parts = _same_images(runs, finding)
     ax = style.axes(ax, 5.6, 5.4)
-    for (name, rows), look in zip(parts.items(), LOOKS, strict=False):
-        labels, values, positives, negatives = classes(rows)
-        precision, recall, _ = precision_recall_curve(labels, values)
-        area = average_precision_interval(labels, values, clusters=rows["patient_id"].to_numpy())
+    for (name, found), look in zip(parts.items(), LOOKS, strict=False):
+        precision, recall, _ = precision_recall_curve(found.labels, found.scores)
+        area = average_precision_interval(found.labels, found.scores, clusters=found.patients)
         text = f"{name}: {style.interval_text(area)}"
         ax.plot(recall, precision, **_line(look), drawstyle="steps-post", label=text)
-        share = positives / (positives + negatives)
+    share = found.positives / len(found.rows)
     ax.axhline(share, color=style.GREY, linewidth=1.2, linestyle=":", label=f"prevalence {share:.3f} (no skill)")
     ax.set_xlabel("recall (sensitivity)")
     ax.set_ylabel("precision (positive predictive value)")
     ax.set_xlim(-0.01, 1.01)
     ax.set_ylim(-0.01, 1.03)
-    heading = f"average precision, {_counted(parts)}"
+    heading = f"average precision, {found.counts}"
     # Below the drawing: curves of a rare and of a frequent finding lie in different corners.
     ax.legend(**_below(ax), title=heading, title_fontsize=8.5, alignment="left")
-    text = f"Precision and recall of {len(parts)} runs: {style.words(finding)}"
+    text = f"Precision and recall of {len(parts)} runs: {style.words(found.finding)}"
     style.title(ax, text, style.cautions(note, *runs.values()))
     return ax
 
@@ -160,22 +157,18 @@ def threshold_comparison(
     Raises:
         ValueError: If there are too many runs, a class is missing, or the runs have different images or labels.
     """
-    finding, parts = _same_images(runs, finding)
+    parts = _same_images(runs, finding)
     ax = style.axes(ax, 7.0, 5.2)
-    for (name, rows), look in zip(parts.items(), LOOKS, strict=False):
-        labels, values, positives, negatives = classes(rows)
-        grid = np.unique(values)
-        positive_scores, negative_scores = np.sort(values[labels == 1]), np.sort(values[labels == 0])
-        sensitivity = 1 - np.searchsorted(positive_scores, grid, side="left") / positives
-        specificity = np.searchsorted(negative_scores, grid, side="left") / negatives
+    for (name, found), look in zip(parts.items(), LOOKS, strict=False):
+        grid, sensitivity, specificity = rates_by_threshold(found)
         drawn = _line(look)
         ax.step(grid, sensitivity, where="pre", **{**drawn, "linewidth": 2.4}, label=f"{name}: sensitivity")
         ax.step(grid, specificity, where="pre", **{**drawn, "linewidth": 1.0}, label=f"{name}: specificity")
     ax.set_xlabel("threshold (an image is called positive when its score is at least this)")
     ax.set_ylabel("share")
     ax.set_ylim(-0.02, 1.04)
-    ax.legend(**_below(ax), ncols=2, title=_counted(parts), title_fontsize=8.5, alignment="left")
-    text = f"Sensitivity and specificity of {len(parts)} runs: {style.words(finding)}"
+    ax.legend(**_below(ax), ncols=2, title=found.counts, title_fontsize=8.5, alignment="left")
+    text = f"Sensitivity and specificity of {len(parts)} runs: {style.words(found.finding)}"
     style.title(ax, text, style.cautions(note, *runs.values()))
     return ax
 
@@ -211,42 +204,28 @@ def difference_forest(
     for finding, statistic in headings:
         rows.append(Row(f"{style.words(finding)}: {statistic}", bold=True))
         rows += [
-            Row(f"{entry.first} − {entry.second}", entry.difference, right=_said(entry))
+            Row(f"{entry.first} − {entry.second}", entry.difference, right=_verdict_text(entry))
             for entry in entries
             if (entry.finding, entry.statistic) == (finding, statistic)
         ]
     ax = style.axes(ax, 10.4, height_of(len(rows)))
     draw_rows(ax, rows, right_heading="difference (CI), p after Holm, verdict on the first")
-    ax.axvline(0, color=style.INK, linewidth=1.2, zorder=1)
-    estimates = [entry.difference for entry in entries if entry.difference.estimable]
     margins = sorted({entry.margin for entry in entries if entry.margin is not None})
-    ends = [
-        0.0,
-        *(number for estimate in estimates for number in (estimate.low, estimate.high)),
-        *(-m for m in margins),
-    ]
-    reach = (max(ends) - min(ends)) * 0.06 or 0.1
-    ax.set_xlim(min(ends) - reach, max(ends) + reach)
-    for margin in margins:
-        ax.axvline(-margin, color=style.ORANGE, linewidth=1.4, linestyle="--", label=f"margin −{margin:g}", zorder=1)
+    difference_axis(ax, [entry.difference for entry in entries], margins)
     under = "\ndashed: the stated margin; an interval to its right is not inferior" if margins else ""
     ax.set_xlabel(f"first − second; right of 0 the first is better{under}")
     style.title(ax, "Differences on the same images", style.cautions(note))
     return ax
 
 
-def _said(entry: Comparison) -> str:
+def _verdict_text(entry: Comparison) -> str:
     if not entry.difference.estimable:
         return "not estimable"
-    difference: Estimate = entry.difference
-    value, low, high = (
-        f"{round(number, 3) + 0.0:+.3f}" for number in (difference.value, difference.low, difference.high)
-    )
     p_value = p_text(entry.p_adjusted)
-    text = f"{value} ({low} to {high}), p {'' if p_value.startswith('<') else '= '}{p_value}, {entry.verdict}"
+    text = f"{difference_text(entry.difference)}, p {'' if p_value.startswith('<') else '= '}{p_value}, {entry.verdict}"
     if entry.non_inferior is not None:
         text += ", not inferior" if entry.non_inferior else ", non-inferiority not shown"
-    return text.replace("-", "−").replace("non−inferiority", "non-inferiority")
+    return text
 
 
 def _line(look: tuple[str, Any, str]) -> dict[str, Any]:
@@ -263,32 +242,22 @@ def few_enough(runs: Mapping[str, object]) -> None:
         raise ValueError(f"{len(runs)} runs were given; 1 to {len(LOOKS)} can be told apart in one drawing.")
 
 
-def _counted(parts: Mapping[str, pd.DataFrame]) -> str:
-    _, _, positives, negatives = classes(next(iter(parts.values())))
-    return f"n = {positives + negatives:,} ({positives:,} positive)"
-
-
-def _same_images(runs: Mapping[str, pd.DataFrame], finding: str | None) -> tuple[str, Mapping[str, pd.DataFrame]]:
-    """Returns the finding and each run's known rows of it, all of the same images with the same labels."""
+def _same_images(runs: Mapping[str, pd.DataFrame], finding: str | None) -> dict[str, FindingScores]:
+    """Returns each run's scores of the finding, all of the same images with the same labels."""
     from chexkeras.evaluation.comparison.compare import match_scores
     from chexkeras.evaluation.scores import Scores
 
     few_enough(runs)
-    names = list(runs)
-    chosen = {name: rows_of(scores, finding) for name, scores in runs.items()}
-    finding = chosen[names[0]][0]
-    parts = {name: Scores.of(rows) for name, (_, rows) in chosen.items()}
-    for name in names[1:]:
-        match_scores(parts[names[0]], parts[name], (names[0], name))
-    _, _, positives, negatives = classes(parts[names[0]])
-    if not positives or not negatives:
-        missing = "positive" if not positives else "negative"
-        raise ValueError(f"{finding}: no {missing} image, so there is no curve to draw.")
-    return finding, parts
-
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    tables = {name: Scores.of(finding_scores(scores, finding).rows) for name, scores in runs.items()}
+    first, *others = tables
+    for name in others:
+        match_scores(tables[first], tables[name], (first, name))
+    parts = {name: finding_scores(table, finding) for name, table in tables.items()}
+    one = parts[first]
+    if not one.positives or not one.negatives:
+        missing = "positive" if not one.positives else "negative"
+        raise ValueError(f"{one.finding}: no {missing} image, so there is no curve to draw.")
+    return parts
 
 
 @style.styled
@@ -345,9 +314,9 @@ def auroc_bars(
         # Nothing but a gap would pass for a run that was not made.
         if unknown:
             which = "" if len(unknown) == len(runs) else f"{', '.join(unknown)}: "
-            said = f"{which}not estimable, {next(iter(unknown.values()))}"
+            reason = f"{which}not estimable, {next(iter(unknown.values()))}"
             at = 0.0 if not which else 0.42
-            ax.annotate(said, (0.5, y + at), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8,
+            ax.annotate(reason, (0.5, y + at), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8,
                         fontstyle="italic", color=style.GREY)  # fmt: skip
     ax.axvline(0.5, color=style.GREY, linewidth=1.2, linestyle=":")
     ax.set_yticks(range(len(order)), [f"{style.words(finding)} ({positives[finding]:,})" for finding in order])
@@ -363,13 +332,6 @@ def auroc_bars(
     split = " and ".join(dict.fromkeys(run.split for run in runs.values()))
     style.title(ax, f"AUROC by finding ({split})", style.cautions(note, *runs.values()))
     return ax
-
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from chexkeras.runs.run import Run
 
 
 def draw_comparison(

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from chexkeras.plots import style
-from chexkeras.plots._inputs import classes, counted, evaluated, needs_both, rows_of, thinned
-from chexkeras.results import Evaluation, FindingEvaluation
+from chexkeras.plots._inputs import finding_scores, thinned
+from chexkeras.results import Estimate, Evaluation, FindingEvaluation, OperatingPoint
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,9 +41,8 @@ def roc(
     from chexkeras.evaluation.metrics import roc_curve
     from chexkeras.evaluation.uncertainty.intervals import auc_interval
 
-    finding, entry, split = evaluated(evaluation, finding)
-    finding, rows = rows_of(scores, finding)
-    labels, values, positives, negatives = classes(rows)
+    found = finding_scores(scores, finding, evaluation)
+    entry, labels, values = found.measured, found.labels, found.scores
     ax = style.axes(ax, 5.2, 5.4)
     notes = style.cautions(note, evaluation, scores)
     ax.plot([0, 1], [0, 1], color=style.GREY, linewidth=1, linestyle=":", label="chance")
@@ -52,36 +51,18 @@ def roc(
     ax.set_xlim(-0.01, 1.01)
     ax.set_ylim(-0.01, 1.01)
     ax.set_aspect("equal")
-    text = f"ROC: {style.words(finding)}"
-    if not needs_both(ax, positives, negatives, text, notes):
+    text = f"ROC: {style.words(found.finding)}"
+    if found.explain_if_empty(ax, text, notes):
         return ax
     false_positive_rate, true_positive_rate, _ = roc_curve(labels, values)
-    area = entry.auroc if entry else auc_interval(labels, values, clusters=rows["patient_id"].to_numpy())
-    ax.plot(
-        *thinned(false_positive_rate, true_positive_rate),
-        color=style.BLUE,
-        label=f"AUROC {style.interval_text(area)}\n{counted(split, positives, negatives)}",
-    )
+    area = entry.auroc if entry else auc_interval(labels, values, clusters=found.patients)
+    label = f"AUROC {style.interval_text(area)}\n{found.counts}"
+    ax.plot(*thinned(false_positive_rate, true_positive_rate), color=style.BLUE, label=label)
     if entry and entry.operating_point and entry.sensitivity.estimable and entry.specificity.estimable:
-        x, y = 1 - entry.specificity.value, entry.sensitivity.value
-        ax.errorbar(
-            [x],
-            [y],
-            xerr=[
-                [entry.specificity.high - entry.specificity.value],
-                [entry.specificity.value - entry.specificity.low],
-            ],
-            yerr=[[y - entry.sensitivity.low], [entry.sensitivity.high - y]],
-            color=style.ORANGE,
-            marker="o",
-            markersize=7,
-            markeredgecolor="white",
-            linestyle="none",
-            capsize=3,
-            zorder=4,
-            label=f"operating point, threshold {entry.operating_point.threshold:.4g}\n(bars: "
-            f"{entry.sensitivity.confidence * 100:g} % CI)",
-        )
+        right = entry.specificity
+        false_positives = Estimate(1 - right.value, 1 - right.high, 1 - right.low)
+        bars = f"(bars: {entry.sensitivity.confidence * 100:g} % CI)"
+        _draw_operating_point(ax, false_positives, entry.sensitivity, entry.operating_point, f"\n{bars}")
     ax.legend(loc="lower right")
     style.title(ax, text, notes)
     return ax
@@ -113,49 +94,35 @@ def precision_recall(
     """
     from chexkeras.evaluation.metrics import average_precision, precision_recall_curve
 
-    finding, entry, split = evaluated(evaluation, finding)
-    finding, rows = rows_of(scores, finding)
-    labels, values, positives, negatives = classes(rows)
+    found = finding_scores(scores, finding, evaluation)
+    entry, labels, values = found.measured, found.labels, found.scores
     ax = style.axes(ax, 5.2, 5.0)
     notes = style.cautions(note, evaluation, scores)
     ax.set_xlabel("recall (sensitivity)")
     ax.set_ylabel("precision (positive predictive value)")
     ax.set_xlim(-0.01, 1.01)
     ax.set_ylim(-0.01, 1.03)
-    text = f"Precision and recall: {style.words(finding)}"
-    if not needs_both(ax, positives, negatives, text, notes):
+    text = f"Precision and recall: {style.words(found.finding)}"
+    if found.explain_if_empty(ax, text, notes):
         return ax
     precision, recall, _ = precision_recall_curve(labels, values)
     if entry and entry.average_precision.estimable:
         area = style.interval_text(entry.average_precision)
     else:
         area = f"{average_precision(labels, values):.3f}"
-    ax.plot(
-        *thinned(recall, precision),
-        color=style.BLUE,
-        drawstyle="steps-post",
-        label=f"average precision {area}\n{counted(split, positives, negatives)}",
-    )
-    share = positives / (positives + negatives)
+    label = f"average precision {area}\n{found.counts}"
+    ax.plot(*thinned(recall, precision), color=style.BLUE, drawstyle="steps-post", label=label)
+    share = found.positives / len(found.rows)
     ax.axhline(share, color=style.GREY, linewidth=1.2, linestyle=":", label=f"prevalence {share:.3f} (no skill)")
     if entry and entry.operating_point and entry.sensitivity.estimable and entry.ppv.estimable:
-        ax.errorbar(
-            [entry.sensitivity.value],
-            [entry.ppv.value],
-            xerr=[
-                [entry.sensitivity.value - entry.sensitivity.low],
-                [entry.sensitivity.high - entry.sensitivity.value],
-            ],
-            yerr=[[entry.ppv.value - entry.ppv.low], [entry.ppv.high - entry.ppv.value]],
-            color=style.ORANGE,
-            marker="o",
-            markersize=7,
-            markeredgecolor="white",
-            linestyle="none",
-            capsize=3,
-            zorder=4,
-            label=f"operating point, threshold {entry.operating_point.threshold:.4g}",
-        )
+        _draw_operating_point(ax, entry.sensitivity, entry.ppv, entry.operating_point)
     ax.legend(loc="best")
     style.title(ax, text, notes)
     return ax
+
+
+def _draw_operating_point(ax: "Axes", x: Estimate, y: Estimate, point: OperatingPoint, further: str = "") -> None:
+    label = f"operating point, threshold {point.threshold:.4g}{further}"
+    style.error_bars(
+        ax, x, y, colour=style.ORANGE, markersize=7, markeredgecolor="white", capsize=3, zorder=4, label=label
+    )

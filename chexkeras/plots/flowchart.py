@@ -17,7 +17,7 @@ _LINE = 0.19
 
 
 @dataclass(frozen=True)
-class Step:
+class FlowStep:
     """One box of the flowchart.
 
     Attributes:
@@ -55,7 +55,7 @@ def steps(
     stages: Sequence[Mapping[str, Any]] = (),
     points: Iterable[OperatingPoint] = (),
     kept: str | None = None,
-) -> tuple[Step, ...]:
+) -> tuple[FlowStep, ...]:
     """Returns the boxes in order of the flow.
 
     Args:
@@ -76,22 +76,22 @@ def steps(
     else:
         decision = f"positive when score ≥ the finding's own threshold ({len(points)} frozen thresholds)"
     return (
-        Step("DICOM file", "one projection radiograph", style.PALE),
-        Step("DICOM checks", "file, modality, body part, view, age, geometry, pixels", "#FFF4DC"),
-        Step("Display pixels", "modality and VOI transforms, one polarity, 8-bit grey"),
-        Step("Resize", f"area average to {size} × {size} pixels"),
-        Step(f"{settings['backbone']}", _network(settings, stages, kept)),
-        Step("Head", f"{str(settings['head']).replace('_', ' ')}, sigmoid output"),
-        Step("Score", f"one value from 0 to 1 for {named}"),
-        Step("Threshold", decision, "#FFF4DC"),
+        FlowStep("DICOM file", "one projection radiograph", style.PALE),
+        FlowStep("DICOM checks", "file, modality, body part, view, age, geometry, pixels", "#FFF4DC"),
+        FlowStep("Display pixels", "modality and VOI transforms, one polarity, 8-bit grey"),
+        FlowStep("Resize", f"area average to {size} × {size} pixels"),
+        FlowStep(f"{settings['backbone']}", _network(settings, stages, kept)),
+        FlowStep("Head", f"{str(settings['head']).replace('_', ' ')}, sigmoid output"),
+        FlowStep("Score", f"one value from 0 to 1 for {named}"),
+        FlowStep("Threshold", decision, "#FFF4DC"),
     )
 
 
-def _lines(step: Step, wrap: int) -> list[str]:
+def _lines(step: FlowStep, wrap: int) -> list[str]:
     return textwrap.wrap(step.detail, wrap)
 
 
-def _box(ax: "Axes", x: float, top: float, size: tuple[float, float], step: Step, wrap: int = _WRAP) -> None:
+def _box(ax: "Axes", x: float, top: float, size: tuple[float, float], step: FlowStep, wrap: int = _WRAP) -> None:
     from matplotlib.patches import FancyBboxPatch
 
     width, height = size
@@ -152,7 +152,7 @@ def flowchart(
     for index, (step, height) in enumerate(zip(flow, heights, strict=True)):
         _box(ax, centre, top, (width, height), step)
         if step.name == "DICOM checks":
-            refused = Step("Rejected", "not scored; the reason is reported", "#FBE3D6")
+            refused = FlowStep("Rejected", "not scored; the reason is reported", "#FBE3D6")
             side = 0.44 + _LINE * len(_lines(refused, 24))
             middle = top - height / 2
             _box(ax, 6.45, middle + side / 2, (2.1, side), refused, 24)
@@ -166,7 +166,7 @@ def flowchart(
         (centre - 1.25, "Call: positive", "score at or above the threshold", "#FCE8CF"),
         (centre + 1.25, "Call: negative", "score below the threshold", style.PALE),
     ):
-        _box(ax, x, top - gap, (2.1, last_height), Step(name, words, colour), 24)
+        _box(ax, x, top - gap, (2.1, last_height), FlowStep(name, words, colour), 24)
         _arrow(ax, (centre, top), (x, top - gap))
     ax.set_xlim(0.15, 7.6)
     ax.set_ylim(top - gap - last_height - 0.05, total + 0.05)

@@ -1,15 +1,9 @@
-"""Rows of estimates with their intervals, and columns of text beside them: the frame of every forest plot.
-
-How performance differs between groups: one row for each group, with its size, and the test beside its column.
-
-What changed images do to a model, change by change.
-"""
+"""Forest plots: rows of estimates with intervals and text beside them, for groups of images and for changed images."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from chexkeras import checks
 from chexkeras.checks import one_of
 from chexkeras.evaluation.subgroups import USUAL_COLUMNS, column_words
 from chexkeras.evaluation.uncertainty.limits import p_text
@@ -106,18 +100,39 @@ def draw_rows(
 
 
 def _draw(ax: "Axes", y: float, estimate: Estimate, *, summary: bool) -> None:
-    ax.errorbar(
-        [estimate.value],
-        [y],
-        xerr=[[estimate.value - estimate.low], [estimate.high - estimate.value]],
-        color=style.INK if summary else style.BLUE,
-        marker="D" if summary else "s",
-        markersize=6.5 if summary else 5.5,
-        linestyle="none",
-        linewidth=1.4,
-        capsize=2.5,
-        zorder=3,
-    )
+    marker, colour, size = ("D", style.INK, 6.5) if summary else ("s", style.BLUE, 5.5)
+    style.error_bars(ax, estimate, y, marker=marker, colour=colour, markersize=size, linewidth=1.4, zorder=3)
+
+
+def difference_text(difference: Estimate) -> str:
+    """Returns, for example, "−0.120 (−0.181 to −0.052)", or "not estimable".
+
+    Args:
+        difference: An estimate that may be negative.
+    """
+    if not difference.estimable:
+        return "not estimable"
+    # Plus zero: what rounds to nothing has no sign to lose.
+    limits = (difference.value, difference.low, difference.high)
+    value, low, high = (f"{round(number, 3) + 0.0:+.3f}".replace("-", "−") for number in limits)
+    return f"{value} ({low} to {high})"
+
+
+def difference_axis(ax: "Axes", differences: Iterable[Estimate], margins: Sequence[float]) -> None:
+    """Draws the lines of no difference and of the margins, and makes room for all intervals.
+
+    Args:
+        ax: The axes; their x-axis is the difference.
+        differences: What is drawn.
+        margins: Losses from which on a difference matters, each above 0.
+    """
+    ax.axvline(0, color=style.INK, linewidth=1.2, zorder=1)
+    for margin in margins:
+        ax.axvline(-margin, color=style.ORANGE, linewidth=1.4, linestyle="--", label=f"margin −{margin:g}", zorder=1)
+    limits = [limit for entry in differences if entry.estimable for limit in (entry.low, entry.high)]
+    low, high = min([0.0, *limits, *(-margin for margin in margins)]), max([0.0, *limits])
+    reach = (high - low) * 0.06 or 0.1
+    ax.set_xlim(low - reach, high + reach)
 
 
 def _numbers(estimate: Estimate, digits: int) -> str:
@@ -125,9 +140,6 @@ def _numbers(estimate: Estimate, digits: int) -> str:
     between = " to " if estimate.low < 0 else "–"
     return f"{value} ({low}{between}{high})".replace("-", "−")
 
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 _WORDS = {"auroc": "AUROC", "sensitivity": "sensitivity", "specificity": "specificity"}
 
@@ -162,7 +174,7 @@ def subgroup_forest(
         ValueError: If the statistic is unknown, nothing was measured in groups, or several findings were evaluated and
             none is named.
     """
-    name = _WORDS[checks.one_of(statistic, STATISTICS, "statistic")]
+    name = _WORDS[one_of(statistic, STATISTICS, "statistic")]
     groups, title = _groups(analyses, finding)
     if isinstance(analyses, Evaluation | FindingEvaluation):
         overall = overall or getattr(evaluated(analyses, finding)[1], statistic)
@@ -210,8 +222,8 @@ def _heading(analysis: SubgroupAnalysis, statistic: str) -> Row:
     if test is None or test.reason:
         return Row(words, right="no test between groups", bold=True)
     p_value = p_text(test.p_adjusted)
-    said = f"p {p_value}" if p_value.startswith("<") else f"p = {p_value}"
-    return Row(words, right=f"difference: {said}", bold=True)
+    equal = "" if p_value.startswith("<") else "= "
+    return Row(words, right=f"difference: p {equal}{p_value}", bold=True)
 
 
 def _row(group: Subgroup, statistic: str, column: str) -> Row:
@@ -219,10 +231,6 @@ def _row(group: Subgroup, statistic: str, column: str) -> Row:
     return Row(
         column_words(column).level(group.level), getattr(group, statistic), (f"{group.n_images:,}", f"{counted:,}")
     )
-
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 
 @style.styled
@@ -259,18 +267,13 @@ def robustness_forest(
     for group in dict.fromkeys(effect.group for effect in effects):
         rows.append(Row(group, bold=True))
         rows += [
-            Row(effect.perturbation, effect[statistic].difference, right=_said(effect, statistic))
+            Row(effect.perturbation, effect[statistic].difference, right=_loss_text(effect, statistic))
             for effect in effects
             if effect.group == group
         ]
     ax = style.axes(ax, 9.6, height_of(len(rows)))
     draw_rows(ax, rows, right_heading="difference (CI), verdict")
-    ax.axvline(0, color=style.INK, linewidth=1.2, zorder=1)
-    ax.axvline(-robustness.margin, color=style.ORANGE, linewidth=1.4, linestyle="--", zorder=1)
-    limits = [effect[statistic].difference for effect in effects if effect[statistic].difference.estimable]
-    ends = [0.0, -robustness.margin, *(number for entry in limits for number in (entry.low, entry.high))]
-    reach = (max(ends) - min(ends)) * 0.06
-    ax.set_xlim(min(ends) - reach, max(ends) + reach)
+    difference_axis(ax, [effect[statistic].difference for effect in effects], [robustness.margin])
     ax.set_xlabel(
         f"{statistic} of the changed images − of the same images unchanged (n = {robustness.n_images:,})\n"
         f"dashed: the stated margin of {robustness.margin:g}; to its right a loss of so much is excluded"
@@ -279,11 +282,6 @@ def robustness_forest(
     return ax
 
 
-def _said(effect: PerturbationEffect, statistic: str) -> str:
+def _loss_text(effect: PerturbationEffect, statistic: str) -> str:
     difference = effect[statistic].difference
-    if not difference.estimable:
-        return "not estimable"
-    value, low, high = (
-        f"{round(number, 3) + 0.0:+.3f}" for number in (difference.value, difference.low, difference.high)
-    )
-    return f"{value} ({low} to {high}), ".replace("-", "−") + effect.verdict(statistic)
+    return difference_text(difference) + (f", {effect.verdict(statistic)}" if difference.estimable else "")

@@ -1,7 +1,4 @@
-"""What a model could learn in place of a finding: how well view, age and sex, image size and a thumbnail tell it.
-
-How bright images are, with a finding and without it.
-"""
+"""What a model could learn in place of a finding: view, age and sex, image size, a thumbnail; and brightness."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -95,9 +92,6 @@ def shortcuts(
     style.title(ax, f"Shortcuts to {what}", style.cautions(note, audit.table if isinstance(audit, Audit) else None))
     return ax
 
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 _BINS = 32
 _BAND = (10, 90)

@@ -99,7 +99,7 @@ def axes(ax: "Axes | None", width: float = 6.4, height: float = 4.4) -> "Axes":
     Args:
         ax: Axes to draw on, or None.
         width: Of a new figure, in inches.
-        height: Likewise.
+        height: Of a new figure, in inches.
     """
     if ax is not None:
         return ax
@@ -115,7 +115,7 @@ def figure(rows: int = 1, columns: int = 1, *, width: float = 6.4, height: float
         rows: Rows of axes.
         columns: Columns of axes.
         width: Of each panel, in inches.
-        height: Likewise.
+        height: Of each panel, in inches.
     """
     from matplotlib.figure import Figure
 
@@ -231,6 +231,32 @@ def interval_text(estimate: Estimate, digits: int = 3) -> str:
 def words(finding: str) -> str:
     """Returns a finding's name as prose prints it: "Pleural_Thickening" becomes "Pleural Thickening"."""
     return finding.replace("_", " ")
+
+
+def error_bars(
+    ax: "Axes", x: "float | Estimate", y: "float | Estimate", *, marker: str = "o", colour: str = BLUE, **looks: Any
+) -> None:
+    """Draws one point with the intervals of its coordinates.
+
+    Args:
+        ax: The axes.
+        x: Where it lies; an estimate is drawn with its interval.
+        y: Where it lies; an estimate is drawn with its interval.
+        marker: Its shape, as matplotlib names it.
+        colour: Of point and bars.
+        **looks: Further arguments of `Axes.errorbar`.
+    """
+    at: list[float] = []
+    errors: list[Any] = []
+    for place in (x, y):
+        if isinstance(place, Estimate):
+            at.append(place.value)
+            errors.append([[place.value - place.low], [place.high - place.value]])
+        else:
+            at.append(place)
+            errors.append(None)
+    looks = {"linestyle": "none", "capsize": 2.5, **looks}
+    ax.errorbar([at[0]], [at[1]], xerr=errors[0], yerr=errors[1], color=colour, marker=marker, **looks)
 
 
 def figure_note(drawn: "Figure", notes: tuple[str, ...]) -> None:

@@ -1,13 +1,13 @@
 """What a threshold makes of the scores: the trade-off it was chosen from, the calls it makes, the scores it cuts."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from chexkeras.plots import style
-from chexkeras.plots._inputs import classes, evaluated, needs_both, rows_of, thinned
+from chexkeras.plots._inputs import FindingScores, evaluated, finding_scores, thinned
 from chexkeras.results import Evaluation, FindingEvaluation, OperatingPoint
 
 if TYPE_CHECKING:
@@ -40,62 +40,52 @@ def threshold_tradeoff(
     Raises:
         ValueError: If the finding is not in the scores, or several are and none is named.
     """
-    finding, rows = rows_of(scores, finding or (point.finding if point else None))
-    labels, values, positives, negatives = classes(rows)
+    found = finding_scores(scores, finding or (point.finding if point else None))
     # Wide enough for the legend's two columns; in a narrower figure they would squeeze the drawing.
     ax = style.axes(ax, 7.4, 4.8)
     notes = style.cautions(note, scores)
     ax.set_xlabel("threshold (an image is called positive when its score is at least this)")
     ax.set_ylabel("share")
     ax.set_ylim(-0.02, 1.04)
-    text = f"Choosing the threshold: {style.words(finding)}"
-    if not needs_both(ax, positives, negatives, text, notes):
+    text = f"Choosing the threshold: {style.words(found.finding)}"
+    if found.explain_if_empty(ax, text, notes):
         return ax
-    grid = np.unique(values)
-    positive_scores = np.sort(values[labels == 1])
-    negative_scores = np.sort(values[labels == 0])
-    sensitivity = 1 - np.searchsorted(positive_scores, grid, side="left") / positives
-    specificity = np.searchsorted(negative_scores, grid, side="left") / negatives
-    label = f"sensitivity, {positives:,} positive images"
+    grid, sensitivity, specificity = rates_by_threshold(found)
+    label = f"sensitivity, {found.positives:,} positive images"
     ax.step(*thinned(grid, sensitivity), where="pre", color=style.BLUE, label=label)
-    ax.step(
-        *thinned(grid, specificity),
-        where="pre",
-        color=style.ORANGE,
-        linestyle="--",
-        label=f"specificity, {negatives:,} negative images",
-    )
+    label = f"specificity, {found.negatives:,} negative images"
+    ax.step(*thinned(grid, specificity), where="pre", color=style.ORANGE, linestyle="--", label=label)
     split = split or (point.chosen_on if point else "")
     if point is not None:
         aim = f", target {point.target:g}" if point.target is not None else ""
         rule = point.rule.replace("_", " ")
-        ax.axvline(
-            point.threshold,
-            color=style.INK,
-            linewidth=1.3,
-            linestyle="-.",
-            label=f"chosen: {point.threshold:.4g} (rule {rule}{aim})",
-        )
+        label = f"chosen: {point.threshold:.4g} (rule {rule}{aim})"
+        ax.axvline(point.threshold, color=style.INK, linewidth=1.3, linestyle="-.", label=label)
         for name, estimate, colour, marker in (
             ("sensitivity", point.sensitivity, style.BLUE, "o"),
             ("specificity", point.specificity, style.ORANGE, "s"),
         ):
             if estimate.estimable:
-                ax.plot(
-                    [point.threshold],
-                    [estimate.value],
-                    marker=marker,
-                    markersize=7,
-                    color=colour,
-                    markeredgecolor="white",
-                    linestyle="none",
-                    zorder=4,
-                    label=f"{name} there {style.interval_text(estimate)}",
-                )
+                label = f"{name} there {style.interval_text(estimate)}"
+                looks: dict[str, Any] = {"markersize": 7, "markeredgecolor": "white", "linestyle": "none", "zorder": 4}
+                ax.plot([point.threshold], [estimate.value], marker=marker, color=colour, label=label, **looks)
     # Below the drawing: every corner of the drawing itself is crossed by one of the two curves.
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=1 if _narrow(ax) else 2)
     style.title(ax, text + (f" ({split})" if split else ""), notes)
     return ax
+
+
+def rates_by_threshold(found: FindingScores) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns (thresholds, sensitivity, specificity) at every score that occurs.
+
+    Args:
+        found: Scores of both classes.
+    """
+    grid = np.unique(found.scores)
+    positive, negative = (np.sort(found.scores[found.labels == label]) for label in (1, 0))
+    sensitivity = 1 - np.searchsorted(positive, grid, side="left") / found.positives
+    specificity = np.searchsorted(negative, grid, side="left") / found.negatives
+    return grid, sensitivity, specificity
 
 
 def _narrow(ax: "Axes") -> bool:
@@ -187,12 +177,11 @@ def score_histogram(
     Raises:
         ValueError: If the finding is not in the scores, or several are and none is named.
     """
-    finding, rows = rows_of(scores, finding or (point.finding if point else None))
-    labels, values, _, _ = classes(rows)
+    found = finding_scores(scores, finding or (point.finding if point else None))
     ax = style.axes(ax)
     edges = np.linspace(0, 1, bins + 1)
     for label, word, colour, hatch in ((0, "negative", style.SKY, ""), (1, "positive", style.ORANGE, "//")):
-        chosen = values[labels == label]
+        chosen = found.scores[found.labels == label]
         if len(chosen):
             ax.hist(
                 chosen,
@@ -212,5 +201,5 @@ def score_histogram(
     ax.set_xlabel("score")
     ax.set_ylabel("% of the class")
     ax.legend(loc="best")
-    style.title(ax, f"Scores: {style.words(finding)}", style.cautions(note, scores))
+    style.title(ax, f"Scores: {style.words(found.finding)}", style.cautions(note, scores))
     return ax

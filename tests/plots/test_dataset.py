@@ -6,7 +6,8 @@ import pytest
 from chexkeras import plots
 from chexkeras.data.audit.audit import audit
 from chexkeras.data.audit.shortcuts import Shortcut
-from chexkeras.plots.dataset import findings_with, prevalence_by_age, shortcuts
+from chexkeras.plots.dataset import findings_with, prevalence_by_age
+from chexkeras.plots.shortcuts import shortcuts
 from chexkeras.results import Estimate
 
 SYNTHETIC = "Synthetic images, not clinical evidence."
