@@ -1,6 +1,8 @@
 """``chexkeras train``."""
 
-from collections.abc import Mapping
+import contextlib
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,12 +12,11 @@ from chexkeras.checks import existing_file, one_of
 from chexkeras.cli.app import app, errors_for_people
 from chexkeras.cli.image_options import ROOT, Load, Missing, with_image_options
 from chexkeras.cli.output import show_evaluation
-from chexkeras.recipes import protocol
-from chexkeras.training import second_pass
 
 if TYPE_CHECKING:
+    from chexkeras.recipes.protocol import SplitPlan
     from chexkeras.recipes.recipe import Recipe
-    from chexkeras.training.resume.unfinished import Unfinished
+    from chexkeras.training.resume.interrupted import InterruptedTraining
 
 
 @app.command()
@@ -28,7 +29,7 @@ def train(
     resume: Annotated[
         Path | None,
         typer.Option(
-            help="Instead of --run: take up the unfinished training of this run. It needs the images again (--data, "
+            help="Instead of --run: continue the interrupted training of this run. It needs the images again (--data, "
             "--store and what else says where they are), its recipe, split and other options are kept with it."
         ),
     ] = None,
@@ -93,33 +94,36 @@ def train(
     ] = None,
     tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard's logs, a point an epoch.")] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a run of the same name, or an unfinished training of it.")
+        bool, typer.Option("--overwrite", help="Replace a run of the same name, or an interrupted training of it.")
     ] = False,
 ) -> None:
     """Trains in two stages, chooses the threshold on validation, evaluates on test, and writes a run folder."""
     from chexkeras.data.audit.audit import audit as audit_images
     from chexkeras.data.store.store import Store
     from chexkeras.progress import say
+    from chexkeras.recipes import protocol
     from chexkeras.runs import writer
-    from chexkeras.training.resume.unfinished import Unfinished
+    from chexkeras.training import second_pass
+    from chexkeras.training.resume.interrupted import InterruptedTraining
 
     if (run is None) == (resume is None):
-        raise ValueError("give either --run, the folder of a new run, or --resume, the run of an unfinished training.")
+        raise ValueError("give either --run, the folder of a new run, or --resume, the run of an interrupted training.")
+    interrupted = None
     if resume is not None:
         kept = {"--finding": finding, "--preset": preset, "--weights": weights, "--set": settings, "--split": split,
                 "--as-run": as_run, "--validation": validation, "--test": test, "--features": features,
                 "--caution": caution, "--draws": draws, "--seed": seed, "--overwrite": overwrite}  # fmt: skip
-        unfinished = _taken_up(resume, kept)
-        recipe = unfinished.recipe
+        interrupted = _interrupted(resume, kept)
+        recipe = interrupted.recipe
         named = recipe.name
     else:
-        unfinished = None
         named = preset or "two-stage"
         recipe = _recipe(named, finding, weights, settings, seed)
         writer.check_free(run, overwrite)
-        Unfinished(run).check_free(overwrite)
+        InterruptedTraining(run).check_free(overwrite)
     one_of(missing, ("error", "skip"), "--missing")
-    divided = protocol.division(preset, as_run, split, validation, test)
+    with _option_names():
+        plan = _split_plan(preset, as_run, split, validation, test)
     features = one_of("auto" if features is None else features, ("auto", "float16", "float32", "off"), "--features")
     opened = Store.load(store) if store is not None else None
     if opened is not None:
@@ -127,27 +131,29 @@ def train(
     loaded = load(
         data,
         missing=missing if opened is None else "keep",
-        usual=protocol.usual_reading(named, recipe),
+        usual=protocol.source_reading(named, recipe),
         because=f"read as by the source of preset {named}",
     )
-    table = protocol.usable(loaded, recipe, opened, missing)
-    # A training that is taken up kept them.
-    cautions = protocol.read_otherwise(named, table, recipe) if unfinished is None else ()
+    table = protocol.usable_table(loaded, recipe, opened, missing)
+    # A training that is resumed kept them.
+    cautions = protocol.reading_cautions(named, table, recipe) if interrupted is None else ()
     for sentence in cautions:
         say(sentence)
-    first = second_pass.first_run(first_pass, table, recipe, opened) if first_pass is not None else None
+    if first_pass is not None:
+        with _option_names():
+            second_pass.check_first_run(first_pass, table, recipe, opened)
     checked = audit_images(table, missing=missing, decode=opened is None)
     say(checked.summary)
-    if first is not None:
+    if first_pass is not None:
         unused = {"--split": split, "--as-run": as_run or None, "--validation": validation, "--test": test}
         given = [name for name, value in unused.items() if value is not None]
         if given:
             say(f"--first-run keeps that run's split: {', '.join(given)} not used")
-        splits = second_pass.filled(first, checked.table, recipe, opened)
-    elif unfinished is not None:
-        splits = unfinished.splits(checked.table)
+        splits = second_pass.fill_uncertain_from(first_pass, checked.table, recipe, opened)
+    elif interrupted is not None:
+        splits = interrupted.splits(checked.table)
     else:
-        splits = protocol.split(divided, checked.table, recipe)
+        splits = protocol.split_for(checked.table, recipe, plan)
     say(str(splits))
     from chexkeras.training.trainer import train as train_recipe
 
@@ -158,24 +164,48 @@ def train(
         resume or run,
         audit=checked,
         store=opened,
-        resume=unfinished is not None,
+        resume=interrupted is not None,
         tensorboard=tensorboard,
-        **(options if unfinished is None else unfinished.options),
+        **(options if interrupted is None else interrupted.options),
     )
     show_evaluation(finished.evaluation)
     typer.echo(f"run folder: {finished.folder}")
 
 
-def _taken_up(folder: Path, kept: Mapping[str, Any]) -> "Unfinished":
-    """Returns the unfinished training of a run, which keeps what `kept` names: none of it can be given again."""
-    from chexkeras.training.resume.unfinished import Unfinished
+@contextlib.contextmanager
+def _option_names() -> Iterator[None]:
+    """Names options where a message of the library names parameters: --split image for kind='image'."""
+    try:
+        yield
+    except ValueError as error:
+        named = r"\b(validation|test|kind|uncertain)='?([^\s',;:]+)'?"
+        options = {"kind": "--split"}
+        text = re.sub(named, lambda found: f"{options.get(found[1], f'--{found[1]}')} {found[2]}", str(error))
+        raise ValueError(text) from error
 
-    unfinished = Unfinished.load(folder)
+
+def _split_plan(
+    preset: str | None, as_run: bool, split: str | None, validation: float | None, test: float | None
+) -> "SplitPlan":
+    from chexkeras.recipes import protocol
+
+    if not as_run:
+        return protocol.own_split(split or "patient", validation, test)
+    if preset is None or split is not None:
+        raise ValueError("--as-run takes the split of a preset's source: give --preset, and leave out --split.")
+    return protocol.source_split(preset, validation, test)
+
+
+def _interrupted(folder: Path, kept: Mapping[str, Any]) -> "InterruptedTraining":
+    """Returns the interrupted training of a run, which keeps what `kept` names: none of it can be given again."""
+    from chexkeras.training.resume.interrupted import InterruptedTraining
+
+    interrupted = InterruptedTraining.load(folder)
     # By identity: a seed or share of 0 equals False, and was given.
     given = [name for name, value in kept.items() if value is not None and value is not False and value != []]
     if given:
         raise ValueError(f"--resume goes on with what the training was started with; leave out {', '.join(given)}.")
-    return unfinished
+    return interrupted
 
 
 def _recipe(

@@ -1,4 +1,7 @@
-"""Classifiers: in-model preprocessing, backbone, head, and the stages that freeze parts of them."""
+"""Classifiers: in-model preprocessing, backbone, head, and the stages that freeze parts of them.
+
+`register_backbone` and `register_loss` add your own to the names that a recipe may use.
+"""
 
 from chexkeras import _lazy
 

@@ -1,11 +1,8 @@
 """Backbones by name, each with the pixel normalisation its ImageNet weights were trained with.
 
 The normalisation is part of the model, so training, notebooks and DICOM scoring cannot disagree. To add a backbone of
-`keras.applications`, add one line to `_BACKBONES` and its name to `models.options`.
-
-A residual network with squeeze-and-excitation, trained from scratch: no ImageNet weights exist for it.
-
-Source: He et al., CVPR 2016 (basic blocks, depths 3-4-6-3); Hu et al., CVPR 2018 (squeeze-and-excitation, ratio 16).
+`keras.applications`, add one line to `BACKBONES`; to use one of your own, call `register_backbone`. Keras is imported
+only when a backbone is built.
 """
 
 from collections.abc import Callable
@@ -13,70 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
+from chexkeras.checks import existing_file, one_of
+from chexkeras.models.registry import Registry
 
-from chexkeras.checks import existing_file, nearest
-
-_DEPTHS = (3, 4, 6, 3)
-_WIDTHS = (64, 128, 256, 512)
-_RATIO = 16
-
-
-def se_resnet34(pixels: Any, weights: str | None) -> Any:
-    """Adds the network's layers to a graph.
-
-    Args:
-        pixels: Keras tensor (batch, height, width, 3), normalised.
-        weights: None, or a weights file written by `keras.Model.save_weights` of the same layers.
-
-    Returns:
-        The feature map, a Keras tensor (batch, height / 32, width / 32, 512).
-    """
-    features = _convolution(pixels, 64, 7, 2, "stem")
-    features = keras.layers.Activation("relu", name="stem_relu")(features)
-    features = keras.layers.MaxPooling2D(3, 2, padding="same", name="stem_pool")(features)
-    for stage, (depth, width) in enumerate(zip(_DEPTHS, _WIDTHS, strict=True), start=1):
-        for block in range(1, depth + 1):
-            stride = 2 if stage > 1 and block == 1 else 1
-            features = _block(features, width, stride, f"stage{stage}_block{block}")
-    if weights is not None:
-        keras.Model(pixels, features).load_weights(weights)
-    return features
-
-
-def _convolution(features: Any, filters: int, size: int, stride: int, name: str) -> Any:
-    convolution = keras.layers.Conv2D(
-        filters,
-        size,
-        stride,
-        padding="same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=f"{name}_conv",
-    )
-    return keras.layers.BatchNormalization(name=f"{name}_bn")(convolution(features))
-
-
-def _block(features: Any, width: int, stride: int, name: str) -> Any:
-    shortcut = features
-    if stride != 1 or features.shape[-1] != width:
-        shortcut = _convolution(features, width, 1, stride, f"{name}_shortcut")
-    features = _convolution(features, width, 3, stride, f"{name}_1")
-    features = keras.layers.Activation("relu", name=f"{name}_1_relu")(features)
-    features = _convolution(features, width, 3, 1, f"{name}_2")
-    excitation = keras.layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_squeeze")(features)
-    excitation = keras.layers.Dense(width // _RATIO, activation="relu", name=f"{name}_reduce")(excitation)
-    excitation = keras.layers.Dense(width, activation="sigmoid", name=f"{name}_expand")(excitation)
-    features = keras.layers.Multiply(name=f"{name}_excite")([features, excitation])
-    features = keras.layers.Add(name=f"{name}_add")([features, shortcut])
-    return keras.layers.Activation("relu", name=f"{name}_relu")(features)
-
+NORMALISATIONS = ("imagenet", "caffe", "unit", "own")
 
 # Channel means and standard deviations of ImageNet on the 0-1 scale (He et al., CVPR 2016, and torchvision's models).
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 # Channel means of ImageNet on the 0-255 scale, blue first (Simonyan & Zisserman, ICLR 2015; He et al., CVPR 2016).
 _CAFFE_MEAN = (103.939, 116.779, 123.68)
+
+
+Build = Callable[[Any, str | None], Any]
 
 
 @dataclass(frozen=True)
@@ -93,67 +39,148 @@ class Backbone:
     """
 
     name: str
-    build: Callable[[Any, str | None], Any]
+    build: Build
     normalisation: str = "imagenet"
     pretrained: bool = True
 
 
-def _application(name: str) -> Callable[[Any, str | None], Any]:
+def _application(name: str) -> Build:
     def build(pixels: Any, weights: str | None) -> Any:
+        import keras
+
         constructor = getattr(keras.applications, name)
         return constructor(include_top=False, weights=weights, input_tensor=pixels).output
 
     return build
 
 
-def _small_cnn(pixels: Any, weights: str | None) -> Any:
+def _small_cnn(pixels: Any) -> Any:
     """Builds four convolution-BatchNorm-ReLU blocks: for smoke tests and lessons, not for results."""
+    from keras import layers
+
     features = pixels
     for block, filters in enumerate((16, 32, 64, 64), start=1):
-        convolution = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"block{block}_conv")
-        features = convolution(features)
-        features = keras.layers.BatchNormalization(name=f"block{block}_bn")(features)
-        features = keras.layers.Activation("relu", name=f"block{block}_relu")(features)
-        features = keras.layers.MaxPooling2D(2, name=f"block{block}_pool")(features)
-    if weights is not None:
-        keras.Model(pixels, features).load_weights(weights)
+        features = layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"block{block}_conv")(features)
+        features = layers.BatchNormalization(name=f"block{block}_bn")(features)
+        features = layers.Activation("relu", name=f"block{block}_relu")(features)
+        features = layers.MaxPooling2D(2, name=f"block{block}_pool")(features)
     return features
 
 
-_BACKBONES = {
-    backbone.name: backbone
-    for backbone in (
+def _se_resnet34(pixels: Any) -> Any:
+    """Builds a residual network with squeeze-and-excitation, trained from scratch: no ImageNet weights exist for it.
+
+    Source: He et al., CVPR 2016 (basic blocks, depths 3-4-6-3); Hu et al., CVPR 2018 (squeeze-and-excitation, ratio
+    16).
+    """
+    from keras import layers
+
+    def convolution(features: Any, filters: int, size: int, stride: int, name: str) -> Any:
+        features = layers.Conv2D(
+            filters,
+            size,
+            stride,
+            padding="same",
+            use_bias=False,
+            kernel_initializer="he_normal",
+            name=f"{name}_conv",
+        )(features)
+        return layers.BatchNormalization(name=f"{name}_bn")(features)
+
+    def block(features: Any, width: int, stride: int, name: str) -> Any:
+        shortcut = features
+        if stride != 1 or features.shape[-1] != width:
+            shortcut = convolution(features, width, 1, stride, f"{name}_shortcut")
+        features = convolution(features, width, 3, stride, f"{name}_1")
+        features = layers.Activation("relu", name=f"{name}_1_relu")(features)
+        features = convolution(features, width, 3, 1, f"{name}_2")
+        excitation = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_squeeze")(features)
+        excitation = layers.Dense(width // 16, activation="relu", name=f"{name}_reduce")(excitation)
+        excitation = layers.Dense(width, activation="sigmoid", name=f"{name}_expand")(excitation)
+        features = layers.Multiply(name=f"{name}_excite")([features, excitation])
+        features = layers.Add(name=f"{name}_add")([features, shortcut])
+        return layers.Activation("relu", name=f"{name}_relu")(features)
+
+    features = convolution(pixels, 64, 7, 2, "stem")
+    features = layers.Activation("relu", name="stem_relu")(features)
+    features = layers.MaxPooling2D(3, 2, padding="same", name="stem_pool")(features)
+    for stage, (depth, width) in enumerate(((3, 64), (4, 128), (6, 256), (3, 512)), start=1):
+        for number in range(1, depth + 1):
+            stride = 2 if stage > 1 and number == 1 else 1
+            features = block(features, width, stride, f"stage{stage}_block{number}")
+    return features
+
+
+def _untrained(layers: Callable[[Any], Any]) -> Build:
+    """Returns the builder of a network without ImageNet weights; it takes a file of `keras.Model.save_weights`."""
+
+    def build(pixels: Any, weights: str | None) -> Any:
+        import keras
+
+        features = layers(pixels)
+        if weights is not None:
+            keras.Model(pixels, features).load_weights(weights)
+        return features
+
+    return build
+
+
+BACKBONES: Registry[Backbone] = Registry(
+    "backbone",
+    (
         Backbone("DenseNet121", _application("DenseNet121")),
         Backbone("DenseNet169", _application("DenseNet169")),
         Backbone("DenseNet201", _application("DenseNet201")),
-        Backbone("ResNet50", _application("ResNet50"), normalisation="caffe"),
-        Backbone("VGG16", _application("VGG16"), normalisation="caffe"),
+        Backbone("ResNet50", _application("ResNet50"), "caffe"),
+        Backbone("VGG16", _application("VGG16"), "caffe"),
         *(Backbone(f"EfficientNetB{size}", _application(f"EfficientNetB{size}"), "own") for size in range(5)),
-        Backbone("EfficientNetV2S", _application("EfficientNetV2S"), normalisation="own"),
-        Backbone("ConvNeXtTiny", _application("ConvNeXtTiny"), normalisation="own"),
-        Backbone("SEResNet34", se_resnet34, pretrained=False),
-        Backbone("SmallCNN", _small_cnn, normalisation="unit", pretrained=False),
-    )
-}
+        Backbone("EfficientNetV2S", _application("EfficientNetV2S"), "own"),
+        Backbone("ConvNeXtTiny", _application("ConvNeXtTiny"), "own"),
+        Backbone("SEResNet34", _untrained(_se_resnet34), pretrained=False),
+        Backbone("SmallCNN", _untrained(_small_cnn), "unit", pretrained=False),
+    ),
+    register="register_backbone",
+)
 
 
-def names() -> tuple[str, ...]:
-    """Returns the names of the backbones there are."""
-    return tuple(_BACKBONES)
+def register_backbone(name: str, layers: Callable[[Any], Any], normalisation: str = "unit") -> Backbone:
+    """Lets recipes name a backbone of your own, which starts untrained or from a weights file.
 
-
-def get(name: str) -> Backbone:
-    """Returns a backbone by name.
+    Register it before a recipe that names it is made, and again in every process that loads a run of it: a run keeps
+    the name, not the code. Layer classes of your own, if it has any, need `keras.saving.register_keras_serializable`,
+    so that Keras loads them in safe mode.
 
     Args:
-        name: For example "DenseNet121".
+        name: How recipes name it, one word.
+        layers: Takes an RGB tensor (batch, height, width, 3), normalised; adds layers to its graph and returns the
+            feature map, a Keras tensor (batch, rows, columns, channels). Name the layers, and let no name begin with
+            "preprocess_" or "head_": the classifier's own do.
+        normalisation: What is done to the pixels first: "unit" scales them to 0-1, "imagenet" subtracts ImageNet's
+            channel means and divides by its deviations, "caffe" subtracts its means, and "own" leaves 0-255.
+
+    Returns:
+        The entry. One of the same name that was registered before is replaced.
 
     Raises:
-        ValueError: If there is none of that name; the message gives the nearest.
+        ValueError: If the name belongs to a built-in backbone or is no word, or the normalisation is unknown.
+        TypeError: If `layers` cannot be called.
+
+    Example:
+        >>> def two_blocks(pixels):
+        ...     import keras
+        ...
+        ...     for block in (1, 2):
+        ...         pixels = keras.layers.Conv2D(8, 3, 2, activation="relu", name=f"own_{block}")(pixels)
+        ...     return pixels
+        >>> register_backbone("TwoBlocks", two_blocks).normalisation
+        'unit'
     """
-    if name not in _BACKBONES:
-        raise ValueError(f"unknown backbone {name!r}; {nearest(name, _BACKBONES)} Known: {', '.join(_BACKBONES)}.")
-    return _BACKBONES[name]
+    one_of(normalisation, NORMALISATIONS, "normalisation")
+    if not callable(layers):
+        raise TypeError(f"layers={layers!r} must be a function that adds layers to a Keras tensor.")
+    entry = Backbone(name, _untrained(layers), normalisation, pretrained=False)
+    BACKBONES.add(entry)
+    return entry
 
 
 def normalise(pixels: Any, normalisation: str) -> Any:
@@ -161,11 +188,13 @@ def normalise(pixels: Any, normalisation: str) -> Any:
 
     Args:
         pixels: Keras tensor (batch, height, width, 1), 0-255.
-        normalisation: As in `Backbone`.
+        normalisation: "imagenet", "caffe", "unit" or "own", see `Backbone`.
 
     Returns:
         Keras tensor (batch, height, width, 3).
     """
+    import keras
+
     # float32 whatever the policy: these layers are cheap and half precision would round the means.
     channels = keras.layers.Concatenate(name="preprocess_channels", dtype="float32")([pixels, pixels, pixels])
     if normalisation == "own":
@@ -188,7 +217,7 @@ def attach(backbone: Backbone, pixels: Any, weights: str | Path | None) -> Any:
     """Adds a backbone to a graph and gives it its weights.
 
     Args:
-        backbone: What `get` returned.
+        backbone: One of `BACKBONES`.
         pixels: Keras tensor (batch, height, width, 3), normalised.
         weights: "imagenet", a weights file of the same backbone without its top, or None for random weights. With
             "imagenet" Keras adds a rescaling to EfficientNetB0-B4 that a file does not bring along: for these, save

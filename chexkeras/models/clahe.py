@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from chexkeras.checks import positive_int
+from chexkeras.models.classifier import check_clahe
 
 _LEVELS = 256
 
@@ -53,7 +54,8 @@ class Clahe(keras.layers.Layer):
         clip_limit: Largest count of a level, as a multiple of the mean count; at least 1.
         tiles: Tiles a side.
         lightness: Whether to equalise CIE lightness, as is done with colour images in Lab, instead of gray values.
-        **kwargs: As for any layer.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name`; dtype is float32 and nothing is trained, whatever
+            they say.
 
     Source:
         Zuiderveld, "Contrast limited adaptive histogram equalization", Graphics Gems IV, 1994.
@@ -62,8 +64,7 @@ class Clahe(keras.layers.Layer):
     def __init__(self, clip_limit: float = 2.0, tiles: int = 8, lightness: bool = True, **kwargs: Any) -> None:
         # Half precision cannot tell 256 levels apart after a multiplication.
         super().__init__(**{**kwargs, "dtype": "float32", "trainable": False})
-        if isinstance(clip_limit, bool) or not isinstance(clip_limit, (int, float)) or not 1.0 <= clip_limit <= _LEVELS:
-            raise ValueError(f"clip_limit={clip_limit!r} must be a number from 1 (weakest) to {_LEVELS}; usual is 2.")
+        check_clahe(clip_limit, "clip_limit")
         self.clip_limit = float(clip_limit)
         self.tiles = positive_int(tiles, "tiles")
         self.lightness = lightness

@@ -1,25 +1,35 @@
-"""The classifier: raw gray pixels in, probabilities out, with everything between them inside one flat graph."""
+"""The classifier: raw gray pixels in, probabilities out, with everything between them inside one flat graph.
+
+Keras is imported only when a classifier is built, so that recipes can check their words here.
+"""
 
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-
-import keras
+from typing import TYPE_CHECKING
 
 from chexkeras.checks import one_of, positive_int
 from chexkeras.findings import label_names
 from chexkeras.models import backbones, heads
-from chexkeras.models.clahe import Clahe
-from chexkeras.models.options import PRECISIONS, clahe_limit
+from chexkeras.models.registry import number
 
+if TYPE_CHECKING:
+    import keras
+
+PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
+BATCHNORM = ("held", "trained")
+"""What a stage does with the BatchNorm layers that it unfreezes, see `models.stages.apply_stage`."""
 _SMALLEST_IMAGE = 32
+
+check_clahe = number(at_least=1, at_most=256, usual=2, null="for none")
+"""Checks a limit of contrast-limited equalisation: largest count of a gray level, as a multiple of the mean count."""
 
 
 def resolve_precision(precision: str) -> str:
     """Returns the precision policy to use.
 
     Args:
-        precision: One of `models.options.PRECISIONS`; "auto" is mixed_float16 where TensorFlow sees an NVIDIA GPU with
+        precision: One of `PRECISIONS`; "auto" is mixed_float16 where TensorFlow sees an NVIDIA GPU with
             tensor cores (compute capability 7.0 or higher) and float32 everywhere else.
 
     Raises:
@@ -27,6 +37,8 @@ def resolve_precision(precision: str) -> str:
     """
     if one_of(precision, PRECISIONS, "precision") != "auto":
         return precision
+    import keras
+
     if keras.backend.backend() != "tensorflow":
         return "float32"
     import tensorflow as tf
@@ -40,6 +52,8 @@ def resolve_precision(precision: str) -> str:
 
 @contextlib.contextmanager
 def _dtype_policy(policy: str) -> Iterator[None]:
+    import keras
+
     previous = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
@@ -57,7 +71,7 @@ def build_classifier(
     head: str = "three_layer",
     clahe: float | None = None,
     precision: str = "auto",
-) -> keras.Model:
+) -> "keras.Model":
     """Builds a classifier that takes raw gray pixels.
 
     The graph is flat: the backbone's layers are the model's own, so that a stage can freeze them by name and a heat
@@ -65,10 +79,10 @@ def build_classifier(
 
     Args:
         targets: One label or several, in output order.
-        backbone: A name known to `models.backbones`.
+        backbone: A name in `models.backbones.BACKBONES`.
         weights: "imagenet", a weights file, or None for an untrained base.
         image_size: Height and width of the input, pixels.
-        head: A name known to `models.heads`.
+        head: A name in `models.heads.HEADS`.
         clahe: Limit of the contrast-limited equalisation that every image goes through first, in 8 x 8 tiles, 1 to 256;
             None for none.
         precision: "auto", "float32", "mixed_float16" or "mixed_bfloat16".
@@ -81,14 +95,20 @@ def build_classifier(
         ValueError: If an argument is unknown or out of range.
         OSError: If ImageNet weights cannot be had.
     """
+    import keras
+
     names = label_names(targets)
     if positive_int(image_size, "image_size") < _SMALLEST_IMAGE:
         raise ValueError(f"image_size={image_size} is too small for a backbone; use at least {_SMALLEST_IMAGE}.")
-    base = backbones.get(backbone)
-    limit = None if clahe is None else clahe_limit(clahe)
+    base = backbones.BACKBONES.find(backbone, "backbone")
+    check_clahe(clahe, "clahe")
     with _dtype_policy(resolve_precision(precision)):
         pixels = keras.Input((image_size, image_size, 1), name="pixels", dtype="float32")
-        seen = pixels if limit is None else Clahe(limit, name="preprocess_clahe")(pixels)
+        seen = pixels
+        if clahe is not None:
+            from chexkeras.models.clahe import Clahe
+
+            seen = Clahe(clahe, name="preprocess_clahe")(pixels)
         features = backbones.attach(base, backbones.normalise(seen, base.normalisation), weights)
         probabilities = heads.attach(features, len(names), head)
         return keras.Model(pixels, probabilities, name=f"chexkeras_{base.name.lower()}")

@@ -32,7 +32,7 @@ class Channels(NamedTuple):
         return present[0] if len(present) == 1 else ops.concatenate(present, axis=-1)
 
 
-class Step(NamedTuple):
+class GraphStep(NamedTuple):
     """A layer, or an operation such as a sum, and the names of those whose outputs it reads."""
 
     layer: keras.Operation
@@ -48,7 +48,7 @@ class TrainedPart(keras.Model):
         steps: The layers after it in graph order; the last gives the output.
     """
 
-    def __init__(self, crossing: str, steps: list[Step]) -> None:
+    def __init__(self, crossing: str, steps: list[GraphStep]) -> None:
         super().__init__(name="trained_part")
         self.crossing = crossing
         self.plan = [(step.reads, step.constant, _takes_training(step.layer)) for step in steps]
@@ -251,7 +251,7 @@ def partition(model: keras.Model) -> Partition | None:
     """Cuts a classifier at its crossing layer.
 
     Args:
-        model: As for `crossing_layer`.
+        model: A functional classifier whose `trainable` flags are set (`models.stages.apply_stage`).
 
     Returns:
         The two parts, or None when there is no point to cut at.
@@ -261,5 +261,5 @@ def partition(model: keras.Model) -> Partition | None:
         return None
     reads, _ = graph
     later = model.operations[model.operations.index(layer) + 1 :]
-    steps = [Step(after, reads[after.name], not changes_in_training(after)) for after in later]
+    steps = [GraphStep(after, reads[after.name], not changes_in_training(after)) for after in later]
     return Partition(layer.name, keras.Model(model.input, layer.output), TrainedPart(layer.name, steps))

@@ -77,7 +77,7 @@ def predict_scores(
 
 
 def predict_padded(model: keras.Model, inputs: Any, batch_size: int) -> list[np.ndarray]:
-    """Runs a model on one batch, filled up to a fixed size so that a last, smaller batch is not compiled for anew.
+    """Runs a model on one batch, filled up to a fixed size so that a last, smaller batch is not compiled for again.
 
     Args:
         model: Any model with one input.

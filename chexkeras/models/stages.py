@@ -22,7 +22,7 @@ import numpy as np
 from keras.ops import convert_to_numpy
 
 from chexkeras.checks import nearest, one_of
-from chexkeras.models.options import BATCHNORM
+from chexkeras.models.classifier import BATCHNORM
 
 
 @dataclass(frozen=True)
@@ -109,14 +109,15 @@ def freeze(model: keras.Model, trainable: float | str, batchnorm: str = "held") 
 
     Args:
         model: A classifier of `build_classifier`.
-        trainable: As for `apply_stage`.
-        batchnorm: Likewise.
+        trainable: Share of the backbone's layers to unfreeze, from the top, 0 to 1; "none", "all", or the name of the
+            first layer to unfreeze.
+        batchnorm: "held" keeps every BatchNorm of the backbone as it is; "trained" trains those of unfrozen layers.
 
     Returns:
         The index of the first unfrozen backbone layer.
 
     Raises:
-        ValueError: As `apply_stage`.
+        ValueError: If `trainable` names nothing or is out of range, or `batchnorm` is neither.
     """
     layers = backbone_layers(model)
     start = trainable_start(layers, trainable)

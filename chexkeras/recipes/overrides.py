@@ -7,7 +7,7 @@ from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from chexkeras.checks import nearest
-from chexkeras.recipes.recipe import Recipe, Stage
+from chexkeras.recipes.recipe import Loss, Recipe, Stage
 
 
 def with_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
@@ -20,7 +20,7 @@ def with_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
             words to the shell. "none" means null where a field takes null, and no entries where it takes several.
 
     Returns:
-        The changed recipe, validated anew.
+        The changed recipe, checked again.
 
     Raises:
         ValueError: If a field does not exist (the message gives the nearest) or its value is refused.
@@ -45,7 +45,7 @@ def with_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
             raise ValueError(
                 f"setting {setting!r} names no field; {_suggestion(name, known, data)} There: {', '.join(known)}."
             )
-        place[name] = _value(text, get_type_hints(kind)[name])
+        place[name] = _value(text, _hint(kind, name))
     try:
         return Recipe.from_dict(data)
     except TypeError as error:
@@ -60,6 +60,15 @@ def _inner(place: dict[str, Any], group: str, setting: str) -> tuple[dict[str, A
         known = [*stages, *(name for name, value in place.items() if isinstance(value, dict))]
         raise ValueError(f"setting {setting!r} names no group {group!r}; {nearest(group, known)} Groups: {known}.")
     return inside, Stage if group in stages else get_type_hints(Recipe)[group]
+
+
+def _hint(kind: type, name: str) -> Any:
+    """Returns the type of a field; a loss has the numbers of its entry in `models.losses` for fields."""
+    if kind is not Loss:
+        return get_type_hints(kind)[name]
+    if name == "target_weights":
+        return tuple[Any, ...]
+    return float | None if Loss.takes_null(name) else float
 
 
 def _fields(place: dict[str, Any]) -> list[str]:

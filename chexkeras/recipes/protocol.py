@@ -1,117 +1,180 @@
-"""The images that ``chexkeras train`` learns from.
+"""The protocol around a recipe: how labels are read, which images are usable, and how they are divided.
 
-How their labels are read, which are usable, how they are split, what a first run fills in.
+A preset's source read and divided its images in its own way; here it is done so again, for Python and for ``chexkeras
+train`` alike.
+
+Example:
+    >>> source_split("chexnet")
+    SplitPlan(kind='patient', validation=0.1, test=0.2)
 """
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pandas as pd
+
 from chexkeras.checks import one_of, probability
+from chexkeras.data.datasets.labels import add_abnormal, policies, refuse_third_class
+from chexkeras.data.image_table import refuse_dicom, resolve_targets, source_of
+from chexkeras.data.sampling import balance_groups, checked_factors
+from chexkeras.data.splits import splitters
+from chexkeras.findings import ABNORMAL, CHEXPERT14
 from chexkeras.progress import say
+from chexkeras.recipes import presets
+from chexkeras.recipes.recipe import Recipe
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from chexkeras.data.splits.splitters import Splits
     from chexkeras.data.store.store import Store
-    from chexkeras.recipes.recipe import Recipe
-
 
 _SHARE = 0.15
+_SPLITTERS = {
+    "patient": splitters.split_by_patient,
+    "image": splitters.split_by_image,
+    "official": splitters.official_split,
+    "official_image": splitters.official_split_by_image,
+}
 
 
-class Division(NamedTuple):
-    """How the images are divided."""
+class SplitPlan(NamedTuple):
+    """How images are to be divided.
+
+    Attributes:
+        kind: "patient", "official" (the data set's own parts), "image" (leaky), or "official_image" (the official test
+            list, the rest by image: leaky between training and validation).
+        validation: Share of the images for validation, in (0, 1); of those that are in no official test part.
+        test: Share of the images for test, in (0, 1); has no effect where the data set has a test part of its own.
+    """
 
     kind: str
     validation: float
     test: float
 
 
-def division(
-    preset: str | None, as_run: bool, split: str | None, validation: float | None, test: float | None
-) -> Division:
-    """Returns how the images are divided: as the options say, or with --as-run as the preset's source did.
+def own_split(kind: str = "patient", validation: float | None = None, test: float | None = None) -> SplitPlan:
+    """Returns a plan of your own.
 
     Args:
-        preset: The preset that was given; None for none.
-        as_run: Whether to divide as its source did.
-        split: What --split says, None for nothing.
-        validation: What --validation says, None for nothing.
-        test: What --test says, None for nothing.
+        kind: A kind of `SplitPlan`.
+        validation: Share of the images for validation, in (0, 1); None takes 0.15.
+        test: Share of the images for test, in (0, 1); None takes 0.15. Not used where the kind is official.
 
     Raises:
-        ValueError: If they contradict each other or the source, which then is told.
+        ValueError: If the kind is unknown or a share is out of its range.
     """
-    from chexkeras.data.splits.splitters import KINDS
+    shares = _checked_shares(validation, test)
+    if one_of(kind, _SPLITTERS, "kind").startswith("official") and test is not None:
+        say("the share for test is not used: the test part is the data set's own")
+    return SplitPlan(kind, *(_SHARE if share is None else share for share in shares.values()))
 
-    given = {"validation": validation, "test": test}
-    for name, share in given.items():
+
+def _checked_shares(validation: float | None, test: float | None) -> dict[str, float | None]:
+    shares = {"validation": validation, "test": test}
+    for name, share in shares.items():
         if share is not None:
-            probability(share, f"--{name}", open_interval=True)
-    if not as_run:
-        kind = one_of(split or "patient", KINDS, "--split")
-        if kind.startswith("official") and test is not None:
-            say("--test is not used: the test part is the data set's own")
-        return Division(kind, *(_SHARE if share is None else share for share in given.values()))
-    if preset is None or split is not None:
-        raise ValueError("--as-run takes the split of a preset's source: give --preset, and leave out --split.")
-    return _as_run(preset, given)
+            probability(share, name, open_interval=True)
+    return shares
 
 
-def _as_run(preset: str, given: dict[str, float | None]) -> Division:
-    from chexkeras.recipes import presets
+def source_split(preset: str, validation: float | None = None, test: float | None = None) -> SplitPlan:
+    """Returns a plan to divide images as the source of a preset did, to repeat its result as it was obtained.
 
-    kind, source, shares = presets.as_run_split(preset), presets.source(preset), []
-    if kind.startswith("official") and given["test"] is not None:
+    Args:
+        preset: Name of the preset.
+        validation: Share for validation, in (0, 1), where the source does not state it; None takes the source's, else
+            0.15.
+        test: Share for test, in (0, 1), where the source does not state it; None takes the source's, else 0.15.
+
+    Raises:
+        ValueError: If the source does not say how it divided its images, or states another share than yours.
+    """
+    source, kind = presets.source(preset), presets.as_run_split(preset)
+    given, shares = _checked_shares(validation, test), []
+    if kind.startswith("official") and test is not None:
         raise ValueError(
-            f"--test {given['test']:g}: the source of preset {preset!r} tested on the data set's own test part, which "
-            "has its size; leave out --test, or --as-run and choose --split."
+            f"test={test:g}: the source of preset {preset!r} tested on the data set's own test part, which has its "
+            "size; leave it out, or choose another split than the source's."
         )
     for name, stated in (("validation", source.validation), ("test", source.test)):
         asked = given[name]
         if None not in (asked, stated) and asked != stated:
             raise ValueError(
-                f"--{name} {asked:g}: the source of preset {preset!r} took {stated:g}; leave out --{name}, or --as-run "
-                f"and give --split {kind} with the shares of your own."
+                f"{name}={asked:g}: the source of preset {preset!r} took {stated:g}; leave it out, or take a split of "
+                f"your own instead of the source's, kind={kind!r} and your own shares."
             )
         shares.append(next((share for share in (asked, stated) if share is not None), _SHARE))
-    return Division(kind, *shares)
+    return SplitPlan(kind, *shares)
 
 
-def usual_reading(preset: str, recipe: "Recipe") -> dict[str, Any]:
-    """Returns how CheXpert is read where the user does not say: as the source of the preset did.
+def split_for(table: pd.DataFrame, recipe: Recipe, plan: SplitPlan) -> splitters.Splits:
+    """Divides an image table for a recipe: stratified over its targets, by its seed.
+
+    Args:
+        table: The image table.
+        recipe: The recipe.
+        plan: From `own_split` or `source_split`.
+
+    Raises:
+        ValueError: If the table has no official parts that the plan wants, or too few images.
+    """
+    if targets_to_fill(table, recipe.targets):
+        say("first pass: the uncertain labels do not count; a second pass fills them with the scores of this run")
+    options = {"validation": plan.validation, "seed": recipe.seed}
+    if not plan.kind.startswith("official"):
+        options["test"] = plan.test
+    return _SPLITTERS[plan.kind](table, recipe.targets, **options)
+
+
+def split_like_source(
+    table: pd.DataFrame,
+    preset: str,
+    recipe: Recipe | None = None,
+    *,
+    validation: float | None = None,
+    test: float | None = None,
+) -> splitters.Splits:
+    """Divides an image table as the source of a preset divided its images; leaky where that was.
+
+    Args:
+        table: The image table.
+        preset: Name of the preset.
+        recipe: The recipe to train, which tells targets and seed; None takes the preset's.
+        validation: Share for validation, in (0, 1), where the source does not state it; None takes the source's, else
+            0.15.
+        test: Share for test, in (0, 1), where the source does not state it; None takes the source's, else 0.15.
+
+    Raises:
+        ValueError: If the source does not say how it divided its images, or states another share than yours.
+    """
+    return split_for(table, recipe or presets.preset(preset), source_split(preset, validation, test))
+
+
+def source_reading(preset: str, recipe: Recipe) -> dict[str, Any]:
+    """Returns the options of `load_chexpert` by which the source of a preset read CheXpert.
 
     A policy that leaves a third class to learn and a head without one do not go together, nor does the reverse: where
     the recipe was changed so, the policy is left to the loader.
 
     Args:
-        preset: Name of the preset; any other name stands for nothing.
+        preset: Name of the preset; any other name has no source.
         recipe: The recipe made from it.
-    """
-    from chexkeras.recipes import presets
 
+    Returns:
+        views, uncertain and blank; empty where the source used other images.
+    """
     reading = presets.source(preset).reading if preset in presets.names() else None
-    if reading is None:
-        return {}
-    options = reading.options
-    if (options["uncertain"] == "multiclass") != (recipe.head == "three_way"):
+    options = {} if reading is None else reading.options
+    if options and (options["uncertain"] == "multiclass") != recipe.three_way:
         del options["uncertain"]
     return options
 
 
-def read_otherwise(preset: str, table: "pd.DataFrame", recipe: "Recipe") -> tuple[str, ...]:
-    """Returns a caution where CheXpert was read otherwise than by the source of the preset; none elsewhere.
+def reading_cautions(preset: str, table: pd.DataFrame, recipe: Recipe) -> tuple[str, ...]:
+    """Returns a caution where CheXpert was read otherwise than by the source of a preset; none elsewhere.
 
     Args:
         preset: Name of the preset.
         table: The image table, as it was loaded.
         recipe: The recipe made from the preset; only labels of its targets count.
     """
-    from chexkeras.data.datasets.labels import policies
-    from chexkeras.data.image_table import resolve_targets, source_of
-    from chexkeras.findings import CHEXPERT14
-    from chexkeras.recipes import presets
-
     reading, source = presets.source(preset).reading, source_of(table)
     here = dict(source.uncertain_policy)
     if reading is None or not here:
@@ -120,32 +183,40 @@ def read_otherwise(preset: str, table: "pd.DataFrame", recipe: "Recipe") -> tupl
     for name in resolve_targets(table, recipe.targets):
         if name in here and here[name] != there[name]:
             different.setdefault((here[name], there[name]), []).append(name)
-    said = [
-        f"{option} {ours} (there {theirs})"
-        for option, ours, theirs in (
-            ("views", source.views, reading.views), ("blank labels", source.blank_policy, reading.blank)
-        )
-        if ours != theirs
-    ]  # fmt: skip
-    said += [f"uncertain labels of {', '.join(of)} {ours} (there {theirs})" for (ours, theirs), of in different.items()]
-    return (f"Not read as by the source of preset {preset}: {'; '.join(said)}.",) if said else ()
+    compared = (("views", source.views, reading.views), ("blank labels", source.blank_policy, reading.blank))
+    parts = [f"{what} {ours} (there {theirs})" for what, ours, theirs in compared if ours != theirs]
+    parts += [
+        f"uncertain labels of {', '.join(names)} {ours} (there {theirs})" for (ours, theirs), names in different.items()
+    ]
+    return (f"Not read as by the source of preset {preset}: {'; '.join(parts)}.",) if parts else ()
 
 
-def usable(table: "pd.DataFrame", recipe: "Recipe", store: "Store | None", missing: str) -> "pd.DataFrame":
-    """Returns the table that the recipe can be trained on, before an image is opened."""
-    from chexkeras.data.datasets.labels import add_abnormal, refuse_third_class
-    from chexkeras.data.image_table import refuse_dicom, resolve_targets
-    from chexkeras.data.sampling import balance_groups, checked_factors
-    from chexkeras.findings import ABNORMAL
+def usable_table(
+    table: pd.DataFrame, recipe: Recipe, store: "Store | None" = None, missing: str = "error"
+) -> pd.DataFrame:
+    """Returns the table that a recipe can be trained on; refuses, before an image is opened, one that it cannot.
 
+    Args:
+        table: The image table, as it was loaded.
+        recipe: The recipe.
+        store: The store that the images are to be read from; None reads their files.
+        missing: What becomes of images that the store lacks: "error" refuses them, "skip" leaves them out.
+
+    Returns:
+        The table, with the label "Abnormal" where the recipe has that target.
+
+    Raises:
+        ValueError: If a target is unknown, a group of a balanced batch has no image, uncertain labels were left for a
+            third class that the recipe has not, or images are DICOM files or not in the store.
+    """
     if ABNORMAL in recipe.targets:
         table = add_abnormal(table)
-    resolve_targets(table, recipe.targets)
+    targets = resolve_targets(table, recipe.targets)
     # A group that no image at all belongs to has none in the training part either.
     balance_groups(table, recipe.balanced_batches)
     checked_factors(table, dict(recipe.up_sample))
-    if recipe.head != "three_way":
-        refuse_third_class(table, recipe.targets)
+    if not recipe.three_way:
+        refuse_third_class(table, targets)
     if store is None:
         refuse_dicom(table)
     elif missing == "skip":
@@ -155,22 +226,12 @@ def usable(table: "pd.DataFrame", recipe: "Recipe", store: "Store | None", missi
     return table
 
 
-def unfilled(table: "pd.DataFrame", targets: tuple[str, ...]) -> list[str]:
-    """Returns the targets whose uncertain labels wait for the scores of a first run."""
-    from chexkeras.data.image_table import resolve_targets, source_of
+def targets_to_fill(table: pd.DataFrame, targets: tuple[str, ...]) -> list[str]:
+    """Returns the targets whose uncertain labels wait for the scores of a first run.
 
+    Args:
+        table: The image table; CheXpert loaded with the policy "self_trained" has such targets.
+        targets: Findings in output order.
+    """
     policy_of = dict(source_of(table).uncertain_policy)
     return [name for name in resolve_targets(table, targets) if policy_of.get(name) == "self_trained"]
-
-
-def split(asked: Division, table: "pd.DataFrame", recipe: "Recipe") -> "Splits":
-    """Returns the split: by patient, as the data set has it, or by image."""
-    from chexkeras.data.splits import splitters
-
-    if unfilled(table, recipe.targets):
-        say("first pass: the uncertain labels do not count; a second one with --first-run fills them")
-    if asked.kind in ("official", "official_image"):
-        official = splitters.official_split if asked.kind == "official" else splitters.official_split_by_image
-        return official(table, recipe.targets, validation=asked.validation, seed=recipe.seed)
-    make = splitters.split_by_patient if asked.kind == "patient" else splitters.split_by_image
-    return make(table, recipe.targets, validation=asked.validation, test=asked.test, seed=recipe.seed)

@@ -1,12 +1,11 @@
 """A recipe: everything that decides a run except the images, as plain values that are saved with it.
 
-The parts of a recipe: one stage, the loss, and how the operating point is chosen.
+`Recipe` is put together from its stages, its loss and the rule for its operating point. What may be named in it is
+declared once, in the registries of `models`; nothing here needs Keras.
 """
 
-import json
-import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,33 +15,20 @@ from chexkeras.checks import nearest, one_of, positive_int, probability
 from chexkeras.data.augmentation import Augmentation
 from chexkeras.evaluation.thresholds import check_rule
 from chexkeras.findings import label_names
-from chexkeras.models import options
+from chexkeras.models.backbones import BACKBONES
+from chexkeras.models.classifier import BATCHNORM, PRECISIONS, check_clahe
+from chexkeras.models.heads import HEADS
+from chexkeras.models.losses import LOSSES
+from chexkeras.models.optimizers import OPTIMIZERS, SCHEDULES
+from chexkeras.models.registry import number
+from chexkeras.recipes.loss import Loss, finding_pairs, refuse_idle
 
-LOSSES = ("weighted_bce", "focal", "asymmetric", "auc_margin", "three_way")
-CLASS_WEIGHTS = ("balanced", "none", "capped", "effective")
-OPTIMIZERS = ("adam", "adamw", "sgd")
-SCHEDULES = ("constant", "cosine", "warmup_cosine", "reduce_on_plateau")
+__all__ = ["Loss", "Recipe", "Stage", "ThresholdRule"]
+
+MONITORS = {"val_auroc": "max", "val_loss": "min"}
+"""What may decide which epoch was best, and which direction of it is better."""
 _SHARES = {"all": 1.0, "none": 0.0}
-
-# What a field has an effect with: the field that decides, and the values under which it counts.
-_STAGE_NEEDS = {
-    "weight_decay": ("optimizer", ("adamw", "sgd")),
-    "warmup_epochs": ("schedule", ("warmup_cosine",)),
-    "reduce_factor": ("schedule", ("reduce_on_plateau",)),
-    "reduce_patience": ("schedule", ("reduce_on_plateau",)),
-}
-_LOSS_NEEDS = {
-    "class_weights": ("name", ("weighted_bce",)),
-    "label_smoothing": ("name", ("weighted_bce", "focal")),
-    "gamma": ("name", ("focal",)),
-    "alpha": ("name", ("focal",)),
-    "cap": ("class_weights", ("capped",)),
-    "beta": ("class_weights", ("effective",)),
-    "gamma_positive": ("name", ("asymmetric",)),
-    "gamma_negative": ("name", ("asymmetric",)),
-    "clip": ("name", ("asymmetric",)),
-    "margin": ("name", ("auc_margin",)),
-}
+_LARGEST_IMAGE = 4096
 
 
 def text(value: Any, name: str, example: str) -> str:
@@ -61,29 +47,6 @@ def text(value: Any, name: str, example: str) -> str:
     return value
 
 
-def _share(value: Any, name: str, *, open_interval: bool = False) -> float:
-    """Returns a number in [0, 1]; unlike `checks.probability` it takes no true for 1 and no text for a number."""
-    if isinstance(value, (bool, str)):
-        raise ValueError(f"{name}={value!r} is not a number; give a fraction such as 0.9.")
-    return probability(value, name, open_interval=open_interval)
-
-
-def _refuse_idle(part: Any, place: str, needs: Mapping[str, tuple[str, tuple[str, ...]]]) -> None:
-    """Refuses a field that is not at its default and has no effect: a record must not claim what was not done."""
-    idle, defaults = [], []
-    for entry in fields(part):
-        value = getattr(part, entry.name)
-        decider, values = needs.get(entry.name, ("", ()))
-        if decider and value != entry.default and getattr(part, decider) not in values:
-            wanted, chosen = " or ".join(map(repr, values)), getattr(part, decider)
-            idle.append(
-                f"{place}.{entry.name}={value!r} needs {place}.{decider}={wanted} and has no effect with {chosen!r}"
-            )
-            defaults.append(f"{place}.{entry.name}={json.dumps(entry.default)}")
-    if idle:
-        raise ValueError(f"{', '.join(idle)}; leave it out, or put back what it is by default: {', '.join(defaults)}.")
-
-
 @dataclass(frozen=True)
 class Stage:
     """One stage of training; a number without effect under its optimizer or schedule has to be the default.
@@ -98,10 +61,11 @@ class Stage:
             epochs.
         batchnorm: "held" keeps every BatchNorm of the backbone as it is; "trained" trains those of unfrozen layers,
             which then normalise by the batch.
-        optimizer: "adam", "adamw" or "sgd" (momentum 0.9).
+        optimizer: "adam", "adamw" or "sgd" (momentum 0.9): a name in `models.optimizers.OPTIMIZERS`.
         weight_decay: Decoupled weight decay, at least 0; for "adamw" and "sgd".
-        schedule: "constant"; "cosine" to 0 over the stage; "warmup_cosine", the same after a linear rise from 0; or
-            "reduce_on_plateau", down by a factor after some epochs without a better value of the monitor.
+        schedule: A name in `models.optimizers.SCHEDULES`: "constant"; "cosine", to 0 over the stage; "warmup_cosine",
+            the same after a linear rise from 0; or "reduce_on_plateau", down by a factor after some epochs without a
+            better value of the monitor.
         warmup_epochs: For "warmup_cosine": epochs of the rise.
         reduce_factor: For "reduce_on_plateau": the factor, in (0, 1).
         reduce_patience: For "reduce_on_plateau": epochs without a better value.
@@ -130,8 +94,7 @@ class Stage:
     def __post_init__(self) -> None:
         text(self.name, "stage name", "stage1")
         positive_int(self.epochs, f"{self.name}.epochs")
-        if not _is_number(self.learning_rate) or self.learning_rate <= 0.0:
-            raise ValueError(f"{self.name}.learning_rate={self.learning_rate!r} must be a number above 0, e.g. 1e-4.")
+        number(above=0, usual=1e-4)(self.learning_rate, f"{self.name}.learning_rate")
         if isinstance(self.trainable, bool) or self.trainable is None or self.trainable == "":
             raise ValueError(
                 f"{self.name}.trainable={self.trainable!r} must be a share from 0 to 1, 'all', 'none', or the name of "
@@ -143,9 +106,9 @@ class Stage:
             probability(self.trainable, f"{self.name}.trainable")
         if self.patience is not None:
             positive_int(self.patience, f"{self.name}.patience")
-        one_of(self.batchnorm, options.BATCHNORM, f"{self.name}.batchnorm")
-        one_of(self.optimizer, OPTIMIZERS, f"{self.name}.optimizer")
-        one_of(self.schedule, SCHEDULES, f"{self.name}.schedule")
+        one_of(self.batchnorm, BATCHNORM, f"{self.name}.batchnorm")
+        OPTIMIZERS.find(self.optimizer, f"{self.name}.optimizer")
+        SCHEDULES.find(self.schedule, f"{self.name}.schedule")
         self._check_optimisation()
 
     def to_dict(self) -> dict[str, Any]:
@@ -153,8 +116,7 @@ class Stage:
         return asdict(self)
 
     def _check_optimisation(self) -> None:
-        if not _is_number(self.weight_decay) or self.weight_decay < 0.0:
-            raise ValueError(f"{self.name}.weight_decay={self.weight_decay!r} must be a number of at least 0.")
+        number(at_least=0)(self.weight_decay, f"{self.name}.weight_decay")
         for name in ("warmup_epochs", "reduce_patience", "accumulate"):
             positive_int(getattr(self, name), f"{self.name}.{name}")
         if self.schedule == "warmup_cosine" and self.warmup_epochs >= self.epochs:
@@ -162,93 +124,18 @@ class Stage:
                 f"{self.name}.warmup_epochs={self.warmup_epochs} leaves none of the {self.epochs} epochs for the "
                 "cosine; lower it, or raise the epochs."
             )
-        _share(self.reduce_factor, f"{self.name}.reduce_factor", open_interval=True)
-        if self.clip_norm is not None and not (_is_number(self.clip_norm) and self.clip_norm > 0.0):
-            raise ValueError(f"{self.name}.clip_norm={self.clip_norm!r} must be a number above 0, or null for none.")
-        if self.ema is not None:
-            if isinstance(self.ema, (bool, str)):
-                raise ValueError(f"{self.name}.ema={self.ema!r} must be a momentum such as 0.999, or null for none.")
-            probability(self.ema, f"{self.name}.ema", open_interval=True)
-        _refuse_idle(self, self.name, _STAGE_NEEDS)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def finding_pairs(values: Any, name: str) -> tuple[tuple[str, Any], ...]:
-    """Returns a mapping, or what JSON makes of pairs, as pairs (finding, value), findings in canonical spelling."""
-    pairs = values.items() if isinstance(values, Mapping) else values
-    try:
-        given = [(finding, value) for finding, value in pairs]
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f'{name}={values!r} must give a value for each finding, e.g. {{"Mass": 2}}; [] for none.'
-        ) from error
-    return (
-        tuple(zip(label_names([finding for finding, _ in given]), (v for _, v in given), strict=True)) if given else ()
-    )
-
-
-@dataclass(frozen=True)
-class Loss:
-    """Which loss, and its numbers; a number of another loss has to be the default.
-
-    Attributes:
-        name: "weighted_bce", "focal", "asymmetric" or "auc_margin", see `models.losses`; "three_way" for the head of
-            that name, see `models.losses`.
-        class_weights: For weighted_bce, from the training labels: "balanced", "none", "capped" or "effective"; see
-            `training.class_weights`. The other losses have none.
-        label_smoothing: For weighted_bce and focal, in [0, 1).
-        gamma: For focal, at least 0.
-        alpha: For focal: weight of positives, in (0, 1).
-        cap: For class_weights "capped": largest weight of a positive; None sets no limit.
-        beta: For class_weights "effective", in [0, 1).
-        gamma_positive: For asymmetric, at least 0.
-        gamma_negative: For asymmetric, at least 0.
-        clip: For asymmetric: probability up to which a negative costs nothing, in [0, 1).
-        margin: For auc_margin, in (0, 1].
-        target_weights: (finding, how much it counts, above 0) of the targets that do not count 1. The loss is the sum
-            over targets divided by their number, so a weight changes one target's share and no other's.
-    """
-
-    name: str = "weighted_bce"
-    class_weights: str = "balanced"
-    label_smoothing: float = 0.0
-    gamma: float = 2.0
-    alpha: float = 0.25
-    cap: float | None = None
-    beta: float = 0.9999
-    gamma_positive: float = 1.0
-    gamma_negative: float = 4.0
-    clip: float = 0.05
-    margin: float = 1.0
-    target_weights: tuple[tuple[str, float], ...] = ()
-
-    def __post_init__(self) -> None:
-        one_of(self.name, LOSSES, "loss.name")
-        one_of(self.class_weights, CLASS_WEIGHTS, "loss.class_weights")
-        if _share(self.label_smoothing, "loss.label_smoothing") == 1.0:
-            raise ValueError("loss.label_smoothing=1 leaves no label to learn from; it must be below 1, try 0.1.")
-        for name, usual in (("gamma", "2"), ("gamma_positive", "1"), ("gamma_negative", "4")):
-            value = getattr(self, name)
-            if not _is_number(value) or value < 0.0:
-                raise ValueError(f"loss.{name}={value!r} must be a number of at least 0; the paper uses {usual}.")
-        _share(self.alpha, "loss.alpha", open_interval=True)
-        for name, usual in (("clip", "0.05"), ("beta", "0.9999")):
-            if _share(getattr(self, name), f"loss.{name}") == 1.0:
-                raise ValueError(f"loss.{name}=1 must be below 1; the paper uses {usual}.")
-        if not _share(self.margin, "loss.margin"):
-            raise ValueError("loss.margin=0 sets no margin; it must be above 0, the paper uses 1.")
-        if self.cap is not None and not (_is_number(self.cap) and self.cap > 0.0):
-            raise ValueError(f"loss.cap={self.cap!r} must be a number above 0, such as 20, or null for no limit.")
-        object.__setattr__(self, "target_weights", finding_pairs(self.target_weights, "loss.target_weights"))
-        for finding, weight in self.target_weights:
-            if not _is_number(weight) or weight <= 0.0:
-                raise ValueError(f"loss.target_weights: the weight of {finding} is {weight!r}, not a number above 0.")
-        # No class weights is what every other loss has.
-        needs = _LOSS_NEEDS if self.class_weights != "none" else {**_LOSS_NEEDS, "class_weights": ("name", LOSSES)}
-        _refuse_idle(self, "loss", needs)
+        number(above=0, below=1, usual=0.1)(self.reduce_factor, f"{self.name}.reduce_factor")
+        number(above=0, usual=1, null="for none")(self.clip_norm, f"{self.name}.clip_norm")
+        number(above=0, below=1, usual=0.999, null="for none")(self.ema, f"{self.name}.ema")
+        deciders = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+        needs = {
+            name: (decider, registry.using(name))
+            for decider, registry in deciders.items()
+            for entry in registry.values()
+            for name in entry.parameters
+        }
+        defaults = {entry.name: entry.default for entry in fields(self)}
+        refuse_idle(self.to_dict(), defaults, self.name, needs)
 
 
 @dataclass(frozen=True)
@@ -268,11 +155,6 @@ class ThresholdRule:
         check_rule(self.rule, self.target)
 
 
-__all__ = ["Loss", "Recipe", "Stage", "ThresholdRule"]
-
-_LARGEST_IMAGE = 4096
-
-
 @dataclass(frozen=True)
 class Recipe:
     """A training recipe.
@@ -281,9 +163,9 @@ class Recipe:
         name: For people.
         targets: Findings in output order.
         image_size: Side of the model's input, pixels.
-        backbone: A name known to `models.backbones`.
+        backbone: A name in `models.backbones.BACKBONES`, or one added by `models.register_backbone`.
         weights: "imagenet", a weights file, or None for an untrained base.
-        head: A name known to `models.heads`.
+        head: A name in `models.heads.HEADS`.
         clahe: Limit of the contrast-limited equalisation that the model begins with, 1 to 256 (usual is 2); None leaves
             images as they are. See `models.clahe`.
         loss: The loss.
@@ -330,9 +212,9 @@ class Recipe:
         text(self.name, "name", "own")
         self._check_weights()
         object.__setattr__(self, "targets", _findings(self.targets, "targets"))
-        one_of(self.backbone, options.BACKBONES, "backbone")
-        one_of(self.head, options.HEADS, "head")
-        one_of(self.precision, options.PRECISIONS, "precision")
+        BACKBONES.find(self.backbone, "backbone")
+        head, loss = HEADS.find(self.head, "head"), LOSSES[self.loss.name]
+        one_of(self.precision, PRECISIONS, "precision")
         one_of(self.monitor, MONITORS, "monitor")
         if positive_int(self.image_size, "image_size") > _LARGEST_IMAGE:
             raise ValueError(
@@ -340,12 +222,13 @@ class Recipe:
             )
         positive_int(self.batch_size, "batch_size")
         positive_int(self.keep_epochs, "keep_epochs")
-        if self.clahe is not None:
-            options.clahe_limit(self.clahe)
-        if (self.head == "three_way") != (self.loss.name == "three_way"):
+        check_clahe(self.clahe, "clahe")
+        if head.three_way != loss.three_way:
+            heads, names = ([name for name, each in kind.items() if each.three_way] for kind in (HEADS, LOSSES))
             raise ValueError(
-                f"head={self.head!r} and loss.name={self.loss.name!r} do not go together: the head 'three_way' is "
-                "trained by the loss 'three_way', and no other head is; set both or neither."
+                f"head={self.head!r} and loss.name={self.loss.name!r} do not go together: a head with a third class "
+                f"({', '.join(heads)}) is trained by a loss that has one ({', '.join(names)}), and no other head is; "
+                "set both or neither."
             )
         if not self.stages:
             raise ValueError("stages is empty; give at least one Stage.")
@@ -386,6 +269,11 @@ class Recipe:
                 "none of them; raise it, or balance fewer findings."
             )
 
+    @property
+    def three_way(self) -> bool:
+        """Whether "uncertain" is learnt as a third class."""
+        return LOSSES[self.loss.name].three_way
+
     def replace(self, **changes: Any) -> "Recipe":
         """Returns a copy with other values.
 
@@ -403,11 +291,20 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the recipe as plain values."""
-        return asdict(self)
+        return asdict(self) | {"loss": self.loss.to_dict()}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Recipe":
-        """Rebuilds a recipe from `to_dict`."""
+        """Rebuilds a recipe.
+
+        Args:
+            data: From `to_dict`, or what JSON makes of it; fields that were added later may be missing.
+
+        Raises:
+            ValueError: If a value is refused.
+            KeyError: If a field is missing that every recipe has had.
+            TypeError: If there is an unknown field.
+        """
         return cls(
             **{
                 **data,
@@ -419,15 +316,25 @@ class Recipe:
         )
 
     def save(self, path: str | Path) -> Path:
-        """Writes the recipe as JSON and returns the path."""
+        """Writes the recipe as JSON.
+
+        Args:
+            path: File to write.
+
+        Returns:
+            The path.
+        """
         return files.write_json(path, self.to_dict())
 
     @classmethod
     def load(cls, path: str | Path) -> "Recipe":
         """Reads a recipe written by `save`.
 
+        Args:
+            path: The file.
+
         Raises:
-            ValueError: If the file is not a recipe.
+            ValueError: If the file is not a recipe, or names a backbone or loss that is not registered here.
         """
         try:
             return cls.from_dict(files.read_json(path))
@@ -439,7 +346,3 @@ def _findings(values: Any, name: str) -> tuple[str, ...]:
     if not isinstance(values, Iterable):
         raise ValueError(f"{name}={values!r} must be a finding or a list of them, such as Mass or Mass,Edema.")
     return label_names(values)
-
-
-MONITORS = {"val_auroc": "max", "val_loss": "min"}
-"""What may decide which epoch was best, and which direction of it is better."""

@@ -32,7 +32,7 @@ EPOCHS = "epochs"
 """Folder inside a run for the further epochs that were kept."""
 ROBUSTNESS = "robustness.json"
 """Where a run keeps what changed images do to its scores."""
-_MEND = "The file is damaged or was cut short: restore it, or train again."
+_FIX = "The file is damaged or was cut short: restore it, or train again."
 _HISTORY = ("stage", "epoch", "global_epoch", "loss", "val_loss", "val_auroc", "learning_rate")
 _TABLE = ("image_id", "patient_id", "age_years", "sex", "view", "part")
 _SOURCE = ("dataset", "label_release", "files", "synthetic", "implausible_ages")
@@ -76,10 +76,10 @@ class Run:
         """Returns a JSON document of the run that is of its kind, not empty, and has its keys."""
         document = files.read_json(self._file(name))
         if not isinstance(document, kind):
-            raise ValueError(f"{name} of the run holds a {type(document).__name__}, not a {kind.__name__}. {_MEND}")
+            raise ValueError(f"{name} of the run holds a {type(document).__name__}, not a {kind.__name__}. {_FIX}")
         lacking = [key for key in keys if key not in document]
         if lacking:
-            raise ValueError(f"{name} of the run lacks {', '.join(lacking)}. {_MEND}")
+            raise ValueError(f"{name} of the run lacks {', '.join(lacking)}. {_FIX}")
         return document
 
     def _csv(self, name: str, columns: tuple[str, ...], filled: tuple[str, ...], **options: Any) -> pd.DataFrame:
@@ -87,12 +87,12 @@ class Run:
         try:
             table = pd.read_csv(self._file(name), **options)
         except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-            raise ValueError(f"{name} of the run cannot be read ({error}). {_MEND}") from error
-        require_columns(table, columns, f"{name} of the run", _MEND)
+            raise ValueError(f"{name} of the run cannot be read ({error}). {_FIX}") from error
+        require_columns(table, columns, f"{name} of the run", _FIX)
         for column in filled:
             lacking = int((table[column].isna() | (table[column].astype(str) == "")).sum())
             if lacking:
-                raise ValueError(f"{lacking} row(s) of the run's {name} have no {column}. {_MEND}")
+                raise ValueError(f"{lacking} row(s) of the run's {name} have no {column}. {_FIX}")
         return table
 
     @cached_property
@@ -107,7 +107,7 @@ class Run:
         source = provenance["source"]
         lacking = [key for key in _SOURCE if not isinstance(source, dict) or key not in source]
         if lacking:
-            raise ValueError(f"provenance.json of the run lacks {', '.join(lacking)} in its source. {_MEND}")
+            raise ValueError(f"provenance.json of the run lacks {', '.join(lacking)} in its source. {_FIX}")
         return provenance
 
     @cached_property
@@ -120,7 +120,7 @@ class Run:
         """What each stage trained, as `models.stages.StageBoundary`, and how it ended."""
         stages = self._json("stages.json", list)
         if not stages or not all(isinstance(stage, dict) and stage for stage in stages):
-            raise ValueError(f"stages.json of the run holds no stage, or an empty one. {_MEND}")
+            raise ValueError(f"stages.json of the run holds no stage, or an empty one. {_FIX}")
         return stages
 
     @cached_property
@@ -251,8 +251,8 @@ class Run:
         """
         import keras
 
-        # Registers the losses, so that the file's own names are known.
-        from chexkeras.models import losses  # noqa: F401
+        # So that Keras knows the layers of our own that are named in the file.
+        from chexkeras.models import clahe, three_way  # noqa: F401
 
         file = self._file("model.keras")
         try:
@@ -262,7 +262,7 @@ class Run:
             if _is_damaged(file):
                 raise ValueError(
                     f"{str(file)!r} is damaged: it is no whole file of Keras. Copy the run once more from where it was "
-                    "trained, or train it anew."
+                    "trained, or train it again."
                 ) from None
             raise
 
@@ -271,18 +271,18 @@ class Run:
 
 
 @contextlib.contextmanager
-def _fields_of(name: str, mend: str = _MEND) -> Iterator[None]:
+def _fields_of(name: str, fix: str = _FIX) -> Iterator[None]:
     """Says which file of the run lacks a field, or holds something else in its place."""
     try:
         yield
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         what = f"lacks {error}" if isinstance(error, KeyError) else f"is not what a run writes ({error})"
-        raise ValueError(f"{name} of the run {what}. {mend}") from error
+        raise ValueError(f"{name} of the run {what}. {fix}") from error
 
 
 def _not_empty(table: pd.DataFrame, name: str) -> pd.DataFrame:
     if table.empty:
-        raise ValueError(f"{name} of the run has no rows. {_MEND}")
+        raise ValueError(f"{name} of the run has no rows. {_FIX}")
     return table
 
 
@@ -292,7 +292,7 @@ def _check_within(finding: str, name: str, estimate: Estimate | None) -> None:
     if not estimate.low - 1e-9 <= estimate.value <= estimate.high + 1e-9:
         raise ValueError(
             f"evaluation.json of the run: the {name} of {finding}, {estimate.value:.4g}, lies outside its interval "
-            f"{estimate.low:.4g} to {estimate.high:.4g}. {_MEND}"
+            f"{estimate.low:.4g} to {estimate.high:.4g}. {_FIX}"
         )
 
 

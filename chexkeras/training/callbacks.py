@@ -76,7 +76,7 @@ class EpochProgress(keras.callbacks.Callback):
 
 
 class EpochLog:
-    """Writes each epoch's numbers where TensorBoard finds them; a training taken up again adds to them.
+    """Writes each epoch's numbers where TensorBoard finds them; a resumed training adds to them.
 
     Args:
         folder: TensorBoard's log folder.

@@ -22,11 +22,12 @@ from chexkeras.evaluation.evaluate import evaluate
 from chexkeras.evaluation.scores import write_scores
 from chexkeras.evaluation.subgroups import USUAL_COLUMNS
 from chexkeras.evaluation.thresholds import STATED, choose_thresholds
+from chexkeras.models.class_weights import imbalance_record
 from chexkeras.models.classifier import resolve_precision
+from chexkeras.models.losses import LOSSES
 from chexkeras.models.scoring import predict_scores, scores_table
 from chexkeras.recipes.recipe import Recipe
 from chexkeras.results import OperatingPoint
-from chexkeras.training.class_weights import imbalance_record
 from chexkeras.training.loop import Fitted
 from chexkeras.training.memory import halving
 
@@ -141,7 +142,7 @@ def all_cautions(recipe: Recipe, splits: Splits, further: Sequence[str]) -> list
 
 
 @dataclass(frozen=True)
-class Ended:
+class FinishedTraining:
     """A training at its end: all that is written of it besides the model.
 
     Attributes:
@@ -165,7 +166,7 @@ class Ended:
     further: dict[str, Any]
 
 
-def write_run(model: keras.Model, ended: Ended, folder: Path, number: int | None = None) -> None:
+def write_run(model: keras.Model, ended: FinishedTraining, folder: Path, number: int | None = None) -> None:
     """Writes all files of a run, the model before anything that may fail.
 
     Args:
@@ -267,7 +268,7 @@ def provenance_record(
         fitted: What fitting left behind.
         cautions: From `all_cautions`.
     """
-    weighed = recipe.loss.class_weights if recipe.loss.name == "weighted_bce" else "none"
+    weighed = recipe.loss.class_weights if LOSSES[recipe.loss.name].class_weights else "none"
     return {
         **provenance.collect(),
         "source": source_of(splits.train).to_dict(),

@@ -21,20 +21,8 @@ from chexkeras.training.callbacks import EarlyStopping, EpochProgress, FiniteLos
 from chexkeras.training.frozen.plan import FeaturePlan
 from chexkeras.training.memory import GatheredGradients, halving, in_pieces
 from chexkeras.training.optimizers import AveragedWeights, LearningRate, make_optimizer
-from chexkeras.training.resume.checkpoints import BestEpochs, Changes, Checkpoints, Snapshot, assign_all, value
+from chexkeras.training.resume.checkpoints import BestEpochs, Checkpoints, Snapshot, TrainedVariables, assign_all, value
 from chexkeras.training.stage_data import StageData, image_data
-
-
-class _Average(AveragedWeights):
-    """The callback whose state, the weights behind the moving average, is part of a checkpoint."""
-
-    @property
-    def raw(self) -> list[np.ndarray]:
-        return self._raw or []
-
-    @raw.setter
-    def raw(self, values: list[np.ndarray]) -> None:
-        self._raw = values or None
 
 
 class StageFit:
@@ -47,7 +35,7 @@ class StageFit:
         stage: The stage.
         steps: Steps of an epoch.
         batch_size: Images a step.
-        changes: What training has changed so far, this stage included.
+        trained: What training has changed so far, this stage included.
         seed: The recipe's seed.
 
     Attributes:
@@ -62,18 +50,18 @@ class StageFit:
         stage: Stage,
         steps: int,
         batch_size: int,
-        changes: Changes,
+        trained: TrainedVariables,
         seed: int,
     ) -> None:
         self.classifier, self.data, self.loss, self.stage, self.steps = classifier, data, loss, stage, steps
         self.batch_size = self.images_at_a_time = self._images_scored_at_a_time = batch_size
-        self._changes, self._seed = changes, seed
+        self._trained, self._seed = trained, seed
         # Built here as `fit` would build it, so that there is a state before the first step.
         self._optimizer = classifier.optimizer
         self._optimizer.build(data.model.trainable_variables)
         self._held: list[np.ndarray] = []
         self._hold()
-        self._average = _Average() if stage.ema is not None else None
+        self._average = AveragedWeights() if stage.ema is not None else None
         self.snapshot = self._taken()
 
     def _hold(self) -> None:
@@ -87,7 +75,7 @@ class StageFit:
 
     def _taken(self) -> Snapshot:
         raw = self._average.raw if self._average is not None else []
-        return Snapshot(self._changes.values(), [value(variable) for variable in self._optimizer.variables], raw)
+        return Snapshot(self._trained.values(), [value(variable) for variable in self._optimizer.variables], raw)
 
     def save(self) -> Snapshot:
         """Takes and returns the state after an epoch, to which a later epoch falls back."""
@@ -95,7 +83,7 @@ class StageFit:
         return self.snapshot
 
     def restore(self, snapshot: Snapshot, images_at_a_time: int | None = None) -> None:
-        """Takes up a state.
+        """Resumes from a state.
 
         Args:
             snapshot: From `save`, of this stage or of the same stage in an earlier process.
@@ -104,7 +92,7 @@ class StageFit:
         Raises:
             ValueError: If the state is another model's.
         """
-        self._changes.assign(snapshot.variables)
+        self._trained.assign(snapshot.variables)
         assign_all(self._optimizer.variables, snapshot.optimizer)
         if self._average is not None:
             self._average.raw = snapshot.raw
@@ -122,7 +110,7 @@ class StageFit:
         return math.ceil(self.batch_size / self.images_at_a_time)
 
     def epoch(self, epoch: int, global_epoch: int) -> float:
-        """Fits one epoch and returns its mean loss; starts it anew with smaller batches where memory runs out.
+        """Fits one epoch and returns its mean loss; starts it again with smaller batches where memory runs out.
 
         Args:
             epoch: Its number within the stage, from 1.
@@ -151,7 +139,7 @@ class StageFit:
         seeding = keras.callbacks.LambdaCallback(on_epoch_begin=lambda *_: _seed_dropout(self._seed, global_epoch))
         averaging = [] if self._average is None else [self._average]
         callbacks = [seeding, *averaging, FiniteLoss(where, self._pieces), progress]
-        # The epoch's number fixes order and augmentation, so that a run can be taken up again at any epoch.
+        # The epoch's number fixes order and augmentation, so that a run can be resumed at any epoch.
         batches = self.data.train(global_epoch)
         if self._pieces > 1:
             batches = in_pieces(batches, self.images_at_a_time, self._pieces)
@@ -245,9 +233,9 @@ def fit_stages(
         loss: The loss of every stage.
         train: Image table of the training part, its rows as often as an epoch shows them.
         validation: Image table of the validation part.
-        plan: Stored features for the stages that can use them; None reads the images anew in every epoch.
+        plan: Stored features for the stages that can use them; None reads the images again in every epoch.
         store: The store the images are read from; None reads their files.
-        checkpoints: Where every epoch's state is kept, and taken up if there is one; None keeps none.
+        checkpoints: Where every epoch's state is kept, and resumed if there is one; None keeps none.
         on_epoch: Is given the history's row after each epoch.
 
     Returns:
@@ -265,32 +253,32 @@ def fit_stages(
         say(f"the validation AUROC leaves out what has one class there: {', '.join(left_out)}")
     steps = math.ceil(len(train) / recipe.batch_size)
     optimizers = [make_optimizer(stage, steps) for stage in recipe.stages]
-    changes = Changes(model)
+    trained = TrainedVariables(model)
     saved = checkpoints.load() if checkpoints is not None else None
     fitted = Fitted(**saved.record) if saved is not None else Fitted()
-    fitted.best_epochs = best = BestEpochs(changes, recipe.keep_epochs, mode)
+    fitted.best_epochs = best = BestEpochs(trained, recipe.keep_epochs, mode)
     if saved is not None:
-        best.take_up(saved.kept, {row["global_epoch"]: row[recipe.monitor] for row in fitted.history})
+        best.resume(saved.kept, {row["global_epoch"]: row[recipe.monitor] for row in fitted.history})
     if fitted.history:
         row = fitted.history[-1]
-        say(f"taken up after {row['stage']} epoch {row['epoch']}, epoch {len(fitted.history)} of the run")
+        say(f"resumed after {row['stage']} epoch {row['epoch']}, epoch {len(fitted.history)} of the run")
     ended_before = {entry["stage"] for entry in fitted.stages}
     for stage, optimizer in zip(recipe.stages, optimizers, strict=True):
         if stage.name in ended_before:
             freeze(model, stage.trainable, stage.batchnorm)
-            changes.extend()
+            trained.extend()
             continue
         best.assign()
         boundary = apply_stage(
             model, stage.trainable, optimizer=optimizer, loss=loss, name=stage.name, batchnorm=stage.batchnorm
         )
-        changes.extend()
+        trained.extend()
         say(str(boundary))
         if plan is not None and stage.name in plan.layers:
             data = plan.stage_data(model, recipe, stage.name)
         else:
             data = image_data(model, recipe, train, validation, store)
-        under_way = StageFit(model, data, loss, stage, steps, recipe.batch_size, changes, recipe.seed)
+        under_way = StageFit(model, data, loss, stage, steps, recipe.batch_size, trained, recipe.seed)
         rate, stopping = LearningRate(stage, optimizer, mode), EarlyStopping(stage.patience, mode)
         earlier = fitted.rows(stage.name)
         for row in earlier:

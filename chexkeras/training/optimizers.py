@@ -1,14 +1,15 @@
-"""From a stage's settings to an optimizer: which one, how its learning rate moves, and the average of the weights."""
+"""From a stage's settings to an optimizer, its learning rate from epoch to epoch, and the average of the weights."""
 
+import functools
 from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 
+from chexkeras.models.optimizers import OPTIMIZERS, SCHEDULES
 from chexkeras.recipes.recipe import Stage
 from chexkeras.training.callbacks import EarlyStopping
 
-_MOMENTUM = 0.9
 _NEVER_BELOW = 1e-8
 
 
@@ -31,7 +32,9 @@ def make_optimizer(stage: Stage, steps: int) -> keras.optimizers.Optimizer:
             f"{stage.name}.accumulate={stage.accumulate}, but the stage has only {steps * stage.epochs} steps and "
             "would never change a weight; lower accumulate or the batch size."
         )
-    options: dict[str, Any] = {"learning_rate": _schedule(stage, steps)}
+    entry, schedule, settings = OPTIMIZERS[stage.optimizer], SCHEDULES[stage.schedule], stage.to_dict()
+    rate = stage.learning_rate if schedule.steps is None else schedule.steps(settings, steps)
+    options: dict[str, Any] = {"learning_rate": rate, **entry.options(settings)}
     # Left out where they are not asked for, so that a plain stage gets the optimizer it always got.
     if stage.clip_norm is not None:
         options["global_clipnorm"] = stage.clip_norm
@@ -39,14 +42,8 @@ def make_optimizer(stage: Stage, steps: int) -> keras.optimizers.Optimizer:
         options["gradient_accumulation_steps"] = stage.accumulate
     if stage.ema is not None:
         options.update(use_ema=True, ema_momentum=stage.ema)
-    if stage.optimizer == "sgd":
-        options.update(momentum=_MOMENTUM, weight_decay=stage.weight_decay or None)
-    elif stage.optimizer == "adamw":
-        options.update(weight_decay=stage.weight_decay)
-    of_keras = {"sgd": keras.optimizers.SGD, "adamw": keras.optimizers.AdamW, "adam": keras.optimizers.Adam}
-    averaged_rarely = {"sgd": AveragedSGD, "adamw": AveragedAdamW, "adam": AveragedAdam}
-    kinds = averaged_rarely if stage.ema is not None and stage.accumulate > 1 else of_keras
-    return kinds[stage.optimizer](**options)
+    kind = getattr(keras.optimizers, entry.keras_name)
+    return (_averaged(kind) if stage.ema is not None and stage.accumulate > 1 else kind)(**options)
 
 
 class _AveragedOnceAChange:
@@ -60,10 +57,11 @@ class _AveragedOnceAChange:
         """Takes one batch's gradients, which change the weights if they are the last of a change.
 
         Args:
-            grads: As for Keras' optimizers.
-            trainable_variables: Likewise.
+            grads: One gradient for each variable; None for a variable the loss does not depend on.
+            trainable_variables: The variables; None for those the optimizer was built with.
         """
         momentum = self.ema_momentum
+        # Keras' public `iterations` counts whole changes only, so the batches have to be read from behind it.
         changes = keras.ops.equal((self._iterations + 1) % self.gradient_accumulation_steps, 0)
         self.ema_momentum = keras.ops.where(changes, momentum, 1.0)
         try:
@@ -72,30 +70,17 @@ class _AveragedOnceAChange:
             self.ema_momentum = momentum
 
 
-@keras.saving.register_keras_serializable("chexkeras")
-class AveragedSGD(_AveragedOnceAChange, keras.optimizers.SGD):
-    """Keras' SGD, its average of the weights moved once a change."""
+@functools.cache
+def _averaged(kind: type[Any]) -> type[Any]:
+    """Returns an optimizer of Keras whose average of the weights moves once a change, registered for saving."""
+    made = type(f"Averaged{kind.__name__}", (_AveragedOnceAChange, kind), {"__module__": __name__})
+    made.__doc__ = f"Keras' {kind.__name__}, its average of the weights moved once a change."
+    return keras.saving.register_keras_serializable("chexkeras")(made)
 
 
-@keras.saving.register_keras_serializable("chexkeras")
-class AveragedAdam(_AveragedOnceAChange, keras.optimizers.Adam):
-    """Keras' Adam, its average of the weights moved once a change."""
-
-
-@keras.saving.register_keras_serializable("chexkeras")
-class AveragedAdamW(_AveragedOnceAChange, keras.optimizers.AdamW):
-    """Keras' AdamW, its average of the weights moved once a change."""
-
-
-def _schedule(stage: Stage, steps: int) -> Any:
-    """Returns the learning rate: a number, or a cosine over the stage's steps, if asked for after a linear warm-up."""
-    if stage.schedule not in ("cosine", "warmup_cosine"):
-        return stage.learning_rate
-    warm = steps * stage.warmup_epochs if stage.schedule == "warmup_cosine" else 0
-    rest = max(steps * stage.epochs - warm, 1)
-    if not warm:
-        return keras.optimizers.schedules.CosineDecay(stage.learning_rate, rest)
-    return keras.optimizers.schedules.CosineDecay(0.0, rest, warmup_target=stage.learning_rate, warmup_steps=warm)
+for _entry in OPTIMIZERS.values():
+    # Made at once, so that a saved optimizer is known as soon as this module is.
+    _averaged(getattr(keras.optimizers, _entry.keras_name))
 
 
 @dataclass
@@ -122,12 +107,15 @@ class LearningRate:
         """Takes an epoch's monitored value and returns the learning rate that the epoch ended at.
 
         On a plateau the next epoch gets the learning rate times the stage's factor.
+
+        Args:
+            monitored: The epoch's value of the recipe's monitor.
         """
-        if self.stage.schedule == "constant":
-            return self.value
-        if self.stage.schedule != "reduce_on_plateau":
+        schedule, used = SCHEDULES[self.stage.schedule], self.value
+        if schedule.steps is not None:
             return float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
-        used = self.value
+        if not schedule.on_plateau:
+            return used
         self._waiting.update(monitored)
         if self._waiting.exhausted:
             self.value = max(used * self.stage.reduce_factor, _NEVER_BELOW)
@@ -142,21 +130,25 @@ class AveragedWeights(keras.callbacks.Callback):
     Keras puts the average in place of the weights whenever `fit` ends, and here every epoch is one `fit`: without this
     callback each epoch would start from the average. With it, the average is what is scored and kept, and the next
     epoch goes on from the weights themselves.
+
+    Attributes:
+        raw: The weights behind the average, in the order of the model's trainable ones: part of a checkpoint. Empty
+            before the first epoch.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._raw: list[Any] | None = None
+        self.raw: list[Any] = []
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Puts the weights back that the last epoch ended with."""
-        if self._raw is not None:
-            for variable, value in zip(self.model.trainable_variables, self._raw, strict=True):
+        if self.raw:
+            for variable, value in zip(self.model.trainable_variables, self.raw, strict=True):
                 variable.assign(value)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Remembers the weights before Keras puts the average in their place."""
-        self._raw = [keras.ops.convert_to_numpy(variable) for variable in self.model.trainable_variables]
+        self.raw = [keras.ops.convert_to_numpy(variable) for variable in self.model.trainable_variables]
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Gives the weights memory of their own: on JAX they share the average's, which the next prediction frees."""

@@ -1,46 +1,82 @@
 """A second pass: the uncertain labels of the training images filled with the scores of a first run."""
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chexkeras.recipes.protocol import unfilled
+import pandas as pd
+
+from chexkeras.recipes.protocol import targets_to_fill
+from chexkeras.recipes.recipe import Recipe
+from chexkeras.runs.run import Run
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from chexkeras.data.splits.splitters import Splits
     from chexkeras.data.store.store import Store
-    from chexkeras.recipes.recipe import Recipe
-    from chexkeras.runs.run import Run
 
 
-def first_run(folder: Path, table: "pd.DataFrame", recipe: "Recipe", store: "Store | None") -> "Run":
-    """Returns the run whose scores can fill the uncertain labels of the recipe's targets."""
-    from chexkeras.runs.run import Run
+def check_first_run(
+    run: Run | str | Path, table: pd.DataFrame, recipe: Recipe, store: "Store | None" = None
+) -> tuple[Run, list[str]]:
+    """Checks, before an image is opened, that a run can fill the uncertain labels of a recipe's targets.
 
-    first, to_fill = Run.load(folder), unfilled(table, recipe.targets)
-    if not to_fill:
-        raise ValueError("--first-run fills uncertain labels; it needs --uncertain self_trained.")
-    if set(to_fill) - set(first.recipe.targets):
+    Args:
+        run: The first run, or its folder.
+        table: The image table, CheXpert loaded with ``uncertain="self_trained"``.
+        recipe: The recipe of the second pass.
+        store: The store that the images are to be read from; None reads their files.
+
+    Returns:
+        The run, and the targets to fill.
+
+    Raises:
+        FileNotFoundError: If there is no run.
+        ValueError: If there is nothing to fill, the run has not learnt all of these findings, or the store has images
+            of another size.
+    """
+    first = run if isinstance(run, Run) else Run.load(run)
+    wanted = targets_to_fill(table, recipe.targets)
+    if not wanted:
         raise ValueError(
-            f"--first-run {folder} learnt {', '.join(first.recipe.targets)}, which are not all of the findings to fill "
-            f"({', '.join(to_fill)}); train a first run on the same."
+            f"the run {first.folder.name} is to fill uncertain labels; for that it needs uncertain='self_trained' when "
+            "CheXpert is loaded."
+        )
+    if set(wanted) - set(first.recipe.targets):
+        raise ValueError(
+            f"the run {first.folder.name} learnt {', '.join(first.recipe.targets)}, which are not all of the findings "
+            f"to fill ({', '.join(wanted)}); train a first run on the same."
         )
     if store is not None:
         store.require_size(first.recipe.image_size)
-    return first
+    return first, wanted
 
 
-def filled(first: "Run", table: "pd.DataFrame", recipe: "Recipe", store: "Store | None") -> "Splits":
-    """Returns the split of a first run, the uncertain labels of its training images filled with its model's scores."""
-    import dataclasses
+def fill_uncertain_from(
+    run: Run | str | Path, table: pd.DataFrame, recipe: Recipe, store: "Store | None" = None
+) -> "Splits":
+    """Returns the split of a first run, the uncertain labels of its training images filled with its scores.
 
+    What is evaluated keeps them unknown. Train the result like any other split.
+
+    Args:
+        run: The first run, trained on the same table, or its folder.
+        table: The image table, CheXpert loaded with ``uncertain="self_trained"``.
+        recipe: The recipe of the second pass.
+        store: Images decoded before; None reads their files.
+
+    Raises:
+        FileNotFoundError: If there is no run.
+        ValueError: If there is nothing to fill, the run has not learnt all of these findings, or was trained on another
+            table.
+
+    Source:
+        Irvin et al., AAAI 2019, U-SelfTrained.
+    """
     from chexkeras.data.datasets.labels import fill_uncertain
     from chexkeras.data.splits.splitters import Splits
     from chexkeras.models.scoring import predict_scores
 
+    first, wanted = check_first_run(run, table, recipe, store)
     splits = Splits.load(first.folder / "splits.csv", table)
     scores = predict_scores(first.load_model(), splits.train, first.recipe.targets, store=store)
-    to_fill = unfilled(table, recipe.targets)
-    filled = fill_uncertain(splits.table, scores[scores["finding"].isin(to_fill)])
-    return dataclasses.replace(splits, table=filled)
+    return dataclasses.replace(splits, table=fill_uncertain(splits.table, scores[scores["finding"].isin(wanted)]))

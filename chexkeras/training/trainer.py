@@ -1,7 +1,6 @@
 """Training from a recipe and a split to a run folder, in one go or in several."""
 
 import contextlib
-import dataclasses
 import hashlib
 import itertools
 import shutil
@@ -28,12 +27,12 @@ from chexkeras.runs import writer
 from chexkeras.runs.run import Run
 from chexkeras.training import finish
 from chexkeras.training.callbacks import EpochLog
-from chexkeras.training.class_weights import build_loss, training_labels
 from chexkeras.training.frozen.plan import FeaturePlan, check_draws, plan_features
 from chexkeras.training.loop import fit_stages
 from chexkeras.training.memory import halving
+from chexkeras.training.objective import build_loss, training_labels
 from chexkeras.training.resume.checkpoints import Checkpoints, assign_all, value
-from chexkeras.training.resume.unfinished import Asked, Unfinished
+from chexkeras.training.resume.interrupted import InterruptedTraining, TrainingRequest
 
 
 def train(
@@ -54,7 +53,7 @@ def train(
 
     Everything that can be refused is refused before the first epoch. A run of the same name stays as it was until the
     new one is complete. Every epoch leaves a checkpoint beside the run folder, which goes when the run is complete: a
-    training that was interrupted or killed is taken up with `resume` and ends as if nothing had happened.
+    training that was interrupted or killed is continued with `resume` and ends as if nothing had happened.
 
     Args:
         recipe: What to do.
@@ -62,15 +61,15 @@ def train(
         run_dir: Folder to write.
         audit: An audit of the images made before; None makes one now.
         cautions: Further sentences to show beside every number of the run, for example on how the images were sampled.
-        overwrite: Whether a run of the same name, or an unfinished training of it, may be replaced.
+        overwrite: Whether a run of the same name, or an interrupted training of it, may be replaced.
         features: Whether to compute what is frozen once and store it instead of once per epoch: "auto" (float16 where
             that is exact but for rounding, and cheaper), "float16", "float32" or "off".
-        draws: With random augmentation: how many fixed draws of it to store for each image instead of drawing anew in
-            every epoch. That changes the recipe and is recorded; None reads the images anew.
+        draws: With random augmentation: how many fixed draws of it to store for each image instead of drawing again in
+            every epoch. That changes the recipe and is recorded; None reads the images again.
         store: Images decoded before (`cx.prepare`); the files at `path` are then not opened, and the run is
             the same, bit for bit. Without an `audit`, labels and patients are audited but no pixels.
-        resume: Whether to take up the unfinished training of this run. Everything else has to be as it was; what it
-            was is kept with it, see `unfinished.Unfinished`.
+        resume: Whether to continue the interrupted training of this run. Everything else has to be as it was; what it
+            was is kept with it, see `resume.interrupted.InterruptedTraining`.
         tensorboard: Folder for TensorBoard's logs, a point for each epoch; None writes none. Needs the package
             tensorboard.
 
@@ -81,14 +80,14 @@ def train(
         ValueError: If an image cannot be read, a part lacks a class, a stage names no layer, the operating point cannot
             be chosen from so few positives, the loss stops being a number, memory does not suffice for one image, or a
             training is to be resumed with other inputs.
-        FileExistsError: If the folder is taken, or an unfinished training would be lost.
+        FileExistsError: If the folder is taken, or an interrupted training would be lost.
         FileNotFoundError: If there is nothing to resume.
         OSError: If a checkpoint cannot be written.
     """
     if tensorboard is not None:
         EpochLog.check(tensorboard)
     writer.clear_abandoned(run_dir)
-    unfinished = Unfinished.load(run_dir) if resume else Unfinished(run_dir)
+    unfinished = InterruptedTraining.load(run_dir) if resume else InterruptedTraining(run_dir)
     if resume and unfinished.complete:
         say(f"the run {unfinished.run_dir.name} is complete already")
         shutil.rmtree(unfinished.folder)
@@ -112,7 +111,7 @@ def train(
         store.require_size(recipe.image_size)
         store.rows(splits.table["image_id"])
     options = {"features": features, "draws": draws, "cautions": list(cautions), "overwrite": overwrite}
-    asked = Asked(recipe, given, _inputs(recipe, splits, features, draws, store), options)
+    asked = TrainingRequest(recipe, given, _inputs(recipe, splits, features, draws, store), options)
     with unfinished.claimed(asked, resume=resume, overwrite=overwrite):
         checkpoints = Checkpoints(unfinished.folder)
         audit = audit or audit_images(
@@ -127,13 +126,13 @@ def train(
         say(f"keeping the weights of {fitted.best_stage} epoch {fitted.best_epoch}, best on validation")
         further = {
             "run_id": unfinished.run_id,
-            "taken_up_after_epochs": checkpoints.taken_up,
+            "taken_up_after_epochs": checkpoints.resumed_after,
             "seconds": checkpoints.seconds,
             "store": store.fingerprint if store is not None else None,
             "features": plan.to_dict() if plan else None,
         }
         shown = finish.all_cautions(recipe, splits, cautions)
-        ended = finish.Ended(recipe, splits, audit, loss, fitted, tuple(shown), store, further)
+        ended = finish.FinishedTraining(recipe, splits, audit, loss, fitted, tuple(shown), store, further)
         try:
             _write(model, ended, folder)
         except OSError as error:
@@ -144,7 +143,7 @@ def train(
     return Run.load(run_dir)
 
 
-def _write(model: keras.Model, ended: finish.Ended, folder: Path) -> None:
+def _write(model: keras.Model, ended: finish.FinishedTraining, folder: Path) -> None:
     with writer.writing(folder) as working:
         # The model has the best epoch's weights: they are safe on disk before the others take their place.
         finish.write_run(model, ended, working)
@@ -157,8 +156,7 @@ def _for_table(recipe: Recipe, table: pd.DataFrame) -> Recipe:
     """Returns the recipe with its findings as the table spells them: NIH's Effusion is CheXpert's Pleural Effusion."""
     spelt = dict(zip(recipe.targets, resolve_targets(table, recipe.targets), strict=True))
     weights = tuple((spelt[name], weight) for name, weight in recipe.loss.target_weights)
-    loss = dataclasses.replace(recipe.loss, target_weights=weights)
-    return recipe.replace(targets=tuple(spelt.values()), loss=loss)
+    return recipe.replace(targets=tuple(spelt.values()), loss=recipe.loss.replace(target_weights=weights))
 
 
 def _inputs(recipe: Recipe, splits: Splits, features: str, draws: int | None, store: Store | None) -> dict[str, Any]:
@@ -236,8 +234,8 @@ def _adapt(model: keras.Model, train: pd.DataFrame, recipe: Recipe, store: Store
 
 
 @contextlib.contextmanager
-def _feature_folder(run_dir: Path, unfinished: Unfinished) -> Iterator[Path]:
-    """Yields the folder for stored features; it goes when the block ends, unless the training can be taken up again."""
+def _feature_folder(run_dir: Path, unfinished: InterruptedTraining) -> Iterator[Path]:
+    """Yields the folder for stored features; it goes when the block ends, unless the training can be resumed."""
     folder = run_dir.with_name(f".{run_dir.name}.features")
     try:
         yield folder
@@ -266,7 +264,7 @@ def _features(
     splits: Splits,
     rows: pd.DataFrame,
     folder: Path,
-    unfinished: Unfinished,
+    unfinished: InterruptedTraining,
     features: str,
     draws: int | None,
     store: Store | None,
@@ -282,7 +280,7 @@ def _features(
     if before is not None and before["features"] and plan is None:
         raise ValueError(
             f"the training of {unfinished.run_dir.name} began with stored features, for which there is no room any "
-            "more; free some space on the disk, or begin anew with overwrite=True "
+            "more; free some space on the disk, or begin again with overwrite=True "
             "(on the command line --overwrite)."
         )
     if plan is not None:

@@ -10,7 +10,7 @@ from chexkeras.cli import app
 from chexkeras.data.datasets.nih import load_nih
 from chexkeras.data.image_table import source_of
 from chexkeras.phantoms import make_chexpert_phantoms, make_phantoms
-from chexkeras.recipes.protocol import Division, division
+from chexkeras.recipes.protocol import SplitPlan, own_split, source_split
 from chexkeras.runs.run import Run
 
 pytestmark = pytest.mark.usefixtures("run_eagerly")
@@ -39,7 +39,7 @@ def chexpert(tmp_path_factory):
 
 
 @dataclasses.dataclass
-class Asked:
+class Call:
     """What `train` was called with, and what was said before."""
 
     recipe: object
@@ -68,7 +68,7 @@ def asked(tmp_path, monkeypatch):
     def ask(data, preset, *options):
         result = run("train", "--data", data, "--run", tmp_path / "run", "--preset", preset, *TINY, *options)
         assert "far enough" in result.output, result.output
-        return Asked(*given.pop(), result.output)
+        return Call(*given.pop(), result.output)
 
     return ask
 
@@ -183,14 +183,14 @@ def test_as_run_leaves_the_official_test_list_alone_where_the_source_did_and_spl
 
 
 def test_how_images_are_divided_follows_from_the_options():
-    assert division(None, False, None, None, None) == Division("patient", 0.15, 0.15)
-    assert division("chexnet", False, "image", 0.2, None) == Division("image", 0.2, 0.15)
-    assert division("chexnet", True, None, None, None) == Division("patient", 0.1, 0.2)
-    assert division("chexnet", True, None, 0.1, 0.2) == Division("patient", 0.1, 0.2)
-    assert division("xrv-densenet", True, None, None, None) == Division("patient", 0.15, 0.2)
-    assert division("xrv-densenet", True, None, 0.1, None) == Division("patient", 0.1, 0.2)
-    assert division("chexvision-scratch", True, None, None, None)[:2] == ("official_image", 0.1)
-    assert division("chexpert-uones", True, None, 0.3, None)[:2] == ("official", 0.3)
+    assert own_split() == SplitPlan("patient", 0.15, 0.15)
+    assert own_split("image", 0.2) == SplitPlan("image", 0.2, 0.15)
+    assert source_split("chexnet") == SplitPlan("patient", 0.1, 0.2)
+    assert source_split("chexnet", 0.1, 0.2) == SplitPlan("patient", 0.1, 0.2)
+    assert source_split("xrv-densenet") == SplitPlan("patient", 0.15, 0.2)
+    assert source_split("xrv-densenet", 0.1) == SplitPlan("patient", 0.1, 0.2)
+    assert source_split("chexvision-scratch")[:2] == ("official_image", 0.1)
+    assert source_split("chexpert-uones", 0.3)[:2] == ("official", 0.3)
 
 
 def test_help_tells_the_shares_and_features_that_are_taken_by_default():
@@ -279,16 +279,16 @@ def test_a_training_that_broke_off_is_taken_up_with_the_run_and_the_images_alone
         (("--run", "x", "--as-run", "--preset", "kufel-effnet"), "does not state how it divided its images"),
         (
             ("--run", "x", "--as-run", "--preset", "hborhan-r1", "--validation", "0.15"),
-            "--validation 0.15: the source of preset 'hborhan-r1' took 0.1; leave out --validation, or --as-run and "
-            "give --split image",
+            "--validation 0.15: the source of preset 'hborhan-r1' took 0.1; leave it out, or take a split of your own "
+            "instead of the source's, --split image and your own shares.",
         ),
         (
             ("--run", "x", "--as-run", "--preset", "chexnet", "--test", "0.1"),
             "--test 0.1: the source of preset 'chexnet'",
         ),
         (("--run", "x", "--as-run", "--preset", "chexvision-scratch", "--test", "0.1"), "the data set's own test part"),
-        (("--run", "x", "--validation", "1.5"), "--validation=1.5 must lie"),
-        (("--run", "x", "--split", "random"), "--split='random'"),
+        (("--run", "x", "--validation", "1.5"), "--validation 1.5 must lie"),
+        (("--run", "x", "--split", "random"), "--split random"),
         (("--run", "x", "--resume", "x"), "either --run"),
         ((), "either --run"),
         (("--resume", "x"), "nothing to resume"),

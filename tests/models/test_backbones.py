@@ -2,7 +2,6 @@ import keras
 import numpy as np
 import pytest
 
-from chexkeras.models import backbones, options
 from chexkeras.models.classifier import build_classifier
 from chexkeras.models.partition import changes_in_training, first_changing, frozen_share, partition
 from chexkeras.models.stages import apply_stage
@@ -18,10 +17,6 @@ def classifier(name, size=64):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.moving_variance.assign(np.full(layer.moving_variance.shape, 0.5))
     return model
-
-
-def test_recipes_may_name_exactly_the_backbones_there_are():
-    assert backbones.names() == options.BACKBONES
 
 
 @pytest.mark.slow

@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from chexkeras.models import options
 from chexkeras.models.classifier import build_classifier
+from chexkeras.models.heads import HEADS
 from chexkeras.models.partition import partition
 from chexkeras.models.stages import apply_stage
 
@@ -42,10 +42,10 @@ def labels(n=8, targets=3):
 
 
 def test_every_head_is_tested():
-    assert set(LAYERS) == set(options.HEADS)
+    assert set(LAYERS) == set(HEADS)
 
 
-@pytest.mark.parametrize("head", options.HEADS)
+@pytest.mark.parametrize("head", HEADS)
 def test_a_head_is_made_of_the_layers_that_its_description_names(head):
     model = classifier(head)
     layers = [layer for layer in model.layers if layer.name.startswith("head_")]
@@ -57,7 +57,7 @@ def test_a_head_is_made_of_the_layers_that_its_description_names(head):
     assert layers[-1].name == "head_probability"
 
 
-@pytest.mark.parametrize("head", options.HEADS)
+@pytest.mark.parametrize("head", HEADS)
 def test_every_head_gives_float32_probabilities_in_half_precision_too(head):
     scores = classifier(head, precision="mixed_bfloat16").predict(images(), verbose=0)
     assert scores.shape == (8, 3)
@@ -65,7 +65,7 @@ def test_every_head_gives_float32_probabilities_in_half_precision_too(head):
     assert ((scores >= 0) & (scores <= 1)).all()
 
 
-@pytest.mark.parametrize("head", options.HEADS)
+@pytest.mark.parametrize("head", HEADS)
 def test_a_saved_model_with_any_head_loads_safely_and_scores_the_same(head, tmp_path):
     model = classifier(head, clahe=2.0)
     model.save(tmp_path / "model.keras")
@@ -75,14 +75,14 @@ def test_a_saved_model_with_any_head_loads_safely_and_scores_the_same(head, tmp_
     np.testing.assert_allclose(again.predict(images(), verbose=0), model.predict(images(), verbose=0), rtol=1e-5)
 
 
-def test_a_new_process_that_knows_the_losses_loads_layers_of_our_own(tmp_path):
+def test_a_new_process_that_knows_the_layers_loads_layers_of_our_own(tmp_path):
     """That is all that `Run.load_model` imports before it loads."""
     import subprocess
     import sys
 
     classifier("three_way", clahe=2.0).save(tmp_path / "model.keras")
     code = (
-        "import keras, sys; from chexkeras.models import losses;"
+        "import keras, sys; from chexkeras.models import clahe, three_way;"
         "model = keras.saving.load_model(sys.argv[1], compile=False, safe_mode=True);"
         "print(model.layers[1].name, model.output_shape)"
     )
@@ -135,7 +135,7 @@ def test_three_logits_in_training_and_one_probability_otherwise():
 
 
 def test_huge_logits_overflow_nowhere():
-    from chexkeras.models.heads import ThreeWay
+    from chexkeras.models.three_way import ThreeWay
 
     layer = ThreeWay()
     logits = keras.ops.convert_to_tensor([[500.0, -500.0, 0.0], [-500.0, 500.0, 0.0]])

@@ -4,8 +4,9 @@ import pandas as pd
 import pytest
 
 from chexkeras.data.datasets.labels import settle
-from chexkeras.models.losses import UNCERTAIN, ThreeWayCrossentropy, with_third_class
+from chexkeras.models.losses import UNCERTAIN, ThreeWayCrossentropy
 from chexkeras.recipes.recipe import Loss, Recipe
+from chexkeras.training.objective import with_third_class
 
 pytestmark = pytest.mark.keras
 
@@ -108,9 +109,9 @@ def test_uncertain_labels_become_the_third_class_and_blanks_stay_what_they_are()
 
 def test_without_an_uncertain_label_there_is_no_third_class():
     with pytest.raises(ValueError, match="no third class to learn"):
-        with_third_class(chexpert_table("ones"), "Edema")
+        with_third_class(chexpert_table("ones"), ("Edema",))
     with pytest.raises(ValueError, match="no third class to learn"):
-        with_third_class(chexpert_table().drop(columns="uncertain"), "Edema")
+        with_third_class(chexpert_table().drop(columns="uncertain"), ("Edema",))
 
 
 def test_head_and_loss_go_together():

@@ -1,7 +1,9 @@
 import pytest
 
+from chexkeras.models.losses import LOSSES
+from chexkeras.models.optimizers import SCHEDULES
 from chexkeras.recipes.presets import preset
-from chexkeras.recipes.recipe import LOSSES, SCHEDULES, Loss, Recipe, Stage
+from chexkeras.recipes.recipe import Loss, Recipe, Stage
 
 
 def test_two_stage_preset_freezes_the_base_before_the_top_fifth_is_tuned():

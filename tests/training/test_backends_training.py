@@ -25,7 +25,7 @@ from chexkeras.training import loop as fitting
 from chexkeras.training.resume.checkpoints import value
 from chexkeras.training.resume.checkpoints import Checkpoints
 from chexkeras.training.frozen.plan import plan_features
-from chexkeras.training.class_weights import build_loss
+from chexkeras.training.objective import build_loss
 from chexkeras.recipes.recipe import Recipe, Stage
 from chexkeras.training.trainer import train
 

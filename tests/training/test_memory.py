@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from chexkeras.models.classifier import build_classifier
 from chexkeras.recipes.recipe import Loss, Stage
-from chexkeras.training.class_weights import build_loss
 from chexkeras.training.frozen.plan import plan_features
 from chexkeras.training.loop import fit_stages
 from chexkeras.training.memory import GatheredGradients, OutOfMemory, halving, is_out_of_memory, pieces
+from chexkeras.training.objective import build_loss
 from chexkeras.training.resume.checkpoints import Checkpoints, value
 from chexkeras.training.trainer import train
 
@@ -229,7 +229,7 @@ def test_stored_features_are_filled_and_trained_on_in_smaller_batches(toy_recipe
 
 def test_a_run_in_smaller_batches_says_so_and_is_taken_up_in_them(toy_recipe, toy_splits, tmp_path, monkeypatch):
     from chexkeras.training import loop, trainer
-    from chexkeras.training.resume.unfinished import Unfinished
+    from chexkeras.training.resume.interrupted import InterruptedTraining
 
     recipe = toy_recipe.replace(stages=(Stage("only", 2, 1e-3, "block3_conv"),), head="linear", monitor="val_loss")
     real = trainer.build_classifier
@@ -241,7 +241,7 @@ def test_a_run_in_smaller_batches_says_so_and_is_taken_up_in_them(toy_recipe, to
         patched.setattr(loop, "_epoch", lambda *a: epoch(*a) if a[2] < 2 else (_ for _ in ()).throw(OSError("no")))
         with pytest.raises(OSError, match="no"):
             train(recipe, toy_splits, tmp_path / "run", features="off")
-    assert Unfinished.load(tmp_path / "run").epochs_done == 1
+    assert InterruptedTraining.load(tmp_path / "run").epochs_done == 1
     run = train(recipe, toy_splits, tmp_path / "run", features="off", resume=True)
     np.testing.assert_array_equal(run.scores("test")["score"], whole.scores("test")["score"])
     assert run.history["loss"].tolist() == whole.history["loss"].tolist()

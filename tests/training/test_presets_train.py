@@ -53,7 +53,7 @@ def tiny(recipe, backbone="SmallCNN", epochs=1):
         # The 20 training images at once, but for those who gather gradients over four steps.
         batch_size=10 if any(stage.accumulate > 1 for stage in recipe.stages) else 20,
         precision="float32",
-        loss=dataclasses.replace(recipe.loss, target_weights=weights),
+        loss=recipe.loss.replace(target_weights=weights),
         stages=tuple(dataclasses.replace(stage, epochs=epochs, patience=None) for stage in recipe.stages),
         up_sample={FINDING: max(factor for _, factor in recipe.up_sample)} if recipe.up_sample else (),
         operating_point=ThresholdRule("youden", None),

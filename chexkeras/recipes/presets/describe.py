@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from chexkeras.models.losses import loss_words
 from chexkeras.recipes.presets.source import Claim, Preset, Source
 from chexkeras.recipes.recipe import Recipe, Stage
 
@@ -22,7 +23,7 @@ _OFFICIAL_TEST = "; the official test list was left alone"
 
 
 def settings_of(recipe: Recipe) -> list[str]:
-    """Returns a recipe as ``field=value`` lines, each of which `settings.with_settings` takes.
+    """Returns a recipe as ``field=value`` lines, each of which `overrides.with_settings` takes.
 
     A line is left out where the value is the default, but for the fields that everybody asks for.
 
@@ -45,7 +46,9 @@ def settings_of(recipe: Recipe) -> list[str]:
 
 
 def _lines(values: dict[str, Any], default: dict[str, Any], prefix: str, always: tuple[str, ...] = ()) -> list[str]:
-    return [_line(prefix + name, value) for name, value in values.items() if name in always or value != default[name]]
+    return [
+        _line(prefix + name, value) for name, value in values.items() if name in always or value != default.get(name)
+    ]
 
 
 def _line(name: str, value: Any) -> str:
@@ -64,6 +67,7 @@ def explained(preset: Preset) -> str:
         _listed("Published result", list(map(_claim, source.claims)) or ["none."]),
         _listed("Not stated by the source, chosen here", source.chosen),
         _listed("Done otherwise here", source.differs),
+        _paragraph(f"Loss: {loss_words(recipe.loss.to_dict())}."),
         "Recipe (change a line with --set; what is not named has its default):\n"
         + "\n".join(f"  {line}" for line in settings_of(recipe)),
     ]

@@ -43,9 +43,10 @@ class Reading:
     """Which of CheXpert's images a source took, and what it made of their labels.
 
     Attributes:
-        views: As for `data.datasets.chexpert.load_chexpert`.
-        uncertain: One policy for all findings, or (finding, policy) of each; see `load_chexpert`.
-        blank: As for `load_chexpert`.
+        views: "frontal" images or "all".
+        uncertain: What became of uncertain labels, one policy for all findings, or (finding, policy) of each: "ignore",
+            "zeros", "ones", "multiclass" or "self_trained".
+        blank: What a label left blank was taken for: "negative" or "unknown".
     """
 
     views: str = "frontal"

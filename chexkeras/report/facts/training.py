@@ -10,29 +10,13 @@ import numpy as np
 import pandas as pd
 
 from chexkeras import files
+from chexkeras.models.losses import loss_words
+from chexkeras.models.optimizers import optimizer_words
 from chexkeras.report.facts.facts import Facts, percent, printed
 from chexkeras.report.facts.run_reader import Documents
 
 _RECIPE = "recipe.json"
 _ORIGINS = {"imagenet": "ImageNet"}
-_LOSSES = {
-    "weighted_bce": "binary cross-entropy",
-    "focal": "focal loss",
-    "asymmetric": "asymmetric loss",
-    "auc_margin": "AUC margin loss",
-    "three_way": "cross-entropy over positive, negative and uncertain",
-}
-_LOSS_USES = {
-    "weighted_bce": ("class_weights", "label_smoothing"),
-    "focal": ("gamma", "alpha", "label_smoothing"),
-    "asymmetric": ("gamma_positive", "gamma_negative", "clip"),
-    "auc_margin": ("margin",),
-    "three_way": (),
-}
-"""Each loss uses its own numbers only; the others in the recipe are idle defaults."""
-
-_WEIGHT_USES = {"capped": ("cap",), "effective": ("beta",)}
-_OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD with momentum"}
 _MONITORS = {"val_auroc": "AUROC", "val_loss": "loss"}
 
 
@@ -74,60 +58,6 @@ def augmentation_words(augment: dict[str, Any]) -> list[str]:
     return found
 
 
-def loss_words(settings: dict[str, Any]) -> str:
-    """Returns the loss with the numbers that it uses.
-
-    Example:
-        >>> loss_words({"name": "focal", "gamma": 2.0, "alpha": 0.25, "class_weights": "balanced"})
-        'focal loss (gamma 2, alpha 0.25)'
-    """
-    name = str(settings.get("name", ""))
-    used = _LOSS_USES.get(name, tuple(key for key in settings if key != "name"))
-    if "class_weights" in used:
-        used = (*used, *_WEIGHT_USES.get(str(settings.get("class_weights")), ()))
-    parts = [
-        f"{key.replace('_', ' ')} {printed(settings[key])}" for key in used if settings.get(key) not in (None, 0, 0.0)
-    ]
-    counted = settings.get("target_weights") or ()
-    if counted:
-        parts.append("weights of findings " + ", ".join(f"{finding} {printed(weight)}" for finding, weight in counted))
-    text = _LOSSES.get(name, name)
-    return f"{text} ({', '.join(parts)})" if parts else text
-
-
-def _epochs(count: int) -> str:
-    return "1 epoch" if count == 1 else f"{count} epochs"
-
-
-def optimizer_words(stage: dict[str, Any]) -> str:
-    """Returns how a stage's weights were changed, with what differs from plain descent.
-
-    Example:
-        >>> optimizer_words({"optimizer": "adamw", "weight_decay": 0.01, "schedule": "cosine", "clip_norm": None})
-        'AdamW, weight decay 0.01, learning rate falling to none along a cosine'
-    """
-    parts = [_OPTIMIZERS.get(str(stage.get("optimizer", "adam")), str(stage.get("optimizer")))]
-    if stage.get("weight_decay"):
-        parts.append(f"weight decay {printed(stage['weight_decay'])}")
-    schedule = stage.get("schedule", "constant")
-    if schedule == "cosine":
-        parts.append("learning rate falling to none along a cosine")
-    elif schedule == "warmup_cosine":
-        parts.append(f"learning rate rising for {_epochs(stage['warmup_epochs'])}, then falling along a cosine")
-    elif schedule == "reduce_on_plateau":
-        parts.append(
-            f"learning rate times {printed(stage['reduce_factor'])} after {_epochs(stage['reduce_patience'])} without "
-            "a better value"
-        )
-    if stage.get("clip_norm"):
-        parts.append(f"gradients clipped to a norm of {printed(stage['clip_norm'])}")
-    if (stage.get("accumulate") or 1) > 1:
-        parts.append(f"gradients averaged over {stage['accumulate']} batches")
-    if stage.get("ema"):
-        parts.append(f"moving average of the weights with momentum {printed(stage['ema'])}")
-    return ", ".join(parts)
-
-
 def trained_words(trainable: Any, batchnorm: str) -> str:
     """Returns which part of the network a stage trains.
 
@@ -157,7 +87,7 @@ def add_recipe(facts: Facts, documents: Documents) -> None:
     )
     facts.add("recipe.weights", weights, text, file=_RECIPE, field="weights")
     loss = documents.pick(_RECIPE, "loss")
-    facts.add("recipe.loss", loss, loss_words(loss), file=_RECIPE, field="loss")
+    facts.add("recipe.loss", loss, loss_words(loss, printed), file=_RECIPE, field="loss")
     changes = documents.pick(_RECIPE, "augment", None) or {}
     facts.add(
         "recipe.augment", changes, "; ".join(augmentation_words(changes)) or "none", file=_RECIPE, field="augment"
@@ -188,7 +118,7 @@ def add_stage_plan(facts: Facts, documents: Documents, key: str, at: int) -> Non
     documents.add(facts, f"{key}.patience", _RECIPE, f"stages[{at}].patience", default=None)
     batchnorm = str(planned.get("batchnorm", "held"))
     facts.add(f"{key}.batchnorm", batchnorm, file=_RECIPE, field=f"stages[{at}].batchnorm, held by default")
-    facts.add(f"{key}.optimizer", planned, optimizer_words(planned), file=_RECIPE, field=f"stages[{at}]")
+    facts.add(f"{key}.optimizer", planned, optimizer_words(planned, printed), file=_RECIPE, field=f"stages[{at}]")
     trainable = documents.pick(_RECIPE, f"stages[{at}].trainable")
     text = trained_words(trainable, batchnorm)
     facts.add(f"{key}.trains", trainable, text, file=_RECIPE, field=f"stages[{at}].trainable")

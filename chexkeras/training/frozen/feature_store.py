@@ -1,4 +1,4 @@
-"""What a frozen prefix computes, kept on disk: once per image and view instead of once per epoch.
+"""What a frozen prefix computes, kept on disk: once per image and copy instead of once per epoch.
 
 The store is one memory-mapped ``.npy`` file for each crossing tensor, filled in table order, with a small JSON file
 that says whose features they are and how far the filling has come. Memory use does not grow with the data set. The disk
@@ -26,7 +26,7 @@ from chexkeras.data.pixels import PIXELS_VERSION
 from chexkeras.data.store.store import Store
 from chexkeras.models.scoring import predict_padded
 from chexkeras.progress import say, track
-from chexkeras.training.frozen.augmented_copies import Views
+from chexkeras.training.frozen.augmented_copies import AugmentedCopies
 
 DTYPES = ("float16", "float32")
 _SAVE_EVERY = 20
@@ -44,13 +44,13 @@ class FeatureSpec:
     Attributes:
         model: From pixels to the crossing tensors, a list of outputs.
         layers: Name of the layer behind each output.
-        views: The fixed views of every image.
+        copies: The fixed copies of every image.
         dtype: "float16" or "float32".
     """
 
     model: keras.Model
     layers: tuple[str, ...]
-    views: Views = field(default_factory=Views)
+    copies: AugmentedCopies = field(default_factory=AugmentedCopies)
     dtype: str = "float16"
 
     @property
@@ -59,9 +59,9 @@ class FeatureSpec:
         return [tuple(output.shape[1:]) for output in self.model.outputs]
 
     def bytes_per_image(self) -> int:
-        """Returns the disk space of one image in all its views."""
+        """Returns the disk space of one image in all its copies."""
         values = sum(int(np.prod(shape)) for shape in self.shapes)
-        return values * np.dtype(self.dtype).itemsize * self.views.count
+        return values * np.dtype(self.dtype).itemsize * self.copies.count
 
     def key(self, table: pd.DataFrame, images: Store | None = None) -> str:
         """Returns a hash of everything the features depend on.
@@ -74,7 +74,9 @@ class FeatureSpec:
             images: The store they are read from; None reads their files.
         """
         digest = hashlib.sha256()
-        digest.update(json.dumps([PIXELS_VERSION, keras.version(), self.layers, self.views.key(), self.dtype]).encode())
+        digest.update(
+            json.dumps([PIXELS_VERSION, keras.version(), self.layers, self.copies.key(), self.dtype]).encode()
+        )
         digest.update(_graph(self.model).encode())
         for weight in self.model.weights:
             digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).tobytes())
@@ -117,7 +119,7 @@ class FeatureStore:
             "films": len(table),
             "layers": list(spec.layers),
             "shapes": [list(shape) for shape in spec.shapes],
-            "views": str(spec.views),
+            "views": str(spec.copies),
             "dtype": spec.dtype,
         }
 
@@ -125,7 +127,7 @@ class FeatureStore:
         return self.folder / f"{layer}.npy"
 
     def _shape(self, layer: str) -> tuple[int, ...]:
-        return (len(self.table), self.spec.views.count, *self.spec.shapes[self.spec.layers.index(layer)])
+        return (len(self.table), self.spec.copies.count, *self.spec.shapes[self.spec.layers.index(layer)])
 
     def _images_done(self) -> int | None:
         """Returns how many images a store of this very key already holds; None if it is stale, foreign or cut short."""
@@ -137,13 +139,13 @@ class FeatureStore:
         except ValueError:
             return None
         if {name: found.get(name) for name in self._manifest} != self._manifest:
-            say(f"the feature store {self.folder.name} belongs to other images or weights; it is computed anew")
+            say(f"the feature store {self.folder.name} belongs to other images or weights; it is computed again")
             return None
         for layer in self.spec.layers:
             try:
                 array = np.load(self._path(layer), mmap_mode="r")
             except (OSError, ValueError):
-                say(f"the feature store {self.folder.name} is cut short; it is computed anew")
+                say(f"the feature store {self.folder.name} is cut short; it is computed again")
                 return None
             if array.shape != self._shape(layer) or array.dtype != np.dtype(self.spec.dtype):
                 return None
@@ -201,7 +203,7 @@ class FeatureStore:
         free = shutil.disk_usage(self.folder.parent).free
         return OSError(
             f"stored features need {self._bytes():,} bytes in {str(self.folder)!r}, but {free:,} bytes are free there "
-            "(a quota may allow less); make room, or compute them anew in every epoch with features='off' (on the "
+            "(a quota may allow less); make room, or compute them again in every epoch with features='off' (on the "
             "command line --features off)."
         )
 
@@ -227,8 +229,8 @@ class FeatureStore:
         for step, (pixels, _) in enumerate(track(batches, "computing what is frozen", total), start=1):
             count = len(pixels)
             rows = np.arange(done, done + count)
-            for view in range(self.spec.views.count):
-                seen = self.spec.views.pixels(pixels, rows, view)
+            for copy in range(self.spec.copies.count):
+                seen = self.spec.copies.pixels(pixels, rows, copy)
                 for array, output in zip(arrays, predict_padded(self.spec.model, seen, batch_size), strict=True):
                     with np.errstate(over="ignore"):
                         values = output.astype(self.spec.dtype)
@@ -237,7 +239,7 @@ class FeatureStore:
                             f"a feature is too large for {self.spec.dtype}; train with features='float32' or 'off' "
                             "(on the command line --features float32)."
                         )
-                    array[done : done + count, view] = values
+                    array[done : done + count, copy] = values
             done += count
             if step % _SAVE_EVERY == 0 or step == total:
                 for array in arrays:
@@ -245,7 +247,7 @@ class FeatureStore:
                 self._record(done)
 
     def features(self, layer: str) -> np.ndarray:
-        """Returns a memory map (images, views, ...) of one crossing tensor."""
+        """Returns a memory map (images, copies, ...) of one crossing tensor."""
         return np.load(self._path(layer), mmap_mode="r")
 
 
@@ -266,22 +268,22 @@ def feature_batches(
     labels: np.ndarray | None,
     *,
     order: np.ndarray,
-    views: np.ndarray | None,
+    copies: np.ndarray | None,
     batch_size: int,
 ) -> tf.data.Dataset:
     """Builds batches from stored features.
 
     Args:
-        features: Memory map (images, views, ...).
+        features: Memory map (images, copies, ...).
         labels: float32 array (images, n_targets), or None for inputs alone.
         order: int array: the rows to read, in order.
-        views: int array: the view of each entry of `order`; None takes the first.
+        copies: int array: the copy of each entry of `order`; None takes the first.
         batch_size: Images a batch.
 
     Returns:
         A `tf.data.Dataset` of float32 features, with labels if given.
     """
-    chosen = np.zeros(len(order), np.int64) if views is None else views
+    chosen = np.zeros(len(order), np.int64) if copies is None else copies
     targets = np.zeros((len(features), 0), np.float32) if labels is None else labels
 
     def gather(step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ from chexkeras.models.partition import Partition, first_changing, frozen_share, 
 from chexkeras.models.stages import freeze
 from chexkeras.progress import say
 from chexkeras.recipes.recipe import Recipe
-from chexkeras.training.frozen.augmented_copies import Views
+from chexkeras.training.frozen.augmented_copies import AugmentedCopies
 from chexkeras.training.frozen.feature_store import FeatureOverflow, FeatureSpec, FeatureStore, feature_batches
 from chexkeras.training.stage_data import StageData
 
@@ -31,7 +31,7 @@ class FeaturePlan:
 
     Attributes:
         layers: Crossing layer of each stage that trains on features, by stage name.
-        train: Store of the training images, in all views.
+        train: Store of the training images, in all copies.
         validation: Store of the validation images, unchanged.
         automatic: Whether float32 may be taken where float16 cannot hold a feature.
     """
@@ -76,7 +76,7 @@ class FeaturePlan:
     def to_dict(self) -> dict[str, Any]:
         """Returns what was stored, as plain values for the record."""
         spec = self.train.spec
-        return {"dtype": spec.dtype, "layers": self.layers, "views": str(spec.views), "exact": spec.views.exact}
+        return {"dtype": spec.dtype, "layers": self.layers, "views": str(spec.copies), "exact": spec.copies.exact}
 
     def stage_data(self, model: keras.Model, recipe: Recipe, stage: str) -> StageData:
         """Returns the data of a stage whose suffix is fitted on stored features.
@@ -98,12 +98,12 @@ class FeaturePlan:
         def batches(epoch: int) -> Any:
             n, seed = len(labels), recipe.seed
             shown = balanced(groups, n, seed, epoch) if groups else shuffled(n, seed, epoch)
-            views = self.train.spec.views.shown(epoch, shown.draws)
-            return feature_batches(features, labels, order=shown.rows, views=views, batch_size=recipe.batch_size)
+            copies = self.train.spec.copies.in_epoch(epoch, shown.draws)
+            return feature_batches(features, labels, order=shown.rows, copies=copies, batch_size=recipe.batch_size)
 
         def validation(images_a_batch: int) -> Any:
             order = np.arange(len(held_out))
-            return feature_batches(held_out, None, order=order, views=None, batch_size=images_a_batch)
+            return feature_batches(held_out, None, order=order, copies=None, batch_size=images_a_batch)
 
         return StageData(parts.suffix, batches, validation)
 
@@ -119,8 +119,8 @@ def _useful_partition(model: keras.Model, stage: str = "") -> Partition | None:
     first = first_changing(model)
     if stage and first is not None and not first.trainable_weights:
         say(
-            f"{stage} reads the images anew: {first.name} changes from step to step although it is frozen (dropout, or "
-            f"BatchNorm in training), and only {share:.0%} of the work lies before it"
+            f"{stage} reads the images again: {first.name} changes from step to step although it is frozen (dropout, "
+            f"or BatchNorm in training), and only {share:.0%} of the work lies before it"
         )
     return None
 
@@ -130,8 +130,8 @@ def check_draws(recipe: Recipe, features: str, draws: int | None) -> None:
 
     Args:
         recipe: The recipe.
-        features: As for `plan_features`.
-        draws: Likewise.
+        features: "auto", "float16", "float32" or "off".
+        draws: How many draws of the random changes to store; None stores none.
 
     Raises:
         ValueError: If draws are asked for where there is nothing to draw, or nothing is stored.
@@ -144,10 +144,10 @@ def check_draws(recipe: Recipe, features: str, draws: int | None) -> None:
             f"draws={draws} (--draws) stores features, but features='off' (--features off) forbids it; leave one of "
             "them out."
         )
-    if Views(recipe.augment).exact:
+    if AugmentedCopies(recipe.augment).exact:
         raise ValueError(
             f"draws={draws} (--draws), but recipe {recipe.name!r} changes no image at random beyond the "
-            "flip, whose two views are stored anyway; leave draws out."
+            "flip, whose two copies are stored anyway; leave draws out."
         )
 
 
@@ -177,7 +177,7 @@ def plan_features(
         store: The store the images are read from; None reads their files.
 
     Returns:
-        The plan, or None when every stage has to read the images anew in every epoch.
+        The plan, or None when every stage has to read the images again in every epoch.
 
     Raises:
         ValueError: If draws are asked for and the recipe has no random changes to draw, or features are "off".
@@ -185,9 +185,9 @@ def plan_features(
     check_draws(recipe, features, draws)
     if one_of(features, FEATURES, "features") == "off":
         return None
-    views = Views(recipe.augment, recipe.seed, draws or 0)
-    if not views.exact and not views.draws:
-        say("every epoch reads the images anew: with random augmentation no two epochs show the same image")
+    copies = AugmentedCopies(recipe.augment, recipe.seed, draws or 0)
+    if not copies.exact and not copies.draws:
+        say("every epoch reads the images again: with random augmentation no two epochs show the same image")
         return None
     layers: dict[str, str] = {}
     outputs: dict[str, Any] = {}
@@ -201,25 +201,25 @@ def plan_features(
             outputs[parts.crossing] = parts.prefix.output
         trained.update(layer.name for layer in model.layers if layer.trainable_weights)
     epochs = sum(stage.epochs for stage in recipe.stages if stage.name in layers)
-    if epochs <= views.count:
+    if epochs <= copies.count:
         return None
     dtype = "float32" if features == "float32" else "float16"
-    spec = FeatureSpec(keras.Model(model.input, list(outputs.values())), tuple(outputs), views, dtype)
-    plain = replace(spec, views=Views())
+    spec = FeatureSpec(keras.Model(model.input, list(outputs.values())), tuple(outputs), copies, dtype)
+    plain = replace(spec, copies=AugmentedCopies())
     size = spec.bytes_per_image() * len(train) + plain.bytes_per_image() * len(validation)
     folder.mkdir(parents=True, exist_ok=True)
-    # What an interrupted training has stored here is taken up or overwritten: its room counts as free.
+    # What an interrupted training has stored here is used or overwritten: its room counts as free.
     held = sum(512 * path.stat().st_blocks for path in folder.rglob("*.npy"))
     free = shutil.disk_usage(folder).free + held
     if size > _SHARE_OF_FREE_DISK * free:
         say(
-            f"every epoch reads the images anew: stored features would take {size / 1e9:.1f} GB, more than half of the "
-            f"{free / 1e9:.1f} GB free"
+            f"every epoch reads the images again: stored features would take {size / 1e9:.1f} GB, more than half of "
+            f"the {free / 1e9:.1f} GB free"
         )
         return None
-    passes = f"{views.count} pass{'es' if views.count > 1 else ''}"
+    passes = f"{copies.count} pass{'es' if copies.count > 1 else ''}"
     say(
-        f"{', '.join(layers)}: what is frozen is computed once and stored ({', '.join(outputs)}; {views}; "
+        f"{', '.join(layers)}: what is frozen is computed once and stored ({', '.join(outputs)}; {copies}; "
         f"{dtype}, {size / 1e6:,.0f} MB): {passes} over the training images instead of up to {epochs}"
     )
     of_train = FeatureStore(folder / "train", spec, train, store)

@@ -73,18 +73,18 @@ class Checkpoints:
         folder: Where they lie.
 
     Attributes:
-        taken_up: After how many epochs the training was taken up again, each time.
+        resumed_after: After how many epochs the training was resumed, each time.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.taken_up: list[int] = []
+        self.resumed_after: list[int] = []
         self._before = 0.0
         self._started = time.perf_counter()
 
     @property
     def seconds(self) -> float:
-        """Seconds of training so far, those before it was taken up included."""
+        """Seconds of training so far, those before it was resumed included."""
         return self._before + time.perf_counter() - self._started
 
     @property
@@ -132,7 +132,7 @@ class Checkpoints:
         arrays |= {f"optimizer.{index}": array for index, array in enumerate(snapshot.optimizer)}
         arrays |= {f"raw.{index}": array for index, array in enumerate(snapshot.raw)}
         history, names = record["history"], {_best(number) for number in record["kept"]}
-        further = {"seconds": self.seconds, "taken_up": self.taken_up}
+        further = {"seconds": self.seconds, "taken_up": self.resumed_after}
         try:
             newest = kept.get(len(history), {})
             if newest:
@@ -164,7 +164,7 @@ class Checkpoints:
             _group(found, "variable"), list(_group(found, "optimizer").values()), list(_group(found, "raw").values())
         )
         self._before = float(record.pop("seconds"))
-        self.taken_up = [*record.pop("taken_up"), len(record["history"])]
+        self.resumed_after = [*record.pop("taken_up"), len(record["history"])]
         kept = {number: _group(self._read(_best(number))[0], "variable") for number in record["kept"]}
         return Saved(record, snapshot, kept)
 
@@ -185,7 +185,7 @@ class Checkpoints:
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(
                 f"the checkpoint {path} is damaged or missing ({error}); if the disk was away, try again when it is "
-                "back; otherwise discard the unfinished training and start anew (overwrite=True, on the command line "
+                "back; otherwise discard the interrupted training and start again (overwrite=True, on the command line "
                 "--overwrite)."
             ) from error
 
@@ -200,7 +200,7 @@ def _group(arrays: dict[str, np.ndarray], kind: str) -> dict[int, np.ndarray]:
     return dict(sorted(found.items()))
 
 
-class Changes:
+class TrainedVariables:
     """The variables of a classifier that the stages so far could change; all others are as they were at the start.
 
     A variable is known by its position among ``model.variables``: names count up with every model that Keras builds.
@@ -269,7 +269,7 @@ def assign_all(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
     if shapes != [found.shape for found in values]:
         raise ValueError(
             f"{len(values)} saved values do not fit the {len(shapes)} variables there are; they are of a model or an "
-            "optimizer that was built differently. Discard them and train anew (overwrite=True, on the "
+            "optimizer that was built differently. Discard them and train again (overwrite=True, on the "
             "command line --overwrite)."
         )
     for variable, found in zip(variables, values, strict=True):
@@ -280,13 +280,13 @@ class BestEpochs:
     """Ranks the epochs of a run by its monitor, over all stages, and holds the weights of the first few.
 
     Args:
-        changes: What training changes.
+        trained: What training changes of the classifier.
         keep: How many to hold.
         mode: "max" where a larger value is better, "min" where a smaller one is.
     """
 
-    def __init__(self, changes: Changes, keep: int, mode: str) -> None:
-        self._changes, self._keep, self._mode = changes, keep, mode
+    def __init__(self, trained: TrainedVariables, keep: int, mode: str) -> None:
+        self._trained, self._keep, self._mode = trained, keep, mode
         self._values: dict[int, float] = {}
         self.weights: dict[int, dict[int, np.ndarray]] = {}
 
@@ -316,10 +316,10 @@ class BestEpochs:
             del self._values[gone]
             self.weights.pop(gone, None)
         if number in self._values:
-            self.weights[number] = self._changes.weights()
+            self.weights[number] = self._trained.weights()
         return self.numbers[0] == number
 
-    def take_up(self, weights: Mapping[int, dict[int, np.ndarray]], values: Mapping[int, float]) -> None:
+    def resume(self, weights: Mapping[int, dict[int, np.ndarray]], values: Mapping[int, float]) -> None:
         """Goes on from what a checkpoint held.
 
         Args:
@@ -335,4 +335,4 @@ class BestEpochs:
             number: The epoch; None takes the best, and changes nothing where there is none.
         """
         if number is not None or self.weights:
-            self._changes.assign_weights(self.weights[self.numbers[0] if number is None else number])
+            self._trained.assign_weights(self.weights[self.numbers[0] if number is None else number])

@@ -12,13 +12,15 @@ import pytest
 from scipy import stats
 
 from chexkeras.findings import NIH14
+from chexkeras.models.losses import loss_words
+from chexkeras.models.optimizers import optimizer_words
 from chexkeras.report import submission
 from chexkeras.report.answers import Answers, load_answers
 from chexkeras.report.facts import software
 from chexkeras.report.facts.collect import collect_facts
 from chexkeras.report.facts.regulation import GUIDELINES, TOPICS, status_of
 from chexkeras.report.facts.study import quantile_interval
-from chexkeras.report.facts.training import augmentation_words, loss_words, optimizer_words, trained_words
+from chexkeras.report.facts.training import augmentation_words, trained_words
 from chexkeras.runs.run import Run
 
 

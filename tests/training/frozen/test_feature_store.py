@@ -11,7 +11,7 @@ from chexkeras.data.augmentation import Augmentation, augment, flips, image_seed
 from chexkeras.data.pipeline import images_with_ids
 from chexkeras.models.classifier import build_classifier
 from chexkeras.recipes.recipe import Stage
-from chexkeras.training.frozen.augmented_copies import Views
+from chexkeras.training.frozen.augmented_copies import AugmentedCopies
 from chexkeras.training.frozen.plan import check_draws, plan_features
 from chexkeras.training.loop import fit_stages
 from chexkeras.training.trainer import build_loss
@@ -127,7 +127,7 @@ def test_the_key_tells_other_images_views_sizes_and_weights(plan, toy_splits, tm
 
     spec, table = plan.train.spec, toy_splits.train.head(2)
     keys = {spec.key(table), spec.key(table.iloc[::-1]), spec.key(table.head(1))}
-    keys |= {dataclasses.replace(spec, views=Views(Augmentation(flip=True))).key(table)}
+    keys |= {dataclasses.replace(spec, copies=AugmentedCopies(Augmentation(flip=True))).key(table)}
     keys |= {dataclasses.replace(spec, dtype="float32").key(table)}
     image = tmp_path / "image.png"
     shutil.copy(table["path"].iloc[0], image)
@@ -181,7 +181,7 @@ def test_a_stale_truncated_or_foreign_store_is_computed_anew(plan, tmp_path, toy
     same = np.array_equal(again.train.features("head_pool"), good)
     assert same == (damage != "weights")
     if damage != "manifest":
-        assert "computed anew" in capsys.readouterr().err
+        assert "computed again" in capsys.readouterr().err
 
 
 def test_random_augmentation_and_a_full_disk_fall_back_and_say_why(
@@ -214,7 +214,7 @@ def test_stored_draws_are_shown_in_turn_and_are_those_of_the_pipeline(tmp_path, 
     drawn = np.stack([augment(image, image_seed(recipe.seed, 2, row), changes) for row, image in enumerate(images)])
     expected = plan.train.spec.model.predict(drawn, verbose=0)[0]
     np.testing.assert_allclose(plan.train.features("head_pool")[:4, 2], expected, rtol=1e-4, atol=1e-5)
-    shown = [plan.train.spec.views.shown(epoch, np.arange(200)) for epoch in (1, 1, 2)]
+    shown = [plan.train.spec.copies.in_epoch(epoch, np.arange(200)) for epoch in (1, 1, 2)]
     assert shown[0].tolist() == shown[1].tolist() != shown[2].tolist()
     assert set(shown[0]) == {0, 1, 2}
     assert plan.validation.features("head_pool").shape[1] == 1

@@ -55,7 +55,7 @@ def test_weights_are_brought_back_and_taken_up():
     best.assign(3)
     assert told.assigned == 3
     later = BestEpochs(told, 2, "max")
-    later.take_up(best.weights, {1: 0.5, 2: 0.9, 3: 0.7})
+    later.resume(best.weights, {1: 0.5, 2: 0.9, 3: 0.7})
     assert later.numbers == [2, 3]
     assert not later.offer(4, 0.8)
     assert later.numbers == [2, 4]

@@ -68,15 +68,15 @@ def test_several_best_epochs_are_kept_and_what_falls_behind_goes(tmp_path):
 
 def test_seconds_and_the_times_it_was_taken_up_add_up(three_epochs, tmp_path):
     again = Checkpoints(tmp_path)
-    assert (again.epochs, again.taken_up) == (3, [])
+    assert (again.epochs, again.resumed_after) == (3, [])
     again.load()
-    assert again.taken_up == [3]
+    assert again.resumed_after == [3]
     assert again.seconds > three_epochs.seconds - 60
     again._before = 1000.0
     again.save(record(3, 2), snapshot(3), weights(2))
     last = Checkpoints(tmp_path)
     last.load()
-    assert last.taken_up == [3, 3]
+    assert last.resumed_after == [3, 3]
     assert last.seconds >= 1000.0
 
 

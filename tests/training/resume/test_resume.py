@@ -25,10 +25,10 @@ from chexkeras.models.classifier import build_classifier
 from chexkeras.recipes.recipe import Stage
 from chexkeras.runs.run import Run
 from chexkeras.training import loop
-from chexkeras.training.class_weights import build_loss
 from chexkeras.training.frozen.plan import plan_features
+from chexkeras.training.objective import build_loss
 from chexkeras.training.resume.checkpoints import Checkpoints, assign_all, value
-from chexkeras.training.resume.unfinished import Unfinished
+from chexkeras.training.resume.interrupted import InterruptedTraining
 from chexkeras.training.trainer import train
 
 pytestmark = pytest.mark.keras
@@ -248,12 +248,12 @@ def test_an_interrupted_run_says_how_to_go_on_and_ends_like_one_that_was_not(
     assert "stopped after 2 epochs, which are kept: continue with resume=True" in said
     assert f"chexkeras train --resume {interrupted}" in said
     monkeypatch.setattr("chexkeras.training.trainer._adapt", lambda *_: pytest.fail("took the statistics again"))
-    left = Unfinished.load(interrupted)
+    left = InterruptedTraining.load(interrupted)
     assert len(pd.read_csv(left.folder / "history.csv")) == left.epochs_done == 2
     options = left.options
     assert options.pop("overwrite") is False
     run = train(left.recipe, left.splits(toy), interrupted, resume=True, **options)
-    assert "taken up after stage2 epoch 1" in capsys.readouterr().err
+    assert "resumed after stage2 epoch 1" in capsys.readouterr().err
     assert_same_run(whole, run)
     assert run.provenance["taken_up_after_epochs"] == [2]
     assert whole.provenance["taken_up_after_epochs"] == []
@@ -277,8 +277,8 @@ def test_an_unfinished_training_is_neither_lost_nor_taken_up_by_accident(
         train(recipe, other, interrupted, resume=True)
     relabelled = toy.assign(Mass=1.0 - toy["Mass"])
     with pytest.raises(ValueError, match="another table"):
-        Unfinished.load(interrupted).splits(relabelled)
-    assert Unfinished.load(interrupted).epochs_done == 2
+        InterruptedTraining.load(interrupted).splits(relabelled)
+    assert InterruptedTraining.load(interrupted).epochs_done == 2
     with pytest.raises(FileNotFoundError, match=r"nothing to resume.*no training of it was interrupted"):
         train(recipe, toy_splits, tmp_path / "misspelt", resume=True)
 
@@ -292,7 +292,7 @@ def test_other_images_under_the_same_names_are_refused(interrupted, recipe, toy,
     Image.fromarray(np.zeros((48, 48), np.uint8)).save(image)
     changed.loc[3, "path"] = str(image)
     with pytest.raises(ValueError, match="images was"):
-        train(recipe, Unfinished.load(interrupted).splits(changed), interrupted, resume=True)
+        train(recipe, InterruptedTraining.load(interrupted).splits(changed), interrupted, resume=True)
 
 
 def _everything(folder):
@@ -303,7 +303,7 @@ def _everything(folder):
 def test_a_checkpoint_that_cannot_be_read_costs_nothing_that_can(
     fault, interrupted, recipe, toy_splits, whole, monkeypatch
 ):
-    left, stored = Unfinished.load(interrupted).folder, interrupted.with_name(".run.features")
+    left, stored = InterruptedTraining.load(interrupted).folder, interrupted.with_name(".run.features")
     content = (left / "last.npz").read_bytes()
     before, features = _everything(left), _everything(stored)
     with monkeypatch.context() as patched:
@@ -333,16 +333,16 @@ def test_a_checkpoint_that_cannot_be_read_costs_nothing_that_can(
 
 
 def test_a_damaged_start_is_made_again_from_the_seed(interrupted, recipe, toy_splits, whole, capsys):
-    path = Unfinished.load(interrupted).folder / "start.npz"
+    path = InterruptedTraining.load(interrupted).folder / "start.npz"
     path.write_bytes(path.read_bytes()[:100])
     assert_same_run(whole, train(recipe, toy_splits, interrupted, resume=True))
     assert "made again from the seed" in capsys.readouterr().err
 
 
 def test_a_damaged_record_of_what_was_asked_has_one_way_out(interrupted, recipe, toy_splits):
-    (Unfinished.load(interrupted).folder / "asked.json").write_text("{")
+    (InterruptedTraining.load(interrupted).folder / "asked.json").write_text("{")
     for options in ({}, {"resume": True}):
-        with pytest.raises(ValueError, match=r"cannot be taken up.*is damaged.*overwrite=True"):
+        with pytest.raises(ValueError, match=r"cannot be resumed.*is damaged.*overwrite=True"):
             train(recipe, toy_splits, interrupted, **options)
     short = recipe.replace(stages=(Stage("only", 1, 1e-3),))
     assert train(short, toy_splits, interrupted, overwrite=True).recipe == short
@@ -356,14 +356,14 @@ def test_a_disk_that_is_full_at_the_end_costs_no_epoch(recipe, toy_splits, whole
         patched.setattr("chexkeras.training.finish.write_run", full)
         with pytest.raises(OSError, match=r"run could not be written to .*No space left.*with resume=True"):
             train(recipe, toy_splits, tmp_path / "run")
-    assert Unfinished.load(tmp_path / "run").epochs_done == len(whole.history)
+    assert InterruptedTraining.load(tmp_path / "run").epochs_done == len(whole.history)
     assert_same_run(whole, train(recipe, toy_splits, tmp_path / "run", resume=True))
 
 
 def test_a_training_that_another_process_completes_meanwhile_is_named(interrupted, recipe, toy_splits, monkeypatch):
-    left = Unfinished.load(interrupted)
-    monkeypatch.setattr(Unfinished, "_asked", left._asked)
-    monkeypatch.setattr(Unfinished, "exists", lambda _: True)
+    left = InterruptedTraining.load(interrupted)
+    monkeypatch.setattr(InterruptedTraining, "_asked", left._asked)
+    monkeypatch.setattr(InterruptedTraining, "exists", lambda _: True)
     monkeypatch.setattr("chexkeras.training.trainer.check_classes", lambda *_: shutil.rmtree(left.folder))
     real = Path.exists
     monkeypatch.setattr(Path, "exists", lambda path: True if path == left.folder else real(path))
@@ -385,7 +385,7 @@ def test_two_processes_cannot_train_one_run(interrupted, recipe, toy_splits):
         "import fcntl, sys; handle = open(sys.argv[1], 'a'); fcntl.flock(handle, fcntl.LOCK_EX);"
         "print('held', flush=True); sys.stdin.read()"
     )
-    lock = Unfinished.load(interrupted).folder / "lock"
+    lock = InterruptedTraining.load(interrupted).folder / "lock"
     other = subprocess.Popen([sys.executable, "-c", hold, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert other.stdout.readline() == b"held\n"
@@ -397,7 +397,7 @@ def test_two_processes_cannot_train_one_run(interrupted, recipe, toy_splits):
 
 
 def test_a_run_whose_kill_came_after_the_last_rename_is_complete(interrupted, recipe, toy_splits, toy, capsys):
-    left = Unfinished.load(interrupted)
+    left = InterruptedTraining.load(interrupted)
     interrupted.mkdir()
     files.write_json(interrupted / "provenance.json", {"run_id": left.run_id})
     recipe.save(interrupted / "recipe.json")
@@ -420,7 +420,7 @@ def test_a_full_disk_stops_training_and_it_goes_on_from_the_epoch_before(
         patched.setattr(files.os, "replace", full)
         with pytest.raises(OSError, match=r"after 3 epochs could not be written .*No space left"):
             train(recipe, toy_splits, tmp_path / "run")
-    assert Unfinished.load(tmp_path / "run").epochs_done == 2
+    assert InterruptedTraining.load(tmp_path / "run").epochs_done == 2
     assert_same_run(whole, train(recipe, toy_splits, tmp_path / "run", resume=True))
 
 
@@ -467,7 +467,7 @@ def test_features_for_which_there_is_no_room_any_more_are_named(interrupted, rec
     monkeypatch.setattr("chexkeras.training.frozen.plan._SHARE_OF_FREE_DISK", 0.0)
     with pytest.raises(ValueError, match="began with stored features, for which there is no room"):
         train(recipe, toy_splits, interrupted, resume=True)
-    assert Unfinished.load(interrupted).epochs_done == 2
+    assert InterruptedTraining.load(interrupted).epochs_done == 2
 
 
 @pytest.fixture(scope="module")
@@ -481,7 +481,7 @@ import json, os, pathlib, pickle, shutil, signal, sys
 import chexkeras.training.callbacks as callbacks
 import chexkeras.training.frozen.feature_store as features_module
 from chexkeras.training.trainer import train
-from chexkeras.training.resume.unfinished import Unfinished
+from chexkeras.training.resume.interrupted import InterruptedTraining
 
 given, folder, moments = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), json.loads(sys.argv[3])
 events, kill_at = [], 0
@@ -524,8 +524,8 @@ for features, kills in moments.items():
         if not child:
             run = folder / features / "run"
             # Killed before it could be resumed, it begins; killed after all was done, there is nothing left to do.
-            if Unfinished(run).exists() or not run.exists():
-                train(recipes[features], splits, run, features=features, resume=Unfinished(run).exists())
+            if InterruptedTraining(run).exists() or not run.exists():
+                train(recipes[features], splits, run, features=features, resume=InterruptedTraining(run).exists())
             os._exit(0)
         print(features, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """

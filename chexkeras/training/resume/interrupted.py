@@ -1,4 +1,4 @@
-"""The folder of an unfinished training: what was asked for, and its checkpoints.
+"""The folder of an interrupted training: what was asked for, and its checkpoints.
 
 It lies beside the run folder as ``.<run>.unfinished`` until the run is complete. Whoever takes the training up again
 has to give the same images and labels; the rest is read from here. Reading it imports neither TensorFlow nor Keras.
@@ -31,13 +31,13 @@ _DISCARD = "discard it with overwrite=True (on the command line --overwrite)"
 
 
 @dataclass(frozen=True)
-class Asked:
+class TrainingRequest:
     """What a training was asked to do.
 
     Attributes:
         recipe: The recipe, findings as the table spells them.
         splits: The split, before any up-sampling by the recipe.
-        inputs: What the result depends on, as plain values; a training is taken up with the same ones only.
+        inputs: What the result depends on, as plain values; a training is resumed with the same ones only.
         options: Arguments of `train` that it needs besides: features, draws, cautions, overwrite.
     """
 
@@ -47,8 +47,8 @@ class Asked:
     options: dict[str, Any]
 
 
-class Unfinished:
-    """An unfinished training.
+class InterruptedTraining:
+    """An interrupted training.
 
     Attributes:
         run_dir: Folder of the run that is to be.
@@ -60,8 +60,8 @@ class Unfinished:
         self.folder = self.run_dir.parent / f".{self.run_dir.name}.unfinished"
 
     @classmethod
-    def load(cls, run_dir: str | Path) -> "Unfinished":
-        """Finds the unfinished training of a run.
+    def load(cls, run_dir: str | Path) -> "InterruptedTraining":
+        """Finds the interrupted training of a run.
 
         Args:
             run_dir: The run's name, as `train` was given it.
@@ -90,7 +90,7 @@ class Unfinished:
             return files.read_json(self.folder / _ASKED)
         except ValueError as error:
             raise ValueError(
-                f"the unfinished training of {str(self.run_dir)!r} cannot be taken up, since the record of what it was "
+                f"the interrupted training of {str(self.run_dir)!r} cannot be resumed, since the record of what it was "
                 f"asked is damaged ({error}); {_DISCARD}."
             ) from error
 
@@ -157,7 +157,7 @@ class Unfinished:
         """Keeps what was decided on stored features, which depends on the room on the disk.
 
         Args:
-            plan: From `FeaturePlan.to_dict`; None where every epoch reads the images anew.
+            plan: From `FeaturePlan.to_dict`; None where every epoch reads the images again.
         """
         files.write_json(self.folder / _PLAN, {"features": plan})
 
@@ -180,10 +180,10 @@ class Unfinished:
             )
 
     def require(self, inputs: dict[str, Any]) -> None:
-        """Checks that a training would be taken up with what it began with.
+        """Checks that a training would be resumed with what it began with.
 
         Args:
-            inputs: As in `Asked`.
+            inputs: What the result depends on, as plain values by name.
 
         Raises:
             ValueError: If not; the message names what differs.
@@ -194,7 +194,7 @@ class Unfinished:
             shown = [f"{key} was {_short(before.get(key))}, is {_short(now.get(key))}" for key in differing]
             more = f" and {len(shown) - _MOST_SHOWN} more" if len(shown) > _MOST_SHOWN else ""
             raise ValueError(
-                f"the unfinished training of {str(self.run_dir)!r} began with something else: "
+                f"the interrupted training of {str(self.run_dir)!r} began with something else: "
                 f"{'; '.join(shown[:_MOST_SHOWN])}{more}. Give what it began with, or {_DISCARD}."
             )
         versions = self._asked["versions"]
@@ -204,17 +204,17 @@ class Unfinished:
             say(f"other versions than before ({', '.join(changed)}): results may differ in rounding")
 
     @contextlib.contextmanager
-    def claimed(self, asked: Asked, *, resume: bool, overwrite: bool) -> Iterator[None]:
+    def claimed(self, asked: TrainingRequest, *, resume: bool, overwrite: bool) -> Iterator[None]:
         """Holds the folder for a training, against other processes too; it goes when the block ends without an error.
 
         Args:
             asked: What is to be done.
-            resume: Whether to take up what is there; otherwise the folder is made anew.
-            overwrite: Whether an unfinished training that is there may be discarded.
+            resume: Whether to continue what is there; otherwise the folder is made again.
+            overwrite: Whether an interrupted training that is there may be discarded.
 
         Raises:
-            FileExistsError: If another process trains this run, or an unfinished training would be lost.
-            ValueError: If it is to be taken up with other inputs.
+            FileExistsError: If another process trains this run, or an interrupted training would be lost.
+            ValueError: If it is to be resumed with other inputs.
         """
         with contextlib.ExitStack() as held:
             if self.folder.exists():
@@ -232,10 +232,10 @@ class Unfinished:
                 raise
             shutil.rmtree(self.folder)
 
-    def _begin(self, asked: Asked, overwrite: bool) -> None:
+    def _begin(self, asked: TrainingRequest, overwrite: bool) -> None:
         self.check_free(overwrite)
         if self.holds_epochs:
-            say(f"the unfinished training of {self.run_dir.name} ({self._done()}) is discarded")
+            say(f"the interrupted training of {self.run_dir.name} ({self._done()}) is discarded")
         self.run_dir.parent.mkdir(parents=True, exist_ok=True)
         for left in self.folder.parent.glob(f"{glob.escape(self.folder.name)}*"):
             shutil.rmtree(left)
@@ -274,7 +274,7 @@ def _locked(folder: Path, run_dir: Path) -> Iterator[None]:
         handle = (folder / _LOCK).open("a")
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"the unfinished training of {str(run_dir)!r} has just gone: another process completed or discarded it. "
+            f"the interrupted training of {str(run_dir)!r} has just gone: another process completed or discarded it. "
             "Look whether the run is there now."
         ) from None
     with handle:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chexkeras.training.class_weights import class_weights, imbalance_record, label_counts, training_times
+from chexkeras.models.class_weights import class_weights, imbalance_record, label_counts, training_times
 
 # Two positives, six negatives, two unknown.
 TABLE = pd.DataFrame({"Effusion": [1, 1, 0, 0, 0, 0, 0, 0, np.nan, np.nan], "Mass": [1.0] * 5 + [0.0] * 5})
@@ -50,9 +50,9 @@ def test_effective_weights_lie_between_none_and_balanced_and_have_mean_one(posit
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mode": "capped", "cap": 0.0}, "cap=0.0 must be a number above 0"),
-        ({"mode": "effective", "beta": 1.0}, "beta=1.0 must be at least 0 and below 1"),
-        ({"mode": "balance"}, "did you mean 'balanced'"),
+        ({"rule": "capped", "cap": 0.0}, "cap=0.0 must be a number above 0"),
+        ({"rule": "effective", "beta": 1.0}, "beta=1.0 must be a number of at least 0 and below 1"),
+        ({"rule": "balance"}, "did you mean 'balanced'"),
     ],
 )
 def test_wrong_numbers_are_refused(options, message):

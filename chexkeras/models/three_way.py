@@ -1,0 +1,44 @@
+"""Three answers for each finding, absent, present or uncertain, and one probability out of them.
+
+Source:
+    Irvin et al., AAAI 2019, U-MultiClass: a softmax over the three; the probability of a finding is that of present
+    among absent and present.
+"""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from chexkeras.models.heads import CLASSES
+
+
+@keras.saving.register_keras_serializable("chexkeras")
+class ThreeWay(keras.layers.Layer):
+    """Turns three logits for each finding into what is wanted of them.
+
+    In training it hands on all three, which the loss needs; otherwise it gives one probability for each finding, so
+    that the model scores images as every other does. Computed in float32.
+
+    Args:
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name`; the dtype is float32 whatever they say.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+
+    def call(self, logits: Any, training: bool | None = None) -> Any:
+        """Returns logits or probabilities.
+
+        Args:
+            logits: float32 tensor (batch, 3 n), the three classes of a finding side by side, in the order of `CLASSES`.
+            training: Whether all three are wanted.
+
+        Returns:
+            (batch, n): the probability of present among absent and present; in training the logits.
+        """
+        if training:
+            return logits
+        of_each = ops.reshape(logits, (-1, logits.shape[-1] // len(CLASSES), len(CLASSES)))
+        # e^present / (e^absent + e^present), without the exponentials that could overflow.
+        return ops.sigmoid(of_each[..., 1] - of_each[..., 0])
