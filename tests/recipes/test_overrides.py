@@ -39,7 +39,7 @@ def test_settings_reach_every_level():
         ("loss.label_smoothing=1", "must be a number of at least 0 and below 1"),
         ("loss.alpha=0", "strictly between 0 and 1"),
         ("loss.clip=1", "must be a number of at least 0 and below 1"),
-        ("loss.margin=0", "must be above 0"),
+        ("loss.margin=0", "must be a number above 0 and at most 1"),
         ("loss.cap=-2", "loss.cap=-2 must be a number above 0"),
         ("loss.gamma_negative=-1", "loss.gamma_negative=-1 must be a number"),
         ("loss.class_weights=caped", "did you mean 'capped'"),

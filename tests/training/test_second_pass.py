@@ -74,3 +74,39 @@ def test_the_preset_with_a_third_class_trains_two_epochs(splits, tmp_path, run_e
     run = train(recipe, splits, tmp_path / "run")
     assert list(run.history["stage"]) == ["stage1", "stage1"]
     assert set(run.scores("test")["finding"]) == {"Cardiomegaly"}
+
+
+def test_a_second_pass_fills_uncertain_training_labels_with_the_scores_of_a_first_run(tmp_path_factory, tmp_path):
+    from chexkeras.training.second_pass import check_first_run, fill_uncertain_from
+    from chexkeras.training.trainer import train
+
+    root = make_chexpert_phantoms(
+        tmp_path_factory.mktemp("second") / "images", images=80, size=64, prevalence={"Edema": 0.5}
+    )
+    table = load_chexpert(root, uncertain="self_trained")
+    recipe = Recipe(
+        "first",
+        ("Edema",),
+        image_size=32,
+        backbone="SmallCNN",
+        weights=None,
+        head="linear",
+        stages=(Stage("stage1", epochs=1, learning_rate=1e-2),),
+        operating_point=ThresholdRule("youden", None),
+    )
+    splits = split_by_patient(table, ("Edema",), validation=0.25, test=0.25)
+    first = train(recipe, splits, tmp_path / "first")
+    filled = fill_uncertain_from(first, table, recipe)
+    by_folder = fill_uncertain_from(tmp_path / "first", table, recipe)
+    np.testing.assert_array_equal(filled.train["Edema"], by_folder.train["Edema"])
+    marked = uncertain_mask(filled.train, ("Edema",))["Edema"].to_numpy()
+    assert marked.any()
+    assert filled.train["Edema"][marked].between(0, 1, inclusive="neither").all()
+    assert filled.fingerprint == splits.fingerprint
+    for part in ("validation", "test"):
+        np.testing.assert_array_equal(filled.part(part)["Edema"], splits.part(part)["Edema"])
+    with pytest.raises(ValueError, match="it needs uncertain='self_trained'") as refused:
+        check_first_run(first, load_chexpert(root, uncertain="ones"), recipe)
+    assert "--" not in str(refused.value)
+    with pytest.raises(ValueError, match=r"learnt Edema, which are not all of the findings to fill \(Cardiomegaly\)"):
+        check_first_run(first, table, recipe.replace(targets=("Cardiomegaly",)))
