@@ -45,6 +45,7 @@ from .report.model_card import write_model_card as write_model_card
 from .report.submission import show_report as show_report, write_report as write_report
 from .results import Estimate as Estimate, Evaluation as Evaluation, OperatingPoint as OperatingPoint
 from .runs.run import Run as Run
+from .training.second_pass import fill_uncertain_from as fill_uncertain_from
 from .training.trainer import train as train
 
 __version__: str
