@@ -12,14 +12,25 @@ from chexkeras.recipes.presets.chexpert import CHEXPERT
 from chexkeras.recipes.presets.chexvision import CHEXVISION
 from chexkeras.recipes.presets.nih import NIH
 from chexkeras.recipes.presets.own import OWN
-from chexkeras.recipes.presets.source import Claim, Preset, Reading, Source, by_name
+from chexkeras.recipes.presets.source import ChexpertReading, Claim, Preset, Source, by_name
 from chexkeras.recipes.presets.udacity import UDACITY
 from chexkeras.recipes.recipe import Recipe
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Claim", "Preset", "Reading", "Source", "as_run_split", "explain", "names", "preset", "source", "table"]
+__all__ = [
+    "ChexpertReading",
+    "Claim",
+    "Preset",
+    "Source",
+    "as_run_split",
+    "explain",
+    "names",
+    "preset",
+    "source",
+    "table",
+]
 
 _PRESETS = by_name(OWN, UDACITY, CHEXVISION, NIH, CHEXPERT)
 

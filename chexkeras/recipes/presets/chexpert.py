@@ -2,23 +2,16 @@
 
 from chexkeras.data.augmentation import Augmentation
 from chexkeras.findings import CHEXPERT5, CHEXPERT14
-from chexkeras.recipes.presets.source import Claim, Preset, Reading, Source, in_order
+from chexkeras.recipes.presets.source import UNWEIGHTED, ChexpertReading, Claim, Preset, Source, all_layers, in_order
 from chexkeras.recipes.recipe import Loss, Recipe, Stage, ThresholdRule
 
-_UNWEIGHTED = Loss(class_weights="none")
-
-
-def _all_layers(name: str, epochs: int, learning_rate: float) -> Stage:
-    return Stage(name, epochs=epochs, learning_rate=learning_rate, trainable=1.0, batchnorm="trained")
-
-
-_ALL_AS_PRESENT = Reading(views="all", uncertain="ones")
+_ALL_AS_PRESENT = ChexpertReading(views="all", uncertain="ones")
 _TEAM20_ON = "CheXpert images, five findings; the evaluation split is not stated"
 
 
 def _team20(name: str, what: str, stages: tuple[Stage, ...], claim: Claim, **changes: object) -> Preset:
     pytorch = name == "team20-full"
-    recipe = Recipe(name=name, targets=CHEXPERT5, head="linear", loss=_UNWEIGHTED, stages=stages)
+    recipe = Recipe(name=name, targets=CHEXPERT5, head="linear", loss=UNWEIGHTED, stages=stages)
     return Preset(
         recipe.replace(**changes),
         Source(
@@ -66,7 +59,7 @@ def _hborhan(
         name=name,
         targets=CHEXPERT14,
         head="dense_1024",
-        loss=_UNWEIGHTED,
+        loss=UNWEIGHTED,
         stages=(Stage("stage1", epochs=3, learning_rate=1e-4, trainable=trainable, batchnorm=batchnorm),),
         operating_point=ThresholdRule("fixed", 0.5),
     )
@@ -80,7 +73,7 @@ def _hborhan(
                 "present."
             ),
             split="image",
-            reading=Reading(uncertain="ones"),
+            reading=ChexpertReading(uncertain="ones"),
             validation=0.1,
             test=0.1,
             protocol="191,229 images divided at random into 80/10/10 %, without regard to the patient.",
@@ -91,7 +84,7 @@ def _hborhan(
 
 
 _STANFORD_ON = "valid.csv, 200 studies that three radiologists labelled; mean of 30 checkpoints"
-_STANFORD_STAGES = (_all_layers("stage1", 3, 1e-4),)
+_STANFORD_STAGES = (all_layers("stage1", 3, 1e-4),)
 _STANFORD_PROTOCOL = "Trained on train.csv, measured on valid.csv, whose patients are in no other part."
 _STANFORD_CHOSEN = (
     "Whether BatchNorm was trained is not stated: trained.",
@@ -108,7 +101,7 @@ CHEXPERT: tuple[Preset, ...] = (
             targets=CHEXPERT14,
             image_size=320,
             head="linear",
-            loss=_UNWEIGHTED,
+            loss=UNWEIGHTED,
             stages=_STANFORD_STAGES,
             batch_size=16,
         ),
@@ -146,7 +139,7 @@ CHEXPERT: tuple[Preset, ...] = (
             where="Irvin et al., AAAI 2019 (arXiv:1901.07031)",
             data="CheXpert, frontal and lateral images, uncertain labels as a third class.",
             split="official",
-            reading=Reading(views="all", uncertain="multiclass"),
+            reading=ChexpertReading(views="all", uncertain="multiclass"),
             protocol=_STANFORD_PROTOCOL,
             chosen=_STANFORD_CHOSEN,
             differs=_STANFORD_DIFFERS,
@@ -159,15 +152,7 @@ CHEXPERT: tuple[Preset, ...] = (
             head="linear",
             loss=Loss("auc_margin"),
             stages=tuple(
-                Stage(
-                    name,
-                    epochs=1,
-                    learning_rate=learning_rate,
-                    trainable=1.0,
-                    batchnorm="trained",
-                    optimizer="sgd",
-                    weight_decay=1e-5,
-                )
+                all_layers(name, 1, learning_rate, optimizer="sgd", weight_decay=1e-5)
                 for name, learning_rate in (("stage1", 0.1), ("stage2", 0.01))
             ),
             augment=Augmentation(rotation_degrees=15.0, shift_fraction=0.05, zoom_fraction=0.05),
@@ -183,7 +168,7 @@ CHEXPERT: tuple[Preset, ...] = (
                 "absent for the other three findings."
             ),
             split="official",
-            reading=Reading(uncertain=in_order(CHEXPERT5, "ones", "zeros", "zeros", "ones", "zeros")),
+            reading=ChexpertReading(uncertain=in_order(CHEXPERT5, "ones", "zeros", "zeros", "ones", "zeros")),
             protocol="Trained on train.csv; valid.csv both picked the best weights and measured them.",
             claims=(
                 Claim("mean AUROC", 0.9054, "valid.csv, by a user, with one DenseNet121 for each finding (issue 33)"),
@@ -199,7 +184,7 @@ CHEXPERT: tuple[Preset, ...] = (
     _team20(
         "team20-full",
         "all layers of DenseNet121, in PyTorch",
-        (_all_layers("stage1", 5, 2e-4),),
+        (all_layers("stage1", 5, 2e-4),),
         Claim("mean AUROC", 0.8636, _TEAM20_ON),
         augment=Augmentation(flip=True),
         monitor="val_loss",
@@ -213,7 +198,7 @@ CHEXPERT: tuple[Preset, ...] = (
     _team20(
         "team20-finetune",
         "the head, then all layers, in Keras",
-        (Stage("stage1", epochs=3, learning_rate=2e-4, trainable=0.0), _all_layers("stage2", 3, 2e-4)),
+        (Stage("stage1", epochs=3, learning_rate=2e-4, trainable=0.0), all_layers("stage2", 3, 2e-4)),
         Claim("mean AUROC", 0.864, _TEAM20_ON, by_finding=in_order(CHEXPERT5, 0.788, 0.831, 0.857, 0.911, 0.933)),
     ),
     _hborhan(

@@ -4,7 +4,7 @@ from typing import Any
 
 from chexkeras.data.augmentation import Augmentation
 from chexkeras.findings import ABNORMAL, NIH14
-from chexkeras.recipes.presets.source import Claim, Preset, Source, in_order
+from chexkeras.recipes.presets.source import Claim, Preset, Source, all_layers, in_order
 from chexkeras.recipes.recipe import Loss, Recipe, Stage
 
 _WHERE = "repository arudaev/chexvision, its code as executed, and the model card {}"
@@ -22,13 +22,11 @@ _AUGMENT = Augmentation(
 )
 # The source adds half the binary loss to the mean over 14 findings; a mean over 15 targets keeps that with weight 7.
 _LOSS = Loss(class_weights="capped", cap=None, label_smoothing=0.1, target_weights=((ABNORMAL, 7.0),))
-_ALL = Stage(
+_ALL = all_layers(
     "stage2",
-    epochs=55,
-    learning_rate=1e-4,
-    trainable=1.0,
+    55,
+    1e-4,
     patience=15,
-    batchnorm="trained",
     optimizer="adamw",
     weight_decay=1e-4,
     schedule="cosine",
@@ -70,6 +68,10 @@ _DIFFERS = (
     "Brightness is added here and multiplied there; saturation means nothing on a gray image.",
     "Precision is left to the machine; the source used float16 on a GPU.",
 )
+_FINDINGS = in_order(
+    NIH14, 0.8334, 0.9010, 0.8873, 0.7133, 0.8756, 0.8084, 0.7397, 0.8705, 0.8063, 0.9255, 0.9107, 0.8085,
+    0.8377, 0.9242,
+)  # fmt: skip
 _PART = "8,557 validation images that share patients with the training part (leaky)"
 
 CHEXVISION: tuple[Preset, ...] = (
@@ -86,23 +88,7 @@ CHEXVISION: tuple[Preset, ...] = (
                     "mean AUROC",
                     0.8459,
                     _PART,
-                    by_finding=in_order(
-                        NIH14,
-                        0.8334,
-                        0.9010,
-                        0.8873,
-                        0.7133,
-                        0.8756,
-                        0.8084,
-                        0.7397,
-                        0.8705,
-                        0.8063,
-                        0.9255,
-                        0.9107,
-                        0.8085,
-                        0.8377,
-                        0.9242,
-                    ),
+                    by_finding=_FINDINGS,
                 ),
                 Claim("AUROC of Abnormal", 0.7867, _PART),
             ),
@@ -120,13 +106,11 @@ CHEXVISION: tuple[Preset, ...] = (
             weights=None,
             head="dropout",
             stages=(
-                Stage(
+                all_layers(
                     "stage1",
-                    epochs=100,
-                    learning_rate=1e-3,
-                    trainable=1.0,
+                    100,
+                    1e-3,
                     patience=15,
-                    batchnorm="trained",
                     optimizer="adamw",
                     weight_decay=1e-4,
                     schedule="cosine",

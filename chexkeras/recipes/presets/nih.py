@@ -2,10 +2,17 @@
 
 from chexkeras.data.augmentation import Augmentation
 from chexkeras.findings import NIH14
-from chexkeras.recipes.presets.source import Claim, Preset, Source, in_order
-from chexkeras.recipes.recipe import Loss, Recipe, Stage
+from chexkeras.recipes.presets.source import UNWEIGHTED, Claim, Preset, Source, all_layers, in_order
+from chexkeras.recipes.recipe import Recipe, Stage
 
-_UNWEIGHTED = Loss(class_weights="none")
+_CHEXNET = in_order(
+    NIH14, 0.8094, 0.9248, 0.8638, 0.7345, 0.8676, 0.7802, 0.7680, 0.8887, 0.7901, 0.8878, 0.9371, 0.8047,
+    0.8062, 0.9164,
+)  # fmt: skip
+_CHEXNET_SGD = in_order(
+    NIH14, 0.8180, 0.9090, 0.8827, 0.7156, 0.8377, 0.7756, 0.7617, 0.8776, 0.8002, 0.8945, 0.9316, 0.8251,
+    0.7889, 0.9175,
+)  # fmt: skip
 
 NIH: tuple[Preset, ...] = (
     Preset(
@@ -15,7 +22,7 @@ NIH: tuple[Preset, ...] = (
             image_size=240,
             backbone="EfficientNetB1",
             head="dense_bn",
-            loss=_UNWEIGHTED,
+            loss=UNWEIGHTED,
             stages=(
                 Stage("stage1", epochs=20, learning_rate=1e-4, trainable=1.0, patience=5, schedule="reduce_on_plateau"),
             ),
@@ -46,19 +53,8 @@ NIH: tuple[Preset, ...] = (
             name="chexnet",
             targets=NIH14,
             head="linear",
-            loss=_UNWEIGHTED,
-            stages=(
-                Stage(
-                    "stage1",
-                    epochs=20,
-                    learning_rate=1e-3,
-                    trainable=1.0,
-                    patience=4,
-                    batchnorm="trained",
-                    schedule="reduce_on_plateau",
-                    reduce_patience=1,
-                ),
-            ),
+            loss=UNWEIGHTED,
+            stages=(all_layers("stage1", 20, 1e-3, patience=4, schedule="reduce_on_plateau", reduce_patience=1),),
             batch_size=16,
             augment=Augmentation(flip=True),
             monitor="val_loss",
@@ -79,23 +75,7 @@ NIH: tuple[Preset, ...] = (
                     "mean AUROC",
                     0.8414,
                     "20 % of the images, own random split",
-                    by_finding=in_order(
-                        NIH14,
-                        0.8094,
-                        0.9248,
-                        0.8638,
-                        0.7345,
-                        0.8676,
-                        0.7802,
-                        0.7680,
-                        0.8887,
-                        0.7901,
-                        0.8878,
-                        0.9371,
-                        0.8047,
-                        0.8062,
-                        0.9164,
-                    ),
+                    by_finding=_CHEXNET,
                 ),
             ),
             chosen=("Epochs are not stated: at most 20, with a patience of 4.",),
@@ -106,15 +86,13 @@ NIH: tuple[Preset, ...] = (
             name="chexnet-sgd",
             targets=NIH14,
             head="linear",
-            loss=_UNWEIGHTED,
+            loss=UNWEIGHTED,
             stages=(
-                Stage(
+                all_layers(
                     "stage1",
-                    epochs=100,
-                    learning_rate=0.01,
-                    trainable=1.0,
+                    100,
+                    0.01,
                     patience=3,
-                    batchnorm="trained",
                     optimizer="sgd",
                     weight_decay=1e-4,
                     schedule="reduce_on_plateau",
@@ -138,23 +116,7 @@ NIH: tuple[Preset, ...] = (
                     "mean AUROC",
                     0.8383,
                     "its own 20 % test part",
-                    by_finding=in_order(
-                        NIH14,
-                        0.8180,
-                        0.9090,
-                        0.8827,
-                        0.7156,
-                        0.8377,
-                        0.7756,
-                        0.7617,
-                        0.8776,
-                        0.8002,
-                        0.8945,
-                        0.9316,
-                        0.8251,
-                        0.7889,
-                        0.9175,
-                    ),
+                    by_finding=_CHEXNET_SGD,
                 ),
             ),
             differs=("Weight decay is apart from the gradient here; there it passes through the momentum.",),
@@ -166,18 +128,8 @@ NIH: tuple[Preset, ...] = (
             targets=NIH14,
             weights=None,
             head="linear",
-            loss=_UNWEIGHTED,
-            stages=(
-                Stage(
-                    "stage1",
-                    epochs=160,
-                    learning_rate=1e-3,
-                    trainable=1.0,
-                    batchnorm="trained",
-                    optimizer="adamw",
-                    weight_decay=1e-5,
-                ),
-            ),
+            loss=UNWEIGHTED,
+            stages=(all_layers("stage1", 160, 1e-3, optimizer="adamw", weight_decay=1e-5),),
             batch_size=64,
             augment=Augmentation(rotation_degrees=45.0, shift_fraction=0.15, zoom_fraction=0.15),
         ),

@@ -1,11 +1,19 @@
 """Our own recipes: the main job, its demonstration, and what we would train today."""
 
+from typing import Any
+
 from chexkeras.data.augmentation import Augmentation
 from chexkeras.findings import ABNORMAL, NIH14
-from chexkeras.recipes.presets.source import Preset, Source
-from chexkeras.recipes.recipe import Loss, Recipe, Stage
+from chexkeras.recipes.presets.source import UNWEIGHTED, Preset, Source, all_layers
+from chexkeras.recipes.recipe import Recipe, Stage
 
 _HERE = "chexkeras itself"
+_ON_PHANTOMS: dict[str, Any] = {
+    "where": _HERE,
+    "data": "Phantoms in NIH's layout (make_phantoms).",
+    "split": "patient",
+    "protocol": "Split by patient. Synthetic images: no result of this recipe says anything about patients.",
+}
 
 OWN: tuple[Preset, ...] = (
     Preset(
@@ -39,10 +47,7 @@ OWN: tuple[Preset, ...] = (
         ),
         Source(
             system="The demonstration on synthetic images, with an untrained base: it shows that everything works.",
-            where=_HERE,
-            data="Phantoms in NIH's layout (make_phantoms).",
-            split="patient",
-            protocol="Split by patient. Synthetic images: no result of this recipe says anything about patients.",
+            **_ON_PHANTOMS,
         ),
     ),
     # The same in a minute, for the notebooks: fewer epochs on smaller images.
@@ -59,10 +64,7 @@ OWN: tuple[Preset, ...] = (
         ),
         Source(
             system="The demonstration in a minute, for the notebooks.",
-            where=_HERE,
-            data="Phantoms in NIH's layout (make_phantoms).",
-            split="patient",
-            protocol="Split by patient. Synthetic images: no result of this recipe says anything about patients.",
+            **_ON_PHANTOMS,
         ),
     ),
     # No flip: it moves the heart. No class weights: AUROC does not need them and probabilities stay calibrated.
@@ -72,16 +74,14 @@ OWN: tuple[Preset, ...] = (
             targets=(*NIH14, ABNORMAL),
             image_size=320,
             head="linear",
-            loss=Loss(class_weights="none"),
+            loss=UNWEIGHTED,
             stages=(
                 Stage("stage1", epochs=2, learning_rate=1e-3, trainable=0.0),
-                Stage(
+                all_layers(
                     "stage2",
-                    epochs=20,
-                    learning_rate=1e-4,
-                    trainable=1.0,
+                    20,
+                    1e-4,
                     patience=4,
-                    batchnorm="trained",
                     optimizer="adamw",
                     weight_decay=1e-4,
                     schedule="warmup_cosine",

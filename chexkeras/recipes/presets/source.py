@@ -1,12 +1,12 @@
 """Where a preset comes from: facts about the system it follows, kept beside its recipe as data."""
 
+import itertools
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from chexkeras.checks import one_of, probability
-from chexkeras.recipes.recipe import Recipe
+from chexkeras.recipes.recipe import Loss, Recipe, Stage
 
 Value = TypeVar("Value")
 
@@ -39,7 +39,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ChexpertReading:
     """Which of CheXpert's images a source took, and what it made of their labels.
 
     Attributes:
@@ -63,7 +63,7 @@ class Reading:
         """Returns the call that reads CheXpert so.
 
         Example:
-            >>> print(Reading(uncertain="ones"))
+            >>> print(ChexpertReading(uncertain="ones"))
             load_chexpert(root, views="frontal", uncertain="ones", blank="negative")
         """
         given = ", ".join(f"{name}={json.dumps(value)}" for name, value in self.options.items())
@@ -95,7 +95,7 @@ class Source:
     data: str
     split: str | None
     protocol: str
-    reading: Reading | None = None
+    reading: ChexpertReading | None = None
     validation: float | None = None
     test: float | None = None
     official_test: bool = False
@@ -122,14 +122,40 @@ class Source:
         return {**asdict(self), "reading": reading}
 
 
+UNWEIGHTED = Loss(class_weights="none")
+"""Plain cross-entropy, what most sources trained with."""
+
+
+def all_layers(name: str, epochs: int, learning_rate: float, **settings: Any) -> Stage:
+    """Returns a stage that trains all layers and BatchNorm with them, as the frameworks do by default.
+
+    Args:
+        name: The stage's name.
+        epochs: Most passes over the training images.
+        learning_rate: Above 0; with a schedule, its largest value.
+        **settings: Further fields of `Stage`.
+    """
+    return Stage(name, epochs, learning_rate, trainable=1.0, batchnorm="trained", **settings)
+
+
 def in_order(findings: tuple[str, ...], *values: Value) -> tuple[tuple[str, Value], ...]:
-    """Returns values with the findings that they belong to, in order."""
+    """Returns values with the findings that they belong to, in order.
+
+    Args:
+        findings: The findings.
+        *values: One value for each.
+    """
     return tuple(zip(findings, values, strict=True))
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A recipe with the source of its facts."""
+    """A recipe with the source of its facts.
+
+    Attributes:
+        recipe: The recipe; its name is the preset's.
+        source: Where its facts are from.
+    """
 
     recipe: Recipe
     source: Source
@@ -138,17 +164,15 @@ class Preset:
 def by_name(*groups: tuple[Preset, ...]) -> dict[str, Preset]:
     """Returns presets by the name of their recipe, in the order given.
 
+    Args:
+        *groups: Presets of one system or data set each.
+
     Raises:
         ValueError: If two have the same name.
     """
     found: dict[str, Preset] = {}
-    for preset in _each(groups):
+    for preset in itertools.chain(*groups):
         if preset.recipe.name in found:
             raise ValueError(f"two presets are called {preset.recipe.name!r}; rename one.")
         found[preset.recipe.name] = preset
     return found
-
-
-def _each(groups: tuple[tuple[Preset, ...], ...]) -> Iterator[Preset]:
-    for group in groups:
-        yield from group
