@@ -470,6 +470,14 @@ def register_keras_classes() -> None:
         keras_class(entry)
 
 
+# Named for editors and type checkers alone: `__getattr__` makes them.
+WeightedBinaryCrossentropy: Any
+FocalLoss: Any
+AsymmetricLoss: Any
+AucMarginLoss: Any
+ThreeWayCrossentropy: Any
+
+
 def __getattr__(name: str) -> Any:
     for entry in LOSSES.values():
         if entry.keras_name == name:
