@@ -91,7 +91,7 @@ def auc(labels: ArrayLike, scores: ArrayLike) -> float:
         In [0, 1]; NaN when one class is missing (`intervals.auc_interval` also says why).
 
     Raises:
-        ValueError: See `inputs.clean`.
+        ValueError: See `scores.clean`.
 
     Source:
         Hanley & McNeil, Radiology 143, 1982.
@@ -139,7 +139,7 @@ def roc_curve(labels: ArrayLike, scores: ArrayLike) -> RocCurve:
         The curve, from (0, 0) to (1, 1).
 
     Raises:
-        ValueError: If a class is missing; and see `inputs.clean`.
+        ValueError: If a class is missing; and see `scores.clean`.
     """
     blocks = _blocks(labels, scores)
     if not blocks.n_positive or not blocks.n_negative:
@@ -164,7 +164,7 @@ def precision_recall_curve(labels: ArrayLike, scores: ArrayLike) -> PrecisionRec
         The curve; it has no invented point at recall 0.
 
     Raises:
-        ValueError: If there is no positive; and see `inputs.clean`.
+        ValueError: If there is no positive; and see `scores.clean`.
 
     Source:
         Davis & Goadrich, ICML 2006, on why not to interpolate.
@@ -190,7 +190,7 @@ def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
         In (0, 1]; NaN without positives.
 
     Raises:
-        ValueError: See `inputs.clean`.
+        ValueError: See `scores.clean`.
 
     Example:
         >>> average_precision([1, 0, 1, 0], [0.9, 0.8, 0.7, 0.1])
@@ -216,7 +216,7 @@ def confusion(labels: ArrayLike, scores: ArrayLike, threshold: float) -> Confusi
         True positives, false negatives, false positives, true negatives.
 
     Raises:
-        ValueError: If the threshold lies outside [0, 1]; and see `inputs.clean`.
+        ValueError: If the threshold lies outside [0, 1]; and see `scores.clean`.
 
     Example:
         >>> confusion([1, 1, 0, 0], [0.9, 0.4, 0.5, 0.1], 0.5)

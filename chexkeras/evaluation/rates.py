@@ -1,9 +1,9 @@
 """What a threshold achieves, as rates with their intervals: from calls on images, or from four published counts.
 
-The four outcomes of calling images positive or negative, by patient, and the standard error of what they give.
-
-Any smooth function of the four counts has a gradient; the images' gradients, added up within patients, are what its
-variance is made of. With one image for each patient this is the textbook delta method.
+`rates` and `rates_from_counts` come first. Below them are the four counts of calling images positive or negative, by
+patient, and the standard error of what they give: any smooth function of the four counts has a gradient, and the
+images' gradients, added up within patients, are what its variance is made of. With one image for each patient this is
+the textbook delta method.
 """
 
 import math
@@ -24,178 +24,6 @@ from chexkeras.results.record import Record
 _FEW = 10
 
 
-class Called(NamedTuple):
-    """Clean labels and calls.
-
-    Attributes:
-        positive: Shape (n,), labels.
-        called: Shape (n,), whether an image was called positive.
-        patients: Shape (n,), patient numbers 0, 1, ...; None when no patient has several images.
-    """
-
-    positive: NDArray[np.bool_]
-    called: NDArray[np.bool_]
-    patients: NDArray[np.int64] | None
-
-    @property
-    def kind(self) -> NDArray[np.int64]:
-        """Which of the four outcomes each image is, in the order of `Outcomes`, shape (n,)."""
-        return np.where(self.positive, np.where(self.called, 0, 1), np.where(self.called, 2, 3))
-
-    @property
-    def owner(self) -> NDArray[np.int64]:
-        """The patient number of each image, a number of its own where images are independent, shape (n,)."""
-        return np.arange(len(self.positive)) if self.patients is None else self.patients
-
-
-def clean_calls(labels: ArrayLike, called: ArrayLike, clusters: ArrayLike | None = None) -> Called:
-    """Validates labels and calls and takes out the rows whose label is unknown.
-
-    Args:
-        labels: Shape (n,), 1, 0 or NaN (unknown).
-        called: Shape (n,), True or 1 where an image was called positive, False or 0 where not.
-        clusters: Shape (n,), the patient of each image; None when images are independent.
-
-    Returns:
-        Labels, calls and patients of the kept rows.
-
-    Raises:
-        ValueError: If shapes differ, nothing is given, a label is not 1/0/NaN, a call is neither true nor false, or a
-            patient is missing.
-    """
-    label, call = np.asarray(labels, dtype=np.float64), np.asarray(called, dtype=np.float64)
-    if label.ndim != 1 or label.shape != call.shape:
-        raise ValueError(
-            f"labels have shape {label.shape} and called {call.shape}; both must be one column of equal length, "
-            "one finding at a time."
-        )
-    if not len(label):
-        raise ValueError("labels and called are empty; at least one row is needed.")
-    kept = known_labels(label)
-    strange = kept & (call != 0) & (call != 1)
-    if strange.any():
-        raise ValueError(
-            f"called must be True or False; found {call[strange][0]:g} in {int(strange.sum())} row(s). Give decisions, "
-            "such as scores >= threshold, not scores."
-        )
-    return Called(label[kept] == 1, call[kept] == 1, patient_numbers(clusters, kept))
-
-
-@dataclass(frozen=True)
-class Outcomes:
-    """The four counts, in the order true positives, false negatives, false positives, true negatives.
-
-    Attributes:
-        totals: Shape (4,); fractions are allowed, for effective sample sizes.
-        of_patients: Shape (patients, 4), the counts of each patient; None when every image is its own patient.
-    """
-
-    totals: NDArray[np.float64]
-    of_patients: NDArray[np.float64] | None = None
-
-    @classmethod
-    def count(cls, calls: Called) -> "Outcomes":
-        """Returns the outcomes of clean calls."""
-        totals = np.bincount(calls.kind, minlength=4).astype(np.float64)
-        if calls.patients is None:
-            return cls(totals)
-        n_patients = int(calls.patients.max()) + 1
-        cells = np.bincount(4 * calls.patients + calls.kind, minlength=4 * n_patients)
-        return cls(totals, cells.reshape(n_patients, 4).astype(np.float64))
-
-    @property
-    def n(self) -> int:
-        """Images."""
-        return round(float(self.totals.sum()))
-
-    @property
-    def one_patient(self) -> bool:
-        """Whether all images come from one patient, so that nothing says how patients differ."""
-        return self.of_patients is not None and len(self.of_patients) == 1
-
-    @property
-    def counted(self) -> str:
-        """What the variance rests on, to end the `method` of an estimate; empty for enough independent images."""
-        positives, negatives = self.with_positive, self.with_negative
-        text, unit = "", "images"
-        if self.of_patients is not None:
-            unit = "patients"
-            text = f", variance by patient ({self.n} images of {len(self.of_patients)} patients)"
-        if min(positives, negatives) < _FEW:
-            few, name = min((positives, "positive"), (negatives, "negative"))
-            text += f"; only {few:g} {name} {unit if few != 1 else unit[:-1]}, the interval is approximate"
-        return text
-
-    @property
-    def with_positive(self) -> float:
-        """Patients with a positive image; positive images where images are independent."""
-        counts = self.totals[:2] if self.of_patients is None else self.of_patients[:, :2].any(axis=1)
-        return float(counts.sum())
-
-    @property
-    def with_negative(self) -> float:
-        """Patients with a negative image; negative images where images are independent."""
-        counts = self.totals[2:] if self.of_patients is None else self.of_patients[:, 2:].any(axis=1)
-        return float(counts.sum())
-
-    def standard_error(self, gradient: NDArray[np.float64], added: float = 0.0) -> float:
-        """Returns the standard error of a function of the four counts that only depends on their ratios.
-
-        The variance by patient is never taken to be smaller than that of as many independent images, since a few
-        patients may agree by chance.
-
-        Args:
-            gradient: Shape (4,), its derivatives by the counts, at the counts plus `added`.
-            added: Images added to each of the four counts to keep the function finite.
-
-        Returns:
-            The standard error.
-
-        Source:
-            Obuchowski, Statistics in Medicine 17, 1998, for proportions; linearisation as in Binder, International
-            Statistical Review 51, 1983.
-        """
-        independent = float((self.totals + added) @ gradient**2)
-        if self.of_patients is None:
-            return math.sqrt(independent)
-        n_patients = len(self.of_patients)
-        between = float(((self.of_patients @ gradient) ** 2).sum()) * n_patients / (n_patients - 1)
-        return math.sqrt(max(independent, between + added * float((gradient**2).sum())))
-
-    def quantile(self, confidence: float) -> float:
-        """Returns the quantile of a two-sided interval: normal, or Student's t where patients were counted."""
-        if self.of_patients is None:
-            return normal_quantile(confidence)
-        from scipy import special
-
-        return float(special.stdtrit(len(self.of_patients) - 1, 0.5 + confidence / 2))
-
-
-def log_likelihood_ratio(outcomes: Outcomes, *, of_positive_call: bool, added: float = 0.0) -> tuple[float, float]:
-    """Returns the logarithm of a likelihood ratio with its standard error.
-
-    Args:
-        outcomes: The four counts; after `added`, none of the two that the ratio divides is 0.
-        of_positive_call: sensitivity / (1 - specificity) if True, (1 - sensitivity) / specificity if False.
-        added: Images added to each count.
-
-    Returns:
-        Logarithm and standard error; for independent images the variance is Simel's, which is also Mercaldo's for the
-        logit of a predictive value, because the odds after the call are the odds before it times the ratio.
-
-    Source:
-        Simel, Samsa & Matchar, Journal of Clinical Epidemiology 44, 1991.
-    """
-    counts = outcomes.totals + added
-    n_positive, n_negative = counts[0] + counts[1], counts[2] + counts[3]
-    above, below = (0, 2) if of_positive_call else (1, 3)
-    ratio = (counts[above] / n_positive) / (counts[below] / n_negative)
-    gradient = np.array([-1 / n_positive, -1 / n_positive, 1 / n_negative, 1 / n_negative])
-    gradient[above] += 1 / counts[above]
-    gradient[below] -= 1 / counts[below]
-    return math.log(ratio), outcomes.standard_error(gradient, added)
-
-
 _ONE_PATIENT = "all images come from one patient"
 
 
@@ -204,15 +32,15 @@ class Rates(Record):
     """What the four counts give, each number with its interval.
 
     Attributes:
-        true_positives: Count, likewise the next three.
+        true_positives: Positive images called positive.
         false_negatives: Positive images not called.
         false_positives: Negative images called positive.
         true_negatives: Negative images not called.
         sensitivity: Share of positives called positive.
         specificity: Share of negatives not called positive.
         ppv: Positive predictive value among these images, whatever sampling made their prevalence.
-        npv: Negative predictive value, likewise.
-        accuracy: Share of images called rightly, likewise.
+        npv: Negative predictive value among these images, whatever sampling made their prevalence.
+        accuracy: Share of images called rightly, whatever sampling made their prevalence.
         likelihood_ratio_positive: sensitivity / (1 - specificity).
         likelihood_ratio_negative: (1 - sensitivity) / specificity.
         f1: Harmonic mean of PPV and sensitivity; it holds at this prevalence only.
@@ -271,7 +99,7 @@ def rates(
     """
     checks.probability(confidence, "confidence", open_interval=True)
     calls = clean_calls(labels, called, clusters)
-    return _gather(Outcomes.count(calls), _share_by_image(calls, confidence), confidence)
+    return _gather(PatientCounts.of(calls), _share_by_image(calls, confidence), confidence)
 
 
 def rates_from_counts(tp: int, fn: int, fp: int, tn: int, *, confidence: float = 0.95) -> Rates:
@@ -301,7 +129,7 @@ def rates_from_counts(tp: int, fn: int, fp: int, tn: int, *, confidence: float =
     given = {"tp": tp, "fn": fn, "fp": fp, "tn": tn}
     hint = ": a count of images, not a rate"
     counts = tuple(checks.positive_int(value, name, least=0, hint=hint) for name, value in given.items())
-    return _gather(Outcomes(np.array(counts, dtype=np.float64)), _share_of_counts(counts, confidence), confidence)
+    return _gather(PatientCounts(np.array(counts, dtype=np.float64)), _share_of_counts(counts, confidence), confidence)
 
 
 class _Cells(NamedTuple):
@@ -318,7 +146,7 @@ _SENSITIVITY = _Cells((0,), (0, 1), "no positives")
 _SPECIFICITY = _Cells((3,), (2, 3), "no negatives")
 
 
-def _share_by_image(calls: Called, confidence: float) -> _Share:
+def _share_by_image(calls: "LabelledCalls", confidence: float) -> _Share:
     def share(cells: _Cells) -> Estimate:
         rows = np.isin(calls.kind, cells.whole)
         hits = np.isin(calls.kind[rows], cells.part)
@@ -337,8 +165,8 @@ def _share_of_counts(counts: tuple[int, ...], confidence: float) -> _Share:
     return share
 
 
-def _gather(outcomes: Outcomes, share: _Share, confidence: float) -> Rates:
-    tp, fn, fp, tn = (int(count) for count in outcomes.totals)
+def _gather(tally: "PatientCounts", share: _Share, confidence: float) -> Rates:
+    tp, fn, fp, tn = (int(count) for count in tally.totals)
     sensitivity, specificity = share(_SENSITIVITY), share(_SPECIFICITY)
     return Rates(
         true_positives=tp,
@@ -350,50 +178,50 @@ def _gather(outcomes: Outcomes, share: _Share, confidence: float) -> Rates:
         ppv=share(_Cells((0,), (0, 2), "no image is called positive")),
         npv=share(_Cells((3,), (1, 3), "every image is called positive")),
         accuracy=share(_Cells((0, 3), (0, 1, 2, 3), "no image has a known label")),
-        likelihood_ratio_positive=_likelihood_ratio(outcomes, True, confidence),
-        likelihood_ratio_negative=_likelihood_ratio(outcomes, False, confidence),
-        f1=_f1(outcomes, share, confidence),
-        mcc=_mcc(outcomes, sensitivity, specificity, confidence),
+        likelihood_ratio_positive=_likelihood_ratio(tally, True, confidence),
+        likelihood_ratio_negative=_likelihood_ratio(tally, False, confidence),
+        f1=_f1(tally, share, confidence),
+        mcc=_mcc(tally, sensitivity, specificity, confidence),
         youden=_youden(sensitivity, specificity, confidence),
     )
 
 
-def _likelihood_ratio(outcomes: Outcomes, of_positive_call: bool, confidence: float) -> Estimate:
-    n = outcomes.n
-    tp, fn, fp, tn = outcomes.totals
+def _likelihood_ratio(tally: "PatientCounts", of_positive_call: bool, confidence: float) -> Estimate:
+    n = tally.n
+    tp, fn, fp, tn = tally.totals
     above, below, *others = (tp, fp, fn, tn) if of_positive_call else (fn, tn, tp, fp)
     if not (tp + fn and fp + tn):
         reason = one_class(int(tp + fn), int(fp + tn))
     elif not above and not below:
         reason = "no image is called positive" if of_positive_call else "every image is called positive"
     else:
-        reason = _ONE_PATIENT if outcomes.one_patient else ""
+        reason = _ONE_PATIENT if tally.one_patient else ""
     if reason:
         return Estimate.not_estimable(reason, n=n, confidence=confidence)
     # Where every image is called, the ratio is 1 and would seem to be known exactly.
     added = 0.0 if above and below and any(others) else 0.5
-    logarithm, error = log_likelihood_ratio(outcomes, of_positive_call=of_positive_call, added=added)
-    half = outcomes.quantile(confidence) * error
-    method = "Simel 1991, log interval" + outcomes.counted
+    logarithm, error = log_likelihood_ratio(tally, of_positive_call=of_positive_call, added=added)
+    half = tally.quantile(confidence) * error
+    method = "Simel 1991, log interval" + tally.basis
     if added:
         method += "; a count is zero, so 0.5 was added to all four"
     value, low, high = (math.exp(logarithm + step) for step in (0.0, -half, half))
     return Estimate(value, low, high, confidence, n, method)
 
 
-def _f1(outcomes: Outcomes, share: _Share, confidence: float) -> Estimate:
-    tp, fn, _, _ = outcomes.totals
+def _f1(tally: "PatientCounts", share: _Share, confidence: float) -> Estimate:
+    tp, fn, _, _ = tally.totals
     if not tp + fn:
-        return Estimate.not_estimable("no positives", n=outcomes.n, confidence=confidence)
+        return Estimate.not_estimable("no positives", n=tally.n, confidence=confidence)
     # F1 = 2 J / (1 + J) for the share J of true positives among the images that are positive or called.
     overlap = share(_Cells((0,), (0, 1, 2), "no positives"))
     value, low, high = (2 * number / (1 + number) for number in (overlap.value, overlap.low, overlap.high))
     method = f"from the share of true positives among {overlap.n} images positive or called: {overlap.method}"
-    return Estimate(value, low, high, confidence, outcomes.n, method)
+    return Estimate(value, low, high, confidence, tally.n, method)
 
 
-def _mcc(outcomes: Outcomes, sensitivity: Estimate, specificity: Estimate, confidence: float) -> Estimate:
-    n, (tp, fn, fp, tn) = outcomes.n, outcomes.totals
+def _mcc(tally: "PatientCounts", sensitivity: Estimate, specificity: Estimate, confidence: float) -> Estimate:
+    n, (tp, fn, fp, tn) = tally.n, tally.totals
     if not (tp + fn and fp + tn):
         reason = one_class(int(tp + fn), int(fp + tn))
     elif not tp + fp:
@@ -401,25 +229,25 @@ def _mcc(outcomes: Outcomes, sensitivity: Estimate, specificity: Estimate, confi
     elif not fn + tn:
         reason = "every image is called positive"
     else:
-        reason = _ONE_PATIENT if outcomes.one_patient else ""
+        reason = _ONE_PATIENT if tally.one_patient else ""
     if reason:
         return Estimate.not_estimable(reason, n=n, confidence=confidence)
-    value, gradient = _matthews(outcomes.totals)
+    value, gradient = _matthews(tally.totals)
     if abs(value) < 1:
-        half = outcomes.quantile(confidence) * outcomes.standard_error(gradient) / (1 - value**2)
+        half = tally.quantile(confidence) * tally.standard_error(gradient) / (1 - value**2)
         centre = math.atanh(value)
-        method = "delta method on Fisher's z" + outcomes.counted
+        method = "delta method on Fisher's z" + tally.basis
         return Estimate(value, math.tanh(centre - half), math.tanh(centre + half), confidence, n, method)
     # Without an error there is no variance: the other end is where both rates are at their joint worst.
     worst = [
         clopper_pearson(rate.value * size, size, 1 - (1 - confidence) / 2)
-        for rate, size in ((sensitivity, outcomes.with_positive), (specificity, outcomes.with_negative))
+        for rate, size in ((sensitivity, tally.with_positive), (specificity, tally.with_negative))
     ]
     side = 0 if value > 0 else 1
     rate_positive, rate_negative = worst[0][side], worst[1][side]
     counts = np.array([rate_positive, 1 - rate_positive, 1 - rate_negative, rate_negative])
     limit, _ = _matthews(counts * np.repeat([tp + fn, fp + tn], 2))
-    method = "from Clopper-Pearson limits of sensitivity and specificity, because no call differs" + outcomes.counted
+    method = "from Clopper-Pearson limits of sensitivity and specificity, because no call differs" + tally.basis
     return Estimate(value, min(value, limit), max(value, limit), confidence, n, method)
 
 
@@ -446,3 +274,175 @@ def _youden(sensitivity: Estimate, specificity: Estimate, confidence: float) -> 
     above = math.hypot(sensitivity.high - sensitivity.value, specificity.high - specificity.value)
     method = "Newcombe 1998 method 10 on the intervals of sensitivity and specificity"
     return Estimate(value, max(-1.0, value - below), min(1.0, value + above), confidence, n, method)
+
+
+class LabelledCalls(NamedTuple):
+    """Clean labels and calls.
+
+    Attributes:
+        positive: Shape (n,), labels.
+        called: Shape (n,), whether an image was called positive.
+        patients: Shape (n,), patient numbers 0, 1, ...; None when no patient has several images.
+    """
+
+    positive: NDArray[np.bool_]
+    called: NDArray[np.bool_]
+    patients: NDArray[np.int64] | None
+
+    @property
+    def kind(self) -> NDArray[np.int64]:
+        """Which of the four counts each image is, in the order of `PatientCounts`, shape (n,)."""
+        return np.where(self.positive, np.where(self.called, 0, 1), np.where(self.called, 2, 3))
+
+    @property
+    def owner(self) -> NDArray[np.int64]:
+        """The patient number of each image, a number of its own where images are independent, shape (n,)."""
+        return np.arange(len(self.positive)) if self.patients is None else self.patients
+
+
+def clean_calls(labels: ArrayLike, called: ArrayLike, clusters: ArrayLike | None = None) -> LabelledCalls:
+    """Validates labels and calls and takes out the rows whose label is unknown.
+
+    Args:
+        labels: Shape (n,), 1, 0 or NaN (unknown).
+        called: Shape (n,), True or 1 where an image was called positive, False or 0 where not.
+        clusters: Shape (n,), the patient of each image; None when images are independent.
+
+    Returns:
+        Labels, calls and patients of the kept rows.
+
+    Raises:
+        ValueError: If shapes differ, nothing is given, a label is not 1/0/NaN, a call is neither true nor false, or a
+            patient is missing.
+    """
+    label, call = np.asarray(labels, dtype=np.float64), np.asarray(called, dtype=np.float64)
+    if label.ndim != 1 or label.shape != call.shape:
+        raise ValueError(
+            f"labels have shape {label.shape} and called {call.shape}; both must be one column of equal length, "
+            "one finding at a time."
+        )
+    if not len(label):
+        raise ValueError("labels and called are empty; at least one row is needed.")
+    kept = known_labels(label)
+    strange = kept & (call != 0) & (call != 1)
+    if strange.any():
+        raise ValueError(
+            f"called must be True or False; found {call[strange][0]:g} in {int(strange.sum())} row(s). Give decisions, "
+            "such as scores >= threshold, not scores."
+        )
+    return LabelledCalls(label[kept] == 1, call[kept] == 1, patient_numbers(clusters, kept))
+
+
+@dataclass(frozen=True)
+class PatientCounts:
+    """The four counts, in the order true positives, false negatives, false positives, true negatives.
+
+    Attributes:
+        totals: Shape (4,); fractions are allowed, for effective sample sizes.
+        of_patients: Shape (patients, 4), the counts of each patient; None when every image is its own patient.
+    """
+
+    totals: NDArray[np.float64]
+    of_patients: NDArray[np.float64] | None = None
+
+    @classmethod
+    def of(cls, calls: LabelledCalls) -> "PatientCounts":
+        """Counts clean calls."""
+        totals = np.bincount(calls.kind, minlength=4).astype(np.float64)
+        if calls.patients is None:
+            return cls(totals)
+        n_patients = int(calls.patients.max()) + 1
+        cells = np.bincount(4 * calls.patients + calls.kind, minlength=4 * n_patients)
+        return cls(totals, cells.reshape(n_patients, 4).astype(np.float64))
+
+    @property
+    def n(self) -> int:
+        """Images."""
+        return round(float(self.totals.sum()))
+
+    @property
+    def one_patient(self) -> bool:
+        """Whether all images come from one patient, so that nothing says how patients differ."""
+        return self.of_patients is not None and len(self.of_patients) == 1
+
+    @property
+    def basis(self) -> str:
+        """What the variance rests on, to end the `method` of an estimate; empty for enough independent images."""
+        positives, negatives = self.with_positive, self.with_negative
+        text, unit = "", "images"
+        if self.of_patients is not None:
+            unit = "patients"
+            text = f", variance by patient ({self.n} images of {len(self.of_patients)} patients)"
+        if min(positives, negatives) < _FEW:
+            few, name = min((positives, "positive"), (negatives, "negative"))
+            text += f"; only {few:g} {name} {unit if few != 1 else unit[:-1]}, the interval is approximate"
+        return text
+
+    @property
+    def with_positive(self) -> float:
+        """Patients with a positive image; positive images where images are independent."""
+        counts = self.totals[:2] if self.of_patients is None else self.of_patients[:, :2].any(axis=1)
+        return float(counts.sum())
+
+    @property
+    def with_negative(self) -> float:
+        """Patients with a negative image; negative images where images are independent."""
+        counts = self.totals[2:] if self.of_patients is None else self.of_patients[:, 2:].any(axis=1)
+        return float(counts.sum())
+
+    def standard_error(self, gradient: NDArray[np.float64], added: float = 0.0) -> float:
+        """Returns the standard error of a function of the four counts that only depends on their ratios.
+
+        The variance by patient is never taken to be smaller than that of as many independent images, since a few
+        patients may agree by chance.
+
+        Args:
+            gradient: Shape (4,), its derivatives by the counts, at the counts plus `added`.
+            added: Images added to each of the four counts to keep the function finite.
+
+        Returns:
+            The standard error.
+
+        Source:
+            Obuchowski, Statistics in Medicine 17, 1998, for proportions; linearisation as in Binder, International
+            Statistical Review 51, 1983.
+        """
+        independent = float((self.totals + added) @ gradient**2)
+        if self.of_patients is None:
+            return math.sqrt(independent)
+        n_patients = len(self.of_patients)
+        between = float(((self.of_patients @ gradient) ** 2).sum()) * n_patients / (n_patients - 1)
+        return math.sqrt(max(independent, between + added * float((gradient**2).sum())))
+
+    def quantile(self, confidence: float) -> float:
+        """Returns the quantile of a two-sided interval: normal, or Student's t where patients were counted."""
+        if self.of_patients is None:
+            return normal_quantile(confidence)
+        from scipy import special
+
+        return float(special.stdtrit(len(self.of_patients) - 1, 0.5 + confidence / 2))
+
+
+def log_likelihood_ratio(tally: "PatientCounts", *, of_positive_call: bool, added: float = 0.0) -> tuple[float, float]:
+    """Returns the logarithm of a likelihood ratio with its standard error.
+
+    Args:
+        tally: The four counts; after `added`, none of the two that the ratio divides is 0.
+        of_positive_call: sensitivity / (1 - specificity) if True, (1 - sensitivity) / specificity if False.
+        added: Images added to each count.
+
+    Returns:
+        Logarithm and standard error; for independent images the variance is Simel's, which is also Mercaldo's for the
+        logit of a predictive value, because the odds after the call are the odds before it times the ratio.
+
+    Source:
+        Simel, Samsa & Matchar, Journal of Clinical Epidemiology 44, 1991.
+    """
+    counts = tally.totals + added
+    n_positive, n_negative = counts[0] + counts[1], counts[2] + counts[3]
+    above, below = (0, 2) if of_positive_call else (1, 3)
+    ratio = (counts[above] / n_positive) / (counts[below] / n_negative)
+    gradient = np.array([-1 / n_positive, -1 / n_positive, 1 / n_negative, 1 / n_negative])
+    gradient[above] += 1 / counts[above]
+    gradient[below] -= 1 / counts[below]
+    return math.log(ratio), tally.standard_error(gradient, added)

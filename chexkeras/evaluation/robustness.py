@@ -30,7 +30,7 @@ def perturbation_effects(
 
     Args:
         as_is: Long table of scores (image_id, patient_id, finding, label, score) of the images as they are.
-        changed: The same of the changed images, by the name of the change.
+        changed: Long tables of scores of the changed images, by the name of the change.
         groups: The kind of change, by its name; "" where it is not told.
         points: Frozen operating points, at most one for each finding, chosen on other scores.
         margin: Loss from which on a change matters, in (0, 1); "held" needs it to be excluded, and enough patients.
@@ -40,7 +40,8 @@ def perturbation_effects(
         One effect for each change and finding.
 
     Raises:
-        ValueError: If nothing was changed, or images, labels or points do not fit, as for `compare`.
+        ValueError: If nothing was changed, or images, patients, labels or operating points of two tables do not
+            belong together.
     """
     if not changed:
         raise ValueError("changed is empty; give the scores of the changed images by the name of the change.")

@@ -1,12 +1,7 @@
-"""Everything measured on one split; JSON both ways, a table in a notebook.
+"""What was measured on one split, finding by finding; JSON both ways, a table in a notebook.
 
-How far scores can be read as probabilities.
-
-What a threshold would mean where the finding is as frequent as stated.
-
-How performance differs between groups of patients or images.
-
-How well one finding is recognised on one split.
+From the parts to the whole: calibration, what a threshold means at a stated prevalence, groups of patients or images,
+one finding, all findings.
 """
 
 import html
@@ -85,10 +80,10 @@ class Deployment(Record):
         prevalence: The stated share of positives, in (0, 1).
         ppv: Positive predictive value there.
         npv: Negative predictive value there.
-        true_positives_per_1000: Positive images found, of 1,000 images of all kinds; likewise the next three.
-        false_negatives_per_1000: Positive images missed.
-        false_positives_per_1000: Negative images called positive.
-        true_negatives_per_1000: Negative images called negative.
+        true_positives_per_1000: Positive images found, of 1,000 images of all kinds.
+        false_negatives_per_1000: Positive images missed, of 1,000 images of all kinds.
+        false_positives_per_1000: Negative images called positive, of 1,000 images of all kinds.
+        true_negatives_per_1000: Negative images called negative, of 1,000 images of all kinds.
     """
 
     prevalence: float
@@ -115,8 +110,8 @@ class Subgroup(Record):
         n_positive: Positive images.
         n_negative: Negative images.
         auroc: In the group; not estimable with the reason "too few ..." where the group is too small to say anything.
-        sensitivity: At the operating point; likewise.
-        specificity: Likewise.
+        sensitivity: At the operating point; not estimable without one, or where the group has too few positive images.
+        specificity: At the operating point; not estimable without one, or where it has too few negative images.
     """
 
     level: str
@@ -200,11 +195,15 @@ class FindingEvaluation(Record):
         auroc: Area under the ROC curve.
         average_precision: Area under the precision-recall curve, as average precision; compare with `prevalence`.
         operating_point: The frozen threshold, or None where none was chosen.
-        true_positives: Count at the operating point, likewise the three below; None without one.
-        sensitivity: At the operating point, likewise the eight below; not estimable without one.
+        true_positives: Positive images called positive at the operating point; None without one.
+        false_negatives: Positive images not called at the operating point; None without one.
+        false_positives: Negative images called positive at the operating point; None without one.
+        true_negatives: Negative images not called at the operating point; None without one.
+        sensitivity: Share of positives called positive at the operating point; not estimable without one, as all rates
+            below.
         specificity: Share of negatives called negative.
         ppv: Positive predictive value among these images, whatever sampling made their prevalence.
-        npv: Negative predictive value, likewise.
+        npv: Negative predictive value among these images, whatever sampling made their prevalence.
         likelihood_ratio_positive: sensitivity / (1 - specificity).
         likelihood_ratio_negative: (1 - sensitivity) / specificity.
         accuracy: Share of images called rightly.

@@ -41,7 +41,7 @@ class _Scored(NamedTuple):
         return int(self.owner.max(initial=-1)) + 1
 
     @property
-    def counted(self) -> str:
+    def basis(self) -> str:
         """The images and patients that an interval rests on."""
         return "" if self.patients is None else f", {len(self.score)} images of {self.n_patients} patients"
 
@@ -100,7 +100,7 @@ def measure_calibration(
         separate the classes, or all are equal, there is no slope.
 
     Raises:
-        ValueError: If `bins` or `replicates` is below 1, or scores are not probabilities; see `inputs.clean`.
+        ValueError: If `bins` or `replicates` is below 1, or scores are not probabilities; see `scores.clean`.
 
     Source:
         Cox, Biometrika 45, 1958 (slope and intercept); Van Calster et al., BMC Medicine 17:230, 2019; Brier, Monthly
@@ -186,7 +186,7 @@ def _intercept_and_slope(scored: _Scored) -> tuple[Estimate, Estimate]:
                 reason = f"all {kind} images come from one patient, who says nothing about how patients differ"
                 return scored.nothing(reason), scored.nothing(reason)
     drawn_in = int(((scored.score < CLIP) | (scored.score > 1 - CLIP)).sum())
-    ending = scored.counted + scored.few
+    ending = scored.basis + scored.few
     if drawn_in:
         ending += f"; {drawn_in} scores drawn in to [{CLIP:g}, 1 - {CLIP:g}]"
     how = "Wald interval" if owner is None else "Wald interval with Student's t and variance by patient"

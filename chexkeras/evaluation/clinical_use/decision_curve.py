@@ -44,7 +44,7 @@ def net_benefit(
 
     Raises:
         ValueError: If t or the prevalence is not strictly between 0 and 1, scores are not probabilities, or a class is
-            missing; see `inputs.clean`.
+            missing; see `scores.clean`.
 
     Source:
         Vickers & Elkin, Medical Decision Making 26, 2006.
@@ -105,7 +105,7 @@ def decision_curve(
 
     Raises:
         ValueError: If a threshold or the prevalence is not strictly between 0 and 1, a class is missing, or scores
-            are not probabilities; see `inputs.clean`.
+            are not probabilities; see `scores.clean`.
 
     Source:
         Vickers & Elkin, Medical Decision Making 26, 2006; Vickers, Cronin, Elkin & Gonen, BMC Medical Informatics and

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from chexkeras import checks
-from chexkeras.evaluation.rates import Outcomes, clean_calls, log_likelihood_ratio
+from chexkeras.evaluation.rates import PatientCounts, clean_calls, log_likelihood_ratio
 from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval
 from chexkeras.evaluation.uncertainty.limits import normal_quantile
 from chexkeras.results import Deployment, Estimate
@@ -38,7 +38,7 @@ def deployment_from_outcomes(
         The figures; not estimable, with the reason, when a class is missing.
 
     Raises:
-        ValueError: If the prevalence is not a fraction strictly between 0 and 1; and see `outcomes.clean_calls`.
+        ValueError: If the prevalence is not a fraction strictly between 0 and 1; and see `rates.clean_calls`.
 
     Source:
         Mercaldo, Lau & Zhou, Statistics in Medicine 26, 2007 (logit interval; with a zero count, its adjusted form).
@@ -53,7 +53,7 @@ def deployment_from_outcomes(
             (~calls.called, ~calls.positive, "no negatives"),
         )
     )
-    return _deployment(sensitivity, specificity, Outcomes.count(calls), share, confidence)
+    return _deployment(sensitivity, specificity, PatientCounts.of(calls), share, confidence)
 
 
 def deployment(
@@ -106,11 +106,11 @@ def deployment(
     # A share times its number is a whole count again, but for rounding; a zero count must be seen as zero.
     near = np.round(cells)
     cells = np.where(np.abs(cells - near) < 1e-9 * (n_positive + n_negative), near, cells)
-    return _deployment(sensitivity, specificity, Outcomes(cells), share, confidence)
+    return _deployment(sensitivity, specificity, PatientCounts(cells), share, confidence)
 
 
 def _deployment(
-    sensitivity: Estimate, specificity: Estimate, outcomes: Outcomes, prevalence: float, confidence: float
+    sensitivity: Estimate, specificity: Estimate, tally: PatientCounts, prevalence: float, confidence: float
 ) -> Deployment:
     in_thousand = f"per 1,000 images at prevalence {prevalence:g}, from the {{}} ({{}})"
 
@@ -124,8 +124,8 @@ def _deployment(
     positives, negatives = 1000 * prevalence, 1000 * (1 - prevalence)
     return Deployment(
         prevalence=prevalence,
-        ppv=_predictive_value(sensitivity, specificity, outcomes, prevalence, confidence, of_positive_call=True),
-        npv=_predictive_value(sensitivity, specificity, outcomes, prevalence, confidence, of_positive_call=False),
+        ppv=_predictive_value(sensitivity, specificity, tally, prevalence, confidence, of_positive_call=True),
+        npv=_predictive_value(sensitivity, specificity, tally, prevalence, confidence, of_positive_call=False),
         true_positives_per_1000=scaled(sensitivity, "sensitivity", positives, False),
         false_negatives_per_1000=scaled(sensitivity, "sensitivity", positives, True),
         false_positives_per_1000=scaled(specificity, "specificity", negatives, True),
@@ -136,7 +136,7 @@ def _deployment(
 def _predictive_value(
     sensitivity: Estimate,
     specificity: Estimate,
-    outcomes: Outcomes,
+    tally: PatientCounts,
     prevalence: float,
     confidence: float,
     *,
@@ -146,23 +146,23 @@ def _predictive_value(
     for rate in (sensitivity, specificity):
         if not rate.estimable:
             return Estimate.not_estimable(rate.reason, n=n, confidence=confidence)
-    tp, fn, fp, tn = outcomes.totals
+    tp, fn, fp, tn = tally.totals
     right, wrong = (tp / (tp + fn), fp / (fp + tn)) if of_positive_call else (tn / (fp + tn), fn / (tp + fn))
     of_right, of_wrong = (prevalence, 1 - prevalence) if of_positive_call else (1 - prevalence, prevalence)
     if not right and not wrong:
         reason = "no image is called positive" if of_positive_call else "every image is called positive"
         return Estimate.not_estimable(reason, n=n, confidence=confidence)
-    if outcomes.one_patient:
+    if tally.one_patient:
         return Estimate.not_estimable("all images come from one patient", n=n, confidence=confidence)
     value = float(of_right * right / (of_right * right + of_wrong * wrong))
-    added = 0.0 if outcomes.totals.all() else normal_quantile(confidence) ** 2 / 2
-    logarithm, error = log_likelihood_ratio(outcomes, of_positive_call=of_positive_call, added=added)
+    added = 0.0 if tally.totals.all() else normal_quantile(confidence) ** 2 / 2
+    logarithm, error = log_likelihood_ratio(tally, of_positive_call=of_positive_call, added=added)
     if not of_positive_call:
         logarithm = -logarithm
     centre = logarithm + math.log(of_right / of_wrong)
-    half = outcomes.quantile(confidence) * error
+    half = tally.quantile(confidence) * error
     low, high = (1 / (1 + math.exp(-limit)) for limit in (centre - half, centre + half))
-    method = f"Mercaldo 2007, logit interval, at prevalence {prevalence:g}{outcomes.counted}"
+    method = f"Mercaldo 2007, logit interval, at prevalence {prevalence:g}{tally.basis}"
     if added:
         method += f"; a count is zero, so the limits rest on {added:.2f} added to all four and reach to the value"
         low, high = min(low, value), max(high, value)

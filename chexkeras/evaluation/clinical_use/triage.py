@@ -8,7 +8,7 @@ counted: add it to the flagged images' time where it matters.
 Nobody's time is created: what flagged images gain, the others lose, so that the mean over all images stays. The times
 of diseased and other images follow from how often these are flagged.
 
-The triage queue played through image by image, as a second way to the numbers of `triage`.
+`triage_effect` gives the times in closed form; `simulate_triage` plays the queue through image by image.
 """
 
 import heapq
@@ -109,7 +109,7 @@ def triage_effect(
 
     Args:
         sensitivity: A fraction, or an `Estimate` whose interval is carried on.
-        specificity: Likewise.
+        specificity: A fraction, or an `Estimate` whose interval is carried on.
         prevalence: Share of diseased images in the queue, strictly between 0 and 1.
         arrivals_per_hour: Images that arrive, of all kinds.
         reads_per_hour: Images that one reader can read; together they must be able to read more than arrive.
@@ -275,7 +275,7 @@ def simulate_triage(
     readers: int = 1,
     discipline: str = "pre-emptive",
     runs: int = 40,
-    films_each_run: int = 5000,
+    images_each_run: int = 5000,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> TriageEffect:
@@ -291,9 +291,9 @@ def simulate_triage(
         arrivals_per_hour: Images that arrive, of all kinds.
         reads_per_hour: Images that one reader can read.
         readers: Readers who share the queue.
-        discipline: One of `triage.DISCIPLINES`.
+        discipline: One of `DISCIPLINES`.
         runs: Independent repetitions, at least 2.
-        films_each_run: Images in each, at least 10; a room that is busy 95 % of the time needs tens of thousands.
+        images_each_run: Images in each, at least 10; a room that is busy 95 % of the time needs tens of thousands.
         confidence: Coverage of the saving's interval, in (0, 1).
         seed: One seed, one result.
 
@@ -301,16 +301,17 @@ def simulate_triage(
         The effect; `flagged_share` is the share observed.
 
     Raises:
-        ValueError: As `triage_effect`; or if there are too few runs or images, or no image was diseased.
+        ValueError: If an argument is out of range, images arrive as fast as they can be read or faster, there are too
+            few runs or images, or no image was diseased.
     """
     queue = ReadingQueue.checked(prevalence, arrivals_per_hour, reads_per_hour, readers, discipline)
     device = (checks.probability(sensitivity, "sensitivity"), checks.probability(specificity, "specificity"))
     checks.probability(confidence, "confidence", open_interval=True)
-    for name, value, least in (("runs", runs, 2), ("films_each_run", films_each_run, 10)):
+    for name, value, least in (("runs", runs, 2), ("images_each_run", images_each_run, 10)):
         if checks.positive_int(value, name) < least:
             raise ValueError(f"{name}={value} is too few; give at least {least}.")
     seeds = np.random.SeedSequence(seed).spawn(runs)
-    parts = [_one_run(queue, device, films_each_run, np.random.default_rng(child)) for child in seeds]
+    parts = [_one_run(queue, device, images_each_run, np.random.default_rng(child)) for child in seeds]
     fifo, prioritised, diseased, flagged = (np.stack(column) for column in zip(*parts, strict=True))
     if not diseased.any():
         raise ValueError(
@@ -328,7 +329,7 @@ def simulate_triage(
     gained = (fifo - prioritised) * diseased
     times["saving_hours"] = float(gained.sum() / diseased.sum())
     method = (
-        f"simulation of {runs} runs of {films_each_run} images, "
+        f"simulation of {runs} runs of {images_each_run} images, "
         f"{discipline} queue with {readers} reader(s), seed {seed}"
     )
     residual = gained.sum(axis=1) - times["saving_hours"] * diseased.sum(axis=1)

@@ -1,9 +1,8 @@
 """Whether two models can be told apart on the same images: differences with intervals, tests, verdicts in words.
 
 Choose the better model on validation only. On the test part a comparison says how sure the difference is; taking the
-winner from it and quoting its test result would flatter it.
-
-Bringing two models' scores together: same images, same patients, same labels, each with its own threshold.
+winner from it and quoting its test result would flatter it. Two models' scores are first brought together: the same
+images, patients and labels, each model with its own threshold.
 """
 
 import itertools
@@ -23,6 +22,161 @@ from chexkeras.evaluation.uncertainty.intervals import auc_interval, clustered_p
 from chexkeras.evaluation.uncertainty.limits import holm, p_text
 from chexkeras.evaluation.uncertainty.resampling import Statistic
 from chexkeras.results import Comparison, Estimate, OperatingPoint
+
+NAMED = ("AUROC", "average precision")
+"""Statistics that `compare` knows by name; any other is given as a function."""
+
+
+def compare(
+    first: pd.DataFrame,
+    second: pd.DataFrame,
+    *,
+    names: Sequence[str] = ("first", "second"),
+    points: Mapping[str, Points] | Sequence[Points] | None = None,
+    statistics: Sequence[str | Statistic] = ("AUROC",),
+    margin: float | Mapping[str, float] | None = None,
+    confidence: float = 0.95,
+    replicates: int = 2000,
+    seed: int = 0,
+) -> tuple[Comparison, ...]:
+    """Compares two models on the same images, finding by finding.
+
+    AUROC: paired DeLong test with Obuchowski's clustered covariance. Average precision and functions: bootstrap of
+    whole patients, both models on the same draws. With operating points also sensitivity and specificity, each model
+    at its own frozen threshold: McNemar's exact test, or Obuchowski's for several images of a patient.
+
+    Intervals are those of each comparison alone. The verdict rests on the p-value after Holm's correction over
+    everything compared in this call, so it is the more cautious: "better" and "worse" mean that the interval excludes
+    0, but an interval that excludes 0 may come with "not distinguishable". Findings that only one table has are left
+    out.
+
+    Args:
+        first: Long table of scores (image_id, patient_id, finding, label, score).
+        second: Long table of scores of the same images with the same labels, rows in any order.
+        names: What to call the two.
+        points: Frozen operating points, by name or as a sequence of two; for each model one point or several, at most
+            one for each finding.
+        statistics: "AUROC", "average precision", or functions of (labels, scores) named by their ``__name__``.
+        margin: How much worse the first may be and still count as not inferior, in the statistic's units, in (0, 1);
+            state it before looking. One for all statistics, or by the statistic's name. Non-inferiority is shown when
+            the lower limit of the two-sided interval of the difference lies above ``-margin``: a one-sided test at
+            (1 - confidence) / 2, 2.5 % by default. It is not corrected for several comparisons.
+        confidence: Coverage of intervals, in (0, 1).
+        replicates: Bootstrap replicates.
+        seed: Of the bootstrap.
+
+    Returns:
+        One comparison for each finding and statistic, first minus second.
+
+    Raises:
+        TypeError: If a statistic is neither a name nor a function with a name.
+        ValueError: If image ids, patients or labels differ, no finding is common, a point decides a finding for one
+            model only or was chosen on these very scores, or an argument is out of range.
+
+    Source:
+        DeLong, DeLong & Clarke-Pearson, Biometrics 44, 1988; Obuchowski, Biometrics 53, 1997; Holm, Scandinavian
+        Journal of Statistics 6, 1979; FDA, Non-Inferiority Clinical Trials to Establish Effectiveness, 2016.
+
+    Example:
+        >>> good = pd.DataFrame({
+        ...     "image_id": list("abcdefgh"), "patient_id": list("abcdefgh"), "finding": "Edema",
+        ...     "label": [1, 1, 1, 1, 0, 0, 0, 0], "score": [0.9, 0.8, 0.7, 0.3, 0.6, 0.2, 0.1, 0.1]})
+        >>> print(compare(good, good.assign(score=good["score"].to_numpy()[::-1]), names=("this", "its mirror"))[0])
+        Edema, AUROC: this is better than its mirror, difference 0.875 (95 % CI 0.529-1.000)
+    """
+    checks.probability(confidence, "confidence", open_interval=True)
+    checks.positive_int(replicates, "replicates")
+    if isinstance(names, str) or len(names) != 2 or names[0] == names[1]:
+        raise ValueError(f'names={names!r}; two different names are expected, such as ("2A", "2B").')
+    pair = (str(names[0]), str(names[1]))
+    chosen = {_named(each): each for each in ((statistics,) if isinstance(statistics, str) else statistics)}
+    if not chosen and points is None:
+        raise ValueError('there is nothing to compare: give statistics such as ("AUROC",) or operating points.')
+    margins = _margins(margin, list(chosen), points is not None)
+    tables = (Scores.of(first), Scores.of(second))
+    matched = match_scores(*tables, pair)
+    decided = {} if points is None else match_points(points, tables, pair, matched)
+    made: list[Comparison] = []
+    for finding, rows in matched.items():
+        parts = {name: _by_score(each, rows, confidence, replicates, seed) for name, each in chosen.items()}
+        if finding in decided:
+            parts |= _by_calls(rows, decided[finding], confidence)
+        for statistic, part in parts.items():
+            made.append(_comparison(pair, finding, statistic, part, margins.get(statistic)))
+    return adjusted(made)
+
+
+def compare_all(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    points: Mapping[str, Points] | None = None,
+    statistics: Sequence[str | Statistic] = ("AUROC",),
+    confidence: float = 0.95,
+    replicates: int = 2000,
+    seed: int = 0,
+) -> tuple[Comparison, ...]:
+    """Compares every pair of several models, with Holm's correction over all pairs, findings and statistics together.
+
+    Args:
+        tables: Long tables of scores of the same images, by the model's name; at least two.
+        points: Frozen operating points by the model's name; for each model one point or several, at most one for each
+            finding.
+        statistics: "AUROC", "average precision", or functions of (labels, scores) named by their ``__name__``.
+        confidence: Coverage of intervals, in (0, 1).
+        replicates: Bootstrap replicates.
+        seed: Of the bootstrap.
+
+    Returns:
+        One comparison for each pair in the order of `tables`, each finding and each statistic.
+
+    Raises:
+        TypeError: If a statistic is neither a name nor a function with a name.
+        ValueError: If there are fewer than two tables; image ids, patients or labels differ, no finding is common, a
+            point decides a finding for one model only or was chosen on these very scores, or an argument is out of
+            range.
+    """
+    if len(tables) < 2:
+        raise ValueError(f"tables holds {len(tables)} model(s); at least two are needed for a comparison.")
+    made: list[Comparison] = []
+    for one, other in itertools.combinations(tables, 2):
+        theirs = None if points is None else {name: points[name] for name in (one, other) if name in points}
+        made += compare(
+            tables[one], tables[other], names=(one, other), points=theirs, statistics=statistics,
+            confidence=confidence, replicates=replicates, seed=seed,
+        )  # fmt: skip
+    return adjusted(made)
+
+
+def comparison_table(comparisons: Iterable[Comparison]) -> pd.DataFrame:
+    """Returns one row for each comparison, numbers with their intervals as text.
+
+    Args:
+        comparisons: From `compare` or `compare_all`.
+
+    Returns:
+        Columns finding, statistic, first, its value, second, its value, difference, p, p (Holm), verdict (of the
+        first), method, and non-inferior where a margin was stated.
+    """
+    shown = {None: "", True: "shown", False: "not shown"}
+    rows = [
+        {
+            "finding": entry.finding,
+            "statistic": entry.statistic,
+            "first": entry.first,
+            "value of the first": str(entry.first_value),
+            "second": entry.second,
+            "value of the second": str(entry.second_value),
+            "difference": str(entry.difference),
+            "p": p_text(entry.p_value),
+            "p (Holm)": p_text(entry.p_adjusted),
+            "verdict": entry.verdict,
+            "non-inferior": shown[entry.non_inferior] + (f" within {entry.margin:g}" if entry.margin else ""),
+            "method": entry.method,
+        }
+        for entry in comparisons
+    ]
+    table = pd.DataFrame(rows)
+    return table.drop(columns="non-inferior") if len(table) and not table["non-inferior"].any() else table
 
 
 def match_scores(first: Scores, second: Scores, names: tuple[str, str]) -> dict[str, pd.DataFrame]:
@@ -122,159 +276,6 @@ def match_points(
     return {finding: (frozen[0][finding], frozen[1][finding]) for finding in frozen[0]}
 
 
-NAMED = ("AUROC", "average precision")
-"""Statistics that `compare` knows by name; any other is given as a function."""
-
-
-def compare(
-    first: pd.DataFrame,
-    second: pd.DataFrame,
-    *,
-    names: Sequence[str] = ("first", "second"),
-    points: Mapping[str, Points] | Sequence[Points] | None = None,
-    statistics: Sequence[str | Statistic] = ("AUROC",),
-    margin: float | Mapping[str, float] | None = None,
-    confidence: float = 0.95,
-    replicates: int = 2000,
-    seed: int = 0,
-) -> tuple[Comparison, ...]:
-    """Compares two models on the same images, finding by finding.
-
-    AUROC: paired DeLong test with Obuchowski's clustered covariance. Average precision and functions: bootstrap of
-    whole patients, both models on the same draws. With operating points also sensitivity and specificity, each model
-    at its own frozen threshold: McNemar's exact test, or Obuchowski's for several images of a patient.
-
-    Intervals are those of each comparison alone. The verdict rests on the p-value after Holm's correction over
-    everything compared in this call, so it is the more cautious: "better" and "worse" mean that the interval excludes
-    0, but an interval that excludes 0 may come with "not distinguishable". Findings that only one table has are left
-    out.
-
-    Args:
-        first: Long table of scores (image_id, patient_id, finding, label, score).
-        second: Long table of scores of the same images with the same labels, rows in any order.
-        names: What to call the two.
-        points: Frozen operating points, by name or as a sequence of two; for each model one point or several, at most
-            one for each finding.
-        statistics: "AUROC", "average precision", or functions of (labels, scores) named by their ``__name__``.
-        margin: How much worse the first may be and still count as not inferior, in the statistic's units, in (0, 1);
-            state it before looking. One for all statistics, or by the statistic's name. Non-inferiority is shown when
-            the lower limit of the two-sided interval of the difference lies above ``-margin``: a one-sided test at
-            (1 - confidence) / 2, 2.5 % by default. It is not corrected for several comparisons.
-        confidence: Coverage of intervals, in (0, 1).
-        replicates: Bootstrap replicates.
-        seed: Of the bootstrap.
-
-    Returns:
-        One comparison for each finding and statistic, first minus second.
-
-    Raises:
-        TypeError: If a statistic is neither a name nor a function with a name.
-        ValueError: If image ids, patients or labels differ, no finding is common, a point decides a finding for one
-            model only or was chosen on these very scores, or an argument is out of range.
-
-    Source:
-        DeLong, DeLong & Clarke-Pearson, Biometrics 44, 1988; Obuchowski, Biometrics 53, 1997; Holm, Scandinavian
-        Journal of Statistics 6, 1979; FDA, Non-Inferiority Clinical Trials to Establish Effectiveness, 2016.
-
-    Example:
-        >>> good = pd.DataFrame({
-        ...     "image_id": list("abcdefgh"), "patient_id": list("abcdefgh"), "finding": "Edema",
-        ...     "label": [1, 1, 1, 1, 0, 0, 0, 0], "score": [0.9, 0.8, 0.7, 0.3, 0.6, 0.2, 0.1, 0.1]})
-        >>> print(compare(good, good.assign(score=good["score"].to_numpy()[::-1]), names=("this", "its mirror"))[0])
-        Edema, AUROC: this is better than its mirror, difference 0.875 (95 % CI 0.529-1.000)
-    """
-    checks.probability(confidence, "confidence", open_interval=True)
-    checks.positive_int(replicates, "replicates")
-    if isinstance(names, str) or len(names) != 2 or names[0] == names[1]:
-        raise ValueError(f'names={names!r}; two different names are expected, such as ("2A", "2B").')
-    pair = (str(names[0]), str(names[1]))
-    chosen = {_named(each): each for each in ((statistics,) if isinstance(statistics, str) else statistics)}
-    if not chosen and points is None:
-        raise ValueError('there is nothing to compare: give statistics such as ("AUROC",) or operating points.')
-    margins = _margins(margin, list(chosen), points is not None)
-    tables = (Scores.of(first), Scores.of(second))
-    matched = match_scores(*tables, pair)
-    decided = {} if points is None else match_points(points, tables, pair, matched)
-    made: list[Comparison] = []
-    for finding, rows in matched.items():
-        parts = {name: _by_score(each, rows, confidence, replicates, seed) for name, each in chosen.items()}
-        if finding in decided:
-            parts |= _by_calls(rows, decided[finding], confidence)
-        for statistic, part in parts.items():
-            made.append(_comparison(pair, finding, statistic, part, margins.get(statistic)))
-    return adjusted(made)
-
-
-def compare_all(
-    tables: Mapping[str, pd.DataFrame],
-    *,
-    points: Mapping[str, Points] | None = None,
-    statistics: Sequence[str | Statistic] = ("AUROC",),
-    confidence: float = 0.95,
-    replicates: int = 2000,
-    seed: int = 0,
-) -> tuple[Comparison, ...]:
-    """Compares every pair of several models, with Holm's correction over all pairs, findings and statistics together.
-
-    Args:
-        tables: Long tables of scores of the same images, by the model's name; at least two.
-        points: Frozen operating points by the model's name; as for `compare`.
-        statistics: As for `compare`.
-        confidence: As for `compare`.
-        replicates: As for `compare`.
-        seed: As for `compare`.
-
-    Returns:
-        As `compare`, for each pair in the order of `tables`.
-
-    Raises:
-        TypeError: As for `compare`.
-        ValueError: If there are fewer than two tables; and as for `compare`.
-    """
-    if len(tables) < 2:
-        raise ValueError(f"tables holds {len(tables)} model(s); at least two are needed for a comparison.")
-    made: list[Comparison] = []
-    for one, other in itertools.combinations(tables, 2):
-        theirs = None if points is None else {name: points[name] for name in (one, other) if name in points}
-        made += compare(
-            tables[one], tables[other], names=(one, other), points=theirs, statistics=statistics,
-            confidence=confidence, replicates=replicates, seed=seed,
-        )  # fmt: skip
-    return adjusted(made)
-
-
-def comparison_table(comparisons: Iterable[Comparison]) -> pd.DataFrame:
-    """Returns one row for each comparison, numbers with their intervals as text.
-
-    Args:
-        comparisons: From `compare` or `compare_all`.
-
-    Returns:
-        Columns finding, statistic, first, its value, second, its value, difference, p, p (Holm), verdict (of the
-        first), method, and non-inferior where a margin was stated.
-    """
-    shown = {None: "", True: "shown", False: "not shown"}
-    rows = [
-        {
-            "finding": entry.finding,
-            "statistic": entry.statistic,
-            "first": entry.first,
-            "value of the first": str(entry.first_value),
-            "second": entry.second,
-            "value of the second": str(entry.second_value),
-            "difference": str(entry.difference),
-            "p": p_text(entry.p_value),
-            "p (Holm)": p_text(entry.p_adjusted),
-            "verdict": entry.verdict,
-            "non-inferior": shown[entry.non_inferior] + (f" within {entry.margin:g}" if entry.margin else ""),
-            "method": entry.method,
-        }
-        for entry in comparisons
-    ]
-    table = pd.DataFrame(rows)
-    return table.drop(columns="non-inferior") if len(table) and not table["non-inferior"].any() else table
-
-
 def judge(comparison: Comparison) -> Comparison:
     """Returns a comparison with the verdict, and the word on non-inferiority, that its numbers bear out.
 
@@ -296,6 +297,9 @@ def adjusted(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
 
     Args:
         comparisons: With their own p-values; earlier corrections are replaced.
+
+    Returns:
+        The comparisons in order, with adjusted p-values and verdicts.
     """
     corrected = holm(entry.p_value for entry in comparisons)
     return tuple(
@@ -376,8 +380,8 @@ def _by_calls(rows: pd.DataFrame, points: tuple[OperatingPoint, OperatingPoint],
     ):
         owners, first, second = patients[among], right[0][among], right[1][among]
         one, other = (
-            clustered_proportion_interval(outcomes, owners, confidence=confidence, empty=empty)
-            for outcomes in (first, second)
+            clustered_proportion_interval(right, owners, confidence=confidence, empty=empty)
+            for right in (first, second)
         )
         parts[name] = _Part(one, other, *paired_proportions(first, second, clusters=owners, confidence=confidence))
     return parts

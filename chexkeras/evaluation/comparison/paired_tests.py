@@ -1,9 +1,9 @@
-"""Two proportions of the same images, such as the sensitivities of two models: difference, interval and test.
+"""Paired tests on the same images: how much better one model is than another, with interval and p-value.
 
-Only images that one model called rightly and the other wrongly say anything about the difference. With one image for
-each patient they are counted (McNemar); with several they are added up within patients first.
-
-How much better one set of scores is than another on the same images: the difference, its interval, its p-value.
+Sensitivities and specificities are proportions of the same images. Only images that one model called rightly and the
+other wrongly say anything about the difference. With one image for each patient they are counted (McNemar); with
+several they are added up within patients first. Areas under the ROC curve are compared by DeLong's paired test, any
+other statistic by a bootstrap of patients.
 """
 
 import math
@@ -18,6 +18,8 @@ from chexkeras.evaluation.uncertainty.delong import auc_contributions, contribut
 from chexkeras.evaluation.uncertainty.limits import newcombe_auc, normal_quantile
 from chexkeras.evaluation.uncertainty.resampling import Statistic, find_statistic
 from chexkeras.results import Estimate
+
+_FEW_PATIENTS = 10
 
 
 def mcnemar(first_only: int, second_only: int, n: int, *, confidence: float = 0.95) -> tuple[Estimate, float]:
@@ -96,8 +98,8 @@ def paired_proportions(
     discordant, or all are alike), Tango's interval on the number of patients.
 
     Args:
-        first: Shape (n,), whether the first was right on each image, 0/1 or booleans.
-        second: Shape (n,), likewise the second.
+        first: Shape (n,), whether the first model was right on each image, 0/1 or booleans.
+        second: Shape (n,), whether the second model was right on each image, 0/1 or booleans.
         clusters: Shape (n,), the patient of each image; None when images are independent.
         confidence: Coverage, in (0, 1).
 
@@ -106,18 +108,18 @@ def paired_proportions(
         when all come from one patient.
 
     Raises:
-        ValueError: If lengths differ, an outcome is neither 0 nor 1, or a patient is missing.
+        ValueError: If lengths differ, one of them is neither 0 nor 1, or a patient is missing.
 
     Source:
         Obuchowski, Statistics in Medicine 17, 1998; Durkalski, Palesch, Lipsitz & Rust, Statistics in Medicine 22,
         2003 (compares the tests for clustered pairs).
     """
     checks.probability(confidence, "confidence", open_interval=True)
-    hits = [np.asarray(outcomes, dtype=np.float64) for outcomes in (first, second)]
+    hits = [np.asarray(right, dtype=np.float64) for right in (first, second)]
     if hits[0].ndim != 1 or hits[0].shape != hits[1].shape:
-        raise ValueError(f"first has shape {hits[0].shape} and second {hits[1].shape}; one outcome for each image.")
-    if not all(np.isin(outcomes, (0.0, 1.0)).all() for outcomes in hits):
-        raise ValueError("outcomes must be 0/1 or booleans, without missing values.")
+        raise ValueError(f"first has shape {hits[0].shape} and second {hits[1].shape}; one value for each image.")
+    if not all(np.isin(right, (0.0, 1.0)).all() for right in hits):
+        raise ValueError("first and second must be 0/1 or booleans, without missing values.")
     n = len(hits[0])
     if n == 0:
         return Estimate.not_estimable("no images to compare on", confidence=confidence), math.nan
@@ -134,7 +136,7 @@ def _clustered(difference: NDArray[np.float64], group: NDArray[np.int64], confid
         reason = f"all {n} images come from one patient"
         return Estimate.not_estimable(reason, n=n, confidence=confidence), math.nan
     gained, sizes = (np.bincount(group, each).astype(np.float64) for each in (difference, np.ones(n)))
-    value, counted = float(difference.sum() / n), f"{n} images of {patients} patients"
+    value, basis = float(difference.sum() / n), f"{n} images of {patients} patients"
     from scipy import stats
 
     scale = patients / (patients - 1)
@@ -142,10 +144,10 @@ def _clustered(difference: NDArray[np.float64], group: NDArray[np.int64], confid
     p_value = float(stats.chi2.sf(difference.sum() ** 2 / null_variance, 1)) if null_variance else 1.0
     if np.allclose(gained, value * sizes, rtol=0, atol=1e-9):
         limits = _tango(max(value, 0.0) * patients, max(-value, 0.0) * patients, patients, confidence)
-        method = f"Tango score interval on patients, because they do not differ from each other; {counted}"
+        method = f"Tango score interval on patients, because they do not differ from each other; {basis}"
         return Estimate(value, *limits, confidence, n, method), p_value
     discordant = int(np.count_nonzero(np.bincount(group, np.abs(difference))))
-    method = f"Obuchowski 1998, clustered by patient; {counted}, {discordant} of them with discordant images"
+    method = f"Obuchowski 1998, clustered by patient; {basis}, {discordant} of them with discordant images"
     if discordant < _FEW_PATIENTS:
         method += ", few: approximate"
     limits = _accepted(gained, sizes, scale * normal_quantile(confidence) ** 2)
@@ -166,9 +168,6 @@ def _accepted(gained: NDArray[np.float64], sizes: NDArray[np.float64], z2: float
         return -1.0, 1.0
     half = math.sqrt(max(b * b - a * c, 0.0))
     return max(-1.0, float((b - half) / a)), min(1.0, float((b + half) / a))
-
-
-_FEW_PATIENTS = 10
 
 
 def auroc_difference(
@@ -198,7 +197,7 @@ def auroc_difference(
         missing, comes from one patient, or the areas differ without any variance.
 
     Raises:
-        ValueError: See `inputs.clean`.
+        ValueError: See `scores.clean`.
 
     Source:
         DeLong, DeLong & Clarke-Pearson, Biometrics 44, 1988; Obuchowski, Biometrics 53, 1997; Newcombe, Statistics in
@@ -272,7 +271,8 @@ def bootstrap_difference(
     excludes 0.
 
     Args:
-        statistic: As for `bootstrap.bootstrap_replicates`; larger is better.
+        statistic: "auroc" or "average_precision", or any function ``statistic(labels, scores)`` of arrays (labels 1.0
+            or 0.0) that returns a number; larger is better.
         labels: Shape (n,), 1, 0 or NaN (left out).
         first_scores: Shape (n,), finite.
         second_scores: Shape (n,), finite.
@@ -288,7 +288,7 @@ def bootstrap_difference(
 
     Raises:
         TypeError: If the statistic is neither a name nor a function.
-        ValueError: See `inputs.clean`.
+        ValueError: See `scores.clean`.
 
     Source:
         Davison & Hinkley, Bootstrap Methods and their Application, 1997, section 4.4 (the replicate added).

@@ -2,8 +2,7 @@
 
 The pneumonia project (a course project on NIH ChestX-ray14 with a written FDA submission) reports rates at the
 threshold 0.5 and AUCs of four experiments on 16,370 validation images. The rounded rates fit one set of whole counts.
-
-Comparisons of published results, as far as a table without scores allows them.
+Published results are compared as far as a table without scores allows.
 """
 
 import itertools
@@ -34,10 +33,10 @@ class PublishedResult:
         name: What the publication calls it.
         setting: What it tried.
         finding: The finding.
-        true_positives: Count at the threshold, likewise the next three.
-        false_negatives: Positive images not called.
-        false_positives: Negative images called positive.
-        true_negatives: Negative images not called.
+        true_positives: Positive images called positive at the threshold.
+        false_negatives: Positive images not called at the threshold.
+        false_positives: Negative images called positive at the threshold.
+        true_negatives: Negative images not called at the threshold.
         threshold: The score at which the counts hold.
         auc_range: Between which values the area under the ROC curve lies; twice the same where it is known.
         part: The images it was measured on; results of the same part were measured on the same images.
@@ -242,17 +241,17 @@ def compare_all_published(
 
     Args:
         results: At least two, on the same images.
-        statistics: As for `compare_published`.
+        statistics: Any of "AUROC", "sensitivity" and "specificity".
         confidence: Coverage of intervals, in (0, 1).
 
     Returns:
         For each statistic one comparison of each pair.
 
     Raises:
-        ValueError: As for `compare_published`.
+        ValueError: If a statistic is another, or the results are of different findings or images.
     """
-    asked = itertools.product(statistics, itertools.combinations(results, 2))
-    return adjusted([compare_published(*pair, statistic, confidence=confidence) for statistic, pair in asked])
+    pairs = itertools.product(statistics, itertools.combinations(results, 2))
+    return adjusted([compare_published(*pair, statistic, confidence=confidence) for statistic, pair in pairs])
 
 
 def _areas(

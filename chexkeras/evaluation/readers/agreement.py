@@ -167,14 +167,14 @@ def fleiss_kappa(
     unit = "images" if n_patients == n else "patients"
     sums: NDArray[np.float64] = np.zeros((n_patients, 3))
     np.add.at(sums, owner, np.column_stack([np.ones(n), found / readers, agreeing]))
-    counted = f"{readers} readers, {n} images{left_out}"
+    basis = f"{readers} readers, {n} images{left_out}"
     if n_patients < 2:
         return Estimate.not_estimable("all images come from one patient", n=n, confidence=confidence)
     if (agreeing == 1).all():
         share = found.mean() / readers
         chance = share**2 + (1 - share) ** 2
         low = clopper_pearson(n_patients, n_patients, confidence)[0]
-        method = f"Fleiss' kappa, Clopper-Pearson for perfect agreement on {n_patients} {unit}; {counted}"
+        method = f"Fleiss' kappa, Clopper-Pearson for perfect agreement on {n_patients} {unit}; {basis}"
         return Estimate(value, (low - chance) / (1 - chance), 1.0, confidence, n, method)
     one_stratum = np.zeros(n_patients, dtype=bool)
     draws = patient_counts(one_stratum, replicates=replicates, seed=seed, width=n_patients)
@@ -182,7 +182,7 @@ def fleiss_kappa(
     drawn = drawn[~np.isnan(drawn)]
     low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
     method = (
-        f"Fleiss' kappa, percentile bootstrap of {n_patients} {unit}, {replicates} replicates, seed {seed}; {counted}"
+        f"Fleiss' kappa, percentile bootstrap of {n_patients} {unit}, {replicates} replicates, seed {seed}; {basis}"
     )
     return Estimate(value, min(float(low), value), max(float(high), value), confidence, n, method)
 

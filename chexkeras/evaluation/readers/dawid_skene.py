@@ -92,9 +92,9 @@ def dawid_skene(
         The consensus; look at `converged`.
 
     Raises:
-        TypeError: See `readers.check_ratings`.
+        TypeError: See `agreement.check_ratings`.
         ValueError: If there are fewer than three readers, a reader rated nothing, or all ratings are of one class; see
-            `readers.check_ratings`.
+            `agreement.check_ratings`.
 
     Source:
         Dawid & Skene, Applied Statistics 28, 1979.

@@ -23,7 +23,7 @@ def f1_at_prevalence(sensitivity: ArrayLike, specificity: ArrayLike, prevalence:
 
     Args:
         sensitivity: In [0, 1]; any shape.
-        specificity: In [0, 1]; likewise.
+        specificity: In [0, 1]; of the same shape.
         prevalence: Share of positives, in (0, 1).
 
     Returns:
@@ -67,7 +67,7 @@ def model_against_readers(
         name: What to call the model.
         patients: The patient of each image, by image id; patients are then drawn whole.
         margin: How much lower the model's F1 may be and still count as not inferior, in (0, 1); see
-            `comparison.compare`.
+            `compare`.
         confidence: Coverage of intervals, in (0, 1).
         replicates: Bootstrap replicates; 10,000 in the study.
         seed: One seed, one result, whatever the order of rows.
@@ -78,7 +78,7 @@ def model_against_readers(
     Raises:
         TypeError: If the ratings are not a DataFrame.
         ValueError: If the calls are of other images, which would compare F1 across prevalences, or are not 1 or 0; if
-            an argument is out of range; see `readers.check_ratings`.
+            an argument is out of range; see `agreement.check_ratings`.
 
     Source:
         Rajpurkar et al., CheXNet, arXiv:1711.05225v3, 2017, section 3.

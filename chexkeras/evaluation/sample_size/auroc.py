@@ -72,7 +72,7 @@ def sample_size_auc(
         half_width: Half the width wanted, strictly between 0 and 1.
         negatives_per_positive: How many negatives go with each positive, above 0; at a prevalence p, (1 - p) / p.
         confidence: Coverage of the interval, in (0, 1).
-        model: As for `auc_standard_error`.
+        model: What scores are assumed to be: "binormal", "hanley_mcneil" or "obuchowski", see `auc_standard_error`.
 
     Returns:
         Positives as `cases`, positives and negatives together as `total`.
@@ -111,7 +111,7 @@ def power_auc_lower_bound(
         n_negative: Independent negatives.
         confidence: Of the interval, in (0, 1).
         one_sided: Whether all the error lies below the bound.
-        model: As for `auc_standard_error`.
+        model: What scores are assumed to be: "binormal", "hanley_mcneil" or "obuchowski", see `auc_standard_error`.
 
     Returns:
         The power, in (0, 1), by the normal approximation on the logit scale, where `intervals.auc_interval` works.
@@ -150,7 +150,7 @@ def sample_size_auc_lower_bound(
         negatives_per_positive: How many negatives go with each positive, above 0.
         confidence: Of the interval, in (0, 1).
         one_sided: Whether all the error lies below the bound.
-        model: As for `auc_standard_error`.
+        model: What scores are assumed to be: "binormal", "hanley_mcneil" or "obuchowski", see `auc_standard_error`.
 
     Returns:
         Positives as `cases`, positives and negatives together as `total`.
@@ -195,7 +195,7 @@ def power_auc_difference(
         correlation: Of the two estimated areas, in [0, 1): 0 on different images, about .5 for two models on the same
             images, more for versions of one model. A pilot's paired DeLong covariance gives it.
         confidence: One minus the size of the test, in (0, 1).
-        model: As for `auc_standard_error`.
+        model: What scores are assumed to be: "binormal", "hanley_mcneil" or "obuchowski", see `auc_standard_error`.
 
     Returns:
         The power, in (0, 1), of the paired DeLong test by the normal approximation.
@@ -238,10 +238,11 @@ def sample_size_auc_difference(
         first: The true area of one model, strictly between 0.5 and 1.
         second: That of the other, different from it.
         power: The probability wanted, strictly between 0 and 1.
-        correlation: As for `power_auc_difference`.
+        correlation: Of the two estimated areas, in [0, 1): 0 on different images, about .5 for two models on the same
+            images, more for versions of one model.
         negatives_per_positive: How many negatives go with each positive, above 0.
         confidence: One minus the size of the test, in (0, 1).
-        model: As for `auc_standard_error`.
+        model: What scores are assumed to be: "binormal", "hanley_mcneil" or "obuchowski", see `auc_standard_error`.
 
     Returns:
         Positives as `cases`, positives and negatives together as `total`.

@@ -2,7 +2,7 @@
 
 Sizes are counts of independent cases of the class that the rate is about: positives for a sensitivity, negatives for a
 specificity. Images of one patient are not independent; `PlannedSize.clustered` says how many images make up for that.
-Areas under the ROC curve are planned in `planning_auc`.
+Areas under the ROC curve are planned in `sample_size.auroc`.
 """
 
 import math
@@ -37,8 +37,10 @@ class PlannedSize:
         """Returns the size when patients give several images, which tell less than as many patients would.
 
         Args:
-            images_per_patient: As for `design_effect`, counting cases of the class in question.
-            correlation: Likewise.
+            images_per_patient: The same number of images of every patient, at least 1, or the number of each patient;
+                only images of the class in question count.
+            correlation: How much a patient's images agree: the intraclass correlation of being called rightly, in
+                [0, 1].
 
         Returns:
             The size times the design effect.

@@ -1,9 +1,8 @@
 """The bootstrap of whole patients: replicates and intervals of any statistic, paired differences of two models.
 
 Images of one patient are drawn together, and patients with and without a positive image are drawn separately, so that
-every replicate has as many of either. Nothing depends on the order of rows.
-
-BCa: the levels at which percentiles of bootstrap replicates are taken, corrected for bias and skewness.
+every replicate has as many of either. Nothing depends on the order of rows. Limits are percentiles of the replicates,
+or with BCa percentiles at levels that are corrected for bias and skewness.
 """
 
 import math
@@ -28,6 +27,214 @@ from chexkeras.results import Estimate
 
 # The acceleration from g groups errs by about 0.65 / g (the sampling error of a skewness, over 6), here 0.0013.
 _JACKKNIFE_GROUPS = 500
+_FEW_PATIENTS = 10
+
+
+def bootstrap_replicates(
+    statistic: Statistic | str,
+    labels: ArrayLike,
+    scores: ArrayLike,
+    *,
+    clusters: ArrayLike | None = None,
+    replicates: int = 2000,
+    seed: int = 0,
+) -> NDArray[np.float64]:
+    """Returns a statistic on samples drawn with replacement from the patients, of one column of scores or several.
+
+    All columns see the same draws, so their replicates may be subtracted or averaged. Patients with a positive image in
+    any column and patients without are drawn separately.
+
+    Args:
+        statistic: "auroc" or "average_precision", which need no copied images, or any function
+            ``statistic(labels, scores)`` of arrays (labels 1.0 or 0.0) that returns a number.
+        labels: Shape (n,), 1, 0 or NaN (left out), or (n, k) when every column has labels of its own, such as k
+            findings on the same images.
+        scores: Shape (n,) or (n, k), finite where the label is known.
+        clusters: Shape (n,), the patient of each image; None when images are independent.
+        replicates: How many.
+        seed: One seed, one result, whatever the order of rows.
+
+    Returns:
+        Shape (replicates,), or (replicates, k) for scores of shape (n, k); NaN where a replicate has no value, such as
+        one without a class that the statistic needs.
+
+    Raises:
+        TypeError: If the statistic is neither a name nor a function.
+        ValueError: If the name is unknown, shapes differ or values are out of range; see `scores.clean`.
+
+    Source:
+        Efron & Tibshirani, An Introduction to the Bootstrap, 1993; Davison & Hinkley, Bootstrap Methods and their
+        Application, 1997, section 3.8 (drawing whole clusters).
+    """
+    checks.positive_int(replicates, "replicates")
+    _, plain, key = find_statistic(statistic)
+    drawn = _replicates(plain, key, as_sample(labels, scores, clusters), replicates, seed)
+    return drawn[:, 0] if np.ndim(scores) == 1 else drawn
+
+
+def bootstrap_differences(
+    statistic: Statistic | str,
+    labels: ArrayLike,
+    first_scores: ArrayLike,
+    second_scores: ArrayLike,
+    *,
+    clusters: ArrayLike | None = None,
+    replicates: int = 2000,
+    seed: int = 0,
+) -> NDArray[np.float64]:
+    """Returns replicates of a statistic's difference between two models, both measured on the same draws of patients.
+
+    Args:
+        statistic: "auroc" or "average_precision", or any function ``statistic(labels, scores)`` of arrays (labels 1.0
+            or 0.0) that returns a number.
+        labels: Shape (n,), 1, 0 or NaN (left out).
+        first_scores: Shape (n,), finite.
+        second_scores: Shape (n,), finite, of the same images in the same order.
+        clusters: Shape (n,), the patient of each image; None when images are independent.
+        replicates: How many.
+        seed: One seed, one result, whatever the order of rows.
+
+    Returns:
+        Shape (replicates,), first minus second; NaN where a replicate has no value.
+
+    Raises:
+        TypeError: If the statistic is neither a name nor a function.
+        ValueError: If the name is unknown, shapes differ or values are out of range; see `scores.clean`.
+    """
+    first, second = np.asarray(first_scores, dtype=np.float64), np.asarray(second_scores, dtype=np.float64)
+    if first.ndim != 1 or first.shape != second.shape:
+        raise ValueError(
+            f"first_scores have shape {first.shape} and second_scores {second.shape}; both must be one column with a "
+            "score for each image, in the same order."
+        )
+    both = bootstrap_replicates(
+        statistic, labels, np.stack([first, second], axis=1), clusters=clusters, replicates=replicates, seed=seed
+    )
+    return both[:, 0] - both[:, 1]
+
+
+def bootstrap_interval(
+    statistic: Statistic | str,
+    labels: ArrayLike,
+    scores: ArrayLike,
+    *,
+    clusters: ArrayLike | None = None,
+    method: str = "percentile",
+    confidence: float = 0.95,
+    replicates: int = 2000,
+    seed: int = 0,
+) -> Estimate:
+    """Returns any statistic with an interval from a bootstrap of whole patients, stratified by ever-positive.
+
+    BCa corrects the percentiles for the bias of the replicates and for skewness. Its acceleration comes from the
+    jackknife over patients within each stratum; beyond 500 patients in a stratum, over 500 random groups of them.
+
+    Args:
+        statistic: "auroc" or "average_precision", or any function ``statistic(labels, scores)`` of arrays (labels 1.0
+            or 0.0) that returns a number.
+        labels: Shape (n,), 1, 0 or NaN (left out).
+        scores: Shape (n,), finite where the label is known.
+        clusters: Shape (n,), the patient of each image; None when images are independent.
+        method: "percentile" or "bca".
+        confidence: Coverage, in (0, 1).
+        replicates: Bootstrap replicates; 2,000 or more for 95 % limits.
+        seed: One seed, one result, whatever the order of rows.
+
+    Returns:
+        The estimate, which its interval always contains. Not estimable when the statistic has no value (such as with
+        one class only), a class comes from one patient only, more than half of the replicates have no value, or all
+        are equal; for a perfect ranking of "auroc" Newcombe's interval, of "average_precision" the binomial one on
+        positive patients.
+
+    Raises:
+        TypeError: If the statistic is neither a name nor a function.
+        ValueError: If a name is unknown, shapes differ or values are out of range; see `scores.clean`.
+
+    Source:
+        Efron, JASA 82, 1987 (BCa); Davison & Hinkley, Bootstrap Methods and their Application, 1997, section 5.3.2
+        (several strata).
+
+    Example:
+        >>> labels, patients = [0, 0, 1, 0, 1, 0, 1, 1, 0, 1] * 8, [k // 4 for k in range(80)]
+        >>> print(bootstrap_interval("auroc", labels, range(80), clusters=patients, method="bca"))
+        0.527 (95 % CI 0.410-0.639)
+    """
+    checks.one_of(method, ("percentile", "bca"), "method")
+    checks.probability(confidence, "confidence", open_interval=True)
+    checks.positive_int(replicates, "replicates")
+    name, plain, key = find_statistic(statistic)
+    if np.ndim(scores) != 1:
+        raise ValueError(f"scores have shape {np.shape(scores)}; an interval is made of one column at a time.")
+    sample = as_sample(labels, scores, clusters)
+    images = sample.columns[0]
+    n, n_positive = len(images.scores), int(images.positive.sum())
+    if n_positive in (0, n) and (key or not n):
+        return Estimate.not_estimable(one_class(n_positive, n - n_positive), n=n, confidence=confidence)
+    value = float(plain(images.positive.astype(np.float64), images.scores))
+    unit, strata = sample.unit, sample.ever_positive
+    with_positive, with_negative = int(strata.sum()), len(np.unique(images.owner[~images.positive]))
+    reason = _why_not(value, with_positive, with_negative, unit, n_positive, n - n_positive)
+    if reason:
+        return Estimate.not_estimable(reason, n=n, confidence=confidence)
+    drawn = _replicates(plain, key, sample, replicates, seed)[:, 0]
+    undefined = int(np.isnan(drawn).sum())
+    if 2 * undefined > replicates:
+        reason = f"{name} has no value in {undefined} of {replicates} bootstrap replicates"
+        return Estimate.not_estimable(reason, n=n, confidence=confidence)
+    drawn = drawn[~np.isnan(drawn)]
+    if drawn.min() == drawn.max():
+        return _without_variation(key, name, value, (with_positive, with_negative), unit, n, confidence)
+    levels = np.array([1 - confidence, 1 + confidence]) / 2
+    label = "percentile"
+    if method == "bca":
+        corrected = bca_levels(value, drawn, on_counts(plain, key, *images), sample, confidence)
+        label = "percentile (BCa is undefined here)" if corrected is None else "BCa"
+        levels = levels if corrected is None else corrected
+    low, high = (float(limit) for limit in np.quantile(drawn, levels))
+    how = (
+        f"{name}, {label} bootstrap of {len(strata)} {unit} ({with_positive} positive), {replicates} replicates, "
+        f"seed {seed}"
+    )
+    if undefined:
+        how += f"; {undefined} replicates without a value left out"
+    if with_positive < _FEW_PATIENTS:
+        how += f"; only {with_positive} positive {unit}, the interval is approximate"
+    # Images drawn twice are ranked as ties, which can lift all replicates of a poor ranking above its estimate.
+    return Estimate(value, min(low, value), max(high, value), confidence, n, how)
+
+
+def _replicates(plain: Statistic, key: str, sample: Sample, replicates: int, seed: int) -> NDArray[np.float64]:
+    functions = [on_counts(plain, key, *images) for images in sample.columns]
+    width = max(len(images.scores) for images in sample.columns)
+    batches = patient_counts(sample.ever_positive, replicates=replicates, seed=seed, width=width)
+    return np.concatenate([np.stack([values(counts) for values in functions], axis=1) for counts in batches])
+
+
+def _why_not(value: float, positive: int, negative: int, unit: str, n_positive: int, n_negative: int) -> str:
+    """Returns why a bootstrap would say nothing, or an empty text."""
+    for kind, patients in (("positive", positive), ("negative", negative)):
+        if patients == 1:
+            return f"only one {kind} {unit.removesuffix('s')}; a bootstrap needs at least two"
+    if math.isfinite(value):
+        return ""
+    if not n_positive or not n_negative:
+        return one_class(n_positive, n_negative)
+    return "the statistic has no finite value on these images"
+
+
+def _without_variation(
+    key: str, name: str, value: float, patients: tuple[int, int], unit: str, n: int, confidence: float
+) -> Estimate:
+    positive, negative = patients
+    because = "because the bootstrap does not vary"
+    if key == "auroc":
+        how = f"Newcombe 2006 method 5 on {positive} positive and {negative} negative {unit}, {because}"
+        return Estimate(value, *newcombe_auc(value, positive, negative, confidence), confidence, n, how)
+    if key == "average_precision":
+        low, high = clopper_pearson(positive * value, positive, confidence)
+        return Estimate(value, low, high, confidence, n, f"binomial on {positive} positive {unit}, {because}")
+    reason = f"{name} is {value:g} in every bootstrap replicate, so the bootstrap has no interval to offer"
+    return Estimate.not_estimable(reason, n=n, confidence=confidence)
 
 
 def bca_levels(
@@ -97,211 +304,3 @@ def acceleration(statistic: OnCounts, strata: NDArray[np.bool_], width: int) -> 
         influence = (groups - 1) / groups * (np.mean(left) - left)
         squares, cubes = squares + float((influence**2).sum()), cubes + float((influence**3).sum())
     return cubes / (6 * squares**1.5) if squares > 0 else math.nan
-
-
-_FEW_PATIENTS = 10
-
-
-def _replicates(plain: Statistic, key: str, sample: Sample, replicates: int, seed: int) -> NDArray[np.float64]:
-    functions = [on_counts(plain, key, *images) for images in sample.columns]
-    width = max(len(images.scores) for images in sample.columns)
-    batches = patient_counts(sample.ever_positive, replicates=replicates, seed=seed, width=width)
-    return np.concatenate([np.stack([values(counts) for values in functions], axis=1) for counts in batches])
-
-
-def bootstrap_replicates(
-    statistic: Statistic | str,
-    labels: ArrayLike,
-    scores: ArrayLike,
-    *,
-    clusters: ArrayLike | None = None,
-    replicates: int = 2000,
-    seed: int = 0,
-) -> NDArray[np.float64]:
-    """Returns a statistic on samples drawn with replacement from the patients, of one column of scores or several.
-
-    All columns see the same draws, so their replicates may be subtracted or averaged. Patients with a positive image in
-    any column and patients without are drawn separately.
-
-    Args:
-        statistic: "auroc" or "average_precision", which need no copied images, or any function
-            ``statistic(labels, scores)`` of arrays (labels 1.0 or 0.0) that returns a number.
-        labels: Shape (n,), 1, 0 or NaN (left out), or (n, k) when every column has labels of its own, such as k
-            findings on the same images.
-        scores: Shape (n,) or (n, k), finite where the label is known.
-        clusters: Shape (n,), the patient of each image; None when images are independent.
-        replicates: How many.
-        seed: One seed, one result, whatever the order of rows.
-
-    Returns:
-        Shape (replicates,), or (replicates, k) for scores of shape (n, k); NaN where a replicate has no value, such as
-        one without a class that the statistic needs.
-
-    Raises:
-        TypeError: If the statistic is neither a name nor a function.
-        ValueError: If the name is unknown, shapes differ or values are out of range; see `inputs.clean`.
-
-    Source:
-        Efron & Tibshirani, An Introduction to the Bootstrap, 1993; Davison & Hinkley, Bootstrap Methods and their
-        Application, 1997, section 3.8 (drawing whole clusters).
-    """
-    checks.positive_int(replicates, "replicates")
-    _, plain, key = find_statistic(statistic)
-    drawn = _replicates(plain, key, as_sample(labels, scores, clusters), replicates, seed)
-    return drawn[:, 0] if np.ndim(scores) == 1 else drawn
-
-
-def bootstrap_differences(
-    statistic: Statistic | str,
-    labels: ArrayLike,
-    first_scores: ArrayLike,
-    second_scores: ArrayLike,
-    *,
-    clusters: ArrayLike | None = None,
-    replicates: int = 2000,
-    seed: int = 0,
-) -> NDArray[np.float64]:
-    """Returns replicates of a statistic's difference between two models, both measured on the same draws of patients.
-
-    Args:
-        statistic: As for `bootstrap_replicates`.
-        labels: Shape (n,), 1, 0 or NaN (left out).
-        first_scores: Shape (n,), finite.
-        second_scores: Shape (n,), finite, of the same images in the same order.
-        clusters: Shape (n,), the patient of each image; None when images are independent.
-        replicates: How many.
-        seed: One seed, one result, whatever the order of rows.
-
-    Returns:
-        Shape (replicates,), first minus second; NaN where a replicate has no value.
-
-    Raises:
-        TypeError: If the statistic is neither a name nor a function.
-        ValueError: If the name is unknown, shapes differ or values are out of range; see `inputs.clean`.
-    """
-    first, second = np.asarray(first_scores, dtype=np.float64), np.asarray(second_scores, dtype=np.float64)
-    if first.ndim != 1 or first.shape != second.shape:
-        raise ValueError(
-            f"first_scores have shape {first.shape} and second_scores {second.shape}; both must be one column with a "
-            "score for each image, in the same order."
-        )
-    both = bootstrap_replicates(
-        statistic, labels, np.stack([first, second], axis=1), clusters=clusters, replicates=replicates, seed=seed
-    )
-    return both[:, 0] - both[:, 1]
-
-
-def bootstrap_interval(
-    statistic: Statistic | str,
-    labels: ArrayLike,
-    scores: ArrayLike,
-    *,
-    clusters: ArrayLike | None = None,
-    method: str = "percentile",
-    confidence: float = 0.95,
-    replicates: int = 2000,
-    seed: int = 0,
-) -> Estimate:
-    """Returns any statistic with an interval from a bootstrap of whole patients, stratified by ever-positive.
-
-    BCa corrects the percentiles for the bias of the replicates and for skewness. Its acceleration comes from the
-    jackknife over patients within each stratum; beyond 500 patients in a stratum, over 500 random groups of them.
-
-    Args:
-        statistic: As for `bootstrap_replicates`.
-        labels: Shape (n,), 1, 0 or NaN (left out).
-        scores: Shape (n,), finite where the label is known.
-        clusters: Shape (n,), the patient of each image; None when images are independent.
-        method: "percentile" or "bca".
-        confidence: Coverage, in (0, 1).
-        replicates: Bootstrap replicates; 2,000 or more for 95 % limits.
-        seed: One seed, one result, whatever the order of rows.
-
-    Returns:
-        The estimate, which its interval always contains. Not estimable when the statistic has no value (such as with
-        one class only), a class comes from one patient only, more than half of the replicates have no value, or all
-        are equal; for a perfect ranking of "auroc" Newcombe's interval, of "average_precision" the binomial one on
-        positive patients.
-
-    Raises:
-        TypeError: If the statistic is neither a name nor a function.
-        ValueError: If a name is unknown, shapes differ or values are out of range; see `inputs.clean`.
-
-    Source:
-        Efron, JASA 82, 1987 (BCa); Davison & Hinkley, Bootstrap Methods and their Application, 1997, section 5.3.2
-        (several strata).
-
-    Example:
-        >>> labels, patients = [0, 0, 1, 0, 1, 0, 1, 1, 0, 1] * 8, [k // 4 for k in range(80)]
-        >>> print(bootstrap_interval("auroc", labels, range(80), clusters=patients, method="bca"))
-        0.527 (95 % CI 0.410-0.639)
-    """
-    checks.one_of(method, ("percentile", "bca"), "method")
-    checks.probability(confidence, "confidence", open_interval=True)
-    checks.positive_int(replicates, "replicates")
-    name, plain, key = find_statistic(statistic)
-    if np.ndim(scores) != 1:
-        raise ValueError(f"scores have shape {np.shape(scores)}; an interval is made of one column at a time.")
-    sample = as_sample(labels, scores, clusters)
-    images = sample.columns[0]
-    n, n_positive = len(images.scores), int(images.positive.sum())
-    if n_positive in (0, n) and (key or not n):
-        return Estimate.not_estimable(one_class(n_positive, n - n_positive), n=n, confidence=confidence)
-    value = float(plain(images.positive.astype(np.float64), images.scores))
-    unit, strata = sample.unit, sample.ever_positive
-    with_positive, with_negative = int(strata.sum()), len(np.unique(images.owner[~images.positive]))
-    reason = _why_not(value, with_positive, with_negative, unit, n_positive, n - n_positive)
-    if reason:
-        return Estimate.not_estimable(reason, n=n, confidence=confidence)
-    drawn = _replicates(plain, key, sample, replicates, seed)[:, 0]
-    undefined = int(np.isnan(drawn).sum())
-    if 2 * undefined > replicates:
-        reason = f"{name} has no value in {undefined} of {replicates} bootstrap replicates"
-        return Estimate.not_estimable(reason, n=n, confidence=confidence)
-    drawn = drawn[~np.isnan(drawn)]
-    if drawn.min() == drawn.max():
-        return _without_variation(key, name, value, (with_positive, with_negative), unit, n, confidence)
-    levels = np.array([1 - confidence, 1 + confidence]) / 2
-    label = "percentile"
-    if method == "bca":
-        corrected = bca_levels(value, drawn, on_counts(plain, key, *images), sample, confidence)
-        label = "percentile (BCa is undefined here)" if corrected is None else "BCa"
-        levels = levels if corrected is None else corrected
-    low, high = (float(limit) for limit in np.quantile(drawn, levels))
-    how = (
-        f"{name}, {label} bootstrap of {len(strata)} {unit} ({with_positive} positive), {replicates} replicates, "
-        f"seed {seed}"
-    )
-    if undefined:
-        how += f"; {undefined} replicates without a value left out"
-    if with_positive < _FEW_PATIENTS:
-        how += f"; only {with_positive} positive {unit}, the interval is approximate"
-    # Images drawn twice are ranked as ties, which can lift all replicates of a poor ranking above its estimate.
-    return Estimate(value, min(low, value), max(high, value), confidence, n, how)
-
-
-def _why_not(value: float, positive: int, negative: int, unit: str, n_positive: int, n_negative: int) -> str:
-    """Returns why a bootstrap would say nothing, or an empty text."""
-    for kind, patients in (("positive", positive), ("negative", negative)):
-        if patients == 1:
-            return f"only one {kind} {unit.removesuffix('s')}; a bootstrap needs at least two"
-    if math.isfinite(value):
-        return ""
-    if not n_positive or not n_negative:
-        return one_class(n_positive, n_negative)
-    return "the statistic has no finite value on these images"
-
-
-def _without_variation(
-    key: str, name: str, value: float, patients: tuple[int, int], unit: str, n: int, confidence: float
-) -> Estimate:
-    positive, negative = patients
-    because = "because the bootstrap does not vary"
-    if key == "auroc":
-        how = f"Newcombe 2006 method 5 on {positive} positive and {negative} negative {unit}, {because}"
-        return Estimate(value, *newcombe_auc(value, positive, negative, confidence), confidence, n, how)
-    if key == "average_precision":
-        low, high = clopper_pearson(positive * value, positive, confidence)
-        return Estimate(value, low, high, confidence, n, f"binomial on {positive} positive {unit}, {because}")
-    reason = f"{name} is {value:g} in every bootstrap replicate, so the bootstrap has no interval to offer"
-    return Estimate.not_estimable(reason, n=n, confidence=confidence)

@@ -62,7 +62,7 @@ def auc_interval(
         The estimate; not estimable when one class is missing.
 
     Raises:
-        ValueError: If lengths differ or values are out of range; see `inputs.clean`.
+        ValueError: If lengths differ or values are out of range; see `scores.clean`.
 
     Source:
         DeLong et al., Biometrics 44, 1988; Sun & Xu, IEEE Signal Processing Letters 21(11), 2014; Obuchowski,
@@ -170,7 +170,7 @@ def auc_variance(labels: ArrayLike, scores: ArrayLike, *, clusters: ArrayLike | 
         Area and variance; the variance is NaN when a class comes from one patient only.
 
     Raises:
-        ValueError: If a class is missing; and see `inputs.clean`.
+        ValueError: If a class is missing; and see `scores.clean`.
     """
     positive, score, kept = clean(labels, scores)
     if positive.all() or not positive.any():
@@ -304,7 +304,7 @@ def average_precision_interval(
         ranking, whose replicates are all 1, the binomial interval on positive patients.
 
     Raises:
-        ValueError: If lengths differ or values are out of range; see `inputs.clean`.
+        ValueError: If lengths differ or values are out of range; see `scores.clean`.
 
     Source:
         Boyd, Eng & Page, ECML PKDD 2013.
@@ -380,7 +380,7 @@ def proportion_interval(
 
 
 def clustered_proportion_interval(
-    outcomes: ArrayLike, clusters: ArrayLike, *, confidence: float = 0.95, empty: str = "no cases (n = 0)"
+    successes: ArrayLike, clusters: ArrayLike, *, confidence: float = 0.95, empty: str = "no cases (n = 0)"
 ) -> Estimate:
     """Returns a proportion of images with an interval that lets images of one patient agree.
 
@@ -391,7 +391,7 @@ def clustered_proportion_interval(
     plain interval on the number of patients is given, which is conservative.
 
     Args:
-        outcomes: Shape (n,), whether each image succeeded.
+        successes: Shape (n,), whether each image succeeded.
         clusters: Shape (n,), the patient of each image.
         confidence: Coverage, in (0, 1).
         empty: The reason to give when there is no image.
@@ -400,31 +400,31 @@ def clustered_proportion_interval(
         The estimate; `n` is in images, the number of patients is in `method`.
 
     Raises:
-        ValueError: If lengths differ, an outcome is neither 0 nor 1, or a patient is missing.
+        ValueError: If lengths differ, one of them is neither 0 nor 1, or a patient is missing.
 
     Source:
         Rao & Scott, Biometrics 48, 1992; Obuchowski, Statistics in Medicine 17, 1998 (variance); Korn & Graubard,
         Survey Methodology 24, 1998 (Clopper-Pearson at the effective sample size).
     """
     checks.probability(confidence, "confidence", open_interval=True)
-    hits = np.asarray(outcomes, dtype=np.float64)
+    hits = np.asarray(successes, dtype=np.float64)
     if not np.isin(hits, (0.0, 1.0)).all():
-        raise ValueError("outcomes must be 0/1 or booleans, without missing values.")
-    n, successes = len(hits), int(hits.sum())
+        raise ValueError("successes must be 0/1 or booleans, without missing values.")
+    n, n_hits = len(hits), int(hits.sum())
     if n == 0:
         return Estimate.not_estimable(empty, confidence=confidence)
     group = patient_numbers(clusters, np.ones(n, dtype=bool))
     if group is None:
-        return proportion_interval(successes, n, confidence=confidence)
-    n_patients, share = int(group.max()) + 1, successes / n
-    counted = f"{n} images of {n_patients} patients"
-    if successes in (0, n):
-        low, high = clopper_pearson(n_patients if successes else 0, n_patients, confidence)
-        method = f"Clopper-Pearson on patients, because the images do not vary; {counted}"
+        return proportion_interval(n_hits, n, confidence=confidence)
+    n_patients, share = int(group.max()) + 1, n_hits / n
+    basis = f"{n} images of {n_patients} patients"
+    if n_hits in (0, n):
+        low, high = clopper_pearson(n_patients if n_hits else 0, n_patients, confidence)
+        method = f"Clopper-Pearson on patients, because the images do not vary; {basis}"
         return Estimate(share, low, high, confidence, n, method)
     effective = _effective_size(hits - share, group, n_patients, confidence)
     low, high = clopper_pearson(share * effective, effective, confidence)
-    method = f"Clopper-Pearson at the effective sample size {effective:.1f} (Korn & Graubard 1998); {counted}"
+    method = f"Clopper-Pearson at the effective sample size {effective:.1f} (Korn & Graubard 1998); {basis}"
     return Estimate(share, low, high, confidence, n, method)
 
 

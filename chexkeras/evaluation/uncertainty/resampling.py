@@ -1,6 +1,7 @@
-"""Drawing whole patients with replacement, as a count for each patient instead of a copied table.
+"""Drawing whole patients with replacement, and statistics of the images drawn.
 
-Statistics on resampled images, from how often each patient was drawn: nothing is copied, nothing sorted again.
+A draw is a count for each patient instead of a copied table, and statistics are computed from these counts: nothing is
+copied, nothing sorted again.
 """
 
 from collections.abc import Callable, Iterator
@@ -57,7 +58,7 @@ def as_sample(labels: ArrayLike, scores: ArrayLike, clusters: ArrayLike | None) 
         The sample.
 
     Raises:
-        ValueError: If shapes differ or values are out of range; see `inputs.clean`.
+        ValueError: If shapes differ or values are out of range; see `scores.clean`.
     """
     label, score = np.asarray(labels, dtype=np.float64), np.asarray(scores, dtype=np.float64)
     table = score[:, np.newaxis] if score.ndim == 1 else score

@@ -191,7 +191,7 @@ def test_readers_are_never_idle_while_images_wait(seed, readers, interrupting):
 def test_simulation_and_closed_form_agree(discipline, readers):
     room = {"arrivals_per_hour": 5 * readers, "reads_per_hour": 6, "readers": readers, "discipline": discipline}
     exact = triage_effect(0.85, 0.8, 0.2, **room)
-    played = simulate_triage(0.85, 0.8, 0.2, **room, runs=30, films_each_run=4000, confidence=0.999)
+    played = simulate_triage(0.85, 0.8, 0.2, **room, runs=30, images_each_run=4000, confidence=0.999)
     assert played.saving.low < exact.saving_hours < played.saving.high
     assert played.saving.high - played.saving.low < 0.6 * exact.saving_hours
     assert played.flagged_hours == pytest.approx(exact.flagged_hours, rel=0.05)
@@ -204,7 +204,7 @@ def test_simulation_and_closed_form_agree(discipline, readers):
 
 
 def test_simulation_with_a_seed_repeats_itself():
-    room = {"arrivals_per_hour": 5, "reads_per_hour": 6, "runs": 3, "films_each_run": 200}
+    room = {"arrivals_per_hour": 5, "reads_per_hour": 6, "runs": 3, "images_each_run": 200}
     first, same, other = (simulate_triage(0.9, 0.9, 0.2, **room, seed=seed) for seed in (1, 1, 2))
     assert first == same
     assert first.saving_hours != other.saving_hours
@@ -249,4 +249,4 @@ def test_bad_input_is_refused_with_a_reason():
     with pytest.raises(ValueError, match="runs=1 is too few"):
         simulate_triage(0.9, 0.9, 0.1, **room, runs=1)
     with pytest.raises(ValueError, match="no image of 16 was diseased"):
-        simulate_triage(0.9, 0.9, 1e-9, **room, runs=2, films_each_run=10)
+        simulate_triage(0.9, 0.9, 1e-9, **room, runs=2, images_each_run=10)
