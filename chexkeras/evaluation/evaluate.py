@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ from chexkeras.results import Estimate, Evaluation, FindingEvaluation, Operating
 
 Prevalences = float | Sequence[float] | Mapping[str, float | Sequence[float]]
 
+_COUNTS = ("true_positives", "false_negatives", "false_positives", "true_negatives")
 _AT_A_POINT = (
     "sensitivity",
     "specificity",
@@ -121,21 +123,15 @@ def _evaluate_finding(finding: str, rows: Scores, point: OperatingPoint | None, 
         calibration = measure_calibration(positive, score, clusters=patients, confidence=confidence)
     else:
         auroc = precision = Estimate.not_estimable("no image has a known label", confidence=confidence)
-    counts: tuple[int | None, ...] = (None, None, None, None)
     if point is None or not len(known):
         reason = "no operating point was chosen" if point is None else "no image has a known label"
-        at_point = dict.fromkeys(_AT_A_POINT, Estimate.not_estimable(reason, confidence=confidence))
+        missing = Estimate.not_estimable(reason, confidence=confidence)
+        at_point: dict[str, Any] = dict.fromkeys(_COUNTS) | dict.fromkeys(_AT_A_POINT, missing)
         deployed = []
     else:
         called = score >= point.threshold
         measured = rates(positive, called, clusters=patients, confidence=confidence)
-        counts = (
-            measured.true_positives,
-            measured.false_negatives,
-            measured.false_positives,
-            measured.true_negatives,
-        )
-        at_point = {name: getattr(measured, name) for name in _AT_A_POINT}
+        at_point = {name: getattr(measured, name) for name in (*_COUNTS, *_AT_A_POINT)}
         deployed = [
             deployment_from_outcomes(positive, called, prevalence, clusters=patients, confidence=confidence)
             for prevalence in wanted.prevalences_of(finding)
@@ -152,10 +148,6 @@ def _evaluate_finding(finding: str, rows: Scores, point: OperatingPoint | None, 
         auroc=auroc,
         average_precision=precision,
         operating_point=point,
-        true_positives=counts[0],
-        false_negatives=counts[1],
-        false_positives=counts[2],
-        true_negatives=counts[3],
         **at_point,
         deployment=tuple(deployed),
         calibration=calibration,

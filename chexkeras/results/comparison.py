@@ -43,6 +43,34 @@ class Comparison(Record, nan=("p_value", "p_adjusted")):
     non_inferior: bool | None = None
     method: str = ""
 
+    @classmethod
+    def measured(
+        cls,
+        names: tuple[str, str],
+        finding: str,
+        statistic: str,
+        values: tuple[Estimate, Estimate],
+        difference: Estimate,
+        p_value: float,
+        *,
+        margin: float | None = None,
+    ) -> "Comparison":
+        """Returns a comparison as it was measured, not yet judged.
+
+        Args:
+            names: Of the first and of the second model.
+            finding: The finding.
+            statistic: For example "AUROC".
+            values: Of the first and of the second model.
+            difference: First minus second; its method becomes that of the comparison.
+            p_value: Two-sided; NaN where there is none.
+            margin: The stated non-inferiority margin, or None.
+        """
+        verdict, method = "not estimable", difference.method
+        return cls(
+            *names, finding, statistic, *values, difference, p_value, p_value, verdict, margin=margin, method=method
+        )
+
     def __str__(self) -> str:
         """Returns the verdict as a sentence with the difference and its interval."""
         if self.verdict == "not estimable":

@@ -9,7 +9,7 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -102,7 +102,7 @@ def compare(
         if finding in decided:
             parts |= _by_calls(rows, decided[finding], confidence)
         for statistic, part in parts.items():
-            made.append(_comparison(pair, finding, statistic, part, margins.get(statistic)))
+            made.append(Comparison.measured(pair, finding, statistic, *part, margin=margins.get(statistic)))
     return adjusted(made)
 
 
@@ -327,28 +327,8 @@ def _margins(margin: float | Mapping[str, float] | None, names: list[str], with_
     }
 
 
-class _Part(NamedTuple):
-    first: Estimate
-    second: Estimate
-    difference: Estimate
-    p_value: float
-
-
-def _comparison(pair: tuple[str, str], finding: str, statistic: str, part: _Part, margin: float | None) -> Comparison:
-    return Comparison(
-        first=pair[0],
-        second=pair[1],
-        finding=finding,
-        statistic=statistic,
-        first_value=part.first,
-        second_value=part.second,
-        difference=part.difference,
-        p_value=part.p_value,
-        p_adjusted=part.p_value,
-        verdict="not estimable",
-        margin=margin,
-        method=part.difference.method,
-    )
+_Part = tuple[tuple[Estimate, Estimate], Estimate, float]
+"""Both values, their difference, its p-value."""
 
 
 def _by_score(statistic: str | Statistic, rows: pd.DataFrame, confidence: float, replicates: int, seed: int) -> _Part:
@@ -356,18 +336,18 @@ def _by_score(statistic: str | Statistic, rows: pd.DataFrame, confidence: float,
     first, second = rows["first"].to_numpy(), rows["second"].to_numpy()
     if not len(rows):
         nothing = Estimate.not_estimable("no image has a known label", confidence=confidence)
-        return _Part(nothing, nothing, nothing, math.nan)
+        return (nothing, nothing), nothing, math.nan
     if statistic == "AUROC":
         one, other = (
             auc_interval(labels, scores, clusters=patients, confidence=confidence) for scores in (first, second)
         )
-        return _Part(one, other, *auroc_difference(labels, first, second, clusters=patients, confidence=confidence))
+        return (one, other), *auroc_difference(labels, first, second, clusters=patients, confidence=confidence)
     measured = statistic.replace(" ", "_") if isinstance(statistic, str) else statistic
     how: dict[str, Any] = {
         "clusters": patients, "confidence": confidence, "replicates": replicates, "seed": seed
     }  # fmt: skip
     one, other = (bootstrap_interval(measured, labels, scores, **how) for scores in (first, second))
-    return _Part(one, other, *bootstrap_difference(measured, labels, first, second, **how))
+    return (one, other), *bootstrap_difference(measured, labels, first, second, **how)
 
 
 def _by_calls(rows: pd.DataFrame, points: tuple[OperatingPoint, OperatingPoint], confidence: float) -> dict[str, _Part]:
@@ -383,5 +363,5 @@ def _by_calls(rows: pd.DataFrame, points: tuple[OperatingPoint, OperatingPoint],
             clustered_proportion_interval(right, owners, confidence=confidence, empty=empty)
             for right in (first, second)
         )
-        parts[name] = _Part(one, other, *paired_proportions(first, second, clusters=owners, confidence=confidence))
+        parts[name] = ((one, other), *paired_proportions(first, second, clusters=owners, confidence=confidence))
     return parts

@@ -16,7 +16,7 @@ from chexkeras.evaluation.scores import clean, one_class, patient_numbers
 from chexkeras.evaluation.uncertainty.bootstrap import bootstrap_differences
 from chexkeras.evaluation.uncertainty.delong import auc_contributions, contributions_covariance
 from chexkeras.evaluation.uncertainty.limits import newcombe_auc, normal_quantile
-from chexkeras.evaluation.uncertainty.resampling import Statistic, find_statistic
+from chexkeras.evaluation.uncertainty.resampling import Statistic, find_statistic, p_value_of, percentile_limits
 from chexkeras.results import Estimate
 
 _FEW_PATIENTS = 10
@@ -321,9 +321,6 @@ def bootstrap_difference(
         reason = f"{name} has no value in {undefined} of {replicates} bootstrap replicates"
         return Estimate.not_estimable(reason, n=n, confidence=confidence), math.nan
     drawn = drawn[~np.isnan(drawn)]
-    low, high = (float(limit) for limit in np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2]))
-    beyond = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
-    p_value = min(1.0, 2 * (1 + beyond) / (len(drawn) + 1))
     method = (
         f"paired percentile bootstrap of {int(owner.max()) + 1} {unit} ({positives} positive), {replicates} "
         f"replicates, seed {seed}"
@@ -332,4 +329,5 @@ def bootstrap_difference(
         method += f"; {undefined} replicates without a value left out"
     if positives < _FEW_PATIENTS:
         method += f"; only {positives} positive {unit}: approximate"
-    return Estimate(difference, min(low, difference), max(high, difference), confidence, n, method), p_value
+    limits = percentile_limits(drawn, difference, confidence)
+    return Estimate(difference, *limits, confidence, n, method), p_value_of(drawn)

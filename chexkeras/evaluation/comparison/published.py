@@ -15,7 +15,7 @@ import pandas as pd
 from chexkeras import checks
 from chexkeras.evaluation.comparison.compare import adjusted, judge
 from chexkeras.evaluation.comparison.paired_tests import mcnemar
-from chexkeras.evaluation.rates import rates_from_counts
+from chexkeras.evaluation.rates import Rates, rates_from_counts
 from chexkeras.evaluation.readers.reader_f1 import f1_at_prevalence
 from chexkeras.evaluation.uncertainty.intervals import auc_interval_from_counts
 from chexkeras.evaluation.uncertainty.limits import correlation_needed, hanley_mcneil_error, normal_quantile
@@ -138,10 +138,7 @@ def published_table(
     """
     rows = []
     for result in results:
-        found = rates_from_counts(
-            result.true_positives, result.false_negatives, result.false_positives, result.true_negatives,
-            confidence=confidence,
-        )  # fmt: skip
+        found = _rates(result, confidence)
         rows.append(
             {
                 "experiment": result.name,
@@ -213,22 +210,7 @@ def compare_published(
             "only results on the same images are compared."
         )
     parts = _areas(first, second, confidence) if statistic == "AUROC" else _calls(first, second, statistic, confidence)
-    values, difference, p_value = parts
-    return judge(
-        Comparison(
-            first=first.name,
-            second=second.name,
-            finding=first.finding,
-            statistic=statistic,
-            first_value=values[0],
-            second_value=values[1],
-            difference=difference,
-            p_value=p_value,
-            p_adjusted=p_value,
-            verdict="not estimable",
-            method=difference.method,
-        )
-    )
+    return judge(Comparison.measured((first.name, second.name), first.finding, statistic, *parts))
 
 
 def compare_all_published(
@@ -252,6 +234,11 @@ def compare_all_published(
     """
     pairs = itertools.product(statistics, itertools.combinations(results, 2))
     return adjusted([compare_published(*pair, statistic, confidence=confidence) for statistic, pair in pairs])
+
+
+def _rates(result: PublishedResult, confidence: float) -> Rates:
+    counts = (result.true_positives, result.false_negatives, result.false_positives, result.true_negatives)
+    return rates_from_counts(*counts, confidence=confidence)
 
 
 def _areas(
@@ -279,12 +266,7 @@ def _areas(
 def _calls(
     first: PublishedResult, second: PublishedResult, statistic: str, confidence: float
 ) -> tuple[tuple[Estimate, Estimate], Estimate, float]:
-    both = [
-        rates_from_counts(
-            each.true_positives, each.false_negatives, each.false_positives, each.true_negatives, confidence=confidence
-        )
-        for each in (first, second)
-    ]
+    both = [_rates(each, confidence) for each in (first, second)]
     values = (getattr(both[0], statistic), getattr(both[1], statistic))
     if statistic == "sensitivity":
         right, n, other = (first.true_positives, second.true_positives), first.n_positive, "specificity"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from chexkeras import checks
 from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval
 from chexkeras.evaluation.uncertainty.limits import clopper_pearson
-from chexkeras.evaluation.uncertainty.resampling import patient_counts
+from chexkeras.evaluation.uncertainty.resampling import patient_counts, percentile_limits
 from chexkeras.results import Estimate
 
 
@@ -180,11 +180,10 @@ def fleiss_kappa(
     draws = patient_counts(one_stratum, replicates=replicates, seed=seed, width=n_patients)
     drawn = np.concatenate([_kappa(counts @ sums) for counts in draws])
     drawn = drawn[~np.isnan(drawn)]
-    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
     method = (
         f"Fleiss' kappa, percentile bootstrap of {n_patients} {unit}, {replicates} replicates, seed {seed}; {basis}"
     )
-    return Estimate(value, min(float(low), value), max(float(high), value), confidence, n, method)
+    return Estimate(value, *percentile_limits(drawn, value, confidence), confidence, n, method)
 
 
 def _kappa(sums: NDArray[np.float64]) -> NDArray[np.float64]:

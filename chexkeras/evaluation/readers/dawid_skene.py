@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from chexkeras import checks
 from chexkeras.evaluation.readers.agreement import check_ratings, patients_of
-from chexkeras.evaluation.uncertainty.resampling import patient_counts
+from chexkeras.evaluation.uncertainty.resampling import patient_counts, percentile_limits
 from chexkeras.results import Estimate
 
 
@@ -130,8 +130,7 @@ def dawid_skene(
 
     def estimate(value: float, replicates_of_it: NDArray[np.float64], n: int) -> Estimate:
         usable = replicates_of_it[~np.isnan(replicates_of_it)]
-        low, high = np.quantile(usable, [(1 - confidence) / 2, (1 + confidence) / 2])
-        return Estimate(float(value), min(float(low), value), max(float(high), value), confidence, n, method)
+        return Estimate(float(value), *percentile_limits(usable, value, confidence), confidence, n, method)
 
     def of_readers(name: str) -> dict[str, Estimate]:
         values, redrawn = getattr(fit, name)[0], np.concatenate([getattr(each, name) for each in drawn])

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from chexkeras import checks
 from chexkeras.evaluation.comparison.compare import judge
 from chexkeras.evaluation.readers.agreement import check_ratings, patients_of
-from chexkeras.evaluation.uncertainty.resampling import patient_counts
+from chexkeras.evaluation.uncertainty.resampling import p_value_of, patient_counts, percentile_limits
 from chexkeras.results import Comparison, Estimate
 
 
@@ -98,22 +98,10 @@ def model_against_readers(
     unit = "images" if n_patients == n else "patients"
 
     def finished(values: tuple[Estimate, Estimate], difference: Estimate, p_value: float) -> Comparison:
-        return judge(
-            Comparison(
-                first=name,
-                second=f"mean of {table.shape[1]} readers",
-                finding="the finding rated" if calls.name is None else str(calls.name),
-                statistic=f"F1 at prevalence {prevalence:.4g}",
-                first_value=values[0],
-                second_value=values[1],
-                difference=difference,
-                p_value=p_value,
-                p_adjusted=p_value,
-                verdict="not estimable",
-                margin=margin,
-                method=difference.method,
-            )
-        )
+        names = (name, f"mean of {table.shape[1]} readers")
+        finding = "the finding rated" if calls.name is None else str(calls.name)
+        statistic = f"F1 at prevalence {prevalence:.4g}"
+        return judge(Comparison.measured(names, finding, statistic, values, difference, p_value, margin=margin))
 
     means = _means(counts.sum(axis=0)[None], of_model, prevalence)
     if np.isnan(means).any():
@@ -136,14 +124,11 @@ def model_against_readers(
     )
 
     def estimate(value: float, redrawn: NDArray[np.float64]) -> Estimate:
-        low, high = np.quantile(redrawn, [(1 - confidence) / 2, (1 + confidence) / 2])
-        return Estimate(value, min(float(low), value), max(float(high), value), confidence, n, method)
+        return Estimate(value, *percentile_limits(redrawn, value, confidence), confidence, n, method)
 
     apart = usable[:, 0] - usable[:, 1]
-    beyond = min(int((apart <= 0).sum()), int((apart >= 0).sum()))
     values = (estimate(float(means[0, 0]), usable[:, 0]), estimate(float(means[0, 1]), usable[:, 1]))
-    p_value = min(1.0, 2 * (1 + beyond) / (len(apart) + 1))
-    return finished(values, estimate(float(means[0, 0] - means[0, 1]), apart), p_value)
+    return finished(values, estimate(float(means[0, 0] - means[0, 1]), apart), p_value_of(apart))
 
 
 def _calls_of(calls: pd.Series, images: pd.Index, name: str) -> NDArray[np.float64]:

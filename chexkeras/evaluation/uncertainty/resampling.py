@@ -124,6 +124,37 @@ def patient_counts(strata: NDArray[np.bool_], *, replicates: int, seed: int, wid
         yield counts
 
 
+def percentile_limits(drawn: NDArray[np.float64], value: float, confidence: float) -> tuple[float, float]:
+    """Returns the percentile limits of replicates, drawn apart where needed so that they hold the value itself.
+
+    Args:
+        drawn: Shape (replicates,), without NaN.
+        value: The statistic on the sample itself.
+        confidence: Coverage, in (0, 1).
+
+    Returns:
+        Lower and upper limit.
+    """
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return min(float(low), value), max(float(high), value)
+
+
+def p_value_of(drawn: NDArray[np.float64]) -> float:
+    """Returns the two-sided p-value that a difference is 0, from its replicates.
+
+    Args:
+        drawn: Shape (replicates,), without NaN.
+
+    Returns:
+        Twice the smaller share of replicates on either side of 0, itself counted as one more replicate; at most 1.
+
+    Source:
+        Davison & Hinkley, Bootstrap Methods and their Application, 1997, section 4.4.
+    """
+    beyond = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
+    return min(1.0, 2 * (1 + beyond) / (len(drawn) + 1))
+
+
 Statistic = Callable[[NDArray[np.float64], NDArray[np.float64]], float]
 """A number from labels (1.0 or 0.0) and scores, both of shape (n,)."""
 
