@@ -12,7 +12,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pandas as pd
 
@@ -41,6 +41,33 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, destination)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def lock(handle: IO[Any], taken: str) -> bool:
+    """Holds an open file for this process, until it is closed or the process ends, however it ends.
+
+    Args:
+        handle: The open file.
+        taken: The message where another process holds it: who that is and what to do.
+
+    Returns:
+        False where the file system knows no locks, so that the caller can say so; True otherwise, on Windows too,
+        where nothing is locked.
+
+    Raises:
+        FileExistsError: If another process holds the file.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise FileExistsError(taken) from None
+    except OSError:
+        return False
+    return True
 
 
 def write_text(path: str | Path, text: str) -> Path:

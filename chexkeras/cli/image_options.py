@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chexkeras.data.datasets.registry import DATA_SETS, Option, open_data, recognise
 from chexkeras.progress import say
 
 if TYPE_CHECKING:
@@ -18,22 +19,25 @@ if TYPE_CHECKING:
 else:
     Load = Callable
 
-ROOT = "Folder in NIH's layout (flat or Kaggle's) or in CheXpert's, or a CSV of your own with --image-column."
+_LAYOUTS = " or ".join(entry.name for entry in DATA_SETS if entry.label_files)
+ROOT = f"Folder in {_LAYOUTS}, or a CSV of your own with --image-column."
 Root = Annotated[Path, typer.Argument(help=ROOT)]
 Missing = Annotated[
     str, typer.Option(help="Images absent or unusable: 'error' stops, 'skip' leaves them out and lists them.")
 ]
-_CHEXPERT, _OWN = "CheXpert", "Your own CSV"
+_OPTIONS = {option.name: option for entry in DATA_SETS for option in entry.options if option.on_command_line}
+"""The options of all data sets, by name; two data sets may share one."""
 
 
 def with_image_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds the options of `_options` to a command, which gets what they say as one argument `load`.
+    """Adds the options of the data sets to a command, which gets what they say as one argument `load`.
 
     Args:
         command: A command whose parameter `load` takes a function: (root, missing=..., usual=..., because=...) to an
             image table, see `_load`.
     """
-    own, shared = inspect.signature(command).parameters, inspect.signature(_options).parameters
+    own = inspect.signature(command).parameters
+    shared = {name: _parameter(option) for name, option in _OPTIONS.items()}
     parameters = [*(parameter for name, parameter in own.items() if name != "load"), *shared.values()]
 
     @functools.wraps(command)
@@ -47,48 +51,14 @@ def with_image_options(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
-def _options(
-    images: Annotated[
-        str | None,
-        typer.Option(help="Folder of the images, absolute or beside the label file, where there are several."),
-    ] = None,
-    views: Annotated[
-        str | None, typer.Option(help="Images to read: frontal (usual), lateral or all.", rich_help_panel=_CHEXPERT)
-    ] = None,
-    uncertain: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="What uncertain labels become: ignore (usual), zeros, ones, self_trained, or multiclass with the head "
-            "three_way; Edema=ones for one finding, repeated for several.",
-            rich_help_panel=_CHEXPERT,
-        ),
-    ] = None,
-    blank: Annotated[
-        str | None,
-        typer.Option(help="What blank labels mean: negative (usual) or unknown.", rich_help_panel=_CHEXPERT),
-    ] = None,
-    image_column: Annotated[
-        str | None, typer.Option(help="Column with the file: PNG, JPEG or DICOM.", rich_help_panel=_OWN)
-    ] = None,
-    label_columns: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Columns with labels 1, 0 or blank: a,b or a=Finding,b=Finding; repeat or separate by commas.",
-            rich_help_panel=_OWN,
-        ),
-    ] = None,
-    patient_column: Annotated[
-        str | None, typer.Option(help="Column that says whose image it is.", rich_help_panel=_OWN)
-    ] = None,
-    view_column: Annotated[str | None, typer.Option(help="Column with PA or AP.", rich_help_panel=_OWN)] = None,
-    sex_column: Annotated[str | None, typer.Option(help="Column with the sex.", rich_help_panel=_OWN)] = None,
-    age_column: Annotated[str | None, typer.Option(help="Column with the age in years.", rich_help_panel=_OWN)] = None,
-    separator: Annotated[
-        str | None,
-        typer.Option(help="The one label column lists findings in words with this between.", rich_help_panel=_OWN),
-    ] = None,
-) -> None:
-    """Holds the shared options; `with_image_options` reads its signature, and it is never called."""
+def _parameter(option: Option) -> inspect.Parameter:
+    """Returns an option of a data set as Typer reads it from a signature."""
+    owners = [entry.owner for entry in DATA_SETS if option in entry.options]
+    help_text = typer.Option(help=option.help, rich_help_panel=owners[0] if len(owners) == 1 else None)
+    kind: Any = str if option.values == "text" else list[str]
+    return inspect.Parameter(
+        option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, help_text]
+    )
 
 
 def _load(
@@ -105,29 +75,16 @@ def _load(
         options: Values of the shared options, None where one was not given.
         root: As for `open_data`.
         missing: As for `open_data`.
-        usual: Options of `load_chexpert` to take where the images are CheXpert's and the user gave nothing.
+        usual: Options to take where the data set in the folder has them and the user gave nothing.
         because: Why, a few words to show when they are taken.
     """
-    from chexkeras.data.datasets.registry import open_data
-
-    named = {
-        "uncertain": policies(options["uncertain"] or ()),
-        "label_columns": columns_of(options["label_columns"] or ()),
-    }
-    given = {**options, **named}
-    if usual and _is_chexpert(root):
+    given = {name: _READ[_OPTIONS[name].values](value) for name, value in options.items()}
+    if usual and root.expanduser().is_dir() and set(usual) <= set(recognise(root).option_names):
         taken = {name: value for name, value in usual.items() if given[name] is None}
         if taken:
             say(f"{because}: {written(taken)}")
         given |= taken
     return open_data(root, missing=missing, **given)  # type: ignore[arg-type]
-
-
-def _is_chexpert(root: Path) -> bool:
-    from chexkeras.data.datasets.registry import CHEXPERT, kind_of
-
-    # A file is a table of one's own or NIH's.
-    return root.expanduser().is_dir() and kind_of(root) == CHEXPERT
 
 
 def written(options: Mapping[str, Any]) -> str:
@@ -178,3 +135,11 @@ def columns_of(given: "list[str] | tuple[str, ...]") -> list[str] | dict[str, st
 def _pair(text: str) -> tuple[str, str]:
     name, _, value = (part.strip() for part in text.partition("="))
     return name, value or name
+
+
+_READ: dict[str, Callable[[Any], Any]] = {
+    "text": lambda value: value,
+    "each": lambda values: policies(values or ()),
+    "names": lambda values: columns_of(values or ()),
+}
+"""How the command line's values of an option become the loader's, by `Option.values`."""

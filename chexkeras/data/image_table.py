@@ -1,19 +1,18 @@
-"""The columns of an image table: which describe the image, which hold labels, and the fingerprint of them all.
+"""The image table: one row per image, with what is known of it, its labels, and where the table came from.
 
-A label is a float: 1 present, 0 absent, NaN unknown. One exception is made, and only on training images: a label that
+`ImageTable` is made at the border, by a loader or by `ImageTable.of`, and what is inside trusts it. A label is a float:
+1 present, 0 absent, NaN unknown. One exception is made, and only on training images: a label that
 `data.datasets.labels.fill_uncertain` filled is the first model's probability, strictly between 0 and 1.
-
-Where an image table came from, what was left out of it, and what a reader must be told beside its numbers.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from chexkeras import files, findings
+from chexkeras import checks, files, findings
 
 METADATA: tuple[str, ...] = (
     "image_id", "path", "patient_id", "follow_up", "age_years", "sex", "view", "width_px", "height_px",
@@ -32,6 +31,108 @@ joined and saved. `data.datasets.labels.uncertain_mask` reads it.
 """
 
 _DERIVED = (findings.NO_FINDING, findings.ABNORMAL)
+
+_REQUIRED = ("image_id", "patient_id")
+
+
+class ImageTable(pd.DataFrame):
+    """A data frame of images that is known to have an `image_id` and a `patient_id`, both text, for every row.
+
+    Loaders return it and `ImageTable.of` makes it of any data frame that has these columns. To the user it is a data
+    frame: selecting rows, sorting, copying, adding columns and pickling give an `ImageTable`; a result without the two
+    columns, such as a few label columns alone, is a plain data frame. `attrs["source"]` goes along.
+    """
+
+    @property
+    def _constructor(self) -> Callable[..., pd.DataFrame]:
+        return _table_or_frame
+
+    @classmethod
+    def of(cls, table: pd.DataFrame, what: str = "the table", fix: str = "Load it with load_nih.") -> "ImageTable":
+        """Returns a data frame as an image table, checked once; an image table as it is.
+
+        Args:
+            table: A data frame with `image_id` and `patient_id`; it stays as it is.
+            what: The table's name in a message.
+            fix: One sentence on what to do where columns are missing.
+
+        Returns:
+            The image table; identifiers that were numbers are text.
+
+        Raises:
+            TypeError: If it is no data frame.
+            ValueError: If a column is missing; the message lists those that are.
+
+        Example:
+            >>> table = ImageTable.of(pd.DataFrame({"image_id": ["a"], "patient_id": [7], "Edema": [1.0]}))
+            >>> table.findings, table["patient_id"].tolist(), table.source.dataset
+            (('Edema',), ['7'], 'own table')
+        """
+        # Renaming columns in place is pandas' one way to take them from an image table.
+        if isinstance(table, cls) and all(name in table.columns for name in _REQUIRED):
+            return table
+        if not isinstance(table, pd.DataFrame):
+            raise TypeError(f"{what} is a {type(table).__name__}; give a pandas DataFrame with one row per image.")
+        checks.require_columns(table, _REQUIRED, what, fix)
+        numbers = [name for name in _REQUIRED if pd.api.types.is_numeric_dtype(table[name])]
+        made = cls(table.assign(**{name: table[name].map(str, na_action="ignore").astype(object) for name in numbers}))
+        made.attrs = dict(table.attrs)
+        return made
+
+    @property
+    def source(self) -> "TableSource":
+        """Where the table came from; a neutral `TableSource` where it does not say."""
+        return source_of(self)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Every column that can be a target, see `label_columns`."""
+        return label_columns(self)
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """The label columns that are findings, see `finding_columns`."""
+        return finding_columns(self)
+
+    def targets(self, names: str | Iterable[str]) -> tuple[str, ...]:
+        """Returns targets as the table's label columns spell them, see `resolve_targets`.
+
+        Args:
+            names: One label or several, in any spelling that `findings.resolve` accepts.
+
+        Returns:
+            Column names, in the order given.
+
+        Raises:
+            ValueError: If a target is no label column of the table, is given twice, or none is given.
+        """
+        return resolve_targets(self, names)
+
+    def with_source(self, source: "TableSource") -> "ImageTable":
+        """Returns a copy of the table with another source.
+
+        Args:
+            source: Where it came from.
+        """
+        result = ImageTable(self.copy())
+        result.attrs = {**self.attrs, "source": source}
+        return result
+
+    def __finalize__(self, other: Any, method: str | None = None, **options: Any) -> "ImageTable":
+        """Passes the source on, as pandas does `attrs`; tables put together keep the cautions of all of them."""
+        super().__finalize__(other, method=method, **options)  # type: ignore[misc]
+        parts = getattr(other, "input_objs", None) or getattr(other, "objs", None)
+        parts = parts or [getattr(other, side) for side in ("left", "right") if hasattr(other, side)]
+        sources = [part.attrs["source"] for part in parts if isinstance(part.attrs.get("source"), TableSource)]
+        if sources:
+            self.attrs["source"] = TableSource.combined(sources)
+        return self
+
+
+def _table_or_frame(*data: Any, **options: Any) -> pd.DataFrame:
+    """Returns what pandas makes of an image table: again one, unless the required columns are gone."""
+    frame = pd.DataFrame(*data, **options)
+    return ImageTable(frame) if all(name in frame.columns for name in _REQUIRED) else frame
 
 
 def label_columns(table: pd.DataFrame) -> tuple[str, ...]:
@@ -136,6 +237,27 @@ class TableSource:
         """Returns itself: pandas deep-copies `attrs` at every step, and this never changes."""
         return self
 
+    @classmethod
+    def combined(cls, sources: Iterable["TableSource"]) -> "TableSource":
+        """Returns the source of tables that were put together: every name, file, caution and image left out.
+
+        Args:
+            sources: Those of the tables, at least one.
+        """
+        different = list(dict.fromkeys(sources))
+        if len(different) == 1:
+            return different[0]
+        one: dict[str, Any] = {
+            name: " and ".join(dict.fromkeys(getattr(source, name) for source in different if getattr(source, name)))
+            for name in ("dataset", "label_release", "views", "blank_policy")
+        }
+        every: dict[str, Any] = {
+            name: tuple(dict.fromkeys(entry for source in different for entry in getattr(source, name)))
+            for name in ("files", "cautions", "left_out", "contradictory", "uncertain_policy")
+        }
+        ages = sum(source.implausible_ages for source in different)
+        return cls(synthetic=any(source.synthetic for source in different), implausible_ages=ages, **one, **every)
+
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields as plain values; of what was left out, the count."""
         return {
@@ -189,5 +311,5 @@ def refuse_dicom(table: pd.DataFrame) -> None:
         raise ValueError(
             f"{len(dicom)} of {len(table)} images are DICOM files (first {str(table['image_id'].iloc[dicom[0]])!r}), "
             "which training does not read: let the DICOM gate judge and decode them once, with 'chexkeras prepare' or "
-            "data.prepare.prepare, and train from that store (--store, store=)."
+            "data.store.prepare.prepare, and train from that store (--store, store=)."
         )

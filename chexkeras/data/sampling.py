@@ -1,10 +1,12 @@
-"""Which rows of a table an epoch shows, and in which order: each once, or groups of images in equal shares.
+"""Which rows of a table an epoch shows, and in which order.
 
-Showing the training images of chosen findings several times an epoch: after splitting, and for training alone.
+Each row once, or groups of images in equal shares, or the images of chosen findings several times: after splitting, and
+for training alone.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,8 @@ import pandas as pd
 from chexkeras import checks
 from chexkeras.data import image_table
 from chexkeras.data.image_table import resolve_targets
+
+Table = TypeVar("Table", bound=pd.DataFrame)
 
 NONE_OF_THEM = "none of them"
 """Name of the group of images that show none of the findings."""
@@ -108,7 +112,7 @@ def balanced(groups: dict[str, np.ndarray], n: int, seed: int, epoch: int) -> Sh
 
     Each group is gone through in a random order, and in another one when all its images were shown, across the ends of
     epochs: no image comes a second time before every other of its group came as often. What an epoch shows follows from
-    its number alone, so that a training can be taken up at any epoch.
+    its number alone, so that a training can be resumed at any epoch.
 
     Args:
         groups: From `balance_groups`.
@@ -169,7 +173,7 @@ def checked_factors(table: pd.DataFrame, factors: Mapping[str, int]) -> tuple[tu
     return checked
 
 
-def repeated(table: pd.DataFrame, factors: tuple[tuple[str, int], ...]) -> pd.DataFrame:
+def repeated(table: Table, factors: tuple[tuple[str, int], ...]) -> Table:
     """Returns the table with the images of each finding as often as its factor says, one after the other.
 
     An image with several of the findings counts with the largest of their factors; one with none of them stays once.
@@ -186,6 +190,4 @@ def repeated(table: pd.DataFrame, factors: tuple[tuple[str, int], ...]) -> pd.Da
     times = np.ones(len(table), dtype=np.int64)
     for name, factor in factors:
         times = np.where((table[name] == 1).to_numpy(), np.maximum(times, factor), times)
-    rows = table.iloc[np.repeat(np.arange(len(table)), times)].reset_index(drop=True)
-    rows.attrs = dict(table.attrs)
-    return rows
+    return table.iloc[np.repeat(np.arange(len(table)), times)].reset_index(drop=True)

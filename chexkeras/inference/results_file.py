@@ -257,18 +257,6 @@ class Journal:
 
 
 def _lock(handle: BinaryIO, destination: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:
-        # Windows has none.
-        return
-    # A lock of the kernel's goes with the process that held it, however that ends.
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise FileExistsError(
-            f"another process is writing results to {str(destination)!r} at this moment; wait for it, or name another "
-            "file."
-        ) from None
-    except OSError:
+    taken = f"another process is writing results to {str(destination)!r} at this moment; wait for it"
+    if not files.lock(handle, f"{taken}, or name another file."):
         say(f"{destination.parent} knows no locks; take care that no other process writes to {destination.name}")

@@ -86,9 +86,7 @@ def measure_robustness(
     if not names or len(set(names)) < len(names):
         raise ValueError(f"{len(names)} changes with {len(set(names))} names; give at least one, and each once.")
     margin = probability(margin, "margin", open_interval=True)
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed={seed!r} must be a whole number of at least 0.")
-    seed = int(seed)
+    seed = positive_int(seed, "seed", least=0)
     if keep and not overwrite and (run.folder / ROBUSTNESS).exists():
         raise FileExistsError(
             f"the run {str(run.folder)!r} has been measured before ({ROBUSTNESS}); overwrite=True (on the command line "

@@ -103,7 +103,7 @@ def make_chexpert_phantoms(
         "layout": "chexpert",
         "images": checks.positive_int(images, "images"),
         "size": phantom_folder.checked_size(size),
-        "seed": phantom_folder.checked_seed(seed),
+        "seed": checks.positive_int(seed, "seed", least=0),
         "laterals": bool(laterals),
         "prevalence": enriched,
     }

@@ -29,17 +29,6 @@ def checked_size(size: int) -> int:
     return size
 
 
-def checked_seed(seed: int) -> int:
-    """Returns the seed.
-
-    Raises:
-        ValueError: If it is not a whole number of at least 0.
-    """
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"seed={seed!r} must be a whole number of at least 0.")
-    return seed
-
-
 def checked_prevalence(prevalence: Mapping[str, float] | None) -> dict[str, float]:
     """Returns the shares of images asked for, by finding, in the order of NIH14.
 

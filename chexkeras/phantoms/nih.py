@@ -121,7 +121,7 @@ def make_phantoms(
     parameters = {
         "images": checks.positive_int(images, "images"),
         "size": phantom_folder.checked_size(size),
-        "seed": phantom_folder.checked_seed(seed),
+        "seed": checks.positive_int(seed, "seed", least=0),
         "dicom": bool(dicom),
         "prevalence": enriched,
     }

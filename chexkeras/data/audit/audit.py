@@ -14,12 +14,11 @@ import numpy as np
 import pandas as pd
 
 from chexkeras import checks
-from chexkeras.data import image_table
 from chexkeras.data.audit.image_checks import ImageFacts, blurred, duplicate_issues, image_issues, open_images
 from chexkeras.data.audit.result import CODES, ERROR, Audit, Issue
 from chexkeras.data.audit.shortcuts import shortcuts
 from chexkeras.data.audit.table_checks import selection, split_issues, table_issues
-from chexkeras.data.image_table import TableSource, source_of
+from chexkeras.data.image_table import ImageTable, TableSource
 from chexkeras.data.splits.splitters import Splits
 
 __all__ = ["CODES", "Audit", "audit"]
@@ -57,12 +56,14 @@ def audit(
             no label of the table.
     """
     checks.one_of(missing, ("error", "skip"), "missing")
-    needed = ("image_id", "path", "patient_id") if decode else ("image_id", "patient_id")
-    checks.require_columns(table, needed, "the table", "Load it with load_nih, or rename your columns.")
+    fix = "Load it with load_nih, or rename your columns."
+    table = ImageTable.of(table, fix=fix)
+    if decode:
+        checks.require_columns(table, ("path",), "the table", fix)
     if processes is not None:
         checks.positive_int(processes, "processes")
     if targets:
-        image_table.resolve_targets(table, targets)
+        targets = table.targets(targets)
     issues = list(table_issues(table))
     if splits is not None:
         issues += split_issues(splits)
@@ -79,12 +80,11 @@ def audit(
         issues += [*found, *duplicate_issues(table, facts, thumbnails, part_of)]
     usable = ~table["image_id"].isin(unusable).to_numpy()
     kept = table[usable].reset_index(drop=True)
-    kept.attrs = dict(table.attrs)
     seen = [fact for fact, kept_one in zip(facts, usable, strict=True) if kept_one] if decode else []
     pictures = blurred(thumbnails[usable]) if decode else None
     chosen, caution = selection(kept, table)
     if unusable or caution:
-        kept.attrs["source"] = _told(source_of(table), unusable, caution)
+        kept.attrs["source"] = _told(table.source, unusable, caution)
     if unusable:
         _log.warning("%d of %d images cannot be used and are left out", len(unusable), len(table))
     return Audit(

@@ -15,9 +15,9 @@ import pandas as pd
 from PIL import Image
 
 from chexkeras import progress
-from chexkeras.data import image_table
 from chexkeras.data.audit.duplicates import TooAlike, near_duplicates
 from chexkeras.data.audit.result import Issue
+from chexkeras.data.image_table import ImageTable
 from chexkeras.dicom import image_file
 from chexkeras.dicom.read import is_dicom
 
@@ -201,7 +201,7 @@ def blurred(thumbnails: np.ndarray) -> np.ndarray:
     return quartets.mean(axis=(2, 4), dtype=np.float32) / np.float32(GRAY_STEPS)
 
 
-def image_issues(table: pd.DataFrame, facts: Sequence[ImageFacts]) -> Iterator[Issue]:
+def image_issues(table: ImageTable, facts: Sequence[ImageFacts]) -> Iterator[Issue]:
     """Yields what is wrong or odd with each image alone.
 
     Args:
@@ -222,19 +222,19 @@ def image_issues(table: pd.DataFrame, facts: Sequence[ImageFacts]) -> Iterator[I
 
 
 def duplicate_issues(
-    table: pd.DataFrame, facts: Sequence[ImageFacts], thumbnails: np.ndarray, part_of: dict[str, str]
+    table: ImageTable, facts: Sequence[ImageFacts], thumbnails: np.ndarray, part_of: dict[str, str]
 ) -> Iterator[Issue]:
     """Yields images that are the same, or nearly the same, as an earlier one.
 
     Args:
         table: The image table.
         facts: One entry per row.
-        thumbnails: Likewise, from `open_images`.
+        thumbnails: One per row, uint16 array (images, 16, 16) from `open_images`.
         part_of: The part of each image_id; empty where there is no split.
     """
     images, patients = table["image_id"].tolist(), table["patient_id"].astype(str).tolist()
     parts = [part_of.get(image, "") for image in images]
-    labels = table[list(image_table.label_columns(table))]
+    labels = table[list(table.labels)]
     same: dict[str, list[int]] = defaultdict(list)
     for row, fact in enumerate(facts):
         if not fact.problem:

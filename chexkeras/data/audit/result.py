@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from chexkeras.data import image_table
 from chexkeras.data.audit.shortcuts import SHORTCUTS, Shortcut
-from chexkeras.data.image_table import source_of
+from chexkeras.data.image_table import ImageTable
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 CODES: dict[str, tuple[str, str]] = {
@@ -63,7 +62,7 @@ class Audit:
         shortcuts: How well view, age and sex, image size and a thumbnail alone tell each finding.
     """
 
-    table: pd.DataFrame = field(repr=False)
+    table: ImageTable = field(repr=False)
     issues: pd.DataFrame = field(repr=False)
     checked: int
     decoded: bool
@@ -103,7 +102,7 @@ class Audit:
             severity, meaning = CODES[code]
             examples = rows[["image_id", "detail"]].to_dict("records")
             issues[code] = {"severity": severity, "meaning": meaning, "count": count, "examples": examples}
-        source = source_of(self.table)
+        source = self.table.source
         return {
             "checked": self.checked,
             "images": len(self.table),
@@ -119,7 +118,7 @@ class Audit:
                     "negative": int((self.table[finding] == 0).sum()),
                     "unknown": int(self.table[finding].isna().sum()),
                 }
-                for finding in image_table.finding_columns(self.table)
+                for finding in self.table.findings
             },
             "shortcuts": [shortcut.to_dict() for shortcut in self.shortcuts],
             "split": self.split,
@@ -132,7 +131,7 @@ class Audit:
         return self.summary
 
     def _headline(self) -> list[str]:
-        source, who = source_of(self.table), _demographics(self.table)
+        source, who = self.table.source, _demographics(self.table)
         left_out = f"; {len(source.left_out)} left out" if source.left_out else ""
         lines = [
             f"{source.dataset} (labels: {source.label_release})",

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import pandas as pd
 
 from chexkeras import findings
-from chexkeras.data import image_table
 from chexkeras.data.audit.result import Issue
 from chexkeras.data.datasets import nih_statistics
 from chexkeras.data.datasets._csv import MAX_AGE_YEARS
-from chexkeras.data.image_table import source_of
+from chexkeras.data.datasets.registry import NIH
+from chexkeras.data.image_table import ImageTable
 from chexkeras.data.splits.splitters import Splits
 
 SEXES = ("M", "F")
@@ -20,7 +20,7 @@ _CHANCE = 1e-6
 _NAMED = 3
 
 
-def table_issues(table: pd.DataFrame) -> Iterator[Issue]:
+def table_issues(table: ImageTable) -> Iterator[Issue]:
     """Yields what is contradictory, impossible or missing in an image table.
 
     Args:
@@ -43,11 +43,11 @@ def table_issues(table: pd.DataFrame) -> Iterator[Issue]:
     yield from _outside(table, "view", VIEWS)
 
 
-def _contradictions(table: pd.DataFrame) -> Iterator[Issue]:
-    contradictory = set(source_of(table).contradictory)
+def _contradictions(table: ImageTable) -> Iterator[Issue]:
+    contradictory = set(table.source.contradictory)
     if findings.NO_FINDING in table.columns:
         # CheXpert's No Finding leaves devices out: an image may show a pacemaker and nothing else.
-        labels = [name for name in image_table.finding_columns(table) if name != findings.SUPPORT_DEVICES]
+        labels = [name for name in table.findings if name != findings.SUPPORT_DEVICES]
         both = (table[findings.NO_FINDING] == 1) & (table[labels] == 1).any(axis=1)
         contradictory |= set(table["image_id"][both])
     if contradictory:
@@ -82,7 +82,7 @@ def split_issues(splits: Splits) -> Iterator[Issue]:
         yield Issue("patient_crosses_split", rows["image_id"].iloc[0], f"patient {patient}: {counts}")
 
 
-def selection(table: pd.DataFrame, listed: pd.DataFrame) -> tuple[list[Issue], str]:
+def selection(table: ImageTable, listed: ImageTable) -> tuple[list[Issue], str]:
     """Tells whether images were chosen by their findings: whether a finding is far commoner or rarer than it should be.
 
     NIH's images are compared with the whole of NIH ChestX-ray14, however they came to be fewer; those of another source
@@ -98,9 +98,9 @@ def selection(table: pd.DataFrame, listed: pd.DataFrame) -> tuple[list[Issue], s
     """
     from scipy import stats
 
-    names = image_table.finding_columns(table)
+    names = table.findings
     whole = {name: float((listed[name] == 1).sum() / max(listed[name].notna().sum(), 1)) for name in names}
-    if source_of(table).dataset == "NIH ChestX-ray14":
+    if table.source.dataset == NIH.source_name:
         whole |= {name: nih_statistics.PREVALENCE[name] for name in whole if name in nih_statistics.PREVALENCE}
     far: list[tuple[float, str, str]] = []
     for name, expected in whole.items():

@@ -1,16 +1,20 @@
-"""Finding the images of a table on disk: flat, in Kaggle's twelve folders, or nested in any way, in one scan.
+"""From what a loader read to an image table: the images found on disk, the columns in order, and the source.
 
-And what to do about images that are not there.
+Images lie flat, in Kaggle's twelve folders, or nested in any way, and are found in one scan.
 """
 
 import logging
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from chexkeras import checks
+from chexkeras import checks, files
+from chexkeras.data import image_table
+from chexkeras.data.image_table import PHANTOM_FILE, ImageTable, TableSource, phantom_cautions
 
 MISSING = ("error", "skip", "keep")
 """What a loader may do about rows without an image: raise, leave them out, or keep them with an empty path."""
@@ -117,10 +121,67 @@ def refuse_missing(image_ids: Sequence[str], paths: Sequence[str], missing: str,
         )
 
 
-def leave_out_missing(table: pd.DataFrame) -> tuple[pd.DataFrame, tuple[tuple[str, str], ...]]:
-    """Returns the rows that have an image, and (image_id, reason) of those that have none."""
+def assemble(
+    image_ids: Sequence[str],
+    paths: Sequence[str],
+    described: Mapping[str, Any],
+    labels: Mapping[str, np.ndarray],
+    missing: str,
+    *,
+    official: Any = "",
+    uncertain: np.ndarray | None = None,
+) -> tuple[ImageTable, tuple[tuple[str, str], ...]]:
+    """Puts what a loader read into an image table.
+
+    Args:
+        image_ids: The id of each image.
+        paths: The file of each, "" where there is none.
+        described: The other columns of `image_table.METADATA`; those that are not given become NaN.
+        labels: Float column by finding, in the vocabulary's order.
+        missing: One of `MISSING`; "skip" leaves out the rows without a file.
+        official: The data set's own part of each image: "train_val", "test" or "".
+        uncertain: Each image's uncertain findings, joined by "|"; None where the data set has no uncertain labels.
+
+    Returns:
+        The table, without a source, and (image_id, reason) of the rows left out.
+    """
+    columns: dict[str, Any] = {name: described.get(name, np.nan) for name in image_table.METADATA}
+    columns |= {"image_id": image_ids, "path": paths, **labels, image_table.OFFICIAL_SPLIT: official}
+    if uncertain is not None:
+        columns[image_table.UNCERTAIN] = uncertain
+    table = pd.DataFrame(columns)
     absent = table["path"] == ""
+    if missing != "skip" or not absent.any():
+        return ImageTable.of(table), ()
     left_out = tuple((image, "image not found") for image in table["image_id"][absent])
-    if left_out:
-        _log.warning("%d of %d rows have no image and are left out", len(left_out), len(table))
-    return table[~absent].reset_index(drop=True), left_out
+    _log.warning("%d of %d rows have no image and are left out", len(left_out), len(table))
+    return ImageTable.of(table[~absent].reset_index(drop=True)), left_out
+
+
+def source_of_folder(
+    folder: Path,
+    read: Sequence[Path],
+    dataset: str,
+    label_release: str,
+    phantoms: str,
+    cautions: tuple[str, ...] = (),
+    **facts: Any,
+) -> TableSource:
+    """Returns the source of a table, which is synthetic where the folder says so.
+
+    Args:
+        folder: The folder of the label files; `PHANTOM_FILE` in it marks phantoms.
+        read: The files the table was read from.
+        dataset: The data set's name.
+        label_release: Which release of the labels.
+        phantoms: What phantoms in this layout are called.
+        cautions: Sentences to be shown beside the table's numbers.
+        **facts: Further fields of `TableSource`.
+    """
+    marker = folder / PHANTOM_FILE
+    synthetic = marker.is_file()
+    if synthetic:
+        dataset, label_release = phantoms, "not applicable (synthetic)"
+        cautions, read = (*phantom_cautions(marker), *cautions), (*read, marker)
+    fingerprints = tuple((path.name, files.sha256_file(path)) for path in read)
+    return TableSource(dataset, label_release, fingerprints, synthetic, cautions, **facts)

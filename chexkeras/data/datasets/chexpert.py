@@ -1,29 +1,173 @@
 """CheXpert: from its folder to an image table, one row per image, uncertain labels settled by a stated policy.
 
 CheXpert may not be handed on: get it from Stanford, https://stanfordmlgroup.github.io/competitions/chexpert/.
+`load_chexpert` comes first; below it stands the label file, its header, its paths and its marks as clean columns.
 
 Source:
     Irvin et al., "CheXpert: A Large Chest Radiograph Dataset with Uncertainty Labels and Expert Comparison", AAAI 2019.
-
-CheXpert's label file as clean columns: its header, its paths and its marks for present, absent and uncertain.
 """
 
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from chexkeras import checks, files
+from chexkeras import checks
 from chexkeras import findings as vocabulary
 from chexkeras.data import image_table
 from chexkeras.data.datasets import _csv
-from chexkeras.data.datasets._files import MISSING, leave_out_missing, refuse_missing
+from chexkeras.data.datasets._files import MISSING, assemble, refuse_missing, source_of_folder
 from chexkeras.data.datasets.labels import BLANKS, policies, settle, uncertain_mask
-from chexkeras.data.image_table import PHANTOM_FILE, TableSource, phantom_cautions
+from chexkeras.data.datasets.registry import CHEXPERT
+from chexkeras.data.image_table import ImageTable
+
+FOLDERS = CHEXPERT.folders
+LABEL_FILES = dict(zip(("train", "valid"), CHEXPERT.label_files, strict=True))
+# CheXpert's valid.csv is what most results are measured on: three radiologists labelled it, and its patients are in no
+# other part. Its own test set is not part of the download.
+_OFFICIAL = {"train": "train_val", "valid": "test"}
+VIEWS = ("frontal", "lateral", "all")
+
+
+def load_chexpert(
+    root: str | Path,
+    *,
+    part: Literal["train", "valid", "all"] = "all",
+    views: Literal["frontal", "lateral", "all"] = "frontal",
+    uncertain: str | Mapping[str, str] = "ignore",
+    blank: Literal["negative", "unknown"] = "negative",
+    missing: Literal["error", "skip", "keep"] = "error",
+    findings: Iterable[str] = vocabulary.CHEXPERT14,
+) -> ImageTable:
+    """Loads CheXpert, full size or small, or phantoms in its layout, as one row per image.
+
+    Args:
+        root: The folder with ``train.csv`` and ``valid.csv`` (``CheXpert-v1.0`` or ``CheXpert-v1.0-small``), or the
+            folder that holds it.
+        part: Which label file to read; "all" reads those that are there.
+        views: Which images to load.
+        uncertain: What an uncertain label becomes, one policy for all findings or a dictionary with one per finding
+            (findings that it leaves out are "ignore"): "ignore" makes it unknown, which the loss masks; "zeros" absent;
+            "ones" present; "self_trained" unknown, until `fill_uncertain` fills in a first model's scores; "multiclass"
+            unknown, while training takes it from `uncertain_mask` as a third class.
+        blank: What a blank label means: "negative", as in most work on CheXpert, or "unknown".
+        missing: What to do with rows whose image is not there: "error"; "skip" drops them and lists them in the
+            source's ``left_out``; "keep" leaves them with an empty path (labels only, for exploration and splits).
+        findings: Which of the 14 observations become columns, in this order.
+
+    Returns:
+        A table with image_id (the path below the data set's folder), path, patient_id (``patient00001``), follow_up
+        (the study's number), age_years (NaN when blank, 0 or impossible; CheXpert writes 90 for 90 and more), sex
+        ("M", "F" or ""), view ("AP", "PA", "LATERAL"; a few frontal images say "LL" or "RL" and keep it), width_px,
+        height_px and pixel_spacing_mm (NaN: CheXpert does not say), one float column (1, 0 or NaN) per finding,
+        official_split ("train_val" for train.csv, "test" for valid.csv), and uncertain (the findings marked uncertain,
+        joined by "|"). ``attrs["source"]`` is its `TableSource`, with the policies.
+
+    Raises:
+        FileNotFoundError: If the folder, the label files, all images, or (with missing="error") any image is missing.
+        ValueError: If an argument is unknown, a label file is malformed, an image is named twice, or none has the views
+            asked for.
+    """
+    checks.one_of(part, (*LABEL_FILES, "all"), "part")
+    checks.one_of(views, VIEWS, "views")
+    checks.one_of(missing, MISSING, "missing")
+    checks.one_of(blank, BLANKS, "blank")
+    wanted = vocabulary.resolve(findings, vocabulary.CHEXPERT14)
+    policy_of = policies(uncertain, wanted)
+    label_files = _label_files(Path(root).expanduser(), part)
+    folder = next(iter(label_files.values())).parent
+    rows = pd.concat([_rows(file, name, wanted) for name, file in label_files.items()], ignore_index=True)
+    _csv.refuse_repeated(rows["image_id"], " and ".join(file.name for file in label_files.values()))
+    rows = _of_views(rows, views)
+
+    ages, implausible = ages_in_years(rows["age"])
+    labels, marked = settle(rows[list(wanted)].to_numpy(), policy_of, blank)
+    image_ids = rows["image_id"].tolist()
+    paths = [path if os.path.isfile(path) else "" for path in (f"{folder}{os.sep}{image}" for image in image_ids)]
+    refuse_missing(image_ids, paths, missing, str(folder), "Put the images where the label file names them")
+    described = {
+        "patient_id": rows["patient_id"],
+        "follow_up": rows["study"],
+        "age_years": ages,
+        "sex": _csv.sexes(rows["sex"]),
+        "view": rows["view"],
+    }
+    official = rows[image_table.OFFICIAL_SPLIT]
+    table, left_out = assemble(image_ids, paths, described, labels, missing, official=official, uncertain=marked)
+    table.attrs["source"] = source_of_folder(
+        folder,
+        list(label_files.values()),
+        CHEXPERT.source_name,
+        " and ".join(sorted(set(rows["release"]) - {""})) or "not stated",
+        "chexkeras phantoms in CheXpert's layout",
+        _policy_cautions(table, policy_of),
+        left_out=left_out,
+        implausible_ages=implausible,
+        contradictory=tuple(rows["image_id"][rows["contradictory"]]),
+        views=views,
+        uncertain_policy=tuple(policy_of.items()),
+        blank_policy=blank,
+    )
+    return table
+
+
+def _label_files(root: Path, part: str) -> dict[str, Path]:
+    """Returns the label files to read, all of one folder, by part."""
+    checks.existing_folder(root, "root")
+    names = {name: file for name, file in LABEL_FILES.items() if part in (name, "all")}
+    in_folder = {
+        folder: {name: folder / file for name, file in names.items() if (folder / file).is_file()}
+        for folder in (root, *(root / name for name in FOLDERS))
+    }
+    found = {folder: read for folder, read in in_folder.items() if read}
+    if not found:
+        raise FileNotFoundError(
+            f"root: no {' or '.join(names.values())} in {str(root)!r}, nor in {' or '.join(FOLDERS)} below it; give "
+            "the folder that holds CheXpert's label files."
+        )
+    if len(found) > 1 and root not in found:
+        raise ValueError(f"root: both {' and '.join(FOLDERS)} are in {str(root)!r}; give the folder of one of them.")
+    return next(iter(found.values()))
+
+
+def _rows(file: Path, part: str, wanted: tuple[str, ...]) -> pd.DataFrame:
+    """Returns one row per image of a label file, the labels as it marks them."""
+    text = read_text(file, wanted)
+    there = [name for name in vocabulary.CHEXPERT14 if name in text.columns]
+    marks = pd.DataFrame(read_marks(text, there, file.name), columns=there)
+    described = parts_of_paths(text, file.name).assign(
+        age=text["age"], sex=text["sex"], view=views(text, file.name), contradictory=False
+    )
+    if vocabulary.NO_FINDING in there:
+        others = [name for name in there if name not in (vocabulary.NO_FINDING, vocabulary.SUPPORT_DEVICES)]
+        described["contradictory"] = (marks[vocabulary.NO_FINDING] == 1) & (marks[others] == 1).any(axis=1)
+    described[image_table.OFFICIAL_SPLIT] = _OFFICIAL[part]
+    return pd.concat([described, marks[list(wanted)]], axis=1)
+
+
+def _of_views(rows: pd.DataFrame, views: str) -> pd.DataFrame:
+    if views == "all":
+        return rows
+    kept = rows[(rows["view"] == LATERAL) == (views == "lateral")].reset_index(drop=True)
+    if kept.empty:
+        raise ValueError(f"none of the {len(rows)} images is {views}; choose other views, one of: {', '.join(VIEWS)}.")
+    return kept
+
+
+def _policy_cautions(table: pd.DataFrame, policy_of: Mapping[str, str]) -> tuple[str, ...]:
+    """Returns what a reader must know of labels that a policy made certain: images of every part may hold them."""
+    mask = uncertain_mask(table)
+    sentences = []
+    for policy, word in (("ones", "present"), ("zeros", "absent")):
+        settled = [name for name in mask.columns if policy_of[name] == policy and mask[name].any()]
+        if settled:
+            sentences.append(f"Uncertain labels count as {word}, where images are evaluated too: {', '.join(settled)}.")
+    return tuple(sentences)
+
 
 # Keys are header cells with everything but letters removed.
 _HEADER = {"path": "path", "sex": "sex", "age": "age", "frontallateral": "frontal_lateral", "appa": "ap_pa"}
@@ -152,167 +296,3 @@ def read_marks(text: pd.DataFrame, findings: Sequence[str], file_name: str) -> n
     fix = "Expected 1.0 (present), 0.0 (absent), -1.0 (uncertain) or a blank; restore CheXpert's own file."
     columns = [_csv.label_values(text[name], _MARKS, f"{file_name}: {name!r}", paths, fix) for name in findings]
     return np.column_stack(columns)
-
-
-FOLDERS = ("CheXpert-v1.0", "CheXpert-v1.0-small")
-LABEL_FILES = {"train": "train.csv", "valid": "valid.csv"}
-# CheXpert's valid.csv is what most results are measured on: three radiologists labelled it, and its patients are in no
-# other part. Its own test set is not part of the download.
-_OFFICIAL = {"train": "train_val", "valid": "test"}
-VIEWS = ("frontal", "lateral", "all")
-
-
-def load_chexpert(
-    root: str | Path,
-    *,
-    part: Literal["train", "valid", "all"] = "all",
-    views: Literal["frontal", "lateral", "all"] = "frontal",
-    uncertain: str | Mapping[str, str] = "ignore",
-    blank: Literal["negative", "unknown"] = "negative",
-    missing: Literal["error", "skip", "keep"] = "error",
-    findings: Iterable[str] = vocabulary.CHEXPERT14,
-) -> pd.DataFrame:
-    """Loads CheXpert, full size or small, or phantoms in its layout, as one row per image.
-
-    Args:
-        root: The folder with ``train.csv`` and ``valid.csv`` (``CheXpert-v1.0`` or ``CheXpert-v1.0-small``), or the
-            folder that holds it.
-        part: Which label file to read; "all" reads those that are there.
-        views: Which images to load.
-        uncertain: What an uncertain label becomes, one policy for all findings or a dictionary with one per finding
-            (findings that it leaves out are "ignore"): "ignore" makes it unknown, which the loss masks; "zeros" absent;
-            "ones" present; "self_trained" unknown, until `fill_uncertain` fills in a first model's scores; "multiclass"
-            unknown, while training takes it from `uncertain_mask` as a third class.
-        blank: What a blank label means: "negative", as in most work on CheXpert, or "unknown".
-        missing: What to do with rows whose image is not there: "error"; "skip" drops them and lists them in the
-            source's ``left_out``; "keep" leaves them with an empty path (labels only, for exploration and splits).
-        findings: Which of the 14 observations become columns, in this order.
-
-    Returns:
-        A table with image_id (the path below the data set's folder), path, patient_id (``patient00001``), follow_up
-        (the study's number), age_years (NaN when blank, 0 or impossible; CheXpert writes 90 for 90 and more), sex
-        ("M", "F" or ""), view ("AP", "PA", "LATERAL"; a few frontal images say "LL" or "RL" and keep it), width_px,
-        height_px and pixel_spacing_mm (NaN: CheXpert does not say), one float column (1, 0 or NaN) per finding,
-        official_split ("train_val" for train.csv, "test" for valid.csv), and uncertain (the findings marked uncertain,
-        joined by "|"). ``attrs["source"]`` is its `TableSource`, with the policies.
-
-    Raises:
-        FileNotFoundError: If the folder, the label files, all images, or (with missing="error") any image is missing.
-        ValueError: If an argument is unknown, a label file is malformed, an image is named twice, or none has the views
-            asked for.
-    """
-    checks.one_of(part, (*LABEL_FILES, "all"), "part")
-    checks.one_of(views, VIEWS, "views")
-    checks.one_of(missing, MISSING, "missing")
-    checks.one_of(blank, BLANKS, "blank")
-    wanted = vocabulary.resolve(findings, vocabulary.CHEXPERT14)
-    policy_of = policies(uncertain, wanted)
-    label_files = _label_files(Path(root).expanduser(), part)
-    folder = next(iter(label_files.values())).parent
-    rows = pd.concat([_rows(file, name, wanted) for name, file in label_files.items()], ignore_index=True)
-    _csv.refuse_repeated(rows["image_id"], " and ".join(file.name for file in label_files.values()))
-    rows = _of_views(rows, views)
-
-    ages, implausible = ages_in_years(rows["age"])
-    labels, marked = settle(rows[list(wanted)].to_numpy(), policy_of, blank)
-    image_ids = rows["image_id"].tolist()
-    paths = [path if os.path.isfile(path) else "" for path in (f"{folder}{os.sep}{image}" for image in image_ids)]
-    refuse_missing(image_ids, paths, missing, str(folder), "Put the images where the label file names them")
-    table = pd.DataFrame(
-        {
-            "image_id": image_ids,
-            "path": paths,
-            "patient_id": rows["patient_id"],
-            "follow_up": rows["study"],
-            "age_years": ages,
-            "sex": _csv.sexes(rows["sex"]),
-            "view": rows["view"],
-            "width_px": np.nan,
-            "height_px": np.nan,
-            "pixel_spacing_mm": np.nan,
-            **labels,
-            image_table.OFFICIAL_SPLIT: rows[image_table.OFFICIAL_SPLIT],
-            image_table.UNCERTAIN: marked,
-        }
-    )
-    contradictory = tuple(table["image_id"][rows["contradictory"]])
-    releases = sorted(set(rows["release"]) - {""})
-    table, left_out = leave_out_missing(table) if missing == "skip" else (table, ())
-    phantom = folder / PHANTOM_FILE
-    read = [*label_files.values(), *([phantom] if phantom.is_file() else [])]
-    source: dict[str, Any] = {
-        "files": tuple((path.name, files.sha256_file(path)) for path in read),
-        "left_out": left_out,
-        "implausible_ages": implausible,
-        "contradictory": contradictory,
-        "views": views,
-        "uncertain_policy": tuple(policy_of.items()),
-        "blank_policy": blank,
-    }
-    cautions = _policy_cautions(table, policy_of)
-    if phantom.is_file():
-        table.attrs["source"] = TableSource(
-            dataset="chexkeras phantoms in CheXpert's layout",
-            label_release="not applicable (synthetic)",
-            synthetic=True,
-            cautions=(*phantom_cautions(phantom), *cautions),
-            **source,
-        )
-    else:
-        release = " and ".join(releases) or "not stated"
-        table.attrs["source"] = TableSource(dataset="CheXpert", label_release=release, cautions=cautions, **source)
-    return table
-
-
-def _label_files(root: Path, part: str) -> dict[str, Path]:
-    """Returns the label files to read, all of one folder, by part."""
-    checks.existing_folder(root, "root")
-    names = {name: file for name, file in LABEL_FILES.items() if part in (name, "all")}
-    in_folder = {
-        folder: {name: folder / file for name, file in names.items() if (folder / file).is_file()}
-        for folder in (root, *(root / name for name in FOLDERS))
-    }
-    found = {folder: read for folder, read in in_folder.items() if read}
-    if not found:
-        raise FileNotFoundError(
-            f"root: no {' or '.join(names.values())} in {str(root)!r}, nor in {' or '.join(FOLDERS)} below it; give "
-            "the folder that holds CheXpert's label files."
-        )
-    if len(found) > 1 and root not in found:
-        raise ValueError(f"root: both {' and '.join(FOLDERS)} are in {str(root)!r}; give the folder of one of them.")
-    return next(iter(found.values()))
-
-
-def _rows(file: Path, part: str, wanted: tuple[str, ...]) -> pd.DataFrame:
-    """Returns one row per image of a label file, the labels as it marks them."""
-    text = read_text(file, wanted)
-    there = [name for name in vocabulary.CHEXPERT14 if name in text.columns]
-    marks = pd.DataFrame(read_marks(text, there, file.name), columns=there)
-    described = parts_of_paths(text, file.name).assign(
-        age=text["age"], sex=text["sex"], view=views(text, file.name), contradictory=False
-    )
-    if vocabulary.NO_FINDING in there:
-        others = [name for name in there if name not in (vocabulary.NO_FINDING, vocabulary.SUPPORT_DEVICES)]
-        described["contradictory"] = (marks[vocabulary.NO_FINDING] == 1) & (marks[others] == 1).any(axis=1)
-    described[image_table.OFFICIAL_SPLIT] = _OFFICIAL[part]
-    return pd.concat([described, marks[list(wanted)]], axis=1)
-
-
-def _of_views(rows: pd.DataFrame, views: str) -> pd.DataFrame:
-    if views == "all":
-        return rows
-    kept = rows[(rows["view"] == LATERAL) == (views == "lateral")].reset_index(drop=True)
-    if kept.empty:
-        raise ValueError(f"none of the {len(rows)} images is {views}; choose other views, one of: {', '.join(VIEWS)}.")
-    return kept
-
-
-def _policy_cautions(table: pd.DataFrame, policy_of: Mapping[str, str]) -> tuple[str, ...]:
-    """Returns what a reader must know of labels that a policy made certain: images of every part may hold them."""
-    mask = uncertain_mask(table)
-    said = []
-    for policy, word in (("ones", "present"), ("zeros", "absent")):
-        settled = [name for name in mask.columns if policy_of[name] == policy and mask[name].any()]
-        if settled:
-            said.append(f"Uncertain labels count as {word}, where images are evaluated too: {', '.join(settled)}.")
-    return tuple(said)

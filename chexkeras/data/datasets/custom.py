@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -12,8 +12,8 @@ from chexkeras import checks, files
 from chexkeras import findings as vocabulary
 from chexkeras.data import image_table
 from chexkeras.data.datasets import _csv
-from chexkeras.data.datasets._files import MISSING, leave_out_missing, refuse_missing
-from chexkeras.data.image_table import TableSource
+from chexkeras.data.datasets._files import MISSING, assemble, refuse_missing
+from chexkeras.data.image_table import ImageTable, TableSource
 
 NO_PATIENTS_CAUTION = (
     "Patients are not known: every image counts as a patient of its own, so images of one person may lie in several "
@@ -35,7 +35,7 @@ def load_table(
     age_column: str | None = None,
     separator: str | None = None,
     missing: Literal["error", "skip", "keep"] = "error",
-) -> pd.DataFrame:
+) -> ImageTable:
     """Loads one's own table of images as an image table.
 
     Args:
@@ -77,9 +77,9 @@ def load_table(
     """
     checks.one_of(missing, MISSING, "missing")
     given, name, folder, fingerprints = _read(table, root)
-    described = [column for column in (image_column, patient_column, view_column, sex_column, age_column) if column]
+    wanted = [column for column in (image_column, patient_column, view_column, sex_column, age_column) if column]
     name_of = _name_of(label_columns, separator)
-    checks.require_columns(given, [*described, *name_of], name, "Name the columns as the table does.")
+    checks.require_columns(given, [*wanted, *name_of], name, "Name the columns as the table does.")
     if given.empty:
         raise ValueError(f"{name} has no rows; give one row per image.")
     written = _text(given[image_column])
@@ -90,23 +90,14 @@ def load_table(
     ages, implausible = _csv.ages_in_years(_optional(given, age_column))
     paths = [path if os.path.isfile(path) else "" for path in full_paths]
     refuse_missing(image_ids, paths, missing, str(folder), f"Give the folder that the paths begin at with {_ROOT}")
-    loaded = pd.DataFrame(
-        {
-            "image_id": image_ids,
-            "path": paths,
-            "patient_id": patients,
-            "follow_up": pd.Series(patients).groupby(patients).cumcount().to_numpy(dtype=np.int64),
-            "age_years": ages,
-            "sex": _csv.sexes(_optional(given, sex_column)),
-            "view": _csv.capitals(_optional(given, view_column)),
-            "width_px": np.nan,
-            "height_px": np.nan,
-            "pixel_spacing_mm": np.nan,
-            **labels,
-            image_table.OFFICIAL_SPLIT: "",
-        }
-    )
-    loaded, left_out = leave_out_missing(loaded) if missing == "skip" else (loaded, ())
+    described = {
+        "patient_id": patients,
+        "follow_up": pd.Series(patients).groupby(patients).cumcount().to_numpy(dtype=np.int64),
+        "age_years": ages,
+        "sex": _csv.sexes(_optional(given, sex_column)),
+        "view": _csv.capitals(_optional(given, view_column)),
+    }
+    loaded, left_out = assemble(image_ids, paths, described, labels, missing)
     loaded.attrs["source"] = TableSource(
         dataset=name,
         files=fingerprints,
@@ -115,6 +106,21 @@ def load_table(
         implausible_ages=implausible,
     )
     return loaded
+
+
+def open_table(path: Path, *, images: str | Path | None = None, **options: Any) -> ImageTable:
+    """Loads a CSV of one's own as `open_data` does, which calls the folder of the images `images`.
+
+    Args:
+        path: The CSV.
+        images: The folder that relative paths begin at, absolute or relative to the CSV's; None takes the CSV's.
+        **options: Further options of `load_table`.
+
+    Returns:
+        The image table.
+    """
+    # An absolute folder replaces the one that it is joined to.
+    return load_table(path, root=path.parent / images if images else None, **options)
 
 
 def _read(
@@ -217,7 +223,9 @@ def _listed(texts: pd.Series, separator: str, image_ids: list[str], name: str) -
             raise ValueError(f"{name}: findings {combination!r} of {first}: {error}") from error
     for combination, labels in zip(combinations, parsed, strict=True):
         if labels and vocabulary.NO_FINDING in labels and len(labels) > 1:
-            raise ValueError(f"{name}: {combination!r} lists {vocabulary.NO_FINDING} beside a finding; mend the row.")
+            raise ValueError(
+                f"{name}: {combination!r} lists {vocabulary.NO_FINDING} beside a finding; correct the row."
+            )
     found = {label for labels in parsed if labels for label in labels} - {vocabulary.NO_FINDING}
     if not found:
         raise ValueError(f"{name} lists no finding at all; name the column that lists them.")

@@ -1,10 +1,10 @@
-"""Uncertain labels: what a report left open, what a policy makes of it, and which images it was.
+"""Labels that are made of others: uncertain ones settled by a policy, and "Abnormal", which sums up the findings.
+
+An uncertain label is one that a report left open. The table keeps in words which images it was.
 
 Source:
     Irvin et al., "CheXpert: A Large Chest Radiograph Dataset with Uncertainty Labels and Expert Comparison", AAAI 2019,
     section "Uncertainty approaches" (there U-Ignore, U-Zeros, U-Ones, U-SelfTrained, U-MultiClass).
-
-Normal or abnormal: the one label that sums up an image's findings.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -79,7 +79,7 @@ def settle(raw: np.ndarray, policy_of: Mapping[str, str], blank: str) -> tuple[d
         blank: What a blank means: "negative" or "unknown".
 
     Returns:
-        Label column by finding (1, 0 or NaN), and the text of the column `columns.UNCERTAIN`.
+        Label column by finding (1, 0 or NaN), and the text of the column `image_table.UNCERTAIN`.
     """
     checks.one_of(blank, BLANKS, "blank")
     findings = list(policy_of)
@@ -142,7 +142,7 @@ def fill_uncertain(table: pd.DataFrame, scores: pd.DataFrame, *, threshold: floa
 
     The first model is trained with these labels unknown and scores the training images. Give the scores of the training
     part alone: images without a score stay unknown, so that validation and test are still measured on labels that a
-    report gave. Keep the split too, by ``dataclasses.replace(splits, table=filled)``: one made anew could move
+    report gave. Keep the split too, by ``dataclasses.replace(splits, table=filled)``: a new one could move
     patients, and the first model has seen the training images.
 
     Args:
@@ -235,7 +235,6 @@ def add_abnormal(table: pd.DataFrame, findings: Iterable[str] | None = None) -> 
     present_columns = list(result.columns)
     last = max(present_columns.index(label) for label in image_table.label_columns(result))
     result.insert(last + 1, vocabulary.ABNORMAL, abnormal)
-    result.attrs = dict(table.attrs)
     return result
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from chexkeras import checks, files
 from chexkeras.data import image_table
+from chexkeras.data.image_table import ImageTable
 from chexkeras.data.sampling import checked_factors, repeated
 
 PARTS = ("train", "validation", "test")
@@ -37,7 +38,7 @@ class Splits:
     seed: int
     targets: tuple[str, ...]
     shares: tuple[tuple[str, float], ...]
-    table: pd.DataFrame = field(repr=False)
+    table: ImageTable = field(repr=False)
     assignment: pd.DataFrame = field(repr=False)
     factors: tuple[tuple[str, int], ...] = ()
 
@@ -48,19 +49,18 @@ class Splits:
             ValueError: If not; the message names the patients or images.
         """
         checks.one_of(self.kind, KINDS, "kind")
+        object.__setattr__(self, "table", ImageTable.of(self.table, fix="Give the table that was split."))
         checks.require_columns(self.assignment, _ASSIGNMENT, "the assignment", "Give one row per image.")
         unknown = sorted(set(self.assignment["part"]) - set(PARTS))
         if unknown:
             raise ValueError(f"unknown part(s) {', '.join(map(repr, unknown))}; expected {', '.join(PARTS)}.")
-        repeated = self.assignment["image_id"][self.assignment["image_id"].duplicated()]
-        if len(repeated):
-            raise ValueError(
-                f"{len(repeated)} image(s) are assigned twice, first {repeated.iloc[0]!r}; assign each once."
-            )
+        twice = self.assignment["image_id"][self.assignment["image_id"].duplicated()]
+        if len(twice):
+            raise ValueError(f"{len(twice)} image(s) are assigned twice, first {twice.iloc[0]!r}; assign each once.")
         if set(zip(self.assignment["image_id"], self.assignment["patient_id"], strict=True)) != set(
             zip(self.table["image_id"], self.table["patient_id"].astype(str), strict=True)
         ):
-            raise ValueError("the assignment and the table differ in their images or patients; split this table anew.")
+            raise ValueError("the assignment and the table differ in their images or patients; split this table again.")
         crossing = self._wrongly_crossing
         if crossing:
             parts = self.assignment["part"][self.assignment["patient_id"] == crossing[0]].unique()
@@ -125,21 +125,21 @@ class Splits:
         return f"split by patient, {over}"
 
     @property
-    def train(self) -> pd.DataFrame:
+    def train(self) -> ImageTable:
         """The training images as an image table, each once; `training_rows` is what an epoch shows."""
         return self.part("train")
 
     @property
-    def validation(self) -> pd.DataFrame:
+    def validation(self) -> ImageTable:
         """The validation images as an image table."""
         return self.part("validation")
 
     @property
-    def test(self) -> pd.DataFrame:
+    def test(self) -> ImageTable:
         """The test images as an image table."""
         return self.part("test")
 
-    def part(self, name: str) -> pd.DataFrame:
+    def part(self, name: str) -> ImageTable:
         """Returns one part as an image table, in the order of the whole table, with its source.
 
         Args:
@@ -150,12 +150,10 @@ class Splits:
         """
         checks.one_of(name, PARTS, "part")
         images = self.assignment["image_id"][self.assignment["part"] == name]
-        table = self.table[self.table["image_id"].isin(images)].reset_index(drop=True)
-        table.attrs = dict(self.table.attrs)
-        return table
+        return self.table[self.table["image_id"].isin(images)].reset_index(drop=True)
 
     @property
-    def training_rows(self) -> pd.DataFrame:
+    def training_rows(self) -> ImageTable:
         """The training images as often as an epoch shows them: those of up-sampled findings several times."""
         return repeated(self.train, self.factors)
 
@@ -263,7 +261,7 @@ class Splits:
                 f"{origin.name} is not what was saved (its fingerprint differs): it was edited or cut short. Restore "
                 "the saved file, or make a new split."
             )
-        checks.require_columns(table, ("image_id", "patient_id"), "the table", "Give the table that was split.")
+        table = ImageTable.of(table, fix="Give the table that was split.")
         given = image_table.fingerprint(table)
         if given != made["table_fingerprint"]:
             raise ValueError(

@@ -1,9 +1,7 @@
 """Dividing an image table into training, validation and test images, by patient unless asked to leak.
 
 A split proves itself disjoint when it is made, names itself leaky when it is, and reloads only onto the table it was
-made from.
-
-Sharing units out to parts so that every label is spread over them alike.
+made from. Patients or images are shared out so that every label is spread over the parts alike.
 
 Source:
     Sechidis, Tsoumakas and Vlahavas, "On the stratification of multi-label data", ECML PKDD 2011 (iterative
@@ -18,6 +16,7 @@ import pandas as pd
 
 from chexkeras import checks
 from chexkeras.data import image_table
+from chexkeras.data.image_table import ImageTable
 from chexkeras.data.splits.splits import KINDS, PARTS, Splits, listed
 
 
@@ -196,14 +195,15 @@ def official_split_by_image(
         The split, `leaky`.
 
     Raises:
-        ValueError: As for `official_split`.
+        ValueError: If images are in neither list, a patient is in both, or a part would lack positives or negatives of
+            a target.
     """
     return _official(table, targets, validation, seed, "image")
 
 
 def _official(table: pd.DataFrame, targets: str | Sequence[str], validation: float, seed: int, unit: str) -> Splits:
     checked = checks.probability(validation, "validation", open_interval=True)
-    names = _checked(table, targets)
+    table, names = _checked(table, targets)
     if image_table.OFFICIAL_SPLIT not in table.columns:
         raise ValueError(f"the table has no column {image_table.OFFICIAL_SPLIT!r}; {_BY_PATIENT}.")
     official = table[image_table.OFFICIAL_SPLIT].to_numpy(dtype=object)
@@ -240,10 +240,10 @@ def lacking_classes(splits: Splits, targets: str | Sequence[str]) -> tuple[Lacki
         splits: The split.
         targets: The findings that will be used.
     """
-    found = []
+    names, found = splits.table.targets(targets), []
     for name in PARTS:
         part = splits.part(name)
-        for target in image_table.resolve_targets(splits.table, targets):
+        for target in names:
             positive, negative = int((part[target] == 1).sum()), int((part[target] == 0).sum())
             if not positive or not negative:
                 found.append(Lacking(name, target, positive, negative))
@@ -262,7 +262,8 @@ def check_classes(splits: Splits, targets: str | Sequence[str]) -> None:
     Raises:
         ValueError: If not; the message names part, finding and counts, and what to do.
     """
-    names, problems = image_table.resolve_targets(splits.table, targets), lacking_classes(splits, targets)
+    names = splits.table.targets(targets)
+    problems = lacking_classes(splits, names)
     without = {part: sum(each.part == part for each in problems) for part in PARTS}
     if without["train"] or len(names) in without.values():
         lacking = "; ".join(
@@ -287,15 +288,14 @@ def _three_way(
     }
     if sum(asked.values()) >= 1:
         raise ValueError(f"validation={validation} and test={test} leave nothing for training; together keep below 1.")
-    names = _checked(table, targets)
+    table, names = _checked(table, targets)
     shares = {"train": 1 - sum(asked.values()), **asked}
     return _made(kind, seed, names, shares, table, _assign(table, names, shares, seed, kind))
 
 
-def _checked(table: pd.DataFrame, targets: str | Sequence[str]) -> tuple[str, ...]:
-    checks.require_columns(
-        table, ("image_id", "patient_id"), "the table", "A split needs to know each image's patient."
-    )
+def _checked(table: pd.DataFrame, targets: str | Sequence[str]) -> tuple[ImageTable, tuple[str, ...]]:
+    """Returns the table, in which every image stands once and has a patient, and the targets as it spells them."""
+    table = ImageTable.of(table, fix="A split needs to know each image's patient.")
     repeated = table["image_id"][table["image_id"].duplicated()]
     if len(repeated):
         raise ValueError(
@@ -310,12 +310,10 @@ def _checked(table: pd.DataFrame, targets: str | Sequence[str]) -> tuple[str, ..
             f"{table['image_id'][nameless].iloc[0]!r}; fill it "
             "in or drop them: without it, images of one patient could be in two parts."
         )
-    return image_table.resolve_targets(table, targets)
+    return table, table.targets(targets)
 
 
-def _assign(
-    table: pd.DataFrame, targets: tuple[str, ...], shares: dict[str, float], seed: int, kind: str
-) -> np.ndarray:
+def _assign(table: ImageTable, targets: tuple[str, ...], shares: dict[str, float], seed: int, kind: str) -> np.ndarray:
     """Returns the part of each row."""
     # Sorted, so that the order of the table's rows does not matter.
     unit_of = pd.factorize(table["image_id" if kind == "image" else "patient_id"], sort=True)[0]
@@ -331,7 +329,7 @@ def _assign(
 
 
 def _made(
-    kind: str, seed: int, targets: tuple[str, ...], shares: dict[str, float], table: pd.DataFrame, part: np.ndarray
+    kind: str, seed: int, targets: tuple[str, ...], shares: dict[str, float], table: ImageTable, part: np.ndarray
 ) -> Splits:
     assignment = pd.DataFrame(
         {

@@ -263,13 +263,10 @@ class InterruptedTraining:
 
 @contextlib.contextmanager
 def _locked(folder: Path, run_dir: Path) -> Iterator[None]:
-    try:
-        import fcntl
-    except ImportError:
-        # Windows has none.
+    if os.name == "nt":
+        # Windows has no such lock, and removes no folder with an open file.
         yield
         return
-    # A lock of the kernel's goes with the process that held it, however that ends.
     try:
         handle = (folder / _LOCK).open("a")
     except FileNotFoundError:
@@ -278,13 +275,8 @@ def _locked(folder: Path, run_dir: Path) -> Iterator[None]:
             "Look whether the run is there now."
         ) from None
     with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise FileExistsError(
-                f"another process is training {str(run_dir)!r} at this moment; wait for it, or name another run."
-            ) from None
-        except OSError:
+        taken = f"another process is training {str(run_dir)!r} at this moment; wait for it, or name another run."
+        if not files.lock(handle, taken):
             say(f"{folder.parent} knows no locks; take care that no other process trains {run_dir.name}")
         yield
 

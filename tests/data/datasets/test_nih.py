@@ -378,7 +378,8 @@ def test_a_missing_box_list_says_where_it_was_expected(nih):
 
 def test_loading_imports_no_tensorflow(nih):
     code = (
-        "import sys; from chexkeras.data import nih, splits, audit; "
+        "import sys; from chexkeras.data.datasets import nih; from chexkeras.data.splits import splits; "
+        "from chexkeras.data.audit import audit; "
         f"nih.load_nih({str(nih.root)!r}); sys.exit(any(m in sys.modules for m in ('tensorflow', 'keras')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

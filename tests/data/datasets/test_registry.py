@@ -1,16 +1,17 @@
 """One way in for all kinds of data sets: what lies there decides, and errors say what was looked for."""
 
+import importlib
+import inspect
 import subprocess
 import sys
 
 import pandas as pd
 import pytest
 
-from chexkeras.data.datasets import registry as opening
 from chexkeras.data.datasets.chexpert import load_chexpert
 from chexkeras.data.datasets.custom import load_table
 from chexkeras.data.datasets.nih import load_nih
-from chexkeras.data.datasets.registry import CHEXPERT, NIH, OPTIONS, TABLE, kind_of, open_data
+from chexkeras.data.datasets.registry import CHEXPERT, DATA_SETS, NIH, OWN_TABLE, data_set_of, open_data, recognise
 from chexkeras.data.image_table import source_of
 from chexkeras.findings import CHEXPERT14
 
@@ -53,7 +54,7 @@ def same(one, other):
 
 
 def test_a_folder_or_label_file_of_nih_is_opened_as_load_nih_does(nih):
-    assert kind_of(nih.root) == NIH
+    assert recognise(nih.root) is NIH
     same(open_data(nih.root), load_nih(nih.root))
     same(open_data(str(nih.root / "Data_Entry_2017_v2020.csv")), load_nih(nih.root))
     (nih.root / "images" / nih.images[0]).unlink()
@@ -64,19 +65,19 @@ def test_a_folder_or_label_file_of_nih_is_opened_as_load_nih_does(nih):
 
 def test_a_label_file_of_nih_under_another_name_is_known_by_its_header(nih):
     path = (nih.root / "Data_Entry_2017_v2020.csv").rename(nih.root / "labels.csv")
-    assert kind_of(path) == NIH
+    assert recognise(path) is NIH
     assert len(open_data(path)) == 4
 
 
 def test_a_folder_of_chexpert_or_the_one_around_it_is_opened_as_load_chexpert_does(chexpert):
-    assert kind_of(chexpert) == kind_of(chexpert.parent) == CHEXPERT
+    assert recognise(chexpert) is recognise(chexpert.parent) is CHEXPERT
     same(open_data(chexpert.parent), load_chexpert(chexpert))
     same(open_data(chexpert, uncertain={"Edema": "ones"}), load_chexpert(chexpert, uncertain={"Edema": "ones"}))
     assert open_data(chexpert, blank="unknown")["Fracture"].isna().all()
 
 
 def test_a_csv_of_ones_own_is_opened_as_load_table_does(own):
-    assert kind_of(own) == TABLE
+    assert recognise(own) is OWN_TABLE
     expected = load_table(
         own, image_column="file", label_columns=["Edema"], patient_column="person", root=own.parent / "images"
     )
@@ -94,7 +95,8 @@ def test_with_an_image_column_a_file_is_ones_own_whatever_its_header(nih):
 
 
 def test_options_that_were_not_given_are_no_options(nih):
-    same(open_data(nih.root, **dict.fromkeys(name for names in OPTIONS.values() for name in names)), load_nih(nih.root))
+    every = dict.fromkeys(name for entry in DATA_SETS for name in entry.option_names)
+    same(open_data(nih.root, **every), load_nih(nih.root))
 
 
 @pytest.mark.parametrize(
@@ -185,19 +187,31 @@ def test_two_data_sets_in_one_folder_and_chexperts_bare_label_file_are_refused(n
     assert len(open_data(nih.root / "Data_Entry_2017_v2020.csv")) == 4
 
 
-def test_every_option_is_one_of_its_loader():
-    import inspect
+@pytest.mark.parametrize("entry", DATA_SETS, ids=lambda entry: entry.owner)
+def test_every_option_is_one_of_its_loader(entry):
+    module, name = entry.loader.split(":")
+    loader = getattr(importlib.import_module(module), name)
+    taken = set(inspect.signature(loader).parameters)
+    if entry is OWN_TABLE:
+        taken |= set(inspect.signature(load_table).parameters)
+    assert set(entry.option_names) <= taken
+    assert all(option.help for option in entry.options if option.on_command_line)
 
-    loaders = {NIH: load_nih, CHEXPERT: load_chexpert, TABLE: load_table}
-    for kind, names in OPTIONS.items():
-        taken = set(inspect.signature(loaders[kind]).parameters) | ({"images"} if kind == TABLE else set())
-        assert set(names) <= taken
-    assert set(opening._LOADERS) == set(OPTIONS)
+
+def test_an_entry_names_its_phantoms_and_what_to_cite(nih):
+    assert data_set_of(source_of(load_nih(nih.root)).dataset) is NIH
+    assert data_set_of("CheXpert") is CHEXPERT
+    assert data_set_of("") is data_set_of("mine.csv") is None
+    for entry in (NIH, CHEXPERT):
+        module, name = entry.phantoms.split(":")
+        assert callable(getattr(importlib.import_module(module), name))
+        assert entry.license and entry.citation and entry.vocabulary
 
 
 def test_opening_and_preparing_start_without_tensorflow(nih):
     code = (
-        "import sys; from chexkeras.data import decoder, open, prepare, store; "
-        f"open.open_data({str(nih.root)!r}); sys.exit(any(m in sys.modules for m in ('tensorflow', 'keras')))"
+        "import sys; from chexkeras.data.datasets.registry import open_data; "
+        "from chexkeras.data.store import decoder, prepare, store; "
+        f"open_data({str(nih.root)!r}); sys.exit(any(m in sys.modules for m in ('tensorflow', 'keras')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -169,7 +169,7 @@ import hashlib, os, signal, sys
 import numpy as np
 import pandas as pd
 from PIL import Image
-from chexkeras.data import decoder, images_file, prepare
+from chexkeras.data.store import decoder, prepare, store
 
 moment, count = sys.argv[3], int(sys.argv[4])
 def die():
@@ -200,12 +200,12 @@ if moment == "rename":
 elif moment == "renamed":
     os.replace = dying(os.replace, before=False)
 elif moment == "written":
-    images_file.ImagesFile.write = dying(images_file.ImagesFile.write, before=False)
+    store.ImagesFile.write = dying(store.ImagesFile.write, before=False)
 elif moment == "torn":
-    real = images_file.ImagesFile.write
-    images_file.ImagesFile.write = torn
+    real = store.ImagesFile.write
+    store.ImagesFile.write = torn
 elif moment == "created":
-    images_file.ImagesFile.create = dying(images_file.ImagesFile.create, before=False)
+    store.ImagesFile.create = dying(store.ImagesFile.create, before=False)
 prepare.prepare(pd.read_csv(sys.argv[1]), sys.argv[2], size=16, workers=1)
 """
 # What is killed: before the first manifest stands, after it, after the index, after the empty image file, half-way
@@ -236,7 +236,7 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(images, tmp_path, sm
 KILLED = """
 import sys
 import pandas as pd
-from chexkeras.data import decoder, prepare
+from chexkeras.data.store import decoder, prepare
 prepare._CHUNK_BYTES = 16 * 16 * 16
 real = decoder._decode
 def held(rows, *arguments):
