@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from chexkeras import checks, files
-from chexkeras.data.image_table import PHANTOM_FILE, SYNTHETIC_CAUTION
+from chexkeras import files
 from chexkeras.findings import CHEXPERT14, NO_FINDING, SUPPORT_DEVICES
-from chexkeras.phantoms import folder as phantom_folder
-from chexkeras.phantoms.cohort import PhantomImage, make_cohort
-from chexkeras.phantoms.render import Sheet, draw_images
+from chexkeras.phantoms.cohort import PhantomImage
+from chexkeras.phantoms.folder import make_folder
+from chexkeras.phantoms.render import PlannedImage, draw_images
 
 FOLDER = "CheXpert-v1.0-small"
 _HEADER = ",".join(("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *CHEXPERT14))
@@ -97,35 +96,39 @@ def make_chexpert_phantoms(
         FileExistsError: If the folder holds something else, or phantoms made with other parameters.
         NotADirectoryError: If it is a file.
     """
-    destination = Path(folder).expanduser() / FOLDER
-    enriched = phantom_folder.checked_prevalence(prevalence)
-    parameters: dict[str, Any] = {
-        "layout": "chexpert",
-        "images": checks.positive_int(images, "images"),
-        "size": phantom_folder.checked_size(size),
-        "seed": checks.positive_int(seed, "seed", least=0),
-        "laterals": bool(laterals),
-        "prevalence": enriched,
-    }
-    processes = phantom_folder.checked_processes(processes, images)
-    if phantom_folder.reusable(destination, parameters):
-        return destination
-    with phantom_folder.appearing(destination) as temporary:
-        radiographs = make_cohort(images, seed, enriched)
-        sheets = [sheet for image in radiographs for sheet in _sheets(image, laterals)]
-        drawn = draw_images(sheets, seed, size, temporary, processes)
-        truth = _truth(radiographs, [drawn[_path(image, "view1_frontal")].devices for image in radiographs], seed)
-        marks = _marks(radiographs, truth, seed)
+
+    def fill(temporary: Path, cohort: Sequence[PhantomImage], workers: int | None) -> tuple[str, dict[str, Any]]:
+        planned = [entry for image in cohort for entry in _planned(image, laterals)]
+        drawn = draw_images(planned, seed, size, temporary, workers)
+        truth = _truth(cohort, [drawn[_path(image, "view1_frontal")].devices for image in cohort], seed)
+        marks = _marks(cohort, truth, seed)
         for file, valid in (("train.csv", False), ("valid.csv", True)):
             lines = [
-                _line(sheet, labels)
-                for image, labels in zip(radiographs, marks, strict=True)
+                _line(entry, labels)
+                for image, labels in zip(cohort, marks, strict=True)
                 if image.test == valid
-                for sheet in _sheets(image, laterals)
+                for entry in _planned(image, laterals)
             ]
             files.write_text(temporary / file, "".join(f"{line}\n" for line in (_HEADER, *lines)))
-        files.write_json(temporary / PHANTOM_FILE, _marker(parameters, radiographs, len(sheets), truth, marks))
-    return destination
+        return "chexkeras phantoms in CheXpert's layout", {
+            "images": len(planned),
+            "patients": len({image.patient for image in cohort}),
+            "valid_images": sum(image.test for image in cohort),
+            "shown": dict(zip(CHEXPERT14, truth.sum(axis=0).tolist(), strict=True)),
+            "uncertain": dict(zip(CHEXPERT14, (marks == -1).sum(axis=0).tolist(), strict=True)),
+        }
+
+    return make_folder(
+        Path(folder).expanduser() / FOLDER,
+        fill,
+        images=images,
+        size=size,
+        seed=seed,
+        prevalence=prevalence,
+        processes=processes,
+        layout={"layout": "chexpert"},
+        laterals=laterals,
+    )
 
 
 def _path(image: PhantomImage, view: str) -> str:
@@ -133,18 +136,18 @@ def _path(image: PhantomImage, view: str) -> str:
     return f"{part}/patient{image.patient:05d}/study{image.follow_up + 1}/{view}.jpg"
 
 
-def _sheets(image: PhantomImage, laterals: bool) -> list[Sheet]:
-    frontal = Sheet(image, _path(image, "view1_frontal"))
+def _planned(image: PhantomImage, laterals: bool) -> list[PlannedImage]:
+    frontal = PlannedImage(image, _path(image, "view1_frontal"))
     with_lateral = laterals and image.view == "PA"
-    return [frontal, Sheet(image, _path(image, "view2_lateral"), squeezed=True)] if with_lateral else [frontal]
+    return [frontal, PlannedImage(image, _path(image, "view2_lateral"), squeezed=True)] if with_lateral else [frontal]
 
 
 def _truth(images: Sequence[PhantomImage], devices: Sequence[bool], seed: int) -> np.ndarray:
     """Returns what each image shows: booleans (n_images, 14), in the order of CHEXPERT14."""
     truth = np.zeros((len(images), len(CHEXPERT14)), dtype=bool)
     severities = [dict(image.severity) for image in images]
-    for name, shown in _TRUTH.items():
-        truth[:, CHEXPERT14.index(name)] = [shown(severity) for severity in severities]
+    for name, is_shown in _TRUTH.items():
+        truth[:, CHEXPERT14.index(name)] = [is_shown(severity) for severity in severities]
     rng = np.random.default_rng(np.random.SeedSequence([seed], spawn_key=(2,)))
     truth[:, CHEXPERT14.index("Fracture")] = rng.random(len(images)) < _FRACTURES
     truth[:, CHEXPERT14.index(NO_FINDING)] = ~truth.any(axis=1)
@@ -170,27 +173,8 @@ def _marks(images: Sequence[PhantomImage], truth: np.ndarray, seed: int) -> np.n
     return np.where(test[:, None], truth.astype(float), read)
 
 
-def _line(sheet: Sheet, labels: np.ndarray) -> str:
-    image = sheet.image
-    view = ("Lateral", "") if sheet.squeezed else ("Frontal", image.view)
-    described = (f"{FOLDER}/{sheet.path}", _SEX[image.sex], str(min(image.age_years, _OLDEST)), *view)
+def _line(planned: PlannedImage, labels: np.ndarray) -> str:
+    image = planned.image
+    view = ("Lateral", "") if planned.squeezed else ("Frontal", image.view)
+    described = (f"{FOLDER}/{planned.path}", _SEX[image.sex], str(min(image.age_years, _OLDEST)), *view)
     return ",".join((*described, *("" if np.isnan(label) else f"{label:.1f}" for label in labels)))
-
-
-def _marker(
-    parameters: dict[str, Any], radiographs: Sequence[PhantomImage], images: int, truth: np.ndarray, marks: np.ndarray
-) -> dict[str, Any]:
-    return {
-        "dataset": "chexkeras phantoms in CheXpert's layout",
-        "caution": SYNTHETIC_CAUTION,
-        "sampling": phantom_folder.sampling(parameters["prevalence"]),
-        "generator_version": phantom_folder.GENERATOR_VERSION,
-        "parameters": parameters,
-        "counts": {
-            "images": images,
-            "patients": len({image.patient for image in radiographs}),
-            "valid_images": sum(image.test for image in radiographs),
-            "shown": dict(zip(CHEXPERT14, truth.sum(axis=0).tolist(), strict=True)),
-            "uncertain": dict(zip(CHEXPERT14, (marks == -1).sum(axis=0).tolist(), strict=True)),
-        },
-    }

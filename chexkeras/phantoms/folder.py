@@ -4,37 +4,93 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from chexkeras import checks, files
-from chexkeras.data.image_table import PHANTOM_FILE
+from chexkeras.data.image_table import PHANTOM_FILE, SYNTHETIC_CAUTION
 from chexkeras.findings import NIH14, canonical
+from chexkeras.phantoms.cohort import PhantomImage, make_cohort
 
 GENERATOR_VERSION = 1
 """Raised whenever the same parameters give other images."""
 
-_POOL_FROM = 200
+_SEVERAL_PROCESSES_FROM = 200
 
 
-def checked_size(size: int) -> int:
-    """Returns the pixels a side.
+Fill = Callable[[Path, tuple[PhantomImage, ...], int | None], tuple[str, dict[str, Any]]]
+"""Writes a data set into a folder, given that folder, the cohort and how many processes to draw with; returns the name
+of the data set and counts of what is in it, for the file that marks it as synthetic."""
+
+
+def make_folder(
+    destination: Path,
+    fill: Fill,
+    *,
+    images: int,
+    size: int,
+    seed: int,
+    prevalence: Mapping[str, float] | None,
+    processes: int | None,
+    layout: Mapping[str, str] | None = None,
+    **options: bool,
+) -> Path:
+    """Makes a folder of phantoms unless it holds them already.
+
+    Args:
+        destination: The folder.
+        fill: Writes the data set.
+        images: Number of images, at least 1.
+        size: Pixels a side, 64 to 4096.
+        seed: The cohort's seed, at least 0.
+        prevalence: Share of images, strictly between 0 and 1, by finding to enrich; None enriches none.
+        processes: Worker processes; None takes all cores from 200 images on, else one.
+        layout: What the recorded parameters begin with where the layout is not NIH's.
+        **options: The layout's own options, recorded with the parameters.
+
+    Returns:
+        The folder.
 
     Raises:
-        ValueError: If it is not a whole number from 64 to 4096.
+        ValueError: If an argument is out of range or a finding is unknown.
+        FileExistsError: If the folder holds something else, or phantoms made with other parameters.
+        NotADirectoryError: If it is a file.
     """
+    enriched = _checked_prevalence(prevalence)
     if not 64 <= checks.positive_int(size, "size") <= 4096:
         raise ValueError(f"size={size} px; phantoms need 64 to 4096, 256 is usual: smaller images show no nodules.")
-    return size
+    parameters = {
+        **(layout or {}),
+        "images": checks.positive_int(images, "images"),
+        "size": size,
+        "seed": checks.positive_int(seed, "seed", least=0),
+        **{name: bool(value) for name, value in options.items()},
+        "prevalence": enriched,
+    }
+    if processes is not None:
+        checks.positive_int(processes, "processes")
+    elif images < _SEVERAL_PROCESSES_FROM:
+        processes = 1
+    if _reusable(destination, parameters):
+        return destination
+    with _appearing(destination) as temporary:
+        dataset, counts = fill(temporary, make_cohort(images, seed, enriched), processes)
+        shares = ", ".join(f"{finding} {share:.0%}" for finding, share in enriched.items())
+        marker = {
+            "dataset": dataset,
+            "caution": SYNTHETIC_CAUTION,
+            "sampling": f"case-control: enriched to {shares}" if shares else "prevalences of NIH ChestX-ray14",
+            "generator_version": GENERATOR_VERSION,
+            "parameters": parameters,
+            "counts": counts,
+        }
+        files.write_json(temporary / PHANTOM_FILE, marker)
+    return destination
 
 
-def checked_prevalence(prevalence: Mapping[str, float] | None) -> dict[str, float]:
-    """Returns the shares of images asked for, by finding, in the order of NIH14.
-
-    Raises:
-        ValueError: If a finding is unknown or named twice, or a share is not strictly between 0 and 1.
-    """
+def _checked_prevalence(prevalence: Mapping[str, float] | None) -> dict[str, float]:
+    """Returns the shares of images asked for, by finding, in the order of NIH14."""
     wanted: dict[str, float] = {}
     for name, share in (prevalence or {}).items():
         finding = canonical(name)
@@ -44,34 +100,8 @@ def checked_prevalence(prevalence: Mapping[str, float] | None) -> dict[str, floa
     return {finding: wanted[finding] for finding in NIH14 if finding in wanted}
 
 
-def checked_processes(processes: int | None, images: int) -> int:
-    """Returns how many processes draw: those asked for, else all cores where there are many images.
-
-    Raises:
-        ValueError: If `processes` is not a whole number of at least 1.
-    """
-    if processes is None:
-        return (os.cpu_count() or 1) if images >= _POOL_FROM else 1
-    return checks.positive_int(processes, "processes")
-
-
-def sampling(prevalence: Mapping[str, float]) -> str:
-    """Returns one phrase on how the images were sampled."""
-    enriched = ", ".join(f"{finding} {share:.0%}" for finding, share in prevalence.items())
-    return f"case-control: enriched to {enriched}" if enriched else "prevalences of NIH ChestX-ray14"
-
-
-def reusable(folder: Path, parameters: Mapping[str, Any]) -> bool:
-    """Returns whether the folder already holds what is asked for.
-
-    Args:
-        folder: Where phantoms are wanted.
-        parameters: What decides them, plain values.
-
-    Raises:
-        FileExistsError: If something else is there, or phantoms made with other parameters.
-        NotADirectoryError: If `folder` is a file.
-    """
+def _reusable(folder: Path, parameters: Mapping[str, Any]) -> bool:
+    """Returns whether the folder already holds phantoms made with these parameters; refuses anything else in it."""
     if not folder.exists():
         return False
     if not folder.is_dir():
@@ -101,7 +131,7 @@ def reusable(folder: Path, parameters: Mapping[str, Any]) -> bool:
 
 
 @contextlib.contextmanager
-def appearing(destination: Path) -> Iterator[Path]:
+def _appearing(destination: Path) -> Iterator[Path]:
     """Yields a folder that takes the destination's name when the block ends without an error.
 
     Written beside its destination and renamed at the end: nobody ever sees half a data set.

@@ -4,14 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from chexkeras import checks, files
-from chexkeras.data.image_table import PHANTOM_FILE, SYNTHETIC_CAUTION
+from chexkeras import files
 from chexkeras.findings import NIH14, NO_FINDING
-from chexkeras.phantoms import folder as phantom_folder
 from chexkeras.phantoms.canvas import Box
-from chexkeras.phantoms.cohort import PhantomImage, make_cohort
-from chexkeras.phantoms.folder import GENERATOR_VERSION
-from chexkeras.phantoms.render import Sheet, draw_images
+from chexkeras.phantoms.cohort import PhantomImage
+from chexkeras.phantoms.folder import make_folder
+from chexkeras.phantoms.render import PlannedImage, draw_images
 
 _ENTRY_HEADER = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
@@ -22,60 +20,6 @@ _BOX_HEADER = "Image Index,Finding Label,Bbox [x,y,w,h],,,"
 _BOXES_PER_FINDING, _BOX_PIXELS = 180, 1024
 
 Boxes = dict[str, dict[str, list[Box]]]
-
-
-def _draw_all(images: Sequence[PhantomImage], seed: int, size: int, folder: Path, processes: int) -> Boxes:
-    """Draws the images into ``images`` and returns their boxes by image_id."""
-    sheets = [Sheet(image, f"images/{image.image_id}") for image in images]
-    drawn = draw_images(sheets, seed, size, folder, processes)
-    return {sheet.image.image_id: drawn[sheet.path].boxes for sheet in sheets}
-
-
-def _entry_lines(images: Sequence[PhantomImage]) -> list[str]:
-    lines = [_ENTRY_HEADER]
-    for image in images:
-        width, height, spacing = image.original
-        labels = "|".join(sorted(image.labels)) or NO_FINDING
-        lines.append(
-            f"{image.image_id},{labels},{image.follow_up},{image.patient},{image.age_years},{image.sex},{image.view},"
-            f"{width},{height},{spacing},{spacing}"
-        )
-    return lines
-
-
-def _box_lines(images: Sequence[PhantomImage], boxes: Boxes) -> list[str]:
-    """Returns the box list: like NIH's, of positive images of the test list only, and a sample where there are many."""
-    lines = [_BOX_HEADER]
-    for finding in NIH14:
-        name = "Infiltrate" if finding == "Infiltration" else finding
-        count = 0
-        for image in images:
-            for left, top, right, bottom in boxes[image.image_id].get(finding, []) if image.test else []:
-                if count == _BOXES_PER_FINDING:
-                    break
-                left, top = max(0.0, left), max(0.0, top)
-                numbers = (left, top, min(1.0, right) - left, min(1.0, bottom) - top)
-                lines.append(",".join([image.image_id, name, *(f"{_BOX_PIXELS * n:.3f}" for n in numbers)]))
-                count += 1
-    return lines
-
-
-def _marker(parameters: dict[str, Any], images: Sequence[PhantomImage]) -> dict[str, Any]:
-    counts = {finding: sum(finding in image.labels for image in images) for finding in NIH14}
-    return {
-        "dataset": "chexkeras phantoms",
-        "caution": SYNTHETIC_CAUTION,
-        "sampling": phantom_folder.sampling(parameters["prevalence"]),
-        "generator_version": GENERATOR_VERSION,
-        "parameters": parameters,
-        "counts": {
-            "images": len(images),
-            "patients": len({image.patient for image in images}),
-            "test_images": sum(image.test for image in images),
-            NO_FINDING: sum(not image.severity for image in images),
-            **counts,
-        },
-    }
 
 
 def make_phantoms(
@@ -116,26 +60,16 @@ def make_phantoms(
         FileExistsError: If the folder holds something else, or phantoms made with other parameters.
         NotADirectoryError: If `folder` is a file.
     """
-    destination = Path(folder).expanduser()
-    enriched = phantom_folder.checked_prevalence(prevalence)
-    parameters = {
-        "images": checks.positive_int(images, "images"),
-        "size": phantom_folder.checked_size(size),
-        "seed": checks.positive_int(seed, "seed", least=0),
-        "dicom": bool(dicom),
-        "prevalence": enriched,
-    }
-    processes = phantom_folder.checked_processes(processes, images)
-    if phantom_folder.reusable(destination, parameters):
-        return destination
-    with phantom_folder.appearing(destination) as temporary:
-        radiographs = make_cohort(images, seed, enriched)
-        boxes = _draw_all(radiographs, seed, size, temporary, processes)
+
+    def fill(temporary: Path, cohort: Sequence[PhantomImage], workers: int | None) -> tuple[str, dict[str, Any]]:
+        planned = [PlannedImage(image, f"images/{image.image_id}") for image in cohort]
+        drawn = draw_images(planned, seed, size, temporary, workers)
+        boxes = {entry.image.image_id: drawn[entry.path].boxes for entry in planned}
         tables = {
-            "Data_Entry_2017.csv": _entry_lines(radiographs),
-            "BBox_List_2017.csv": _box_lines(radiographs, boxes),
-            "train_val_list.txt": [image.image_id for image in radiographs if not image.test],
-            "test_list.txt": [image.image_id for image in radiographs if image.test],
+            "Data_Entry_2017.csv": _entry_lines(cohort),
+            "BBox_List_2017.csv": _box_lines(cohort, boxes),
+            "train_val_list.txt": [image.image_id for image in cohort if not image.test],
+            "test_list.txt": [image.image_id for image in cohort if image.test],
         }
         for name, lines in tables.items():
             files.write_text(temporary / name, "".join(f"{line}\n" for line in lines))
@@ -143,6 +77,55 @@ def make_phantoms(
             # pydicom is needed here alone.
             from chexkeras.phantoms.dicom import write_dicom_folder
 
-            write_dicom_folder(temporary / "dicom", radiographs, seed, size)
-        files.write_json(temporary / PHANTOM_FILE, _marker(parameters, radiographs))
-    return destination
+            write_dicom_folder(temporary / "dicom", cohort, seed, size)
+        return "chexkeras phantoms", _counts(cohort)
+
+    return make_folder(
+        Path(folder).expanduser(),
+        fill,
+        images=images,
+        size=size,
+        seed=seed,
+        prevalence=prevalence,
+        processes=processes,
+        dicom=dicom,
+    )
+
+
+def _counts(cohort: Sequence[PhantomImage]) -> dict[str, int]:
+    return {
+        "images": len(cohort),
+        "patients": len({image.patient for image in cohort}),
+        "test_images": sum(image.test for image in cohort),
+        NO_FINDING: sum(not image.severity for image in cohort),
+        **{finding: sum(finding in image.labels for image in cohort) for finding in NIH14},
+    }
+
+
+def _entry_lines(images: Sequence[PhantomImage]) -> list[str]:
+    lines = [_ENTRY_HEADER]
+    for image in images:
+        width, height, spacing = image.original
+        labels = "|".join(sorted(image.labels)) or NO_FINDING
+        lines.append(
+            f"{image.image_id},{labels},{image.follow_up},{image.patient},{image.age_years},{image.sex},{image.view},"
+            f"{width},{height},{spacing},{spacing}"
+        )
+    return lines
+
+
+def _box_lines(images: Sequence[PhantomImage], boxes: Boxes) -> list[str]:
+    """Returns the box list: like NIH's, of positive images of the test list only, and a sample where there are many."""
+    lines = [_BOX_HEADER]
+    for finding in NIH14:
+        name = "Infiltrate" if finding == "Infiltration" else finding
+        count = 0
+        for image in images:
+            for left, top, right, bottom in boxes[image.image_id].get(finding, []) if image.test else []:
+                if count == _BOXES_PER_FINDING:
+                    break
+                left, top = max(0.0, left), max(0.0, top)
+                numbers = (left, top, min(1.0, right) - left, min(1.0, bottom) - top)
+                lines.append(",".join([image.image_id, name, *(f"{_BOX_PIXELS * n:.3f}" for n in numbers)]))
+                count += 1
+    return lines

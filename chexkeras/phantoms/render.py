@@ -1,14 +1,9 @@
-"""One image: anatomy, findings and the look of an exposure, composed into 8-bit pixels.
+"""Drawing images: anatomy, findings and the look of an exposure, composed into 8-bit pixels and written to files."""
 
-Drawing many images into files, in several processes where there are many.
-"""
-
+import functools
 import logging
 import math
-import multiprocessing
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from chexkeras import progress
+from chexkeras import parallel, progress
 from chexkeras.phantoms.anatomy import (
     LEFT,
     RIGHT,
@@ -219,14 +214,15 @@ def _collimate(grey: Field, rng: np.random.Generator) -> None:
                 target[...] = 2.0
 
 
-_IMAGES_PER_BLOCK = 16
+# Images handed to a process at once.
+_CHUNK = 16
 # Compression that is fast for PNG, and that leaves a JPEG image's gray values about as they were.
 _SAVING: dict[str, dict[str, Any]] = {".png": {"compress_level": 1}, ".jpg": {"quality": 92}}
 
 _logger = logging.getLogger(__name__)
 
 
-class Sheet(NamedTuple):
+class PlannedImage(NamedTuple):
     """An image to be drawn, and where.
 
     Attributes:
@@ -240,68 +236,54 @@ class Sheet(NamedTuple):
     squeezed: bool = False
 
 
-class Drawn(NamedTuple):
-    """What is on a drawn image besides its labels: the boxes of its findings, and whether there are devices."""
+class DrawnContent(NamedTuple):
+    """What is on a drawn image besides its labels.
+
+    Attributes:
+        boxes: Per finding its boxes (left, top, right, bottom) as fractions of the image.
+        devices: Whether tubes, lines or leads were drawn.
+    """
 
     boxes: dict[str, list[Box]]
     devices: bool
 
 
-def draw_images(sheets: Sequence[Sheet], seed: int, size: int, folder: Path, processes: int) -> dict[str, Drawn]:
+def draw_images(
+    planned: Sequence[PlannedImage], seed: int, size: int, folder: Path, processes: int | None
+) -> dict[str, DrawnContent]:
     """Draws images into files.
 
     Args:
-        sheets: What to draw.
+        planned: What to draw.
         seed: The cohort's seed.
         size: Pixels a side.
-        folder: Where the paths of the sheets begin; folders below it are made.
-        processes: How many processes to use; the files are the same for every number.
+        folder: Where the paths of the images begin; folders below it are made.
+        processes: How many processes to use, None for one a core; the files are the same for every number.
 
     Returns:
         What is on each image, by path.
     """
-    blocks = [sheets[start : start + _IMAGES_PER_BLOCK] for start in range(0, len(sheets), _IMAGES_PER_BLOCK)]
-
-    def collect(count: int) -> dict[str, Drawn]:
-        drawn: dict[str, Drawn] = {}
-        in_turn = _in_turn(blocks, seed, size, str(folder), count)
-        for block in progress.track(in_turn, "Drawing phantoms", total=len(blocks)):
-            drawn.update(block)
-        return drawn
-
-    try:
-        return collect(processes)
-    except BrokenProcessPool:
-        # A script without an `if __name__ == "__main__"` guard cannot start processes; the images are the same anyway.
-        _logger.warning("could not start worker processes; drawing in this one. Guard your script or set processes=1.")
-        return collect(1)
+    work = functools.partial(_draw_to_file, seed=seed, size=size, folder=str(folder))
+    for workers in (processes, 1):
+        drawn = parallel.map_ordered(work, planned, workers=workers, chunk=_CHUNK)
+        try:
+            contents = list(progress.track(drawn, "Drawing phantoms", total=len(planned)))
+            break
+        except parallel.WorkersUnavailable:
+            # A script without an `if __name__ == "__main__"` guard cannot start processes; the images are the same.
+            _logger.warning(
+                "could not start worker processes; drawing in this one. Guard your script or set processes=1."
+            )
+    return {entry.path: content for entry, content in zip(planned, contents, strict=True)}
 
 
-def _in_turn(
-    blocks: Sequence[Sequence[Sheet]], seed: int, size: int, folder: str, processes: int
-) -> Iterator[dict[str, Drawn]]:
-    if processes > 1 and len(blocks) > 1:
-        # Forking a process that runs TensorFlow's threads can hang it: always start fresh ones.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(processes, len(blocks)), mp_context=context) as pool:
-            jobs = [pool.submit(_draw_block, block, seed, size, folder) for block in blocks]
-            for job in jobs:
-                yield job.result()
-    else:
-        for block in blocks:
-            yield _draw_block(block, seed, size, folder)
-
-
-def _draw_block(sheets: Sequence[Sheet], seed: int, size: int, folder: str) -> dict[str, Drawn]:
-    """Draws some images; runs in a process of its own when there are many."""
-    drawn = {}
-    for sheet in sheets:
-        pixels, boxes, devices = draw(sheet.image, seed, size)
-        path = Path(folder) / sheet.path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(_squeezed(pixels) if sheet.squeezed else pixels).save(path, **_SAVING[path.suffix])
-        drawn[sheet.path] = Drawn(boxes, devices)
-    return drawn
+def _draw_to_file(planned: PlannedImage, *, seed: int, size: int, folder: str) -> DrawnContent:
+    """Draws one image; runs in a process of its own when there are many."""
+    pixels, boxes, devices = draw(planned.image, seed, size)
+    path = Path(folder) / planned.path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(_squeezed(pixels) if planned.squeezed else pixels).save(path, **_SAVING[path.suffix])
+    return DrawnContent(boxes, devices)
 
 
 def _squeezed(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -1,13 +1,12 @@
 """What an audit tells of the images themselves: each one alone, and those that are the same or nearly the same.
 
-What one image file is, seen by decoding it: size, mode, colour, its pixels' hash, and a thumbnail.
+`image_facts` decodes one file: its size, mode and colour, its pixels' hash, and a thumbnail.
 """
 
 import hashlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -20,6 +19,7 @@ from chexkeras.data.audit.result import Issue
 from chexkeras.data.image_table import ImageTable
 from chexkeras.dicom import image_file
 from chexkeras.dicom.read import is_dicom
+from chexkeras.parallel import map_ordered
 
 THUMBNAIL_PX = 16
 """Width and height of a thumbnail, whatever the shape of the image."""
@@ -148,8 +148,8 @@ def _gray(image: Image.Image) -> tuple[np.ndarray, bool]:
     return np.asarray(image.convert("RGB").convert("L")), True
 
 
-# Images handed to the workers at once: what waits to be done takes memory too.
-_AHEAD = 4096
+# Images handed to a worker at once: handing over costs more time than a small image.
+_CHUNK = 32
 
 
 def open_images(paths: Sequence[str], processes: int | None = None) -> tuple[list[ImageFacts], np.ndarray]:
@@ -160,31 +160,18 @@ def open_images(paths: Sequence[str], processes: int | None = None) -> tuple[lis
         processes: How many processes; None takes threads, one per core.
 
     Returns:
-        The facts, without thumbnails, and the thumbnails: uint16 array (images, 16, 16), see `image_facts.thumbnail`;
-        zero where there is none.
+        The facts, without thumbnails, and the thumbnails: uint16 array (images, 16, 16), see `thumbnail`; zero where
+        there is none.
     """
     facts: list[ImageFacts] = []
     thumbnails = np.zeros((len(paths), THUMBNAIL_PX, THUMBNAIL_PX), dtype="<u2")
-    with _workers(processes) as pool:
-        for fact in progress.track(_mapped(pool, paths), "opening images", total=len(paths)):
-            if fact.thumbnail:
-                thumbnails[len(facts)] = np.frombuffer(fact.thumbnail, "<u2").reshape(THUMBNAIL_PX, THUMBNAIL_PX)
-            facts.append(replace(fact, thumbnail=b""))
+    executor = "threads" if processes is None else "processes"
+    opened = map_ordered(image_facts, paths, executor=executor, workers=processes, chunk=_CHUNK)
+    for fact in progress.track(opened, "opening images", total=len(paths)):
+        if fact.thumbnail:
+            thumbnails[len(facts)] = np.frombuffer(fact.thumbnail, "<u2").reshape(THUMBNAIL_PX, THUMBNAIL_PX)
+        facts.append(replace(fact, thumbnail=b""))
     return facts, thumbnails
-
-
-def _workers(processes: int | None) -> Executor:
-    if processes is None:
-        return ThreadPoolExecutor(max_workers=os.cpu_count())
-    import multiprocessing
-
-    # Forking a process that runs TensorFlow's threads can hang it: always start fresh ones.
-    return ProcessPoolExecutor(max_workers=processes, mp_context=multiprocessing.get_context("spawn"))
-
-
-def _mapped(pool: Executor, paths: Sequence[str]) -> Iterator[ImageFacts]:
-    for start in range(0, len(paths), _AHEAD):
-        yield from pool.map(image_facts, paths[start : start + _AHEAD], chunksize=32)
 
 
 def blurred(thumbnails: np.ndarray) -> np.ndarray:

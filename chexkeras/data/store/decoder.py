@@ -2,10 +2,7 @@
 
 import functools
 import os
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +13,7 @@ from chexkeras.dicom.read import Radiograph, is_dicom
 from chexkeras.dicom.rejection import DicomRejected
 from chexkeras.dicom.workers.options import Reading
 from chexkeras.dicom.workers.pool import ReaderPool
+from chexkeras.parallel import map_ordered
 
 GROUP = 8
 """Images that one call decodes: enough that Python's share of the time vanishes."""
@@ -61,16 +59,8 @@ def decode_images(
     def work(rows: range) -> Decoded:
         return _decode(rows, [paths[row] for row in rows], size, readers.read)
 
-    pool = ThreadPoolExecutor(threads)
-    try:
-        pending: deque[Future[Decoded]] = deque(pool.submit(work, rows) for rows in islice(groups, 8 * threads))
-        while pending:
-            yield pending.popleft().result()
-            pending.extend(pool.submit(work, rows) for rows in islice(groups, 1))
-    finally:
-        # Closed before the threads are waited for, which may be busy with a file that hangs.
-        readers.close()
-        pool.shutdown(cancel_futures=True)
+    # The readers are closed before the threads are waited for, which may be busy with a file that hangs.
+    yield from map_ordered(work, groups, executor="threads", workers=threads, ahead=8 * threads, on_end=readers.close)
 
 
 def read_images(paths: Sequence[str], image_size: int) -> np.ndarray:

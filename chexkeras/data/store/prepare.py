@@ -20,6 +20,7 @@ from chexkeras.data import image_table
 from chexkeras.data.store.decoder import GROUP, Problem, decode_images
 from chexkeras.data.store.store import INDEX, MANIFEST, Manifest, Store, images_file, listed
 from chexkeras.dicom.profiles import Profile, find_profile
+from chexkeras.parallel import available_cores
 
 _CHUNK_BYTES = 16_000_000
 _SOURCE = ["image_id", "file", "bytes"]
@@ -36,7 +37,7 @@ def prepare(
 ) -> Store:
     """Decodes every image of a table once into a store.
 
-    A folder that has a store of these images is taken up where it stopped, or checked and returned when it is complete.
+    A folder that has a store of these images is resumed where it stopped, or checked and returned when it is complete.
     So is the complete store of a larger table that holds them all.
 
     Args:
@@ -62,14 +63,14 @@ def prepare(
     """
     checks.one_of(missing, ("error", "skip"), "missing")
     checks.positive_int(size, "size")
-    threads = _cores() if workers is None else checks.positive_int(workers, "workers")
+    threads = available_cores() if workers is None else checks.positive_int(workers, "workers")
     chosen = find_profile(profile)
     images = _images(table, missing)
     root = Path(folder).expanduser()
     larger = _larger_store(root, images, size, missing, chosen)
     if larger is not None:
         return larger
-    manifest = _take_up(root, images, table, size, chosen)
+    manifest = _manifest_to_go_on(root, images, table, size, chosen)
     todo = _begin(root, manifest, images, missing)
     if todo:
         try:
@@ -88,10 +89,6 @@ def prepare(
         f"({len(store) * size * size / 1e9:.2f} GB), {len(store.left_out):,} left out"
     )
     return store
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _images(table: pd.DataFrame, missing: str) -> pd.DataFrame:
@@ -170,7 +167,7 @@ def _pixels_version() -> int:
     return PIXELS_VERSION
 
 
-def _take_up(root: Path, images: pd.DataFrame, table: pd.DataFrame, size: int, profile: Profile) -> Manifest:
+def _manifest_to_go_on(root: Path, images: pd.DataFrame, table: pd.DataFrame, size: int, profile: Profile) -> Manifest:
     """Returns the manifest to go on from: that of the folder, or a new one."""
     fresh = Manifest(
         images=len(images),
