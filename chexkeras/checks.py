@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 def nearest(name: str, choices: Iterable[str]) -> str:
     """Returns a sentence naming the choices that look like `name`, to end or go on an error message with.
 
+    Args:
+        name: What the caller gave.
+        choices: The names there are.
+
     Example:
         >>> nearest("Pnuemonia", ["Pneumonia", "Edema"])
         "did you mean 'Pneumonia'?"

@@ -1,6 +1,6 @@
 """The main job from end to end on phantoms: images, training, evaluation, changed images, a DICOM folder, the report.
 
-Which images a notebook works on when nobody says: the reader's own, Kaggle's, or phantoms.
+`run_demo` does it; `find_data` says which images a notebook works on: the reader's own, Kaggle's, or phantoms.
 """
 
 import os
@@ -84,7 +84,7 @@ def run_demo(
     return run
 
 
-VARIABLE = "CHEXKERAS_DATA"
+DATA_VARIABLE = "CHEXKERAS_DATA"
 KAGGLE_INPUT = Path("/kaggle/input/data")
 
 
@@ -99,8 +99,9 @@ def find_data(
 
     Args:
         phantoms: Where phantoms are made.
-        images: How many.
-        prevalence: Findings of the phantoms to enrich, as for `make_phantoms`; real images are as they are.
+        images: How many phantoms are made.
+        prevalence: Share of the phantoms, strictly between 0 and 1, by finding to enrich; None keeps NIH's shares. Real
+            images are as they are.
 
     Returns:
         The folder.
@@ -109,11 +110,9 @@ def find_data(
         FileNotFoundError: If CHEXKERAS_DATA names a folder that does not exist.
         FileExistsError: If the folder for the phantoms holds something else.
     """
-    named = os.environ.get(VARIABLE)
+    named = os.environ.get(DATA_VARIABLE)
     if named:
-        return existing_folder(named, VARIABLE)
+        return existing_folder(named, DATA_VARIABLE)
     if KAGGLE_INPUT.is_dir():
         return KAGGLE_INPUT
-    from chexkeras.phantoms import make_phantoms
-
     return make_phantoms(phantoms, images=images, prevalence=prevalence)

@@ -71,14 +71,24 @@ def lock(handle: IO[Any], taken: str) -> bool:
 
 
 def write_text(path: str | Path, text: str) -> Path:
-    """Writes UTF-8 text atomically and returns the path."""
+    """Writes UTF-8 text atomically and returns the path.
+
+    Args:
+        path: The file; its folder is made if needed.
+        text: Its content.
+    """
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return Path(path)
 
 
 def write_csv(path: str | Path, frame: pd.DataFrame) -> Path:
-    """Writes a table atomically, without its index, floats with all their digits, and returns the path."""
+    """Writes a table atomically, without its index, floats with all their digits, and returns the path.
+
+    Args:
+        path: The file; its folder is made if needed.
+        frame: The table.
+    """
     with replacing(path) as temporary:
         frame.to_csv(temporary, index=False)
     return Path(path)
@@ -100,12 +110,20 @@ def _plain(value: Any) -> Any:
 
 
 def write_json(path: str | Path, value: Any) -> Path:
-    """Writes strict JSON atomically (NaN and infinity become null) and returns the path."""
+    """Writes strict JSON atomically (NaN and infinity become null) and returns the path.
+
+    Args:
+        path: The file; its folder is made if needed.
+        value: Plain values: dictionaries, lists, texts, numbers, paths, and arrays of one number.
+    """
     return write_text(path, json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: str | Path) -> Any:
     """Reads a JSON file.
+
+    Args:
+        path: The file.
 
     Raises:
         FileNotFoundError: If it is missing.
@@ -118,7 +136,11 @@ def read_json(path: str | Path) -> Any:
 
 
 def sha256_file(path: str | Path) -> str:
-    """Returns the SHA-256 of a file's bytes, in hexadecimal."""
+    """Returns the SHA-256 of a file's bytes, in hexadecimal.
+
+    Args:
+        path: The file.
+    """
     with Path(path).open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 

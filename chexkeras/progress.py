@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-# Lines are said after every tenth of the work, but so many items apart at least, and after so long a silence.
+# Lines are shown after every tenth of the work, but so many items apart at least, and after so long a silence.
 _FEWEST_APART = 10
 _SILENCE_SECONDS = 60.0
 
@@ -24,7 +24,11 @@ def bar() -> "Progress":
         """How many a second."""
 
         def render(self, task: Task) -> Text:
-            """Returns the rate, or nothing until it is known."""
+            """Returns the rate, or nothing until it is known.
+
+            Args:
+                task: What the bar follows.
+            """
             speed = task.finished_speed or task.speed
             return Text(f"{speed:.1f}/s" if speed else "", style="progress.data.speed")
 
@@ -42,7 +46,7 @@ def track(items: Iterable[Item], description: str, total: int | None = None, *, 
         items: What to go through.
         description: What is being done, a few words.
         total: How many there are, where `len` cannot tell.
-        lines: Whether a line is said now and then where the bar does not show: for work of hours, whose log should
+        lines: Whether a line is shown now and then where the bar does not show: for work of hours, whose log should
             tell how far it is.
 
     Yields:
@@ -59,20 +63,24 @@ def track(items: Iterable[Item], description: str, total: int | None = None, *, 
 def _told(items: Iterable[Item], description: str, total: int | None) -> Iterator[Item]:
     """Yields the items, and says how many are done after every tenth of them and after a minute without a line."""
     apart = max((total or 0) // 10, _FEWEST_APART)
-    start = said = perf_counter()
+    start = last_line = perf_counter()
     for done, item in enumerate(items, 1):
         yield item
         now = perf_counter()
         at_tenth = total is not None and done % apart == 0
         # The end is told by whoever asked for the work.
-        if done != total and (at_tenth or now - said >= _SILENCE_SECONDS):
+        if done != total and (at_tenth or now - last_line >= _SILENCE_SECONDS):
             share = f" of {total:,} ({done / total:.0%})" if total else ""
             say(f"{description}: {done:,}{share}, {done / max(now - start, 1e-9):.1f} a second")
-            said = now
+            last_line = now
 
 
 def say(line: str) -> None:
-    """Shows one line to a person, on standard error or in the notebook's cell."""
+    """Shows one line to a person, on standard error or in the notebook's cell.
+
+    Args:
+        line: The line, without markup.
+    """
     from rich.console import Console
 
     Console(stderr=True, highlight=False).print(line, markup=False, soft_wrap=True)

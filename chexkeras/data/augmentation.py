@@ -1,10 +1,7 @@
 """Random changes to training images, each drawn from a seed of its own, so that a run can be repeated exactly.
 
-What may be changed, and in which order; `augment_geometry` moves pixels, `augment_intensity` changes gray values.
-
-Random changes that move an image's pixels: mirroring, and one resampling for rotation, shift, zoom and shear.
-
-Random changes of an image's gray values that leave its pixels where they are: blurring, and erasing a rectangle.
+`Augmentation` says what may be changed and how far, `augment` changes an image: mirroring, one resampling for rotation,
+shift, zoom and shear, then gray values, blurring, and erasing a rectangle.
 """
 
 import functools
@@ -15,133 +12,9 @@ from typing import TYPE_CHECKING, Any
 from chexkeras.checks import probability
 
 if TYPE_CHECKING:
-    import tensorflow as tf
-
-    pass
-
-
-def flipped(draws: "tf.Tensor", probability: float) -> "tf.Tensor":
-    """Returns whether an image is mirrored, a bool scalar.
-
-    Args:
-        draws: Uniform numbers in [-1, 1); the first decides.
-        probability: Share of the images to mirror.
-    """
-    return draws[0] < 2.0 * probability - 1.0
-
-
-def moved(image: "tf.Tensor", draws: "tf.Tensor", shear_draw: "tf.Tensor", settings: "Augmentation") -> "tf.Tensor":
-    """Shears, rotates, scales and shifts an image about its centre by one bilinear resampling.
-
-    Args:
-        image: float32 tensor (height, width, 1).
-        draws: Four uniform numbers in [-1, 1): rotation, zoom, shift to the side, shift down.
-        shear_draw: A uniform number in [0, 1).
-        settings: How far to go.
-
-    Returns:
-        float32 tensor of the same shape; what is uncovered is filled by reflection.
-    """
-    import tensorflow as tf
-
-    shape = tf.shape(image)
-    height, width = tf.cast(shape[0], tf.float32), tf.cast(shape[1], tf.float32)
-    angle = draws[0] * settings.rotation_degrees * math.pi / 180.0
-    scale = 1.0 / (1.0 + settings.zoom_fraction * draws[1])
-    cosine, sine = scale * tf.cos(angle), scale * tf.sin(angle)
-    # The linear part, from output to input positions: x' = xx x + xy y, y' = yx x + yy y.
-    xx, xy, yx, yy = cosine, -sine, sine, cosine
-    if settings.shear_degrees:
-        slant = tf.tan((2.0 * shear_draw - 1.0) * settings.shear_degrees * math.pi / 180.0)
-        xy, yy = xy + slant * xx, yy + slant * yx
-    centre_x, centre_y = (width - 1.0) / 2.0, (height - 1.0) / 2.0
-    target_x = centre_x + draws[2] * settings.shift_fraction * width
-    target_y = centre_y + draws[3] * settings.shift_fraction * height
-    offset_x = centre_x - xx * target_x - xy * target_y
-    offset_y = centre_y - yx * target_x - yy * target_y
-    transform = tf.stack([xx, xy, offset_x, yx, yy, offset_y, 0.0, 0.0])
-    result = tf.raw_ops.ImageProjectiveTransformV3(
-        images=image[tf.newaxis],
-        transforms=transform[tf.newaxis],
-        output_shape=shape[:2],
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode="REFLECT",
-    )[0]
-    return tf.ensure_shape(result, image.shape)
-
-
-if TYPE_CHECKING:
-    import tensorflow as tf
-
-    pass
-
-# Height over width of an erased rectangle, or the other way round (Zhong et al. 2020).
-_LONGEST_SHAPE = 3.3
-
-
-def blurred(image: "tf.Tensor", draws: "tf.Tensor", settings: "Augmentation") -> "tf.Tensor":
-    """Blurs some images by a Gaussian; the others stay as they are, bit for bit.
-
-    Args:
-        image: float32 tensor (height, width, 1).
-        draws: Uniform numbers in [0, 1): whether, and how much.
-        settings: How far to go.
-
-    Returns:
-        float32 tensor of the same shape. The kernel sums to 1 and the image is continued by reflection, so that even
-        images stay as they are up to their edge.
-    """
-    import tensorflow as tf
-
-    radius = settings.blur_kernel_px // 2
-    low, high = settings.blur_sigma_px
-    sigma = low + (high - low) * draws[1]
-    weights = tf.exp(-0.5 * tf.square(tf.range(-radius, radius + 1, dtype=tf.float32) / sigma))
-    weights = weights / tf.reduce_sum(weights)
-    height, width = tf.shape(image)[0], tf.shape(image)[1]
-    # Sums of shifted images rather than a convolution, whose order of additions is the library's own.
-    padded = tf.pad(image, [[radius, radius], [0, 0], [0, 0]], "REFLECT")
-    rows = sum(weights[index] * padded[index : index + height] for index in range(2 * radius + 1))
-    padded = tf.pad(rows, [[0, 0], [radius, radius], [0, 0]], "REFLECT")
-    both = sum(weights[index] * padded[:, index : index + width] for index in range(2 * radius + 1))
-    return tf.where(draws[0] < settings.blur_probability, tf.ensure_shape(both, image.shape), image)
-
-
-def erased(image: "tf.Tensor", draws: "tf.Tensor", settings: "Augmentation") -> "tf.Tensor":
-    """Fills a rectangle of some images with the image's mean; the others stay as they are, bit for bit.
-
-    Args:
-        image: float32 tensor (height, width, 1).
-        draws: Uniform numbers in [0, 1): whether, area, shape, and the place, down and to the side.
-        settings: How far to go.
-
-    Returns:
-        float32 tensor of the same shape. The rectangle lies within the image; the logarithm of its height over its
-        width is uniform, as in torchvision, so that lying and standing ones are equally likely.
-
-    Source:
-        Zhong et al., "Random Erasing Data Augmentation", AAAI 2020, who fill with random values or ImageNet's mean.
-    """
-    import tensorflow as tf
-
-    height, width = tf.shape(image)[0], tf.shape(image)[1]
-    low, high = settings.erase_area
-    area = (low + (high - low) * draws[1]) * tf.cast(height * width, tf.float32)
-    shape = tf.exp((2.0 * draws[2] - 1.0) * math.log(_LONGEST_SHAPE))
-    tall = tf.clip_by_value(tf.cast(tf.round(tf.sqrt(area * shape)), tf.int32), 1, height)
-    wide = tf.clip_by_value(tf.cast(tf.round(tf.sqrt(area / shape)), tf.int32), 1, width)
-    top = tf.cast(draws[3] * tf.cast(height - tall + 1, tf.float32), tf.int32)
-    left = tf.cast(draws[4] * tf.cast(width - wide + 1, tf.float32), tf.int32)
-    rows, columns = tf.range(height)[:, tf.newaxis], tf.range(width)[tf.newaxis, :]
-    inside = (rows >= top) & (rows < top + tall) & (columns >= left) & (columns < left + wide)
-    inside &= draws[0] < settings.erase_probability
-    return tf.where(inside[..., tf.newaxis], tf.reduce_mean(image), image)
-
-
-if TYPE_CHECKING:
     import numpy as np
     import tensorflow as tf
+
 
 _LIMITS = {
     "rotation_degrees": 45.0,
@@ -282,7 +155,7 @@ def flips(seed: int, epoch: int, draws: "np.ndarray", probability: float = 0.5) 
     Args:
         seed: The seed of the data set.
         epoch: The epoch's number.
-        draws: int array (n,), the number of each image's draw, `order.Shown.draws`.
+        draws: int array (n,), the number of each image's draw, `sampling.EpochRows.draws`.
         probability: `Augmentation.flip_probability`.
 
     Returns:
@@ -313,8 +186,128 @@ def _flips(probability: float) -> Any:
 
 
 def image_seed(seed: "int | tf.Tensor", epoch: "int | tf.Tensor", draw: "tf.Tensor") -> "tf.Tensor":
-    """Returns the seed of one image's random changes, an int64 tensor (2,); `draw` is its number in the epoch."""
+    """Returns the seed of one image's random changes, an int64 tensor (2,); `draw` is its number in the epoch.
+
+    Args:
+        seed: The seed of the data set.
+        epoch: The epoch's number.
+        draw: int64 scalar, the image's number in the epoch.
+    """
     import tensorflow as tf
 
     # A prime keeps seed and epoch from meeting: (seed 1, epoch 0) must not repeat (seed 0, epoch 1).
     return tf.stack([tf.cast(epoch, tf.int64) * 1_000_003 + seed, tf.cast(draw, tf.int64)])
+
+
+def flipped(draws: "tf.Tensor", probability: float) -> "tf.Tensor":
+    """Returns whether an image is mirrored, a bool scalar.
+
+    Args:
+        draws: Uniform numbers in [-1, 1); the first decides.
+        probability: Share of the images to mirror.
+    """
+    return draws[0] < 2.0 * probability - 1.0
+
+
+def moved(image: "tf.Tensor", draws: "tf.Tensor", shear_draw: "tf.Tensor", settings: Augmentation) -> "tf.Tensor":
+    """Shears, rotates, scales and shifts an image about its centre by one bilinear resampling.
+
+    Args:
+        image: float32 tensor (height, width, 1).
+        draws: Four uniform numbers in [-1, 1): rotation, zoom, shift to the side, shift down.
+        shear_draw: A uniform number in [0, 1).
+        settings: How far to go.
+
+    Returns:
+        float32 tensor of the same shape; what is uncovered is filled by reflection.
+    """
+    import tensorflow as tf
+
+    shape = tf.shape(image)
+    height, width = tf.cast(shape[0], tf.float32), tf.cast(shape[1], tf.float32)
+    angle = draws[0] * settings.rotation_degrees * math.pi / 180.0
+    scale = 1.0 / (1.0 + settings.zoom_fraction * draws[1])
+    cosine, sine = scale * tf.cos(angle), scale * tf.sin(angle)
+    # The linear part, from output to input positions: x' = xx x + xy y, y' = yx x + yy y.
+    xx, xy, yx, yy = cosine, -sine, sine, cosine
+    if settings.shear_degrees:
+        slant = tf.tan((2.0 * shear_draw - 1.0) * settings.shear_degrees * math.pi / 180.0)
+        xy, yy = xy + slant * xx, yy + slant * yx
+    centre_x, centre_y = (width - 1.0) / 2.0, (height - 1.0) / 2.0
+    target_x = centre_x + draws[2] * settings.shift_fraction * width
+    target_y = centre_y + draws[3] * settings.shift_fraction * height
+    offset_x = centre_x - xx * target_x - xy * target_y
+    offset_y = centre_y - yx * target_x - yy * target_y
+    transform = tf.stack([xx, xy, offset_x, yx, yy, offset_y, 0.0, 0.0])
+    result = tf.raw_ops.ImageProjectiveTransformV3(
+        images=image[tf.newaxis],
+        transforms=transform[tf.newaxis],
+        output_shape=shape[:2],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="REFLECT",
+    )[0]
+    return tf.ensure_shape(result, image.shape)
+
+
+# Height over width of an erased rectangle, or the other way round (Zhong et al. 2020).
+_LONGEST_SHAPE = 3.3
+
+
+def blurred(image: "tf.Tensor", draws: "tf.Tensor", settings: Augmentation) -> "tf.Tensor":
+    """Blurs some images by a Gaussian; the others stay as they are, bit for bit.
+
+    Args:
+        image: float32 tensor (height, width, 1).
+        draws: Uniform numbers in [0, 1): whether, and how much.
+        settings: How far to go.
+
+    Returns:
+        float32 tensor of the same shape. The kernel sums to 1 and the image is continued by reflection, so that even
+        images stay as they are up to their edge.
+    """
+    import tensorflow as tf
+
+    radius = settings.blur_kernel_px // 2
+    low, high = settings.blur_sigma_px
+    sigma = low + (high - low) * draws[1]
+    weights = tf.exp(-0.5 * tf.square(tf.range(-radius, radius + 1, dtype=tf.float32) / sigma))
+    weights = weights / tf.reduce_sum(weights)
+    height, width = tf.shape(image)[0], tf.shape(image)[1]
+    # Sums of shifted images rather than a convolution, whose order of additions is the library's own.
+    padded = tf.pad(image, [[radius, radius], [0, 0], [0, 0]], "REFLECT")
+    rows = sum(weights[index] * padded[index : index + height] for index in range(2 * radius + 1))
+    padded = tf.pad(rows, [[0, 0], [radius, radius], [0, 0]], "REFLECT")
+    both = sum(weights[index] * padded[:, index : index + width] for index in range(2 * radius + 1))
+    return tf.where(draws[0] < settings.blur_probability, tf.ensure_shape(both, image.shape), image)
+
+
+def erased(image: "tf.Tensor", draws: "tf.Tensor", settings: Augmentation) -> "tf.Tensor":
+    """Fills a rectangle of some images with the image's mean; the others stay as they are, bit for bit.
+
+    Args:
+        image: float32 tensor (height, width, 1).
+        draws: Uniform numbers in [0, 1): whether, area, shape, and the place, down and to the side.
+        settings: How far to go.
+
+    Returns:
+        float32 tensor of the same shape. The rectangle lies within the image; the logarithm of its height over its
+        width is uniform, as in torchvision, so that lying and standing ones are equally likely.
+
+    Source:
+        Zhong et al., "Random Erasing Data Augmentation", AAAI 2020, who fill with random values or ImageNet's mean.
+    """
+    import tensorflow as tf
+
+    height, width = tf.shape(image)[0], tf.shape(image)[1]
+    low, high = settings.erase_area
+    area = (low + (high - low) * draws[1]) * tf.cast(height * width, tf.float32)
+    shape = tf.exp((2.0 * draws[2] - 1.0) * math.log(_LONGEST_SHAPE))
+    tall = tf.clip_by_value(tf.cast(tf.round(tf.sqrt(area * shape)), tf.int32), 1, height)
+    wide = tf.clip_by_value(tf.cast(tf.round(tf.sqrt(area / shape)), tf.int32), 1, width)
+    top = tf.cast(draws[3] * tf.cast(height - tall + 1, tf.float32), tf.int32)
+    left = tf.cast(draws[4] * tf.cast(width - wide + 1, tf.float32), tf.int32)
+    rows, columns = tf.range(height)[:, tf.newaxis], tf.range(width)[tf.newaxis, :]
+    inside = (rows >= top) & (rows < top + tall) & (columns >= left) & (columns < left + wide)
+    inside &= draws[0] < settings.erase_probability
+    return tf.where(inside[..., tf.newaxis], tf.reduce_mean(image), image)

@@ -140,6 +140,9 @@ def label_columns(table: pd.DataFrame) -> tuple[str, ...]:
 
     Labels are numeric; text and booleans describe the image.
 
+    Args:
+        table: An image table, or some columns of one.
+
     Example:
         >>> label_columns(pd.DataFrame({"age_years": [58.0], "No Finding": [0.0], "Edema": [1.0], "icu": [True]}))
         ('No Finding', 'Edema')
@@ -156,6 +159,9 @@ def label_columns(table: pd.DataFrame) -> tuple[str, ...]:
 
 def finding_columns(table: pd.DataFrame) -> tuple[str, ...]:
     """Returns the label columns that are findings: all but "No Finding" and "Abnormal", which sum the others up.
+
+    Args:
+        table: An image table, or some columns of one.
 
     Example:
         >>> finding_columns(pd.DataFrame({"image_id": ["a"], "age_years": [58.0], "Edema": [1.0]}))
@@ -190,7 +196,11 @@ def resolve_targets(table: pd.DataFrame, targets: str | Iterable[str]) -> tuple[
 
 
 def fingerprint(table: pd.DataFrame) -> str:
-    """Returns the SHA-256 of an image table wherever its images lie: all columns but `path`, rows in any order."""
+    """Returns the SHA-256 of an image table wherever its images lie: all columns but `path`, rows in any order.
+
+    Args:
+        table: An image table.
+    """
     return files.sha256_table(table.drop(columns="path", errors="ignore"))
 
 
@@ -276,13 +286,21 @@ class TableSource:
 
 
 def source_of(table: pd.DataFrame) -> TableSource:
-    """Returns the table's source, or a neutral one for a table that carries none."""
+    """Returns the table's source, or a neutral one for a table that carries none.
+
+    Args:
+        table: An image table, or any data frame.
+    """
     source = table.attrs.get("source")
     return source if isinstance(source, TableSource) else TableSource(dataset="own table")
 
 
 def phantom_cautions(marker: Path) -> tuple[str, ...]:
-    """Returns what must be said of phantoms, given the file that marks their folder."""
+    """Returns what must be said of phantoms, given the file that marks their folder.
+
+    Args:
+        marker: The file `PHANTOM_FILE`.
+    """
     made = files.read_json(marker)
     parameters = made.get("parameters", {}) if isinstance(made, dict) else {}
     enriched = bool(parameters.get("prevalence"))

@@ -12,7 +12,7 @@ from chexkeras.checks import positive_int, require_columns
 from chexkeras.data.augmentation import Augmentation, augment, image_seed
 from chexkeras.data.image_table import refuse_dicom, resolve_targets
 from chexkeras.data.pixels import read_image
-from chexkeras.data.sampling import Shown, balance_groups, balanced, in_order, shuffled
+from chexkeras.data.sampling import EpochRows, balance_groups, balanced, in_order, shuffled
 from chexkeras.data.store.store import Store
 
 # Two keep the cores busy while one waits for the disk; more would only hold more batches in memory.
@@ -25,14 +25,14 @@ _NO_PATHS = (
 )
 
 
-def _orders(n: int, order: Callable[[int], Shown], epochs: Iterable[int]) -> "tf.data.Dataset":
+def _orders(n: int, order: Callable[[int], EpochRows], epochs: Iterable[int]) -> "tf.data.Dataset":
     """Returns (position, (epoch, draw)) pairs for one pass, those of the next epoch at each iteration."""
     epoch = iter(epochs)
 
     def one_pass() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         number = next(epoch)
-        shown = order(number)
-        yield shown.rows, np.stack([np.full(n, number, np.int64), shown.draws], axis=1)
+        epoch_rows = order(number)
+        yield epoch_rows.rows, np.stack([np.full(n, number, np.int64), epoch_rows.draws], axis=1)
 
     signature = (tf.TensorSpec((n,), tf.int64), tf.TensorSpec((n, 2), tf.int64))
     passes = tf.data.Dataset.from_generator(one_pass, output_signature=signature)
@@ -57,14 +57,14 @@ def make_dataset(
 
     Rows are permuted before anything is decoded, reading runs in parallel, and every row comes exactly once a pass
     (the last batch may be smaller). An image that occurs in several rows, or several times among balanced batches,
-    comes as often, changed anew each time.
+    comes as often, changed differently each time.
 
     Args:
         table: Image table with one column per target, and `path` unless there is a store.
         targets: One finding or several of the table's label columns, in output order.
         image_size: Height and width of the images, pixels.
         batch_size: Images a batch.
-        shuffle: Whether to permute the rows, anew at every pass.
+        shuffle: Whether to permute the rows, differently at every pass.
         balance: Findings whose images get equal shares of every batch, beside those that show none of them
             (`data.sampling.balanced`); a pass still has as many images as the table. Needs `shuffle`.
         augmentation: How to change the images at random; None leaves them alone.
@@ -96,12 +96,12 @@ def make_dataset(
         positive_int(epoch, "epoch")
     labels = tf.constant(table[list(names)].to_numpy(np.float32))
 
-    def shown(number: int) -> Shown:
+    def rows_of_epoch(number: int) -> EpochRows:
         if groups:
             return balanced(groups, len(table), seed, number)
         return shuffled(len(table), seed, number) if shuffle else in_order(len(table))
 
-    order = _orders(len(table), shown, itertools.count(epoch) if counting else itertools.repeat(epoch))
+    order = _orders(len(table), rows_of_epoch, itertools.count(epoch) if counting else itertools.repeat(epoch))
 
     def unchanged(pixels: tf.Tensor, position: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.cast(pixels, tf.float32), tf.gather(labels, position)
@@ -126,13 +126,15 @@ def images_with_ids(
         table: Image table with `image_id`, and `path` unless there is a store.
         image_size: Height and width of the images, pixels.
         batch_size: Images a batch.
-        store: Images decoded before, as for `make_dataset`.
+        store: Images decoded before (`cx.prepare`), found by `image_id`; None reads the files.
 
     Returns:
         A `tf.data.Dataset` of float32 pixels (batch, image_size, image_size, 1), 0-255, and string ids (batch,).
 
     Raises:
-        ValueError: As `make_dataset`.
+        ValueError: If the table is empty, lacks a column, or has rows without a file or with DICOM files, which are
+            read from a store only; if the store lacks images or holds them in another size; or if `batch_size` is no
+            whole number of at least 1.
     """
     images = _images(table, image_size, store)
     ids = tf.constant(table["image_id"].astype(str).tolist())
@@ -151,6 +153,9 @@ def without_autotuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
     Its thread sleeps longer and longer between two looks (10 ms, doubled each time), and the end of a pass may wait for
     it to wake: up to two thirds of an epoch on stored features went there. What is parallel here has fixed numbers.
+
+    Args:
+        dataset: Any data set.
     """
     options = tf.data.Options()
     options.autotune.enabled = False
@@ -168,7 +173,12 @@ class _FileImages:
         self.size = image_size
 
     def singly(self, order: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
-        """Returns (pixels, position, draw) image by image."""
+        """Returns (pixels, position, draw) image by image.
+
+        Args:
+            order: Data set of (position in the table, draw).
+            batch_size: How many images are read at a time, where they come from a store.
+        """
 
         def read(position: tf.Tensor, draw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             return read_image(self.paths[position], self.size), position, draw
@@ -176,7 +186,12 @@ class _FileImages:
         return order.map(read, num_parallel_calls=_CORES)
 
     def batches(self, order: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
-        """Returns (pixels, position, draw) batch by batch."""
+        """Returns (pixels, position, draw) batch by batch.
+
+        Args:
+            order: Data set of (position in the table, draw).
+            batch_size: Images a batch.
+        """
         return self.singly(order, batch_size).batch(batch_size)
 
 
@@ -190,12 +205,22 @@ class _StoreImages:
         self.store = store
 
     def singly(self, order: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
-        """Returns (pixels, position, draw) image by image, read `batch_size` at a time."""
+        """Returns (pixels, position, draw) image by image, read `batch_size` at a time.
+
+        Args:
+            order: Data set of (position in the table, draw).
+            batch_size: How many images are read at a time, where they come from a store.
+        """
         count = tf.data.experimental.assert_cardinality(len(self.rows))
         return self.batches(order, batch_size).unbatch().apply(count)
 
     def batches(self, order: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
-        """Returns (pixels, position, draw) batch by batch."""
+        """Returns (pixels, position, draw) batch by batch.
+
+        Args:
+            order: Data set of (position in the table, draw).
+            batch_size: Images a batch.
+        """
         return order.batch(batch_size).map(self._gather, num_parallel_calls=_STORE_READERS)
 
     def _gather(self, position: tf.Tensor, draw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -213,6 +238,9 @@ def _images(table: pd.DataFrame, image_size: int, store: Store | None) -> _FileI
 
 def checked_paths(table: pd.DataFrame) -> list[str]:
     """Returns the table's file paths.
+
+    Args:
+        table: Image table with `image_id` and `path`.
 
     Raises:
         ValueError: If the table is empty, has no `path` column, or has rows without a file or with DICOM files.

@@ -22,8 +22,8 @@ NONE_OF_THEM = "none of them"
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What an epoch shows.
+class EpochRows:
+    """The rows of a table that an epoch shows.
 
     Attributes:
         rows: int64 array (n,): positions in the table, in order.
@@ -89,13 +89,17 @@ def times_shown(groups: dict[str, np.ndarray], n: int) -> np.ndarray:
     return times
 
 
-def in_order(n: int) -> Shown:
-    """Returns every row of a table of n once, in the table's order."""
+def in_order(n: int) -> EpochRows:
+    """Returns every row of a table of n once, in the table's order.
+
+    Args:
+        n: Rows of the table.
+    """
     order = np.arange(n, dtype=np.int64)
-    return Shown(order, order)
+    return EpochRows(order, order)
 
 
-def shuffled(n: int, seed: int, epoch: int) -> Shown:
+def shuffled(n: int, seed: int, epoch: int) -> EpochRows:
     """Returns every row of a table of n once, in a random order.
 
     Args:
@@ -104,10 +108,10 @@ def shuffled(n: int, seed: int, epoch: int) -> Shown:
         epoch: The epoch's number.
     """
     order = np.random.default_rng([seed, epoch]).permutation(n).astype(np.int64)
-    return Shown(order, order)
+    return EpochRows(order, order)
 
 
-def balanced(groups: dict[str, np.ndarray], n: int, seed: int, epoch: int) -> Shown:
+def balanced(groups: dict[str, np.ndarray], n: int, seed: int, epoch: int) -> EpochRows:
     """Returns n rows, the groups taking turns: any neighbouring rows hold equal shares of them, to within one.
 
     Each group is gone through in a random order, and in another one when all its images were shown, across the ends of
@@ -134,7 +138,7 @@ def balanced(groups: dict[str, np.ndarray], n: int, seed: int, epoch: int) -> Sh
             # The permutations that this epoch reads, one after the other.
             rounds = [_permuted(members, seed, turn, number) for number in range(begun, ended + 1)]
             rows[mine] = np.concatenate(rounds)[places - begun * len(members)]
-    return Shown(rows, rows + n * _occurrence(rows))
+    return EpochRows(rows, rows + n * _occurrence(rows))
 
 
 def _permuted(members: np.ndarray, *numbers: int) -> np.ndarray:

@@ -1,11 +1,8 @@
-"""The body of a synthetic patient, and how it lies on one image.
+"""The body of a synthetic patient, how it lies on one image, and the curves and fields that follow.
 
 Lengths are fractions of the image's width (about 42 cm); x runs from the viewer's left, y from the top. The patient's
-right side is on the viewer's left.
-
-From anatomy and pose to curves, and from curves to the fields every layer of an image is drawn with.
-
-A border is a function of y (chest wall, heart) or of x (diaphragm), so an image costs a few passes over its pixels.
+right side is on the viewer's left. A border is a function of y (chest wall, heart) or of x (diaphragm), so an image
+costs a few passes over its pixels.
 """
 
 import math
@@ -244,37 +241,68 @@ class Geometry:
     mediastinal: Field
 
     def column(self, x: float) -> int:
-        """Returns the index of the column at x, within the image."""
+        """Returns the index of the column at x, within the image.
+
+        Args:
+            x: Position from the left, a fraction of the image.
+        """
         return int(np.clip(x * self.size, 0, self.size - 1))
 
     def sign(self, side: int) -> int:
-        """Returns -1 for the patient's right (viewer's left) and +1 for the left."""
+        """Returns -1 for the patient's right (viewer's left) and +1 for the left.
+
+        Args:
+            side: RIGHT or LEFT.
+        """
         return -1 if side == RIGHT else 1
 
     def place(self, side: int, outward: float, y: float) -> tuple[float, float]:
-        """Returns (x, y) of a point given by side, share of the way to the chest wall, and height."""
+        """Returns (x, y) of a point given by side, share of the way to the chest wall, and height.
+
+        Args:
+            side: RIGHT or LEFT.
+            outward: Share of the way from the midline to the chest wall.
+            y: Height, a fraction of the image from its top.
+        """
         row = self.column(y)
         distance = outward * float(self.wall[side][row])
         return float(self.midline[row]) + self.sign(side) * distance, y
 
     def lung_top(self, side: int) -> float:
-        """Returns the height of the lung apex."""
+        """Returns the height of the lung apex.
+
+        Args:
+            side: RIGHT or LEFT.
+        """
         rows = np.flatnonzero(self.wall[side] > self.border[side])
         return float(self.y[rows[0]]) if len(rows) else 0.2
 
     def dome(self, side: int) -> float:
-        """Returns the height of the diaphragm's dome."""
+        """Returns the height of the diaphragm's dome.
+
+        Args:
+            side: RIGHT or LEFT.
+        """
         columns = self.x < self.midline[-1] if side == RIGHT else self.x > self.midline[-1]
         return float(self.diaphragm[columns].min())
 
     def angle(self, side: int) -> float:
-        """Returns the height of the costophrenic angle: where the diaphragm meets the chest wall."""
+        """Returns the height of the costophrenic angle: where the diaphragm meets the chest wall.
+
+        Args:
+            side: RIGHT or LEFT.
+        """
         widest = float(self.wall[side].max())
         return float(self.diaphragm[self.column(float(self.midline[-1]) + self.sign(side) * widest)])
 
 
 def smoothed(values: Any, width: int) -> Field:
-    """Returns a curve averaged over `width` neighbours; its ends are continued flat."""
+    """Returns a curve averaged over `width` neighbours; its ends are continued flat.
+
+    Args:
+        values: The curve, shape (n,).
+        width: How many neighbours; below 2 nothing is averaged.
+    """
     if width < 2:
         return np.asarray(values, np.float32)
     padded = np.pad(np.asarray(values, np.float32), (width // 2, width - 1 - width // 2), mode="edge")

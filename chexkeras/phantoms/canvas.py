@@ -1,6 +1,6 @@
-"""Thin things: vessels, bones' outlines, tubes and letters are lines, drawn twice as fine as the image and reduced.
+"""What is drawn on: lines twice as fine as the image for thin things, and coarse and fine fields for findings.
 
-What findings are drawn on: coarse and fine fields over one image, and where in the patient a finding sits.
+Vessels, outlines of bones, tubes and letters are lines on a `Canvas`; a finding draws on `Layers`, at its `Site`.
 """
 
 from collections.abc import Iterable
@@ -46,14 +46,26 @@ class Canvas:
         return [(px * factor, py * factor) for px, py in points]
 
     def line(self, points: Iterable[Point], width: float, level: float) -> None:
-        """Draws a line of a width (fraction of the image) and a level (0 to 1); thin lines fade."""
+        """Draws a line of a width (fraction of the image) and a level (0 to 1); thin lines fade.
+
+        Args:
+            points: (x, y) of its corners, fractions of the image.
+            width: A fraction of the image.
+            level: Brightness, 0 to 1.
+        """
         self.blank = False
         pixels = width * self.size * self.fine
         level = level * min(1.0, pixels)
         self._draw.line(self._scaled(points), fill=round(255 * level), width=max(1, round(pixels)), joint="curve")
 
     def lines(self, xy: NDArray[np.float64], width: float, level: float) -> None:
-        """Draws many lines of one width; `xy` has shape (lines, points, 2)."""
+        """Draws many lines of one width; `xy` has shape (lines, points, 2).
+
+        Args:
+            xy: Corners, shape (lines, points, 2), fractions of the image.
+            width: A fraction of the image.
+            level: Brightness, 0 to 1.
+        """
         self.blank = False
         pixels = width * self.size * self.fine
         fill, thick = round(255 * level * min(1.0, pixels)), max(1, round(pixels))
@@ -61,18 +73,37 @@ class Canvas:
             self._draw.line(line, fill=fill, width=thick)
 
     def polygon(self, points: Iterable[Point], level: float) -> None:
-        """Fills a polygon."""
+        """Fills a polygon.
+
+        Args:
+            points: (x, y) of its corners, fractions of the image.
+            level: Brightness, 0 to 1.
+        """
         self.blank = False
         self._draw.polygon(self._scaled(points), fill=round(255 * level))
 
     def ellipse(self, center: Point, radii: Point, level: float) -> None:
-        """Fills an ellipse."""
+        """Fills an ellipse.
+
+        Args:
+            center: (x, y), fractions of the image.
+            radii: Half its width and height, fractions of the image.
+            level: Brightness, 0 to 1.
+        """
         self.blank = False
         (cx, cy), (rx, ry) = center, radii
         self._draw.ellipse(self._scaled([(cx - rx, cy - ry), (cx + rx, cy + ry)]), fill=round(255 * level))
 
     def letters(self, text: str, corner: Point, height: float, slant: float, level: float = 1.0) -> None:
-        """Writes capital letters of an image marker."""
+        """Writes capital letters of an image marker.
+
+        Args:
+            text: Letters of L, R, A and P.
+            corner: (x, y) of the upper left corner, fractions of the image.
+            height: A fraction of the image.
+            slant: Slope of the line of writing.
+            level: Brightness, 0 to 1.
+        """
         for index, letter in enumerate(text):
             for stroke in _STROKES[letter]:
                 points = [
@@ -94,13 +125,25 @@ class Canvas:
 
 
 def enlarge(field: NDArray[np.float32], size: int, *, smooth: bool = False) -> NDArray[np.float32]:
-    """Returns a coarse field resampled to (size, size)."""
+    """Returns a coarse field resampled to (size, size).
+
+    Args:
+        field: The coarse field.
+        size: Pixels a side wanted.
+        smooth: Whether to resample bicubic instead of bilinear.
+    """
     method = Image.Resampling.BICUBIC if smooth else Image.Resampling.BILINEAR
     return np.asarray(Image.fromarray(np.ascontiguousarray(field, np.float32)).resize((size, size), method))
 
 
 def clouds(rng: np.random.Generator, cells: int, size: int) -> NDArray[np.float32]:
-    """Returns smooth noise of mean 0 and standard deviation near 1, shape (size, size), with `cells` waves across."""
+    """Returns smooth noise of mean 0 and standard deviation near 1, shape (size, size), with `cells` waves across.
+
+    Args:
+        rng: Decides the noise.
+        cells: Waves across the image.
+        size: Pixels a side.
+    """
     return enlarge(rng.standard_normal((cells, cells), dtype=np.float32), size, smooth=True)
 
 
@@ -133,7 +176,13 @@ class Site:
 
 
 def site_of(seed: int, patient: int, finding: str) -> Site:
-    """Returns where a finding sits in a patient."""
+    """Returns where a finding sits in a patient.
+
+    Args:
+        seed: The cohort's seed.
+        patient: The patient's number.
+        finding: One of NIH14.
+    """
     rng = np.random.default_rng(np.random.SeedSequence([seed, patient], spawn_key=(2, NIH14.index(finding))))
     numbers = rng.random(8)
     return Site(
@@ -176,12 +225,22 @@ class Layers:
     y: Field
 
     def side(self, side: int) -> NDArray[np.bool_]:
-        """Returns which coarse pixels lie on one side."""
+        """Returns which coarse pixels lie on one side.
+
+        Args:
+            side: RIGHT or LEFT.
+        """
         right = self.geometry.right[::2, ::2]
         return right if side == RIGHT else ~right
 
     def oval(self, center: tuple[float, float], radii: tuple[float, float], tilt: float = 0.0) -> Field:
-        """Returns squared elliptical distance from a centre, coarse: 1 on the ellipse."""
+        """Returns squared elliptical distance from a centre, coarse: 1 on the ellipse.
+
+        Args:
+            center: (x, y), fractions of the image.
+            radii: Half its width and height, fractions of the image.
+            tilt: Radians.
+        """
         dx, dy = self.x - center[0], self.y - center[1]
         if tilt:
             cosine, sine = np.float32(np.cos(tilt)), np.float32(np.sin(tilt))
@@ -189,11 +248,19 @@ class Layers:
         return (dx * (1 / radii[0])) ** 2 + (dy * (1 / radii[1])) ** 2
 
     def add_haze(self, haze: NDArray[Any]) -> None:
-        """Lays an opacity over the others: what one leaves of the air, the next reduces further."""
+        """Lays an opacity over the others: what one leaves of the air, the next reduces further.
+
+        Args:
+            haze: Share of the air it replaces, coarse, 0 to 1.
+        """
         self.haze += (1 - self.haze) * np.clip(haze, 0, 0.98)
 
     def box(self, mask: NDArray[np.bool_]) -> list[Box]:
-        """Returns the box around a coarse mask, none when it is all but empty."""
+        """Returns the box around a coarse mask, none when it is all but empty.
+
+        Args:
+            mask: Booleans, coarse.
+        """
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         if len(rows) < 2 or len(columns) < 2:
             return []
@@ -209,7 +276,11 @@ class Layers:
 
 
 def blank_layers(geometry: Geometry) -> Layers:
-    """Returns layers without any finding."""
+    """Returns layers without any finding.
+
+    Args:
+        geometry: The image's borders and fields.
+    """
     lung = geometry.lung[::2, ::2]
     return Layers(
         geometry=geometry,
@@ -227,7 +298,16 @@ def blank_layers(geometry: Geometry) -> Layers:
 
 
 def within_lung(geometry: Geometry, side: int, along: float, height: float, low: float = 0.15, high: float = 0.9):
-    """Returns a point of one lung that is outside the heart: along 0 to 1 outwards, height 0 to 1 downwards."""
+    """Returns a point of one lung that is outside the heart: along 0 to 1 outwards, height 0 to 1 downwards.
+
+    Args:
+        geometry: The image's borders and fields.
+        side: RIGHT or LEFT.
+        along: 0 next to the heart to 1 near the chest wall.
+        height: 0 to 1, from `low` to `high`.
+        low: Share of the way from apex to dome at which height 0 lies.
+        high: Share of the way from apex to dome at which height 1 lies.
+    """
     top, dome = geometry.lung_top(side), geometry.dome(side)
     y = top + (low + (high - low) * height) * (dome - top)
     row = geometry.column(y)

@@ -4,13 +4,9 @@ A finding may change shapes before the image is drawn (`reshape`), and then adds
 layers (`draw_findings`). Which side and which lobe belong to the patient, so a finding stays where it was; its
 extent follows the severity of the image.
 
-Findings of the lung itself: opacities, nodules, lines and lost tissue.
-
-Each function draws one finding at its site and returns its boxes.
-
-Findings around the lung: heart, pleura and diaphragm.
-
-Each function draws one finding at its site and returns its boxes.
+Each of the functions below draws one finding: on an image's `layers`, at its `site`, as far as its `severity` in (0, 1]
+goes, with what is random drawn from `rng`. It returns the finding's boxes, fractions of the image. Findings of the lung
+itself come first, those of heart, pleura and diaphragm after them.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +18,7 @@ from chexkeras.phantoms.anatomy import LEFT, RIGHT, Field, Pose
 from chexkeras.phantoms.canvas import Box, Canvas, Layers, Site, clouds, within_lung
 
 
-def atelectasis(layers: Layers, site: Site, severity: float, rng: np.random.Generator) -> list[Box]:
+def _atelectasis(layers: Layers, site: Site, severity: float, rng: np.random.Generator) -> list[Box]:
     """Plate-like bands in the lower lung; when severe, a dense base that lost its volume."""
     geometry = layers.geometry
     degree = 0.35 + 0.65 * severity
@@ -42,7 +38,7 @@ def atelectasis(layers: Layers, site: Site, severity: float, rng: np.random.Gene
     return layers.box((total > 0.18) & (layers.lung > 0.04))
 
 
-def infiltration(layers: Layers, site: Site, severity: float, rng: np.random.Generator) -> list[Box]:
+def _infiltration(layers: Layers, site: Site, severity: float, rng: np.random.Generator) -> list[Box]:
     """One to three faint, ill-defined patches."""
     geometry = layers.geometry
     total = np.zeros_like(layers.haze)
@@ -71,7 +67,7 @@ def _nodule_at(layers: Layers, x: float, y: float, radius: float, density: float
     return (max(0.0, x - radius * 1.1), max(0.0, y - radius * 1.1), x + radius * 1.1, y + radius * 1.1)
 
 
-def mass(layers: Layers, site: Site, severity: float, rng: np.random.Generator) -> list[Box]:
+def _mass(layers: Layers, site: Site, severity: float, rng: np.random.Generator) -> list[Box]:
     """One lobulated ball above 30 mm."""
     # Above 30 mm: an image is about 420 mm wide, so a diameter from 0.08.
     radius = 0.041 + 0.038 * severity
@@ -80,7 +76,7 @@ def mass(layers: Layers, site: Site, severity: float, rng: np.random.Generator) 
     return [_nodule_at(layers, x, y, radius, 0.24 + 0.10 * severity, lobes)]
 
 
-def nodule(layers: Layers, site: Site, severity: float, rng: np.random.Generator) -> list[Box]:
+def _nodule(layers: Layers, site: Site, severity: float, rng: np.random.Generator) -> list[Box]:
     """One or two round balls below 30 mm."""
     boxes = []
     for index in range(1 + (site.shape[0] > 0.75)):
@@ -129,7 +125,7 @@ def _lobe(layers: Layers, site: Site, severity: float) -> tuple[Field, tuple[flo
     return filled, (x, y)
 
 
-def pneumonia(layers: Layers, site: Site, severity: float, rng: np.random.Generator) -> list[Box]:
+def _pneumonia(layers: Layers, site: Site, severity: float, rng: np.random.Generator) -> list[Box]:
     """A lobe filled in patches, some bronchi still holding air; on both sides when severe."""
     boxes: list[Box] = []
     for order, side in enumerate(site.sides[: 1 + (severity > 0.5)]):
@@ -143,7 +139,7 @@ def pneumonia(layers: Layers, site: Site, severity: float, rng: np.random.Genera
     return boxes
 
 
-def consolidation(layers: Layers, site: Site, severity: float, rng: np.random.Generator) -> list[Box]:
+def _consolidation(layers: Layers, site: Site, severity: float, rng: np.random.Generator) -> list[Box]:
     """A dense lobe in which the bronchi stand out as dark branches."""
     filled, center = _lobe(layers, site, 0.15 + 0.55 * severity)
     opacity = (0.74 + 0.18 * severity) * np.minimum(1.5 * filled, 1)
@@ -152,7 +148,7 @@ def consolidation(layers: Layers, site: Site, severity: float, rng: np.random.Ge
     return layers.box((filled > 0.35) & (layers.lung > 0.05))
 
 
-def edema(layers: Layers, site: Site, severity: float, rng: np.random.Generator) -> list[Box]:
+def _edema(layers: Layers, site: Site, severity: float, rng: np.random.Generator) -> list[Box]:
     """Bat wings around both hila and Kerley B lines above both costophrenic angles."""
     geometry = layers.geometry
     wings = np.zeros_like(layers.haze)
@@ -173,7 +169,7 @@ def edema(layers: Layers, site: Site, severity: float, rng: np.random.Generator)
     return layers.box((wings > 0.4) & (layers.lung > 0.04))
 
 
-def emphysema(layers: Layers, site: Site, severity: float, rng: np.random.Generator) -> list[Box]:
+def _emphysema(layers: Layers, site: Site, severity: float, rng: np.random.Generator) -> list[Box]:
     """Bullae; dark lungs, flat diaphragm and narrow heart come from the pose."""
     geometry = layers.geometry
     for index in range(round(3 * severity)):
@@ -186,7 +182,7 @@ def emphysema(layers: Layers, site: Site, severity: float, rng: np.random.Genera
     return layers.box(layers.lung > 0.12)
 
 
-def fibrosis(layers: Layers, site: Site, severity: float, rng: np.random.Generator) -> list[Box]:
+def _fibrosis(layers: Layers, site: Site, severity: float, rng: np.random.Generator) -> list[Box]:
     """A net of fine lines at both bases, densest near the pleura."""
     geometry = layers.geometry
     boxes: list[Box] = []
@@ -207,12 +203,12 @@ def fibrosis(layers: Layers, site: Site, severity: float, rng: np.random.Generat
     return boxes
 
 
-def cardiomegaly(layers: Layers, site: Site, severity: float, rng: np.random.Generator) -> list[Box]:
+def _cardiomegaly(layers: Layers, site: Site, severity: float, rng: np.random.Generator) -> list[Box]:
     """Nothing more to draw: the pose has widened the heart."""
     return [layers.geometry.heart]
 
 
-def effusion(layers: Layers, site: Site, severity: float, rng: np.random.Generator) -> list[Box]:
+def _effusion(layers: Layers, site: Site, severity: float, rng: np.random.Generator) -> list[Box]:
     """Fluid that blunts the costophrenic angle and rises along the chest wall in a meniscus."""
     geometry = layers.geometry
     boxes: list[Box] = []
@@ -231,7 +227,7 @@ def effusion(layers: Layers, site: Site, severity: float, rng: np.random.Generat
     return boxes
 
 
-def pneumothorax(layers: Layers, site: Site, severity: float, rng: np.random.Generator) -> list[Box]:
+def _pneumothorax(layers: Layers, site: Site, severity: float, rng: np.random.Generator) -> list[Box]:
     """Dark air without vessels around a lung whose visceral pleura shows as a thin line."""
     geometry, side = layers.geometry, site.side
     top, angle = geometry.lung_top(side), geometry.angle(side)
@@ -255,7 +251,7 @@ def pneumothorax(layers: Layers, site: Site, severity: float, rng: np.random.Gen
     return layers.box(lucent)
 
 
-def pleural_thickening(layers: Layers, site: Site, severity: float, rng: np.random.Generator) -> list[Box]:
+def _pleural_thickening(layers: Layers, site: Site, severity: float, rng: np.random.Generator) -> list[Box]:
     """A dense band along the chest wall, or a cap over the apex."""
     geometry = layers.geometry
     boxes: list[Box] = []
@@ -275,7 +271,7 @@ def pleural_thickening(layers: Layers, site: Site, severity: float, rng: np.rand
     return boxes
 
 
-def hernia(layers: Layers, site: Site, severity: float, rng: np.random.Generator) -> list[Box]:
+def _hernia(layers: Layers, site: Site, severity: float, rng: np.random.Generator) -> list[Box]:
     """A round shadow behind the heart with gas above a level of fluid."""
     geometry = layers.geometry
     radius = 0.055 + 0.035 * severity
@@ -292,7 +288,13 @@ def hernia(layers: Layers, site: Site, severity: float, rng: np.random.Generator
 
 
 def reshape(pose: Pose, severity: Mapping[str, float], sites: Mapping[str, Site]) -> None:
-    """Changes the shapes that findings change: loss of volume raises the diaphragm and draws the mediastinum over."""
+    """Changes the shapes that findings change: loss of volume raises the diaphragm and draws the mediastinum over.
+
+    Args:
+        pose: The image, changed in place.
+        severity: Severity, in (0, 1], of every finding present.
+        sites: Where each sits.
+    """
     if "Atelectasis" in severity:
         side, degree = sites["Atelectasis"].side, 0.3 + 0.7 * severity["Atelectasis"]
         pose.domes[side] -= 0.040 * degree
@@ -307,20 +309,20 @@ def reshape(pose: Pose, severity: Mapping[str, float], sites: Mapping[str, Site]
 
 
 _DRAW: dict[str, Callable[[Layers, Site, float, np.random.Generator], list[Box]]] = {
-    "Atelectasis": atelectasis,
-    "Cardiomegaly": cardiomegaly,
-    "Effusion": effusion,
-    "Infiltration": infiltration,
-    "Mass": mass,
-    "Nodule": nodule,
-    "Pneumonia": pneumonia,
-    "Pneumothorax": pneumothorax,
-    "Consolidation": consolidation,
-    "Edema": edema,
-    "Emphysema": emphysema,
-    "Fibrosis": fibrosis,
-    "Pleural_Thickening": pleural_thickening,
-    "Hernia": hernia,
+    "Atelectasis": _atelectasis,
+    "Cardiomegaly": _cardiomegaly,
+    "Effusion": _effusion,
+    "Infiltration": _infiltration,
+    "Mass": _mass,
+    "Nodule": _nodule,
+    "Pneumonia": _pneumonia,
+    "Pneumothorax": _pneumothorax,
+    "Consolidation": _consolidation,
+    "Edema": _edema,
+    "Emphysema": _emphysema,
+    "Fibrosis": _fibrosis,
+    "Pleural_Thickening": _pleural_thickening,
+    "Hernia": _hernia,
 }
 
 

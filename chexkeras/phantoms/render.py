@@ -128,7 +128,13 @@ _TONE = _tone()
 
 
 def render(image: PhantomImage, seed: int, size: int) -> tuple[NDArray[np.uint8], dict[str, list[Box]]]:
-    """Returns the pixels of an image and the boxes of its findings; see `draw`."""
+    """Returns the pixels of an image and the boxes of its findings; see `draw`.
+
+    Args:
+        image: What to draw.
+        seed: The cohort's seed.
+        size: Pixels a side, at least 64.
+    """
     return draw(image, seed, size)[:2]
 
 

@@ -1,7 +1,4 @@
-"""Ribs, spine, clavicles, shoulder blades and arms.
-
-Lung vessels branching from the hila, trachea and main bronchi, gas in the stomach.
-"""
+"""What every patient has: ribs, spine, clavicles, shoulder blades and arms; vessels, airways and gas in the stomach."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +56,13 @@ def rib_field(geometry: Geometry, anatomy: Anatomy, pose: Pose) -> Field:
 
 
 def spine_field(density: Field, geometry: Geometry, anatomy: Anatomy) -> None:
-    """Adds the vertebral column to a density field in place: bodies, discs between them, pedicles."""
+    """Adds the vertebral column to a density field in place: bodies, discs between them, pedicles.
+
+    Args:
+        density: The density field, changed in place.
+        geometry: The image's borders and fields.
+        anatomy: The patient.
+    """
     width = 0.042
     left = geometry.column(float(geometry.midline.min()) - 1.6 * width)
     right = geometry.column(float(geometry.midline.max()) + 1.6 * width) + 1
@@ -75,7 +78,14 @@ def spine_field(density: Field, geometry: Geometry, anatomy: Anatomy) -> None:
 
 
 def draw_bones(canvas: Canvas, geometry: Geometry, anatomy: Anatomy, pose: Pose) -> None:
-    """Draws clavicles, shoulder blades and upper arms, cortex brighter than marrow."""
+    """Draws clavicles, shoulder blades and upper arms, cortex brighter than marrow.
+
+    Args:
+        canvas: Where to draw.
+        geometry: The image's borders and fields.
+        anatomy: The patient.
+        pose: The image.
+    """
     scale = pose.scale
     drop = 0.012 if pose.ap else 0.0
     for side in (RIGHT, LEFT):
@@ -169,7 +179,14 @@ def draw_vessels(canvas: Canvas, geometry: Geometry, anatomy: Anatomy) -> None:
 
 
 def draw_airways(canvas: Canvas, geometry: Geometry, anatomy: Anatomy, pose: Pose) -> None:
-    """Draws what holds air outside the lungs; the canvas is subtracted from the image."""
+    """Draws what holds air outside the lungs; the canvas is subtracted from the image.
+
+    Args:
+        canvas: Where to draw.
+        geometry: The image's borders and fields.
+        anatomy: The patient.
+        pose: The image.
+    """
     carina = anatomy.apex + 0.235 - 0.5 * pose.lift
     row = geometry.column(carina)
     middle = float(geometry.midline[row]) - 0.004 + 0.5 * pose.shift

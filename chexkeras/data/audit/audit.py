@@ -15,7 +15,7 @@ import pandas as pd
 
 from chexkeras import checks
 from chexkeras.data.audit.image_checks import ImageFacts, blurred, duplicate_issues, image_issues, open_images
-from chexkeras.data.audit.result import CODES, ERROR, Audit, Issue
+from chexkeras.data.audit.result import CODES, ERROR, Audit, AuditIssue
 from chexkeras.data.audit.shortcuts import shortcuts
 from chexkeras.data.audit.table_checks import selection, split_issues, table_issues
 from chexkeras.data.image_table import ImageTable, TableSource
@@ -69,7 +69,7 @@ def audit(
         issues += split_issues(splits)
     facts: list[ImageFacts] = []
     thumbnails = np.zeros((0, 0, 0))
-    unusable: dict[str, Issue] = {}
+    unusable: dict[str, AuditIssue] = {}
     if decode:
         facts, thumbnails = open_images([str(path) for path in table["path"].fillna("")], processes)
         found = list(image_issues(table, facts))
@@ -98,7 +98,7 @@ def audit(
     )
 
 
-def _told(source: TableSource, unusable: dict[str, Issue], caution: str) -> TableSource:
+def _told(source: TableSource, unusable: dict[str, AuditIssue], caution: str) -> TableSource:
     """Returns the source with what was left out, and with the caution if there is one."""
     reasons = tuple((issue.image_id, f"{issue.code}: {issue.detail}") for issue in unusable.values())
     cautions = tuple(dict.fromkeys((*source.cautions, caution))) if caution else source.cautions
@@ -113,7 +113,7 @@ def _with_sizes(table: pd.DataFrame, facts: Sequence[ImageFacts]) -> pd.DataFram
     return table.assign(**sizes)
 
 
-def _issue_table(issues: Iterable[Issue]) -> pd.DataFrame:
+def _issue_table(issues: Iterable[AuditIssue]) -> pd.DataFrame:
     """Returns the issues, the gravest code first and within a code in table order."""
     rank = {code: position for position, code in enumerate(CODES)}
     ordered = sorted(issues, key=lambda issue: rank[issue.code])
@@ -121,7 +121,7 @@ def _issue_table(issues: Iterable[Issue]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["code", "image_id", "severity", "detail"])
 
 
-def _cannot_be_used(unusable: Sequence[Issue], images: int) -> str:
+def _cannot_be_used(unusable: Sequence[AuditIssue], images: int) -> str:
     listed = "; ".join(f"{issue.image_id} ({issue.code}: {issue.detail})" for issue in unusable[:3])
     return (
         f"{len(unusable)} of {images} images cannot be used: "

@@ -15,7 +15,7 @@ from PIL import Image
 
 from chexkeras import progress
 from chexkeras.data.audit.duplicates import TooAlike, near_duplicates
-from chexkeras.data.audit.result import Issue
+from chexkeras.data.audit.result import AuditIssue
 from chexkeras.data.image_table import ImageTable
 from chexkeras.dicom import image_file
 from chexkeras.dicom.read import is_dicom
@@ -188,7 +188,7 @@ def blurred(thumbnails: np.ndarray) -> np.ndarray:
     return quartets.mean(axis=(2, 4), dtype=np.float32) / np.float32(GRAY_STEPS)
 
 
-def image_issues(table: ImageTable, facts: Sequence[ImageFacts]) -> Iterator[Issue]:
+def image_issues(table: ImageTable, facts: Sequence[ImageFacts]) -> Iterator[AuditIssue]:
     """Yields what is wrong or odd with each image alone.
 
     Args:
@@ -198,19 +198,19 @@ def image_issues(table: ImageTable, facts: Sequence[ImageFacts]) -> Iterator[Iss
     usual = Counter(fact.size for fact in facts if fact.mode).most_common(1)
     for image, fact in zip(table["image_id"], facts, strict=True):
         if fact.problem:
-            yield Issue(fact.problem, image, fact.detail)
+            yield AuditIssue(fact.problem, image, fact.detail)
             continue
         if fact.size != usual[0][0]:
             (width, height), (usual_width, usual_height) = fact.size, usual[0][0]
-            yield Issue("unusual_size", image, f"{width} x {height}; most are {usual_width} x {usual_height}")
+            yield AuditIssue("unusual_size", image, f"{width} x {height}; most are {usual_width} x {usual_height}")
         if fact.mode not in ("L", DICOM):
             content = "colour" if fact.colour else "gray"
-            yield Issue("not_grayscale", image, f"{content} pixels stored as {fact.mode}")
+            yield AuditIssue("not_grayscale", image, f"{content} pixels stored as {fact.mode}")
 
 
 def duplicate_issues(
     table: ImageTable, facts: Sequence[ImageFacts], thumbnails: np.ndarray, part_of: dict[str, str]
-) -> Iterator[Issue]:
+) -> Iterator[AuditIssue]:
     """Yields images that are the same, or nearly the same, as an earlier one.
 
     Args:
@@ -228,22 +228,22 @@ def duplicate_issues(
             same[fact.digest].append(row)
     for first, *others in same.values():
         for row in (row for row in others if images[row] != images[first]):
-            yield Issue("duplicate_pixels", images[row], f"same pixels as {images[first]}")
+            yield AuditIssue("duplicate_pixels", images[row], f"same pixels as {images[first]}")
             if patients[row] != patients[first]:
                 detail = f"patient {patients[row]}; same pixels as {images[first]} of patient {patients[first]}"
-                yield Issue("same_image_two_patients", images[row], detail)
+                yield AuditIssue("same_image_two_patients", images[row], detail)
             if parts[row] != parts[first]:
                 detail = f"in {parts[row]}; {images[first]} is in {parts[first]}"
-                yield Issue("duplicate_crosses_split", images[row], detail)
+                yield AuditIssue("duplicate_crosses_split", images[row], detail)
             differing = _differing(labels.iloc[row], labels.iloc[first])
             if differing:
-                yield Issue("duplicate_labels_differ", images[row], f"{differing}; same pixels as {images[first]}")
+                yield AuditIssue("duplicate_labels_differ", images[row], f"{differing}; same pixels as {images[first]}")
     # One image of each set of equal ones stands for all: the others are told already.
     alone = np.array([rows[0] for rows in same.values()], dtype=np.int64)
     try:
         pairs = near_duplicates(thumbnails[alone])
     except TooAlike as problem:
-        yield Issue("films_too_alike", "", str(problem))
+        yield AuditIssue("films_too_alike", "", str(problem))
         return
     pairs["first"], pairs["second"] = alone[pairs["first"]], alone[pairs["second"]]
     yield from _near_issues(pairs, images, patients, parts)
@@ -255,7 +255,7 @@ def _differing(labels: pd.Series, others: pd.Series) -> str:
     return ", ".join(f"{name} {labels[name]:g}, not {others[name]:g}" for name in labels.index[both])
 
 
-def _near_issues(pairs: pd.DataFrame, images: list[str], patients: list[str], parts: list[str]) -> Iterator[Issue]:
+def _near_issues(pairs: pd.DataFrame, images: list[str], patients: list[str], parts: list[str]) -> Iterator[AuditIssue]:
     """Yields, per image and kind of pair, one issue that names the earlier image it resembles most."""
     found: dict[tuple[str, int], list[tuple[float, int]]] = defaultdict(list)
     for first, second, similarity in pairs.itertuples(index=False):
@@ -269,6 +269,6 @@ def _near_issues(pairs: pd.DataFrame, images: list[str], patients: list[str], pa
         who = f"patient {patients[row]}; like {images[other]} of patient {patients[other]}"
         told = {"near_duplicate_crosses_split": where, "near_duplicate_two_patients": who}
         more = f", and {len(alike) - 1} more" if len(alike) > 1 else ""
-        yield Issue(
+        yield AuditIssue(
             code, images[row], f"{told.get(code, f'like {images[other]}')} (correlation {similarity:.4f}){more}"
         )

@@ -40,7 +40,7 @@ CODES: dict[str, tuple[str, str]] = {
 _EXAMPLES = 20
 
 
-class Issue(NamedTuple):
+class AuditIssue(NamedTuple):
     """One finding of the audit: its code, the image ("" where it concerns the whole table), and what exactly."""
 
     code: str

@@ -2,9 +2,7 @@
 
 Where one of these alone tells a finding's images from the others, a network can learn it in place of the finding, and a
 test part from the same source will not show it. The numbers are the bar that a model has to clear, and its subgroups
-are to be read with them in mind.
-
-What each shortcut is made of: view, age and sex, image size and thumbnail as rows of numbers for a linear fit.
+are to be read with them in mind. Each shortcut becomes rows of numbers for a linear fit.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,7 +38,7 @@ class Features:
 
         Args:
             positive: Shape (images,), which to fit to as positive.
-            negative: Likewise as negative.
+            negative: Shape (images,), which to fit to as negative.
 
         Returns:
             Shape (images,), the linear score without the intercept.
@@ -111,7 +109,11 @@ def _of_sizes(table: pd.DataFrame) -> Features | str:
 
 
 def of_thumbnails(thumbnails: NDArray[Any]) -> Features | str:
-    """Returns thumbnails of shape (images, height, width) pixel by pixel, or why they tell nothing."""
+    """Returns thumbnails of shape (images, height, width) pixel by pixel, or why they tell nothing.
+
+    Args:
+        thumbnails: Gray images of one size.
+    """
     return _differing(_standard(thumbnails.reshape(len(thumbnails), -1).astype(np.float64)), "thumbnail")
 
 
@@ -171,7 +173,11 @@ class Shortcut:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Shortcut":
-        """Rebuilds a shortcut from `to_dict`."""
+        """Rebuilds a shortcut from `to_dict`.
+
+        Args:
+            data: Plain values.
+        """
         kept = {name: data[name] for name in ("name", "finding", "positives", "negatives")}
         return cls(**kept, auroc=Estimate.from_dict(data["auroc"]))
 

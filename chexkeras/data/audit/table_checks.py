@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from chexkeras import findings
-from chexkeras.data.audit.result import Issue
+from chexkeras.data.audit.result import AuditIssue
 from chexkeras.data.datasets import nih_statistics
 from chexkeras.data.datasets._csv import MAX_AGE_YEARS
 from chexkeras.data.datasets.registry import NIH
@@ -20,7 +20,7 @@ _CHANCE = 1e-6
 _NAMED = 3
 
 
-def table_issues(table: ImageTable) -> Iterator[Issue]:
+def table_issues(table: ImageTable) -> Iterator[AuditIssue]:
     """Yields what is contradictory, impossible or missing in an image table.
 
     Args:
@@ -28,22 +28,22 @@ def table_issues(table: ImageTable) -> Iterator[Issue]:
     """
     counts = table["image_id"].value_counts(sort=False)
     for image, count in counts[counts > 1].items():
-        yield Issue("repeated_image_id", str(image), f"{count} rows")
+        yield AuditIssue("repeated_image_id", str(image), f"{count} rows")
     yield from _contradictions(table)
     nameless = table["patient_id"].isna() | (table["patient_id"].astype(str).str.strip() == "")
     for image in table["image_id"][nameless]:
-        yield Issue("unknown_patient", image, "blank")
+        yield AuditIssue("unknown_patient", image, "blank")
     if "age_years" in table.columns:
         ages = table["age_years"]
         for image in table["image_id"][~ages.between(0, MAX_AGE_YEARS)]:
-            yield Issue("implausible_age", image, f"blank, or outside 0 to {MAX_AGE_YEARS:g} years")
+            yield AuditIssue("implausible_age", image, f"blank, or outside 0 to {MAX_AGE_YEARS:g} years")
     if "sex" in table.columns:
         yield from _two_sexes(table[table["sex"].isin(SEXES) & ~nameless])
     yield from _outside(table, "sex", SEXES)
     yield from _outside(table, "view", VIEWS)
 
 
-def _contradictions(table: ImageTable) -> Iterator[Issue]:
+def _contradictions(table: ImageTable) -> Iterator[AuditIssue]:
     contradictory = set(table.source.contradictory)
     if findings.NO_FINDING in table.columns:
         # CheXpert's No Finding leaves devices out: an image may show a pacemaker and nothing else.
@@ -52,25 +52,25 @@ def _contradictions(table: ImageTable) -> Iterator[Issue]:
         contradictory |= set(table["image_id"][both])
     if contradictory:
         for image in table["image_id"][table["image_id"].isin(contradictory)]:
-            yield Issue("label_contradiction", image, f"{findings.NO_FINDING} together with a finding")
+            yield AuditIssue("label_contradiction", image, f"{findings.NO_FINDING} together with a finding")
 
 
-def _two_sexes(known: pd.DataFrame) -> Iterator[Issue]:
+def _two_sexes(known: pd.DataFrame) -> Iterator[AuditIssue]:
     several = known.groupby("patient_id")["sex"].transform("nunique") > 1
     for patient, rows in known[several].groupby("patient_id", sort=False):
         counts = ", ".join(f"{sex} {count}" for sex, count in rows["sex"].value_counts(sort=False).items())
-        yield Issue("patient_two_sexes", rows["image_id"].iloc[0], f"patient {patient}: {counts}")
+        yield AuditIssue("patient_two_sexes", rows["image_id"].iloc[0], f"patient {patient}: {counts}")
 
 
-def _outside(table: pd.DataFrame, column: str, known: tuple[str, ...]) -> Iterator[Issue]:
+def _outside(table: pd.DataFrame, column: str, known: tuple[str, ...]) -> Iterator[AuditIssue]:
     if column not in table.columns:
         return
     odd = table[~table[column].isin(known)]
     for image, value in zip(odd["image_id"], odd[column], strict=True):
-        yield Issue(f"unknown_{column}", image, f"{value!r}" if isinstance(value, str) and value else "blank")
+        yield AuditIssue(f"unknown_{column}", image, f"{value!r}" if isinstance(value, str) and value else "blank")
 
 
-def split_issues(splits: Splits) -> Iterator[Issue]:
+def split_issues(splits: Splits) -> Iterator[AuditIssue]:
     """Yields the patients with images in several parts.
 
     Args:
@@ -79,10 +79,10 @@ def split_issues(splits: Splits) -> Iterator[Issue]:
     assignment = splits.assignment[splits.assignment["patient_id"].isin(splits.crossing_patients)]
     for patient, rows in assignment.groupby("patient_id", sort=False):
         counts = ", ".join(f"{part} {count}" for part, count in rows["part"].value_counts(sort=False).items())
-        yield Issue("patient_crosses_split", rows["image_id"].iloc[0], f"patient {patient}: {counts}")
+        yield AuditIssue("patient_crosses_split", rows["image_id"].iloc[0], f"patient {patient}: {counts}")
 
 
-def selection(table: ImageTable, listed: ImageTable) -> tuple[list[Issue], str]:
+def selection(table: ImageTable, listed: ImageTable) -> tuple[list[AuditIssue], str]:
     """Tells whether images were chosen by their findings: whether a finding is far commoner or rarer than it should be.
 
     NIH's images are compared with the whole of NIH ChestX-ray14, however they came to be fewer; those of another source
@@ -115,7 +115,7 @@ def selection(table: ImageTable, listed: ImageTable) -> tuple[list[Issue], str]:
             far.append((ratio, name, f"on {share * 100:.1f} % of these images, {expected * 100:.1f} % of the data set"))
     if not far:
         return [], ""
-    issues = [Issue("selected_sample", "", f"{name} {told}") for _, name, told in far]
+    issues = [AuditIssue("selected_sample", "", f"{name} {told}") for _, name, told in far]
     worst = [f"{name.replace('_', ' ')} is {told}" for _, name, told in sorted(far, reverse=True)[:_NAMED]]
     return issues, (
         f"Not a random sample of the data set (a case-control sample, for example): {'; '.join(worst)}. Predictive "

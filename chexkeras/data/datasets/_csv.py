@@ -1,6 +1,6 @@
-"""Reading a label file: its header, its columns by position, and label values that are what they must be.
+"""Reading a label file: its header, its columns by position, its labels, and who the patients are.
 
-Who the patients are, as label files spell it: identifiers, ages and sexes, turned into clean columns.
+Identifiers, ages and sexes become clean columns, labels values that are what they must be.
 """
 
 import csv
@@ -16,6 +16,9 @@ _ENCODING = "utf-8-sig"
 
 def header(path: Path) -> list[str]:
     """Returns the cells of the first line.
+
+    Args:
+        path: The CSV.
 
     Raises:
         ValueError: If the file is not UTF-8 text.
@@ -103,6 +106,10 @@ def label_values(
 def refuse_repeated(image_ids: pd.Series, what: str) -> None:
     """Checks that no image is named twice.
 
+    Args:
+        image_ids: The image of each row.
+        what: The table's name in the message.
+
     Raises:
         ValueError: If one is; the message names the first.
     """
@@ -125,7 +132,12 @@ _SEXES = {"MALE": "M", "FEMALE": "F", "UNKNOWN": ""}
 
 
 def per_unique(column: pd.Series, convert: Callable[[str], object]) -> np.ndarray:
-    """Applies a function once per different value: label files repeat a few hundred values 100,000 times."""
+    """Applies a function once per different value: label files repeat a few hundred values 100,000 times.
+
+    Args:
+        column: Text.
+        convert: From one text to its value.
+    """
     codes, values = pd.factorize(column)
     return np.asarray([convert(value) for value in values])[codes]
 
@@ -157,12 +169,19 @@ def ages_in_years(column: pd.Series) -> tuple[np.ndarray, int]:
 
 
 def capitals(column: pd.Series) -> np.ndarray:
-    """Returns text in capitals without blanks around it."""
+    """Returns text in capitals without blanks around it.
+
+    Args:
+        column: Text.
+    """
     return per_unique(column, lambda value: value.strip().upper()).astype(object)
 
 
 def sexes(column: pd.Series) -> np.ndarray:
     """Returns "M" and "F", also where a file writes Male and Female; "" for Unknown; other text in capitals.
+
+    Args:
+        column: Sexes as a label file writes them.
 
     Example:
         >>> sexes(pd.Series(["Female", "m", "Unknown", "O"])).tolist()
@@ -172,5 +191,9 @@ def sexes(column: pd.Series) -> np.ndarray:
 
 
 def patient_ids(column: pd.Series) -> np.ndarray:
-    """Returns patient identifiers as text without leading zeros, so that ``00000013`` and ``13`` are one patient."""
+    """Returns patient identifiers as text without leading zeros, so that ``00000013`` and ``13`` are one patient.
+
+    Args:
+        column: Identifiers as text.
+    """
     return per_unique(column, lambda value: value.strip().lstrip("0") or value.strip()).astype(object)

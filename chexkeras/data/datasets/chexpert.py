@@ -84,7 +84,7 @@ def load_chexpert(
     _csv.refuse_repeated(rows["image_id"], " and ".join(file.name for file in label_files.values()))
     rows = _of_views(rows, views)
 
-    ages, implausible = ages_in_years(rows["age"])
+    ages, implausible = _ages_in_years(rows["age"])
     labels, marked = settle(rows[list(wanted)].to_numpy(), policy_of, blank)
     image_ids = rows["image_id"].tolist()
     paths = [path if os.path.isfile(path) else "" for path in (f"{folder}{os.sep}{image}" for image in image_ids)]
@@ -136,11 +136,11 @@ def _label_files(root: Path, part: str) -> dict[str, Path]:
 
 def _rows(file: Path, part: str, wanted: tuple[str, ...]) -> pd.DataFrame:
     """Returns one row per image of a label file, the labels as it marks them."""
-    text = read_text(file, wanted)
+    text = _read_text(file, wanted)
     there = [name for name in vocabulary.CHEXPERT14 if name in text.columns]
-    marks = pd.DataFrame(read_marks(text, there, file.name), columns=there)
-    described = parts_of_paths(text, file.name).assign(
-        age=text["age"], sex=text["sex"], view=views(text, file.name), contradictory=False
+    marks = pd.DataFrame(_read_marks(text, there, file.name), columns=there)
+    described = _parts_of_paths(text, file.name).assign(
+        age=text["age"], sex=text["sex"], view=_views(text, file.name), contradictory=False
     )
     if vocabulary.NO_FINDING in there:
         others = [name for name in there if name not in (vocabulary.NO_FINDING, vocabulary.SUPPORT_DEVICES)]
@@ -171,7 +171,7 @@ def _policy_cautions(table: pd.DataFrame, policy_of: Mapping[str, str]) -> tuple
 
 # Keys are header cells with everything but letters removed.
 _HEADER = {"path": "path", "sex": "sex", "age": "age", "frontallateral": "frontal_lateral", "appa": "ap_pa"}
-_SHOWN = {"path": "Path", "sex": "Sex", "age": "Age", "frontal_lateral": "Frontal/Lateral", "ap_pa": "AP/PA"}
+_WRITTEN = {"path": "Path", "sex": "Sex", "age": "Age", "frontal_lateral": "Frontal/Lateral", "ap_pa": "AP/PA"}
 _PATH = re.compile(
     r"(?:(?!\.)([^/]+)/)?((?:train|valid)/(patient\d+)/study(\d+)/[^/]+\.(?:jpg|jpeg|png))", re.IGNORECASE
 )
@@ -179,7 +179,7 @@ _MARKS = (1.0, 0.0, -1.0)
 LATERAL = "LATERAL"
 
 
-def read_text(path: Path, findings: Sequence[str]) -> pd.DataFrame:
+def _read_text(path: Path, findings: Sequence[str]) -> pd.DataFrame:
     """Reads the label file.
 
     Args:
@@ -196,13 +196,13 @@ def read_text(path: Path, findings: Sequence[str]) -> pd.DataFrame:
     cells = _csv.header(path)
     names = [_column(cell) for cell in cells]
     known = [name for name in names if name]
-    missing = [_SHOWN.get(name, name) for name in (*_SHOWN, *findings) if name not in known]
+    missing = [_WRITTEN.get(name, name) for name in (*_WRITTEN, *findings) if name not in known]
     if missing:
         raise ValueError(
             f"{path.name} lacks the column(s) {', '.join(missing)}; its first line is: {','.join(cells)[:300]!r}. "
             "Use CheXpert's train.csv and valid.csv unchanged."
         )
-    return _csv.read_columns(path, names, numbers=[name for name in known if name not in _SHOWN])
+    return _csv.read_columns(path, names, numbers=[name for name in known if name not in _WRITTEN])
 
 
 def _column(cell: str) -> str | None:
@@ -216,11 +216,11 @@ def _column(cell: str) -> str | None:
     return name
 
 
-def parts_of_paths(text: pd.DataFrame, file_name: str) -> pd.DataFrame:
+def _parts_of_paths(text: pd.DataFrame, file_name: str) -> pd.DataFrame:
     """Returns what the paths say of each image.
 
     Args:
-        text: What `read_text` returned.
+        text: What `_read_text` returned.
         file_name: For messages.
 
     Returns:
@@ -251,7 +251,7 @@ def parts_of_paths(text: pd.DataFrame, file_name: str) -> pd.DataFrame:
     )
 
 
-def views(text: pd.DataFrame, file_name: str) -> np.ndarray:
+def _views(text: pd.DataFrame, file_name: str) -> np.ndarray:
     """Returns each image's view: "LATERAL", or what the file says of a frontal image ("AP", "PA", "" where blank).
 
     Raises:
@@ -268,7 +268,7 @@ def views(text: pd.DataFrame, file_name: str) -> np.ndarray:
     return np.where(planes == LATERAL, LATERAL, _csv.capitals(text["ap_pa"])).astype(object)
 
 
-def ages_in_years(column: pd.Series) -> tuple[np.ndarray, int]:
+def _ages_in_years(column: pd.Series) -> tuple[np.ndarray, int]:
     """Returns ages in years, NaN where blank or impossible, and how many were impossible.
 
     CheXpert writes 0 where it does not know, and 90 for everyone of 90 or more.
@@ -278,11 +278,11 @@ def ages_in_years(column: pd.Series) -> tuple[np.ndarray, int]:
     return np.where(nought, np.nan, years), implausible + int(nought.sum())
 
 
-def read_marks(text: pd.DataFrame, findings: Sequence[str], file_name: str) -> np.ndarray:
+def _read_marks(text: pd.DataFrame, findings: Sequence[str], file_name: str) -> np.ndarray:
     """Returns the marks of some findings.
 
     Args:
-        text: What `read_text` returned.
+        text: What `_read_text` returned.
         findings: Which of its columns, canonical spelling.
         file_name: For messages.
 

@@ -224,8 +224,8 @@ def add_abnormal(table: pd.DataFrame, findings: Iterable[str] | None = None) -> 
         >>> add_abnormal(table, ["Edema", "Mass"])["Abnormal"].tolist()
         [1.0, 0.0, nan]
     """
-    counted = _counted(table) if findings is None else image_table.resolve_targets(table, findings)
-    known = table[list(counted)]
+    summed = _findings_to_sum_up(table) if findings is None else image_table.resolve_targets(table, findings)
+    known = table[list(summed)]
     present = (known == 1).any(axis=1)
     absent = (known == 0).all(axis=1)
     if vocabulary.NO_FINDING in image_table.label_columns(table):
@@ -238,17 +238,17 @@ def add_abnormal(table: pd.DataFrame, findings: Iterable[str] | None = None) -> 
     return result
 
 
-def _counted(table: pd.DataFrame) -> tuple[str, ...]:
-    counted = tuple(name for name in image_table.finding_columns(table) if name != vocabulary.SUPPORT_DEVICES)
-    if not counted:
+def _findings_to_sum_up(table: pd.DataFrame) -> tuple[str, ...]:
+    summed = tuple(name for name in image_table.finding_columns(table) if name != vocabulary.SUPPORT_DEVICES)
+    if not summed:
         raise ValueError("the table has no finding to tell normal from abnormal by; load it with its findings.")
     if vocabulary.NO_FINDING in image_table.label_columns(table):
-        return counted
+        return summed
     for data_set, names in (("NIH", vocabulary.NIH14), ("CheXpert", vocabulary.CHEXPERT14)):
         full = set(names) - {vocabulary.NO_FINDING, vocabulary.SUPPORT_DEVICES}
-        if set(counted) < full:
+        if set(summed) < full:
             raise ValueError(
-                f"the table holds {len(counted)} of {data_set}'s findings ({', '.join(counted)}): an image "
+                f"the table holds {len(summed)} of {data_set}'s findings ({', '.join(summed)}): an image "
                 "without these may show another. Load them all, or name the findings that count with findings=."
             )
-    return counted
+    return summed

@@ -58,10 +58,10 @@ def load_nih(
     wanted = vocabulary.resolve(findings)
     label_file = _label_file(root)
     folder = label_file.parent
-    text = read_text(label_file)
-    follow_up = whole_numbers(text, "follow_up", label_file.name)
+    text = _read_text(label_file)
+    follow_up = _whole_numbers(text, "follow_up", label_file.name)
     ages, implausible = _csv.ages_in_years(text["age"])
-    labels, contradictory = label_columns(text, wanted, label_file.name)
+    labels, contradictory = _label_columns(text, wanted, label_file.name)
     # pandas is slow at handing out single strings; a list is not.
     image_ids = text["image_id"].tolist()
     official, list_files = _official_split(folder, image_ids)
@@ -71,8 +71,8 @@ def load_nih(
         "age_years": ages,
         "sex": _csv.sexes(text["sex"]),
         "view": _csv.capitals(text["view"]),
-        "width_px": whole_numbers(text, "width_px", label_file.name),
-        "height_px": whole_numbers(text, "height_px", label_file.name),
+        "width_px": _whole_numbers(text, "width_px", label_file.name),
+        "height_px": _whole_numbers(text, "height_px", label_file.name),
         "pixel_spacing_mm": pd.to_numeric(text["pixel_spacing_mm"], errors="coerce").astype(float),
     }
     paths = _paths(folder, image_ids, images, missing)
@@ -81,7 +81,7 @@ def load_nih(
         folder,
         [label_file, *list_files],
         NIH.source_name,
-        label_release(image_ids, text["labels"].tolist(), follow_up.tolist()),
+        _label_release(image_ids, text["labels"].tolist(), follow_up.tolist()),
         "chexkeras phantoms",
         left_out=left_out,
         implausible_ages=implausible,
@@ -200,7 +200,7 @@ _NAME = re.compile(r"\d{8}_(\d{3})\.")
 _ENOUGH_IMAGES = 30
 
 
-def label_release(image_ids: Sequence[str], labels: Sequence[str], follow_up: Sequence[int]) -> str:
+def _label_release(image_ids: Sequence[str], labels: Sequence[str], follow_up: Sequence[int]) -> str:
     """Names the release.
 
     Two things tell the releases apart. The first labels lack findings that the corrected ones have (the twelve images
@@ -249,7 +249,7 @@ _HEADER = {
     "originalimageheight": "height_px",
     "originalimagepixelspacingx": "pixel_spacing_mm",
 }
-_SHOWN = {
+_WRITTEN = {
     "image_id": "Image Index",
     "labels": "Finding Labels",
     "follow_up": "Follow-up #",
@@ -263,7 +263,7 @@ _SHOWN = {
 }
 
 
-def read_text(path: Path) -> pd.DataFrame:
+def _read_text(path: Path) -> pd.DataFrame:
     """Reads the label file as text, one column per known header cell.
 
     Args:
@@ -279,19 +279,19 @@ def read_text(path: Path) -> pd.DataFrame:
     known = [_HEADER.get(re.sub(r"[^a-z0-9]", "", cell.casefold())) for cell in cells]
     # A name that two cells have belongs to the last of them.
     place_of = {name: place for place, name in enumerate(known) if name}
-    missing = [_SHOWN[name] for name in _SHOWN if name not in place_of]
+    missing = [_WRITTEN[name] for name in _WRITTEN if name not in place_of]
     if missing:
         raise ValueError(
             f"{path.name} lacks the column(s) {', '.join(missing)}; its first line is: {','.join(cells)[:300]!r}. "
             "Use NIH's Data_Entry_2017_v2020.csv or Data_Entry_2017.csv, or Kaggle's sample_labels.csv, unchanged."
         )
     names = [name if name and place_of[name] == place else None for place, name in enumerate(known)]
-    text = _csv.read_columns(path, names)[list(_SHOWN)]
+    text = _csv.read_columns(path, names)[list(_WRITTEN)]
     _csv.refuse_repeated(text["image_id"], path.name)
     return text
 
 
-def whole_numbers(text: pd.DataFrame, column: str, file_name: str) -> np.ndarray:
+def _whole_numbers(text: pd.DataFrame, column: str, file_name: str) -> np.ndarray:
     """Returns a text column as integers.
 
     Raises:
@@ -302,7 +302,7 @@ def whole_numbers(text: pd.DataFrame, column: str, file_name: str) -> np.ndarray
     if wrong.any():
         first = int(np.flatnonzero(wrong)[0])
         raise ValueError(
-            f"{file_name}: {_SHOWN[column]!r} is {text[column].iloc[first]!r} for {text['image_id'].iloc[first]} "
+            f"{file_name}: {_WRITTEN[column]!r} is {text[column].iloc[first]!r} for {text['image_id'].iloc[first]} "
             f"(and in {int(wrong.sum()) - 1} other rows); a whole number was expected."
         )
     return numbers.astype(np.int64)
@@ -313,7 +313,7 @@ def _parts(combination: str) -> tuple[str, ...]:
     return tuple(vocabulary.canonical(part.strip(), known) for part in combination.split("|"))
 
 
-def label_columns(
+def _label_columns(
     text: pd.DataFrame, findings: Sequence[str], file_name: str
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Returns one 0/1 column per finding.
@@ -322,7 +322,7 @@ def label_columns(
     the two is wrong cannot be known from the text.
 
     Args:
-        text: What `read_text` returned.
+        text: What `_read_text` returned.
         findings: Which findings to make columns of, canonical spelling.
         file_name: For messages.
 

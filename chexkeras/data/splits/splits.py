@@ -286,7 +286,11 @@ class Splits:
 
 
 def listed(names: tuple[str, ...]) -> str:
-    """Returns, for example, "Edema, Hernia and Mass"."""
+    """Returns, for example, "Edema, Hernia and Mass".
+
+    Args:
+        names: At least one.
+    """
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 

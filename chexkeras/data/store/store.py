@@ -1,20 +1,15 @@
 """An image store: the images of a table, decoded once, found by image id.
 
-A store is a folder with ``images.npy`` (the pixels; `images_file` says why this format), ``index.csv`` (row, image_id,
-file, bytes) and ``manifest.json`` (size, versions, checksums). It holds the very pixels that `data.pipeline` makes of
-the image files, so that training from either gives the same result, bit for bit.
-
-One ``.npy`` file of images of one size, read and written by rows.
+A store is a folder with a ``.npy`` file (the pixels), ``index.csv`` (row, image_id, file, bytes) and ``manifest.json``
+(size, versions, checksums). It holds the very pixels that `data.pipeline` makes of the image files, so that training
+from either gives the same result, bit for bit.
 
 Every image has the same number of bytes, so that row r begins at a known place: any order of images is read without
 decoding, without an index structure and with no library but numpy, whose format is documented, stable since 2007 and
 can be memory-mapped by anyone (``np.load(path, mmap_mode="r")``). HDF5, zarr, LMDB and TFRecord would add a
-dependency, and compression or record headers, for which images of one size have no use.
-
-Here the file is read and written, not mapped: the pages of a map count to the process that touches them, and one
-epoch would let its memory grow to the size of the file.
-
-What an image store says of itself: its images, its size, how far it has come, and the checksums of its pixels.
+dependency, and compression or record headers, for which images of one size have no use. Here the file is read and
+written, not mapped: the pages of a map count to the process that touches them, and one epoch would let its memory grow
+to the size of the file.
 """
 
 import hashlib
@@ -194,17 +189,29 @@ class Manifest:
         return None not in self.chunks
 
     def rows(self, chunk: int) -> range:
-        """Returns the rows of a chunk."""
+        """Returns the rows of a chunk.
+
+        Args:
+            chunk: Its number, from 0.
+        """
         start = chunk * self.chunk_images
         return range(start, min(start + self.chunk_images, self.images))
 
     def describes_same(self, other: "Manifest") -> bool:
-        """Returns whether two manifests are of the same images in the same order, and of the same pixels."""
+        """Returns whether two manifests are of the same images in the same order, and of the same pixels.
+
+        Args:
+            other: The other manifest.
+        """
         names = ("images", "size", "chunk_images", "pixels_version", "profile", "image_ids_sha256")
         return all(getattr(self, name) == getattr(other, name) for name in names)
 
     def save(self, folder: Path) -> None:
-        """Writes the manifest into a store's folder, replacing an earlier one whole."""
+        """Writes the manifest into a store's folder, replacing an earlier one whole.
+
+        Args:
+            folder: The store's folder.
+        """
         files.write_json(
             folder / MANIFEST, {"format": FORMAT, "complete": self.complete, **_renamed(asdict(self), _FILE_KEYS)}
         )
@@ -235,9 +242,9 @@ class Manifest:
             manifest = cls(**_renamed(fields_found, {key: name for name, key in _FILE_KEYS.items()}))
             whole = len(manifest.chunks) == -(-manifest.images // manifest.chunk_images)
         except (TypeError, ZeroDivisionError) as error:
-            raise ValueError(f"{path} has other fields ({error}); delete the folder and prepare anew.") from error
+            raise ValueError(f"{path} has other fields ({error}); delete the folder and prepare it again.") from error
         if not whole:
-            raise ValueError(f"{path} does not list all its parts; delete the folder and prepare anew.")
+            raise ValueError(f"{path} does not list all its parts; delete the folder and prepare it again.")
         return manifest
 
 
@@ -255,7 +262,7 @@ def images_file(folder: Path, manifest: Manifest) -> ImagesFile:
     return ImagesFile(folder / IMAGES, manifest.images, manifest.size)
 
 
-_MEND = "prepare it again from the same table: what is sound is kept"
+_FIX = "prepare it again from the same table: what is sound is kept"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -288,12 +295,12 @@ class Store:
         if not manifest.complete:
             done = sum(chunk is not None for chunk in manifest.chunks)
             raise ValueError(
-                f"the store {str(root)!r} is not complete ({done} of {len(manifest.chunks)} parts are done); {_MEND}."
+                f"the store {str(root)!r} is not complete ({done} of {len(manifest.chunks)} parts are done); {_FIX}."
             )
-        images_file(root, manifest).check(_MEND)
+        images_file(root, manifest).check(_FIX)
         index = root / INDEX
         if not index.is_file() or files.sha256_file(index) != manifest.index_sha256:
-            raise ValueError(f"{INDEX} of the store {str(root)!r} is missing or was changed; {_MEND}.")
+            raise ValueError(f"{INDEX} of the store {str(root)!r} is missing or was changed; {_FIX}.")
         image_ids = pd.read_csv(index, usecols=["image_id"], dtype=str, keep_default_na=False)["image_id"]
         return cls(root, pd.Index(image_ids), manifest)
 
@@ -414,7 +421,7 @@ class Store:
             if self._file.sha256(rows) != (recorded or {})["pixels"]:
                 raise ValueError(
                     f"rows {rows.start} to {rows.stop - 1} of the store {str(self.folder)!r} differ from their "
-                    f"checksum; {_MEND}."
+                    f"checksum; {_FIX}."
                 )
 
     def require_size(self, image_size: int) -> None:
@@ -436,6 +443,10 @@ class Store:
 
 def listed(values: Iterable[str], most: int = 3) -> str:
     """Returns the first few values for a message.
+
+    Args:
+        values: Texts.
+        most: How many are named.
 
     Example:
         >>> listed(["a", "b"], most=1)
