@@ -13,8 +13,8 @@ from .datasets.labels import (
     uncertain_mask as uncertain_mask,
 )
 from .datasets.nih import load_boxes as load_boxes, load_nih as load_nih
-from .datasets.registry import open_data as open_data
-from .image_table import TableSource as TableSource, source_of as source_of
+from .datasets.registry import DATA_SETS as DATA_SETS, data_set_of as data_set_of, open_data as open_data
+from .image_table import ImageTable as ImageTable, TableSource as TableSource, source_of as source_of
 from .perturbations import (
     PERTURBATIONS as PERTURBATIONS,
     Perturbation as Perturbation,

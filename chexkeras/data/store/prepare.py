@@ -18,7 +18,7 @@ import chexkeras
 from chexkeras import checks, files, progress
 from chexkeras.data import image_table
 from chexkeras.data.store.decoder import GROUP, Problem, decode_images
-from chexkeras.data.store.store import INDEX, MANIFEST, Manifest, Store, images_file, listed
+from chexkeras.data.store.store import INDEX, MANIFEST, Manifest, Store, listed
 from chexkeras.dicom.profiles import Profile, find_profile
 from chexkeras.parallel import available_cores
 
@@ -215,13 +215,13 @@ def _begin(root: Path, manifest: Manifest, images: pd.DataFrame, missing: str) -
     # The manifest comes first: a folder with something else and no manifest is not ours.
     manifest.save(root)
     files.write_text(root / INDEX, text)
-    images_file(root, manifest).create()
+    manifest.images_file(root).create()
     return todo
 
 
 def _is_sound(root: Path, manifest: Manifest, images: pd.DataFrame, chunk: int, missing: str) -> bool:
     """Returns whether a chunk is done, comes from these very files and has its checksum."""
-    recorded, rows, file = manifest.chunks[chunk], manifest.rows(chunk), images_file(root, manifest)
+    recorded, rows, file = manifest.chunks[chunk], manifest.rows(chunk), manifest.images_file(root)
     if recorded is None or recorded["sources"] != _source_of(images, rows) or not file.path.is_file():
         return False
     if missing == "error" and images["image_id"].iloc[rows.start : rows.stop].isin(manifest.left_out).any():
@@ -246,7 +246,7 @@ def _decode(
 ) -> None:
     """Decodes chunks, and records each in the manifest as soon as it is on the disk."""
     size, image_ids = manifest.size, images["image_id"].tolist()
-    file = images_file(root, manifest)
+    file = manifest.images_file(root)
     pixels = np.empty((min(manifest.chunk_images, manifest.images), size, size), np.uint8)
     problems: dict[str, Problem] = {}
     spans = [manifest.rows(chunk) for chunk in todo]

@@ -197,6 +197,14 @@ class Manifest:
         start = chunk * self.chunk_images
         return range(start, min(start + self.chunk_images, self.images))
 
+    def images_file(self, folder: Path) -> ImagesFile:
+        """Returns the file of pixels.
+
+        Args:
+            folder: The store's folder.
+        """
+        return ImagesFile(folder / IMAGES, self.images, self.size)
+
     def describes_same(self, other: "Manifest") -> bool:
         """Returns whether two manifests are of the same images in the same order, and of the same pixels.
 
@@ -252,16 +260,6 @@ def _renamed(values: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
     return {names.get(key, key): value for key, value in values.items()}
 
 
-def images_file(folder: Path, manifest: Manifest) -> ImagesFile:
-    """Returns the file of pixels of a store.
-
-    Args:
-        folder: The store's folder.
-        manifest: Its manifest.
-    """
-    return ImagesFile(folder / IMAGES, manifest.images, manifest.size)
-
-
 _FIX = "prepare it again from the same table: what is sound is kept"
 
 
@@ -297,7 +295,7 @@ class Store:
             raise ValueError(
                 f"the store {str(root)!r} is not complete ({done} of {len(manifest.chunks)} parts are done); {_FIX}."
             )
-        images_file(root, manifest).check(_FIX)
+        manifest.images_file(root).check(_FIX)
         index = root / INDEX
         if not index.is_file() or files.sha256_file(index) != manifest.index_sha256:
             raise ValueError(f"{INDEX} of the store {str(root)!r} is missing or was changed; {_FIX}.")
@@ -336,7 +334,7 @@ class Store:
 
     @property
     def _file(self) -> ImagesFile:
-        return images_file(self.folder, self.manifest)
+        return self.manifest.images_file(self.folder)
 
     def rows(self, image_ids: Iterable[str]) -> np.ndarray:
         """Finds images by id.
