@@ -135,9 +135,9 @@ def _label_file(root: str | Path) -> Path:
     if path.is_file():
         return path
     folder = checks.existing_folder(path, "root")
-    for name in LABEL_FILES:
-        if (folder / name).is_file():
-            return folder / name
+    label_file = NIH.label_file_in(folder)
+    if label_file is not None:
+        return label_file
     if not any(folder.iterdir()):
         raise FileNotFoundError(f"root: the folder {str(folder)!r} is empty; expected {' or '.join(LABEL_FILES)}.")
     elsewhere = sorted(path for name in LABEL_FILES for path in (*folder.glob(f"*/{name}"), folder.parent / name))
