@@ -168,7 +168,7 @@ def test_a_part_of_a_stored_table_reads_its_own_images_and_their_ids(toy, toy_st
 
 
 @pytest.mark.parametrize("stored", [False, True], ids=["files", "store"])
-def test_a_image_that_repeats_comes_as_often_and_is_changed_anew_each_time(toy, toy_store, stored):
+def test_a_image_that_repeats_comes_as_often_and_is_changed_differently_each_time(toy, toy_store, stored):
     table = toy.iloc[[0, 1, 1, 1]]
     options = {"image_size": 32, "store": toy_store if stored else None}
     pixels, labels = collected(make_dataset(table, "Effusion", **options))
@@ -218,7 +218,7 @@ def test_unusable_tables_are_refused(toy, change, message):
         make_dataset(change(toy), "Effusion")
 
 
-def test_balanced_batches_hold_equal_shares_and_change_a_repeated_image_anew(toy):
+def test_balanced_batches_hold_equal_shares_and_change_a_repeated_image_differently(toy):
     options = {"image_size": 32, "batch_size": 8, "shuffle": True, "seed": 2, "balance": "Effusion"}
     toy = toy.assign(Effusion=[1.0] * 4 + [0.0] * (len(toy) - 4))
     shares = [labels.numpy().sum() for _, labels in make_dataset(toy, "Effusion", **options)]

@@ -317,7 +317,7 @@ def test_a_kill_before_the_first_manifest_leaves_nothing_in_the_way(images, tmp_
     ],
     ids=["cut short", "changed", "emptied", "header"],
 )
-def test_what_is_damaged_is_decoded_anew(images, tmp_path, small_chunks, decoded, damage, rows):
+def test_what_is_damaged_is_decoded_again(images, tmp_path, small_chunks, decoded, damage, rows):
     store = prepare(images, tmp_path, size=16)
     before = content(tmp_path)
     path = tmp_path / "films.npy"
@@ -328,7 +328,7 @@ def test_what_is_damaged_is_decoded_anew(images, tmp_path, small_chunks, decoded
     assert sorted(decoded) == list(rows)
 
 
-def test_a_replaced_image_is_decoded_anew_with_its_chunk_alone(make_images, tmp_path, small_chunks, decoded):
+def test_a_replaced_image_is_decoded_again_with_its_chunk_alone(make_images, tmp_path, small_chunks, decoded):
     images = make_images(tmp_path, 40)
     prepare(images, tmp_path / "store", size=16)
     replaced = np.arange(256, dtype=np.uint8).reshape(16, 16)
@@ -398,7 +398,7 @@ def test_images_without_a_file_stop_before_anything_is_made(faulty, tmp_path):
     assert not (tmp_path / "store").exists()
 
 
-def test_damaged_images_stop_at_the_end_of_their_chunk_and_mended_ones_go_on(faulty, tmp_path, small_chunks, decoded):
+def test_damaged_images_stop_at_the_end_of_their_chunk_and_replaced_ones_go_on(faulty, tmp_path, small_chunks, decoded):
     table = faulty.drop(index=35)
     message = r"2 image\(s\) cannot be used: image18 \(unread.*\); image21 \(unread.*\)\..*16 images stored before"
     with pytest.raises(ValueError, match=message):
