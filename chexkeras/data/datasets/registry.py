@@ -131,7 +131,7 @@ NIH = DataSet(
     header=frozenset({"imageindex", "findinglabels"}),
     vocabulary=findings.NIH14,
     source_name="NIH ChestX-ray14",
-    license="NIH Clinical Center: no restriction on use; name the NIH Clinical Center and cite the paper.",
+    license="No restriction on use; name the NIH Clinical Center, link its download page and cite the paper.",
     citation="Wang et al., ChestX-ray8: Hospital-scale Chest X-ray Database and Benchmarks, CVPR 2017.",
     phantoms="chexkeras.phantoms:make_phantoms",
 )
