@@ -102,7 +102,7 @@ def test_another_seed_gives_other_images(folder, tmp_path):
 
 
 def test_a_folder_with_the_same_parameters_is_used_as_it_is(folder, monkeypatch):
-    monkeypatch.setattr(nih, "_draw_all", lambda *_: pytest.fail("drew images again"))
+    monkeypatch.setattr(nih, "draw_images", lambda *_: pytest.fail("drew images again"))
     assert make_phantoms(folder, images=60, size=64, seed=4) == folder
 
 
