@@ -208,7 +208,7 @@ def test_findings_in_words_become_a_column_each(frame):
             {},
             r"own table: findings 'Pnuemonia' of b: unknown finding 'Pnuemonia'; did you mean",
         ),
-        (["Edema", "No Finding|Mass"], {}, r"'No Finding\|Mass' lists No Finding beside a finding; fix the row"),
+        (["Edema", "No Finding|Mass"], {}, r"'No Finding\|Mass' lists No Finding beside a finding; correct the row"),
         (["No Finding", ""], {}, "own table lists no finding at all"),
         (["Edema", "Mass"], {"label_columns": ["said", "file"]}, r"separator='\|' with 2 label columns"),
         (["Edema", "Mass"], {"separator": ""}, r"separator='' with 1 label columns"),
