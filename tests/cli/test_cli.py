@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import chexkeras
 from chexkeras.cli import app
-from chexkeras.data.datasets.registry import _NOT_ON_THE_COMMAND_LINE, OPTIONS
+from chexkeras.data.datasets.registry import DATA_SETS
 
 runner = CliRunner()
 
@@ -43,10 +43,9 @@ def test_options_that_messages_name_exist():
 
 
 def test_options_of_every_kind_of_data_exist_with_dashes():
-    names = {name for kind in OPTIONS.values() for name in kind} - set(_NOT_ON_THE_COMMAND_LINE)
     there = options_of(get_command(app).commands["train"])
-    assert {f"--{name.replace('_', '-')}" for name in names} <= there
-    assert not {f"--{name}" for name in _NOT_ON_THE_COMMAND_LINE} & there
+    for option in (option for entry in DATA_SETS for option in entry.options):
+        assert (f"--{option.name.replace('_', '-')}" in there) == option.on_command_line
 
 
 @pytest.mark.parametrize("command", sorted(get_command(app).commands))
