@@ -9,8 +9,6 @@ from chexkeras.cli.app import RunFolder, app, errors_for_people
 from chexkeras.cli.destination import check_destination, object_with
 from chexkeras.cli.output import show_evaluation
 
-_SECOND_LOOK = "Exploratory: the test part was measured before; a rule picked by these numbers makes them optimistic."
-
 
 @app.command()
 @errors_for_people
@@ -26,8 +24,8 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="JSON file to write the evaluation to.")] = None,
 ) -> None:
     """Shows a run's test results; with --rule, those at another threshold. The run folder stays as it is."""
-    from chexkeras.evaluation.evaluate import evaluate as evaluate_scores
-    from chexkeras.evaluation.thresholds import RULES, choose_threshold
+    from chexkeras.evaluation.thresholds import RULES
+    from chexkeras.runs.analysis import evaluate_at
     from chexkeras.runs.run import Run
 
     if rule == "list":
@@ -38,12 +36,7 @@ def evaluate(
     loaded = Run.load(run)
     evaluation = loaded.evaluation
     if rule is not None:
-        aim = ... if target is None else target
-        validation = loaded.scores("validation")
-        points = [
-            choose_threshold(validation, rule=rule, target=aim, finding=finding) for finding in loaded.recipe.targets
-        ]
-        evaluation = evaluate_scores(loaded.scores("test"), points, cautions=(*loaded.cautions, _SECOND_LOOK))
+        evaluation = evaluate_at(loaded, rule, target)
     elif target is not None:
         raise ValueError("--target needs --rule; for example --rule sensitivity --target 0.9.")
     show_evaluation(evaluation)

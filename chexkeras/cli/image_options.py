@@ -73,8 +73,8 @@ def _load(
 
     Args:
         options: Values of the shared options, None where one was not given.
-        root: As for `open_data`.
-        missing: As for `open_data`.
+        root: The folder or label file, see `ROOT`.
+        missing: What to do about rows without an image: "error", "skip" or "keep" them.
         usual: Options to take where the data set in the folder has them and the user gave nothing.
         because: Why, a few words to show when they are taken.
     """

@@ -1,6 +1,6 @@
-"""What the author of a submission answers: one TOML file, read strictly, and the commented file to start from.
+"""What only the author of a submission can say: the questions, the TOML file that answers them, and one to start from.
 
-What only the author of a submission can say: every open field of the report, with the key that answers it.
+The file is read strictly: an unknown key or an answer of the wrong kind is an error that names it.
 """
 
 import textwrap
@@ -139,13 +139,13 @@ STATED = "goal stated by the sponsor"
 
 def _text(value: Any, key: str) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{key} is {_shown(value)}; text in quotes was expected.")
+        raise TypeError(f"{key} is {_described(value)}; text in quotes was expected.")
     return " ".join(value.split())
 
 
 def _number(value: Any, key: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{key} is {_shown(value)}; a number without quotes was expected.")
+        raise TypeError(f"{key} is {_described(value)}; a number without quotes was expected.")
     return float(value)
 
 
@@ -177,7 +177,7 @@ def _count(value: Any, key: str) -> int:
 
 def _shares(value: Any, key: str) -> list[float]:
     if not isinstance(value, list) or not value:
-        raise TypeError(f"{key} is {_shown(value)}; a list such as [0.05, 0.1, 0.2] was expected.")
+        raise TypeError(f"{key} is {_described(value)}; a list such as [0.05, 0.1, 0.2] was expected.")
     shares = [_share(entry, key) for entry in value]
     if sorted(set(shares)) != shares:
         raise ValueError(f"{key}={value!r} must ascend, each above the one before.")
@@ -274,7 +274,7 @@ def load_answers(path: str | Path) -> Answers:
         if table not in tables:
             raise ValueError(f"{file.name} has an unknown table [{table}]; {checks.nearest(table, tables)}")
         if not isinstance(entries, dict):
-            raise TypeError(f"{file.name}: {table} is {_shown(entries)}; a table [{table}] was expected.")
+            raise TypeError(f"{file.name}: {table} is {_described(entries)}; a table [{table}] was expected.")
         for name, value in entries.items():
             key = f"{table}.{name}"
             if table != "prevalence" and key not in known:
@@ -311,7 +311,7 @@ def _check_together(answers: Answers, name: str) -> None:
         checks.existing_folder(folder, f"{name}: comparison.run")
 
 
-def _shown(value: Any) -> str:
+def _described(value: Any) -> str:
     kinds = {str: "the text", bool: "the truth value", int: "the number", float: "the number", list: "the list"}
     return f"{kinds.get(type(value), type(value).__name__)} {value!r}"
 

@@ -16,7 +16,7 @@ class PerformanceGoals:
 
     Attributes:
         sensitivity_above: The lower confidence limit of the sensitivity must lie above this, in (0, 1).
-        specificity_above: Likewise for the specificity.
+        specificity_above: The lower confidence limit of the specificity must lie above this, in (0, 1).
         fewest_positives: Groups with fewer positive images are called too few to judge.
         origin: What kind of goals these are, printed beside them.
     """

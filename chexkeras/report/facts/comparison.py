@@ -1,9 +1,4 @@
-"""Facts on this run against another that was tested on the same images.
-
-Facts on human readers, from the table of their calls that the author gives.
-
-Facts on what changed images do to the scores: repeated scoring, exposure, noise, position, compression, misuse.
-"""
+"""Facts on the run against others: another run on the same images, human readers, and its own images changed."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,9 +1,7 @@
-"""Facts on regulation and guidance: what the text refers to, each with its source and date.
+"""Facts on regulation and reporting guidelines: what the text refers to, with source and date; topics by section.
 
 Guidance moves. The list says what was in force when this file was written and where that was read; whoever submits
 checks it again.
-
-Facts on reporting guidelines: which of their topics stands in which section of the report.
 """
 
 from typing import NamedTuple

@@ -1,6 +1,6 @@
 """Facts on the device as software: packages, failure modes seen, limits of the input, what to watch in use.
 
-The bill of materials in CycloneDX: the model, and every package that ran where it was trained.
+`bill_of_materials` lists its parts in CycloneDX: the model, and every package that ran where it was trained.
 """
 
 import functools

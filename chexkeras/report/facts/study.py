@@ -1,7 +1,4 @@
-"""Facts on what a triage device is for: how long an image takes to be scored, and how long images wait to be read.
-
-Facts on the validation study: how many images the goals ask for, and what a study of the usual size can show.
-"""
+"""Facts on triage and the study that would show it: time to score and to be read, images that the goals ask for."""
 
 from typing import Any
 

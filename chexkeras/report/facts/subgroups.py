@@ -105,7 +105,7 @@ def by_other_findings(run: Any, finding: str, confidence: float, fewest: int) ->
         run: A `Run`.
         finding: The finding measured.
         confidence: Of the intervals.
-        fewest: As for `add_subgroups`.
+        fewest: Groups with fewer positive images (negative ones, for the specificity) are called too few.
 
     Returns:
         The analysis; None where the table has no other finding, or the images are all of one kind.

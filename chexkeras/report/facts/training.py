@@ -1,6 +1,6 @@
-"""Facts on how the network was built and trained: stages, layers, parameters, curves, brightness of the images.
+"""Facts on how the network was built and trained: the recipe in words, stages, layers, curves, brightness of images.
 
-Facts on the recipe: what was asked for, in words, with only those of its numbers that had an effect.
+Of the recipe only those numbers are named that had an effect.
 """
 
 import math

@@ -1,7 +1,4 @@
-"""Checks of measured numbers: two best values, thresholds, figures without an interval.
-
-Check of a model's size: counts of parameters against the model, each other, and the layers as drawn.
-"""
+"""Checks of numbers: two best values, thresholds, figures without an interval, counts of parameters."""
 
 import itertools
 import re

@@ -1,0 +1,104 @@
+"""What can be asked of finished runs: their results at another threshold, and whether they can be told apart."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from chexkeras.checks import one_of, probability
+from chexkeras.evaluation.comparison.compare import compare_all
+from chexkeras.evaluation.evaluate import evaluate
+from chexkeras.evaluation.thresholds import choose_threshold
+from chexkeras.results import Comparison, Evaluation, OperatingPoint
+from chexkeras.runs.run import Run
+
+SECOND_LOOK = "Exploratory: the test part was measured before; a rule picked by these numbers makes them optimistic."
+
+
+def evaluate_at(run: Run, rule: str, target: float | None = None) -> Evaluation:
+    """Returns a run's test results at thresholds chosen again on its validation scores; the run stays as it is.
+
+    Args:
+        run: A finished run.
+        rule: How thresholds are chosen, see `choose_threshold`.
+        target: What the rule aims at; None takes the rule's own default.
+
+    Returns:
+        The evaluation, with a caution that it is a second look at the test part.
+
+    Raises:
+        ValueError: If the rule is unknown, or the target does not fit it.
+    """
+    aim = ... if target is None else target
+    validation = run.scores("validation")
+    points = [choose_threshold(validation, rule=rule, target=aim, finding=name) for name in run.recipe.targets]
+    return evaluate(run.scores("test"), points, cautions=(*run.cautions, SECOND_LOOK))
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """Runs side by side on the same test images.
+
+    Attributes:
+        comparisons: Paired differences, with Holm's correction over all of them.
+        evaluations: Each run's test results at the thresholds compared, by the run's name.
+        left_out: Findings that not every run has learnt.
+    """
+
+    comparisons: tuple[Comparison, ...]
+    evaluations: Mapping[str, Evaluation]
+    left_out: tuple[str, ...] = ()
+
+
+def compare_runs(
+    runs: Mapping[str, Run], findings: Sequence[str] = (), *, threshold: float | None = None
+) -> RunComparison:
+    """Compares runs on the test images that they share.
+
+    AUROC, and sensitivity and specificity at each run's frozen threshold or at a stated one, by paired tests that let
+    the images of one patient agree.
+
+    Args:
+        runs: Two runs or more, by name.
+        findings: Findings to compare on; by default all that every run has learnt.
+        threshold: Score from which on an image is called positive in every run, in [0, 1]; None takes each run's
+            frozen thresholds.
+
+    Raises:
+        ValueError: If there are fewer than two runs, they share no finding, or a finding is not shared.
+    """
+    if len(runs) < 2:
+        raise ValueError(f"compare needs at least two runs, got {len(runs)}.")
+    if threshold is not None:
+        probability(threshold, "threshold")
+    chosen, left_out = _shared_findings(runs, findings)
+    points = _points(runs, chosen, threshold)
+    scores = {name: run.scores("test") for name, run in runs.items()}
+    scores = {name: table[table["finding"].isin(chosen)] for name, table in scores.items()}
+    made = compare_all(scores, points=points if any(points.values()) else None)
+    return RunComparison(
+        tuple(made), {name: evaluate(table, points[name]) for name, table in scores.items()}, tuple(left_out)
+    )
+
+
+def _shared_findings(runs: Mapping[str, Run], wanted: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Returns the findings to compare on, and those left out since not every run has learnt them."""
+    targets = {name: run.recipe.targets for name, run in runs.items()}
+    everything = list(dict.fromkeys(finding for each in targets.values() for finding in each))
+    shared = [finding for finding in everything if all(finding in each for each in targets.values())]
+    if not shared:
+        learnt = "; ".join(f"{name} {', '.join(each)}" for name, each in targets.items())
+        raise ValueError(f"the runs have learnt no finding in common: {learnt}.")
+    if wanted:
+        return [one_of(finding, shared, "finding") for finding in dict.fromkeys(wanted)], []
+    return shared, [finding for finding in everything if finding not in shared]
+
+
+def _points(
+    runs: Mapping[str, Run], findings: Sequence[str], threshold: float | None
+) -> dict[str, list[OperatingPoint]]:
+    """Returns each run's operating points for the findings that all of them decide."""
+    if threshold is not None:
+        stated = [choose_threshold(None, rule="fixed", target=threshold, finding=finding) for finding in findings]
+        return dict.fromkeys(runs, stated)
+    frozen = {name: {point.finding: point for point in run.operating_points} for name, run in runs.items()}
+    decided = [finding for finding in findings if all(finding in each for each in frozen.values())]
+    return {name: [each[finding] for finding in decided] for name, each in frozen.items()}
