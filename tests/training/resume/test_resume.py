@@ -291,7 +291,7 @@ def test_other_images_under_the_same_names_are_refused(interrupted, recipe, toy,
     image = tmp_path / "image.png"
     Image.fromarray(np.zeros((48, 48), np.uint8)).save(image)
     changed.loc[3, "path"] = str(image)
-    with pytest.raises(ValueError, match="images was"):
+    with pytest.raises(ValueError, match="films was"):
         train(recipe, InterruptedTraining.load(interrupted).splits(changed), interrupted, resume=True)
 
 
