@@ -206,11 +206,11 @@ def _attributes(docstring: str) -> dict[str, str]:
         return found
     last = ""
     for line in section[0].splitlines():
-        entry = re.match(r"^ {4,8}(\w+)(?: \([^)]*\))?: (.*)$", line)
+        entry = re.match(r"^ {4}(\w+)(?: \([^)]*\))?: (.*)$", line)
         if entry:
             last = entry[1]
             found[last] = entry[2]
-        elif last and line.startswith("         "):
+        elif last and line.startswith("        "):
             found[last] += f" {line.strip()}"
         elif line.strip() and not line.startswith("    "):
             break
@@ -240,10 +240,12 @@ def _recipe_fields() -> str:
             if entry.name not in said:
                 raise PluginError(f"the docstring of {kind.__name__} does not describe its field {entry.name}")
             default = ""
-            if entry.default is not dataclasses.MISSING:
+            if entry.name == "stages":
+                default = "a head, then the top fifth"
+            elif entry.default is not dataclasses.MISSING:
                 default = f"`{entry.default!r}`"
             elif entry.default_factory is not dataclasses.MISSING:
-                default = "its own fields" if entry.name != "stages" else "two stages"
+                default = "its fields' defaults"
             rows.append((f"`{entry.name}`", said[entry.name], default))
         parts.extend([f"## {title}", "", _rows(("field", "", "default"), rows), ""])
     return "\n".join(parts)
