@@ -36,6 +36,7 @@ TITLES = {
     "results": "Results",
 }
 
+_LOSS_FIELDS = ("name", "class_weights", "target_weights")
 RUN_FILES = {
     "recipe.json": "every setting of the training",
     "provenance.json": "package versions, commit, platform, cautions, and where the images are from",
@@ -198,9 +199,9 @@ def _command_line() -> str:
     return "\n".join(parts)
 
 
-def _attributes(docstring: str) -> dict[str, str]:
-    """Returns what the "Attributes" of a docstring in Google style say, by name."""
-    section = re.split(r"^\s*Attributes:\s*$", docstring, flags=re.MULTILINE)[1:]
+def _described(docstring: str, title: str) -> dict[str, str]:
+    """Returns what a section of a docstring in Google style, "Attributes" or "Args", says, by name."""
+    section = re.split(rf"^\s*{title}:\s*$", docstring, flags=re.MULTILINE)[1:]
     found: dict[str, str] = {}
     if not section:
         return found
@@ -221,6 +222,8 @@ def _recipe_fields() -> str:
     import inspect
 
     from chexkeras.data.augmentation import Augmentation
+    from chexkeras.models.class_weights import CLASS_WEIGHTS
+    from chexkeras.models.losses import LOSSES, all_parameters
     from chexkeras.recipes import Loss, Recipe, Stage, ThresholdRule
 
     parts = [
@@ -231,10 +234,10 @@ def _recipe_fields() -> str:
         "",
     ]
     for title, kind in (
-        ("Recipe", Recipe), ("Stage", Stage), ("Loss: `loss.`", Loss), ("Augmentation: `augment.`", Augmentation),
+        ("Recipe", Recipe), ("Stage", Stage), ("Augmentation: `augment.`", Augmentation),
         ("Threshold: `operating_point.`", ThresholdRule),
     ):  # fmt: skip
-        said = _attributes(inspect.getdoc(kind) or "")
+        said = _described(inspect.getdoc(kind) or "", "Attributes")
         rows = []
         for entry in dataclasses.fields(kind):
             if entry.name not in said:
@@ -248,6 +251,14 @@ def _recipe_fields() -> str:
                 default = "its fields' defaults"
             rows.append((f"`{entry.name}`", said[entry.name], default))
         parts.extend([f"## {title}", "", _rows(("field", "", "default"), rows), ""])
+    said = _described(inspect.getdoc(Loss) or "", "Args")
+    rows = [(f"`{name}`", said[name], f"`{getattr(Loss(), name)!r}`") for name in _LOSS_FIELDS]
+    for own in all_parameters().values():
+        users = ", ".join(f"`{name}`" for name in (*LOSSES.using(own.name), *CLASS_WEIGHTS.using(own.name)))
+        rows.append((f"`{own.name}`", f"{own.doc} For {users}.", f"`{own.default!r}`"))
+    entries = [(f"`{name}`", entry.doc) for name, entry in LOSSES.items()]
+    parts.extend(["## Loss: `loss.`", "", _rows(("field", "", "default"), rows), "",
+                  "## Losses: `loss.name`", "", _rows(("name", ""), entries), ""])  # fmt: skip
     return "\n".join(parts)
 
 

@@ -472,10 +472,15 @@ def register_keras_classes() -> None:
 
 # Named for editors and type checkers alone: `__getattr__` makes them.
 WeightedBinaryCrossentropy: Any
+"""Keras loss "weighted_bce": binary cross-entropy with weights of the classes of each target."""
 FocalLoss: Any
+"""Keras loss "focal": cross-entropy in which easy images count less."""
 AsymmetricLoss: Any
+"""Keras loss "asymmetric": cross-entropy that forgets easy negatives sooner than easy positives."""
 AucMarginLoss: Any
+"""Keras loss "auc_margin": the AUC margin loss, each batch compared positive against negative."""
 ThreeWayCrossentropy: Any
+"""Keras loss "three_way": cross-entropy over negative, positive and uncertain."""
 
 
 def __getattr__(name: str) -> Any:
