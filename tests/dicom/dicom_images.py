@@ -129,8 +129,11 @@ def with_only(monkeypatch, syntax, *plugins):
     monkeypatch.setattr(decoder, "_available", kept)
 
 
-CANARY = "Zqx^Canary"
-CANARY_UID = "1.2.9998887776.1"
+# Long and of rare letters, so that no chance bytes, hash or rounded number ever look like one of them.
+CANARY = "Zqxjvkwqhz^Bxgqjfkwvzq"
+CANARY_CODE = "ZQXJVKWQHZ"
+CANARY_NUMBER = 9998887776
+CANARY_UID = f"1.2.{CANARY_NUMBER}.1"
 CANARY_DATE = "19110213"
 _FREE_TEXT = {"PN", "LO", "SH", "ST", "LT", "UT", "UC", "AE"}
 
@@ -160,5 +163,6 @@ def canary_image(**tags):
 
 
 def leaks(text):
-    """The traces of the canaries in a text."""
-    return [trace for trace in ("zqx", "999888777", "1911021") if trace in text.lower()]
+    """The traces of the canaries in a text, whole or cut off behind their first eight letters or digits."""
+    traces = (CANARY_CODE.lower()[:8], CANARY.lower().split("^")[1][:8], str(CANARY_NUMBER)[:8], CANARY_DATE)
+    return [trace for trace in traces if trace in text.lower()]

@@ -9,7 +9,8 @@ import time
 
 from chexkeras.dicom.profiles import CLINICAL, Profile
 
-CANARY = "Zqx^Canary"
+# That of the images; a worker process is to import no more than it must.
+CANARY = "Zqxjvkwqhz^Bxgqjfkwvzq"
 _kept = []
 
 
