@@ -33,7 +33,7 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittle
 
 from chexkeras.data.pixels import to_model_pixels
 from chexkeras.dicom.read import read_image
-from chexkeras.dicom.workers.options import Reading
+from chexkeras.dicom.workers.options import ReadOptions
 from chexkeras.inference.engines import load_engine
 from chexkeras.inference.predictor import Predictor
 from chexkeras.inference.read_files import read_files
@@ -100,7 +100,7 @@ def predictor_of(backbone: str, size: int) -> Predictor:
 
 
 def measure(
-    predictor: Predictor, paths: list[Path], reading: Reading, batch_size: int, repeats: int
+    predictor: Predictor, paths: list[Path], read_options: ReadOptions, batch_size: int, repeats: int
 ) -> dict[str, float]:
     """Returns the medians of the rates, images per second; the parts are measured in turn, so that all share a load."""
     images = [read_image(path).pixels for path in paths]
@@ -111,9 +111,9 @@ def measure(
 
     parts: dict[str, Callable[[], object]] = {
         "read, one process": lambda: [read_image(path) for path in paths],
-        "read, workers": lambda: sum(1 for _ in read_files(paths, "clinical", reading)),
+        "read, workers": lambda: sum(1 for _ in read_files(paths, "clinical", read_options)),
         "score": score_all,
-        "folder": lambda: sum(1 for _ in predictor.records(paths, batch_size, reading)),
+        "folder": lambda: sum(1 for _ in predictor.records(paths, batch_size, read_options)),
     }
     score_all()
     rates: dict[str, list[float]] = {name: [] for name in parts}
@@ -157,14 +157,14 @@ def measure_folders(
     predictors: dict[str, Predictor], images: list[np.ndarray], work: Path, options: argparse.Namespace
 ) -> None:
     """Prints what share of its slower half a folder run reaches, by transfer syntax and model."""
-    reading = Reading(workers=options.workers)
+    read_options = ReadOptions(workers=options.workers)
     for syntax, times in SYNTAXES.items():
         paths = times * [
             wrap(work / f"{syntax[:4]}{number:04d}.dcm", image, compressed=syntax == "JPEG 2000")
             for number, image in enumerate(images)
         ]
         for name, predictor in predictors.items():
-            rates = measure(predictor, paths, reading, options.batch_size, options.repeats)
+            rates = measure(predictor, paths, read_options, options.batch_size, options.repeats)
             one, both = (min(rates[part], rates["score"]) for part in ("read, one process", "read, workers"))
             print(f"{syntax}, {name}: " + ", ".join(f"{part} {value:.1f}" for part, value in rates.items()))
             shares = f"{rates['folder'] / one:.2f}, reading in workers {rates['folder'] / both:.2f}"
@@ -177,7 +177,7 @@ def measure_memory(predictor: Predictor, paths: list[Path], options: argparse.Na
     """Prints the memory of all processes at every tenth of a long run."""
     many = [paths[number % len(paths)] for number in range(options.long)]
     held = []
-    for number, _ in enumerate(predictor.records(many, options.batch_size, Reading(workers=options.workers))):
+    for number, _ in enumerate(predictor.records(many, options.batch_size, ReadOptions(workers=options.workers))):
         if number % (options.long // 10) == options.long // 10 - 1:
             held.append(memory_of_all())
     print(f"memory over {options.long} images, MiB: {', '.join(f'{value:.0f}' for value in held)}")

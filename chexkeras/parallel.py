@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from chexkeras.checks import one_of, positive_int
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-State = TypeVar("State")
 
 
 class WorkersUnavailable(RuntimeError):
@@ -179,35 +178,6 @@ class _Processes:
 
 EXECUTORS: dict[str, type[Executor]] = {"serial": _Serial, "threads": _Threads, "processes": _Processes}
 """Where work on many images can be done, by the name that `map_ordered` takes."""
-
-
-@overload
-def map_ordered(
-    work: Callable[[Item], Result],
-    items: Iterable[Item],
-    *,
-    executor: str | None = ...,
-    workers: int | None = ...,
-    chunk: int = ...,
-    ahead: int | None = ...,
-    progress: Callable[[int], object] | None = ...,
-    on_end: Callable[[], object] | None = ...,
-) -> Iterator[Result]: ...
-
-
-@overload
-def map_ordered(
-    work: Callable[[Item, State], Result],
-    items: Iterable[Item],
-    *,
-    setup: Callable[[], State],
-    executor: str | None = ...,
-    workers: int | None = ...,
-    chunk: int = ...,
-    ahead: int | None = ...,
-    progress: Callable[[int], object] | None = ...,
-    on_end: Callable[[], object] | None = ...,
-) -> Iterator[Result]: ...
 
 
 def map_ordered(

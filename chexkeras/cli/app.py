@@ -61,7 +61,7 @@ def errors_for_people(command: Callable[..., None]) -> Callable[..., None]:
         except (ValueError, OSError) as error:
             _fail(error)
         except RuntimeError as error:
-            from chexkeras.dicom.workers.process import WorkersUnavailable
+            from chexkeras.parallel import WorkersUnavailable
 
             if not isinstance(error, WorkersUnavailable):
                 raise

@@ -60,10 +60,10 @@ def predict(
 
     Exit status: 0 if every file was scored, 3 if any was refused, 2 for a mistake in the call, 130 if interrupted.
     """
-    from chexkeras.dicom.workers.options import Reading
-    from chexkeras.dicom.workers.process import WorkersUnavailable
+    from chexkeras.dicom.workers.options import ReadOptions
     from chexkeras.inference.results_file import results_file
     from chexkeras.inference.score_folder import score_folder
+    from chexkeras.parallel import WorkersUnavailable
     from chexkeras.runs.run import Run
 
     kinds = {".csv": table_of("file", "verdict", "code"), ".jsonl": object_with("file", "verdict", "codes")}
@@ -71,7 +71,7 @@ def predict(
     for limit, option in ((memory, "--memory"), (timeout, "--timeout")):
         if not 0.0 < limit < math.inf:
             raise ValueError(f"{option} {limit:g} must be a number above 0.")
-    loaded, reading = Run.load(run), Reading(workers, int(memory * 2**30), timeout)
+    loaded, read_options = Run.load(run), ReadOptions(workers, int(memory * 2**30), timeout)
     start = perf_counter()
     try:
         results = score_folder(
@@ -83,7 +83,7 @@ def predict(
             resume=resume,
             overwrite=overwrite,
             names=names,
-            reading=reading,
+            read_options=read_options,
             engine=engine,
             precision=precision,
         )

@@ -6,4 +6,4 @@ from .predictor import Predictor as Predictor
 from .results_file import read_results as read_results, write_results as write_results
 from .robustness import measure_robustness as measure_robustness
 from .score_folder import score_folder as score_folder
-from .test_time_augmentation import ScoringViews as ScoringViews, predict_views as predict_views
+from .test_time_augmentation import TestTimeAugmentation as TestTimeAugmentation, predict_augmented as predict_augmented

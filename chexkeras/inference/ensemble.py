@@ -13,13 +13,12 @@ from chexkeras.evaluation.comparison.compare import match_scores
 from chexkeras.evaluation.evaluate import evaluate
 from chexkeras.evaluation.scores import Scores
 from chexkeras.evaluation.thresholds import choose_thresholds
-from chexkeras.inference.test_time_augmentation import shares
+from chexkeras.inference.test_time_augmentation import TestTimeAugmentation, normalized_weights, predict_augmented
 from chexkeras.results import Evaluation, OperatingPoint
 from chexkeras.runs.run import Run
 
 if TYPE_CHECKING:
     from chexkeras.data.store.store import Store
-    from chexkeras.inference.test_time_augmentation import ScoringViews
 
 
 def average_scores(
@@ -41,7 +40,7 @@ def average_scores(
     if not tables:
         raise ValueError("no table of scores to average; give at least one.")
     called = list(names) if names is not None else [f"table {number}" for number in range(1, len(tables) + 1)]
-    counts = shares(weights, called, "tables of scores")
+    counts = normalized_weights(weights, called, "tables of scores")
     checked = [Scores.of(table) for table in tables]
     first = checked[0]
     for name, table in zip(called[1:], checked[1:], strict=True):
@@ -100,7 +99,7 @@ class Ensemble:
                     f"{run.folder.name} has the targets {', '.join(run.recipe.targets)}, {members[0].folder.name} has "
                     f"{', '.join(targets)}; only runs with the same targets can be averaged."
                 )
-        return cls(members, shares(weights, [run.folder.name for run in members], "runs"))
+        return cls(members, normalized_weights(weights, [run.folder.name for run in members], "runs"))
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -114,8 +113,8 @@ class Ensemble:
         if len(self.members) == 1:
             return tuple(of_members)
         parts = zip(self.members, self.weights, strict=True)
-        shown = ", ".join(f"{run.folder.name} {weight:.3g}" for run, weight in parts)
-        return (*of_members, f"Scores are the weighted mean of {len(self.members)} runs: {shown}.")
+        names = ", ".join(f"{run.folder.name} {weight:.3g}" for run, weight in parts)
+        return (*of_members, f"Scores are the weighted mean of {len(self.members)} runs: {names}.")
 
     def scores(self, part: str) -> pd.DataFrame:
         """Returns the averaged scores of a part, from what the runs saved; no model is loaded.
@@ -132,7 +131,7 @@ class Ensemble:
     def predict(
         self,
         table: pd.DataFrame,
-        views: "ScoringViews | None" = None,
+        augmentation: TestTimeAugmentation | None = None,
         *,
         batch_size: int = 32,
         store: "Store | None" = None,
@@ -140,9 +139,9 @@ class Ensemble:
         """Scores the images of a table with every member and averages.
 
         Args:
-            table: Image table, as for `models.scoring.predict_scores`.
-            views: Test-time views of each image; None scores the image alone.
-            batch_size: Images a batch.
+            table: Image table, as `models.scoring.predict_scores` takes it.
+            augmentation: Which versions of each image are scored and averaged; None scores the image alone.
+            batch_size: Images a batch, at least 1.
             store: Images decoded before; None reads the files. All members must take images of its size.
 
         Returns:
@@ -150,15 +149,13 @@ class Ensemble:
 
         Raises:
             TypeError: If the table is no pandas DataFrame; DICOM files are scored by `Predictor.predict`.
-            ValueError: As `predict_scores`.
+            ValueError: If `predict_scores` refuses the table or the batch size.
         """
-        from chexkeras.inference.test_time_augmentation import ScoringViews, predict_views
-        from chexkeras.models.scoring import require_image_table
-
-        require_image_table(table)
-        shown = views or ScoringViews()
+        versions = augmentation or TestTimeAugmentation()
         options: dict[str, Any] = {"batch_size": batch_size, "store": store}
-        tables = [predict_views(run.load_model(), table, run.recipe.targets, shown, **options) for run in self.members]
+        tables = [
+            predict_augmented(run.load_model(), table, run.recipe.targets, versions, **options) for run in self.members
+        ]
         return average_scores(tables, self.weights, [run.folder.name for run in self.members])
 
     def operating_points(
@@ -168,27 +165,29 @@ class Ensemble:
         rule: str | None = None,
         target: float | EllipsisType | None = ...,
     ) -> tuple[OperatingPoint, ...]:
-        """Chooses a threshold for each finding anew: a member's belongs to that member's scores.
+        """Chooses a new threshold for each finding: a member's belongs to that member's scores.
 
         Args:
-            validation: Averaged validation scores, for example made with views; None takes `scores("validation")`.
-            rule: As for `choose_threshold`; None takes the rule and target of the members' recipes.
+            validation: Averaged validation scores, for example made with test-time augmentation; None takes
+                `scores("validation")`.
+            rule: Name of the rule that chooses, one of `choose_threshold`'s; None takes the rule and target of the
+                members' recipes.
             target: What the rule aims at; left out, 0.8 where the rule reaches for a rate.
 
         Returns:
             One point per finding.
 
         Raises:
-            ValueError: If no rule is given and the members' differ, or as `choose_threshold`.
+            ValueError: If no rule is given and the members' differ, or `choose_threshold` knows no such rule or target.
         """
         if rule is None:
             if not isinstance(target, EllipsisType):
                 raise ValueError(f"target={target!r} needs a rule; for example rule='sensitivity'.")
             rules = {run.recipe.operating_point for run in self.members}
             if len(rules) > 1:
-                shown = ", ".join(sorted(f"{each.rule} {each.target}" for each in rules))
+                found = ", ".join(sorted(f"{each.rule} {each.target}" for each in rules))
                 raise ValueError(
-                    f"the members choose their thresholds differently ({shown}); give rule=... and target=."
+                    f"the members choose their thresholds differently ({found}); give rule=... and target=."
                 )
             chosen = rules.pop()
             rule, target = chosen.rule, chosen.target
@@ -210,14 +209,15 @@ class Ensemble:
         how many images that concerns.
 
         Args:
-            validation: As for `operating_points`.
+            validation: Averaged validation scores; None takes `scores("validation")`.
             test: Averaged test scores, made the same way as `validation`; None takes `scores("test")`.
-            rule: As for `operating_points`.
-            target: Likewise.
+            rule: Name of the rule that chooses the thresholds; None takes the rule and target of the members' recipes.
+            target: What the rule aims at; left out, 0.8 where the rule reaches for a rate.
             subgroups: Columns of the runs' image table to measure by, for example ("sex", "view").
 
         Raises:
-            ValueError: If scores of one part alone are given, or as `operating_points` and `evaluation.evaluate`.
+            ValueError: If scores of one part alone are given, the thresholds cannot be chosen (`operating_points`), or
+                the scores cannot be measured (`evaluation.evaluate`).
         """
         if (validation is None) != (test is None):
             raise ValueError("give both validation and test scores, made the same way, or neither.")
@@ -230,7 +230,7 @@ class Ensemble:
     def _leaks(self, measured: pd.DataFrame) -> list[str]:
         """Returns a sentence for each member that has learnt from, or was tuned on, patients measured here."""
         images = measured[["image_id", "patient_id"]].astype(str).drop_duplicates("image_id")
-        said = []
+        cautions = []
         for run in self.members:
             # Image names in common tell that it is the same data set, and patient numbers mean the same patients.
             if not images["image_id"].isin(run.splits["image_id"]).any():
@@ -238,11 +238,11 @@ class Ensemble:
             seen = run.splits.loc[run.splits["part"] != "test", "patient_id"]
             count = int(images["patient_id"].isin(set(seen)).sum())
             if count:
-                said.append(
+                cautions.append(
                     f"LEAKY: {count:,} of the {len(images):,} measured images are of patients in the training or "
                     f"validation part of {run.folder.name}; its scores of them are too good."
                 )
-        return said
+        return cautions
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what the ensemble is made of, as plain values."""

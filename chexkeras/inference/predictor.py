@@ -20,11 +20,11 @@ from chexkeras.data.pixels import to_model_pixels
 from chexkeras.dicom.profiles import Profile, find_profile
 from chexkeras.dicom.read import Radiograph
 from chexkeras.dicom.rules import RULES
-from chexkeras.dicom.workers.options import ISOLATED, Reading
-from chexkeras.dicom.workers.process import WorkersUnavailable
+from chexkeras.dicom.workers.options import ISOLATED, ReadOptions
 from chexkeras.inference.engines import Engine, check_engine, keras_engine, load_engine
 from chexkeras.inference.read_files import FileOutcome, as_path, read_files
 from chexkeras.inference.results_file import COLUMNS, rows_of
+from chexkeras.parallel import WorkersUnavailable
 from chexkeras.progress import track
 from chexkeras.results import OperatingPoint
 from chexkeras.runs.run import Run
@@ -151,14 +151,14 @@ class Predictor:
         return self.engine.score(np.stack(pixels).astype(np.float32), batch_size).astype(np.float64)
 
     def records(
-        self, paths: Iterable[str | Path], batch_size: int = 16, reading: Reading = ISOLATED
+        self, paths: Iterable[str | Path], batch_size: int = 16, read_options: ReadOptions = ISOLATED
     ) -> Iterator[dict[str, Any]]:
         """Yields what became of each file, as soon as it is known, in the order given.
 
         Args:
             paths: Files.
             batch_size: Images scored at a time.
-            reading: How many worker processes read, and their limits.
+            read_options: How many worker processes read, and their limits.
 
         Yields:
             One dictionary a file: the columns of `predict` but for those of the findings, which are dictionaries of
@@ -172,7 +172,7 @@ class Predictor:
         waiting: list[FileOutcome] = []
         accepted = 0
         # The next batch is read and resized by other processes and threads while the model scores the one before.
-        read = read_files(paths, self.profile, reading, convert=self._resized, ahead=2 * batch_size)
+        read = read_files(paths, self.profile, read_options, convert=self._resized, ahead=2 * batch_size)
         with contextlib.closing(read) as outcomes:
             try:
                 for outcome in outcomes:
@@ -199,13 +199,16 @@ class Predictor:
         for outcome in outcomes:
             yield self._record(outcome, None if outcome.image is None else next(scores), seconds)
 
-    def predict(self, paths: Iterable[str | Path], batch_size: int = 16, reading: Reading = ISOLATED) -> pd.DataFrame:
+    def predict(
+        self, paths: Iterable[str | Path], batch_size: int = 16, read_options: ReadOptions = ISOLATED
+    ) -> pd.DataFrame:
         """Reads, checks and scores files.
 
         Args:
             paths: DICOM, PNG or JPEG files, told apart by content.
             batch_size: Images scored at a time.
-            reading: How many worker processes read, and their limits; `Reading(workers=0)` reads in this process.
+            read_options: How many worker processes read, and their limits; `ReadOptions(workers=0)` reads in this
+                process, without protection from a harmful file.
 
         Returns:
             One row per refused file, one row per finding of an accepted one, in the order given, with `COLUMNS`:
@@ -220,7 +223,7 @@ class Predictor:
         if isinstance(paths, (str, Path)):
             raise TypeError(f"paths={str(paths)!r} is one path; give a list, [{str(paths)!r}], or find_files(folder).")
         files = [as_path(path) for path in paths]
-        with contextlib.closing(self.records(files, batch_size, reading)) as records:
+        with contextlib.closing(self.records(files, batch_size, read_options)) as records:
             shown = track(records, "scoring files", len(files))
             return pd.DataFrame((row for record in shown for row in rows_of(record)), columns=list(COLUMNS))
 

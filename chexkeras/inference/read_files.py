@@ -1,17 +1,14 @@
-"""Going through a folder of files: one outcome for every file, and no file that stops the others."""
+"""Reads the files of a folder: an image or a reason for every file, and no file that stops the others."""
 
-import contextlib
 import logging
 import os
 import stat
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 from chexkeras import progress
 from chexkeras.checks import existing_folder
@@ -19,9 +16,9 @@ from chexkeras.dicom.privacy import scrub
 from chexkeras.dicom.profiles import Profile
 from chexkeras.dicom.read import Radiograph, read_image
 from chexkeras.dicom.rejection import DicomRejected
-from chexkeras.dicom.workers.options import ISOLATED, Reading
+from chexkeras.dicom.workers.options import ISOLATED, ReadOptions
 from chexkeras.dicom.workers.pool import ReaderPool
-from chexkeras.dicom.workers.process import WorkersUnavailable
+from chexkeras.parallel import WorkersUnavailable, map_ordered
 
 _log = logging.getLogger(__name__)
 
@@ -30,8 +27,8 @@ _IN_PROCESS_THREADS = 2
 
 
 @dataclass(frozen=True)
-class FileOutcome:
-    """What became of one file before scoring.
+class FileResult:
+    """One file as it was read, before scoring.
 
     Attributes:
         path: The file.
@@ -59,8 +56,8 @@ def find_files(folder: str | Path) -> list[Path]:
     """Returns every file below a folder, sorted, whatever its name ends in.
 
     Hidden files and folders are left out, and so is what is no file: links are not followed, since a folder must not
-    lead out of itself, and a pipe would be waited for. How many there were is said in one line, without their names. A
-    folder below that may not be read is listed itself, so that it is refused instead of passed over.
+    lead out of itself, and a pipe would be waited for. How many there were is printed in one line, without their names.
+    A folder below that may not be read is listed itself, so that it is refused instead of passed over.
 
     Args:
         folder: Where to look.
@@ -81,14 +78,14 @@ def find_files(folder: str | Path) -> list[Path]:
             found.append(Path(error.filename))
 
     for parent, folders, names in os.walk(root, followlinks=False, onerror=note):
-        shown = [name for name in folders if not name.startswith(".")]
+        visible = [name for name in folders if not name.startswith(".")]
         paths = [Path(parent) / name for name in names if not name.startswith(".")]
         files = [path for path in paths if _is_file(path)]
-        hidden += len(folders) - len(shown) + len(names) - len(paths)
-        no_files += len(paths) - len(files) + sum((Path(parent) / name).is_symlink() for name in shown)
+        hidden += len(folders) - len(visible) + len(names) - len(paths)
+        no_files += len(paths) - len(files) + sum((Path(parent) / name).is_symlink() for name in visible)
         found.extend(files)
         # What is taken out here is not walked.
-        folders[:] = shown
+        folders[:] = visible
     _say_what_is_left_out(no_files, hidden)
     if not found:
         raise ValueError(f"no file in {str(folder)!r}; give a folder with DICOM, PNG or JPEG files.")
@@ -96,14 +93,14 @@ def find_files(folder: str | Path) -> list[Path]:
 
 
 def _say_what_is_left_out(no_files: int, hidden: int) -> None:
-    said = []
+    parts = []
     if no_files:
         noun = "entry that is no file" if no_files == 1 else "entries that are no files"
-        said.append(f"{no_files:,} {noun} (links, pipes)")
+        parts.append(f"{no_files:,} {noun} (links, pipes)")
     if hidden:
-        said.append(f"{hidden:,} hidden {'file or folder' if hidden == 1 else 'files or folders'}")
-    if said:
-        progress.say(f"left out {' and '.join(said)}")
+        parts.append(f"{hidden:,} hidden {'file or folder' if hidden == 1 else 'files or folders'}")
+    if parts:
+        progress.say(f"left out {' and '.join(parts)}")
 
 
 def _is_file(path: Path) -> bool:
@@ -114,15 +111,20 @@ def _is_file(path: Path) -> bool:
         return True
 
 
-def read_file(path: Path, read: Callable[[Path], Radiograph] = read_image) -> FileOutcome:
+def read_file(
+    path: Path,
+    read: Callable[[Path], Radiograph] = read_image,
+    convert: Callable[[Radiograph], Radiograph] | None = None,
+) -> FileResult:
     """Reads one file, and turns whatever goes wrong into a refusal.
 
     Args:
         path: A file.
         read: What reads it: `read_image`, or the `read` of a `ReaderPool`.
+        convert: What becomes of the image that was read; None leaves it as it is.
 
     Returns:
-        Its outcome.
+        The image, or why there is none.
 
     Raises:
         WorkersUnavailable: If the processes that read cannot be started.
@@ -130,17 +132,17 @@ def read_file(path: Path, read: Callable[[Path], Radiograph] = read_image) -> Fi
     start = perf_counter()
     try:
         _refuse_folder(path)
-        image = read(path)
+        image = read(path) if convert is None else convert(read(path))
     except DicomRejected as rejection:
-        return FileOutcome(path, None, rejection.code, str(rejection), perf_counter() - start)
+        return FileResult(path, None, rejection.code, str(rejection), perf_counter() - start)
     except WorkersUnavailable:
         raise
     # The boundary of the batch: a decoder may raise anything, and one file must not end the folder.
     except Exception as error:  # noqa: BLE001
         detail = f"reading failed ({scrub(error)})"
         _log.warning("one file could not be read: %s", scrub(error))
-        return FileOutcome(path, None, "unreadable", detail, perf_counter() - start)
-    return FileOutcome(path, image, ";".join(image.warnings), "", perf_counter() - start)
+        return FileResult(path, None, "unreadable", detail, perf_counter() - start)
+    return FileResult(path, image, ";".join(image.warnings), "", perf_counter() - start)
 
 
 def _refuse_folder(path: Path) -> None:
@@ -158,42 +160,39 @@ def _refuse_folder(path: Path) -> None:
 def read_files(
     paths: Iterable[str | Path],
     profile: str | Profile = "clinical",
-    reading: Reading = ISOLATED,
+    read_options: ReadOptions = ISOLATED,
     *,
     convert: Callable[[Radiograph], Radiograph] | None = None,
     ahead: int = 8,
-) -> Iterator[FileOutcome]:
+) -> Iterator[FileResult]:
     """Reads files ahead of their use, in order.
 
     Args:
         paths: Files.
         profile: The gate's profile.
-        reading: How many processes read, and their limits.
+        read_options: How many processes read, and their limits.
         convert: What becomes of an image as soon as it is read, by the thread that waited for it; for example a smaller
             one, of which many can be kept.
         ahead: Files that are read before they are asked for.
 
     Yields:
-        One outcome a file, in the order given. So many images are held in memory at a time as are read ahead, however
+        One result a file, in the order given. So many images are held in memory at a time as are read ahead, however
         many files there are.
 
     Raises:
         TypeError: If something among them is no path.
-        WorkersUnavailable: If the processes that read cannot be started.
+        WorkersUnavailable: If the threads or processes that read cannot be started; what was read before comes first.
     """
-    with contextlib.ExitStack() as stack:
-        threads, read, prepare = _IN_PROCESS_THREADS, partial(read_image, profile=profile), None
-        if reading.processes:
-            pool = ReaderPool(profile, reading)
-            threads, read, prepare = pool.size, pool.read, pool.prepare
-        if convert is not None:
-            read = partial(_converted, read, convert)
-        executor = ThreadPoolExecutor(threads, initializer=prepare)
-        stack.callback(executor.shutdown, cancel_futures=True)
-        if reading.processes:
-            # Closed before the threads are waited for: an interrupted run does not wait for a file that hangs.
-            stack.callback(pool.close)
-        yield from _ahead(executor, partial(read_file, read=read), map(as_path, paths), max(ahead, 2 * threads))
+    files, threads = map(as_path, paths), read_options.processes or _IN_PROCESS_THREADS
+    options: dict[str, Any] = {"executor": "threads", "workers": threads, "ahead": max(ahead, 2 * threads)}
+    if read_options.processes:
+        # Each worker process is talked to by a thread of its own. The processes are ended before the threads are waited
+        # for, so that an interrupted run does not wait for a file that hangs.
+        pool = ReaderPool(profile, read_options)
+        work, options = partial(read_file, convert=convert), {**options, "setup": pool.prepare, "on_end": pool.close}
+    else:
+        work = partial(read_file, read=partial(read_image, profile=profile), convert=convert)
+    yield from map_ordered(work, files, **options)
 
 
 def as_path(file: str | Path) -> Path:
@@ -208,29 +207,3 @@ def as_path(file: str | Path) -> Path:
     if not isinstance(file, (str, os.PathLike)):
         raise TypeError(f"a file was given as {file!r:.40} ({type(file).__name__}); paths are text or pathlib.Path.")
     return Path(file)
-
-
-def _converted(
-    read: Callable[[Path], Radiograph], convert: Callable[[Radiograph], Radiograph], path: Path
-) -> Radiograph:
-    return convert(read(path))
-
-
-def _ahead(
-    executor: ThreadPoolExecutor, task: Callable[[Path], FileOutcome], paths: Iterator[Path], count: int
-) -> Iterator[FileOutcome]:
-    pending: deque[Future[FileOutcome]] = deque(_submitted(executor, task, path) for path in islice(paths, count))
-    while pending:
-        outcome = pending.popleft().result()
-        pending.extend(_submitted(executor, task, path) for path in islice(paths, 1))
-        yield outcome
-
-
-def _submitted(executor: ThreadPoolExecutor, task: Callable[[Path], FileOutcome], path: Path) -> "Future[FileOutcome]":
-    try:
-        return executor.submit(task, path)
-    except RuntimeError as error:
-        raise WorkersUnavailable(
-            f"the threads that read images did not start ({error}); the system's limit of processes is reached: end "
-            "other programs, or raise it."
-        ) from None

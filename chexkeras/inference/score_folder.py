@@ -16,7 +16,7 @@ import pandas as pd
 from chexkeras.checks import existing_folder, one_of
 from chexkeras.dicom.privacy import HASH_KEY_VARIABLE, keyed_hash
 from chexkeras.dicom.profiles import Profile, find_profile
-from chexkeras.dicom.workers.options import ISOLATED, Reading
+from chexkeras.dicom.workers.options import ISOLATED, ReadOptions
 from chexkeras.inference.engines import check_engine
 from chexkeras.inference.predictor import Predictor
 from chexkeras.inference.read_files import find_files
@@ -51,7 +51,7 @@ def score_folder(
     resume: bool = False,
     overwrite: bool = False,
     names: str = "path",
-    reading: Reading = ISOLATED,
+    read_options: ReadOptions = ISOLATED,
     engine: str = "keras",
     precision: str = "float32",
 ) -> pd.DataFrame:
@@ -79,7 +79,7 @@ def score_folder(
             what an interrupted run has done may be discarded.
         names: How `file` names a file: "path", relative to the folder, or "hashed", a pseudonym of it, where folders
             and files are named after patients. The key is the environment variable CHEXKERAS_HASH_KEY.
-        reading: How many worker processes read, and their limits.
+        read_options: How many worker processes read, and their limits.
         engine: What computes the scores: "keras", "openvino" or "onnx"; the last two need the extra of the same name
             and are compared with Keras first.
         precision: "float32", or "bf16" with OpenVINO.
@@ -130,7 +130,7 @@ def score_folder(
         }
         _say_what_is_kept(earlier, records, found)
         missing = [name for name in found if name not in records]
-        fresh = predictor.records([found[name] for name in missing], reading=reading)
+        fresh = predictor.records([found[name] for name in missing], read_options=read_options)
         # An interrupted run ends its workers at once.
         stack.enter_context(contextlib.closing(fresh))
         for name, record in zip(missing, track(fresh, "scoring files", len(missing), lines=True), strict=True):

@@ -1,35 +1,43 @@
-"""Test-time views: an image scored as it is, mirrored, and a little rotated, and the scores averaged."""
+"""Test-time augmentation: an image scored as it is, mirrored, and a little rotated, and the scores averaged."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 import pandas as pd
 
-from chexkeras.data.augmentation import Augmentation, moved
-from chexkeras.data.store.store import Store
-from chexkeras.models.scoring import predict_scores, require_image_table
+if TYPE_CHECKING:
+    import keras
+
+    from chexkeras.data.store.store import Store
 
 _LARGEST_DEGREES = 45.0
 
 
 @dataclass(frozen=True)
-class ScoringViews:
-    """The views of an image that are scored; the image itself is always the first.
+class TestTimeAugmentation:
+    """The versions of an image that are scored and averaged; the image itself is always the first.
 
     Attributes:
         flip: Whether its mirror image is one. The heart is on the other side there: try it on validation images first.
-        rotations_degrees: A rotated view for each angle, about the image's centre, -45 to 45, not 0; positive is
+        rotations_degrees: A rotated version for each angle, about the image's centre, -45 to 45, not 0; positive is
             anticlockwise. What a rotation uncovers is filled by reflection, as in training.
-        weights: How much each view counts, above 0, in the order image, mirror image, rotations; None weighs all alike.
+        weights: How much each version counts, above 0, in the order image, mirror image, rotations; None weighs all
+            alike.
+
+    Raises:
+        ValueError: If an angle is out of range or given twice, or the weights are not as many as the versions, each
+            above 0.
 
     Example:
-        >>> ScoringViews(flip=True, rotations_degrees=(-7, 7)).names
+        >>> TestTimeAugmentation(flip=True, rotations_degrees=(-7, 7)).names
         ('image', 'mirrored', 'rotated -7', 'rotated 7')
     """
+
+    # Without an annotation, so no field: pytest is not to take the class for a test.
+    __test__ = False
 
     flip: bool = False
     rotations_degrees: tuple[float, ...] = ()
@@ -50,26 +58,31 @@ class ScoringViews:
         object.__setattr__(self, "rotations_degrees", angles)
         if self.weights is not None:
             object.__setattr__(self, "weights", tuple(self.weights))
-        shares(self.weights, self.names, "views")
+        normalized_weights(self.weights, self.names, "versions of an image")
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the views are called, in order."""
+        """What the versions are called, in order."""
         rotated = (f"rotated {angle:g}" for angle in self.rotations_degrees)
         return ("image", *(("mirrored",) if self.flip else ()), *rotated)
 
-    def pixels(self, images: np.ndarray, view: str) -> np.ndarray:
-        """Returns images as a view shows them.
+    def apply(self, images: np.ndarray, name: str) -> np.ndarray:
+        """Returns one version of images.
 
         Args:
             images: float32 array (batch, height, width, 1), 0-255.
-            view: One of `names`.
+            name: Which version, one of `names`.
+
+        Returns:
+            An array of the same shape and range.
         """
-        if view == "image":
+        from chexkeras.data.augmentation import Augmentation, moved
+
+        if name == "image":
             return images
-        if view == "mirrored":
+        if name == "mirrored":
             return images[:, :, ::-1]
-        angle = self.rotations_degrees[self.names.index(view) - len(self.names)]
+        angle = self.rotations_degrees[self.names.index(name) - len(self.names)]
         settings = Augmentation(rotation_degrees=abs(angle))
         draws = (math.copysign(1.0, angle), 0.0, 0.0, 0.0)
         return np.stack([np.asarray(moved(image, draws, 0.5, settings)) for image in images])
@@ -83,42 +96,43 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-class _ViewedModel:
-    """What `predict_scores` needs of a model, scoring each image in several views."""
+class _AugmentedModel:
+    """What `predict_scores` needs of a model, scoring each image in several versions."""
 
-    def __init__(self, model: keras.Model, views: ScoringViews) -> None:
-        self.model, self.views = model, views
+    def __init__(self, model: "keras.Model", augmentation: TestTimeAugmentation) -> None:
+        self.model, self.augmentation = model, augmentation
         self.input_shape, self.output_shape = model.input_shape, model.output_shape
-        self.shares = shares(views.weights, views.names, "views")
+        self.weights = normalized_weights(augmentation.weights, augmentation.names, "versions of an image")
 
     def predict_on_batch(self, images: np.ndarray) -> np.ndarray:
-        """Returns the weighted mean of the views' scores, float64 (batch, n_targets)."""
-        scored = (self.model.predict_on_batch(self.views.pixels(images, view)) for view in self.views.names)
-        mean = sum(share * np.asarray(scores, np.float64) for share, scores in zip(self.shares, scored, strict=True))
+        """Returns the weighted mean of the versions' scores, float64 (batch, n_targets)."""
+        versions = (self.augmentation.apply(images, name) for name in self.augmentation.names)
+        scores = (np.asarray(self.model.predict_on_batch(version), np.float64) for version in versions)
+        mean = sum(weight * scored for weight, scored in zip(self.weights, scores, strict=True))
         # A weighted mean of ones may round to a little more than 1.
         return np.clip(mean, 0.0, 1.0)
 
 
-def predict_views(
-    model: keras.Model,
+def predict_augmented(
+    model: "keras.Model",
     table: pd.DataFrame,
     targets: str | tuple[str, ...],
-    views: ScoringViews,
+    augmentation: TestTimeAugmentation,
     *,
     batch_size: int = 32,
-    store: Store | None = None,
+    store: "Store | None" = None,
 ) -> pd.DataFrame:
-    """Scores every image of a table in several views and averages them.
+    """Scores every image of a table in several versions and averages them.
 
-    A threshold belongs to the scores that chose it: with views, choose it anew on validation scores made with the same
-    views, for example with `Ensemble.of([run]).evaluate(validation=..., test=...)`.
+    A threshold belongs to the scores that chose it: choose it again on validation scores made with the same
+    augmentation, for example with `Ensemble.of([run]).evaluate(validation=..., test=...)`.
 
     Args:
         model: A classifier of `build_classifier` or one loaded from a run.
-        table: Image table, as for `models.scoring.predict_scores`.
+        table: Image table, as `models.scoring.predict_scores` takes it.
         targets: The findings the model was built for, in output order.
-        views: Which views.
-        batch_size: Images a batch.
+        augmentation: Which versions are scored, and how much each counts.
+        batch_size: Images a batch, at least 1.
         store: Images decoded before; None reads the files at `path`.
 
     Returns:
@@ -126,15 +140,17 @@ def predict_views(
 
     Raises:
         TypeError: If the table is no pandas DataFrame.
-        ValueError: As `predict_scores`.
+        ValueError: If `predict_scores` refuses the table, the targets or the batch size.
     """
+    from chexkeras.models.scoring import predict_scores, require_image_table
+
     require_image_table(table)
-    # Only the three attributes of _ViewedModel are used of the model there.
-    viewed: Any = _ViewedModel(model, views)
-    return predict_scores(viewed, table, targets, batch_size=batch_size, store=store)
+    # Only the three attributes of _AugmentedModel are used of the model there.
+    augmented: Any = _AugmentedModel(model, augmentation)
+    return predict_scores(augmented, table, targets, batch_size=batch_size, store=store)
 
 
-def shares(weights: Sequence[float] | None, names: Sequence[str], what: str) -> tuple[float, ...]:
+def normalized_weights(weights: Sequence[float] | None, names: Sequence[str], what: str) -> tuple[float, ...]:
     """Returns weights that sum to 1.
 
     Args:

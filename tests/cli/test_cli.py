@@ -124,9 +124,9 @@ def test_predict_says_by_its_status_that_something_was_refused(toy_run, tmp_path
 
 @pytest.mark.keras
 def test_predict_hands_its_options_on(toy_run, tmp_path, monkeypatch):
-    from chexkeras.dicom.workers.options import Reading
-    from chexkeras.dicom.workers.process import WorkersUnavailable
+    from chexkeras.dicom.workers.options import ReadOptions
     from chexkeras.inference import score_folder as module
+    from chexkeras.parallel import WorkersUnavailable
 
     called = {}
 
@@ -141,7 +141,7 @@ def test_predict_hands_its_options_on(toy_run, tmp_path, monkeypatch):
     assert result.exit_code == 2 and "no process can be started" in result.output
     assert called == {
         "folder": tmp_path, "profile": "course", "keep": True, "out": Path("a.jsonl"), "resume": True,
-        "overwrite": True, "names": "hashed", "reading": Reading(3, 2**29, 7.0), "engine": "openvino",
+        "overwrite": True, "names": "hashed", "read_options": ReadOptions(3, 2**29, 7.0), "engine": "openvino",
         "precision": "bf16",
     }  # fmt: skip
 
@@ -198,8 +198,8 @@ def test_predict_writes_its_results_again_and_goes_on_with_them(toy_run, tmp_pat
 
 @pytest.mark.keras
 def test_predict_keeps_what_is_done_when_no_worker_can_be_started_any_more(toy_run, tmp_path, monkeypatch):
-    from chexkeras.dicom.workers.process import WorkersUnavailable
     from chexkeras.inference import predictor, read_files
+    from chexkeras.parallel import WorkersUnavailable
 
     folder, out = images_of(tmp_path / "images", count=3), tmp_path / "results.csv"
     arguments = ("predict", folder, "--run", toy_run.folder, "--workers", 0, "--out", out)

@@ -14,7 +14,18 @@ from pydicom.uid import JPEG2000Lossless
 from chexkeras.dicom import privacy
 from chexkeras.dicom.gate import DicomRejected
 from chexkeras.dicom.read import read_dicom
-from tests.dicom.dicom_images import CANARY, CANARY_CODE, CANARY_NUMBER, CANARY_UID, canary_image, code_item, image, leaks, ramp, write
+from tests.dicom.dicom_images import (
+    CANARY,
+    CANARY_CODE,
+    CANARY_NUMBER,
+    CANARY_UID,
+    canary_image,
+    code_item,
+    image,
+    leaks,
+    ramp,
+    write,
+)
 
 
 def _everything_said(path, caplog):

@@ -262,6 +262,6 @@ def test_another_engine_is_another_result(toy_run, monkeypatch, tmp_path):
     Image.fromarray(images(1, 300)[0, ..., 0].astype(np.uint8)).save(tmp_path / "image.png")
     out = tmp_path / "out" / "results.csv"
     for choice, label in (("keras", str(first.engine)), ("onnx", "onnx 9.9"), ("onnx", "onnx 9.9")):
-        options = {"out": out, "resume": True, "keep": False, "reading": IN_PROCESS}
+        options = {"out": out, "resume": True, "keep": False, "read_options": IN_PROCESS}
         results = score_folder(toy_run, tmp_path, engine=choice, **options)
         assert results.set_index("file").loc["image.png", "engine"] == label

@@ -131,14 +131,14 @@ def test_the_record_names_members_weights_and_models(two_runs):
 
 @pytest.mark.keras
 def test_predicting_with_members_that_are_one_model_gives_that_models_scores(two_runs, toy_splits):
-    from chexkeras.inference.test_time_augmentation import ScoringViews
+    from chexkeras.inference.test_time_augmentation import TestTimeAugmentation
 
     images = toy_splits.test.head(6)
     found = Ensemble.of(two_runs).predict(images, batch_size=4)
     saved = two_runs[0].scores("test").set_index("image_id")["score"]
     np.testing.assert_allclose(found["score"], saved.loc[found["image_id"]], rtol=1e-5)
-    viewed = Ensemble.of(two_runs[:1]).predict(images, ScoringViews(flip=True), batch_size=4)
-    assert not np.allclose(viewed["score"], found["score"], rtol=1e-4)
+    augmented = Ensemble.of(two_runs[:1]).predict(images, TestTimeAugmentation(flip=True), batch_size=4)
+    assert not np.allclose(augmented["score"], found["score"], rtol=1e-4)
     with pytest.raises(ValueError, match="both validation and test"):
         Ensemble.of(two_runs).evaluate(test=found)
 

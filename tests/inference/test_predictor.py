@@ -14,12 +14,11 @@ from PIL import Image
 
 from chexkeras.data.pixels import to_model_pixels
 from chexkeras.dicom.read import read_image
-from chexkeras.dicom.workers.options import IN_PROCESS, Reading
-from chexkeras.dicom.workers.process import WorkersUnavailable
-from chexkeras.inference import read_files as batch
+from chexkeras.dicom.workers.options import IN_PROCESS, ReadOptions
 from chexkeras.inference.predictor import Predictor
 from chexkeras.inference.read_files import find_files, read_file, read_files
 from chexkeras.inference.results_file import COLUMNS
+from chexkeras.parallel import WorkersUnavailable
 from chexkeras.runs.run import Run
 from tests.dicom.workers.worker_faults import FAULTY
 
@@ -86,7 +85,7 @@ def test_one_row_per_file_and_no_file_stops_the_folder(predictor, folder):
 def test_a_image_wrapped_as_dicom_gets_the_pixels_of_its_png_bit_for_bit_and_its_score(predictor, folder):
     wrapped, plain = (predictor.model_pixels(read_image(path).pixels) for path in find_files(folder)[:2])
     np.testing.assert_array_equal(wrapped, plain)
-    results = predictor.predict(find_files(folder), reading=IN_PROCESS)
+    results = predictor.predict(find_files(folder), read_options=IN_PROCESS)
     # Rows of one batch: their sums may be taken in another order.
     assert results.loc[0, "score"] == pytest.approx(results.loc[1, "score"], abs=1e-6)
 
@@ -114,7 +113,7 @@ def test_real_images_wrapped_as_dicom_give_the_pixels_that_training_reads_bit_fo
 
 def test_decision_follows_the_frozen_threshold(predictor, folder, toy_run):
     (point,) = toy_run.operating_points
-    row = predictor.predict(find_files(folder), reading=IN_PROCESS).iloc[0]
+    row = predictor.predict(find_files(folder), read_options=IN_PROCESS).iloc[0]
     assert row["threshold"] == point.threshold
     assert row["decision"] == ("positive" if row["score"] >= point.threshold else "negative")
 
@@ -122,7 +121,7 @@ def test_decision_follows_the_frozen_threshold(predictor, folder, toy_run):
 def test_scores_do_not_depend_on_the_batch_nor_on_who_reads(predictor, folder):
     files = find_files(folder)
     many = predictor.predict(files, batch_size=16)
-    one = predictor.predict(files, batch_size=1, reading=IN_PROCESS)
+    one = predictor.predict(files, batch_size=1, read_options=IN_PROCESS)
     np.testing.assert_allclose(one["score"], many["score"], atol=1e-6)
     columns = ["file", "verdict", "code", "detail", "view", "age_years", "decision", "decoder", "profile", "key"]
     pd.testing.assert_frame_equal(one[columns], many[columns])
@@ -131,8 +130,8 @@ def test_scores_do_not_depend_on_the_batch_nor_on_who_reads(predictor, folder):
 def test_a_image_that_takes_its_worker_down_is_one_row_of_many(toy_run, folder):
     for fault in ("segfault", "sleep"):
         shutil.copy(folder / "a_good.dcm", folder / fault)
-    reading = Reading(workers=1, seconds=2)
-    results = Predictor.load(toy_run, FAULTY).predict(find_files(folder), reading=reading)
+    read_options = ReadOptions(workers=1, seconds=3)
+    results = Predictor.load(toy_run, FAULTY).predict(find_files(folder), read_options=read_options)
     assert results["verdict"].tolist() == ["accept", "warn", *["reject"] * 6]
     assert results["code"].tolist()[-2:] == ["decoder_crash", "decoder_limit"]
 
@@ -140,7 +139,7 @@ def test_a_image_that_takes_its_worker_down_is_one_row_of_many(toy_run, folder):
 def test_results_come_out_where_most_files_are_refused(predictor, tmp_path):
     (tmp_path / "page").write_text("<html>")
     # Endless: a batch that waited for accepted images would never come.
-    records = predictor.records(itertools.repeat(tmp_path / "page"), batch_size=2, reading=IN_PROCESS)
+    records = predictor.records(itertools.repeat(tmp_path / "page"), batch_size=2, read_options=IN_PROCESS)
     assert [next(records)["code"] for _ in range(20)] == ["not_dicom"] * 20
     records.close()
 
@@ -157,7 +156,7 @@ def test_the_fingerprint_changes_with_whatever_a_result_depends_on(toy_run):
 
 
 def test_results_repeat_no_patient_text(predictor, folder):
-    assert "CANARY" not in predictor.predict(find_files(folder), reading=IN_PROCESS).to_csv()
+    assert "CANARY" not in predictor.predict(find_files(folder), read_options=IN_PROCESS).to_csv()
 
 
 def test_whatever_a_decoder_raises_becomes_a_refusal(folder, caplog):
@@ -177,7 +176,7 @@ def test_images_are_converted_as_they_are_read_and_what_goes_wrong_then_is_a_ref
 
     Image.fromarray(np.tile(np.arange(256, dtype=np.uint8), (256, 1))).save(folder / "a_other.png")
     paths = [folder / "a_good.dcm", folder / "a_other.png", folder / "d_page.dcm"]
-    good, other, page = read_files(paths, reading=IN_PROCESS, convert=halved)
+    good, other, page = read_files(paths, read_options=IN_PROCESS, convert=halved)
     assert good.image.pixels.shape == (150, 140)
     assert (other.code, other.detail, page.code) == ("unreadable", "reading failed (RuntimeError)", "not_dicom")
 
@@ -190,7 +189,7 @@ def test_so_many_files_are_read_ahead_and_no_more(folder):
             asked.append(1)
             yield folder / "a_good.dcm"
 
-    outcomes = read_files(endless(), reading=IN_PROCESS, ahead=20)
+    outcomes = read_files(endless(), read_options=IN_PROCESS, ahead=20)
     for number in range(1, 4):
         assert next(outcomes).verdict == "accept"
         assert len(asked) == 20 + number
@@ -261,9 +260,9 @@ def test_threads_that_cannot_be_started_are_told_and_blame_no_file(folder, monke
     def full(*_):
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(batch.ThreadPoolExecutor, "submit", full)
-    with pytest.raises(WorkersUnavailable, match="the threads that read images did not start"):
-        list(read_files([folder / "a_good.dcm"], reading=IN_PROCESS))
+    monkeypatch.setattr("chexkeras.parallel.ThreadPoolExecutor.submit", full)
+    with pytest.raises(WorkersUnavailable, match="a thread that works on images did not start"):
+        list(read_files([folder / "a_good.dcm"], read_options=IN_PROCESS))
 
 
 def test_empty_and_missing_folders_are_errors(tmp_path):
@@ -283,7 +282,7 @@ def test_what_would_refuse_every_file_or_none_is_an_error_at_once(predictor, fol
     with pytest.raises(TypeError, match=r"a file was given as None \(NoneType\); paths are text or pathlib\.Path"):
         predictor.predict([folder / "a_good.dcm", None])
     with pytest.raises(TypeError, match="a file was given as 3 "):
-        next(predictor.records([3], reading=IN_PROCESS))
+        next(predictor.records([3], read_options=IN_PROCESS))
     assert list(predictor.predict([]).columns) == list(COLUMNS)
 
 
@@ -316,7 +315,7 @@ def test_a_profile_of_ones_own_is_named_in_the_results(toy_run, folder):
     from chexkeras.dicom.profiles import CLINICAL
 
     elderly = dataclasses.replace(CLINICAL, name="60 and over", minimum_age_years=60)
-    results = Predictor.load(toy_run, elderly).predict([folder / "a_good.dcm"], reading=IN_PROCESS)
+    results = Predictor.load(toy_run, elderly).predict([folder / "a_good.dcm"], read_options=IN_PROCESS)
     assert results[["verdict", "code", "profile"]].iloc[0].tolist() == ["reject", "age", "60 and over"]
 
 
@@ -326,14 +325,14 @@ def test_a_score_at_the_threshold_is_positive(toy_run, folder, monkeypatch):
     monkeypatch.setattr(Predictor, "_score", lambda _, pixels, batch_size: np.full((len(pixels), 1), score))
     for threshold, decision in ((score, "positive"), (np.nextafter(score, 1.0), "negative")):
         predictor = Predictor(model, [dataclasses.replace(point, threshold=float(threshold))])
-        assert predictor.predict([folder / "a_good.dcm"], reading=IN_PROCESS)["decision"].iloc[0] == decision
+        assert predictor.predict([folder / "a_good.dcm"], read_options=IN_PROCESS)["decision"].iloc[0] == decision
 
 
 def test_a_folder_below_the_home_folder_can_be_scored(toy_run, folder, monkeypatch):
     from chexkeras.inference.score_folder import score_folder
 
     monkeypatch.setenv("HOME", str(folder.parent))
-    results = score_folder(toy_run, f"~/{folder.name}", keep=False, reading=IN_PROCESS)
+    results = score_folder(toy_run, f"~/{folder.name}", keep=False, read_options=IN_PROCESS)
     assert results["file"].iloc[0] == "a_good.dcm"
 
 

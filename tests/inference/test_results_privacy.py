@@ -8,7 +8,7 @@ import pytest
 from pydicom.uid import JPEG2000Lossless
 
 from chexkeras.dicom.privacy import HASH_KEY_VARIABLE, keyed_hash
-from chexkeras.dicom.workers.options import IN_PROCESS, Reading
+from chexkeras.dicom.workers.options import IN_PROCESS, ReadOptions
 from chexkeras.inference import score_folder as module
 from chexkeras.inference.score_folder import score_folder
 from chexkeras.runs.run import Run
@@ -73,9 +73,9 @@ def test_no_canary_gets_out_of_a_folder_that_is_scored(place, tmp_path, capfd, c
     outputs = tmp_path / "outputs"
     with caplog.at_level(logging.DEBUG):
         results = score_folder(
-            run, images, FAULTY, out=outputs / "results.jsonl", reading=Reading(workers=1, seconds=2)
+            run, images, FAULTY, out=outputs / "results.jsonl", read_options=ReadOptions(workers=1, seconds=3)
         )
-        score_folder(run, images, out=outputs / "results.csv", reading=IN_PROCESS)
+        score_folder(run, images, out=outputs / "results.csv", read_options=IN_PROCESS)
     codes = results.set_index("file")["code"]
     assert codes["segfault"] == "decoder_crash" and codes["sleep"] == "decoder_limit"
     assert set(results["verdict"]) >= {"warn", "reject"} and len(results) == len(IMAGES) + len(FAULTS) + 1
@@ -94,9 +94,9 @@ def test_no_canary_gets_into_a_journal_or_an_error(place, tmp_path, monkeypatch,
 
     monkeypatch.setattr(module, "track", breaking)
     with pytest.raises(RuntimeError) as stopped:
-        score_folder(run, images, out=tmp_path / "outputs" / "results.csv", keep=False, reading=IN_PROCESS)
+        score_folder(run, images, out=tmp_path / "outputs" / "results.csv", keep=False, read_options=IN_PROCESS)
     with pytest.raises(ValueError, match="results of 3 files") as refused:
-        score_folder(run, images, out=tmp_path / "outputs" / "results.csv", keep=False, reading=IN_PROCESS)
+        score_folder(run, images, out=tmp_path / "outputs" / "results.csv", keep=False, read_options=IN_PROCESS)
     assert traces(tmp_path / "outputs") == []
     assert [path.name for path in (tmp_path / "outputs").iterdir()] == [".results.csv.journal"]
     assert leaks(f"{stopped.value}{refused.value}{capfd.readouterr()}") == []
@@ -109,7 +109,7 @@ def test_no_canary_of_a_file_name_gets_out_where_names_are_hashed(place, tmp_pat
     images.rename(named)
     (named / "view").rename(named / "999888777.dcm")
     monkeypatch.setenv(HASH_KEY_VARIABLE, "secret")
-    options = {"names": "hashed", "reading": IN_PROCESS}
+    options = {"names": "hashed", "read_options": IN_PROCESS}
 
     def breaking(items, *_, **__):
         yield from (item for item, _ in zip(items, range(3), strict=False))

@@ -79,7 +79,7 @@ def interrupted_after(monkeypatch):
 
 
 def score(run, folder, **options):
-    return score_folder(run, folder, **{"reading": IN_PROCESS, "keep": False, **options})
+    return score_folder(run, folder, **{"read_options": IN_PROCESS, "keep": False, **options})
 
 
 def test_results_name_files_relative_to_the_folder_and_stay_with_the_run(run, folder):

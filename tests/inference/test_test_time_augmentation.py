@@ -4,7 +4,7 @@ import pytest
 from scipy import ndimage
 
 from chexkeras.data.pixels import to_model_pixels
-from chexkeras.inference.test_time_augmentation import ScoringViews, predict_views
+from chexkeras.inference.test_time_augmentation import TestTimeAugmentation, predict_augmented
 from chexkeras.models.scoring import predict_scores
 
 pytestmark = pytest.mark.keras
@@ -17,19 +17,19 @@ def images(n=3, size=33):
 
 
 def brightness_left(size=32):
-    """A model whose score is the mean gray value of the left half, so that views can be worked out by hand."""
+    """A model whose score is the mean gray value of the left half, so that versions can be worked out by hand."""
     pixels = keras.Input((size, size, 1))
     left = keras.layers.Cropping2D(((0, 0), (0, size // 2)))(pixels)
     mean = keras.layers.GlobalAveragePooling2D()(left)
     return keras.Model(pixels, keras.layers.Rescaling(1 / 255)(mean))
 
 
-def test_without_further_views_the_image_alone_is_scored(toy_run, toy_splits):
+def test_without_further_versions_the_image_alone_is_scored(toy_run, toy_splits):
     table, model = toy_splits.test.head(5), toy_run.load_model()
     plain = predict_scores(model, table, "Effusion", batch_size=4)
-    viewed = predict_views(model, table, "Effusion", ScoringViews(), batch_size=4)
-    np.testing.assert_allclose(viewed["score"], plain["score"], atol=1e-6)
-    assert viewed.drop(columns="score").equals(plain.drop(columns="score"))
+    augmented = predict_augmented(model, table, "Effusion", TestTimeAugmentation(), batch_size=4)
+    np.testing.assert_allclose(augmented["score"], plain["score"], atol=1e-6)
+    assert augmented.drop(columns="score").equals(plain.drop(columns="score"))
 
 
 def test_image_and_mirror_image_by_hand(toy):
@@ -43,28 +43,30 @@ def test_image_and_mirror_image_by_hand(toy):
         halves.append((gray[:, :16].mean(), gray[:, 16:].mean()))
     left, right = np.array(halves).T
     for weights, share in ((None, 0.5), ((3.0, 1.0), 0.75)):
-        found = predict_views(model, table, "Effusion", ScoringViews(flip=True, weights=weights), batch_size=3)
+        found = predict_augmented(
+            model, table, "Effusion", TestTimeAugmentation(flip=True, weights=weights), batch_size=3
+        )
         np.testing.assert_allclose(found["score"], share * left + (1 - share) * right, atol=1e-5)
-    assert np.abs(left - right).max() > 0.02, "the test could not tell the views apart"
+    assert np.abs(left - right).max() > 0.02, "the test could not tell the versions apart"
 
 
 def test_the_mirror_image_is_mirrored_from_left_to_right():
-    shown = ScoringViews(flip=True).pixels(images(), "mirrored")
+    shown = TestTimeAugmentation(flip=True).apply(images(), "mirrored")
     np.testing.assert_array_equal(shown[:, :, 0], images()[:, :, -1])
 
 
 def test_a_positive_angle_turns_anticlockwise():
     image = np.zeros((1, 33, 33, 1), np.float32)
     image[0, 16, 28] = 255.0
-    shown = ScoringViews(rotations_degrees=(45,)).pixels(image, "rotated 45")[0, :, :, 0]
+    shown = TestTimeAugmentation(rotations_degrees=(45,)).apply(image, "rotated 45")[0, :, :, 0]
     row, column = np.unravel_index(shown.argmax(), shown.shape)
     assert row < 12, "what was on the right goes up"
     assert column > 20
 
 
 @pytest.mark.parametrize("angle", [-7.0, 7.0, 15.0])
-def test_rotated_views_are_those_of_scipy(angle):
-    shown = ScoringViews(rotations_degrees=(3.0, angle)).pixels(images(), f"rotated {angle:g}")
+def test_rotated_versions_are_those_of_scipy(angle):
+    shown = TestTimeAugmentation(rotations_degrees=(3.0, angle)).apply(images(), f"rotated {angle:g}")
     expected = ndimage.rotate(images(), angle, axes=(1, 2), reshape=False, order=1, mode="reflect")
     np.testing.assert_allclose(shown, expected, atol=0.2)
     wrong = ndimage.rotate(images(), -angle, axes=(1, 2), reshape=False, order=1, mode="reflect")
@@ -73,23 +75,23 @@ def test_rotated_views_are_those_of_scipy(angle):
 
 def test_a_list_of_files_is_sent_to_the_predictor():
     with pytest.raises(TypeError, match=r"table is a list; an image table .* was expected.*by Predictor\.load\(run\)"):
-        predict_views(brightness_left(), ["image.dcm"], "Effusion", ScoringViews(flip=True))
+        predict_augmented(brightness_left(), ["image.dcm"], "Effusion", TestTimeAugmentation(flip=True))
 
 
 def test_the_table_of_a_run_folder_says_where_paths_come_from(toy_run, toy):
     table, model = toy_run.table.head(3), brightness_left()
     with pytest.raises(ValueError, match=r"lacks the column\(s\) path; .*load_nih.*merge the paths by image_id"):
-        predict_views(model, table, "Effusion", ScoringViews())
+        predict_augmented(model, table, "Effusion", TestTimeAugmentation())
     merged = table.merge(toy[["image_id", "path"]], on="image_id")
-    assert len(predict_views(model, merged, "Effusion", ScoringViews())) == 3
+    assert len(predict_augmented(model, merged, "Effusion", TestTimeAugmentation())) == 3
 
 
-def test_what_a_image_without_structure_scores_no_view_changes():
-    views = ScoringViews(flip=True, rotations_degrees=(-7, 7))
-    assert views.names == ("image", "mirrored", "rotated -7", "rotated 7")
+def test_what_a_image_without_structure_scores_no_version_changes():
+    augmentation = TestTimeAugmentation(flip=True, rotations_degrees=(-7, 7))
+    assert augmentation.names == ("image", "mirrored", "rotated -7", "rotated 7")
     flat = np.full((2, 32, 32, 1), 100.0, np.float32)
-    for name in views.names:
-        np.testing.assert_allclose(views.pixels(flat, name), flat, rtol=1e-5)
+    for name in augmentation.names:
+        np.testing.assert_allclose(augmentation.apply(flat, name), flat, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -100,17 +102,17 @@ def test_what_a_image_without_structure_scores_no_view_changes():
         ({"rotations_degrees": (60,)}, "from -45 to 45"),
         ({"rotations_degrees": ("7",)}, "from -45 to 45"),
         ({"rotations_degrees": (7, 7)}, "names an angle twice"),
-        ({"flip": True, "weights": (1.0,)}, r"1 weight\(s\) for 2 views \(image, mirrored\)"),
+        ({"flip": True, "weights": (1.0,)}, r"1 weight\(s\) for 2 versions of an image \(image, mirrored\)"),
         ({"weights": (-1.0,)}, "numbers above 0"),
     ],
 )
-def test_wrong_views_are_refused(options, message):
+def test_wrong_versions_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        ScoringViews(**options)
+        TestTimeAugmentation(**options)
 
 
-def test_views_are_plain_values_for_the_record():
-    assert ScoringViews(rotations_degrees=5).to_dict() == {
+def test_versions_are_plain_values_for_the_record():
+    assert TestTimeAugmentation(rotations_degrees=5).to_dict() == {
         "flip": False,
         "rotations_degrees": (5,),
         "weights": None,

@@ -11,7 +11,7 @@ from chexkeras.data.audit.image_checks import image_facts
 from chexkeras.dicom.profiles import Profile
 from chexkeras.dicom.read import Radiograph, is_dicom
 from chexkeras.dicom.rejection import DicomRejected
-from chexkeras.dicom.workers.options import Reading
+from chexkeras.dicom.workers.options import ReadOptions
 from chexkeras.dicom.workers.pool import ReaderPool
 from chexkeras.parallel import map_ordered
 
@@ -54,7 +54,7 @@ def decode_images(
         range(start, min(start + GROUP, span.stop)) for span in spans for start in range(span.start, span.stop, GROUP)
     )
 
-    readers = ReaderPool(profile, Reading(workers=threads))
+    readers = ReaderPool(profile, ReadOptions(workers=threads))
 
     def work(rows: range) -> Decoded:
         return _decode(rows, [paths[row] for row in rows], size, readers.read)

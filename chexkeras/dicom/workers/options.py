@@ -1,13 +1,14 @@
 """How files are read: in how many processes, and within which limits."""
 
-import os
 from dataclasses import dataclass
+
+from chexkeras.parallel import available_cores
 
 _MOST_WORKERS = 8
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadOptions:
     """How files are read: by how many processes, and within which limits.
 
     Attributes:
@@ -37,11 +38,10 @@ class Reading:
         """How many worker processes there are."""
         if self.workers is not None:
             return self.workers
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return min(max(cores // 2, 2), _MOST_WORKERS)
+        return min(max(available_cores() // 2, 2), _MOST_WORKERS)
 
 
-ISOLATED = Reading()
+ISOLATED = ReadOptions()
 """Worker processes with the usual limits."""
-IN_PROCESS = Reading(workers=0)
+IN_PROCESS = ReadOptions(workers=0)
 """The program's own process: no start-up time, and no protection beyond the limits of the profile."""

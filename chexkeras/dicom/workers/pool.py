@@ -7,6 +7,7 @@ the program that started them, so a script needs no ``if __name__ == "__main__"`
 
 import contextlib
 import queue
+from collections.abc import Callable
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ import numpy as np
 from chexkeras.dicom.profiles import Profile, find_profile
 from chexkeras.dicom.read import Radiograph
 from chexkeras.dicom.rejection import DicomRejected, Violation
-from chexkeras.dicom.workers.options import ISOLATED, Reading
-from chexkeras.dicom.workers.process import Lost, Worker, WorkersUnavailable
+from chexkeras.dicom.workers.options import ISOLATED, ReadOptions
+from chexkeras.dicom.workers.process import Worker, WorkerLost
+from chexkeras.parallel import WorkersUnavailable
 
 
 class ReaderPool:
@@ -25,18 +27,18 @@ class ReaderPool:
 
     Args:
         profile: The gate's profile: "clinical", "course", or a `Profile` of your own.
-        reading: How many workers there are, at least 1, and their limits.
+        options: How many workers there are, at least 1, and their limits.
 
     Raises:
         ValueError: If there is no such profile, or no worker.
     """
 
-    def __init__(self, profile: str | Profile = "clinical", reading: Reading = ISOLATED):
-        if reading.processes < 1:
+    def __init__(self, profile: str | Profile = "clinical", options: ReadOptions = ISOLATED):
+        if options.processes < 1:
             raise ValueError("a pool needs at least 1 worker; use read_image to read in the program's own process.")
         chosen = find_profile(profile)
-        self.size = reading.processes
-        self._workers = [Worker(chosen, reading) for _ in range(self.size)]
+        self.size = options.processes
+        self._workers = [Worker(chosen, options) for _ in range(self.size)]
         self._free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         self._closed = False
         self.restarts = 0
@@ -63,10 +65,11 @@ class ReaderPool:
             each.stop()
             self._free.put(each)
 
-    def prepare(self) -> None:
+    def prepare(self) -> Callable[[str | Path], Radiograph]:
         """Starts one more worker, so that its start-up is no part of the time that its first file takes.
 
-        One that does not come up says so when it is to read.
+        Returns:
+            `read`. A worker that did not start raises its error there.
         """
         borrowed = self._free.get()
         try:
@@ -75,6 +78,7 @@ class ReaderPool:
                     borrowed.start()
         finally:
             self._give_back(borrowed)
+        return self.read
 
     @property
     def peak_bytes(self) -> int:
@@ -100,14 +104,10 @@ class ReaderPool:
             header, pixels = self._read(borrowed, Path(path).expanduser())
         finally:
             self._give_back(borrowed)
-        try:
-            outcome = _outcome(header, pixels)
-        except (KeyError, TypeError, ValueError):
-            # A worker that answers in another form is one that a file has got hold of.
-            outcome = DicomRejected.because("decoder_crash")
-        if isinstance(outcome, DicomRejected):
-            raise outcome
-        return outcome
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            return _image(header, pixels)
+        # A worker that answers in another form is one that a file has got hold of.
+        raise DicomRejected.because("decoder_crash")
 
     def _give_back(self, borrowed: Worker) -> None:
         if self._closed:
@@ -121,7 +121,7 @@ class ReaderPool:
             try:
                 self._check_open()
                 header, pixels = borrowed.read(path)
-            except Lost as lost:
+            except WorkerLost as lost:
                 self._check_open()
                 self.restarts += 1
                 rejection = lost.rejection
@@ -140,12 +140,12 @@ class ReaderPool:
             raise WorkersUnavailable("the pool of workers was closed.")
 
 
-def _outcome(header: dict[str, Any], pixels: bytearray) -> Radiograph | DicomRejected:
-    """Returns what a worker's answer says."""
+def _image(header: dict[str, Any], pixels: bytearray) -> Radiograph:
+    """Returns the image of a worker's answer, or raises the rejection in it."""
     if "violations" in header:
-        return DicomRejected(tuple(Violation(*violation) for violation in header["violations"]))
+        raise DicomRejected(tuple(Violation(*violation) for violation in header["violations"]))
     if "error" in header:
-        return DicomRejected.because("unreadable", "", f"a file that can be read ({header['error']})")
+        raise DicomRejected.because("unreadable", "", f"a file that can be read ({header['error']})")
     image = np.frombuffer(pixels, dtype=np.uint8).reshape(header["shape"])
     values = {field.name: header[field.name] for field in fields(Radiograph) if field.name != "pixels"}
     return Radiograph(pixels=image, **{**values, "warnings": tuple(values["warnings"])})

@@ -17,14 +17,15 @@ from chexkeras.dicom import privacy
 from chexkeras.dicom.profiles import Profile
 from chexkeras.dicom.rejection import DicomRejected
 from chexkeras.dicom.workers import worker
-from chexkeras.dicom.workers.options import Reading
+from chexkeras.dicom.workers.options import ReadOptions
+from chexkeras.parallel import WorkersUnavailable
 
 _START_SECONDS = 120.0
 # A machine under load may have no room for a process at one moment and have it at the next.
 _NO_ROOM = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 _PAUSES_SECONDS = (0.1, 0.3, 1.0, 2.0)
 # Each thread of a numerical library reserves memory of its own; reading needs none of them. And what one image's arrays
-# held is kept for the next image's (glibc's names, in bytes): taking it anew from the system cost a third of the time.
+# held is kept for the next image's (glibc's names, in bytes): taking it from the system again cost a third of the time.
 _SETTINGS = {
     **dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
@@ -36,11 +37,7 @@ _PIPE_BYTES = 2**20
 _LIMIT_SIGNALS = (9, 24)
 
 
-class WorkersUnavailable(RuntimeError):
-    """No worker process can be started, or the pool was closed: nothing that a file is to blame for."""
-
-
-class Lost(Exception):
+class WorkerLost(Exception):
     """A worker process that ended, or had to be ended, while it read a file."""
 
     def __init__(self, rejection: DicomRejected, *, expired: bool):
@@ -55,15 +52,15 @@ class Worker:
 
     Args:
         profile: The gate's profile.
-        reading: The limits.
+        options: The limits.
 
     Attributes:
         files_read: Files that the process has read since it was started.
         peak_bytes: Most memory that a process has held at once.
     """
 
-    def __init__(self, profile: Profile, reading: Reading):
-        self._profile, self._reading = profile, reading
+    def __init__(self, profile: Profile, options: ReadOptions):
+        self._profile, self._options = profile, options
         self._is_closed = False
         self._process: subprocess.Popen[bytes] | None = None
         self._expired = False
@@ -91,8 +88,8 @@ class Worker:
             # Closed while it was being started; the greeting below finds nobody.
             self._process.kill()
         settings = {
-            "memory_bytes": self._reading.memory_bytes,
-            "seconds": self._reading.seconds,
+            "memory_bytes": self._options.memory_bytes,
+            "seconds": self._options.seconds,
             "hash_key_variable": privacy.HASH_KEY_VARIABLE,
             "hash_key": privacy.process_key(),
         }
@@ -101,9 +98,9 @@ class Worker:
                 worker.send(self._requests, settings, pickle.dumps(self._profile))
                 worker.receive(self._answers, largest=0)
         except (EOFError, OSError, ValueError):
-            said = self._last_words()
+            reason = self._error_output()
             self.stop()
-            raise _not_started(said) from None
+            raise _not_started(reason) from None
         except WorkersUnavailable:
             self.stop()
             raise
@@ -120,12 +117,12 @@ class Worker:
                     raise _not_started(error.strerror or type(error).__name__) from None
             time.sleep(pause)
 
-    def _last_words(self) -> str:
-        """Returns the last line of what a process said that did not come up; no file was read, so no patient's text."""
+    def _error_output(self) -> str:
+        """Returns the last line that a process printed which did not start; no file was read, so no patient's text."""
         process = cast("subprocess.Popen[bytes]", self._process)
         process.kill()
-        said = cast(BinaryIO, process.stderr).read().decode(errors="replace").strip().splitlines()
-        return said[-1] if said else "it said nothing"
+        lines = cast(BinaryIO, process.stderr).read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "it printed nothing"
 
     @property
     def _requests(self) -> BinaryIO:
@@ -165,17 +162,17 @@ class Worker:
         """Returns the worker's answer about one file.
 
         Raises:
-            Lost: If the worker did not survive it.
+            WorkerLost: If the worker did not survive it.
             WorkersUnavailable: If there is no worker, and none can be started.
         """
         if not self.is_running:
             self.start()
         try:
-            with self._watched(self._reading.seconds):
+            with self._watched(self._options.seconds):
                 worker.send(self._requests, {}, os.fsencode(path))
                 header, pixels = worker.receive(self._answers, largest=self._profile.maximum_pixels)
         except (EOFError, OSError, ValueError, RecursionError):
-            raise Lost(self._end(), expired=self._expired) from None
+            raise WorkerLost(self._end(), expired=self._expired) from None
         self.files_read += 1
         if self._expired:
             # The answer came at the last moment; the process is gone all the same.
@@ -191,7 +188,7 @@ class Worker:
         status, expired = process.returncode, self._expired
         self.stop()
         if expired:
-            expected = f"a file that is read within {self._reading.seconds:g} seconds"
+            expected = f"a file that is read within {self._options.seconds:g} seconds"
             return DicomRejected.because("decoder_limit", "", expected)
         if status is not None and -status in _LIMIT_SIGNALS:
             return DicomRejected.because("decoder_limit")
@@ -216,10 +213,10 @@ class Worker:
                 cast(BinaryIO, stream).close()
 
 
-def _not_started(said: str) -> WorkersUnavailable:
+def _not_started(reason: str) -> WorkersUnavailable:
     return WorkersUnavailable(
-        f"the process that reads images did not start ({said}); "
-        "with Reading(workers=0) (on the command line --workers 0) images are read in the program's own process."
+        f"the process that reads images did not start ({reason}); "
+        "with ReadOptions(workers=0) (on the command line --workers 0) images are read in the program's own process."
     )
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from chexkeras.dicom.gate import CLINICAL, RULES, DicomRejected
-from chexkeras.dicom.workers.options import Reading
+from chexkeras.dicom.workers.options import ReadOptions
 from chexkeras.dicom.workers.pool import ReaderPool
 from tests.dicom.workers.mutations import fixtures, mutated
 
@@ -30,7 +30,7 @@ EVERYTHING = dataclasses.replace(
     overrides=(*((rule.code, "off") for rule in RULES if rule.item in _SHOWN), ("aspect", "off"), ("constant", "off")),
     minimum_side_px=1,
 )
-LIMITS = Reading(workers=1, memory_bytes=2**30, seconds=20)
+LIMITS = ReadOptions(workers=1, memory_bytes=2**30, seconds=20)
 
 
 @dataclasses.dataclass

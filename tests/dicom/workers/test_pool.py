@@ -17,10 +17,11 @@ from chexkeras.dicom import privacy
 from chexkeras.dicom.gate import DicomRejected
 from chexkeras.dicom.read import read_image
 from chexkeras.dicom.workers import process
-from chexkeras.dicom.workers.options import IN_PROCESS, Reading
+from chexkeras.dicom.workers.options import IN_PROCESS, ReadOptions
 from chexkeras.dicom.workers.pool import ReaderPool
-from chexkeras.dicom.workers.process import Worker, WorkersUnavailable
+from chexkeras.dicom.workers.process import Worker
 from chexkeras.inference import read_files
+from chexkeras.parallel import WorkersUnavailable
 from tests.dicom.dicom_images import encoded, image, ramp, write
 from tests.dicom.workers.worker_faults import CANARY, FAULTY, STILLBORN
 
@@ -42,7 +43,7 @@ def images(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pool():
-    with ReaderPool(FAULTY, Reading(workers=1, memory_bytes=2**29, seconds=1.5)) as pool:
+    with ReaderPool(FAULTY, ReadOptions(workers=1, memory_bytes=2**29, seconds=3)) as pool:
         yield pool
 
 
@@ -77,8 +78,8 @@ def test_a_worker_refuses_what_the_program_itself_refuses_in_the_same_words(pool
 @pytest.mark.parametrize(
     ("fault", "code", "words"),
     [
-        ("sleep", "decoder_limit", "expected a file that is read within 1.5 seconds"),
-        ("spin", "decoder_limit", "expected a file that is read within 1.5 seconds"),
+        ("sleep", "decoder_limit", "expected a file that is read within 3 seconds"),
+        ("spin", "decoder_limit", "expected a file that is read within 3 seconds"),
         ("segfault", "decoder_crash", "found signal 11" if os.name == "posix" else "found"),
         ("exit", "decoder_crash", "found exit status 3"),
         pytest.param("memory", "decoder_limit", "within the memory and time", marks=LINUX),
@@ -108,7 +109,7 @@ def test_a_decoder_that_aborts_takes_its_worker_only(pool, images, tmp_path):
 
 @LINUX
 def test_what_earlier_files_left_behind_does_not_refuse_a_later_one(images):
-    with ReaderPool(FAULTY, Reading(workers=1, memory_bytes=2**29, seconds=20)) as pool:
+    with ReaderPool(FAULTY, ReadOptions(workers=1, memory_bytes=2**29, seconds=20)) as pool:
         # Each keeps 300 of 512 MB: the second and third fit into a fresh worker only, and get one.
         for _ in range(3):
             assert pool.read(images / "keep").pixels.shape == (300, 280)
@@ -124,14 +125,14 @@ def test_what_libraries_print_neither_disturbs_the_answers_nor_shows(pool, image
 @LINUX
 def test_a_worker_writes_no_file(pool, images, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    with ReaderPool(FAULTY, Reading(workers=1, seconds=20)) as fresh:
+    with ReaderPool(FAULTY, ReadOptions(workers=1, seconds=20)) as fresh:
         assert refusal(fresh, images / "write").code == "unreadable"
     assert [path.stat().st_size for path in tmp_path.iterdir()] == [0]
 
 
 def test_workers_share_the_key_of_the_program(images, monkeypatch):
     monkeypatch.delenv(privacy.HASH_KEY_VARIABLE, raising=False)
-    with ReaderPool("clinical", Reading(workers=2)) as pool:
+    with ReaderPool("clinical", ReadOptions(workers=2)) as pool:
         keys = []
         threads = [threading.Thread(target=lambda: keys.append(pool.read(images / "good").key)) for _ in range(4)]
         for thread in threads:
@@ -142,9 +143,11 @@ def test_workers_share_the_key_of_the_program(images, monkeypatch):
 
 
 def test_a_worker_that_does_not_start_says_why(images):
-    with ReaderPool(STILLBORN, Reading(workers=1)) as pool:
+    with ReaderPool(STILLBORN, ReadOptions(workers=1)) as pool:
         for _ in range(2):
-            with pytest.raises(WorkersUnavailable, match=r"\(KeyError: 'no such library'\); with Reading\(workers=0\)"):
+            with pytest.raises(
+                WorkersUnavailable, match=r"\(KeyError: 'no such library'\); with ReadOptions\(workers=0\)"
+            ):
                 pool.read(images / "good")
 
 
@@ -167,7 +170,7 @@ BUSY = BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
 def test_a_worker_that_the_system_has_no_room_for_is_tried_again(images, monkeypatch):
     refusing_popen(monkeypatch, [BUSY, BUSY, None])
-    with ReaderPool("clinical", Reading(workers=1)) as pool:
+    with ReaderPool("clinical", ReadOptions(workers=1)) as pool:
         assert pool.read(images / "good").pixels.shape == (300, 280)
 
 
@@ -177,14 +180,16 @@ def test_a_worker_that_the_system_has_no_room_for_is_tried_again(images, monkeyp
 )
 def test_a_worker_that_cannot_be_made_says_why_and_no_image_is_blamed(images, monkeypatch, answers, said):
     refusing_popen(monkeypatch, answers * 2)
-    outcomes = read_files.read_files([images / "good"] * 3, reading=Reading(workers=1))
-    with pytest.raises(WorkersUnavailable, match=rf"did not start \({said}\); with Reading\(workers=0\)"):
+    outcomes = read_files.read_files([images / "good"] * 3, read_options=ReadOptions(workers=1))
+    with pytest.raises(WorkersUnavailable, match=rf"did not start \({said}\); with ReadOptions\(workers=0\)"):
         next(outcomes)
 
 
 def test_a_worker_that_cannot_be_replaced_ends_the_reading_and_blames_its_own_image_only(images, monkeypatch):
     refusing_popen(monkeypatch, [None, *[BUSY] * 30])
-    outcomes = read_files.read_files([images / "good", images / "exit", images / "good"], FAULTY, Reading(workers=1))
+    outcomes = read_files.read_files(
+        [images / "good", images / "exit", images / "good"], FAULTY, ReadOptions(workers=1)
+    )
     assert next(outcomes).verdict == "warn"
     # The worker was not fresh, so that the file is tried once more, with a new one.
     with pytest.raises(WorkersUnavailable, match="Resource temporarily unavailable"):
@@ -195,7 +200,7 @@ def test_a_thread_that_cannot_be_started_blames_no_image(images, monkeypatch):
     def full(self):
         raise RuntimeError("can't start new thread")
 
-    with ReaderPool("clinical", Reading(workers=1)) as pool:
+    with ReaderPool("clinical", ReadOptions(workers=1)) as pool:
         with monkeypatch.context() as limited:
             limited.setattr(process.threading.Timer, "start", full)
             with pytest.raises(WorkersUnavailable, match=r"did not start \(can't start new thread\)"):
@@ -216,20 +221,20 @@ def test_a_worker_is_started_before_the_clock_of_its_first_file(images, monkeypa
 
     monkeypatch.setattr(Worker, "start", noting("start", start))
     monkeypatch.setattr(read_files, "perf_counter", noting("clock", clock))
-    outcomes = list(read_files.read_files([images / "good"] * 2, reading=Reading(workers=1)))
+    outcomes = list(read_files.read_files([images / "good"] * 2, read_options=ReadOptions(workers=1)))
     assert [outcome.verdict for outcome in outcomes] == ["warn", "warn"]
     assert events == ["start", *["clock"] * 4]
 
 
 def test_a_closed_pool_says_so(images):
-    pool = ReaderPool("clinical", Reading(workers=1))
+    pool = ReaderPool("clinical", ReadOptions(workers=1))
     pool.close()
     with pytest.raises(WorkersUnavailable, match="was closed"):
         pool.read(images / "good")
 
 
 def test_closing_ends_a_file_that_is_being_read(images):
-    pool, ended = ReaderPool(FAULTY, Reading(workers=1, seconds=600)), threading.Event()
+    pool, ended = ReaderPool(FAULTY, ReadOptions(workers=1, seconds=600)), threading.Event()
     pool.read(images / "good")
 
     def read():
@@ -256,7 +261,7 @@ def test_closing_ends_a_file_that_is_being_read(images):
 )
 def test_impossible_limits_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        Reading(**options)
+        ReadOptions(**options)
 
 
 def test_a_pool_needs_a_worker_and_a_profile():
@@ -264,15 +269,16 @@ def test_a_pool_needs_a_worker_and_a_profile():
         ReaderPool("clinical", IN_PROCESS)
     with pytest.raises(ValueError, match="clinical, course"):
         ReaderPool("clinic")
-    assert 2 <= Reading().processes <= 8
+    assert 2 <= ReadOptions().processes <= 8
 
 
 def test_a_worker_starts_without_tensorflow_and_reruns_no_script(tmp_path, images):
     # No guard against being imported again: a plain script may read images, and its output comes once.
     script = tmp_path / "script.py"
     script.write_text(
-        "import sys\nprint('once')\nfrom chexkeras.dicom.workers.pool import ReaderPool, Reading\n"
-        f"with ReaderPool('clinical', Reading(workers=1)) as pool:\n    image = pool.read({str(images / 'good')!r})\n"
+        "import sys\nprint('once')\nfrom chexkeras.dicom.workers.pool import ReaderPool, ReadOptions\n"
+        "with ReaderPool('clinical', ReadOptions(workers=1)) as pool:\n"
+        f"    image = pool.read({str(images / 'good')!r})\n"
         "print(image.view)\n"
         "print('tensorflow' in sys.modules)\n"
     )
