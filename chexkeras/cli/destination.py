@@ -1,7 +1,7 @@
 """Where a command may write: not over its inputs, not into a run, not over a file of another kind."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 
 Own = Callable[[str], bool]
@@ -9,7 +9,7 @@ Own = Callable[[str], bool]
 _OF_A_RUN = ("recipe.json", "provenance.json")
 
 
-def check_destination(out: Path, option: str, kinds: dict[str, Own]) -> Path:
+def check_destination(out: Path, option: str, kinds: dict[str, Own], folders: Container[str] = ()) -> Path:
     """Returns the path of a file to write, if writing it loses nothing but an earlier output of the same kind.
 
     Args:
@@ -17,6 +17,7 @@ def check_destination(out: Path, option: str, kinds: dict[str, Own]) -> Path:
         option: The option's name, for messages.
         kinds: Suffixes that may be written, each with what tells from the first line of a file that is there whether it
             is this command's own.
+        folders: Suffixes of these that name a folder. What lies in it is looked at where it is written.
 
     Raises:
         ValueError: If the suffix is another, the file would lie in a run folder, or a file of another kind is there.
@@ -32,6 +33,8 @@ def check_destination(out: Path, option: str, kinds: dict[str, Own]) -> Path:
                 "place outside it."
             )
     if path.is_dir():
+        if suffix in folders:
+            return out
         raise ValueError(f"{option} {str(out)!r} is a folder; name a file.")
     if path.exists() and not _is_own(path, kinds[suffix]):
         raise ValueError(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chexkeras.cli.app import Profile, app, errors_for_people
-from chexkeras.cli.destination import check_destination, object_with, table_of
+from chexkeras.cli.destination import check_destination
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +22,10 @@ def predict(
     folder: Annotated[Path, typer.Argument(help="Folder with DICOM, PNG or JPEG files, told apart by content.")],
     run: Annotated[Path, typer.Option(help="Run folder whose model and threshold are used.")],
     out: Annotated[
-        Path, typer.Option(help="File to write: .csv has one row a file and finding, .jsonl one line a file.")
+        Path,
+        typer.Option(
+            help="Where to write; the ending says how: .csv has one row a file and finding, .jsonl one line a file."
+        ),
     ] = Path("results.csv"),
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep what an interrupted or earlier run into --out did; score the rest.")
@@ -61,13 +64,13 @@ def predict(
     Exit status: 0 if every file was scored, 3 if any was refused, 2 for a mistake in the call, 130 if interrupted.
     """
     from chexkeras.dicom.workers.options import ReadOptions
-    from chexkeras.inference.results_file import results_file
+    from chexkeras.inference.results_file import FORMATS, results_path
     from chexkeras.inference.score_folder import score_folder
     from chexkeras.parallel import WorkersUnavailable
     from chexkeras.runs.run import Run
 
-    kinds = {".csv": table_of("file", "verdict", "code"), ".jsonl": object_with("file", "verdict", "codes")}
-    check_destination(out, "--out", kinds)
+    own = {suffix: form.is_own for suffix, form in FORMATS.items()}
+    check_destination(out, "--out", own, folders=[suffix for suffix, form in FORMATS.items() if form.is_folder])
     for limit, option in ((memory, "--memory"), (timeout, "--timeout")):
         if not 0.0 < limit < math.inf:
             raise ValueError(f"{option} {limit:g} must be a number above 0.")
@@ -88,10 +91,10 @@ def predict(
             precision=precision,
         )
     except KeyboardInterrupt:
-        _show_interruption(results_file(out))
+        _show_interruption(results_path(out))
         raise typer.Exit(_INTERRUPTED) from None
     except WorkersUnavailable as error:
-        kept = _kept(results_file(out))
+        kept = _kept(results_path(out))
         raise ValueError(f"{error} {kept.capitalize()}." if kept else str(error)) from None
     for caution in loaded.cautions:
         typer.echo(f"Caution: {caution}")

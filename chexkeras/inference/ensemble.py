@@ -151,6 +151,10 @@ class Ensemble:
             TypeError: If the table is no pandas DataFrame; DICOM files are scored by `Predictor.predict`.
             ValueError: If `predict_scores` refuses the table or the batch size.
         """
+        from chexkeras.models.scoring import require_image_table
+
+        # Checked here, before a model is loaded.
+        require_image_table(table)
         versions = augmentation or TestTimeAugmentation()
         options: dict[str, Any] = {"batch_size": batch_size, "store": store}
         tables = [

@@ -1,6 +1,6 @@
-"""Results in files: as CSV, one row a file and finding; as JSON lines, one a file; and read back from both.
+"""Results of a folder in files: the formats that can be written, each read back too, and the journal of a run.
 
-What a run over a folder has done so far, kept on disk until its results are written.
+A format is one entry of `FORMATS`; the command line and Python users choose it by the ending of the path.
 """
 
 import contextlib
@@ -8,13 +8,18 @@ import csv
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from chexkeras import files
 from chexkeras.progress import say
+
+Record = dict[str, Any]
+"""One file's result: `FILE_COLUMNS` without `FINDING_COLUMNS`, and "findings", a list of dictionaries with these."""
 
 COLUMNS = (
     "file", "verdict", "code", "detail", "view", "age_years", "finding", "score", "threshold", "decision", "decoder",
@@ -26,18 +31,74 @@ FINDING_COLUMNS = ("finding", "score", "threshold", "decision")
 FILE_COLUMNS = (*COLUMNS, "fingerprint")
 """Columns of a results file: `fingerprint` says for which file, model, threshold and rules a row holds."""
 
-SUFFIXES = (".csv", ".jsonl")
-
 _FIELDS = (*(name for name in FILE_COLUMNS if name not in FINDING_COLUMNS), "findings")
 _NUMBERS = ("age_years", "score", "threshold", "seconds")
 _NOTHING = {"finding": "", "score": math.nan, "threshold": math.nan, "decision": ""}
+
+
+@dataclass(frozen=True)
+class ResultsFormat:
+    """One way to keep results on disk.
+
+    Attributes:
+        content: What it holds, for help texts, such as "one row a file and finding".
+        write: Called with a path where there is nothing yet, with the records, and with the image file of each record
+            by the record's "file". It writes them all. That all of it is kept or nothing, `write_results` sees to.
+        read: Called with a path that was written; returns the records. Raises ValueError, KeyError, TypeError or
+            csv.Error where it holds something else.
+        is_own: Called with the first line of a file; returns whether it begins results in this format, which may be
+            replaced.
+        is_folder: Whether the path is a folder, for formats of one object an image. Such a format can keep the records
+            in a file of `write_lines` beside the objects, from which `read_lines` reads them.
+    """
+
+    content: str
+    write: Callable[[Path, Iterable[Record], Mapping[str, Path]], None]
+    read: Callable[[Path], list[Record]]
+    is_own: Callable[[str], bool]
+    is_folder: bool = False
+
+
+def write_table(path: Path, records: Iterable[Record], sources: Mapping[str, Path]) -> None:
+    """Writes results as CSV, one row a file and finding.
+
+    Args:
+        path: The file to write.
+        records: The results.
+        sources: The image file of each record; not needed here.
+    """
+    with path.open("w", encoding="utf-8", newline="") as handle:
+        table = csv.DictWriter(handle, FILE_COLUMNS, lineterminator="\n")
+        table.writeheader()
+        for row in (row for record in records for row in rows_of(record)):
+            table.writerow({name: "" if _is_nan(value) else value for name, value in row.items()})
+
+
+def read_table(path: Path) -> list[Record]:
+    """Reads results from CSV.
+
+    Args:
+        path: A file of `write_table`.
+    """
+    with path.open(encoding="utf-8", newline="") as handle:
+        return [_record(list(rows)) for _, rows in groupby(csv.DictReader(handle), key=lambda row: row["file"])]
+
+
+def _record(rows: list[dict[str, str]]) -> Record:
+    values = [{name: _number(row[name]) if name in _NUMBERS else row[name] for name in FILE_COLUMNS} for row in rows]
+    findings = [{name: row[name] for name in FINDING_COLUMNS} for row in values if row["finding"]]
+    return {**{name: values[0][name] for name in _FIELDS[:-1]}, "findings": findings}
+
+
+def _number(text: str) -> float:
+    return float(text) if text else math.nan
 
 
 def _is_nan(value: Any) -> bool:
     return isinstance(value, float) and math.isnan(value)
 
 
-def rows_of(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def rows_of(record: Record) -> Iterator[dict[str, Any]]:
     """Yields the rows of one file: one a finding, or a single one without a score.
 
     Args:
@@ -48,24 +109,29 @@ def rows_of(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {**common, **finding}
 
 
-def results_file(path: str | Path) -> Path:
-    """Returns a path under which results can be written.
+def write_lines(path: Path, records: Iterable[Record], sources: Mapping[str, Path]) -> None:
+    """Writes results as lines of JSON, one a file.
 
     Args:
-        path: What the caller gave.
-
-    Raises:
-        ValueError: If it is a folder, or ends neither in .csv nor in .jsonl.
+        path: The file to write.
+        records: The results.
+        sources: The image file of each record; not needed here.
     """
-    chosen = Path(path).expanduser()
-    if chosen.is_dir():
-        raise ValueError(f"{str(path)!r} is a folder; name the file to write, such as {str(chosen / 'results.csv')!r}.")
-    if chosen.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{str(path)!r} ends in {chosen.suffix!r}; results are written as .csv or .jsonl.")
-    return chosen
+    with path.open("w", encoding="utf-8", newline="") as handle:
+        handle.writelines(map(to_line, records))
 
 
-def to_line(record: dict[str, Any]) -> str:
+def read_lines(path: Path) -> list[Record]:
+    """Reads results from lines of JSON.
+
+    Args:
+        path: A file of `write_lines`.
+    """
+    with path.open(encoding="utf-8", newline="") as handle:
+        return [from_line(line) for line in handle]
+
+
+def to_line(record: Record) -> str:
     """Returns a record as one line of JSON, NaN as null, the codes as a list."""
     # In the same order whether it was scored or read back.
     plain = {name: None if _is_nan(record[name]) else record[name] for name in _FIELDS}
@@ -73,7 +139,7 @@ def to_line(record: dict[str, Any]) -> str:
     return json.dumps(plain, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def from_line(line: str) -> dict[str, Any]:
+def from_line(line: str) -> Record:
     """Returns the record of one line of JSON.
 
     Raises:
@@ -88,61 +154,96 @@ def from_line(line: str) -> dict[str, Any]:
         raise ValueError(f"no result: {type(error).__name__}") from None
 
 
-def write_results(path: Path, records: Iterable[dict[str, Any]]) -> None:
-    """Writes results, all or nothing; the name's ending says how.
+def _begins_lines(first: str) -> bool:
+    try:
+        plain = json.loads(first)
+    except ValueError:
+        return False
+    return isinstance(plain, dict) and {"file", "verdict", "codes"} <= plain.keys()
+
+
+FORMATS: dict[str, ResultsFormat] = {
+    ".csv": ResultsFormat(
+        "one row a file and finding", write_table, read_table, lambda first: first.startswith("file,verdict,code,")
+    ),
+    ".jsonl": ResultsFormat("one line a file", write_lines, read_lines, _begins_lines),
+}
+"""The formats by the ending of the path, in lower case."""
+
+
+def results_path(path: str | Path) -> Path:
+    """Returns a path under which results can be written.
 
     Args:
-        path: A path of `results_file`.
-        records: What `Predictor.records` yields, each with a "fingerprint".
+        path: What the caller gave; its ending names one of `FORMATS`.
+
+    Raises:
+        ValueError: If it has another ending, is a folder where a file is to be written or the other way round, or is a
+            folder that holds something else than results.
     """
-    with files.replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
-        if path.suffix.lower() == ".jsonl":
-            handle.writelines(map(to_line, records))
-            return
-        table = csv.DictWriter(handle, FILE_COLUMNS, lineterminator="\n")
-        table.writeheader()
-        for record in records:
-            for row in rows_of(record):
-                table.writerow({name: "" if _is_nan(value) else value for name, value in row.items()})
+    chosen = Path(path).expanduser()
+    form = FORMATS.get(chosen.suffix.lower())
+    if chosen.is_dir() and not (form and form.is_folder):
+        raise ValueError(f"{str(path)!r} is a folder; name the file to write, such as {str(chosen / 'results.csv')!r}.")
+    if form is None:
+        raise ValueError(f"{str(path)!r} ends in {chosen.suffix!r}; results are written as {' or '.join(FORMATS)}.")
+    if form.is_folder and chosen.is_file():
+        raise ValueError(f"{str(path)!r} is a file; results that end in {chosen.suffix} are a folder, name a new one.")
+    if form.is_folder and chosen.is_dir() and any(chosen.iterdir()):
+        # It is going to be replaced as a whole, and with it whatever else lies in it.
+        read_results(chosen)
+    return chosen
 
 
-def read_results(path: Path) -> list[dict[str, Any]]:
+def write_results(path: Path, records: Iterable[Record], sources: Mapping[str, Path]) -> None:
+    """Writes results, all or nothing; the ending of the path says how.
+
+    Args:
+        path: A path of `results_path`.
+        records: What `Predictor.records` yields, each with a "fingerprint".
+        sources: The image file of each record, by the record's "file".
+    """
+    form = FORMATS[path.suffix.lower()]
+    if not form.is_folder:
+        with files.replacing(path) as temporary:
+            form.write(temporary, records, sources)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.stem}.", dir=path.parent) as beside:
+        new, old = Path(beside, "new"), Path(beside, "old")
+        form.write(new, records, sources)
+        # No folder can be put in another's place; the old one is moved out of the way, and back if that fails.
+        if path.exists():
+            path.rename(old)
+        try:
+            new.rename(path)
+        except OSError:
+            if old.exists():
+                old.rename(path)
+            raise
+
+
+def read_results(path: Path) -> list[Record]:
     """Reads results back.
 
     Args:
-        path: A file of `write_results`.
+        path: A file, or a folder, of `write_results`.
 
     Returns:
-        The records; empty where there is no such file.
+        The records; empty where there is nothing.
 
     Raises:
         ValueError: If it holds something else.
     """
-    if not path.is_file():
+    if not path.exists():
         return []
     try:
-        with path.open(encoding="utf-8", newline="") as handle:
-            if path.suffix.lower() == ".jsonl":
-                return [from_line(line) for line in handle]
-            return [_record(list(rows)) for _, rows in groupby(csv.DictReader(handle), key=lambda row: row["file"])]
-    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        return FORMATS[path.suffix.lower()].read(path)
+    except (FileNotFoundError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise ValueError(
             f"{str(path)!r} is no file of results of this version ({type(error).__name__}); name another file, or "
             "score the folder without resume and with overwrite=True (--overwrite) to replace it."
         ) from None
-
-
-def _record(rows: list[dict[str, str]]) -> dict[str, Any]:
-    values = [
-        {name: _number(row[name]) if name in _NUMBERS else row[name] for name in FILE_COLUMNS} for row in rows
-    ]  # fmt: skip
-    findings = [{name: row[name] for name in FINDING_COLUMNS} for row in values if row["finding"]]
-    common = {name: value for name, value in values[0].items() if name not in FINDING_COLUMNS}
-    return {**common, "findings": findings}
-
-
-def _number(text: str) -> float:
-    return float(text) if text else math.nan
 
 
 _SYNC_EVERY = 64

@@ -1,4 +1,4 @@
-"""Scoring a folder of files with a run: taken up again where it stopped, and kept for the run's report."""
+"""Scores a folder of files with a run: resumed where it was interrupted, and kept for the run's report."""
 
 import builtins
 import contextlib
@@ -20,7 +20,7 @@ from chexkeras.dicom.workers.options import ISOLATED, ReadOptions
 from chexkeras.inference.engines import check_engine
 from chexkeras.inference.predictor import Predictor
 from chexkeras.inference.read_files import find_files
-from chexkeras.inference.results_file import FILE_COLUMNS, Journal, read_results, results_file, rows_of, write_results
+from chexkeras.inference.results_file import FILE_COLUMNS, Journal, read_results, results_path, rows_of, write_results
 from chexkeras.progress import say, track
 from chexkeras.runs.run import Run
 
@@ -59,7 +59,7 @@ def score_folder(
 
     Every file is written down as it is done, in a hidden journal beside the results, which appear when all are there.
     One run at a time can write to a file of results. Results in `out` of files that are not in the folder, because they
-    were removed since or because the results are those of another folder, are never lost unasked.
+    were removed since or because the results are those of another folder, are not lost unless `overwrite` allows it.
 
     A file is named by its path below the folder, so written that no two files share a name and that a spreadsheet
     takes none for a formula: a backslash is doubled; control characters, bytes that are no text, and a semicolon
@@ -71,8 +71,8 @@ def score_folder(
         profile: The DICOM gate's profile, "clinical", "course", or a `Profile` of your own.
         keep: Whether the results become the run's ``dicom_results.csv``, from which its report tells; False leaves
             the run folder as it is, for example where it cannot be written.
-        out: File to write the results to as well, ``.csv`` (one row a file and finding) or ``.jsonl`` (one line a
-            file).
+        out: Where to write the results as well; the ending names one of `results_file.FORMATS`, such as ``.csv`` (one
+            row a file and finding) or ``.jsonl`` (one line a file).
         resume: Whether results of an interrupted or an earlier run into the same file are kept, for files of the same
             size and time of change, the same model, threshold and rules.
         overwrite: Whether results of files that are not in the folder may be left out of `out`, and, without `resume`,
@@ -101,9 +101,9 @@ def score_folder(
     _check_names(names)
     check_engine(engine, precision)
     kept_with_run = loaded.folder / "dicom_results.csv"
-    destinations = [*([results_file(out)] if out is not None else []), *([kept_with_run] if keep else [])]
+    destinations = [*([results_path(out)] if out is not None else []), *([kept_with_run] if keep else [])]
     if resume and not destinations:
-        raise ValueError("resume=True needs a file to take up; give out='results.csv', or keep=True.")
+        raise ValueError("resume=True needs a file of results to resume; give out='results.csv', or keep=True.")
     own = {path.resolve() for path in destinations}
     # The table of an earlier run may lie among the images.
     found = _by_name((path for path in find_files(root) if path.resolve() not in own), root, names)
@@ -139,7 +139,7 @@ def score_folder(
                 journal.add(records[name])
         in_order = [records[name] for name in found]
         for destination in destinations:
-            write_results(destination, in_order)
+            write_results(destination, in_order, found)
         if journal is not None:
             journal.discard()
     return pd.DataFrame((row for record in in_order for row in rows_of(record)), columns=list(FILE_COLUMNS))
@@ -210,11 +210,11 @@ def _may_go_better(record: dict[str, Any]) -> bool:
 
 
 def _say_what_is_kept(earlier: dict[str, Any], records: dict[str, Any], found: dict[str, Path]) -> None:
-    """Says how many earlier results are scored anew, and how many are left out."""
+    """Says how many earlier results are scored again, and how many are left out."""
     here = len(earlier.keys() & found.keys())
     if len(records) < here:
-        anew = f"{here - len(records)} of {here} earlier results are scored anew"
-        say(f"{anew}: the file, the model or the rules changed, or it could not be read")
+        again = f"{here - len(records)} of {here} earlier results are scored again"
+        say(f"{again}: the file, the model or the rules changed, or it could not be read")
     if here < len(earlier):
         say(f"{len(earlier) - here} of {len(earlier)} earlier results are left out: their files are not here")
 
@@ -231,7 +231,7 @@ def _earlier(
     if left and not resume and not overwrite:
         raise ValueError(
             f"an interrupted run left the results of {len(left)} files in {str(journal.path)!r}; give resume=True "
-            "(--resume) to go on with it, or delete that file to begin anew."
+            "(--resume) to go on with it, or delete that file to start over."
         )
     earlier = {record["file"]: record for record in [*written, *(left if resume else [])]}
     # A file that was out of reach has no result that could be lost; a folder that was closed is open by now.

@@ -7,12 +7,16 @@ import pytest
 from chexkeras.inference import results_file as journal_module
 from chexkeras.inference.results_file import (
     FILE_COLUMNS,
+    FORMATS,
     Journal,
+    ResultsFormat,
     from_line,
+    read_lines,
     read_results,
-    results_file,
+    results_path,
     rows_of,
     to_line,
+    write_lines,
     write_results,
 )
 
@@ -58,16 +62,16 @@ def same(found, expected):
 @pytest.mark.parametrize("name", ["results.csv", "results.jsonl"])
 def test_results_are_read_back_as_they_were_written(tmp_path, name):
     path = tmp_path / name
-    write_results(path, RECORDS)
+    write_results(path, RECORDS, {})
     same(read_results(path), RECORDS)
     before = path.read_bytes()
-    write_results(path, [dict(reversed(record.items())) for record in read_results(path)])
+    write_results(path, [dict(reversed(record.items())) for record in read_results(path)], {})
     assert path.read_bytes() == before
     assert read_results(tmp_path / "nothing.csv") == []
 
 
 def test_a_table_has_a_row_for_every_finding_and_one_for_a_refused_file(tmp_path):
-    write_results(tmp_path / "results.csv", RECORDS)
+    write_results(tmp_path / "results.csv", RECORDS, {})
     table = pd.read_csv(tmp_path / "results.csv", keep_default_na=False)
     assert list(table.columns) == list(FILE_COLUMNS)
     assert table["finding"].tolist() == ["Pneumonia", "Edema", ""]
@@ -77,7 +81,7 @@ def test_a_table_has_a_row_for_every_finding_and_one_for_a_refused_file(tmp_path
 
 
 def test_lines_of_json_hold_a_file_each_with_its_codes_and_findings(tmp_path):
-    write_results(tmp_path / "results.jsonl", RECORDS)
+    write_results(tmp_path / "results.jsonl", RECORDS, {})
     first, second = map(json.loads, (tmp_path / "results.jsonl").read_text().splitlines())
     assert first["codes"] == ["age_format", "lossy"] and len(first["findings"]) == 2
     assert second["codes"] == ["view"] and second["findings"] == [] and second["age_years"] is None
@@ -106,11 +110,11 @@ def test_a_file_of_something_else_is_refused_by_its_name(tmp_path, name, text):
 
 
 def test_the_ending_says_how_results_are_written(tmp_path):
-    assert results_file(tmp_path / "a.CSV").name == "a.CSV"
+    assert results_path(tmp_path / "a.CSV").name == "a.CSV"
     with pytest.raises(ValueError, match=r"ends in '\.xlsx'; results are written as \.csv or \.jsonl"):
-        results_file("results.xlsx")
+        results_path("results.xlsx")
     with pytest.raises(ValueError, match=r"is a folder; name the file to write, such as .*results\.csv"):
-        results_file(tmp_path)
+        results_path(tmp_path)
 
 
 def journal_of(tmp_path, *records):
@@ -171,7 +175,7 @@ def test_a_journal_is_held_by_one_run_at_a_time(tmp_path):
     same(Journal(tmp_path / "results.csv").read(), [REFUSED])
 
 
-def test_a_journal_that_was_removed_before_it_was_held_is_made_anew(tmp_path, monkeypatch):
+def test_a_journal_that_was_removed_before_it_was_held_is_made_again(tmp_path, monkeypatch):
     held, lock = [], journal_module._lock
 
     def removed_meanwhile(handle, destination):
@@ -207,3 +211,52 @@ def test_a_place_without_locks_is_told_and_written(tmp_path, monkeypatch, capsys
     monkeypatch.setattr(fcntl, "flock", without)
     same(journal_of(tmp_path, ACCEPTED).read(), [ACCEPTED])
     assert "knows no locks; take care that no other process writes to results.csv" in capsys.readouterr().err
+
+
+def one_object_an_image(path, records, sources):
+    """A format of a folder with an object for every image that was scored, and the results in lines."""
+    path.mkdir()
+    for record in (kept := list(records)):
+        if record["findings"]:
+            (path / f"{record['key']}.object").write_bytes(b"object of " + sources[record["file"]].read_bytes())
+    write_lines(path / "results.jsonl", kept, sources)
+
+
+@pytest.fixture
+def objects(monkeypatch):
+    """The format, under the ending .objects."""
+
+    def read(path):
+        return read_lines(path / "results.jsonl")
+
+    added = ResultsFormat("one object an image", one_object_an_image, read, lambda _: False, is_folder=True)
+    monkeypatch.setitem(FORMATS, ".objects", added)
+
+
+@pytest.mark.usefixtures("objects")
+def test_a_format_of_one_object_an_image_is_one_entry(tmp_path):
+    image, out = tmp_path / "image.dcm", tmp_path / "scored.objects"
+    image.write_bytes(b"one")
+    for content in (b"one", b"two"):
+        image.write_bytes(content)
+        write_results(results_path(out), RECORDS, {ACCEPTED["file"]: image, REFUSED["file"]: image})
+        assert (out / f"{ACCEPTED['key']}.object").read_bytes() == b"object of " + content
+        assert sorted(path.name for path in out.iterdir()) == [f"{ACCEPTED['key']}.object", "results.jsonl"]
+        same(read_results(out), RECORDS)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["image.dcm", "scored.objects"]
+
+
+@pytest.mark.usefixtures("objects")
+def test_a_folder_of_results_is_whole_and_replaces_nothing_else(tmp_path):
+    out = tmp_path / "scored.objects"
+    with pytest.raises(KeyError):
+        write_results(out, RECORDS, {})
+    assert list(tmp_path.iterdir()) == []
+    out.mkdir()
+    assert results_path(out) == out
+    (out / "letter.txt").write_text("mine")
+    with pytest.raises(ValueError, match="is no file of results of this version"):
+        results_path(out)
+    (tmp_path / "file.objects").write_text("")
+    with pytest.raises(ValueError, match=r"results that end in \.objects are a folder"):
+        results_path(tmp_path / "file.objects")
