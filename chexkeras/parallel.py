@@ -14,7 +14,7 @@ import os
 import pickle
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -191,7 +191,7 @@ def map_ordered(
     ahead: int | None = None,
     progress: Callable[[int], object] | None = None,
     on_end: Callable[[], object] | None = None,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Calls a function for every item, several at once, and yields the results in the order of the items.
 
     Results are handed on as they come; only a bounded number of items is worked on before their results are asked for,
@@ -254,7 +254,7 @@ def _results(
     most_pending: int,
     progress: Callable[[int], object] | None,
     on_end: Callable[[], object] | None,
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
     """Yields results in order; `most_pending` chunks at most have been handed out and not come back."""
     pending: deque[Callable[[], _Chunk]] = deque()
     done = 0

@@ -1,12 +1,9 @@
-"""Which part of the body an image shows and from which side: the tags that say so, in the order they are trusted.
+"""What the header says of an image: the view, the part of the body, and the patient's age.
 
-What the free text of a description says an image shows: its words, in the languages of those who type them.
-
-Besides English in German, French, Spanish, Italian and Portuguese. Accents are taken off first. Only words that are
-rare in indications and names count, and what usually means something else beside them is taken out before. A list
-like this is never complete: it can miss a lateral image, as the tags can.
-
-How old the patient was: from the age, however it is written, or else from two dates.
+Each comes from several tags, asked in the order in which they are trusted. Free text is asked last, in English, German,
+French, Spanish, Italian and Portuguese. Only words count that are rare in indications and names, and what usually means
+something else beside them is taken out before. Such lists are never complete: they can miss a lateral image, as the
+tags can. The age comes from its tag, however it is written, or else from two dates.
 """
 
 import contextlib
@@ -16,99 +13,6 @@ import re
 import unicodedata
 
 from chexkeras.dicom.header import Header, fold
-
-_CHEST = re.compile(
-    r"\b(CHEST\w*|CXR|THORA[XK]\w*|THORACIC(?! (SPINE|VERTEBR\w*|INLET|OUTLET))|TORAX|TORACE"
-    r"|LUNG(S|E|EN)?|POUMONS?|PULMON\w*|PULMAO|POLMON\w*)\b"
-)
-_OTHER_PART = re.compile(
-    r"\b(ABD|ABDOM\w*|ADDOM\w*|RIBS?|RIPPEN\w*|COTES|COSTILLAS?|COSTELAS?|STERNUM|PELVI\w*|BECKEN\w*|BASSIN|BACINO|BACIA"
-    r"|\w*SPINE|SPINAL|VERTEBR\w*|WIRBEL\w*|RACHIS|COLUMNA|COLONNA|COLUNA|LUMBAR|LUMBAIRE|CERVICAL|[HBL]WS"
-    r"|SKULL|SCHAE?DEL\w*|CRANE|CRANEO|CRANIO|HEAD|SINUSES|PARANASAL|NNH|NECK|MANDIBLE|DENTAL"
-    r"|SHOULDER|SCHULTER\w*|EPAULE|HOMBRO|SPALLA|OMBRO|SCAPULA|CLAVIC\w*|HUMER\w*|ELBOW|FOREARM|WRIST|HANDS?|FINGERS?|MANO"
-    r"|HIPS?|HUE?FT\w*|HANCHE|CADERA|FEMUR|KNEES?|KNIE\w*|GENOU|RODILLA|GINOCCHIO|JOELHO|PATELLA|TIBIA|LEGS?|ANKLES?"
-    r"|FOOT|FEET|TOES?|EXTREMIT\w*|BREAST|MAMMO\w*|KUB|BARIUM)\b"
-)
-# Positions of a chest patient, reasons for the image and ways of speaking that name another part without meaning it.
-_IDIOMS = re.compile(
-    r"\b(HEAD (UP|DOWN|END|OF|ELEV\w*)|FOOT (OF|END)|HAND ?HELD|NECK LINE|FINGER CLUBBING"
-    r"|BREAST (CA|CANCER|IMPLANTS?)|(PRE|POST) ?OP(ERATIVE)? \w+)\b"
-)
-
-# Decubitus without a side is the supine patient in the Romance languages.
-_SIDE = r"(LAT\w*|LEFT|RIGHT|L|R|IZQ\w*|DER\w*|DCHO|ESQ\w*|DIR\w*|GAUCHE|DROITE?|SIN\w*|DES\w*)"
-_OTHER_VIEW = re.compile(
-    r"\b([LR]?LAT|LATS?|LATERAL(?!I[TD])\w*|LATERO|LLD|RLD|OBL|OBLI[QCK]\w*|RAO|LAO|RPO|LPO|OAG|OAD|LORDOTI\w*"
-    r"|SEITL\w*|SEITE|SEITEN|SEITENAUFN\w*|SCHRAE?G\w*|ANLIEGEND|PROFIL\w*|PERFIL|(CROSS|X) ?TABLE"
-    rf"|DECUB\w* {_SIDE}|{_SIDE} DECUB\w*|(CHEST|THORAX|TORAX|TORACE|RX|PROJ\w*|PROIEZ\w*) (LL|RL|L L|R L))\b"
-    r"|^(LL|RL|L L|R L)$"
-)
-_PA_AP = re.compile(r"\b(?:CHEST|THORAX|TORAX)?(PA|AP)\b")
-# Enough to say that a description does not speak of another view alone: a frontal view, or two views.
-_SAYS_FRONTAL = re.compile(
-    r"\b((CHEST|THORAX|TORAX)?(PA|AP)|FRONT\w*|FRNT|FACE|FRENTE|(POSTERO|ANTERO)\w*|DV|VD|D V|V D|SAGITTAL\w*"
-    r"|F (Y|ET|E|U|UND|AND|PROFIL|PERFIL|LAT)"
-    r"|(2|TWO|ZWEI|DOS|DUE|DUAS|DEUX) ?(V|VW|VWS|VIEWS?|EB\w*|P|PRO\w*|INC\w*))\b"
-)
-
-
-def plain(text: str) -> str:
-    """Returns text folded, without accents; UTF-8 that was read as Latin-1 is mended first.
-
-    Example:
-        >>> plain("Tórax_p.a.")
-        'TORAX P A'
-    """
-    with contextlib.suppress(UnicodeError):
-        text = text.encode("latin-1").decode("utf-8")
-    letters = unicodedata.normalize("NFKD", text)
-    return fold("".join(letter for letter in letters if not unicodedata.combining(letter)))
-
-
-def words_of(text: str) -> str:
-    """Returns a description as plain words, "P.A." written as one; what the functions below are given.
-
-    Example:
-        >>> words_of("Thorax p.a./seitl.")
-        'THORAX PA SEITL'
-    """
-    return re.sub(r"\b(P A|A P)\b", lambda found: found[0].replace(" ", ""), plain(text))
-
-
-def names_chest(words: str) -> bool:
-    """Returns whether the chest is named."""
-    return bool(_CHEST.search(words))
-
-
-def names_other_part(words: str) -> bool:
-    """Returns whether another part of the body is named, alone or beside the chest.
-
-    Example:
-        >>> names_other_part("THORACIC SPINE"), names_other_part("PORT HEAD UP 45")
-        (True, False)
-    """
-    return bool(_OTHER_PART.search(_IDIOMS.sub(" ", words)))
-
-
-def names_other_view(words: str) -> bool:
-    """Returns whether a view that is not frontal is named, alone or beside a frontal one.
-
-    Example:
-        >>> names_other_view("TORAX DECUBITO SUPINO"), names_other_view("LEFT LATERAL DECUBITUS")
-        (False, True)
-    """
-    return bool(_OTHER_VIEW.search(words))
-
-
-def names_frontal_view(words: str) -> bool:
-    """Returns whether a frontal view is named, or that there are two views, one of which is frontal."""
-    return bool(_SAYS_FRONTAL.search(words))
-
-
-def frontal_views(words: str) -> set[str]:
-    """Returns which of "PA" and "AP" are named."""
-    return set(_PA_AP.findall(words))
-
 
 _PA, _AP = "PA", "AP"
 
@@ -147,8 +51,8 @@ _DESCRIPTIONS = (*_OF_THE_SERIES, _OF_THE_STUDY)
 
 
 @dataclasses.dataclass(frozen=True)
-class Answer:
-    """What one question about an image came to.
+class TagEvidence:
+    """What the tags answer to one question about an image, and which of them.
 
     Attributes:
         value: The answer ("PA", "AP", "CHEST"); empty when it is not one of these or unknown.
@@ -167,55 +71,7 @@ class Answer:
     study: bool = False
 
 
-def _described(header: Header, keyword: str) -> str:
-    return words_of(header.text(keyword))
-
-
-def _coded_view(header: Header, keyword: str) -> Answer:
-    if keyword == "ViewCodeSequence":
-        codes = header.codes(keyword)
-        return Answer(_FRONTAL_CODES.get(codes[0], ""), codes[0], keyword) if codes else Answer()
-    word, written = header.word(keyword), header.text(keyword)
-    if keyword == "PatientPosition" and word not in _FRONTAL:
-        # PS3.3 C.7.3.1.1.2: its own terms (HFS, FFP, ...) place a patient on a table and say nothing on the view.
-        return Answer()
-    views = {_FRONTAL.get(_without_posture(part), "") for part in header.texts(keyword)}
-    # Several values can stand here; all must name one view.
-    return Answer(views.pop() if len(views) == 1 else "", written, keyword) if word else Answer()
-
-
-def _without_posture(written: str) -> str:
-    return " ".join(word for word in fold(written).split() if word not in _BESIDE_A_VIEW)
-
-
-def _described_view(header: Header) -> Answer:
-    words = _described(header, "SeriesDescription")
-    frontal = frontal_views(words)
-    if names_other_view(words):
-        # "PA and lateral" names a study of two images; which of them this is cannot be told.
-        return Answer(source="SeriesDescription")
-    return Answer(frontal.pop(), source="SeriesDescription") if len(frontal) == 1 else Answer()
-
-
-def _compared_view(header: Header, answer: Answer) -> Answer:
-    """Returns a frontal view with what the descriptions say against it."""
-    answer = dataclasses.replace(answer, study=_names_another_view(_described(header, _OF_THE_STUDY)))
-    swapped = answer
-    for keyword in _OF_THE_SERIES:
-        words = _described(header, keyword)
-        if _names_another_view(words):
-            return dataclasses.replace(answer, also="", also_source=keyword)
-        named = set() if names_other_view(words) else frontal_views(words)
-        if len(named) == 1 and answer.value not in named and not swapped.also_source:
-            swapped = dataclasses.replace(answer, also=named.pop(), also_source=keyword)
-    return swapped
-
-
-def _names_another_view(words: str) -> bool:
-    return names_other_view(words) and not names_frontal_view(words)
-
-
-def find_view(header: Header, sources: tuple[str, ...]) -> Answer:
+def find_view(header: Header, sources: tuple[str, ...]) -> TagEvidence:
     """Returns the view, from the first tag that names one.
 
     Args:
@@ -230,7 +86,7 @@ def find_view(header: Header, sources: tuple[str, ...]) -> Answer:
     if sources == ("PatientPosition",):
         # Where this tag alone is asked, its value is taken for what it is.
         word = header.word("PatientPosition")
-        return Answer(
+        return TagEvidence(
             word if word in (_PA, _AP) else "", header.text("PatientPosition"), "PatientPosition" if word else ""
         )
     described = "SeriesDescription" in sources
@@ -246,9 +102,57 @@ def find_view(header: Header, sources: tuple[str, ...]) -> Answer:
         is_conflict = bool(first.also) and first.also not in (_PA, _AP)
         return _compared_view(header, first) if first.value and not is_conflict and described else first
     if not described:
-        return Answer()
+        return TagEvidence()
     answer = _described_view(header)
     return _compared_view(header, answer) if answer.value else answer
+
+
+def _coded_view(header: Header, keyword: str) -> TagEvidence:
+    if keyword == "ViewCodeSequence":
+        codes = header.codes(keyword)
+        return TagEvidence(_FRONTAL_CODES.get(codes[0], ""), codes[0], keyword) if codes else TagEvidence()
+    word, written = header.word(keyword), header.text(keyword)
+    if keyword == "PatientPosition" and word not in _FRONTAL:
+        # PS3.3 C.7.3.1.1.2: its own terms (HFS, FFP, ...) place a patient on a table and say nothing on the view.
+        return TagEvidence()
+    views = {_FRONTAL.get(_without_posture(part), "") for part in header.texts(keyword)}
+    # Several values can stand here; all must name one view.
+    return TagEvidence(views.pop() if len(views) == 1 else "", written, keyword) if word else TagEvidence()
+
+
+def _without_posture(written: str) -> str:
+    return " ".join(word for word in fold(written).split() if word not in _BESIDE_A_VIEW)
+
+
+def _described_view(header: Header) -> TagEvidence:
+    words = _described(header, "SeriesDescription")
+    frontal = frontal_views(words)
+    if names_other_view(words):
+        # "PA and lateral" names a study of two images; which of them this is cannot be told.
+        return TagEvidence(source="SeriesDescription")
+    return TagEvidence(frontal.pop(), source="SeriesDescription") if len(frontal) == 1 else TagEvidence()
+
+
+def _compared_view(header: Header, answer: TagEvidence) -> TagEvidence:
+    """Returns a frontal view with what the descriptions say against it."""
+    answer = dataclasses.replace(answer, study=_names_another_view(_described(header, _OF_THE_STUDY)))
+    swapped = answer
+    for keyword in _OF_THE_SERIES:
+        words = _described(header, keyword)
+        if _names_another_view(words):
+            return dataclasses.replace(answer, also="", also_source=keyword)
+        named = set() if names_other_view(words) else frontal_views(words)
+        if len(named) == 1 and answer.value not in named and not swapped.also_source:
+            swapped = dataclasses.replace(answer, also=named.pop(), also_source=keyword)
+    return swapped
+
+
+def _described(header: Header, keyword: str) -> str:
+    return words_of(header.text(keyword))
+
+
+def _names_another_view(words: str) -> bool:
+    return names_other_view(words) and not names_frontal_view(words)
 
 
 def is_lateral_by_orientation(header: Header) -> bool:
@@ -265,7 +169,7 @@ def is_lateral_by_orientation(header: Header) -> bool:
 
 def find_body_part(
     header: Header, accepted: tuple[str, ...], *, qualifiers: tuple[str, ...] = (), fallbacks: bool
-) -> Answer:
+) -> TagEvidence:
     """Returns whether the image shows the chest: value "CHEST", or empty where it does not or nobody says.
 
     Args:
@@ -288,8 +192,25 @@ def find_body_part(
     )
 
 
-def _names_another_part(words: str) -> bool:
-    return names_other_part(words) and not names_chest(words)
+def _body_part(header: Header, accepted: tuple[str, ...], qualifiers: tuple[str, ...], fallbacks: bool) -> TagEvidence:
+    # Several values can stand here; every one of them must be the chest.
+    parts = header.texts("BodyPartExamined") if header.word("BodyPartExamined") else ()
+    regions = header.codes("AnatomicRegionSequence") if fallbacks else ()
+    elsewhere = next((code for code in regions if code not in _CHEST_CODES), "")
+    if parts:
+        strange = next((part for part in parts if not _is_accepted(part, accepted, qualifiers)), "")
+        against = "AnatomicRegionSequence" if elsewhere else ""
+        return TagEvidence("" if strange else "CHEST", strange or parts[0], "BodyPartExamined", elsewhere, against)
+    if regions:
+        return TagEvidence("" if elsewhere else "CHEST", elsewhere or regions[0], "AnatomicRegionSequence")
+    for keyword in _DESCRIPTIONS if fallbacks else ():
+        words = _described(header, keyword)
+        chest, other = names_chest(words), names_other_part(words)
+        if chest and not other:
+            return TagEvidence("CHEST", source=keyword)
+        if other and not chest:
+            return TagEvidence("", source=keyword)
+    return TagEvidence()
 
 
 def _is_accepted(part: str, accepted: tuple[str, ...], qualifiers: tuple[str, ...]) -> bool:
@@ -300,25 +221,101 @@ def _is_accepted(part: str, accepted: tuple[str, ...], qualifiers: tuple[str, ..
     return bool(words) and all(word in accepted for word in words)
 
 
-def _body_part(header: Header, accepted: tuple[str, ...], qualifiers: tuple[str, ...], fallbacks: bool) -> Answer:
-    # Several values can stand here; every one of them must be the chest.
-    parts = header.texts("BodyPartExamined") if header.word("BodyPartExamined") else ()
-    regions = header.codes("AnatomicRegionSequence") if fallbacks else ()
-    elsewhere = next((code for code in regions if code not in _CHEST_CODES), "")
-    if parts:
-        strange = next((part for part in parts if not _is_accepted(part, accepted, qualifiers)), "")
-        against = "AnatomicRegionSequence" if elsewhere else ""
-        return Answer("" if strange else "CHEST", strange or parts[0], "BodyPartExamined", elsewhere, against)
-    if regions:
-        return Answer("" if elsewhere else "CHEST", elsewhere or regions[0], "AnatomicRegionSequence")
-    for keyword in _DESCRIPTIONS if fallbacks else ():
-        words = _described(header, keyword)
-        chest, other = names_chest(words), names_other_part(words)
-        if chest and not other:
-            return Answer("CHEST", source=keyword)
-        if other and not chest:
-            return Answer("", source=keyword)
-    return Answer()
+def _names_another_part(words: str) -> bool:
+    return names_other_part(words) and not names_chest(words)
+
+
+_CHEST = re.compile(
+    r"\b(CHEST\w*|CXR|THORA[XK]\w*|THORACIC(?! (SPINE|VERTEBR\w*|INLET|OUTLET))|TORAX|TORACE"
+    r"|LUNG(S|E|EN)?|POUMONS?|PULMON\w*|PULMAO|POLMON\w*)\b"
+)
+_OTHER_PART = re.compile(
+    r"\b(ABD|ABDOM\w*|ADDOM\w*|RIBS?|RIPPEN\w*|COTES|COSTILLAS?|COSTELAS?|STERNUM|PELVI\w*|BECKEN\w*|BASSIN|BACINO|BACIA"
+    r"|\w*SPINE|SPINAL|VERTEBR\w*|WIRBEL\w*|RACHIS|COLUMNA|COLONNA|COLUNA|LUMBAR|LUMBAIRE|CERVICAL|[HBL]WS"
+    r"|SKULL|SCHAE?DEL\w*|CRANE|CRANEO|CRANIO|HEAD|SINUSES|PARANASAL|NNH|NECK|MANDIBLE|DENTAL"
+    r"|SHOULDER|SCHULTER\w*|EPAULE|HOMBRO|SPALLA|OMBRO|SCAPULA|CLAVIC\w*|HUMER\w*|ELBOW|FOREARM|WRIST|HANDS?|FINGERS?|MANO"
+    r"|HIPS?|HUE?FT\w*|HANCHE|CADERA|FEMUR|KNEES?|KNIE\w*|GENOU|RODILLA|GINOCCHIO|JOELHO|PATELLA|TIBIA|LEGS?|ANKLES?"
+    r"|FOOT|FEET|TOES?|EXTREMIT\w*|BREAST|MAMMO\w*|KUB|BARIUM)\b"
+)
+# Positions of a chest patient, reasons for the image and ways of speaking that name another part without meaning it.
+_IDIOMS = re.compile(
+    r"\b(HEAD (UP|DOWN|END|OF|ELEV\w*)|FOOT (OF|END)|HAND ?HELD|NECK LINE|FINGER CLUBBING"
+    r"|BREAST (CA|CANCER|IMPLANTS?)|(PRE|POST) ?OP(ERATIVE)? \w+)\b"
+)
+
+# Decubitus without a side is the supine patient in the Romance languages.
+_SIDE = r"(LAT\w*|LEFT|RIGHT|L|R|IZQ\w*|DER\w*|DCHO|ESQ\w*|DIR\w*|GAUCHE|DROITE?|SIN\w*|DES\w*)"
+_OTHER_VIEW = re.compile(
+    r"\b([LR]?LAT|LATS?|LATERAL(?!I[TD])\w*|LATERO|LLD|RLD|OBL|OBLI[QCK]\w*|RAO|LAO|RPO|LPO|OAG|OAD|LORDOTI\w*"
+    r"|SEITL\w*|SEITE|SEITEN|SEITENAUFN\w*|SCHRAE?G\w*|ANLIEGEND|PROFIL\w*|PERFIL|(CROSS|X) ?TABLE"
+    rf"|DECUB\w* {_SIDE}|{_SIDE} DECUB\w*|(CHEST|THORAX|TORAX|TORACE|RX|PROJ\w*|PROIEZ\w*) (LL|RL|L L|R L))\b"
+    r"|^(LL|RL|L L|R L)$"
+)
+_PA_AP = re.compile(r"\b(?:CHEST|THORAX|TORAX)?(PA|AP)\b")
+# Enough to say that a description does not speak of another view alone: a frontal view, or two views.
+_SAYS_FRONTAL = re.compile(
+    r"\b((CHEST|THORAX|TORAX)?(PA|AP)|FRONT\w*|FRNT|FACE|FRENTE|(POSTERO|ANTERO)\w*|DV|VD|D V|V D|SAGITTAL\w*"
+    r"|F (Y|ET|E|U|UND|AND|PROFIL|PERFIL|LAT)"
+    r"|(2|TWO|ZWEI|DOS|DUE|DUAS|DEUX) ?(V|VW|VWS|VIEWS?|EB\w*|P|PRO\w*|INC\w*))\b"
+)
+
+
+def words_of(text: str) -> str:
+    """Returns a description as plain words, "P.A." written as one; what the functions below are given.
+
+    Example:
+        >>> words_of("Thorax p.a./seitl.")
+        'THORAX PA SEITL'
+    """
+    return re.sub(r"\b(P A|A P)\b", lambda found: found[0].replace(" ", ""), plain(text))
+
+
+def plain(text: str) -> str:
+    """Returns text folded, without accents; UTF-8 that was read as Latin-1 is repaired first.
+
+    Example:
+        >>> plain("Tórax_p.a.")
+        'TORAX P A'
+    """
+    with contextlib.suppress(UnicodeError):
+        text = text.encode("latin-1").decode("utf-8")
+    letters = unicodedata.normalize("NFKD", text)
+    return fold("".join(letter for letter in letters if not unicodedata.combining(letter)))
+
+
+def names_chest(words: str) -> bool:
+    """Returns whether the chest is named."""
+    return bool(_CHEST.search(words))
+
+
+def names_other_part(words: str) -> bool:
+    """Returns whether another part of the body is named, alone or beside the chest.
+
+    Example:
+        >>> names_other_part("THORACIC SPINE"), names_other_part("PORT HEAD UP 45")
+        (True, False)
+    """
+    return bool(_OTHER_PART.search(_IDIOMS.sub(" ", words)))
+
+
+def names_other_view(words: str) -> bool:
+    """Returns whether a view that is not frontal is named, alone or beside a frontal one.
+
+    Example:
+        >>> names_other_view("TORAX DECUBITO SUPINO"), names_other_view("LEFT LATERAL DECUBITUS")
+        (False, True)
+    """
+    return bool(_OTHER_VIEW.search(words))
+
+
+def names_frontal_view(words: str) -> bool:
+    """Returns whether a frontal view is named, or that there are two views, one of which is frontal."""
+    return bool(_SAYS_FRONTAL.search(words))
+
+
+def frontal_views(words: str) -> set[str]:
+    """Returns which of "PA" and "AP" are named."""
+    return set(_PA_AP.findall(words))
 
 
 OLDEST_PLAUSIBLE_YEARS = 120.0
@@ -326,6 +323,23 @@ OLDEST_PLAUSIBLE_YEARS = 120.0
 _YEARS_PER_UNIT = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
 # The date nearest to the exposure first: a study can be filed years later.
 _EXPOSURE_DATES = ("AcquisitionDate", "ContentDate", "SeriesDate", "StudyDate")
+
+
+def find_age(header: Header, *, from_dates: bool) -> tuple[float | None, tuple[str, ...]]:
+    """Returns the age in years or None, and the warning codes met on the way.
+
+    Args:
+        header: The header.
+        from_dates: Whether a missing age may be worked out from the dates of birth and exposure.
+    """
+    years, warning = parse_age(header.text("PatientAge"))
+    warnings: tuple[str, ...] = (warning,) if warning else ()
+    if years is None and from_dates:
+        years = age_from_dates(header)
+        if years is not None:
+            # A missing age is no longer unknown; a malformed one is still worth saying.
+            warnings = (*(code for code in warnings if code != "age_unknown"), "age_from_dates")
+    return years, warnings
 
 
 def parse_age(text: str) -> tuple[float | None, str | None]:
@@ -359,17 +373,6 @@ def parse_age(text: str) -> tuple[float | None, str | None]:
     return years, None if well_written else "age_format"
 
 
-def _date(text: str) -> datetime.date | None:
-    # PS3.5 6.2, VR DA; older files separate the parts with full stops.
-    match = re.fullmatch(r"(\d{4})\.?(\d{2})\.?(\d{2})", text.strip(), flags=re.ASCII)
-    if match is None:
-        return None
-    try:
-        return datetime.date(*map(int, match.groups()))
-    except ValueError:
-        return None
-
-
 def age_from_dates(header: Header) -> float | None:
     """Returns the whole years between birth and exposure, or None where the dates are missing or cannot be right.
 
@@ -384,18 +387,12 @@ def age_from_dates(header: Header) -> float | None:
     return years if 0 <= years <= OLDEST_PLAUSIBLE_YEARS else None
 
 
-def find_age(header: Header, *, from_dates: bool) -> tuple[float | None, tuple[str, ...]]:
-    """Returns the age in years or None, and the warning codes met on the way.
-
-    Args:
-        header: The header.
-        from_dates: Whether a missing age may be worked out from the dates of birth and exposure.
-    """
-    years, warning = parse_age(header.text("PatientAge"))
-    warnings: tuple[str, ...] = (warning,) if warning else ()
-    if years is None and from_dates:
-        years = age_from_dates(header)
-        if years is not None:
-            # A missing age is no longer unknown; a malformed one is still worth saying.
-            warnings = (*(code for code in warnings if code != "age_unknown"), "age_from_dates")
-    return years, warnings
+def _date(text: str) -> datetime.date | None:
+    # PS3.5 6.2, VR DA; older files separate the parts with full stops.
+    match = re.fullmatch(r"(\d{4})\.?(\d{2})\.?(\d{2})", text.strip(), flags=re.ASCII)
+    if match is None:
+        return None
+    try:
+        return datetime.date(*map(int, match.groups()))
+    except ValueError:
+        return None

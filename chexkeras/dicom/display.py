@@ -2,8 +2,6 @@
 
 Every step of the chain maps one grey value to one, so the chain is worked out once for each possible stored value (at
 most 65,536 of them) and then looked up for every pixel. The order of the steps is that of PS3.4 N.2.
-
-The three functions by which a window turns modality values into grey, and the range where there is no window.
 """
 
 import dataclasses
@@ -18,90 +16,9 @@ from chexkeras.dicom.header import Header, is_rgb
 from chexkeras.dicom.profiles import REQUIRED, STEPS, USUAL_STEPS, PixelSteps
 from chexkeras.dicom.rejection import DicomRejected
 
-
-def linear_window(values: np.ndarray, center: float, width: float) -> np.ndarray:
-    """Returns the values seen through a LINEAR window, 0 to 1.
-
-    The half and the one belong to it: with center 128 and width 256, 0 becomes 0 and 255 becomes 1.
-
-    Args:
-        values: Modality values.
-        center: Window Center.
-        width: Window Width, at least 1.
-
-    Source:
-        PS3.3 C.11.2.1.2.1.
-    """
-    if width == 1:
-        return (values > center - 0.5).astype(np.float64)
-    return np.clip((values - (center - 0.5)) / (width - 1) + 0.5, 0.0, 1.0)
-
-
-def linear_exact_window(values: np.ndarray, center: float, width: float) -> np.ndarray:
-    """Returns the values seen through a LINEAR_EXACT window, 0 to 1.
-
-    Args:
-        values: Modality values.
-        center: Window Center.
-        width: Window Width, above 0.
-
-    Source:
-        PS3.3 C.11.2.1.3.2.
-    """
-    return np.clip((values - center) / width + 0.5, 0.0, 1.0)
-
-
-def sigmoid_window(values: np.ndarray, center: float, width: float) -> np.ndarray:
-    """Returns the values seen through a SIGMOID window, 0 to 1.
-
-    Args:
-        values: Modality values.
-        center: Window Center, shown as one half.
-        width: Window Width, above 0.
-
-    Source:
-        PS3.3 C.11.2.1.3.1.
-    """
-    # Beyond 700 the exponential overflows, and the value is 0 or 1 in any case.
-    return 1.0 / (1.0 + np.exp(np.clip(-4.0 * (values - center) / width, -700.0, 700.0)))
-
-
-WINDOWS: dict[str, Callable[[np.ndarray, float, float], np.ndarray]] = {
-    "LINEAR": linear_window,
-    "LINEAR EXACT": linear_exact_window,
-    "SIGMOID": sigmoid_window,
-}
-"""The functions by the folded value of VOI LUT Function."""
-
-
-def percentiles(values: np.ndarray, counts: np.ndarray, shares: tuple[float, float]) -> tuple[float, float]:
-    """Returns two percentiles of values that occur several times.
-
-    Args:
-        values: Distinct values, in any order.
-        counts: How often each occurs; not all 0.
-        shares: The two percentages, 0 to 100.
-
-    Returns:
-        For each, the smallest value that at least this share of all values does not exceed.
-
-    Source:
-        Hyndman and Fan, The American Statistician 1996; 50: 361, definition 1.
-
-    Example:
-        >>> percentiles(np.array([7.0, 3.0, 5.0]), np.array([1, 98, 1]), (0.5, 99.0))
-        (3.0, 5.0)
-    """
-    order = np.argsort(values, kind="stable")
-    order = order[counts[order] > 0]
-    reached = np.cumsum(counts[order])
-    places = (np.searchsorted(reached, reached[-1] * share / 100.0) for share in shares)
-    low, high = (float(values[order][place]) for place in places)
-    return low, high
-
-
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+
 
 _LUT_DEPTHS = range(8, 17)
 # Where an image says no window: a marker of lead or a broken cell of the detector is no reason to show the rest grey.
@@ -199,6 +116,12 @@ def render(dataset: "Dataset", steps: PixelSteps = USUAL_STEPS) -> Rendered:
     return Rendered(table[index], tuple(dict.fromkeys(warnings)), stored.decoder, fraction, used, window)
 
 
+def _check_required(steps: PixelSteps, taken: dict[str, bool]) -> None:
+    for step, clause in STEPS.items():
+        if steps.choice(step) == REQUIRED and not taken[step]:
+            raise DicomRejected.because("pixel_step", "", f"an image to which the step {step!r} applies ({clause})")
+
+
 def _range_in_use(values: np.ndarray, index: np.ndarray, padding: np.ndarray) -> tuple[float, float]:
     """Returns the range of modality values to show: percentiles of those in the image, padding left out.
 
@@ -215,10 +138,30 @@ def _range_in_use(values: np.ndarray, index: np.ndarray, padding: np.ndarray) ->
     return (low, high) if high > low else percentiles(values, counts, (0.0, 100.0))
 
 
-def _check_required(steps: PixelSteps, taken: dict[str, bool]) -> None:
-    for step, clause in STEPS.items():
-        if steps.choice(step) == REQUIRED and not taken[step]:
-            raise DicomRejected.because("pixel_step", "", f"an image to which the step {step!r} applies ({clause})")
+def percentiles(values: np.ndarray, counts: np.ndarray, shares: tuple[float, float]) -> tuple[float, float]:
+    """Returns two percentiles of values that occur several times.
+
+    Args:
+        values: Distinct values, in any order.
+        counts: How often each occurs; not all 0.
+        shares: The two percentages, 0 to 100.
+
+    Returns:
+        For each, the smallest value that at least this share of all values does not exceed.
+
+    Source:
+        Hyndman and Fan, The American Statistician 1996; 50: 361, definition 1.
+
+    Example:
+        >>> percentiles(np.array([7.0, 3.0, 5.0]), np.array([1, 98, 1]), (0.5, 99.0))
+        (3.0, 5.0)
+    """
+    order = np.argsort(values, kind="stable")
+    order = order[counts[order] > 0]
+    reached = np.cumsum(counts[order])
+    places = (np.searchsorted(reached, reached[-1] * share / 100.0) for share in shares)
+    low, high = (float(values[order][place]) for place in places)
+    return low, high
 
 
 def padding_mask(header: Header, stored: decoding.StoredPixels, warnings: list[str]) -> np.ndarray:
@@ -247,38 +190,6 @@ def padding_mask(header: Header, stored: decoding.StoredPixels, warnings: list[s
     if ends[0] is None:
         return np.zeros(domain.size, dtype=bool)
     return (domain >= min(known)) & (domain <= max(known))
-
-
-def _lookup(item: Header) -> tuple[np.ndarray, int, int] | None:
-    """Returns a table's entries, the first value mapped and its bits; None where the table is unusable.
-
-    Source:
-        PS3.3 C.11.1.1 and C.11.2.1.1: descriptor (entries, 0 meaning 65,536; first value mapped; bits per entry).
-    """
-    descriptor = item.numbers("LUTDescriptor")
-    if len(descriptor) != 3:
-        return None
-    count, first, bits = int(descriptor[0]) % 65536 or 65536, int(descriptor[1]), int(descriptor[2])
-    data = item.value("LUTData")
-    if isinstance(data, bytes):
-        # Entries in OW are 16-bit words, but 8-bit entries may be packed two to a word.
-        wide = len(data) >= 2 * count
-        little = getattr(item.dataset, "original_encoding", (None, True))[1] is not False
-        entries = np.frombuffer(data, dtype=("<u2" if little else ">u2") if wide else "u1")
-    else:
-        numbers = item.numbers("LUTData")
-        entries = np.asarray(numbers)
-    if bits not in _LUT_DEPTHS or entries.size < count:
-        return None
-    return np.clip(entries[:count].astype(np.float64), 0, 2**bits - 1), first, bits
-
-
-def _apply_lookup(values: np.ndarray, table: tuple[np.ndarray, int, int]) -> np.ndarray:
-    entries, first, _ = table
-    if first > 32767 and values.min() < 0:
-        first -= 65536
-    # Values before the first entry take the first one, values after the last entry the last one.
-    return entries[np.clip(np.rint(values).astype(np.int64) - first, 0, entries.size - 1)]
 
 
 def modality_values(header: Header, values: np.ndarray, warnings: list[str]) -> tuple[np.ndarray, int, bool]:
@@ -352,6 +263,38 @@ def voi_values(header: Header, values: np.ndarray, warnings: list[str]) -> tuple
     return None, 0
 
 
+def _lookup(item: Header) -> tuple[np.ndarray, int, int] | None:
+    """Returns a table's entries, the first value mapped and its bits; None where the table is unusable.
+
+    Source:
+        PS3.3 C.11.1.1 and C.11.2.1.1: descriptor (entries, 0 meaning 65,536; first value mapped; bits per entry).
+    """
+    descriptor = item.numbers("LUTDescriptor")
+    if len(descriptor) != 3:
+        return None
+    count, first, bits = int(descriptor[0]) % 65536 or 65536, int(descriptor[1]), int(descriptor[2])
+    data = item.value("LUTData")
+    if isinstance(data, bytes):
+        # Entries in OW are 16-bit words, but 8-bit entries may be packed two to a word.
+        wide = len(data) >= 2 * count
+        little = getattr(item.dataset, "original_encoding", (None, True))[1] is not False
+        entries = np.frombuffer(data, dtype=("<u2" if little else ">u2") if wide else "u1")
+    else:
+        numbers = item.numbers("LUTData")
+        entries = np.asarray(numbers)
+    if bits not in _LUT_DEPTHS or entries.size < count:
+        return None
+    return np.clip(entries[:count].astype(np.float64), 0, 2**bits - 1), first, bits
+
+
+def _apply_lookup(values: np.ndarray, table: tuple[np.ndarray, int, int]) -> np.ndarray:
+    entries, first, _ = table
+    if first > 32767 and values.min() < 0:
+        first -= 65536
+    # Values before the first entry take the first one, values after the last entry the last one.
+    return entries[np.clip(np.rint(values).astype(np.int64) - first, 0, entries.size - 1)]
+
+
 def is_inverted(header: Header, warnings: list[str]) -> bool:
     """Returns whether low values are to be shown white.
 
@@ -370,3 +313,58 @@ def is_inverted(header: Header, warnings: list[str]) -> bool:
     if shape in ("IDENTITY", "INVERSE") and is_first != (shape == "INVERSE"):
         warnings.append("presentation_conflict")
     return is_first or shape == "INVERSE"
+
+
+def linear_window(values: np.ndarray, center: float, width: float) -> np.ndarray:
+    """Returns the values seen through a LINEAR window, 0 to 1.
+
+    The half and the one belong to it: with center 128 and width 256, 0 becomes 0 and 255 becomes 1.
+
+    Args:
+        values: Modality values.
+        center: Window Center.
+        width: Window Width, at least 1.
+
+    Source:
+        PS3.3 C.11.2.1.2.1.
+    """
+    if width == 1:
+        return (values > center - 0.5).astype(np.float64)
+    return np.clip((values - (center - 0.5)) / (width - 1) + 0.5, 0.0, 1.0)
+
+
+def linear_exact_window(values: np.ndarray, center: float, width: float) -> np.ndarray:
+    """Returns the values seen through a LINEAR_EXACT window, 0 to 1.
+
+    Args:
+        values: Modality values.
+        center: Window Center.
+        width: Window Width, above 0.
+
+    Source:
+        PS3.3 C.11.2.1.3.2.
+    """
+    return np.clip((values - center) / width + 0.5, 0.0, 1.0)
+
+
+def sigmoid_window(values: np.ndarray, center: float, width: float) -> np.ndarray:
+    """Returns the values seen through a SIGMOID window, 0 to 1.
+
+    Args:
+        values: Modality values.
+        center: Window Center, shown as one half.
+        width: Window Width, above 0.
+
+    Source:
+        PS3.3 C.11.2.1.3.1.
+    """
+    # Beyond 700 the exponential overflows, and the value is 0 or 1 in any case.
+    return 1.0 / (1.0 + np.exp(np.clip(-4.0 * (values - center) / width, -700.0, 700.0)))
+
+
+WINDOWS: dict[str, Callable[[np.ndarray, float, float], np.ndarray]] = {
+    "LINEAR": linear_window,
+    "LINEAR EXACT": linear_exact_window,
+    "SIGMOID": sigmoid_window,
+}
+"""The functions by the folded value of VOI LUT Function."""

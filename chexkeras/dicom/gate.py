@@ -71,7 +71,7 @@ class _Notes:
         if severity != OFF:
             tag = name_tag(keyword) if keyword else self.profile.tag(code)
             expected = expected or self.profile.expected(code)
-            self.violations.append(Violation(code, severity, tag, own or privacy.known(found), expected))
+            self.violations.append(Violation(code, severity, tag, own or privacy.repeatable(found), expected))
 
     def in_order(self) -> list[Violation]:
         """Returns the violations in the order of the rules."""

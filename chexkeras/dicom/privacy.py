@@ -1,12 +1,10 @@
-"""Keeping patient text out of everything the DICOM room says: hashed identifiers, silenced warnings, clean errors.
+"""Keeping patient text out of everything this package reports: hashed identifiers, silenced warnings, clean errors.
 
 pydicom quotes the offending value in its warnings, log records and exception texts. A value can be a name, so none
-of the three may leave this room.
+of the three may leave this package.
 
-The terms that may be repeated from a file: what is in no vocabulary could be a name or a number of a patient.
-
-A tag that should hold a code can hold whatever was typed at the console. So a refusal repeats the value only where
-every word of it is a known term.
+A tag that should hold a code can hold whatever was typed at the console. So a refusal repeats a value only where every
+word of it is a term of the vocabulary below; what is in no vocabulary could be a name or a number of a patient.
 """
 
 import contextlib
@@ -206,8 +204,8 @@ CODES = frozenset(_CODES.split())
 _LARGEST_NUMBER = 65_535
 
 
-def known(value: str | int | float) -> str:
-    """Returns a value of a file if it may be repeated, and otherwise nothing.
+def repeatable(value: str | int | float) -> str:
+    """Returns a value of a file if it may be repeated in a message, and otherwise nothing.
 
     Args:
         value: The value of a coded or technical tag, never of a free-text one.
@@ -217,7 +215,7 @@ def known(value: str | int | float) -> str:
         which is what technical tags hold; otherwise empty.
 
     Example:
-        >>> known(" Ribcage "), known("DOE JOHN"), known("19500312"), known(17.0)
+        >>> repeatable(" Ribcage "), repeatable("DOE JOHN"), repeatable("19500312"), repeatable(17.0)
         ('RIBCAGE', '', '', '17')
     """
     if isinstance(value, (int, float)):

@@ -1,7 +1,4 @@
-"""Which images a deployment accepts: the limits and vocabularies that the rules are applied with.
-
-The steps between stored values and what a viewer shows, and whether each is taken.
-"""
+"""Which images a deployment accepts and how it shows them: limits, vocabularies, and steps of the display chain."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -12,6 +9,10 @@ from chexkeras import checks
 from chexkeras.dicom.attributes import POSTURES
 from chexkeras.dicom.header import name_tag
 from chexkeras.dicom.rules import REJECT, RULE_BY_CODE, RULES, WARN
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 AUTO, REQUIRED, OFF = "auto", "required", "off"
 
@@ -70,10 +71,6 @@ class PixelSteps:
 
 USUAL_STEPS = PixelSteps()
 """Every step where the file asks for it."""
-
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _CHEST_SYNONYMS = (
     *("CHEST", "CXR", "THORAX", "TORAX", "TORACE"),

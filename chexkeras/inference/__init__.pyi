@@ -3,7 +3,12 @@
 from .engines import Engine as Engine, load_engine as load_engine
 from .ensemble import Ensemble as Ensemble, average_scores as average_scores
 from .predictor import Predictor as Predictor
-from .results_file import read_results as read_results, write_results as write_results
+from .results_file import (
+    FORMATS as FORMATS,
+    ResultsFormat as ResultsFormat,
+    read_results as read_results,
+    write_results as write_results,
+)
 from .robustness import measure_robustness as measure_robustness
 from .score_folder import score_folder as score_folder
 from .test_time_augmentation import TestTimeAugmentation as TestTimeAugmentation, predict_augmented as predict_augmented

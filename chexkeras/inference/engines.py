@@ -1,6 +1,6 @@
 """What computes the scores: Keras itself, or an engine that Keras exports to, checked against it when it is loaded.
 
-A Keras model handed over to OpenVINO or ONNX Runtime by Keras' own export, by way of a folder that is removed.
+Another engine is a function that returns `Scores` for a model, and one entry of `ENGINES`.
 """
 
 import importlib
@@ -11,9 +11,9 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -25,10 +25,149 @@ from chexkeras.phantoms.cohort import make_cohort
 from chexkeras.phantoms.render import render
 from chexkeras.progress import say
 
+Scores = Callable[[np.ndarray, int], np.ndarray]
+
+PRECISIONS = ("float32", "bf16")
+
+LARGEST_DIFFERENCE = {"float32": 1e-3, "float16": 1e-2, "bfloat16": 0.05}
+"""How far a score of an engine may lie from that of Keras on the images of the check, by the coarser precision of the
+two: a model that was trained on a GPU computes in float16 in Keras, and in float32 in an engine."""
+
+_CHECK_IMAGES, _CHECK_SEED, _CHECK_SIZE = 12, 2017, 256
+
 # OpenVINO scores so many images at a time: their feature maps stay in the processor's cache, which is worth 10 to 15 %.
 _PIECE = 4
 
-Scores = Callable[[np.ndarray, int], np.ndarray]
+
+@dataclass(frozen=True, eq=False)
+class Engine:
+    """What computes the scores of images.
+
+    Attributes:
+        name: One of `ENGINES`.
+        version: Version of the library that computes.
+        precision: "float32" or "bf16"; of Keras, "float32" stands for the precision that the model was trained in.
+        largest_difference: Largest difference of a score from that of Keras on the images of the check, at least 0;
+            0 for Keras itself.
+        score: From float32 images (n, height, width, 1), 0-255, and the size of a full batch to scores (n, n_targets).
+    """
+
+    name: str
+    version: str
+    precision: str
+    largest_difference: float
+    score: Scores = field(repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}" + (" bf16" if self.precision == "bf16" else "")
+
+
+def load_engine(model: keras.Model, engine: str = "keras", precision: str = "float32") -> Engine:
+    """Makes a model ready to be run by an engine, and compares it with Keras on a fixed set of synthetic images.
+
+    The largest difference of a score is printed on standard error.
+
+    Args:
+        model: A classifier of `build_classifier`, or one loaded from a run.
+        engine: "keras", "openvino" or "onnx"; the last two need the extra of the same name.
+        precision: "float32", or "bf16" for OpenVINO on a processor that computes in bfloat16.
+
+    Raises:
+        ValueError: If there is no such engine or precision, a package or the processor lacks what it needs, the model
+            cannot be exported, or its scores differ from those of Keras by more than `LARGEST_DIFFERENCE` allows.
+
+    Example:
+        >>> from chexkeras.models.classifier import build_classifier
+        >>> model = build_classifier("Pneumonia", backbone="SmallCNN", weights=None, image_size=32)
+        >>> load_engine(model).name
+        'keras'
+    """
+    check_engine(engine, precision)
+    reference = keras_engine(model)
+    if engine == "keras":
+        return reference
+    scores = ENGINES[engine].load(model, precision)
+    loaded = Engine(engine, _version(engine), precision, _largest_difference(reference.score, scores, model), scores)
+    bound = _bound(model, precision)
+    found = (
+        f"largest difference of a score from Keras on {_CHECK_IMAGES} synthetic images {loaded.largest_difference:.1e}"
+    )
+    # Also refuses NaN, which is not at most anything.
+    if not loaded.largest_difference <= bound:
+        raise ValueError(
+            f"{loaded} computes other scores than Keras: {found}, at most {bound:g} is allowed. "
+            + ("Score with precision='float32'" if precision == "bf16" else "Score with engine='keras'")
+            + " (--precision float32 and --engine keras on the command line); the thresholds were chosen on its scores."
+        )
+    say(f"{loaded}: {found} (at most {bound:g} is allowed)")
+    return loaded
+
+
+def check_engine(engine: str, precision: str = "float32") -> None:
+    """Checks the name of an engine, its precision and its packages, before anything expensive.
+
+    Args:
+        engine: One of `ENGINES`.
+        precision: One of `PRECISIONS`.
+
+    Raises:
+        ValueError: If it cannot be used here; says what to install or choose instead.
+    """
+    one_of(engine, ENGINES, "engine")
+    if one_of(precision, PRECISIONS, "precision") not in ENGINES[engine].precisions:
+        other = next(name for name, library in ENGINES.items() if precision in library.precisions)
+        raise ValueError(
+            f"precision={precision!r} is a mode of {other!r}; engine={engine!r} has none. Choose engine={other!r} "
+            f"(--engine {other}), or leave the precision out."
+        )
+    missing = [name for name in ENGINES[engine].needs if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ValueError(
+            f"engine={engine!r} needs {' and '.join(missing)}, which is not installed: "
+            f"pip install 'chexkeras[{engine}]'."
+        )
+
+
+def keras_engine(model: keras.Model) -> Engine:
+    """Returns Keras itself as the engine of a model."""
+
+    def score(pixels: np.ndarray, batch_size: int) -> np.ndarray:
+        return predict_padded(model, pixels, batch_size)[0]
+
+    return Engine("keras", keras.__version__, "float32", 0.0, score)
+
+
+def _bound(model: keras.Model, precision: str) -> float:
+    used = {layer.compute_dtype for layer in model.layers} | {"bfloat16" if precision == "bf16" else "float32"}
+    return max(bound for name, bound in LARGEST_DIFFERENCE.items() if name in used)
+
+
+def _version(engine: str) -> str:
+    return importlib.metadata.version(ENGINES[engine].distribution)
+
+
+def _largest_difference(reference: Scores, scores: Scores, model: keras.Model) -> float:
+    images = check_images(model.input_shape[1])
+    return float(np.abs(scores(images, len(images)) - reference(images, len(images))).max())
+
+
+def check_images(image_size: int) -> np.ndarray:
+    """Returns the synthetic images on which an engine is compared with Keras, always the same.
+
+    Args:
+        image_size: Height and width, pixels.
+
+    Returns:
+        float32 array (n, image_size, image_size, 1), whole values 0-255: phantoms with and without findings, then
+        noise, black and white, which drive a network harder than any image.
+    """
+    cohort = make_cohort(_CHECK_IMAGES - 3, _CHECK_SEED)
+    drawn = [render(image, _CHECK_SEED, _CHECK_SIZE)[0] for image in cohort]
+    noise = np.random.default_rng(_CHECK_SEED).integers(0, 256, drawn[0].shape, dtype=np.uint8)
+    images = [*drawn, noise, np.zeros_like(noise), np.full_like(noise, 255)]
+    return np.stack([to_model_pixels(image[..., np.newaxis], image_size).numpy() for image in images]).astype(
+        np.float32
+    )
 
 
 def openvino_scores(model: keras.Model, precision: str = "float32") -> Scores:
@@ -53,7 +192,7 @@ def openvino_scores(model: keras.Model, precision: str = "float32") -> Scores:
         # Read as bytes: OpenVINO maps the file of the weights into memory, and the file is about to go.
         graph = core.read_model(model=path.read_bytes(), weights=path.with_suffix(".bin").read_bytes())
     graph.reshape([_PIECE, *model.input_shape[1:]])
-    # Said in so many words: where the processor can, OpenVINO computes in bfloat16 unasked.
+    # Stated, because where the processor can, OpenVINO computes in bfloat16 by default.
     hint = "bf16" if precision == "bf16" else "f32"
     compiled = core.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "THROUGHPUT"})
 
@@ -159,152 +298,25 @@ def exportable(model: keras.Model) -> keras.Model:
     return copy
 
 
-ENGINES = ("keras", "openvino", "onnx")
-PRECISIONS = ("float32", "bf16")
-
-LARGEST_DIFFERENCE = {"float32": 1e-3, "float16": 1e-2, "bfloat16": 0.05}
-"""How far a score of an engine may lie from that of Keras on the images of the check, by the coarser precision of the
-two: a model that was trained on a GPU computes in float16 in Keras, and in float32 in an engine."""
-
-# Packages of each engine that are no requirement of this one.
-_PACKAGES = {"openvino": ("openvino",), "onnx": ("onnx", "onnxruntime", "tf2onnx")}
-_RUNTIMES = {"keras": "keras", "openvino": "openvino", "onnx": "onnxruntime"}
-_CHECK_IMAGES, _CHECK_SEED, _CHECK_SIZE = 12, 2017, 256
-
-
-@dataclass(frozen=True, eq=False)
-class Engine:
-    """What computes the scores of images.
+class _Library(NamedTuple):
+    """The library behind an engine.
 
     Attributes:
-        name: One of `ENGINES`.
-        version: Version of the library that computes.
-        precision: "float32" or "bf16"; of Keras, "float32" stands for the precision that the model was trained in.
-        largest_difference: Largest difference of a score from that of Keras on the images of the check, at least 0;
-            0 for Keras itself.
-        score: From float32 images (n, height, width, 1), 0-255, and the size of a full batch to scores (n, n_targets).
+        load: Returns what scores images, for a model and a precision.
+        distribution: The package whose version is the engine's.
+        needs: Modules that must be installed, where they are no requirement of this package.
+        precisions: Those of `PRECISIONS` that it has.
     """
 
-    name: str
-    version: str
-    precision: str
-    largest_difference: float
-    score: Scores = field(repr=False)
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.version}" + (" bf16" if self.precision == "bf16" else "")
+    load: Callable[[keras.Model, str], Scores]
+    distribution: str
+    needs: tuple[str, ...] = ()
+    precisions: tuple[str, ...] = ("float32",)
 
 
-def keras_engine(model: keras.Model) -> Engine:
-    """Returns Keras itself as the engine of a model."""
-
-    def score(pixels: np.ndarray, batch_size: int) -> np.ndarray:
-        return predict_padded(model, pixels, batch_size)[0]
-
-    return Engine("keras", keras.__version__, "float32", 0.0, score)
-
-
-def load_engine(model: keras.Model, engine: str = "keras", precision: str = "float32") -> Engine:
-    """Makes a model ready to be run by an engine, and compares it with Keras on a fixed set of synthetic images.
-
-    The largest difference of a score is shown on standard error.
-
-    Args:
-        model: A classifier of `build_classifier`, or one loaded from a run.
-        engine: "keras", "openvino" or "onnx"; the last two need the extra of the same name.
-        precision: "float32", or "bf16" for OpenVINO on a processor that computes in bfloat16.
-
-    Raises:
-        ValueError: If there is no such engine or precision, a package or the processor lacks what it needs, the model
-            cannot be exported, or its scores differ from those of Keras by more than `LARGEST_DIFFERENCE` allows.
-
-    Example:
-        >>> from chexkeras.models.classifier import build_classifier
-        >>> model = build_classifier("Pneumonia", backbone="SmallCNN", weights=None, image_size=32)
-        >>> load_engine(model).name
-        'keras'
-    """
-    check_engine(engine, precision)
-    reference = keras_engine(model)
-    if engine == "keras":
-        return reference
-    export = {
-        "openvino": partial(openvino_scores, precision=precision),
-        "onnx": onnx_scores,
-    }[engine]
-    scores = export(model)
-    loaded = Engine(engine, _version(engine), precision, _largest_difference(reference.score, scores, model), scores)
-    bound = _bound(model, precision)
-    found = (
-        f"largest difference of a score from Keras on {_CHECK_IMAGES} synthetic images {loaded.largest_difference:.1e}"
-    )
-    # Also refuses NaN, which is not at most anything.
-    if not loaded.largest_difference <= bound:
-        raise ValueError(
-            f"{loaded} computes other scores than Keras: {found}, at most {bound:g} is allowed. "
-            + ("Score with precision='float32'" if precision == "bf16" else "Score with engine='keras'")
-            + " (--precision float32 and --engine keras on the command line); the thresholds were chosen on its scores."
-        )
-    say(f"{loaded}: {found} (at most {bound:g} is allowed)")
-    return loaded
-
-
-def check_engine(engine: str, precision: str = "float32") -> None:
-    """Checks the name of an engine, its precision and its packages, before anything expensive.
-
-    Args:
-        engine: One of `ENGINES`.
-        precision: One of `PRECISIONS`.
-
-    Raises:
-        ValueError: If it cannot be used here; says what to install or choose instead.
-    """
-    one_of(engine, ENGINES, "engine")
-    if one_of(precision, PRECISIONS, "precision") == "bf16" and engine != "openvino":
-        raise ValueError(
-            f"precision='bf16' is a mode of OpenVINO; engine={engine!r} has none. Choose engine='openvino' "
-            "(--engine openvino), or leave the precision out."
-        )
-    missing = _missing(engine)
-    if missing:
-        raise ValueError(
-            f"engine={engine!r} needs {' and '.join(missing)}, which is not installed: "
-            f"pip install 'chexkeras[{engine}]'."
-        )
-
-
-def _bound(model: keras.Model, precision: str) -> float:
-    used = {layer.compute_dtype for layer in model.layers} | {"bfloat16" if precision == "bf16" else "float32"}
-    return max(bound for name, bound in LARGEST_DIFFERENCE.items() if name in used)
-
-
-def _missing(engine: str) -> list[str]:
-    return [name for name in _PACKAGES.get(engine, ()) if importlib.util.find_spec(name) is None]
-
-
-def _version(engine: str) -> str:
-    return importlib.metadata.version(_RUNTIMES[engine])
-
-
-def check_images(image_size: int) -> np.ndarray:
-    """Returns the synthetic images on which an engine is compared with Keras, always the same.
-
-    Args:
-        image_size: Height and width, pixels.
-
-    Returns:
-        float32 array (n, image_size, image_size, 1), whole values 0-255: phantoms with and without findings, then
-        noise, black and white, which drive a network harder than any image.
-    """
-    cohort = make_cohort(_CHECK_IMAGES - 3, _CHECK_SEED)
-    drawn = [render(image, _CHECK_SEED, _CHECK_SIZE)[0] for image in cohort]
-    noise = np.random.default_rng(_CHECK_SEED).integers(0, 256, drawn[0].shape, dtype=np.uint8)
-    images = [*drawn, noise, np.zeros_like(noise), np.full_like(noise, 255)]
-    return np.stack([to_model_pixels(image[..., np.newaxis], image_size).numpy() for image in images]).astype(
-        np.float32
-    )
-
-
-def _largest_difference(reference: Scores, scores: Scores, model: keras.Model) -> float:
-    images = check_images(model.input_shape[1])
-    return float(np.abs(scores(images, len(images)) - reference(images, len(images))).max())
+ENGINES = {
+    "keras": _Library(lambda model, _: keras_engine(model).score, "keras"),
+    "openvino": _Library(openvino_scores, "openvino", ("openvino",), PRECISIONS),
+    "onnx": _Library(lambda model, _: onnx_scores(model), "onnxruntime", ("onnx", "onnxruntime", "tf2onnx")),
+}
+"""The engines by name."""

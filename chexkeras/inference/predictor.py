@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
@@ -22,7 +22,7 @@ from chexkeras.dicom.read import Radiograph
 from chexkeras.dicom.rules import RULES
 from chexkeras.dicom.workers.options import ISOLATED, ReadOptions
 from chexkeras.inference.engines import Engine, check_engine, keras_engine, load_engine
-from chexkeras.inference.read_files import FileOutcome, as_path, read_files
+from chexkeras.inference.read_files import FileResult, as_path, read_files
 from chexkeras.inference.results_file import COLUMNS, rows_of
 from chexkeras.parallel import WorkersUnavailable
 from chexkeras.progress import track
@@ -152,7 +152,7 @@ class Predictor:
 
     def records(
         self, paths: Iterable[str | Path], batch_size: int = 16, read_options: ReadOptions = ISOLATED
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Generator[dict[str, Any], None, None]:
         """Yields what became of each file, as soon as it is known, in the order given.
 
         Args:
@@ -169,7 +169,7 @@ class Predictor:
             WorkersUnavailable: If the processes that read cannot be started; what was read before comes out first.
         """
         positive_int(batch_size, "batch_size")
-        waiting: list[FileOutcome] = []
+        waiting: list[FileResult] = []
         accepted = 0
         # The next batch is read and resized by other processes and threads while the model scores the one before.
         read = read_files(paths, self.profile, read_options, convert=self._resized, ahead=2 * batch_size)
@@ -191,7 +191,7 @@ class Predictor:
         """Returns the image as the model takes it; a batch of large ones would fill the memory."""
         return dataclasses.replace(image, pixels=self.model_pixels(image.pixels))
 
-    def _scored(self, outcomes: list[FileOutcome], batch_size: int) -> Iterator[dict[str, Any]]:
+    def _scored(self, outcomes: list[FileResult], batch_size: int) -> Iterator[dict[str, Any]]:
         start = perf_counter()
         images = [outcome.image.pixels for outcome in outcomes if outcome.image is not None]
         scores = iter(self._score(images, batch_size) if images else ())
@@ -227,7 +227,7 @@ class Predictor:
             shown = track(records, "scoring files", len(files))
             return pd.DataFrame((row for record in shown for row in rows_of(record)), columns=list(COLUMNS))
 
-    def _record(self, outcome: FileOutcome, scores: np.ndarray | None, scoring_seconds: float) -> dict[str, Any]:
+    def _record(self, outcome: FileResult, scores: np.ndarray | None, scoring_seconds: float) -> dict[str, Any]:
         image = outcome.image
         findings = [
             {

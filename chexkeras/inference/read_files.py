@@ -3,7 +3,7 @@
 import logging
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -164,7 +164,7 @@ def read_files(
     *,
     convert: Callable[[Radiograph], Radiograph] | None = None,
     ahead: int = 8,
-) -> Iterator[FileResult]:
+) -> Generator[FileResult, None, None]:
     """Reads files ahead of their use, in order.
 
     Args:

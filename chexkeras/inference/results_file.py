@@ -134,7 +134,7 @@ def read_lines(path: Path) -> list[Record]:
 def to_line(record: Record) -> str:
     """Returns a record as one line of JSON, NaN as null, the codes as a list."""
     # In the same order whether it was scored or read back.
-    plain = {name: None if _is_nan(record[name]) else record[name] for name in _FIELDS}
+    plain: Record = {name: None if _is_nan(record[name]) else record[name] for name in _FIELDS}
     plain["codes"] = [code for code in plain.pop("code").split(";") if code]
     return json.dumps(plain, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -195,15 +195,15 @@ def results_path(path: str | Path) -> Path:
     return chosen
 
 
-def write_results(path: Path, records: Iterable[Record], sources: Mapping[str, Path]) -> None:
+def write_results(path: Path, records: Iterable[Record], sources: Mapping[str, Path] | None = None) -> None:
     """Writes results, all or nothing; the ending of the path says how.
 
     Args:
         path: A path of `results_path`.
         records: What `Predictor.records` yields, each with a "fingerprint".
-        sources: The image file of each record, by the record's "file".
+        sources: The image file of each record, by the record's "file"; None where the format needs none.
     """
-    form = FORMATS[path.suffix.lower()]
+    form, sources = FORMATS[path.suffix.lower()], sources or {}
     if not form.is_folder:
         with files.replacing(path) as temporary:
             form.write(temporary, records, sources)

@@ -227,12 +227,12 @@ def _with_scores(
 
 def _repeated(as_is: pd.DataFrame, saved: pd.DataFrame) -> float:
     """Returns how far scores lie from the saved ones, if it is no farther than rounding can explain."""
-    apart = (as_is["score"] - saved["score"]).abs()
+    apart = (as_is["score"] - saved["score"]).abs().to_numpy()
     if not apart.max() <= _SAME_SCORE:
-        worst = saved.loc[apart.idxmax()]
+        worst = saved.iloc[apart.argmax()]
         raise ValueError(
             f"the images as they are do not give the scores that the run saved: {worst['image_id']} scored "
-            f"{worst['score']:.3f} for {worst['finding']} and now {as_is.loc[apart.idxmax(), 'score']:.3f}. Are these "
+            f"{worst['score']:.3f} for {worst['finding']} and now {as_is['score'].iloc[apart.argmax()]:.3f}. Are these "
             "the images that the run was tested on?"
         )
     return float(apart.max())

@@ -1,6 +1,6 @@
 import pytest
 
-from chexkeras.dicom.privacy import CODES, TERMS, known
+from chexkeras.dicom.privacy import CODES, TERMS, repeatable
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ from chexkeras.dicom.privacy import CODES, TERMS, known
     ],
 )
 def test_only_terms_of_the_vocabulary_and_small_numbers_are_repeated(value, shown):
-    assert known(value) == shown
+    assert repeatable(value) == shown
 
 
 def test_terms_and_codes_are_shaped_like_code_strings():

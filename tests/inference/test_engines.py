@@ -180,14 +180,13 @@ def test_the_coarser_precision_of_the_two_bounds_the_difference(trained, precisi
 
 def pretended(monkeypatch, scores):
     """An ONNX engine, installed or not, that returns what `scores` makes of those of Keras."""
-    monkeypatch.setattr(engines, "_missing", lambda name: [])
     monkeypatch.setattr(engines, "_version", lambda name: "9.9")
 
-    def export(model):
+    def load(model, precision):
         reference = keras_engine(model)
         return lambda pixels, batch_size: scores(reference.score(pixels, batch_size))
 
-    monkeypatch.setattr(engines, "onnx_scores", export)
+    monkeypatch.setitem(engines.ENGINES, "onnx", engines.ENGINES["onnx"]._replace(load=load, needs=()))
 
 
 @pytest.mark.parametrize("change", [lambda scores: scores + 2e-3, lambda scores: scores * np.nan])

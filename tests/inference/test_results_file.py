@@ -62,16 +62,16 @@ def same(found, expected):
 @pytest.mark.parametrize("name", ["results.csv", "results.jsonl"])
 def test_results_are_read_back_as_they_were_written(tmp_path, name):
     path = tmp_path / name
-    write_results(path, RECORDS, {})
+    write_results(path, RECORDS)
     same(read_results(path), RECORDS)
     before = path.read_bytes()
-    write_results(path, [dict(reversed(record.items())) for record in read_results(path)], {})
+    write_results(path, [dict(reversed(record.items())) for record in read_results(path)])
     assert path.read_bytes() == before
     assert read_results(tmp_path / "nothing.csv") == []
 
 
 def test_a_table_has_a_row_for_every_finding_and_one_for_a_refused_file(tmp_path):
-    write_results(tmp_path / "results.csv", RECORDS, {})
+    write_results(tmp_path / "results.csv", RECORDS)
     table = pd.read_csv(tmp_path / "results.csv", keep_default_na=False)
     assert list(table.columns) == list(FILE_COLUMNS)
     assert table["finding"].tolist() == ["Pneumonia", "Edema", ""]
@@ -81,7 +81,7 @@ def test_a_table_has_a_row_for_every_finding_and_one_for_a_refused_file(tmp_path
 
 
 def test_lines_of_json_hold_a_file_each_with_its_codes_and_findings(tmp_path):
-    write_results(tmp_path / "results.jsonl", RECORDS, {})
+    write_results(tmp_path / "results.jsonl", RECORDS)
     first, second = map(json.loads, (tmp_path / "results.jsonl").read_text().splitlines())
     assert first["codes"] == ["age_format", "lossy"] and len(first["findings"]) == 2
     assert second["codes"] == ["view"] and second["findings"] == [] and second["age_years"] is None
@@ -250,7 +250,7 @@ def test_a_format_of_one_object_an_image_is_one_entry(tmp_path):
 def test_a_folder_of_results_is_whole_and_replaces_nothing_else(tmp_path):
     out = tmp_path / "scored.objects"
     with pytest.raises(KeyError):
-        write_results(out, RECORDS, {})
+        write_results(out, RECORDS)
     assert list(tmp_path.iterdir()) == []
     out.mkdir()
     assert results_path(out) == out

@@ -358,7 +358,7 @@ def test_what_was_out_of_reach_is_tried_again_and_is_no_loss(run, folder, tmp_pa
     closed = "unreadable: file: expected a folder that may be read (PermissionError)"
     refused = {**broken, "verdict": "reject", "code": "unreadable"}
     reached = {**other, "code": "unreadable", "detail": "reading failed (TimeoutError)", "findings": []}
-    write_results(out, [broken, {**refused, "file": "closed", "detail": closed}, image, reached], {})
+    write_results(out, [broken, {**refused, "file": "closed", "detail": closed}, image, reached])
     scored.clear()
     results = score(run, folder, out=out, resume=True)
     assert scored == ["other"]
