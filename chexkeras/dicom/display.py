@@ -47,28 +47,15 @@ class Rendered:
     window: int
 
 
-def display_pixels(dataset: "Dataset", steps: PixelSteps = USUAL_STEPS) -> np.ndarray:
-    """Returns the image as a viewer shows it.
+def render(dataset: "Dataset", steps: PixelSteps = USUAL_STEPS) -> Rendered:
+    """Returns the image as a viewer shows it, with the warnings met on the way.
 
     Args:
         dataset: A single-frame grey image with its file meta information.
         steps: Which steps of the chain are taken.
 
     Returns:
-        (rows, columns), uint8, 0 black to 255 white.
-
-    Raises:
-        DicomRejected: If the pixel data cannot be decoded, or a required step does not apply.
-    """
-    return render(dataset, steps).pixels
-
-
-def render(dataset: "Dataset", steps: PixelSteps = USUAL_STEPS) -> Rendered:
-    """Returns the image as a viewer shows it, with the warnings met on the way; see `display_pixels`.
-
-    Args:
-        dataset: A single-frame grey image with its file meta information.
-        steps: Which steps of the chain are taken.
+        The pixels, 0 black to 255 white, and how they came about.
 
     Raises:
         DicomRejected: If the pixel data cannot be decoded, or a required step does not apply.

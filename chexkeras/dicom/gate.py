@@ -6,31 +6,12 @@ from typing import TYPE_CHECKING
 
 from chexkeras.dicom import attributes, privacy
 from chexkeras.dicom.header import Header, fold, is_rgb, name_tag
-from chexkeras.dicom.profiles import CLINICAL, COURSE, PROFILES, Profile, find_profile, rules_table
+from chexkeras.dicom.profiles import Profile, find_profile
 from chexkeras.dicom.rejection import DicomRejected, Violation
-from chexkeras.dicom.rules import OFF, REJECT, RULE_BY_CODE, RULES, WARN, Rule
+from chexkeras.dicom.rules import OFF, REJECT, RULE_BY_CODE, WARN
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
-
-__all__ = [
-    "CLINICAL",
-    "COURSE",
-    "PROFILES",
-    "RULES",
-    "DicomRejected",
-    "Profile",
-    "Rule",
-    "Violation",
-    "check_header",
-    "check_size",
-    "find_profile",
-    "parse_age",
-    "require",
-    "rules_table",
-]
-
-parse_age = attributes.parse_age
 
 DICOMDIR = "1.2.840.10008.1.3.10"
 _FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1.1"

@@ -7,7 +7,10 @@ from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 
 from chexkeras.dicom import gate
-from chexkeras.dicom.gate import CLINICAL, RULES, DicomRejected, check_header, require
+from chexkeras.dicom.gate import check_header, require
+from chexkeras.dicom.profiles import CLINICAL
+from chexkeras.dicom.rejection import DicomRejected
+from chexkeras.dicom.rules import RULES
 from tests.dicom.dicom_images import CHEST_IMAGE, CR, SECONDARY_CAPTURE, code_item, image, ramp
 
 SIZE = 200_000

@@ -12,8 +12,8 @@ from pydicom.tag import Tag
 from pydicom.uid import JPEG2000Lossless
 
 from chexkeras.dicom import privacy
-from chexkeras.dicom.gate import DicomRejected
 from chexkeras.dicom.read import read_dicom
+from chexkeras.dicom.rejection import DicomRejected
 from tests.dicom.dicom_images import (
     CANARY,
     CANARY_CODE,

@@ -11,8 +11,10 @@ from PIL import Image
 from pydicom.tag import Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEG2000Lossless
 
-from chexkeras.dicom.gate import CLINICAL, RULES, DicomRejected
+from chexkeras.dicom.profiles import CLINICAL
 from chexkeras.dicom.read import Radiograph, is_dicom, read_dicom, read_image
+from chexkeras.dicom.rejection import DicomRejected
+from chexkeras.dicom.rules import RULES
 from tests.dicom.dicom_images import CHEST_IMAGE, CR, SECONDARY_CAPTURE, encoded, image, ramp, write
 
 EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}

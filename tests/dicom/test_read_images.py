@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chexkeras.dicom.gate import CLINICAL, DicomRejected
+from chexkeras.dicom.profiles import CLINICAL
 from chexkeras.dicom.read import is_dicom, read_image
+from chexkeras.dicom.rejection import DicomRejected
 from tests.dicom.dicom_images import ramp
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pydicom
 import pytest
 
-from chexkeras.dicom.gate import DicomRejected
 from chexkeras.dicom.read import read_dicom
+from chexkeras.dicom.rejection import DicomRejected
 
 pytestmark = pytest.mark.realdata
 

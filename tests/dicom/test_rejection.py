@@ -2,7 +2,8 @@ import pickle
 
 import pytest
 
-from chexkeras.dicom.gate import DicomRejected, check_header, require
+from chexkeras.dicom.gate import check_header, require
+from chexkeras.dicom.rejection import DicomRejected
 from tests.dicom.dicom_images import image, ramp
 
 

@@ -108,12 +108,12 @@ def test_damaged_files_are_damaged(root):
 
 def test_the_gate_agrees_with_every_verdict(root, expected):
     read = pytest.importorskip("chexkeras.dicom.read")
-    gate = pytest.importorskip("chexkeras.dicom.gate")
+    rejection = pytest.importorskip("chexkeras.dicom.rejection")
     for name, verdict in expected["verdict"].items():
         if verdict == "accept":
             assert read.read_dicom(root / "dicom" / name).view in ("PA", "AP")
         else:
-            with pytest.raises(gate.DicomRejected):
+            with pytest.raises(rejection.DicomRejected):
                 read.read_dicom(root / "dicom" / name)
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chexkeras.dicom.gate import DicomRejected
 from chexkeras.dicom.read import read_image
+from chexkeras.dicom.rejection import DicomRejected
 from chexkeras.phantoms import make_phantoms
 
 # The file name says what is wrong; this is the code that must say it.

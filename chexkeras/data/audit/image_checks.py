@@ -95,8 +95,8 @@ def image_facts(path: str) -> ImageFacts:
 
 def _dicom_facts(path: str) -> ImageFacts:
     """Returns what the DICOM gate says of a file; an accepted one is seen as the classifier would see it."""
-    from chexkeras.dicom.gate import DicomRejected
     from chexkeras.dicom.read import read_dicom
+    from chexkeras.dicom.rejection import DicomRejected
 
     try:
         pixels = read_dicom(path).pixels

@@ -29,8 +29,7 @@ def _mebibytes(count: int) -> str:
 
 def _gate(facts: Facts, table: pd.DataFrame, profile_name: str) -> None:
     """Records the rules of the DICOM gate in the profile that was used, and which ages it lets pass."""
-    from chexkeras.dicom.gate import find_profile, rules_table
-    from chexkeras.dicom.profiles import PROFILES
+    from chexkeras.dicom.profiles import PROFILES, find_profile, rules_table
 
     known = profile_name in PROFILES
     profile = find_profile(profile_name if known else _CLINICAL)

@@ -1,8 +1,8 @@
 import pytest
 
 from chexkeras.dicom.attributes import find_body_part, find_view, is_lateral_by_orientation
-from chexkeras.dicom.gate import CLINICAL, COURSE
 from chexkeras.dicom.header import Header
+from chexkeras.dicom.profiles import CLINICAL, COURSE
 from tests.dicom.dicom_images import code_item, image, ramp
 
 

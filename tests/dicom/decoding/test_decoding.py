@@ -18,7 +18,7 @@ from pydicom.uid import (
 )
 
 from chexkeras.dicom.decoding import stored_values
-from chexkeras.dicom.gate import DicomRejected
+from chexkeras.dicom.rejection import DicomRejected
 from tests.dicom.dicom_images import encoded, image, ramp, with_only
 
 EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}

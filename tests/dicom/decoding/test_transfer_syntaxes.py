@@ -11,7 +11,7 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
 
 from chexkeras.dicom.decoding import COMPRESSED, stored_values
-from chexkeras.dicom.gate import DicomRejected
+from chexkeras.dicom.rejection import DicomRejected
 from tests.dicom.dicom_images import encoded, image, with_only
 
 EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}

@@ -7,7 +7,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut, apply_windowing
 from pydicom.tag import Tag
 
-from chexkeras.dicom.display import display_pixels, render
+from chexkeras.dicom.display import render
 from tests.dicom.dicom_images import image, lookup_item
 
 EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
@@ -44,7 +44,7 @@ def test_rescaling_and_a_window_together_agree_with_pydicom(slope, intercept):
     # pydicom shows the window over the range of the modality values, from the end that stored 0 becomes.
     ends = intercept, 4095 * slope + intercept
     expected = (shown_by_pydicom - ends[0]) / (ends[1] - ends[0])
-    np.testing.assert_array_equal(display_pixels(dataset), np.rint(expected * 255).astype(np.uint8))
+    np.testing.assert_array_equal(render(dataset).pixels, np.rint(expected * 255).astype(np.uint8))
 
 
 def test_the_first_of_several_windows_is_used():

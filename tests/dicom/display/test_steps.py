@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from chexkeras.dicom.display import render
-from chexkeras.dicom.gate import CLINICAL, DicomRejected
-from chexkeras.dicom.profiles import STEPS, USUAL_STEPS, PixelSteps
+from chexkeras.dicom.profiles import CLINICAL, STEPS, USUAL_STEPS, PixelSteps
 from chexkeras.dicom.read import read_dicom
+from chexkeras.dicom.rejection import DicomRejected
 from tests.dicom.dicom_images import image, lookup_item, ramp
 
 EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}

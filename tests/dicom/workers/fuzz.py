@@ -17,7 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from chexkeras.dicom.gate import CLINICAL, RULES, DicomRejected
+from chexkeras.dicom.profiles import CLINICAL
+from chexkeras.dicom.rejection import DicomRejected
+from chexkeras.dicom.rules import RULES
 from chexkeras.dicom.workers.options import ReadOptions
 from chexkeras.dicom.workers.pool import ReaderPool
 from tests.dicom.workers.mutations import fixtures, mutated

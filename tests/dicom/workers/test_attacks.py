@@ -16,8 +16,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from chexkeras.dicom.gate import DicomRejected
 from chexkeras.dicom.read import read_dicom, read_image
+from chexkeras.dicom.rejection import DicomRejected
 from chexkeras.dicom.rules import RULE_BY_CODE
 from tests.dicom.dicom_images import code_item, encoded, image, lookup_item, ramp, write
 

@@ -14,8 +14,8 @@ from pydicom.pixels import get_decoder
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1
 
 from chexkeras.dicom import privacy
-from chexkeras.dicom.gate import DicomRejected
 from chexkeras.dicom.read import read_image
+from chexkeras.dicom.rejection import DicomRejected
 from chexkeras.dicom.workers import process
 from chexkeras.dicom.workers.options import IN_PROCESS, ReadOptions
 from chexkeras.dicom.workers.pool import ReaderPool
