@@ -92,18 +92,18 @@ def read_dicom(path: str | Path, *, profile: str | Profile = "clinical") -> Radi
     """
     file = checks.existing_file(path, "path")
     chosen = find_profile(profile)
-    return _raise_or_return(_outcome(file, chosen))
+    return _raise_or_return(_read_file(file, chosen))
 
 
-def _raise_or_return(outcome: Radiograph | DicomRejected) -> Radiograph:
-    if isinstance(outcome, DicomRejected):
+def _raise_or_return(result: Radiograph | DicomRejected) -> Radiograph:
+    if isinstance(result, DicomRejected):
         # An exception keeps the causes and the frames it passed through, with the values in them; none may go along.
-        outcome.__context__ = outcome.__cause__ = None
-        raise outcome.with_traceback(None)
-    return outcome
+        result.__context__ = result.__cause__ = None
+        raise result.with_traceback(None)
+    return result
 
 
-def _outcome(file: Path, profile: Profile) -> Radiograph | DicomRejected:
+def _read_file(file: Path, profile: Profile) -> Radiograph | DicomRejected:
     try:
         with file.open("rb") as handle, privacy.quiet():
             return _read(handle, profile)
@@ -231,10 +231,10 @@ def read_image(path: str | Path, profile: str | Profile = "clinical") -> Radiogr
     """
     file = checks.existing_file(path, "path")
     chosen = find_profile(profile)
-    return read_dicom(file, profile=chosen) if is_dicom(file) else _raise_or_return(_image_outcome(file, chosen))
+    return read_dicom(file, profile=chosen) if is_dicom(file) else _raise_or_return(_read_image_file(file, chosen))
 
 
-def _image_outcome(file: Path, profile: Profile) -> Radiograph | DicomRejected:
+def _read_image_file(file: Path, profile: Profile) -> Radiograph | DicomRejected:
     try:
         with privacy.quiet(), _rejecting("unreadable"):
             grey, warnings = _grey_image(file, profile)

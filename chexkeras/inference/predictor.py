@@ -173,11 +173,11 @@ class Predictor:
         accepted = 0
         # The next batch is read and resized by other processes and threads while the model scores the one before.
         read = read_files(paths, self.profile, read_options, convert=self._resized, ahead=2 * batch_size)
-        with contextlib.closing(read) as outcomes:
+        with contextlib.closing(read) as results:
             try:
-                for outcome in outcomes:
-                    accepted += outcome.image is not None
-                    waiting.append(outcome)
+                for result in results:
+                    accepted += result.image is not None
+                    waiting.append(result)
                     if accepted == batch_size or len(waiting) == _MOST_WAITING * batch_size:
                         yield from self._scored(waiting, batch_size)
                         waiting, accepted = [], 0
@@ -191,13 +191,13 @@ class Predictor:
         """Returns the image as the model takes it; a batch of large ones would fill the memory."""
         return dataclasses.replace(image, pixels=self.model_pixels(image.pixels))
 
-    def _scored(self, outcomes: list[FileResult], batch_size: int) -> Iterator[dict[str, Any]]:
+    def _scored(self, results: list[FileResult], batch_size: int) -> Iterator[dict[str, Any]]:
         start = perf_counter()
-        images = [outcome.image.pixels for outcome in outcomes if outcome.image is not None]
+        images = [result.image.pixels for result in results if result.image is not None]
         scores = iter(self._score(images, batch_size) if images else ())
         seconds = (perf_counter() - start) / max(len(images), 1)
-        for outcome in outcomes:
-            yield self._record(outcome, None if outcome.image is None else next(scores), seconds)
+        for result in results:
+            yield self._record(result, None if result.image is None else next(scores), seconds)
 
     def predict(
         self, paths: Iterable[str | Path], batch_size: int = 16, read_options: ReadOptions = ISOLATED
@@ -227,8 +227,8 @@ class Predictor:
             shown = track(records, "scoring files", len(files))
             return pd.DataFrame((row for record in shown for row in rows_of(record)), columns=list(COLUMNS))
 
-    def _record(self, outcome: FileResult, scores: np.ndarray | None, scoring_seconds: float) -> dict[str, Any]:
-        image = outcome.image
+    def _record(self, result: FileResult, scores: np.ndarray | None, scoring_seconds: float) -> dict[str, Any]:
+        image = result.image
         findings = [
             {
                 "finding": point.finding,
@@ -239,16 +239,16 @@ class Predictor:
             for point, score in zip(self.points, () if scores is None else scores, strict=scores is not None)
         ]
         return {
-            "file": str(outcome.path),
-            "verdict": outcome.verdict,
-            "code": outcome.code,
-            "detail": outcome.detail,
+            "file": str(result.path),
+            "verdict": result.verdict,
+            "code": result.code,
+            "detail": result.detail,
             "view": image.view if image else "",
             "age_years": image.age_years if image else math.nan,
             "findings": findings,
             "decoder": image.decoder if image else "",
             "engine": str(self.engine) if image else "",
-            "seconds": round(outcome.seconds + (scoring_seconds if image else 0.0), 4),
+            "seconds": round(result.seconds + (scoring_seconds if image else 0.0), 4),
             "profile": self.profile.name,
             "key": image.key if image else "",
         }
