@@ -144,8 +144,7 @@ class ThresholdRule:
 
     Attributes:
         rule: A rule of `evaluation.thresholds`, such as "sensitivity", "youden" or "fixed".
-        target: What the rule aims at, in [0, 1]: the sensitivity to reach, or the fixed threshold; None for a rule
-            without one.
+        target: The sensitivity to reach or the fixed threshold, in [0, 1]; None for a rule without one.
     """
 
     rule: str = "sensitivity"
