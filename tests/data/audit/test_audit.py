@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from chexkeras.data.audit import duplicates
 from chexkeras.data.audit.audit import CODES, audit
 from chexkeras.data.audit.image_checks import image_facts
 from chexkeras.data.datasets.nih import load_nih
@@ -369,7 +370,7 @@ def test_equal_images_with_other_labels_name_them(many):
 
 
 def test_images_that_are_all_alike_are_told_once(many, monkeypatch):
-    monkeypatch.setattr("chexkeras.data.audit.duplicates.MOST_PAIRS", 100)
+    monkeypatch.setattr(duplicates, "MOST_PAIRS", 100)
     found = audit(draw(many, like=dict.fromkeys(range(1, 30), 0)))
     assert codes(found) == [("films_too_alike", "")]
     assert found.issues["detail"].iloc[0].startswith("about 435 pairs among 30 images look alike")
