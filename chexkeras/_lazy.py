@@ -17,7 +17,11 @@ import lazy_loader
 ROOMS = ("data", "dicom", "evaluation", "inference", "models", "phantoms", "plots", "recipes", "report")
 """The packages below `chexkeras` whose names a stub lists."""
 
-RENAMED: dict[str, str] = {}
+RENAMED = {
+    "Reading": "dicom.ReadOptions",
+    "ScoringViews": "inference.TestTimeAugmentation",
+    "predict_views": "inference.predict_augmented",
+}
 """Public names that went: what stands for them now, as written after `chexkeras.`."""
 
 
