@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks
-from chexkeras.evaluation.scores import known_labels, one_class, patient_numbers
+from chexkeras.evaluation.scores import known_labels, one_class, one_column, patient_numbers
 from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval, proportion_interval
 from chexkeras.evaluation.uncertainty.limits import clopper_pearson, normal_quantile
 from chexkeras.results import Estimate
@@ -315,14 +315,7 @@ def clean_calls(labels: ArrayLike, called: ArrayLike, clusters: ArrayLike | None
         ValueError: If shapes differ, nothing is given, a label is not 1/0/NaN, a call is neither true nor false, or a
             patient is missing.
     """
-    label, call = np.asarray(labels, dtype=np.float64), np.asarray(called, dtype=np.float64)
-    if label.ndim != 1 or label.shape != call.shape:
-        raise ValueError(
-            f"labels have shape {label.shape} and called {call.shape}; both must be one column of equal length, "
-            "one finding at a time."
-        )
-    if not len(label):
-        raise ValueError("labels and called are empty; at least one row is needed.")
+    label, call = one_column(labels, called, "called")
     kept = known_labels(label)
     strange = kept & (call != 0) & (call != 1)
     if strange.any():

@@ -356,6 +356,28 @@ def check_values(scores: NDArray[np.float64], where: str = "", *, probabilities:
         )
 
 
+def one_column(labels: ArrayLike, values: ArrayLike, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns labels and what goes with them as float64, or says why they do not belong together.
+
+    Args:
+        labels: Shape (n,).
+        values: Shape (n,).
+        name: What the values are called, for the message.
+
+    Raises:
+        ValueError: If shapes differ, or nothing is given.
+    """
+    label, value = np.asarray(labels, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    if label.ndim != 1 or label.shape != value.shape:
+        raise ValueError(
+            f"labels have shape {label.shape} and {name} {value.shape}; both must be one column of equal length, "
+            "one finding at a time."
+        )
+    if not len(label):
+        raise ValueError(f"labels and {name} are empty; at least one row is needed.")
+    return label, value
+
+
 def clean(
     labels: ArrayLike, scores: ArrayLike, *, probabilities: bool = False
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.bool_]]:
@@ -373,15 +395,7 @@ def clean(
         ValueError: If shapes differ, nothing is given, a label is not 0/1/NaN, or a score of a kept row is not finite
             (or, with `probabilities`, outside [0, 1]).
     """
-    label = np.asarray(labels, dtype=np.float64)
-    score = np.asarray(scores, dtype=np.float64)
-    if label.ndim != 1 or label.shape != score.shape:
-        raise ValueError(
-            f"labels have shape {label.shape} and scores {score.shape}; both must be one column of equal length, "
-            "one finding at a time."
-        )
-    if not len(label):
-        raise ValueError("labels and scores are empty; at least one row is needed.")
+    label, score = one_column(labels, scores, "scores")
     kept = known_labels(label)
     check_values(score[kept], probabilities=probabilities)
     return label[kept] == 1, score[kept], kept

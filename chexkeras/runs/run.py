@@ -17,7 +17,7 @@ import pandas as pd
 from chexkeras import files
 from chexkeras.checks import existing_folder, one_of, require_columns
 from chexkeras.data.image_table import TableSource
-from chexkeras.evaluation.scores import read_scores
+from chexkeras.evaluation.scores import Scores, read_scores
 from chexkeras.recipes.recipe import Recipe
 from chexkeras.results import Estimate, Evaluation, OperatingPoint, Robustness
 
@@ -221,7 +221,7 @@ class Run:
         with _fields_of(ROBUSTNESS, "Measure again: chexkeras robustness --overwrite."):
             return Robustness.from_dict(document)
 
-    def scores(self, part: str) -> pd.DataFrame:
+    def scores(self, part: str) -> Scores:
         """Returns the scores of a part.
 
         Args:

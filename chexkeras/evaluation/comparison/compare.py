@@ -157,7 +157,7 @@ def comparison_table(comparisons: Iterable[Comparison]) -> pd.DataFrame:
         Columns finding, statistic, first, its value, second, its value, difference, p, p (Holm), verdict (of the
         first), method, and non-inferior where a margin was stated.
     """
-    shown = {None: "", True: "shown", False: "not shown"}
+    words = {None: "", True: "shown", False: "not shown"}
     rows = [
         {
             "finding": entry.finding,
@@ -170,7 +170,7 @@ def comparison_table(comparisons: Iterable[Comparison]) -> pd.DataFrame:
             "p": p_text(entry.p_value),
             "p (Holm)": p_text(entry.p_adjusted),
             "verdict": entry.verdict,
-            "non-inferior": shown[entry.non_inferior] + (f" within {entry.margin:g}" if entry.margin else ""),
+            "non-inferior": words[entry.non_inferior] + (f" within {entry.margin:g}" if entry.margin else ""),
             "method": entry.method,
         }
         for entry in comparisons
