@@ -54,7 +54,7 @@ def auc_standard_error(auc: float, n_positive: float, n_negative: float, *, mode
         # correlation 1/2, both above zero.
         both = area - 2 * float(special.owens_t(distance, 1 / math.sqrt(3)))
         return math.sqrt(pairs_variance(area, n_positive, n_negative, both, both))
-    return math.sqrt(hanley_mcneil_variance(area, n_positive, n_negative))
+    return math.sqrt(hanley_mcneil_variance(area, n_positive, n_negative, averaged=False))
 
 
 def sample_size_auc(

@@ -129,7 +129,7 @@ def auc_limits(
     name = _DELONG[unit]
     if min(patients) >= FEW:
         return *logit_limits(area, variance**0.5, confidence), f"{name}, logit interval"
-    inflation = max(1.0, variance / hanley_mcneil_variance(area, positives, negatives, averaged=True))
+    inflation = max(1.0, variance / hanley_mcneil_variance(area, positives, negatives))
     method = f"{newcombe}, fewer than {FEW} in a class, with the larger of its and the {name} variance"
     return *newcombe_auc(area, positives, negatives, confidence, inflation=inflation), method
 
@@ -270,7 +270,7 @@ def _variance_of_mean(parts: list[AucContributions], covariance: NDArray[np.floa
     floored = covariance.copy()
     for row, part in enumerate(parts):
         if min(part.n_positive_patients, part.n_negative_patients) < FEW:
-            floor = hanley_mcneil_variance(part.area, part.effective_positives, part.effective_negatives, averaged=True)
+            floor = hanley_mcneil_variance(part.area, part.effective_positives, part.effective_negatives)
             floored[row, row] = max(floored[row, row], floor)
     return float(floored.mean())
 

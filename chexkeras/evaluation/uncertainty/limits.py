@@ -91,7 +91,7 @@ def logit_limits(
     return float(special.expit(special.logit(value) - half)), float(special.expit(special.logit(value) + half))
 
 
-def hanley_mcneil_variance(area: float, n_positive: float, n_negative: float, *, averaged: bool = False) -> float:
+def hanley_mcneil_variance(area: float, n_positive: float, n_negative: float, *, averaged: bool = True) -> float:
     """Returns the variance of an area under the ROC curve from the area and the sizes of the classes alone.
 
     Args:
@@ -140,7 +140,7 @@ def pairs_variance(
 def newcombe_auc(
     area: float, n_positive: float, n_negative: float, confidence: float, *, inflation: float = 1.0
 ) -> tuple[float, float]:
-    """Returns the limits t with ``|area - t| = z sqrt(V(t))``, V being the averaged `hanley_mcneil_variance`.
+    """Returns the limits t with ``|area - t| = z sqrt(V(t))``, V being `hanley_mcneil_variance`.
 
     Args:
         area: Area under the ROC curve, in [0, 1].
@@ -160,7 +160,7 @@ def newcombe_auc(
     z2 = normal_quantile(confidence) ** 2 * inflation
 
     def excess(limit: float) -> float:
-        return (area - limit) ** 2 - z2 * hanley_mcneil_variance(limit, n_positive, n_negative, averaged=True)
+        return (area - limit) ** 2 - z2 * hanley_mcneil_variance(limit, n_positive, n_negative)
 
     # At 0 and 1 the variance vanishes, so the excess is >= 0 there and < 0 just beside the area.
     edge = 1e-12
@@ -193,7 +193,7 @@ def hanley_mcneil_error(area: float, n_positive: int, n_negative: int) -> float:
     checks.probability(area, "area")
     checks.positive_int(n_positive, "n_positive")
     checks.positive_int(n_negative, "n_negative")
-    return math.sqrt(hanley_mcneil_variance(area, n_positive, n_negative))
+    return math.sqrt(hanley_mcneil_variance(area, n_positive, n_negative, averaged=False))
 
 
 def correlation_needed(
