@@ -10,6 +10,7 @@ from PIL import Image
 from chexkeras.data.image_table import SYNTHETIC_CAUTION
 from chexkeras.findings import NIH14, canonical
 from chexkeras.phantoms import make_phantoms, nih
+from chexkeras.phantoms.folder import GENERATOR_VERSION
 
 NIH_HEADER = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
@@ -77,7 +78,7 @@ def test_the_marker_says_what_the_images_are(folder):
     assert marker["caution"] == SYNTHETIC_CAUTION
     assert marker["parameters"] == {"images": 60, "size": 64, "seed": 4, "dicom": True, "prevalence": {}}
     assert marker["counts"]["images"] == 60
-    assert marker["generator_version"] == nih.GENERATOR_VERSION
+    assert marker["generator_version"] == GENERATOR_VERSION
 
 
 def test_an_enriched_sample_is_recorded_as_case_control(tmp_path):
