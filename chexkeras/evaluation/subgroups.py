@@ -68,9 +68,6 @@ USUAL_COLUMNS: dict[str, GroupedColumn] = {
 def column_words(column: str) -> GroupedColumn:
     """Returns the words for a column that images are grouped by, those of its name where it is not a usual one.
 
-    Args:
-        column: A column of the image table.
-
     Example:
         >>> column_words("age_years").words, column_words("sex").level("F"), column_words("Lung_Lesion").words
         ('age in years', 'female', 'Lung Lesion')
@@ -122,14 +119,8 @@ def subgroup_analysis(
         column = str(groups.name) if isinstance(groups, pd.Series) and groups.name is not None else None
     if column is None:
         raise ValueError("column is missing; say what the images are grouped by, for example column='sex'.")
-    return subgroup_analyses(
-        scores,
-        groups.to_frame(column) if isinstance(groups, pd.Series) else groups,
-        [column],
-        point=point,
-        minimum=minimum,
-        confidence=confidence,
-    )[0]
+    table = groups.to_frame(column) if isinstance(groups, pd.Series) else groups
+    return subgroup_analyses(scores, table, [column], point=point, minimum=minimum, confidence=confidence)[0]
 
 
 def subgroup_analyses(
@@ -173,13 +164,8 @@ def subgroup_analyses(
         columns = [columns]
     made = [_analyse(known, findings[0], table, column, point, minimum, confidence) for column in columns]
     corrected = iter(holm(test.p_value for analysis in made for test in analysis.interactions))
-    return tuple(
-        replace(
-            analysis,
-            interactions=tuple(replace(test, p_adjusted=next(corrected)) for test in analysis.interactions),
-        )
-        for analysis in made
-    )
+    adjusted = [tuple(replace(test, p_adjusted=next(corrected)) for test in each.interactions) for each in made]
+    return tuple(replace(each, interactions=tests) for each, tests in zip(made, adjusted, strict=True))
 
 
 def worst_group_sentence(analysis: SubgroupAnalysis, statistic: str = "sensitivity") -> str:
@@ -424,12 +410,7 @@ def _measure(
 
 
 def untested(statistic: str, reason: str) -> Interaction:
-    """Returns the test that cannot be made.
-
-    Args:
-        statistic: "auroc", "sensitivity" or "specificity".
-        reason: Why it cannot be made.
-    """
+    """Returns the test of a statistic that cannot be made, with the reason."""
     return Interaction(statistic, math.nan, math.nan, reason=reason)
 
 

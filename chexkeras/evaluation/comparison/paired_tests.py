@@ -117,7 +117,7 @@ def paired_proportions(
     checks.probability(confidence, "confidence", open_interval=True)
     hits = [np.asarray(right, dtype=np.float64) for right in (first, second)]
     if hits[0].ndim != 1 or hits[0].shape != hits[1].shape:
-        raise ValueError(f"first has shape {hits[0].shape} and second {hits[1].shape}; one value for each image.")
+        raise ValueError(f"first has shape {hits[0].shape} and second {hits[1].shape}; one outcome for each image.")
     if not all(np.isin(right, (0.0, 1.0)).all() for right in hits):
         raise ValueError("first and second must be 0/1 or booleans, without missing values.")
     n = len(hits[0])
