@@ -21,8 +21,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.mutation.match import locate
 from tests.mutation.runner import Copy, Reach, Verdict, same_test
-from tests.mutation.sites import Site, choose, locate
+from tests.mutation.sites import Site, choose
 
 
 def say(*words: object, end: str = "\n") -> None:

@@ -1,7 +1,7 @@
-"""Lists the places in the package where one small mistake can be planted, and finds the same place in another tree.
+"""Lists the places in the package where one small mistake can be planted, and chooses some of them.
 
-A site is described by its function, its statement and what is replaced by what, not by a line number: a function that
-moved to another file, or whose words were renamed, is still found.
+A site is described by its function, its statement and what is replaced by what, so that it can be found in another
+version of the package, where line numbers and files are others.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import ast
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -258,13 +258,11 @@ class _Finder(ast.NodeVisitor):
             self.replace("return_value", value, "None")
         self.visit(value)
 
-    def visit_Assert(self, node: ast.Assert) -> None: ...
-    def visit_Import(self, node: ast.Import) -> None: ...
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None: ...
+    def skip(self, node: ast.AST) -> None: ...
+
+    visit_Assert = visit_Import = visit_ImportFrom = visit_JoinedStr = skip
 
     # ---- expressions
-    def visit_JoinedStr(self, node: ast.JoinedStr) -> None: ...
-
     def visit_Compare(self, node: ast.Compare) -> None:
         operands = [node.left, *node.comparators]
         for left, operator, right in zip(operands, node.ops, operands[1:], strict=False):
@@ -385,7 +383,7 @@ def sites_of(tree: Path) -> list[Site]:
     counts: Counter = Counter()
     numbered = []
     for site in sorted(found, key=lambda s: (s.file, s.start, s.end, s.operator, s.new)):
-        key = (site.file, *_described(site))
+        key = (site.file, *described(site))
         numbered.append(Site(**{**asdict(site), "nth": counts[key]}))
         counts[key] += 1
     return numbered
@@ -428,47 +426,20 @@ def choose(tree: Path, count: int, seed: int) -> list[Site]:
 
 
 def same_words(text: str) -> str:
+    """Returns a text in the words that both trees share.
+
+    Args:
+        text: a name or a piece of source.
+    """
     for pattern, word in _RENAMED:
         text = pattern.sub(word, text)
     return re.sub(r"\s+", " ", text)
 
 
-def _described(site: Site) -> tuple[str, ...]:
-    return tuple(map(same_words, (site.function, site.operator, site.statement, site.old, site.new)))
-
-
-def locate(wanted: Iterable[Site], tree: Path) -> Iterator[tuple[Site, Site | None]]:
-    """Finds described mistakes in another version of the package.
+def described(site: Site) -> tuple[str, ...]:
+    """Returns function, operator, statement, old and new text of a site, in the words that both trees share.
 
     Args:
-        wanted: sites as another tree gave them.
-        tree: root of the checkout to look in.
-
-    Yields:
-        Each wanted site, and the site of this tree that reads the same or None: of the same function, whatever its file
-        is called now; else of a renamed function with the same statement; else of the same function where only one
-        place is left that it can be.
+        site: the site.
     """
-    exact, renamed, rewritten = defaultdict(list), defaultdict(list), defaultdict(list)
-    for site in sites_of(tree):
-        function, operator, statement, old, new = _described(site)
-        exact[function, operator, statement, old, new].append(site)
-        renamed[operator, statement, old, new].append(site)
-        rewritten[function, operator, old, new].append(site)
-    for site in wanted:
-        function, operator, statement, old, new = _described(site)
-        same = exact[function, operator, statement, old, new]
-        # Two functions of one name: the one in the file whose path is most alike.
-        near = sorted(
-            {s.file for s in same}, key=lambda f: -len(set(re.split(r"\W|_", f)) & set(re.split(r"\W|_", site.file)))
-        )
-        same = [s for s in same if s.file == near[0]] if near else []
-        other, loose = renamed[operator, statement, old, new], rewritten[function, operator, old, new]
-        if same:
-            yield site, same[min(site.nth, len(same) - 1)]
-        elif len(other) == 1:
-            yield site, other[0]
-        elif function and len(loose) == 1:
-            yield site, loose[0]
-        else:
-            yield site, None
+    return tuple(map(same_words, (site.function, site.operator, site.statement, site.old, site.new)))
