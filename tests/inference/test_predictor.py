@@ -20,7 +20,7 @@ from chexkeras.inference.read_files import find_files, read_file, read_files
 from chexkeras.inference.results_file import COLUMNS
 from chexkeras.parallel import WorkersUnavailable
 from chexkeras.runs.run import Run
-from tests.dicom.workers.worker_faults import FAULTY
+from tests.dicom.workers.worker_faults import FAULTY, SECONDS, end_what_hangs
 
 pytestmark = pytest.mark.keras
 
@@ -127,10 +127,11 @@ def test_scores_do_not_depend_on_the_batch_nor_on_who_reads(predictor, folder):
     pd.testing.assert_frame_equal(one[columns], many[columns])
 
 
-def test_a_image_that_takes_its_worker_down_is_one_row_of_many(toy_run, folder):
+def test_a_image_that_takes_its_worker_down_is_one_row_of_many(toy_run, folder, monkeypatch):
+    end_what_hangs(monkeypatch)
     for fault in ("segfault", "sleep"):
         shutil.copy(folder / "a_good.dcm", folder / fault)
-    read_options = ReadOptions(workers=1, seconds=3)
+    read_options = ReadOptions(workers=1, seconds=SECONDS)
     results = Predictor.load(toy_run, FAULTY).predict(find_files(folder), read_options=read_options)
     assert results["verdict"].tolist() == ["accept", "warn", *["reject"] * 6]
     assert results["code"].tolist()[-2:] == ["decoder_crash", "decoder_limit"]

@@ -24,7 +24,7 @@ from tests.dicom.dicom_images import (
     ramp,
     write,
 )
-from tests.dicom.workers.worker_faults import FAULTY
+from tests.dicom.workers.worker_faults import FAULTY, SECONDS, end_what_hangs
 
 pytestmark = pytest.mark.keras
 
@@ -68,12 +68,13 @@ def content(path):
         return " ".join(name + archive.read(name).decode("latin-1") for name in archive.namelist())
 
 
-def test_no_canary_gets_out_of_a_folder_that_is_scored(place, tmp_path, capfd, caplog):
+def test_no_canary_gets_out_of_a_folder_that_is_scored(place, tmp_path, monkeypatch, capfd, caplog):
     images, run = place
+    end_what_hangs(monkeypatch)
     outputs = tmp_path / "outputs"
     with caplog.at_level(logging.DEBUG):
         results = score_folder(
-            run, images, FAULTY, out=outputs / "results.jsonl", read_options=ReadOptions(workers=1, seconds=3)
+            run, images, FAULTY, out=outputs / "results.jsonl", read_options=ReadOptions(workers=1, seconds=SECONDS)
         )
         score_folder(run, images, out=outputs / "results.csv", read_options=IN_PROCESS)
     codes = results.set_index("file")["code"]

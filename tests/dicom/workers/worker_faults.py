@@ -81,3 +81,23 @@ _FAULTS = {
     "raise": _raise,
     "write": _write_file,
 }
+
+SECONDS = 60
+"""Limit for tests in which some files must be read, however busy the machine is, and others hang."""
+
+
+def end_what_hangs(monkeypatch):
+    """Lets the limit of `SECONDS` pass in half a second for the files that hang, and in its own time for all others."""
+    from chexkeras.dicom.workers.process import Worker
+
+    read, watched = Worker.read, Worker._watched
+
+    def noting(self, path):
+        self.hangs = os.path.basename(path) in ("sleep", "spin")
+        return read(self, path)
+
+    def hurried(self, seconds):
+        return watched(self, 0.5 if seconds == SECONDS and self.hangs else seconds)
+
+    monkeypatch.setattr(Worker, "read", noting)
+    monkeypatch.setattr(Worker, "_watched", hurried)
