@@ -1,4 +1,5 @@
 import ast
+import importlib
 import json
 import re
 from pathlib import Path
@@ -125,7 +126,8 @@ def test_predict_says_by_its_status_that_something_was_refused(toy_run, tmp_path
 @pytest.mark.keras
 def test_predict_hands_its_options_on(toy_run, tmp_path, monkeypatch):
     from chexkeras.dicom.workers.options import ReadOptions
-    from chexkeras.inference import score_folder as module
+
+    module = importlib.import_module("chexkeras.inference.score_folder")
     from chexkeras.parallel import WorkersUnavailable
 
     called = {}
@@ -148,7 +150,7 @@ def test_predict_hands_its_options_on(toy_run, tmp_path, monkeypatch):
 
 @pytest.mark.keras
 def test_an_interrupted_predict_keeps_what_is_done_and_goes_on_with_resume(toy_run, tmp_path, monkeypatch):
-    from chexkeras.inference import score_folder as module
+    module = importlib.import_module("chexkeras.inference.score_folder")
 
     folder, out = images_of(tmp_path / "images", count=3), tmp_path / "results.csv"
     arguments = ("predict", folder, "--run", toy_run.folder, "--workers", 0, "--out", out)

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import sys
 import zipfile
 
 import pytest
@@ -9,7 +10,6 @@ from pydicom.uid import JPEG2000Lossless
 
 from chexkeras.dicom.privacy import HASH_KEY_VARIABLE, keyed_hash
 from chexkeras.dicom.workers.options import IN_PROCESS, ReadOptions
-from chexkeras.inference import score_folder as module
 from chexkeras.inference.score_folder import score_folder
 from chexkeras.runs.run import Run
 from tests.dicom.dicom_images import (
@@ -25,6 +25,9 @@ from tests.dicom.dicom_images import (
     write,
 )
 from tests.dicom.workers.worker_faults import FAULTY, SECONDS, end_what_hangs
+
+# The package has a function of the same name.
+module = sys.modules["chexkeras.inference.score_folder"]
 
 pytestmark = pytest.mark.keras
 

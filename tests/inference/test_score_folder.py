@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -13,11 +14,13 @@ from PIL import Image
 
 from chexkeras.dicom.privacy import HASH_KEY_VARIABLE, keyed_hash
 from chexkeras.dicom.workers.options import IN_PROCESS
-from chexkeras.inference import score_folder as module
 from chexkeras.inference.predictor import Predictor
 from chexkeras.inference.results_file import Journal, read_results, write_results
 from chexkeras.inference.score_folder import score_folder
 from chexkeras.runs.run import Run
+
+# The package has a function of the same name.
+module = sys.modules["chexkeras.inference.score_folder"]
 
 pytestmark = pytest.mark.keras
 
