@@ -351,8 +351,8 @@ def register_loss(
 
 def all_parameters() -> dict[str, Parameter]:
     """Returns the numbers of all losses and of all rules for class weights, by name."""
-    entries = (*LOSSES.values(), *CLASS_WEIGHTS.values())
-    return {parameter.name: parameter for entry in entries for parameter in entry.parameters}
+    declared = [entry.parameters for entry in LOSSES.values()] + [rule.parameters for rule in CLASS_WEIGHTS.values()]
+    return {parameter.name: parameter for parameters in declared for parameter in parameters}
 
 
 def loss_words(settings: Mapping[str, Any], text: Callable[[Any], str] | None = None) -> str:
@@ -407,10 +407,10 @@ def _checked_weights(values: Any, name: str) -> list[float]:
 
 def _checked(parameter: Parameter, value: Any) -> float | list[float]:
     plain = value.item() if isinstance(value, np.generic) else value
-    found = _each(plain, parameter.name) if parameter.per_target else plain
-    for each in found if parameter.per_target else [found]:
+    found = _each(plain, parameter.name) if parameter.per_target else [plain]
+    for each in found if isinstance(found, list) else [found]:
         parameter.check(each, parameter.name)
-    return found if parameter.per_target else float(found)
+    return found if parameter.per_target else float(plain)
 
 
 @functools.cache

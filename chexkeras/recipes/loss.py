@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chexkeras.checks import nearest
 from chexkeras.findings import label_names
@@ -82,6 +82,15 @@ class Loss:
 
     Numbers:
     """
+
+    name: str
+    class_weights: str
+    target_weights: tuple[tuple[str, float], ...]
+    _saved: tuple[str, ...]
+
+    if TYPE_CHECKING:
+        # The numbers, whose names the registries declare.
+        def __getattr__(self, name: str) -> Any: ...
 
     def __init__(
         self,

@@ -117,7 +117,7 @@ def split_for(table: pd.DataFrame, recipe: Recipe, plan: SplitPlan) -> splitters
     """
     if targets_to_fill(table, recipe.targets):
         say("first pass: the uncertain labels do not count; a second pass fills them with the scores of this run")
-    options = {"validation": plan.validation, "seed": recipe.seed}
+    options: dict[str, Any] = {"validation": plan.validation, "seed": recipe.seed}
     if not plan.kind.startswith("official"):
         options["test"] = plan.test
     return _SPLITTERS[plan.kind](table, recipe.targets, **options)
@@ -179,7 +179,8 @@ def reading_cautions(preset: str, table: pd.DataFrame, recipe: Recipe) -> tuple[
     here = dict(source.uncertain_policy)
     if reading is None or not here:
         return ()
-    there, different = policies(reading.options["uncertain"], CHEXPERT14), {}
+    there = policies(reading.options["uncertain"], CHEXPERT14)
+    different: dict[tuple[str, str], list[str]] = {}
     for name in resolve_targets(table, recipe.targets):
         if name in here and here[name] != there[name]:
             different.setdefault((here[name], there[name]), []).append(name)

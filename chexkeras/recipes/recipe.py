@@ -20,7 +20,7 @@ from chexkeras.models.classifier import BATCHNORM, PRECISIONS, check_clahe
 from chexkeras.models.heads import HEADS
 from chexkeras.models.losses import LOSSES
 from chexkeras.models.optimizers import OPTIMIZERS, SCHEDULES
-from chexkeras.models.registry import number
+from chexkeras.models.registry import Registry, number
 from chexkeras.recipes.loss import Loss, finding_pairs, refuse_idle
 
 __all__ = ["Loss", "Recipe", "Stage", "ThresholdRule"]
@@ -127,7 +127,7 @@ class Stage:
         number(above=0, below=1, usual=0.1)(self.reduce_factor, f"{self.name}.reduce_factor")
         number(above=0, usual=1, null="for none")(self.clip_norm, f"{self.name}.clip_norm")
         number(above=0, below=1, usual=0.999, null="for none")(self.ema, f"{self.name}.ema")
-        deciders = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+        deciders: dict[str, Registry[Any]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
         needs = {
             name: (decider, registry.using(name))
             for decider, registry in deciders.items()

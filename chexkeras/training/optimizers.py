@@ -2,7 +2,7 @@
 
 import functools
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
@@ -53,6 +53,12 @@ class _AveragedOnceAChange:
     have not changed, a momentum of 1 leaves the average exactly as it is.
     """
 
+    if TYPE_CHECKING:
+        # What it has of the optimizer of Keras that it is mixed into.
+        _iterations: Any
+        ema_momentum: Any
+        gradient_accumulation_steps: int
+
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         """Takes one batch's gradients, which change the weights if they are the last of a change.
 
@@ -65,7 +71,7 @@ class _AveragedOnceAChange:
         changes = keras.ops.equal((self._iterations + 1) % self.gradient_accumulation_steps, 0)
         self.ema_momentum = keras.ops.where(changes, momentum, 1.0)
         try:
-            super().apply(grads, trainable_variables)
+            super().apply(grads, trainable_variables)  # type: ignore[misc]
         finally:
             self.ema_momentum = momentum
 

@@ -73,10 +73,12 @@ def fill_uncertain_from(
         Irvin et al., AAAI 2019, U-SelfTrained.
     """
     from chexkeras.data.datasets.labels import fill_uncertain
+    from chexkeras.data.image_table import ImageTable
     from chexkeras.data.splits.splitters import Splits
     from chexkeras.models.scoring import predict_scores
 
     first, wanted = check_first_run(run, table, recipe, store)
     splits = Splits.load(first.folder / "splits.csv", table)
     scores = predict_scores(first.load_model(), splits.train, first.recipe.targets, store=store)
-    return dataclasses.replace(splits, table=fill_uncertain(splits.table, scores[scores["finding"].isin(wanted)]))
+    filled = fill_uncertain(splits.table, scores[scores["finding"].isin(wanted)])
+    return dataclasses.replace(splits, table=ImageTable.of(filled))

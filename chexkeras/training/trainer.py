@@ -147,8 +147,10 @@ def _write(model: keras.Model, ended: finish.FinishedTraining, folder: Path) -> 
     with writer.writing(folder) as working:
         # The model has the best epoch's weights: they are safe on disk before the others take their place.
         finish.write_run(model, ended, working)
+        best = ended.fitted.best_epochs
         for number in ended.fitted.kept[1:]:
-            ended.fitted.best_epochs.assign(number)
+            if best is not None:
+                best.assign(number)
             finish.write_run(model, ended, writer.epoch_folder(working, number), number)
 
 
