@@ -30,7 +30,7 @@ def audit(
     """Looks images over: unusable, equal and odd ones, labels, patients, and shortcuts that a model may learn."""
     from chexkeras import files
     from chexkeras.data.audit.audit import audit as audit_images
-    from chexkeras.data.splits.splitters import Splits
+    from chexkeras.data.splits.splits import Splits
 
     if out is not None:
         check_destination(out, "--out", {".json": object_with("issues", "decoded")})

@@ -16,7 +16,8 @@ from chexkeras import files, provenance
 from chexkeras.data.audit.audit import Audit
 from chexkeras.data.image_table import source_of
 from chexkeras.data.pipeline import images_with_ids
-from chexkeras.data.splits.splitters import Splits, lacking_classes
+from chexkeras.data.splits.splits import Splits
+from chexkeras.data.splits.splitters import lacking_classes
 from chexkeras.data.store.store import Store
 from chexkeras.evaluation.evaluate import evaluate
 from chexkeras.evaluation.scores import write_scores

@@ -11,7 +11,7 @@ from chexkeras.recipes.recipe import Recipe
 from chexkeras.runs.run import Run
 
 if TYPE_CHECKING:
-    from chexkeras.data.splits.splitters import Splits
+    from chexkeras.data.splits.splits import Splits
     from chexkeras.data.store.store import Store
 
 
@@ -74,7 +74,7 @@ def fill_uncertain_from(
     """
     from chexkeras.data.datasets.labels import fill_uncertain
     from chexkeras.data.image_table import ImageTable
-    from chexkeras.data.splits.splitters import Splits
+    from chexkeras.data.splits.splits import Splits
     from chexkeras.models.scoring import predict_scores
 
     first, wanted = check_first_run(run, table, recipe, store)

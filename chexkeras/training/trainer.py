@@ -17,7 +17,8 @@ from chexkeras.data.audit.audit import audit as audit_images
 from chexkeras.data.image_table import resolve_targets
 from chexkeras.data.pipeline import images_with_ids
 from chexkeras.data.sampling import balance_groups
-from chexkeras.data.splits.splitters import Splits, check_classes
+from chexkeras.data.splits.splits import Splits
+from chexkeras.data.splits.splitters import check_classes
 from chexkeras.data.store.store import Store
 from chexkeras.models.classifier import build_classifier, resolve_precision
 from chexkeras.models.stages import adapt_batchnorm, backbone_layers, trainable_start

@@ -80,7 +80,7 @@ def test_a_list_of_files_is_sent_to_the_predictor():
 
 def test_the_table_of_a_run_folder_says_where_paths_come_from(toy_run, toy):
     table, model = toy_run.table.head(3), brightness_left()
-    with pytest.raises(ValueError, match=r"lacks the column\(s\) path; .*load_nih.*merge the paths by image_id"):
+    with pytest.raises(ValueError, match=r"lacks the column\(s\) path; .*open_data.*merge the paths by image_id"):
         predict_augmented(model, table, "Effusion", TestTimeAugmentation())
     merged = table.merge(toy[["image_id", "path"]], on="image_id")
     assert len(predict_augmented(model, merged, "Effusion", TestTimeAugmentation())) == 3

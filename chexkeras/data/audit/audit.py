@@ -19,7 +19,7 @@ from chexkeras.data.audit.result import CODES, ERROR, Audit, AuditIssue
 from chexkeras.data.audit.shortcuts import shortcuts
 from chexkeras.data.audit.table_checks import selection, split_issues, table_issues
 from chexkeras.data.image_table import ImageTable, TableSource
-from chexkeras.data.splits.splitters import Splits
+from chexkeras.data.splits.splits import Splits
 
 __all__ = ["CODES", "Audit", "audit"]
 
@@ -56,7 +56,7 @@ def audit(
             no label of the table.
     """
     checks.one_of(missing, ("error", "skip"), "missing")
-    fix = "Load it with load_nih, or rename your columns."
+    fix = "Load it with open_data(...), or rename your columns."
     table = ImageTable.of(table, fix=fix)
     if decode:
         checks.require_columns(table, ("path",), "the table", fix)

@@ -10,7 +10,7 @@ from chexkeras.data.datasets import nih_statistics
 from chexkeras.data.datasets._csv import MAX_AGE_YEARS
 from chexkeras.data.datasets.registry import NIH
 from chexkeras.data.image_table import ImageTable
-from chexkeras.data.splits.splitters import Splits
+from chexkeras.data.splits.splits import Splits
 
 SEXES = ("M", "F")
 VIEWS = ("PA", "AP", "LATERAL")

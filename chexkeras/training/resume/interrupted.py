@@ -20,7 +20,7 @@ from typing import Any
 import pandas as pd
 
 from chexkeras import files, provenance
-from chexkeras.data.splits.splitters import Splits
+from chexkeras.data.splits.splits import Splits
 from chexkeras.progress import say
 from chexkeras.recipes.recipe import Recipe
 from chexkeras.training.resume.checkpoints import Checkpoints
