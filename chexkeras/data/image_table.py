@@ -48,7 +48,7 @@ class ImageTable(pd.DataFrame):
         return _table_or_frame
 
     @classmethod
-    def of(cls, table: pd.DataFrame, what: str = "the table", fix: str = "Load it with open_data(...).") -> "ImageTable":
+    def of(cls, table: pd.DataFrame, what: str = "the table", fix: str = "Load it with open_data.") -> "ImageTable":
         """Returns a data frame as an image table, checked once; an image table as it is.
 
         Args:

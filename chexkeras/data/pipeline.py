@@ -20,9 +20,7 @@ _STORE_READERS = 2
 _CORES = os.cpu_count() or 2
 _BATCHES_AHEAD = 4
 
-_NO_PATHS = (
-    "Load it with open_data(...), or merge the paths by image_id; the table in a run folder has none."
-)
+_NO_PATHS = "Load it with open_data, or merge the paths by image_id; the table in a run folder has none."
 
 
 def _orders(n: int, order: Callable[[int], EpochRows], epochs: Iterable[int]) -> "tf.data.Dataset":
@@ -258,7 +256,7 @@ def checked_paths(table: pd.DataFrame) -> list[str]:
 
 
 def _require_images(table: pd.DataFrame, columns: list[str]) -> None:
-    require_columns(table, columns, "the image table", _NO_PATHS if "path" in columns else "Load it with open_data(...).")
+    require_columns(table, columns, "the image table", _NO_PATHS if "path" in columns else "Load it with open_data.")
     if table.empty:
         raise ValueError(
             "the image table is empty; there is nothing to read. Check the split or the filter made of it."

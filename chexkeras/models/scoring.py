@@ -28,7 +28,7 @@ def require_image_table(table: Any) -> None:
             f"table is a {type(table).__name__}; an image table (pandas DataFrame) was expected. Load one with "
             "load_nih(...) or another loader; DICOM files are scored by Predictor.load(run).predict(paths)."
         )
-    require_columns(table, ["image_id", "patient_id"], "the image table", "Load it with open_data(...).")
+    require_columns(table, ["image_id", "patient_id"], "the image table", "Load it with open_data.")
 
 
 def predict_scores(

@@ -56,7 +56,7 @@ def audit(
             no label of the table.
     """
     checks.one_of(missing, ("error", "skip"), "missing")
-    fix = "Load it with open_data(...), or rename your columns."
+    fix = "Load it with open_data, or rename your columns."
     table = ImageTable.of(table, fix=fix)
     if decode:
         checks.require_columns(table, ("path",), "the table", fix)

@@ -93,7 +93,7 @@ def prepare(
 
 def _images(table: pd.DataFrame, missing: str) -> pd.DataFrame:
     """Returns one row per image: image_id, path, file name and bytes; "" and -1 where there is no file."""
-    checks.require_columns(table, ["image_id", "path"], "the image table", "Load it with open_data(...).")
+    checks.require_columns(table, ["image_id", "path"], "the image table", "Load it with open_data.")
     if table.empty:
         raise ValueError("the image table is empty; there is nothing to prepare. Check the filter made of it.")
     images = table[["image_id", "path"]].fillna("").astype(str).drop_duplicates().reset_index(drop=True)

@@ -379,7 +379,7 @@ class Store:
         Raises:
             ValueError: If no image is left.
         """
-        checks.require_columns(table, ["image_id"], "the image table", "Load it with open_data(...).")
+        checks.require_columns(table, ["image_id"], "the image table", "Load it with open_data.")
         ids = table["image_id"].astype(str)
         absent = ~ids.isin(self.image_ids) | ids.isin(list(self.left_out))
         if absent.all():
