@@ -149,6 +149,7 @@ def test_the_fingerprint_changes_with_whatever_a_result_depends_on(toy_run):
     (point,) = toy_run.operating_points
     first = Predictor.load(toy_run)
     assert first.fingerprint == Predictor.load(toy_run).fingerprint
+    assert len(first.fingerprint) == 16, "as in every results file written before"
     other_threshold = Predictor(first.model, [dataclasses.replace(point, threshold=point.threshold / 2)])
     other_weights = toy_run.load_model()
     other_weights.set_weights([weight * 1.01 for weight in other_weights.get_weights()])

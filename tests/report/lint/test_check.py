@@ -376,7 +376,7 @@ class TestDrawnHead:
 class TestIssue:
     def test_it_reads_as_lines_for_a_person(self):
         issue = ReportIssue(
-            "a-rule", "two things differ", tuple(Place(n, f"place {n}") for n in range(1, 9)), "mend it."
+            "a-rule", "two things differ", tuple(Place(n, f"place {n}") for n in range(1, 9)), "fix it."
         )
         assert str(issue).splitlines()[:2] == ["a-rule: two things differ", '  line 1: "place 1"']
         assert str(issue).splitlines()[-2:] == ["  and 2 more", "  to do: fix it."]
