@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 
 from chexkeras import files
-from chexkeras.findings import NIH14
+from chexkeras.data.image_table import finding_columns
+from chexkeras.findings import ABNORMAL
 from chexkeras.report.facts.facts import NOT_RECORDED, NOT_STATED, UNKNOWN_NUMBER, Facts, percent
 from chexkeras.report.facts.run_reader import MODEL, Documents
 
@@ -181,12 +182,20 @@ def add_data(facts: Facts, documents: Documents, table: pd.DataFrame, left_out: 
 
 def _add_negatives(facts: Facts, table: pd.DataFrame, finding: str) -> None:
     """Records how many of a finding's negative images show anything else: none at all means chosen controls."""
-    others = [name for name in NIH14 if name in table.columns and name != finding]
+    # The negatives of "Abnormal" show nothing else by definition, which says nothing of how they were chosen.
+    others = [name for name in finding_columns(table) if name != finding] if finding != ABNORMAL else []
     negative = table[table[finding] == 0]
-    ill = int((negative[others] == 1).any(axis=1).sum())
+    shown = (negative[others] == 1).any(axis=1)
+    # A negative image of which another finding is not known may be of either kind.
+    known = shown | negative[others].notna().all(axis=1) if others else shown
     facts.add(f"data.{finding}.negatives", len(negative), file="table.csv", field=f"{finding} = 0: all images")
+    facts.add(f"data.{finding}.negatives_known", int(known.sum()), file="table.csv",
+              field=f"{finding} = 0, known to show another finding or none: all images")  # fmt: skip
     facts.add(
-        f"data.{finding}.negatives_ill", ill, file="table.csv", field=f"{finding} = 0 with another finding: all images"
+        f"data.{finding}.negatives_ill",
+        int(shown.sum()),
+        file="table.csv",
+        field=f"{finding} = 0 with another finding: all images",
     )
 
 
@@ -245,11 +254,14 @@ def add_cautions(facts: Facts, run: Any) -> None:
         found.append("A threshold in evaluation.json differs from operating_points.json: the run folder is mixed up.")
     few = facts["goal.fewest_positives"].value
     for finding in facts["targets"].value:
-        if facts[f"data.{finding}.negatives"].value and not facts[f"data.{finding}.negatives_ill"].value:
+        known = facts[f"data.{finding}.negatives_known"]
+        if known.value and not facts[f"data.{finding}.negatives_ill"].value:
+            all_known = known.value == facts[f"data.{finding}.negatives"].value
+            of_which = "" if all_known else "whose other findings are known "
             found.append(
-                f"{finding.replace('_', ' ')}: none of the {facts[f'data.{finding}.negatives'].text} negative images "
-                "shows any other finding. The negatives are chosen controls, so how the device fares on images with "
-                "other diseases was not measured."
+                f"{finding.replace('_', ' ')}: none of the {known.text} negative images {of_which}"
+                "shows any other finding. The negatives are chosen controls, so how the "
+                "device fares on images with other diseases was not measured."
             )
         positives = facts[f"test.{finding}.n_positive"]
         if positives.value < few:

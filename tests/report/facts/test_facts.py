@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -194,6 +195,43 @@ def test_negatives_without_any_other_finding_are_called_chosen_controls(run_fold
     table.to_csv(run_folder / "table.csv", index=False)
     cautions = " ".join(collect_facts(Run.load(run_folder))["cautions"].value)
     assert "chosen controls" in cautions
+
+
+def _cautions_with_others(run_folder, others):
+    """Returns the cautions of a run whose table has these other findings and no more."""
+    table = pd.read_csv(run_folder / "table.csv", dtype={"patient_id": str})
+    table = table.drop(columns=[name for name in NIH14 if name != "Effusion"])
+    for name, values in others(table).items():
+        table[name] = values
+    table.to_csv(run_folder / "table.csv", index=False)
+    return " ".join(collect_facts(Run.load(run_folder))["cautions"].value)
+
+
+def test_a_table_with_one_label_says_nothing_on_how_its_negatives_were_chosen(run_folder):
+    assert "chosen controls" not in _cautions_with_others(run_folder, lambda table: {})
+
+
+def test_other_findings_are_those_of_the_table_and_not_of_one_data_set(run_folder):
+    # CheXpert's findings, of which NIH has none.
+    cautions = _cautions_with_others(
+        run_folder, lambda table: {"Lung Opacity": (table.index % 3 == 0).astype(float), "Fracture": 0.0}
+    )
+    assert "chosen controls" not in cautions
+
+
+def test_negatives_are_controls_only_as_far_as_their_other_findings_are_known(run_folder):
+    def nothing_known(table):
+        return {"Lung Opacity": float("nan"), "Fracture": 0.0}
+
+    def some_known(table):
+        known = table.index.isin(table.index[table["Effusion"] == 0][:7])
+        return {"Lung Opacity": np.where(known, 0.0, np.nan), "Fracture": 0.0}
+
+    whole = (run_folder / "table.csv").read_bytes()
+    assert "chosen controls" not in _cautions_with_others(run_folder, nothing_known)
+    (run_folder / "table.csv").write_bytes(whole)
+    cautions = _cautions_with_others(run_folder, some_known)
+    assert "none of the 7 negative images whose other findings are known shows any other finding" in cautions
 
 
 def test_the_population_is_no_wider_than_data_and_dicom_checks_allow(facts):
