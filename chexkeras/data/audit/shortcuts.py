@@ -274,7 +274,8 @@ def _area_over_folds(
 
     Folds share no patient, so the variances of their areas (Obuchowski's) add up.
     """
-    from chexkeras.evaluation.uncertainty.intervals import FEW, auc_limits, auc_variance
+    from chexkeras.evaluation.uncertainty.intervals import auc_variance
+    from chexkeras.evaluation.uncertainty.limits import auc_limits
 
     known = ~np.isnan(labels)
     n, folds = int(known.sum()), np.unique(fold_of)
@@ -290,14 +291,10 @@ def _area_over_folds(
     area, variance = float(weights @ areas), float(weights**2 @ variances)
     if np.isnan(variance):
         return Estimate.not_estimable("a fold has images of one patient only in one class", n=n, confidence=confidence)
-    method = (
-        f"mean of {len(areas)} patient-disjoint folds, DeLong clustered by patient (Obuchowski 1997) within them; {n} "
-        f"images of {len(np.unique(patients[known]))} patients"
-    )
     positives, negatives = (len(np.unique(patients[labels == label])) for label in (1, 0))
-    low, high, _ = auc_limits(area, variance, (positives, negatives), confidence)
-    if not variance > 0 or min(positives, negatives) < FEW:
-        method += f"; Newcombe 2006 method 5 on {positives} positive and {negatives} negative patients"
+    low, high, method = auc_limits(area, variance, (positives, negatives), confidence)
+    basis = f"{n} images of {len(np.unique(patients[known]))} patients"
+    method = f"mean of {len(areas)} patient-disjoint folds, whose variances add up; {method}; {basis}"
     return Estimate(area, low, high, confidence, n, method)
 
 

@@ -15,7 +15,7 @@ from chexkeras import checks
 from chexkeras.evaluation.scores import clean, one_class, patient_numbers
 from chexkeras.evaluation.uncertainty.bootstrap import bootstrap_differences
 from chexkeras.evaluation.uncertainty.delong import auc_contributions, contributions_covariance
-from chexkeras.evaluation.uncertainty.limits import newcombe_auc, normal_quantile
+from chexkeras.evaluation.uncertainty.limits import auc_limits, normal_quantile
 from chexkeras.evaluation.uncertainty.resampling import Statistic, find_statistic, p_value_of, percentile_limits
 from chexkeras.results import Estimate
 
@@ -243,9 +243,11 @@ def auroc_difference(
     if joint.area != 0:
         reason = f"the areas {parts[0].area:.3f} and {parts[1].area:.3f} differ, but without any estimated variance"
         return Estimate.not_estimable(reason, n=n, confidence=confidence), math.nan
-    low, high = newcombe_auc(parts[0].area, joint.n_positive_patients, joint.n_negative_patients, confidence)
+    patients = joint.n_positive_patients, joint.n_negative_patients
+    unit, because = "images" if group is None else "patients", "because the variance is zero"
+    low, high, how = auc_limits(parts[0].area, variance, patients, confidence, unit=unit, because=because)
     down, up = parts[0].area - low, high - parts[0].area
-    method = f"Newcombe 2006 limits of each area, added as squares, because the variance is zero; {method}"
+    method = f"limits of each area ({how}), added as squares; {method}"
     return Estimate(0.0, -math.hypot(down, up), math.hypot(down, up), confidence, n, method), 1.0
 
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks
 from chexkeras.evaluation.scores import one_class
-from chexkeras.evaluation.uncertainty.limits import clopper_pearson, newcombe_auc, normal_quantile
+from chexkeras.evaluation.uncertainty.limits import auc_limits, clopper_pearson, normal_quantile
 from chexkeras.evaluation.uncertainty.resampling import (
     OnCounts,
     Sample,
@@ -225,11 +225,11 @@ def _why_not(value: float, positive: int, negative: int, unit: str, n_positive: 
 def _without_variation(
     key: str, name: str, value: float, patients: tuple[int, int], unit: str, n: int, confidence: float
 ) -> Estimate:
-    positive, negative = patients
+    positive = patients[0]
     because = "because the bootstrap does not vary"
     if key == "auroc":
-        how = f"Newcombe 2006 method 5 on {positive} positive and {negative} negative {unit}, {because}"
-        return Estimate(value, *newcombe_auc(value, positive, negative, confidence), confidence, n, how)
+        low, high, how = auc_limits(value, 0.0, patients, confidence, unit=unit, because=because)
+        return Estimate(value, low, high, confidence, n, how)
     if key == "average_precision":
         low, high = clopper_pearson(positive * value, positive, confidence)
         return Estimate(value, low, high, confidence, n, f"binomial on {positive} positive {unit}, {because}")

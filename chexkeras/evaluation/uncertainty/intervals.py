@@ -3,8 +3,8 @@
 Images of one patient resemble each other. Wherever several images come from one patient, name the patients in
 `clusters`: the interval then rests on patients, and its `method` says so.
 
-By which method an area under the ROC curve gets its limits is decided in `auc_limits`, for one area, for the mean of
-several findings or folds, and for an area of which only the sizes of the classes are known.
+By which method an area under the ROC curve gets its limits is decided in `limits.auc_limits`, for one area, for the
+mean of several findings or folds, and for an area of which only the sizes of the classes are known.
 """
 
 import math
@@ -24,21 +24,18 @@ from chexkeras.evaluation.uncertainty.delong import (
     contributions_covariance,
 )
 from chexkeras.evaluation.uncertainty.limits import (
+    DELONG,
+    AreaError,
+    auc_limits,
     clopper_pearson,
     hanley_mcneil_error,
-    hanley_mcneil_variance,
     logit_limits,
-    newcombe_auc,
+    variance_floor,
     wilson,
 )
 from chexkeras.results import Estimate
 
-FEW = 30
-"""Positive or negative patients below which DeLong's variance is itself too uncertain to rest an interval on."""
-
 _FEW_PATIENTS = 10
-
-_DELONG = {"images": "DeLong", "patients": "DeLong clustered by patient (Obuchowski 1997)"}
 
 
 def auc_interval(
@@ -83,55 +80,19 @@ def auc_interval(
     part = auc_contributions(positive, score, owner, n_patients)
     variance = float(contributions_covariance([part])[0, 0])
     unit, of_patients = ("images", "") if group is None else ("patients", f", {n} images of {n_patients} patients")
-    low, high, method = _limits_of(part, variance, confidence, unit)
+    low, high, method = auc_limits(part.area, variance, _patients(part), confidence, sizes=_sizes(part), unit=unit)
     method += of_patients
     if part.n_positive_patients < _FEW_PATIENTS and group is not None:
         method += f"; only {part.n_positive_patients} positive patients, the interval is approximate"
     return Estimate(part.area, low, high, confidence, n, method)
 
 
-def _limits_of(part: AucContributions, variance: float, confidence: float, unit: str) -> tuple[float, float, str]:
-    patients = (part.n_positive_patients, part.n_negative_patients)
-    sizes = (part.effective_positives, part.effective_negatives)
-    return auc_limits(part.area, variance, patients, confidence, sizes=sizes, unit=unit)
+def _patients(part: AucContributions) -> tuple[int, int]:
+    return part.n_positive_patients, part.n_negative_patients
 
 
-def auc_limits(
-    area: float,
-    variance: float,
-    patients: tuple[int, int],
-    confidence: float,
-    *,
-    sizes: tuple[float, float] | None = None,
-    unit: str = "patients",
-) -> tuple[float, float, str]:
-    """Returns the limits of an area under the ROC curve and how they were computed.
-
-    Everything that reports an interval of an area comes here, so that the method can be changed in one place; see
-    `auc_interval` for what it is and why.
-
-    Args:
-        area: The area, or the mean of several.
-        variance: Its DeLong or Obuchowski variance; 0 or NaN where there is none.
-        patients: How many patients have a positive image, and how many a negative one.
-        confidence: Coverage, in (0, 1).
-        sizes: How many independent positive and negative images would tell as much; None for the numbers of patients.
-        unit: What is independent, "patients" or "images".
-
-    Returns:
-        Lower limit, upper limit, method.
-    """
-    positives, negatives = sizes or patients
-    newcombe = f"Newcombe 2006 method 5 on {patients[0]} positive and {patients[1]} negative {unit}"
-    if not variance > 0:
-        method = f"{newcombe}, because the DeLong variance is zero or undefined"
-        return *newcombe_auc(area, positives, negatives, confidence), method
-    name = _DELONG[unit]
-    if min(patients) >= FEW:
-        return *logit_limits(area, variance**0.5, confidence), f"{name}, logit interval"
-    inflation = max(1.0, variance / hanley_mcneil_variance(area, positives, negatives))
-    method = f"{newcombe}, fewer than {FEW} in a class, with the larger of its and the {name} variance"
-    return *newcombe_auc(area, positives, negatives, confidence, inflation=inflation), method
+def _sizes(part: AucContributions) -> tuple[float, float]:
+    return part.effective_positives, part.effective_negatives
 
 
 def auc_interval_from_counts(area: float, n_positive: int, n_negative: int, *, confidence: float = 0.95) -> Estimate:
@@ -144,7 +105,7 @@ def auc_interval_from_counts(area: float, n_positive: int, n_negative: int, *, c
         confidence: Coverage, in (0, 1).
 
     Returns:
-        The estimate, with Hanley and McNeil's error on the logit scale.
+        The estimate, with Hanley and McNeil's error.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -154,8 +115,10 @@ def auc_interval_from_counts(area: float, n_positive: int, n_negative: int, *, c
     """
     checks.probability(confidence, "confidence", open_interval=True)
     error = hanley_mcneil_error(area, n_positive, n_negative)
-    method = f"as published, Hanley-McNeil 1982 error {error:.4f}, logit"
-    return Estimate(area, *logit_limits(area, error, confidence), confidence, n_positive + n_negative, method)
+    stated = AreaError(error, f"as published, Hanley-McNeil 1982 error {error:.4f}")
+    sizes = (n_positive, n_negative)
+    low, high, method = auc_limits(area, error**2, sizes, confidence, unit="images", error=stated)
+    return Estimate(area, low, high, confidence, n_positive + n_negative, method)
 
 
 def auc_variance(labels: ArrayLike, scores: ArrayLike, *, clusters: ArrayLike | None = None) -> tuple[float, float]:
@@ -251,27 +214,25 @@ def _mean(parts: list[AucContributions], confidence: float, unit: str) -> tuple[
     """Returns the mean area, its limits and how they were computed."""
     covariance = contributions_covariance(parts)
     if len(parts) == 1:
-        low, high, method = _limits_of(parts[0], float(covariance[0, 0]), confidence, unit)
-        return parts[0].area, low, high, f"one finding: {method}"
+        (only,), variance = parts, float(covariance[0, 0])
+        low, high, method = auc_limits(only.area, variance, _patients(only), confidence, sizes=_sizes(only), unit=unit)
+        return only.area, low, high, f"one finding: {method}"
     value, variance = math.fsum(part.area for part in parts) / len(parts), _variance_of_mean(parts, covariance)
-    if variance > 0:
-        method = f"mean of {len(parts)} findings, {_DELONG[unit]} with covariances between findings, logit interval"
-        return value, *logit_limits(value, math.sqrt(variance), confidence), method
-    least = min(parts, key=lambda part: min(part.effective_positives, part.effective_negatives))
-    method = (
-        f"mean of {len(parts)} findings, Newcombe 2006 method 5 on {least.n_positive_patients} positive and "
-        f"{least.n_negative_patients} negative {unit} of the rarest, because the DeLong variance is zero or undefined"
-    )
-    limits = newcombe_auc(value, least.effective_positives, least.effective_negatives, confidence)
-    return value, *limits, method
+    # Where no ranking varies, the rarest finding says how much there is to know.
+    rarest = min(parts, key=lambda part: min(part.effective_positives, part.effective_negatives))
+    words = f"{DELONG[unit]} with covariances between findings"
+    low, high, method = auc_limits(
+        value, variance, _patients(rarest), confidence, sizes=_sizes(rarest), unit=unit, whose="of the rarest",
+        error=AreaError(math.sqrt(variance), words) if variance > 0 else None,
+    )  # fmt: skip
+    return value, low, high, f"mean of {len(parts)} findings, {method}"
 
 
 def _variance_of_mean(parts: list[AucContributions], covariance: NDArray[np.float64]) -> float:
     floored = covariance.copy()
     for row, part in enumerate(parts):
-        if min(part.n_positive_patients, part.n_negative_patients) < FEW:
-            floor = hanley_mcneil_variance(part.area, part.effective_positives, part.effective_negatives)
-            floored[row, row] = max(floored[row, row], floor)
+        floor = variance_floor(part.area, _patients(part), _sizes(part))
+        floored[row, row] = max(floored[row, row], floor)
     return float(floored.mean())
 
 

@@ -2,14 +2,25 @@
 
 Limits of a proportion, limits on the logit scale, limits and standard errors of an area under the ROC curve of which
 only the area and the sizes of the classes are known, p-values corrected for several tests.
+
+By which method an area under the ROC curve gets its limits, and how that is put in words, is decided in `auc_limits`:
+for one area, for the mean of several findings or folds, for a published area, and where a bootstrap or a difference of
+two perfect rankings has no variance. To change the method, change that function.
 """
 
 import math
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
 from chexkeras import checks
+
+FEW = 30
+"""Positive or negative patients below which DeLong's variance is itself too uncertain to rest an interval on."""
+
+DELONG = {"images": "DeLong", "patients": "DeLong clustered by patient (Obuchowski 1997)"}
+"""The words for the variance of an area, by what is independent."""
 
 
 def normal_quantile(confidence: float) -> float:
@@ -167,6 +178,78 @@ def newcombe_auc(
     low = optimize.brentq(excess, 0.0, min(area, 1 - edge)) if area > edge else 0.0
     high = optimize.brentq(excess, max(area, edge), 1.0) if area < 1 - edge else 1.0
     return float(low), float(high)
+
+
+class AreaError(NamedTuple):
+    """A standard error of an area under the ROC curve that few patients have already been allowed for in.
+
+    Attributes:
+        value: The error, above 0.
+        words: What it is, for the method of an estimate.
+    """
+
+    value: float
+    words: str
+
+
+def auc_limits(
+    area: float,
+    variance: float,
+    patients: tuple[int, int],
+    confidence: float,
+    *,
+    sizes: tuple[float, float] | None = None,
+    unit: str = "patients",
+    error: AreaError | None = None,
+    whose: str = "",
+    because: str = "because the DeLong variance is zero or undefined",
+) -> tuple[float, float, str]:
+    """Returns the limits of an area under the ROC curve and how they were computed.
+
+    Everything that reports an interval of an area comes here, so that the method can be changed in one place; see
+    `intervals.auc_interval` for what it is and why.
+
+    Args:
+        area: The area, or the mean of several.
+        variance: Its variance; 0 or NaN where there is none.
+        patients: How many patients have a positive image, and how many a negative one.
+        confidence: Coverage, in (0, 1).
+        sizes: How many independent positive and negative images would tell as much; None for the numbers of patients.
+        unit: What is independent, "patients" or "images".
+        error: The standard error to rest the limits on, however few patients there are; None takes that of `variance`,
+            DeLong's or Obuchowski's, and makes up for what it misses with few patients.
+        whose: Whose patients these are, for the method, such as "of the rarest finding"; empty for those of the area.
+        because: Why there is no variance, where there is none.
+
+    Returns:
+        Lower limit, upper limit, method.
+    """
+    positives, negatives = sizes or patients
+    newcombe = f"Newcombe 2006 method 5 on {patients[0]} positive and {patients[1]} negative {unit}"
+    newcombe += f" {whose}" if whose else ""
+    if not variance > 0:
+        return *newcombe_auc(area, positives, negatives, confidence), f"{newcombe}, {because}"
+    if error is None and min(patients) >= FEW:
+        error = AreaError(variance**0.5, DELONG[unit])
+    if error is not None:
+        return *logit_limits(area, error.value, confidence), f"{error.words}, logit interval"
+    inflation = max(1.0, variance / variance_floor(area, patients, (positives, negatives)))
+    method = f"{newcombe}, fewer than {FEW} in a class, with the larger of its and the {DELONG[unit]} variance"
+    return *newcombe_auc(area, positives, negatives, confidence, inflation=inflation), method
+
+
+def variance_floor(area: float, patients: tuple[int, int], sizes: tuple[float, float]) -> float:
+    """Returns what the variance of an area is at least taken to be, where few patients make DeLong's too small.
+
+    Args:
+        area: The area.
+        patients: How many patients have a positive image, and how many a negative one.
+        sizes: How many independent positive and negative images would tell as much.
+
+    Returns:
+        Hanley and McNeil's variance with fewer than `FEW` patients in a class, otherwise 0.
+    """
+    return hanley_mcneil_variance(area, *sizes) if min(patients) < FEW else 0.0
 
 
 def hanley_mcneil_error(area: float, n_positive: int, n_negative: int) -> float:

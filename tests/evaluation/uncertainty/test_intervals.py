@@ -11,14 +11,13 @@ from scipy import stats
 from chexkeras.evaluation.metrics import average_precision
 from chexkeras.evaluation.uncertainty.bootstrap import bootstrap_interval, bootstrap_replicates
 from chexkeras.evaluation.uncertainty.intervals import (
-    FEW,
     auc_interval,
     auc_variance,
     average_precision_interval,
     clustered_proportion_interval,
     proportion_interval,
 )
-from chexkeras.evaluation.uncertainty.limits import logit_limits
+from chexkeras.evaluation.uncertainty.limits import FEW, logit_limits
 
 quick = settings(derandomize=True, deadline=None, max_examples=60)
 
