@@ -20,7 +20,13 @@ def evaluate(
             help="Choose the threshold again by this rule, such as sensitivity or youden; '--rule list' names them all."
         ),
     ] = None,
-    target: Annotated[float | None, typer.Option(help="What the rule aims at; 0.8 where a rule needs one.")] = None,
+    target: Annotated[
+        float | None,
+        typer.Option(
+            help="What the rule aims at. Left out, 0.8 for a rule that reaches for a sensitivity or specificity; other "
+            "rules with a target need it stated."
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="JSON file to write the evaluation to.")] = None,
 ) -> None:
     """Shows a run's test results; with --rule, those at another threshold. The run folder stays as it is."""

@@ -41,18 +41,12 @@ def choose_threshold(
     """Chooses a threshold by a stated rule and freezes it with what chose it.
 
     Args:
-        scores: Long table of scores (image_id, patient_id, finding, label, score); None only with rule "fixed".
-        rule: One of `RULES`. "sensitivity": the largest threshold whose observed sensitivity reaches `target`.
-            "guarded_sensitivity": the largest threshold whose one-sided lower bound reaches it: Clopper-Pearson's,
-            and where patients have several positive images that of as many images as there are patients.
-            "specificity": the smallest threshold whose observed specificity reaches `target`.
-            "youden": the largest sensitivity + specificity - 1. "f1": the largest F1. "cost": the lowest expected
-            cost, a missed positive costing `target` false alarms. "net_benefit": the largest net benefit at the
-            threshold probability `target`. Of several equally good thresholds these four take the most sensitive.
-            "fixed": `target` is the threshold, no data is used.
-        target: What the rule aims at; left out, 0.8 for the three rules that reach for a rate. Ignored by "youden"
-            and "f1".
-        prevalence: For "cost" and "net_benefit": how frequent the finding is where errors are to be weighed, strictly
+        scores: Long table of scores (image_id, patient_id, finding, label, score); None only with a rule that uses no
+            data.
+        rule: One of `RULES`, whose entries say which threshold each takes, and what its target is.
+        target: What the rule aims at, in its own unit; left out, `USUAL_TARGET` for a rule that reaches for a
+            sensitivity or specificity. Ignored by a rule without a target.
+        prevalence: For a rule that weighs errors: how frequent the finding is where they are to be weighed, strictly
             between 0 and 1; None for the share of positives among these images.
         finding: Which finding; may be left out when the table has one only.
         chosen_on: The part the scores come from, for the record.
@@ -476,4 +470,9 @@ RULES: dict[str, Rule] = {
         needs="the threshold itself as target, for example target=0.5 (--target 0.5)",
     ),
 }  # fmt: skip
-"""Every rule by its name; the name is what recipes, operating points and the command line say."""
+"""Every rule by its name; the name is what recipes, operating points and the command line say.
+
+Where rates are concerned, "observed" is on the images that choose. The guarded sensitivity is a one-sided lower bound:
+Clopper-Pearson's, and where patients have several positive images that of as many images as there are patients. Rules
+that weigh sensitivity against specificity take, of several equally good thresholds, the most sensitive.
+"""

@@ -143,8 +143,10 @@ class ThresholdRule:
     """How the operating point is chosen on the validation part.
 
     Attributes:
-        rule: A rule of `evaluation.thresholds`, such as "sensitivity", "youden" or "fixed".
-        target: The sensitivity to reach or the fixed threshold, in [0, 1]; None for a rule without one.
+        rule: A rule of `evaluation.thresholds.RULES`, such as "sensitivity", "youden" or "fixed".
+        target: What the rule aims at, in the rule's own unit: a sensitivity or specificity to reach, in (0, 1]; what a
+            missed positive costs in false alarms, above 0, such as 10; a threshold probability, in (0, 1); the fixed
+            threshold, in [0, 1]. None for a rule without one.
     """
 
     rule: str = "sensitivity"
