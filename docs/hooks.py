@@ -7,6 +7,7 @@ fields, presets, files of a run, DICOM rules. The tutorial is made of the execut
 
 import ast
 import dataclasses
+import inspect
 import re
 import sys
 from collections.abc import Iterator
@@ -55,6 +56,7 @@ RUN_FILES = {
     "evaluation.json": "every figure with its interval",
 }
 """Files that every run has."""
+LOSSES_MODULE = "chexkeras.models.losses"
 LATER_FILES = {
     "dicom_results.csv": "decisions on DICOM files, once a folder was scored with `keep=True`",
     "recalibration.json": "how scores are recalibrated, once that was fitted",
@@ -89,8 +91,15 @@ def _imports(file: Path) -> Iterator[tuple[str, str]]:
                 yield from ((module, alias.name) for alias in node.names)
 
 
-def defined_in(module: str, name: str) -> tuple[str, str, ast.stmt]:
-    """Returns the module that defines a name, the first line of its docstring, and its statement.
+def _keras_losses(module: str) -> dict[str, Any]:
+    """Returns the entries of losses by the Keras classes that a module makes of them when they are asked for."""
+    from chexkeras.models.losses import LOSSES
+
+    return {entry.keras_name: entry for entry in LOSSES.values()} if module == LOSSES_MODULE else {}
+
+
+def defined_in(module: str, name: str) -> tuple[str, str]:
+    """Returns the module that defines a name, and the first line of its docstring.
 
     Args:
         module: Where it is imported from, perhaps a package that hands it on.
@@ -102,14 +111,16 @@ def defined_in(module: str, name: str) -> tuple[str, str, ast.stmt]:
     path = ROOT.joinpath(*module.split("."))
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     node, docstring = _assigned(ast.parse(file.read_text(encoding="utf-8")).body, name)
-    if node is None:
+    if node is None and name in _keras_losses(module):
+        docstring = _keras_losses(module)[name].doc
+    elif node is None:
         handed_on = dict((inner, origin) for origin, inner in _imports(file))
         if name not in handed_on:
             raise PluginError(f"{module} has no {name}, which a stub lists")
         return defined_in(handed_on[name], name)
     if not docstring:
         raise PluginError(f"{module}.{name} is public and has no docstring")
-    return module, docstring.strip().split("\n")[0], node
+    return module, docstring.strip().split("\n")[0]
 
 
 def public(room: str) -> list[tuple[str, str, str]]:
@@ -119,12 +130,16 @@ def public(room: str) -> list[tuple[str, str, str]]:
     for module, name in _imports(stub if stub.is_file() else stub.with_suffix(".py")):
         if ROOT.joinpath(*module.split("."), name).is_dir():
             continue
-        origin, line, _ = defined_in(module, name)
+        origin, line = defined_in(module, name)
         found.append((name, origin, line))
     return sorted(found, key=lambda row: row[0].lower())
 
 
 def _entry(name: str, module: str, shown: str) -> str:
+    if name in (losses := _keras_losses(module)):
+        signature = f"{name}({', '.join(losses[name].arguments)})"
+        doc = inspect.cleandoc(losses[name].doc)
+        return f"## `{shown}` {{#{module}.{name}}}\n\n```python\n{signature}\n```\n\n{doc}\n"
     return f"::: {module}.{name}\n    options:\n      heading: {shown}\n      toc_label: {name}\n"
 
 
@@ -219,11 +234,8 @@ def _described(docstring: str, title: str) -> dict[str, str]:
 
 
 def _recipe_fields() -> str:
-    import inspect
-
     from chexkeras.data.augmentation import Augmentation
-    from chexkeras.models.class_weights import CLASS_WEIGHTS
-    from chexkeras.models.losses import LOSSES, all_parameters
+    from chexkeras.models.losses import LOSSES, declared_numbers
     from chexkeras.recipes import Loss, Recipe, Stage, ThresholdRule
 
     parts = [
@@ -253,9 +265,10 @@ def _recipe_fields() -> str:
         parts.extend([f"## {title}", "", _rows(("field", "", "default"), rows), ""])
     said = _described(inspect.getdoc(Loss) or "", "Args")
     rows = [(f"`{name}`", said[name], f"`{getattr(Loss(), name)!r}`") for name in _LOSS_FIELDS]
-    for own in all_parameters().values():
-        users = ", ".join(f"`{name}`" for name in (*LOSSES.using(own.name), *CLASS_WEIGHTS.using(own.name)))
-        rows.append((f"`{own.name}`", f"{own.doc} For {users}.", f"`{own.default!r}`"))
+    for declarations in declared_numbers().values():
+        for own, users in declarations.items():
+            names = ", ".join(f"`{name}`" for name in users)
+            rows.append((f"`{own.name}`", f"{own.doc} For {names}.", f"`{own.default!r}`"))
     entries = [(f"`{name}`", entry.doc) for name, entry in LOSSES.items()]
     parts.extend(["## Loss: `loss.`", "", _rows(("field", "", "default"), rows), "",
                   "## Losses: `loss.name`", "", _rows(("name", ""), entries), ""])  # fmt: skip

@@ -1,8 +1,10 @@
 """Backbones by name, each with the pixel normalisation its ImageNet weights were trained with.
 
 The normalisation is part of the model, so training, notebooks and DICOM scoring cannot disagree. To add a backbone of
-`keras.applications`, add one line to `BACKBONES`; to use one of your own, call `register_backbone`. Keras is imported
-only when a backbone is built.
+`keras.applications`, add one line to `BACKBONES`; its normalisation follows from what `preprocess_input` of its module
+does: "imagenet" where that has the mode "torch", "caffe" where it has "caffe", "signed" where it has "tf", and "own"
+where it returns its argument. To use one of your own, call `register_backbone`. Keras is imported only when a backbone
+is built.
 """
 
 from collections.abc import Callable
@@ -13,7 +15,7 @@ from typing import Any
 from chexkeras.checks import existing_file, one_of
 from chexkeras.models.registry import Registry
 
-NORMALISATIONS = ("imagenet", "caffe", "unit", "own")
+NORMALISATIONS = ("imagenet", "caffe", "unit", "signed", "own")
 
 # Channel means and standard deviations of ImageNet on the 0-1 scale (He et al., CVPR 2016, and torchvision's models).
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -34,24 +36,29 @@ class Backbone:
         build: Takes an RGB tensor (batch, height, width, 3), already normalised, and weights (None, "imagenet" or a
             file); adds its layers to the tensor's graph and returns the feature map (batch, rows, columns, channels).
         normalisation: "imagenet" (subtract the channel mean, divide by the standard deviation), "caffe" (subtract the
-            mean of blue, green and red), "unit" (0-1), or "own" (the backbone begins with its own).
+            mean of blue, green and red), "unit" (0 to 1), "signed" (-1 to 1), or "own" (the backbone begins with its
+            own).
         pretrained: Whether ImageNet weights exist for it.
+        channels: Channels of the feature map, by which reports' counts of parameters are checked; None where unknown.
     """
 
     name: str
     build: Build
     normalisation: str = "imagenet"
     pretrained: bool = True
+    channels: int | None = None
 
 
-def _application(name: str) -> Build:
+def _application(name: str, normalisation: str, channels: int) -> Backbone:
+    """Returns the entry of a network of `keras.applications`, by its name there."""
+
     def build(pixels: Any, weights: str | None) -> Any:
         import keras
 
         constructor = getattr(keras.applications, name)
         return constructor(include_top=False, weights=weights, input_tensor=pixels).output
 
-    return build
+    return Backbone(name, build, normalisation, channels=channels)
 
 
 def _small_cnn(pixels: Any) -> Any:
@@ -128,16 +135,20 @@ def _untrained(layers: Callable[[Any], Any]) -> Build:
 BACKBONES: Registry[Backbone] = Registry(
     "backbone",
     (
-        Backbone("DenseNet121", _application("DenseNet121")),
-        Backbone("DenseNet169", _application("DenseNet169")),
-        Backbone("DenseNet201", _application("DenseNet201")),
-        Backbone("ResNet50", _application("ResNet50"), "caffe"),
-        Backbone("VGG16", _application("VGG16"), "caffe"),
-        *(Backbone(f"EfficientNetB{size}", _application(f"EfficientNetB{size}"), "own") for size in range(5)),
-        Backbone("EfficientNetV2S", _application("EfficientNetV2S"), "own"),
-        Backbone("ConvNeXtTiny", _application("ConvNeXtTiny"), "own"),
-        Backbone("SEResNet34", _untrained(_se_resnet34), pretrained=False),
-        Backbone("SmallCNN", _untrained(_small_cnn), "unit", pretrained=False),
+        _application("DenseNet121", "imagenet", 1024),
+        _application("DenseNet169", "imagenet", 1664),
+        _application("DenseNet201", "imagenet", 1920),
+        _application("ResNet50", "caffe", 2048),
+        _application("VGG16", "caffe", 512),
+        _application("EfficientNetB0", "own", 1280),
+        _application("EfficientNetB1", "own", 1280),
+        _application("EfficientNetB2", "own", 1408),
+        _application("EfficientNetB3", "own", 1536),
+        _application("EfficientNetB4", "own", 1792),
+        _application("EfficientNetV2S", "own", 1280),
+        _application("ConvNeXtTiny", "own", 768),
+        Backbone("SEResNet34", _untrained(_se_resnet34), pretrained=False, channels=512),
+        Backbone("SmallCNN", _untrained(_small_cnn), "unit", pretrained=False, channels=64),
     ),
     register="register_backbone",
 )
@@ -155,8 +166,9 @@ def register_backbone(name: str, layers: Callable[[Any], Any], normalisation: st
         layers: Takes an RGB tensor (batch, height, width, 3), normalised; adds layers to its graph and returns the
             feature map, a Keras tensor (batch, rows, columns, channels). Name the layers, and let no name begin with
             "preprocess_" or "head_": the classifier's own do.
-        normalisation: What is done to the pixels first: "unit" scales them to 0-1, "imagenet" subtracts ImageNet's
-            channel means and divides by its deviations, "caffe" subtracts its means, and "own" leaves 0-255.
+        normalisation: What is done to the pixels first: "unit" scales them to 0 to 1, "signed" to -1 to 1,
+            "imagenet" subtracts ImageNet's channel means and divides by its deviations, "caffe" subtracts its means,
+            and "own" leaves 0 to 255.
 
     Returns:
         The entry. One of the same name that was registered before is replaced.
@@ -188,7 +200,7 @@ def normalise(pixels: Any, normalisation: str) -> Any:
 
     Args:
         pixels: Keras tensor (batch, height, width, 1), 0-255.
-        normalisation: "imagenet", "caffe", "unit" or "own", see `Backbone`.
+        normalisation: One of `NORMALISATIONS`, see `Backbone`.
 
     Returns:
         Keras tensor (batch, height, width, 3).
@@ -207,6 +219,8 @@ def normalise(pixels: Any, normalisation: str) -> Any:
         return layer(channels)
     if normalisation == "unit":
         return keras.layers.Rescaling(1.0 / 255.0, name="preprocess_unit", dtype="float32")(channels)
+    if normalisation == "signed":
+        return keras.layers.Rescaling(1.0 / 127.5, -1.0, name="preprocess_signed", dtype="float32")(channels)
     mean = [255.0 * value for value in _IMAGENET_MEAN]
     variance = [(255.0 * value) ** 2 for value in _IMAGENET_STD]
     layer = keras.layers.Normalization(mean=mean, variance=variance, name="preprocess_imagenet", dtype="float32")

@@ -2,57 +2,21 @@
 
 To add a loss, write its formula and an entry of `LOSSES`; to use one of your own, call `register_loss`. A loss is
 computed in float32, leaves unknown (NaN) labels out and is saved with the model. Recipes check their loss here, so that
-Keras is imported only where a loss is computed: its Keras classes (`FocalLoss` and so on) are made when first asked
-for.
+Keras is imported only where a loss is computed: its Keras classes (`FocalLoss` and so on, by the `keras_name` of each
+entry) are attributes of this module that are made when first asked for.
 """
 
-import functools
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from chexkeras.models.class_weights import CLASS_WEIGHTS
+from chexkeras.models.class_weights import CLASS_WEIGHTS, ClassWeightRule
 from chexkeras.models.heads import CLASSES
+from chexkeras.models.loss_entry import LossEntry, keras_class
 from chexkeras.models.registry import Parameter, Registry, is_number, number
 
 UNCERTAIN = -1.0
 """What a training label says where the report was uncertain, as in CheXpert's own label files."""
 _EPSILON = 1e-7
-
-
-@dataclass(frozen=True, eq=False)
-class LossEntry:
-    """All that there is to know of a loss.
-
-    Attributes:
-        name: How recipes name it.
-        keras_name: Name of its Keras class, registered as "chexkeras>" and this name.
-        words: What reports call it.
-        formula: Takes labels (batch, n_targets; NaN where unknown) and scores, both float32 tensors, and by name the
-            weights and the numbers of `parameters`; returns the loss of each image, (batch,).
-        doc: What it is, for whom, and its source.
-        parameters: Its numbers in a recipe.
-        class_weights: Whether it weighs positives and negatives of each target, by `models.class_weights`; its formula
-            then takes `positive_weights` and `negative_weights`, otherwise `target_weights`, lists of floats.
-        three_way: Whether it learns "uncertain" as a third class, which takes a head and labels that have one.
-    """
-
-    name: str
-    keras_name: str
-    words: str
-    formula: Callable[..., Any]
-    doc: str
-    parameters: tuple[Parameter, ...] = ()
-    class_weights: bool = False
-    three_way: bool = False
-
-    @property
-    def weights(self) -> tuple[str, ...]:
-        """Names of the lists of weights, one of each per target, that the Keras class takes."""
-        return ("positive_weights", "negative_weights") if self.class_weights else ("target_weights",)
 
 
 def masked(labels: Any, scores: Any) -> tuple[Any, Any, Any]:
@@ -313,7 +277,8 @@ def register_loss(
             tensors all, and the numbers of `parameters` by name. Returns the loss of each image, (batch,). Compute with
             `keras.ops`, so that it runs on every backend.
         parameters: Its numbers; a recipe takes them as `Loss(name, number=...)`, the command line as
-            ``--set loss.number=...``.
+            ``--set loss.number=...``. Another loss may have a number of the same name, with another meaning, default
+            and range; a rule for class weights (`models.class_weights`) may not.
         words: What reports call it; "" takes the name.
         doc: What it is and where it is from.
 
@@ -321,7 +286,8 @@ def register_loss(
         The entry. One of the same name that was registered before is replaced.
 
     Raises:
-        ValueError: If the name belongs to a built-in loss or is no word, or a default is refused by its own check.
+        ValueError: If the name belongs to a built-in loss or is no word, a number's name is taken, or a default is
+            refused by its own check.
         TypeError: If `formula` cannot be called.
 
     Example:
@@ -336,8 +302,6 @@ def register_loss(
     """
     if not callable(formula):
         raise TypeError(f"formula={formula!r} must be a function of labels, scores, known and weights.")
-    for parameter in parameters:
-        parameter.check(parameter.default, f"the default of {parameter.name}")
 
     def of_tensors(labels: Any, scores: Any, target_weights: list[float], **numbers: float) -> Any:
         return formula(*masked(labels, scores), _tensor(target_weights), **numbers)
@@ -349,10 +313,20 @@ def register_loss(
     return entry
 
 
-def all_parameters() -> dict[str, Parameter]:
-    """Returns the numbers of all losses and of all rules for class weights, by name."""
-    declared = [entry.parameters for entry in LOSSES.values()] + [rule.parameters for rule in CLASS_WEIGHTS.values()]
-    return {parameter.name: parameter for parameters in declared for parameter in parameters}
+def declared_numbers() -> dict[str, dict[Parameter, tuple[str, ...]]]:
+    """Returns the numbers of all losses and of all rules for class weights.
+
+    Returns:
+        By name, and there by declaration, since losses may share a name: who declares it so. Built-in losses come
+        first, so that registering one changes nothing for them.
+    """
+    found: dict[str, dict[Parameter, tuple[str, ...]]] = {}
+    declaring: list[LossEntry | ClassWeightRule] = [*LOSSES.values(), *CLASS_WEIGHTS.values()]
+    for user in declaring:
+        for parameter in user.parameters:
+            users = found.setdefault(parameter.name, {})
+            users[parameter] = (*users.get(parameter, ()), user.name)
+    return found
 
 
 def loss_words(settings: Mapping[str, Any], text: Callable[[Any], str] | None = None) -> str:
@@ -385,83 +359,6 @@ def loss_words(settings: Mapping[str, Any], text: Callable[[Any], str] | None = 
     return f"{words} ({', '.join(parts)})" if parts else words
 
 
-def _each(values: Any, name: str) -> list[float]:
-    """Returns one number, or a list with one for each target, as a list of floats."""
-    try:
-        found = np.atleast_1d(values)
-    except ValueError:
-        found = np.empty(0)
-    if found.dtype.kind not in "iuf" or found.ndim > 1 or not found.size or not np.isfinite(found).all():
-        raise ValueError(
-            f"{name}={values!r} must be a number, or a list with one for each target; neither NaN nor infinity."
-        )
-    return [float(value) for value in found]
-
-
-def _checked_weights(values: Any, name: str) -> list[float]:
-    found = _each(values, name)
-    if min(found) <= 0.0:
-        raise ValueError(f"{name}={values!r} must be above 0, one per target or one for all.")
-    return found
-
-
-def _checked(parameter: Parameter, value: Any) -> float | list[float]:
-    plain = value.item() if isinstance(value, np.generic) else value
-    found = _each(plain, parameter.name) if parameter.per_target else [plain]
-    for each in found if isinstance(found, list) else [found]:
-        parameter.check(each, parameter.name)
-    return found if parameter.per_target else float(plain)
-
-
-@functools.cache
-def keras_class(entry: LossEntry) -> Any:
-    """Returns the Keras class of a loss, made and registered for saving when it is first asked for.
-
-    Its arguments are the numbers of the loss, then its weights (a number or one per target, above 0; 1 by default),
-    then `label_smoothing` where it has that, and by name those of `keras.losses.Loss`.
-
-    Args:
-        entry: A value of `LOSSES`.
-    """
-    import keras
-    from keras import ops
-
-    numbers = {parameter.name: parameter for parameter in entry.parameters}
-    smoothing = [name for name in numbers if name == _SMOOTHING.name]
-    arguments = [*(name for name in numbers if name not in smoothing), *entry.weights, *smoothing]
-    snake_case = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", entry.keras_name).lower()
-
-    class TargetLoss(keras.losses.Loss):
-        def __init__(self, *values: Any, name: str = snake_case, **named: Any) -> None:
-            if len(values) > len(arguments):
-                raise TypeError(f"{entry.keras_name} takes {', '.join(arguments)}, but {len(values)} values came.")
-            given = dict(zip(arguments, values, strict=False))
-            given |= {argument: named.pop(argument) for argument in arguments if argument in named}
-            super().__init__(name=name, **named)
-            self.settings: dict[str, Any] = {}
-            for argument in arguments:
-                if argument in entry.weights:
-                    self.settings[argument] = _checked_weights(given.get(argument, 1.0), argument)
-                else:
-                    parameter = numbers[argument]
-                    self.settings[argument] = _checked(parameter, given.get(argument, parameter.default))
-            if len({len(self.settings[weights]) for weights in entry.weights}) > 1:
-                both = " and ".join(f"{weights}={self.settings[weights]!r}" for weights in entry.weights)
-                raise ValueError(f"{both} must be equally many: one of each per target.")
-
-        def call(self, y_true: Any, y_pred: Any) -> Any:
-            """Returns the loss of each image, shape (batch,)."""
-            return entry.formula(ops.cast(y_true, "float32"), ops.cast(y_pred, "float32"), **self.settings)
-
-        def get_config(self) -> dict[str, Any]:
-            """Returns the arguments that rebuild the loss."""
-            return {**super().get_config(), **self.settings}
-
-    TargetLoss.__name__ = TargetLoss.__qualname__ = entry.keras_name
-    TargetLoss.__doc__ = entry.doc
-    return keras.saving.register_keras_serializable("chexkeras", entry.keras_name)(TargetLoss)
-
-
 def register_keras_classes() -> None:
     """Makes all names under which Keras saves parts of our models known to it: layers and losses."""
     from chexkeras.models import clahe, three_way  # noqa: F401
@@ -470,20 +367,8 @@ def register_keras_classes() -> None:
         keras_class(entry)
 
 
-# Named for editors and type checkers alone: `__getattr__` makes them.
-WeightedBinaryCrossentropy: Any
-"""Keras loss "weighted_bce": binary cross-entropy with weights of the classes of each target."""
-FocalLoss: Any
-"""Keras loss "focal": cross-entropy in which easy images count less."""
-AsymmetricLoss: Any
-"""Keras loss "asymmetric": cross-entropy that forgets easy negatives sooner than easy positives."""
-AucMarginLoss: Any
-"""Keras loss "auc_margin": the AUC margin loss, each batch compared positive against negative."""
-ThreeWayCrossentropy: Any
-"""Keras loss "three_way": cross-entropy over negative, positive and uncertain."""
-
-
 def __getattr__(name: str) -> Any:
+    """Returns the Keras class of a loss, such as `FocalLoss`, by the `keras_name` of its entry."""
     for entry in LOSSES.values():
         if entry.keras_name == name:
             return keras_class(entry)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from chexkeras.checks import nearest
 from chexkeras.findings import label_names
 from chexkeras.models.class_weights import CLASS_WEIGHTS
-from chexkeras.models.losses import LOSSES, all_parameters
-from chexkeras.models.registry import number
+from chexkeras.models.losses import LOSSES, declared_numbers
+from chexkeras.models.registry import Parameter, is_number, number
 
 # What recipe.json holds of a loss whether it uses it or not, in this order: files written before stay the same.
 _ALWAYS_SAVED = (
@@ -62,17 +62,27 @@ def finding_pairs(values: Any, name: str) -> tuple[tuple[str, Any], ...]:
     )
 
 
+def _declaration(value: Any, declared: Mapping[Parameter, Any]) -> Parameter:
+    """Returns which declaration of a number without effect a value belongs to: that whose default it is, or the first.
+
+    Recipes save some numbers whether or not they are used; what one loss saved as its default is none of another's.
+    """
+    comparable = value is None or is_number(value)
+    return next((own for own in declared if comparable and own.default == value), next(iter(declared)))
+
+
 class Loss:
     """Which loss, and its numbers, which are read as attributes: ``Loss("focal", gamma=3.0).gamma``.
 
-    A number that the loss does not use has to be left at its default.
+    What a number means, its default and its range are those of the chosen loss, or of the chosen rule for class
+    weights. A number that neither uses has to be left at a default.
 
     Args:
-        name: A name in `models.losses.LOSSES`: "weighted_bce", "focal", "asymmetric", "auc_margin", "three_way" (for
-            the head of that name), or one added by `models.register_loss`.
-        class_weights: For "weighted_bce", from the training labels, a name in `models.class_weights.CLASS_WEIGHTS`:
-            "balanced", "none", "capped" or "effective". The other losses have none.
-        label_smoothing: For "weighted_bce" and "focal", in [0, 1).
+        name: A name in `models.losses.LOSSES`, or one added by `models.register_loss`. A loss with a third class takes
+            a head with one.
+        class_weights: For a loss that weighs positives and negatives, from the training labels: a name in
+            `models.class_weights.CLASS_WEIGHTS`. The other losses have none.
+        label_smoothing: For a loss that has this number, in [0, 1); None takes the loss's default.
         target_weights: (finding, how much it counts, above 0) of the targets that do not count 1. The loss is the sum
             over targets divided by their number, so a weight changes one target's share and no other's.
         **numbers: The numbers of the loss and of the rule for its class weights, see below.
@@ -80,7 +90,6 @@ class Loss:
     Raises:
         ValueError: If a name is unknown, or a number is out of its range or has no effect.
 
-    Numbers:
     """
 
     name: str
@@ -96,18 +105,19 @@ class Loss:
         self,
         name: str = "weighted_bce",
         class_weights: str = "balanced",
-        label_smoothing: float = 0.0,
+        label_smoothing: float | None = None,
         *,
         target_weights: Any = (),
         **numbers: Any,
     ) -> None:
         entry = LOSSES.find(name, "loss.name")
         rule = CLASS_WEIGHTS.find(class_weights, "loss.class_weights")
-        # An entry's own come last: numbers of the same name may differ between losses.
-        known = all_parameters() | {own.name: own for own in (*rule.parameters, *entry.parameters)}
-        given = {"label_smoothing": label_smoothing, **numbers}
-        for unknown in given.keys() - known.keys():
-            raise ValueError(f"loss.{unknown} is unknown; {nearest(unknown, known)} Numbers: {', '.join(known)}.")
+        declared = declared_numbers()
+        given = numbers if label_smoothing is None else {"label_smoothing": label_smoothing, **numbers}
+        for unknown in given.keys() - declared.keys():
+            raise ValueError(f"loss.{unknown} is unknown; {nearest(unknown, declared)} Numbers: {', '.join(declared)}.")
+        used = {own.name: own for own in (*rule.parameters, *entry.parameters)}
+        known = {key: used.get(key) or _declaration(given.get(key), each) for key, each in declared.items()}
         values = {own.name: given.get(own.name, own.default) for own in known.values()}
         for own in known.values():
             own.check(values[own.name], f"loss.{own.name}")
@@ -122,7 +132,7 @@ class Loss:
         needs |= {own: ("name", LOSSES.using(own)) for own in known if LOSSES.using(own)}
         defaults = {"class_weights": "balanced", **{own.name: own.default for own in known.values()}}
         refuse_idle(values, defaults, "loss", needs)
-        saved = dict.fromkeys((*_ALWAYS_SAVED, *(own.name for own in (*rule.parameters, *entry.parameters))))
+        saved = dict.fromkeys((*_ALWAYS_SAVED, *used))
         self.__dict__.update(values, _saved=("name", *saved, "target_weights"))
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -148,12 +158,15 @@ class Loss:
         return {own.name: getattr(self, own.name) for own in CLASS_WEIGHTS[self.class_weights].parameters}
 
     def replace(self, **changes: Any) -> "Loss":
-        """Returns a copy with other values.
+        """Returns a copy with other values; numbers at their defaults take those of another loss or rule.
 
         Args:
             **changes: Arguments of `Loss` and their new values.
         """
-        return Loss(**(self.to_dict() | changes))
+        used = (*CLASS_WEIGHTS[self.class_weights].parameters, *LOSSES[self.name].parameters)
+        chosen = {own.name: value for own in used if (value := getattr(self, own.name)) != own.default}
+        kept = {key: getattr(self, key) for key in ("name", "class_weights", "target_weights")}
+        return Loss(**(kept | chosen | changes))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what recipe.json holds: name, numbers and weights as plain values."""
@@ -166,10 +179,24 @@ class Loss:
         Args:
             name: Its name.
         """
-        parameter = all_parameters().get(name)
-        return parameter is not None and parameter.default is None
+        return any(own.default is None for own in declared_numbers().get(name, ()))
 
 
-for _own in all_parameters().values():
-    _users = " and ".join(map(repr, (*LOSSES.using(_own.name), *CLASS_WEIGHTS.using(_own.name))))
-    Loss.__doc__ = f"{Loss.__doc__}    {_own.name}: For {_users}. {_own.doc} By default {_own.default}.\n    "
+def _listed(title: str, entries: Mapping[str, str]) -> str:
+    return f"{title}:\n" + "".join(f"        {key}: {text}\n" for key, text in entries.items()) + "\n    "
+
+
+Loss.__doc__ = (Loss.__doc__ or "") + "".join(
+    _listed(title, entries)
+    for title, entries in {
+        "Losses": {key: each.words for key, each in LOSSES.items()},
+        "Class weights": {key: rule.doc for key, rule in CLASS_WEIGHTS.items()},
+        "Numbers": {
+            name: " ".join(
+                f"For {' and '.join(map(repr, users))}. {own.doc} By default {own.default}."
+                for own, users in declarations.items()
+            )
+            for name, declarations in declared_numbers().items()
+        },
+    }.items()
+)

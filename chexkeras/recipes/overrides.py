@@ -31,6 +31,7 @@ def with_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
         (3, True)
     """
     data = recipe.to_dict()
+    of_loss: dict[str, Any] = {}
     for setting in settings:
         path, equals, text = setting.partition("=")
         if not equals:
@@ -46,7 +47,11 @@ def with_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
                 f"setting {setting!r} names no field; {_suggestion(name, known, data)} There: {', '.join(known)}."
             )
         place[name] = _value(text, _hint(kind, name))
+        if kind is Loss:
+            of_loss[name] = place[name]
     try:
+        # Numbers that nobody set take the defaults of the loss that is chosen now.
+        data["loss"] = (recipe.loss.replace(**of_loss) if of_loss else recipe.loss).to_dict()
         return Recipe.from_dict(data)
     except TypeError as error:
         raise ValueError(f"the settings {list(settings)} do not make a recipe: {error}") from error
@@ -63,7 +68,7 @@ def _inner(place: dict[str, Any], group: str, setting: str) -> tuple[dict[str, A
 
 
 def _hint(kind: type, name: str) -> Any:
-    """Returns the type of a field; a loss has the numbers of its entry in `models.losses` for fields."""
+    """Returns the type of a field; a loss has the numbers that `models.losses` declares for fields."""
     if kind is not Loss:
         return get_type_hints(kind)[name]
     if name == "target_weights":

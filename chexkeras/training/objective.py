@@ -7,7 +7,8 @@ import pandas as pd
 
 from chexkeras.data.datasets.labels import uncertain_mask
 from chexkeras.models.class_weights import class_weights, training_times
-from chexkeras.models.losses import LOSSES, UNCERTAIN, keras_class
+from chexkeras.models.loss_entry import keras_class
+from chexkeras.models.losses import LOSSES, UNCERTAIN
 from chexkeras.recipes.recipe import Recipe
 
 

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from chexkeras.models.backbones import BACKBONES
 from chexkeras.models.classifier import build_classifier
 from chexkeras.models.partition import changes_in_training, first_changing, frozen_share, partition
 from chexkeras.models.stages import apply_stage
@@ -38,6 +39,7 @@ def test_a_stage_is_cut_in_two_that_together_are_the_classifier(name, layers, cr
     )
     parts = partition(model)
     assert boundary.backbone_layers == layers
+    assert model.layers[-1].input.shape[-1] == BACKBONES[name].channels
     assert parts.crossing.startswith(crossing)
     assert frozen_share(model, parts.prefix) > 0.5
     assert not any(changes_in_training(layer) for layer in parts.prefix.layers)

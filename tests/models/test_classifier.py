@@ -43,6 +43,14 @@ def test_caffe_normalisation_inside_the_model_is_that_of_keras_applications():
     np.testing.assert_allclose(model.predict(gray, verbose=0), expected, atol=1e-4)
 
 
+def test_signed_normalisation_inside_the_model_is_that_of_keras_applications():
+    pixels = keras.Input((8, 8, 1))
+    model = keras.Model(pixels, backbones.normalise(pixels, "signed"))
+    gray = images(2, 8)
+    expected = keras.applications.mobilenet_v2.preprocess_input(np.repeat(gray, 3, axis=-1).copy())
+    np.testing.assert_allclose(model.predict(gray, verbose=0), expected, atol=1e-6)
+
+
 def test_head_is_the_three_layer_head_of_the_recipe():
     model = small()
     kinds = [type(layer).__name__ for layer in model.layers if layer.name.startswith("head_")]

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from chexkeras.models.losses import (
+from chexkeras.models import (
     AsymmetricLoss,
     AucMarginLoss,
     FocalLoss,

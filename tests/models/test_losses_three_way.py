@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 
 from chexkeras.data.datasets.labels import settle
-from chexkeras.models.losses import UNCERTAIN, ThreeWayCrossentropy
+from chexkeras.models import ThreeWayCrossentropy
+from chexkeras.models.losses import UNCERTAIN
 from chexkeras.recipes.recipe import Loss, Recipe
 from chexkeras.training.objective import with_third_class
 

@@ -1,5 +1,6 @@
 """Registries, and backbones and losses that a user adds to them."""
 
+import json
 import subprocess
 import sys
 
@@ -113,6 +114,61 @@ def test_an_own_loss_changes_nothing_in_the_file_of_another(own):
     assert "exponent" not in Recipe().to_dict()["loss"]
 
 
+@pytest.fixture
+def focal_like():
+    """A loss with numbers of the same names as those of built-in losses, with other defaults and ranges."""
+    names = {"alpha": (3.0, number(at_least=1)), "gamma": (-1.0, number(below=0)), "margin": (7.0, number(above=1))}
+    declared = [Parameter(name, default, check, "") for name, (default, check) in names.items()]
+    smoothing = Parameter("label_smoothing", 0.3, number(above=0), "")
+    register_loss("focal_like", power, [*declared, smoothing])
+    yield
+    del LOSSES._entries["focal_like"]
+
+
+def test_a_loss_that_shares_names_changes_nothing_in_the_files_of_others(focal_like, tmp_path):
+    saved = {"label_smoothing": 0.0, "gamma": 2.0, "alpha": 0.25, "cap": None, "beta": 0.9999, "gamma_positive": 1.0,
+             "gamma_negative": 4.0, "clip": 0.05, "margin": 1.0, "target_weights": []}  # fmt: skip
+    changed = {"focal": {"gamma": 3.0, "alpha": 0.5}, "auc_margin": {"margin": 0.5}}
+    for name in ("weighted_bce", "focal", "asymmetric", "auc_margin"):
+        old = Recipe().to_dict() | {
+            "loss": {"name": name, "class_weights": "balanced", **saved, **changed.get(name, {})}
+        }
+        (tmp_path / "old.json").write_text(json.dumps(old))
+        recipe = Recipe.load(tmp_path / "old.json")
+        again = json.loads(recipe.save(tmp_path / "new.json").read_text())
+        assert json.dumps(again["loss"]) == json.dumps(old["loss"])
+        assert Loss(name).to_dict().items() >= {"gamma": 2.0, "alpha": 0.25, "margin": 1.0}.items()
+    with pytest.raises(ValueError, match=r"loss\.alpha=0\.5 needs loss\.name='focal' or 'focal_like'"):
+        Loss(alpha=0.5)
+    with pytest.raises(ValueError, match=r"loss\.alpha=3\.0 must be a number strictly between 0 and 1"):
+        Loss("focal", alpha=3.0)
+    with pytest.raises(ValueError, match=r"loss\.margin=True must be a number"):
+        Loss(margin=True)
+
+
+def test_a_number_of_a_shared_name_has_the_default_and_the_range_of_the_chosen_loss(focal_like, tmp_path):
+    own = Loss("focal_like")
+    assert own.numbers == {"alpha": 3.0, "gamma": -1.0, "margin": 7.0, "label_smoothing": 0.3}
+    recipe = Recipe(loss=Loss("focal_like", alpha=2.0))
+    assert Recipe.load(recipe.save(tmp_path / "recipe.json")) == recipe
+    with pytest.raises(ValueError, match=r"loss\.alpha=0\.25 must be a number of at least 1"):
+        Loss("focal_like", alpha=0.25)
+    for start in (Loss(), Loss("focal"), Loss("auc_margin")):
+        assert start.replace(name="focal_like").numbers == own.numbers
+        assert own.replace(name=start.name) == start
+    chosen = with_settings(Recipe(), ["loss.name=focal_like", "loss.alpha=4"])
+    assert chosen.loss == Loss("focal_like", alpha=4)
+    assert with_settings(Recipe(loss=own), ["loss.name=focal"]).loss == Loss("focal")
+
+
+@pytest.mark.parametrize("name", ["beta", "cap", "target_weights", "reduction", "name"])
+def test_a_number_cannot_take_a_name_that_means_something_else(name):
+    with pytest.raises(ValueError, match=f"the loss 'mine' cannot have a number '{name}': that name belongs to"):
+        register_loss("mine", power, [Parameter(name, 2.0, number(above=0), "")])
+    assert "mine" not in LOSSES
+    assert Loss(class_weights="effective", beta=0.99).rule_numbers == {"beta": 0.99}
+
+
 @pytest.mark.parametrize(
     ("register", "error", "message"),
     [
@@ -179,7 +235,7 @@ def test_an_own_loss_is_computed_as_its_formula_says():
     import numpy as np
     from keras import ops
 
-    from chexkeras.models.losses import keras_class
+    from chexkeras.models.loss_entry import keras_class
 
     entry = register_loss("error_power", power, [EXPONENT])
     try:

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from chexkeras.models.losses import (
+from chexkeras.models import (
     AsymmetricLoss,
     AucMarginLoss,
     FocalLoss,

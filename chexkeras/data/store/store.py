@@ -150,7 +150,7 @@ class Manifest:
         images: Rows of the store.
         size: Height and width of every image, pixels.
         chunk_images: Images a chunk, the unit in which progress is kept; the last chunk may have fewer.
-        pixels_version: `data.pipeline.PIXELS_VERSION` of the program that decoded them.
+        pixels_version: `data.pixels.PIXELS_VERSION` of the program that decoded them.
         profile: Name of the DICOM gate's profile.
         chexkeras: Version of the package that began the store.
         table_sha256: Fingerprint of the image table that it was begun from.

@@ -176,7 +176,7 @@ CHEXPERT: tuple[Preset, ...] = (
             differs=(
                 "SGD with momentum takes the place of PESG, whose further variables have a closed form here; its "
                 "regularisation towards an earlier model (gamma 500) is left out.",
-                "A rare finding is not weighed by p (1 - p); see training.losses.AucMarginLoss.",
+                "A rare finding is not weighed by p (1 - p); see models.losses.AucMarginLoss.",
                 "Weights are judged after each epoch on images of train.csv; there every 400 steps on valid.csv.",
             ),
         ),

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from chexkeras.findings import ALL
+from chexkeras.models.backbones import BACKBONES
 from chexkeras.report.lint.document import Document, Passage
 
 
@@ -66,7 +67,17 @@ _NAMED = re.compile(
     r"\b(?P<kind>(?i:experiments?|exp\.?|runs?|models?|variants?|stages?|phases?|folds?|seeds?|config(?:uration)?s?))"
     r"[ #]*(?P<name>\d+[A-Za-z]?|[A-Z]\d*)\b"
 )
-_KINDS = any_of(r"\b(?:baseline|ensemble|(?:densenet|resnet|vgg)[- ]?\d+|efficientnet[- ]?\w+)\b")
+# Published names are also written in parts, "ConvNeXt-Tiny"; "small CNN" in parts would be any small network.
+NETWORKS = "|".join(
+    "[- ]?".join(re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z]+|\d+", name)) if entry.pretrained else name
+    for name, entry in BACKBONES.items()
+)
+"""Pattern of the names of the backbones that recipes have, whatever the case of letters."""
+_KINDS = any_of(
+    rf"\b(?:baseline|ensemble|{NETWORKS})\b",
+    # Others of these families, which reports compare with.
+    r"\b(?:(?:densenet|resnet|vgg)[- ]?\d+|efficientnet[- ]?\w+|convnext[- ]?(?:tiny|small|base|large|xlarge))\b",
+)
 _PARTS = {
     "train": re.compile(r"\btrain(?:ing)?\b", re.IGNORECASE),
     "validation": re.compile(r"\bval(?:idation)?\b|\bdev(?:elopment)?\b", re.IGNORECASE),

@@ -4,10 +4,12 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping
 
+from chexkeras.models.backbones import BACKBONES
 from chexkeras.report.lint.document import CELL, Document, Passage, Table
 from chexkeras.report.lint.issue import Found, RunFacts, StatedNumber, conflicts, listed, places, rule
 from chexkeras.report.lint.language import (
     INTERVAL,
+    NETWORKS,
     NUMBER,
     RANGE,
     Subject,
@@ -197,11 +199,14 @@ _DENSE = re.compile(r"\b(?:Dense|fully[- ]connected|FC|Linear)\b[^\d\n|]{0,20}?(
 _POOLED = re.compile(r"\bglobal[- _]?(?:average|max)?[- _]?pool\w*|\bGlobalAveragePooling\w*|\bGAP\b", re.IGNORECASE)
 _FLATTENED = re.compile(r"\bflatten\w*", re.IGNORECASE)
 _FEATURES: Mapping[str, int] = {
-    "densenet121": 1024, "densenet169": 1664, "densenet201": 1920, "resnet50": 2048, "resnet101": 2048, "vgg16": 512,
-    "vgg19": 512, "efficientnetb0": 1280, "efficientnetb1": 1280, "inceptionv3": 2048, "xception": 2048,
-    "mobilenetv2": 1280,
-}  # fmt: skip
+    # Networks of other projects' reports that no recipe here names.
+    "resnet101": 2048, "vgg19": 512, "inceptionv3": 2048, "xception": 2048, "mobilenetv2": 1280,
+} | {name.casefold(): entry.channels for name, entry in BACKBONES.items() if entry.channels}  # fmt: skip
 """Channels that each backbone hands to global pooling, as keras.applications builds it."""
+_NETWORK = any_of(
+    rf"\b(?:{NETWORKS}|"
+    r"(?:densenet|resnet|vgg|efficientnet|inception|xception|mobilenet|convnext)(?:[- ]?v?\w?\d+)?)\b"
+)
 
 _KINDS = {
     "trainable": re.compile(r"(?<!non-)(?<!un)\btrainable\b|\btuned\b", re.IGNORECASE),
@@ -242,9 +247,8 @@ def _parameter_counts(document: Document) -> list[StatedNumber]:
 def drawn_head(document: Document) -> tuple[set[int], list[Passage]]:
     """Returns the counts of parameters that a head can have as its dense layers are drawn, and where they are drawn."""
     everything = " ".join(passage.text for passage in document.passages)
-    backbone = re.search(r"\b(densenet|resnet|vgg|efficientnet|inception|xception|mobilenet)[- ]?(v?\w?\d+)?\b",
-                         everything, re.IGNORECASE)  # fmt: skip
-    features = _FEATURES.get("".join(filter(None, backbone.groups())).casefold()) if backbone else None
+    backbone = _NETWORK.search(everything)
+    features = _FEATURES.get(re.sub("[- ]", "", backbone[0]).casefold()) if backbone else None
     # Without global pooling the head's first layer sees every position of the feature map, not one value a channel.
     pooled = _POOLED.search(everything) and not _FLATTENED.search(everything)
     if features is None or not pooled:

@@ -366,6 +366,20 @@ class TestDrawnHead:
         possible, _ = rules_numbers.drawn_head(parse("VGG16 with GAP and Dense 256."))
         assert possible == {513 * 256, 513 * 256 + 257, 513 * 256 + 14 * 257}
 
+    @pytest.mark.parametrize(
+        ("name", "channels"),
+        [("ConvNeXt-Tiny", 768), ("EfficientNetV2S", 1280), ("EfficientNet-B4", 1792), ("densenet 201", 1920)],
+    )
+    def test_every_backbone_of_a_recipe_is_known_by_its_name(self, name, channels):
+        possible, _ = rules_numbers.drawn_head(parse(f"{name} with GAP\n\n- Dense(64)\n- Dense(3)\n"))
+        assert possible == {(channels + 1) * 64 + 65 * 3}
+        (passage,) = parse(f"{name} has an AUC of 0.7.").words
+        assert language.subject(passage).models == {re.sub("[- ]", "", name).casefold()}
+
+    def test_the_network_that_is_named_first_is_the_one_drawn_and_a_small_cnn_is_any(self):
+        assert rules_numbers.drawn_head(parse("Unlike ResNet-34, DenseNet121 with GAP, Dense 256.")) == (set(), [])
+        assert rules_numbers.drawn_head(parse("A small CNN with GAP and Dense 256.")) == (set(), [])
+
     def test_without_a_known_backbone_nothing_is_counted(self):
         assert rules_numbers.drawn_head(parse("A pooled network: GAP, Dense 256.")) == (set(), [])
 
