@@ -54,7 +54,7 @@ def with_image_options(command: Callable[..., None]) -> Callable[..., None]:
 def _parameter(option: Option) -> inspect.Parameter:
     """Returns an option of a data set as Typer reads it from a signature."""
     owners = [entry.owner for entry in DATA_SETS if option in entry.options]
-    help_text = typer.Option(help=option.help, rich_help_panel=owners[0] if len(owners) == 1 else None)
+    help_text = typer.Option(option.flag, help=option.help, rich_help_panel=owners[0] if len(owners) == 1 else None)
     kind: Any = str if option.values == "text" else list[str]
     return inspect.Parameter(
         option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, help_text]
@@ -97,7 +97,7 @@ def written(options: Mapping[str, Any]) -> str:
     words = []
     for name, value in options.items():
         values = [f"{key}={each}" for key, each in value.items()] if isinstance(value, Mapping) else [str(value)]
-        words += [word for each in values for word in (f"--{name.replace('_', '-')}", each)]
+        words += [word for each in values for word in (_OPTIONS[name].flag, each)]
     return shlex.join(words)
 
 
@@ -132,6 +132,24 @@ def columns_of(given: "list[str] | tuple[str, ...]") -> list[str] | dict[str, st
     return dict(_pair(text) for text in texts) if any("=" in text for text in texts) else texts or None
 
 
+def group_columns_of(given: "list[str] | tuple[str, ...]") -> dict[str, str] | None:
+    """Returns what --group-column says, as `load_table` takes it; None where it says nothing.
+
+    Raises:
+        ValueError: If one name is given twice.
+
+    Example:
+        >>> group_columns_of(["manufacturer=Scanner", "site"])
+        {'manufacturer': 'Scanner', 'site': 'site'}
+    """
+    pairs = [_pair(text) for text in given]
+    names = [name for name, _ in pairs]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"--group-column names {twice[0]} twice; give each name one column.")
+    return dict(pairs) or None
+
+
 def _pair(text: str) -> tuple[str, str]:
     name, _, value = (part.strip() for part in text.partition("="))
     return name, value or name
@@ -141,5 +159,6 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "text": lambda value: value,
     "each": lambda values: policies(values or ()),
     "names": lambda values: columns_of(values or ()),
+    "pairs": lambda values: group_columns_of(values or ()),
 }
 """How the command line's values of an option become the loader's, by `Option.values`."""

@@ -229,6 +229,7 @@ class TableSource:
         views: Which views were loaded, for example "frontal"; "" where the loader does not choose.
         uncertain_policy: (finding, policy) of every finding whose uncertain labels had to be settled.
         blank_policy: What a blank label became, "negative" or "unknown"; "" where there is no such choice.
+        group_columns: Columns besides the usual ones that say which group an image belongs to, such as "manufacturer".
     """
 
     dataset: str
@@ -242,6 +243,7 @@ class TableSource:
     views: str = ""
     uncertain_policy: tuple[tuple[str, str], ...] = ()
     blank_policy: str = ""
+    group_columns: tuple[str, ...] = ()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "TableSource":
         """Returns itself: pandas deep-copies `attrs` at every step, and this never changes."""
@@ -263,7 +265,7 @@ class TableSource:
         }
         every: dict[str, Any] = {
             name: tuple(dict.fromkeys(entry for source in different for entry in getattr(source, name)))
-            for name in ("files", "cautions", "left_out", "contradictory", "uncertain_policy")
+            for name in ("files", "cautions", "left_out", "contradictory", "uncertain_policy", "group_columns")
         }
         ages = sum(source.implausible_ages for source in different)
         return cls(synthetic=any(source.synthetic for source in different), implausible_ages=ages, **one, **every)
@@ -282,6 +284,7 @@ class TableSource:
             "views": self.views,
             "uncertain_policy": dict(self.uncertain_policy),
             "blank_policy": self.blank_policy,
+            "group_columns": list(self.group_columns),
         }
 
 

@@ -52,7 +52,8 @@ from .scores import (
     scores_fingerprint as scores_fingerprint,
     write_scores as write_scores,
 )
-from .subgroups import age_bands as age_bands, subgroup_analyses as subgroup_analyses, subgroup_table as subgroup_table
+from .group_columns import age_bands as age_bands
+from .subgroups import subgroup_analyses as subgroup_analyses, subgroup_table as subgroup_table
 from .thresholds import (
     RULES as RULES,
     choose_threshold as choose_threshold,

@@ -10,6 +10,7 @@ import pandas as pd
 from chexkeras import checks
 from chexkeras.evaluation.calibration.calibration import measure_calibration
 from chexkeras.evaluation.clinical_use.deployment import deployment_from_outcomes
+from chexkeras.evaluation.group_columns import any_known
 from chexkeras.evaluation.rates import rates
 from chexkeras.evaluation.scores import Scores, points_by_finding
 from chexkeras.evaluation.subgroups import subgroup_analyses
@@ -163,9 +164,5 @@ def _subgroups(
     here = wanted.table[wanted.table["image_id"].astype(str).isin(known["image_id"])]
     # A misspelt column is an error; one that this data set leaves blank, or that is the finding itself, says nothing.
     checks.require_columns(here, wanted.subgroups, "the image table", "Name columns of the image table.")
-    columns = [name for name in wanted.subgroups if name != finding and _any_known(here[name])]
+    columns = [name for name in wanted.subgroups if name != finding and any_known(here[name])]
     return subgroup_analyses(known, here, columns, point=point, confidence=wanted.confidence) if columns else ()
-
-
-def _any_known(values: pd.Series) -> bool:
-    return bool((values.notna() & (values.astype(str).str.strip() != "")).any())

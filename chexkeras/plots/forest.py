@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chexkeras.checks import one_of
-from chexkeras.evaluation.subgroups import USUAL_COLUMNS, column_words
+from chexkeras.evaluation.group_columns import column_words
 from chexkeras.evaluation.uncertainty.limits import p_text
 from chexkeras.plots import style
 from chexkeras.plots._inputs import evaluated
@@ -217,7 +217,7 @@ def _groups(
 
 def _heading(analysis: SubgroupAnalysis, statistic: str) -> Row:
     column = analysis.column
-    words = USUAL_COLUMNS[column].heading if column in USUAL_COLUMNS else style.words(column)
+    words = column_words(column).heading
     test = next((test for test in analysis.interactions if test.statistic == statistic), None)
     if test is None or test.reason:
         return Row(words, right="no test between groups", bold=True)

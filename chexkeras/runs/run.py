@@ -138,17 +138,18 @@ class Run:
     @cached_property
     def table(self) -> pd.DataFrame:
         """The image table without file paths, with each image's `part`; its source carries the run's cautions."""
-        # Only a blank is a missing value: a patient may be called "NA".
+        source = self.provenance["source"]
+        groups = tuple(source.get("group_columns", ()))
+        # Only a blank is a missing value: a patient may be called "NA". A site may be called "1".
         table = self._csv(
             "table.csv",
-            (*_TABLE, *self.recipe.targets),
+            (*_TABLE, *groups, *self.recipe.targets),
             ("image_id", "patient_id", "part"),
-            dtype=_TEXT_COLUMNS,
+            dtype=_TEXT_COLUMNS | dict.fromkeys(groups, str),
             keep_default_na=False,
             na_values=[""],
         )
         _not_empty(table, "table.csv")
-        source = self.provenance["source"]
         table.attrs["source"] = TableSource(
             dataset=source["dataset"],
             label_release=source["label_release"],
@@ -158,6 +159,7 @@ class Run:
             implausible_ages=source["implausible_ages"],
             views=source.get("views", ""),
             uncertain_policy=tuple(source.get("uncertain_policy", {}).items()),
+            group_columns=groups,
             blank_policy=source.get("blank_policy", ""),
         )
         return table

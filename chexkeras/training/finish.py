@@ -20,8 +20,8 @@ from chexkeras.data.splits.splits import Splits
 from chexkeras.data.splits.splitters import lacking_classes
 from chexkeras.data.store.store import Store
 from chexkeras.evaluation.evaluate import evaluate
+from chexkeras.evaluation.group_columns import columns_to_measure
 from chexkeras.evaluation.scores import write_scores
-from chexkeras.evaluation.subgroups import USUAL_COLUMNS
 from chexkeras.evaluation.thresholds import STATED, choose_thresholds
 from chexkeras.models.class_weights import imbalance_record
 from chexkeras.models.classifier import resolve_precision
@@ -218,7 +218,7 @@ def write_results(
         write_scores(working / f"scores_{part}.csv", scored[part])
     points = operating_points(recipe, scored["validation"])
     files.write_json(working / "operating_points.json", [point.to_dict() for point in points])
-    subgroups = [column for column in USUAL_COLUMNS if column in splits.test.columns]
+    subgroups = columns_to_measure(splits.test)
     measured = evaluate(scored["test"], points, cautions=cautions, table=splits.test, subgroups=subgroups)
     measured.save(working / "evaluation.json")
     shown = intensities(splits.train, recipe.targets, image_size=recipe.image_size, store=store, seed=recipe.seed)

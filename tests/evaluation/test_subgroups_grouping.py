@@ -2,7 +2,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chexkeras.evaluation.subgroups import age_bands, groups_of
+from chexkeras.data.image_table import TableSource
+from chexkeras.evaluation import group_columns
+from chexkeras.evaluation.group_columns import (
+    GroupedColumn,
+    age_bands,
+    column_words,
+    columns_to_measure,
+    groups_of,
+    overview_groups,
+)
 
 
 def grouped(values, column="thing"):
@@ -68,3 +77,35 @@ def test_images_are_found_by_id_in_any_order_and_each_once():
     assert list(groups_of(table, "view", ["c", "a"])) == ["LL", "PA"]
     with pytest.raises(ValueError, match="in the image table twice, first a"):
         groups_of(pd.concat([table, table.iloc[:1]]), "view", ["b"])
+
+
+def test_usual_columns_come_first_then_those_that_the_loader_added():
+    table = pd.DataFrame({"image_id": ["a"], "view": ["PA"], "hospital": ["X"], "note": ["blurred"], "site": ["1"]})
+    assert columns_to_measure(table) == ("view", "site")
+    table.attrs["source"] = TableSource("own", group_columns=("hospital", "site"))
+    assert columns_to_measure(table) == ("view", "site", "hospital")
+
+
+def test_an_overview_names_the_groups_that_have_images():
+    def names(values, column):
+        return [(name, int(mask.sum())) for name, mask in overview_groups(pd.Series(values), column)]
+
+    assert names(["F", "M", "", None, "F"], "sex") == [("female", 2), ("male", 1)]
+    assert names(["AP", "PA", "AP"], "view") == [("PA view", 1), ("AP view", 2)]
+    assert names([21.9, 22, 64.5, 65, np.nan], "age_years") == [
+        ("younger than 22 years", 1), ("22 to 64 years", 2), ("65 years and older", 1),
+    ]  # fmt: skip
+    assert names(["B", "A", "B"], "manufacturer") == [("manufacturer A", 1), ("manufacturer B", 2)]
+    assert names(["7"], "field_strength") == [("field strength 7", 1)]
+
+
+def test_one_entry_says_how_a_column_is_called_and_grouped(monkeypatch):
+    def halves(values):
+        return pd.cut(values, [0, 100, np.inf], right=False, labels=["low", "high"])
+
+    entry = GroupedColumn("dose", "dose (uGy)", {"low": "low dose", "high": "high dose"}, group=halves)
+    monkeypatch.setitem(group_columns.USUAL_COLUMNS, "dose", entry)
+    table = pd.DataFrame({"image_id": ["a", "b", "c"], "dose": [20.0, 150.0, 130.0]})
+    assert list(groups_of(table, "dose", table["image_id"])) == ["low", "high", "high"]
+    assert [name for name, _ in overview_groups(table["dose"], "dose")] == ["low dose", "high dose"]
+    assert column_words("dose").heading == "dose (uGy)" and "dose" in columns_to_measure(table)

@@ -9,6 +9,8 @@ import pytest
 
 from chexkeras import files
 from chexkeras.evaluation.calibration.recalibration import FILE, fit_recalibration, save_recalibrations
+from chexkeras.evaluation.evaluate import evaluate
+from chexkeras.evaluation.group_columns import columns_to_measure
 from chexkeras.report import submission
 from chexkeras.report.answers import load_answers
 from chexkeras.report.facts.collect import collect_facts
@@ -307,3 +309,25 @@ def test_empty_groups_take_no_row(run_folder):
     assert f"| {level} |" in found[9]
     empty(run_folder / "evaluation.json")
     assert f"| {level} |" not in _sections(run_folder)[9]
+
+
+def test_a_further_column_is_a_group_in_every_section_and_no_longer_missing(run_folder):
+    before = _sections(run_folder)
+    assert "Not in the table of this run: race, ethnicity, site and manufacturer." in before[9]
+    table = pd.read_csv(run_folder / "table.csv", dtype={"patient_id": str})
+    table["manufacturer"] = ["1", "2"] * (len(table) // 2) + ["1"] * (len(table) % 2)
+    table.to_csv(run_folder / "table.csv", index=False)
+    _json(lambda d: d["source"].update(group_columns=["manufacturer"]))(run_folder / "provenance.json")
+    run = Run.load(run_folder)
+    assert set(run.table["manufacturer"]) == {"1", "2"}
+    columns = columns_to_measure(run.table)
+    assert columns == ("sex", "age_years", "view", "manufacturer")
+    evaluate(run.scores("test"), run.operating_points, table=run.table, subgroups=columns).save(
+        run_folder / "evaluation.json"
+    )
+    found = _sections(run_folder)
+    assert "Not in the table of this run: race, ethnicity and site." in found[9]
+    assert "the finding by sex, age, view and manufacturer," in found[9]
+    assert "| manufacturer | Images |" in found[9]
+    assert "| manufacturer 1 |" in found[1]
+    assert "Not in the data: race, ethnicity and site." in found[1]

@@ -130,6 +130,7 @@ def assemble(
     *,
     official: Any = "",
     uncertain: np.ndarray | None = None,
+    groups: Mapping[str, Any] | None = None,
 ) -> tuple[ImageTable, tuple[tuple[str, str], ...]]:
     """Puts what a loader read into an image table.
 
@@ -141,6 +142,7 @@ def assemble(
         missing: One of `MISSING`; "skip" leaves out the rows without a file.
         official: The data set's own part of each image: "train_val", "test" or "".
         uncertain: Each image's uncertain findings, joined by "|"; None where the data set has no uncertain labels.
+        groups: Further text columns by name, to group images by; None where there are none.
 
     Returns:
         The table, without a source, and (image_id, reason) of the rows left out.
@@ -149,6 +151,7 @@ def assemble(
     columns |= {"image_id": image_ids, "path": paths, **labels, image_table.OFFICIAL_SPLIT: official}
     if uncertain is not None:
         columns[image_table.UNCERTAIN] = uncertain
+    columns |= groups or {}
     table = pd.DataFrame(columns)
     absent = table["path"] == ""
     if missing != "skip" or not absent.any():

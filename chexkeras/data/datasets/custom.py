@@ -1,6 +1,7 @@
 """Any table of images: one's own CSV or data frame, one row per image, to an image table."""
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -20,6 +21,9 @@ NO_PATIENTS_CAUTION = (
     "parts of a split (scores then look better than on new patients), and intervals may be too narrow."
 )
 
+MOST_GROUPS = 50
+"""How many different values a column may have that groups images."""
+
 _ROOT = "root= (images= of open_data, on the command line --images)"
 
 
@@ -33,6 +37,7 @@ def load_table(
     view_column: str | None = None,
     sex_column: str | None = None,
     age_column: str | None = None,
+    group_columns: Mapping[str, str] | None = None,
     separator: str | None = None,
     missing: Literal["error", "skip", "keep"] = "error",
 ) -> ImageTable:
@@ -50,6 +55,11 @@ def load_table(
         view_column: The column with the view, for example PA or AP.
         sex_column: The column with the sex, M or F, Male or Female.
         age_column: The column with the age, in years (``58``) or with its unit (``060Y``, ``006M``).
+        group_columns: Further columns whose values group the images, for example
+            ``{"manufacturer": "Scanner"}``: the name wanted, and the column's name in `table`. They stay text, blank
+            where unknown; training measures performance in each group, and the report lists them. Names of
+            `evaluation.group_columns.USUAL_COLUMNS` ("race", "ethnicity", "site", "manufacturer") are those that a
+            report asks for; any other name of letters, digits and underscores will do.
         separator: What stands between the findings of one image, for example "|" in ``Edema|Mass``. "No Finding" is an
             image without any, a blank one whose findings are unknown.
         missing: What to do with rows whose image is not there: "error"; "skip" drops them and lists them in the
@@ -59,13 +69,14 @@ def load_table(
         A table with image_id (the path below `root`; of absolute paths outside it, below the folder they share), path,
         patient_id, follow_up (the image's number among its patient's, in the table's order, from 0), age_years, sex,
         view, width_px, height_px and pixel_spacing_mm (NaN), one float column (1, 0 or NaN) per finding, known
-        findings in the spelling of `findings.ALL`, and official_split (""). ``attrs["source"]`` is its `TableSource`.
+        findings in the spelling of `findings.ALL`, official_split (""), and the names of `group_columns`.
+        ``attrs["source"]`` is its `TableSource`.
 
     Raises:
         TypeError: If `table` is neither a path nor a data frame.
         FileNotFoundError: If the CSV, the folder, all images, or (with missing="error") any image is missing.
-        ValueError: If a column is missing, an image is named twice or lies outside `root`, a patient is blank, or a
-            label is not 1, 0 or blank.
+        ValueError: If a column is missing, an image is named twice or lies outside `root`, a patient is blank, a
+            label is not 1, 0 or blank, or a name in `group_columns` is taken or its column has too many values.
 
     Example:
         >>> frame = pd.DataFrame({"file": ["a.png", "b.png"], "who": [1, 2], "covid": [1, None]})
@@ -79,7 +90,8 @@ def load_table(
     given, name, folder, fingerprints = _read(table, root)
     wanted = [column for column in (image_column, patient_column, view_column, sex_column, age_column) if column]
     name_of = _name_of(label_columns, separator)
-    checks.require_columns(given, [*wanted, *name_of], name, "Name the columns as the table does.")
+    further = dict(group_columns or {})
+    checks.require_columns(given, [*wanted, *name_of, *further.values()], name, "Name the columns as the table does.")
     if given.empty:
         raise ValueError(f"{name} has no rows; give one row per image.")
     written = _text(given[image_column])
@@ -97,13 +109,15 @@ def load_table(
         "sex": _csv.sexes(_optional(given, sex_column)),
         "view": _csv.capitals(_optional(given, view_column)),
     }
-    loaded, left_out = assemble(image_ids, paths, described, labels, missing)
+    groups = _groups(given, further, labels, name)
+    loaded, left_out = assemble(image_ids, paths, described, labels, missing, groups=groups)
     loaded.attrs["source"] = TableSource(
         dataset=name,
         files=fingerprints,
         cautions=() if patient_column else (NO_PATIENTS_CAUTION,),
         left_out=left_out,
         implausible_ages=implausible,
+        group_columns=tuple(groups),
     )
     return loaded
 
@@ -234,6 +248,30 @@ def _listed(texts: pd.Series, separator: str, image_ids: list[str], name: str) -
         label: np.asarray([np.nan if labels is None else float(label in labels) for labels in parsed])[codes]
         for label in order
     }
+
+
+def _groups(
+    given: pd.DataFrame, group_columns: Mapping[str, str], labels: Mapping[str, np.ndarray], name: str
+) -> dict[str, np.ndarray]:
+    """Returns the further columns that group images, as text, by their new names."""
+    taken = {*image_table.METADATA, image_table.OFFICIAL_SPLIT, image_table.UNCERTAIN, "part", *labels}
+    found = {}
+    for new, column in group_columns.items():
+        if not re.fullmatch(r"[A-Za-z]\w*", new) or new in taken:
+            why = "is taken by another column" if new in taken else "is not made of letters, digits and underscores"
+            raise ValueError(
+                f"the group column {new!r} {why}; give another name with group_columns={{'name': {column!r}}} (on the "
+                f"command line --group-column name={column})."
+            )
+        values = _text(given[column])
+        kinds = values[values != ""].nunique()
+        if kinds > MOST_GROUPS:
+            raise ValueError(
+                f"{name}: the group column {column!r} has {kinds} different values, more than {MOST_GROUPS}; each "
+                "would be a group of its own. Name a column of few kinds, or merge rare ones."
+            )
+        found[new] = values.to_numpy(dtype=object)
+    return found
 
 
 def _patients(given: pd.DataFrame, column: str | None, image_ids: list[str], name: str) -> np.ndarray:

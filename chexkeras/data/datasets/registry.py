@@ -26,16 +26,24 @@ class Option:
         name: The keyword argument of the loader.
         help: What the command line says of it, one sentence.
         values: How the command line reads it: "text" as it is; "each" as one value for all findings, or as
-            NAME=VALUE, repeated; "names" as names, or as NAME=OTHER, separated by commas or repeated.
+            NAME=VALUE, repeated; "names" as names, or as NAME=OTHER, separated by commas or repeated; "pairs" as
+            NAME=OTHER, repeated.
         on_command_line: Whether the command line has it.
         needed: Whether the loader cannot do without it.
+        singular: Its name on the command line, where that is said once for each value; empty for `name`.
     """
 
     name: str
     help: str = ""
-    values: Literal["text", "each", "names"] = "text"
+    values: Literal["text", "each", "names", "pairs"] = "text"
     on_command_line: bool = True
     needed: bool = False
+    singular: str = ""
+
+    @property
+    def flag(self) -> str:
+        """How the command line writes it, such as "--view-column"."""
+        return f"--{(self.singular or self.name).replace('_', '-')}"
 
 
 @dataclass(frozen=True)
@@ -181,6 +189,12 @@ OWN_TABLE = DataSet(
         Option("view_column", "Column with PA or AP."),
         Option("sex_column", "Column with the sex."),
         Option("age_column", "Column with the age in years."),
+        Option(
+            "group_columns",
+            "Further column to group images by, as NAME=COLUMN, such as manufacturer=Scanner; repeat for several.",
+            values="pairs",
+            singular="group_column",
+        ),
         Option("separator", "The one label column lists findings in words with this between."),
     ),
 )
@@ -322,6 +336,6 @@ def _nothing_known(folder: Path) -> str:
 
 def _on_command_line(names: Iterable[str]) -> str:
     """Returns how the command line writes options, to stand behind their names."""
-    there = {option.name for entry in DATA_SETS for option in entry.options if option.on_command_line}
-    written = [f"--{name.replace('_', '-')}" for name in names if name in there]
+    flags = {option.name: option.flag for entry in DATA_SETS for option in entry.options if option.on_command_line}
+    written = [flags[name] for name in names if name in flags]
     return f" (on the command line {' and '.join(written)})" if written else ""

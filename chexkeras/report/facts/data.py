@@ -8,16 +8,12 @@ import pandas as pd
 
 from chexkeras import files
 from chexkeras.data.image_table import finding_columns
+from chexkeras.evaluation.group_columns import ADULT_AGE_YEARS, columns_to_measure, overview_groups
 from chexkeras.findings import ABNORMAL
 from chexkeras.report.facts.facts import NOT_RECORDED, NOT_STATED, UNKNOWN_NUMBER, Facts, percent
 from chexkeras.report.facts.run_reader import MODEL, Documents
 
 PARTS = ("train", "validation", "test")
-ADULT_AGE_YEARS = 22
-"""From this age on FDA speaks of adults; 18 to 21 are transitional adolescents."""
-
-OLDER_AGE_YEARS = 65
-
 NIH_REFERENCE = (
     "Wang X, Peng Y, Lu L, Lu Z, Bagheri M, Summers RM. ChestX-ray8: Hospital-scale Chest X-ray Database and "
     "Benchmarks on Weakly-Supervised Classification and Localization of Common Thorax Diseases. CVPR 2017"
@@ -201,23 +197,12 @@ def _add_negatives(facts: Facts, table: pd.DataFrame, finding: str) -> None:
 
 def _add_subgroups(facts: Facts, test: pd.DataFrame, targets: list[str]) -> None:
     """Records how many test images, and how many positives, each subgroup has."""
-    ages = test["age_years"]
-    masks: dict[str, pd.Series] = {
-        "female": test["sex"] == "F",
-        "male": test["sex"] == "M",
-        f"younger than {ADULT_AGE_YEARS} years": ages < ADULT_AGE_YEARS,
-        f"{ADULT_AGE_YEARS} to {OLDER_AGE_YEARS - 1} years": ages.between(
-            ADULT_AGE_YEARS, OLDER_AGE_YEARS, inclusive="left"
-        ),
-        f"{OLDER_AGE_YEARS} years and older": ages >= OLDER_AGE_YEARS,
-    }
-    masks |= {f"{view} view": test["view"] == view for view in sorted(test["view"].dropna().unique(), reverse=True)}
+    groups = [group for name in columns_to_measure(test) for group in overview_groups(test[name], name)]
     rows = [
         {"name": name, "images": int(mask.sum()), **{f: int((test.loc[mask, f] == 1).sum()) for f in targets}}
-        for name, mask in masks.items()
-        if mask.any()
+        for name, mask in groups
     ]
-    facts.add("subgroups", rows, "", file="table.csv", field="images and positives of the test part by sex, age, view")
+    facts.add("subgroups", rows, "", file="table.csv", field="images and positives of the test part by group")
 
 
 def add_cautions(facts: Facts, run: Any) -> None:

@@ -5,7 +5,10 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from chexkeras.evaluation.subgroups import column_words, subgroup_analysis, worst_group_sentence
+import pandas as pd
+
+from chexkeras.evaluation.group_columns import USUAL_COLUMNS, any_known, column_words, columns_to_measure
+from chexkeras.evaluation.subgroups import subgroup_analysis, worst_group_sentence
 from chexkeras.report.facts.facts import Facts, estimate_text
 from chexkeras.report.facts.run_reader import Documents
 from chexkeras.results import Estimate, Subgroup, SubgroupAnalysis
@@ -153,11 +156,21 @@ def _add_analysis(facts: Facts, finding: str, whole: SubgroupAnalysis, file: str
     return differing
 
 
+def _add_columns(facts: Facts, table: pd.DataFrame) -> None:
+    """Records in words by which columns the table's images can be grouped, and by which usual ones they cannot."""
+    known = [name for name in columns_to_measure(table) if any_known(table[name])]
+    absent = [name for name in USUAL_COLUMNS if name not in known]
+    for name, columns, nothing in (("known", known, "groups of patients"), ("absent", absent, "nothing")):
+        words = [column_words(column).short or column_words(column).words for column in columns]
+        text = " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+        facts.add(f"groups.{name}", columns, text or nothing, file="table.csv", field=f"columns to group by: {name}")
+
+
 def add_subgroups(facts: Facts, documents: Documents, run: Any, fewest: int) -> None:
     """Records every group of every finding under "groups.<finding>.<column>.<position>", tests and worst groups.
 
-    Sex, age and view were measured when the run was evaluated; images with and without other findings are measured
-    here.
+    The columns of `columns_to_measure` were measured when the run was evaluated; images with and without other findings
+    are measured here. Which usual columns the table knows, and which not, is recorded too.
 
     Args:
         facts: Where they go.
@@ -165,6 +178,7 @@ def add_subgroups(facts: Facts, documents: Documents, run: Any, fewest: int) -> 
         run: The `Run`.
         fewest: Groups with fewer positive images (negative ones, for the specificity) are called too few.
     """
+    _add_columns(facts, run.table)
     differing: list[str] = []
     for index, entry in enumerate(documents.pick(_FILE, "findings")):
         finding = str(entry["finding"])

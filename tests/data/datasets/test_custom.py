@@ -266,3 +266,29 @@ def test_other_ways_to_go_wrong_are_said(csv, frame):
         load_table(csv, **ASK, patient_column="patient")
     with pytest.raises(ValueError, match="missing='ignore'"):
         load_frame(frame, missing="ignore")
+
+
+def test_further_columns_group_the_images_and_stay_text():
+    frame = pd.DataFrame({"file": ["a.png", "b.png", "c.png"], "Edema": [1, 0, 1], "Scanner": [1, 2, None],
+                          "Where": ["North ", "", "South"]})  # fmt: skip
+    table = load_table(
+        frame, image_column="file", label_columns="Edema", missing="keep",
+        group_columns={"manufacturer": "Scanner", "hospital": "Where"},
+    )  # fmt: skip
+    assert table["manufacturer"].tolist() == ["1", "2", ""]
+    assert table["hospital"].tolist() == ["North", "", "South"]
+    assert table.labels == ("Edema",)
+    assert table.source.group_columns == ("manufacturer", "hospital")
+    assert table.source.to_dict()["group_columns"] == ["manufacturer", "hospital"]
+    assert table[table["Edema"] == 1].source.group_columns == table.source.group_columns
+
+
+@pytest.mark.parametrize(
+    ("group_columns", "message"),
+    [({"site": "Nowhere"}, "Nowhere"), ({"view": "Scanner"}, "is taken"), ({"Edema": "Scanner"}, "is taken"),
+     ({"the site": "Scanner"}, "letters, digits"), ({"site": "file"}, "60 different values")],
+)  # fmt: skip
+def test_group_columns_that_cannot_be_are_refused(group_columns, message):
+    frame = pd.DataFrame({"file": [f"{number}.png" for number in range(60)], "Edema": 1, "Scanner": "A"})
+    with pytest.raises(ValueError, match=message):
+        load_table(frame, image_column="file", label_columns="Edema", missing="keep", group_columns=group_columns)
