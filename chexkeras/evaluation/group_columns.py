@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from chexkeras import checks
-from chexkeras.data.image_table import source_of
 
 AGE_EDGES = (0, 18, 22, 40, 60, 75)
 """Where age bands begin, in years. Adults begin at 22 in FDA's device terms; 18 to 21 are transitional adolescents.
@@ -124,17 +123,18 @@ def column_words(column: str) -> GroupedColumn:
     return USUAL_COLUMNS.get(column, GroupedColumn(words, words, in_list=f"{words.replace('{', '(')} {{}}"))
 
 
-def columns_to_measure(table: pd.DataFrame) -> tuple[str, ...]:
+def columns_to_measure(table: pd.DataFrame, further: Iterable[str] = ()) -> tuple[str, ...]:
     """Returns the columns that a table's images are grouped by: the usual ones that it has, then its loader's own.
 
     Args:
-        table: An image table; its source names the columns that `load_table(group_columns=...)` added.
+        table: An image table.
+        further: The columns that `load_table(group_columns=...)` added, `group_columns` of the table's source.
 
     Example:
         >>> columns_to_measure(pd.DataFrame({"image_id": ["a"], "view": ["PA"], "sex": ["F"]}))
         ('sex', 'view')
     """
-    wanted = dict.fromkeys((*USUAL_COLUMNS, *source_of(table).group_columns))
+    wanted = dict.fromkeys((*USUAL_COLUMNS, *further))
     return tuple(name for name in wanted if name in table.columns)
 
 

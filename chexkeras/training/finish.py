@@ -218,7 +218,7 @@ def write_results(
         write_scores(working / f"scores_{part}.csv", scored[part])
     points = operating_points(recipe, scored["validation"])
     files.write_json(working / "operating_points.json", [point.to_dict() for point in points])
-    subgroups = columns_to_measure(splits.test)
+    subgroups = columns_to_measure(splits.test, source_of(splits.test).group_columns)
     measured = evaluate(scored["test"], points, cautions=cautions, table=splits.test, subgroups=subgroups)
     measured.save(working / "evaluation.json")
     shown = intensities(splits.train, recipe.targets, image_size=recipe.image_size, store=store, seed=recipe.seed)

@@ -2,7 +2,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chexkeras.data.image_table import TableSource
 from chexkeras.evaluation import group_columns
 from chexkeras.evaluation.group_columns import (
     GroupedColumn,
@@ -82,8 +81,7 @@ def test_images_are_found_by_id_in_any_order_and_each_once():
 def test_usual_columns_come_first_then_those_that_the_loader_added():
     table = pd.DataFrame({"image_id": ["a"], "view": ["PA"], "hospital": ["X"], "note": ["blurred"], "site": ["1"]})
     assert columns_to_measure(table) == ("view", "site")
-    table.attrs["source"] = TableSource("own", group_columns=("hospital", "site"))
-    assert columns_to_measure(table) == ("view", "site", "hospital")
+    assert columns_to_measure(table, ("hospital", "site")) == ("view", "site", "hospital")
 
 
 def test_an_overview_names_the_groups_that_have_images():

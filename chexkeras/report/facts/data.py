@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from chexkeras import files
-from chexkeras.data.image_table import finding_columns
+from chexkeras.data.image_table import finding_columns, source_of
 from chexkeras.evaluation.group_columns import ADULT_AGE_YEARS, columns_to_measure, overview_groups
 from chexkeras.findings import ABNORMAL
 from chexkeras.report.facts.facts import NOT_RECORDED, NOT_STATED, UNKNOWN_NUMBER, Facts, percent
@@ -197,7 +197,11 @@ def _add_negatives(facts: Facts, table: pd.DataFrame, finding: str) -> None:
 
 def _add_subgroups(facts: Facts, test: pd.DataFrame, targets: list[str]) -> None:
     """Records how many test images, and how many positives, each subgroup has."""
-    groups = [group for name in columns_to_measure(test) for group in overview_groups(test[name], name)]
+    groups = [
+        group
+        for name in columns_to_measure(test, source_of(test).group_columns)
+        for group in overview_groups(test[name], name)
+    ]
     rows = [
         {"name": name, "images": int(mask.sum()), **{f: int((test.loc[mask, f] == 1).sum()) for f in targets}}
         for name, mask in groups

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from chexkeras.data.image_table import finding_columns, source_of
 from chexkeras.evaluation.group_columns import USUAL_COLUMNS, any_known, column_words, columns_to_measure
 from chexkeras.evaluation.subgroups import subgroup_analysis, worst_group_sentence
 from chexkeras.report.facts.facts import Facts, estimate_text
@@ -113,8 +114,6 @@ def by_other_findings(run: Any, finding: str, confidence: float, fewest: int) ->
     Returns:
         The analysis; None where the table has no other finding, or the images are all of one kind.
     """
-    from chexkeras.data.image_table import finding_columns
-
     scores = run.scores("test")
     rows = scores[(scores["finding"] == finding) & scores["label"].notna()]
     table = run.table.set_index("image_id")
@@ -158,7 +157,7 @@ def _add_analysis(facts: Facts, finding: str, whole: SubgroupAnalysis, file: str
 
 def _add_columns(facts: Facts, table: pd.DataFrame) -> None:
     """Records in words by which columns the table's images can be grouped, and by which usual ones they cannot."""
-    known = [name for name in columns_to_measure(table) if any_known(table[name])]
+    known = [name for name in columns_to_measure(table, source_of(table).group_columns) if any_known(table[name])]
     absent = [name for name in USUAL_COLUMNS if name not in known]
     for name, columns, nothing in (("known", known, "groups of patients"), ("absent", absent, "nothing")):
         words = [column_words(column).short or column_words(column).words for column in columns]
