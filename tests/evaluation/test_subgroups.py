@@ -62,6 +62,16 @@ def test_each_group_is_measured_on_its_own_rows_with_its_patients():
     assert group.specificity.value == pytest.approx((negative["score"] < 0.5).mean())
 
 
+def test_a_score_at_the_threshold_is_positive_in_every_group():
+    scores, table = cohort()
+    at, above = (
+        subgroup_analysis(scores.assign(score=value), table, column="view", point=POINT) for value in (0.5, 0.7)
+    )
+    for group, other in zip(at.groups, above.groups, strict=True):
+        assert group.sensitivity.value == other.sensitivity.value == 1
+        assert group.specificity.value == other.specificity.value == 0
+
+
 def test_a_series_keyed_by_image_id_serves_as_well_as_a_table_in_any_order():
     scores, table = cohort()
     series = table.set_index("image_id")["sex"].sample(frac=1, random_state=1)

@@ -123,6 +123,7 @@ def killer(verdict: dict) -> str:
 
 def _control(copy: Copy, killers: set[str]) -> set[str]:
     """Runs the tests that noticed something once more without any mistake, and returns those that fail all the same."""
+    killers = {k for k in killers if "test_demo.py" not in k}  # It takes minutes where nothing is wrong.
     if not killers:
         return set()
     files = sorted({k.split("::")[0] for k in killers})

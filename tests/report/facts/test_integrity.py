@@ -64,6 +64,16 @@ def _to_test(table):
     table.loc[table["patient_id"] == patient, "part"] = "test"
 
 
+def test_a_patient_in_two_parts_makes_a_split_leaky_whatever_is_stated(run_folder):
+    path = run_folder / "splits.csv"
+    splits = pd.read_csv(path, dtype=str)
+    patient = splits.loc[splits["part"] == "train", "patient_id"].iloc[0]
+    splits.loc[splits.index[splits["part"] == "test"][0], "patient_id"] = patient
+    splits.to_csv(path, index=False)
+    facts = collect_facts(Run.load(run_folder))
+    assert (facts["split.shared_patients"].value, facts["split.leaky"].value) == (1, True)
+
+
 def test_rows_of_another_split_get_no_verdict_whatever_fingerprint_is_stated(run_folder):
     _csv(run_folder / "splits.csv", _to_test)
     facts = _facts(run_folder)

@@ -224,6 +224,15 @@ class TestOurOwnReport:
         assert "leaky-split-not-named" in rules(report.read_text(), known)
         assert "leaky-split-not-named" not in rules(report.read_text() + "\nThe split is LEAKY.\n", known)
 
+    def test_a_leaky_run_is_found_where_the_split_is_described_or_else_in_the_whole_document(self, make_run):
+        known = known_from_run(make_run(leaky=True))
+        for text, place in (
+            ("# Model\n\nThe images were split into training and test.\n", 3),
+            ("# Model\n\nIt finds effusions.\n", 1),
+        ):
+            (issue,) = [issue for issue in check_text(text, known) if issue.rule == "leaky-split-not-named"]
+            assert [found.line for found in issue.places] == [place]
+
     def test_synthetic_images_must_be_announced(self, report, finished_run, load_run):
         text = re.sub(r"(?m)^> .*\n|^>\n", "", report.read_text())
         text = re.sub(r"(?i)synthetic", "clinical", text)
