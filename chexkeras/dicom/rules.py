@@ -17,7 +17,7 @@ _ALWAYS_NOTE = (WARN, WARN)
 
 
 @dataclasses.dataclass(frozen=True)
-class Rule:
+class DicomRule:
     """One thing that is checked.
 
     Attributes:
@@ -274,8 +274,8 @@ _GROUPS = (
     ("Display", _DISPLAY),
 )
 
-RULES: tuple[Rule, ...] = tuple(
-    Rule(code, item, check, tag, severities, reason)
+RULES: tuple[DicomRule, ...] = tuple(
+    DicomRule(code, item, check, tag, severities, reason)
     for item, rows in _GROUPS
     for code, check, tag, severities, reason in rows
 )

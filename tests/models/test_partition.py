@@ -1,12 +1,16 @@
+import importlib
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from chexkeras.models import partition as trained_part
 from chexkeras.models.partition import first_changing, frozen_share, partition
 
 pytestmark = pytest.mark.keras
+
+# The package has a function of the same name.
+module = importlib.import_module("chexkeras.models.partition")
 
 
 def dense_network(blocks=3, activation="relu"):
@@ -58,13 +62,13 @@ def test_output_and_gradients_are_those_of_the_graph_itself(activation):
 
 
 def test_constant_channels_are_kept_apart_through_every_block(monkeypatch):
-    widths, real = [], trained_part._normalised
+    widths, real = [], module._normalised
 
     def noted(layer, values, start, stop):
         widths.append((layer.name, values.shape[-1]))
         return real(layer, values, start, stop)
 
-    monkeypatch.setattr(trained_part, "_normalised", noted)
+    monkeypatch.setattr(module, "_normalised", noted)
     partition(dense_network()).suffix(np.zeros((1, 6, 6, 8), np.float32))
     assert widths == [("b3_bn0", 8), ("b3_bn0", 3), ("bn", 8), ("bn", 6)]
 

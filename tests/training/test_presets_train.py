@@ -54,7 +54,15 @@ def tiny(recipe, backbone="SmallCNN", epochs=1):
         batch_size=10 if any(stage.accumulate > 1 for stage in recipe.stages) else 20,
         precision="float32",
         loss=recipe.loss.replace(target_weights=weights),
-        stages=tuple(dataclasses.replace(stage, epochs=epochs, patience=None) for stage in recipe.stages),
+        stages=tuple(
+            # A warm-up takes an epoch, gathered gradients four steps: two epochs for those.
+            dataclasses.replace(
+                stage,
+                epochs=max(epochs, 2 if stage.accumulate > 1 or stage.schedule == "warmup_cosine" else 1),
+                patience=None,
+            )
+            for stage in recipe.stages
+        ),
         up_sample={FINDING: max(factor for _, factor in recipe.up_sample)} if recipe.up_sample else (),
         operating_point=ThresholdRule("youden", None),
     )

@@ -97,7 +97,8 @@ def majority(ratings: pd.DataFrame) -> pd.Series:
     """Returns the consensus of readers by majority, image by image.
 
     Args:
-        ratings: See the module.
+        ratings: Table with a row for each image, known by its index or the column image_id, and a column for each
+            reader: 1 the finding is there, 0 it is not, NaN not rated.
 
     Returns:
         1, 0, or NaN where the readers are split evenly or none rated the image; by image id.
@@ -128,7 +129,8 @@ def fleiss_kappa(
     readers may have a low kappa, so give the prevalence with it.
 
     Args:
-        ratings: See the module; at least two readers.
+        ratings: Table with a row for each image, known by its index or the column image_id, and a column for each of at
+            least two readers: 1 the finding is there, 0 it is not, NaN not rated.
         patients: The patient of each image, by image id; patients are then drawn whole.
         confidence: Coverage, in (0, 1).
         replicates: Bootstrap replicates.
@@ -205,7 +207,8 @@ def readers_against_others(
     counted, and flatter the reader. With an odd number of others there are none.
 
     Args:
-        ratings: See the module; at least three readers.
+        ratings: Table with a row for each image, known by its index or the column image_id, and a column for each of at
+            least three readers: 1 the finding is there, 0 it is not, NaN not rated.
         patients: The patient of each image, by image id.
         confidence: Coverage, in (0, 1).
 
