@@ -25,9 +25,9 @@ def classifier(name, size=64):
 @pytest.mark.parametrize(
     ("name", "layers", "crossing"),
     [
-        ("ResNet50", 175, "conv4_block6_out"),
+        pytest.param("ResNet50", 175, "conv4_block6_out", marks=pytest.mark.release),
         ("VGG16", 19, "block4_pool"),
-        ("ConvNeXtTiny", 133, "add_"),
+        pytest.param("ConvNeXtTiny", 133, "add_", marks=pytest.mark.release),
         ("SEResNet34", 187, "stage3_block6_relu"),
         ("SmallCNN", 17, "block3_pool"),
     ],

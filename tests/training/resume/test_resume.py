@@ -164,6 +164,7 @@ def test_a_plateau_and_a_patience_go_on_counting(toy_recipe, toy_splits, tmp_pat
     assert_same(never_stopped, fit(recipe, toy_splits, tmp_path / "parts", features=False, start=start, seed=6))
 
 
+@pytest.mark.release
 def test_half_precision_is_taken_up_with_its_loss_scale(recipe, toy_splits, tmp_path, monkeypatch):
     recipe = recipe.replace(precision="mixed_float16", stages=(Stage("only", 2, 1e-3, "block4_conv", ema=0.9),))
     start = [value(variable) for variable in classifier(recipe, 0).variables]
