@@ -133,6 +133,8 @@ def keras_class(entry: LossEntry) -> Any:
             if len({len(self.settings[weights]) for weights in entry.weights}) > 1:
                 both = " and ".join(f"{weights}={self.settings[weights]!r}" for weights in entry.weights)
                 raise ValueError(f"{both} must be equally many: one of each per target.")
+            # Each is an attribute too, as of any loss of Keras.
+            vars(self).update(self.settings)
 
         def call(self, y_true: Any, y_pred: Any) -> Any:
             """Returns the loss of each image, shape (batch,)."""
