@@ -134,7 +134,8 @@ def keras_class(entry: LossEntry) -> Any:
                 both = " and ".join(f"{weights}={self.settings[weights]!r}" for weights in entry.weights)
                 raise ValueError(f"{both} must be equally many: one of each per target.")
             # Each is an attribute too, as of any loss of Keras.
-            vars(self).update(self.settings)
+            for argument, setting in self.settings.items():
+                setattr(self, argument, setting)
 
         def call(self, y_true: Any, y_pred: Any) -> Any:
             """Returns the loss of each image, shape (batch,)."""
