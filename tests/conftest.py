@@ -146,3 +146,14 @@ def run_eagerly():
 def make_toy():
     """`toy_table`, for tests that want toy images of their own."""
     return toy_table
+
+
+@pytest.fixture(autouse=True)
+def registries_as_they_came(monkeypatch):
+    """What another test or example registered in this process is not there, and what this one registers goes again."""
+    from chexkeras.models.backbones import BACKBONES
+    from chexkeras.models.losses import LOSSES
+
+    for registry in (LOSSES, BACKBONES):
+        built_in = {name: registry[name] for name in registry if name in registry._built_in}
+        monkeypatch.setattr(registry, "_entries", built_in)

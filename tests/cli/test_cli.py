@@ -46,7 +46,8 @@ def test_options_that_messages_name_exist():
 def test_options_of_every_kind_of_data_exist_with_dashes():
     there = options_of(get_command(app).commands["train"])
     for option in (option for entry in DATA_SETS for option in entry.options):
-        assert (f"--{option.name.replace('_', '-')}" in there) == option.on_command_line
+        name = option.singular or option.name
+        assert (f"--{name.replace('_', '-')}" in there) == option.on_command_line
 
 
 @pytest.mark.parametrize("command", sorted(get_command(app).commands))
