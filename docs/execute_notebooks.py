@@ -8,6 +8,7 @@ ones read the run that the second one trained.
 
 import argparse
 import os
+import re
 from pathlib import Path
 
 import nbformat
@@ -17,6 +18,22 @@ from nbconvert.preprocessors import TagRemovePreprocessor
 
 FOLDER = Path(__file__).resolve().parent.parent
 SECONDS_A_CELL = 1800
+# What TensorFlow's libraries write of themselves when they start, and nothing in Python can silence.
+START_UP = re.compile(r"^(?:WARNING: All log messages before absl|[IWE]\d{4} ).*\n?", re.M)
+
+
+def without_start_up(notebook: nbformat.NotebookNode) -> None:
+    """Takes TensorFlow's start-up lines out of the outputs of an executed notebook.
+
+    Args:
+        notebook: With its outputs, which change.
+    """
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if output.get("name") == "stderr":
+                output["text"] = START_UP.sub("", output["text"])
+        if "outputs" in cell:
+            cell["outputs"] = [each for each in cell["outputs"] if each.get("name") != "stderr" or each["text"].strip()]
 
 
 def page_of(notebook: nbformat.NotebookNode, name: str, to: Path) -> Path:
@@ -63,6 +80,7 @@ def main() -> None:
                 kernel_name="python3",
                 resources={"metadata": {"path": str(workplace)}},
             ).execute()
+            without_start_up(notebook)
         page_of(notebook, path.stem, to)
 
 
