@@ -253,9 +253,9 @@ class Run:
         """
         import keras
 
-        # So that Keras knows the layers of our own that are named in the file.
-        from chexkeras.models import clahe, three_way  # noqa: F401
+        from chexkeras.models.losses import register_keras_classes
 
+        register_keras_classes()
         file = self._file("model.keras")
         try:
             return keras.saving.load_model(file, compile=False, safe_mode=True)

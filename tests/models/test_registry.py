@@ -245,3 +245,12 @@ def test_an_own_loss_is_computed_as_its_formula_says():
         np.testing.assert_allclose(each, [0.25 / 2, (0.5 + 3 * 0.5) / 2], rtol=1e-5)
     finally:
         del LOSSES._entries["error_power"]
+
+
+@pytest.mark.keras
+def test_loading_a_run_tells_keras_every_name_that_its_model_may_hold(toy_run):
+    import keras
+
+    toy_run.load_model()
+    for name in (*(entry.keras_name for entry in LOSSES.values()), "Clahe"):
+        assert keras.saving.get_registered_object(f"chexkeras>{name}") is not None, name
