@@ -12,6 +12,7 @@ from chexkeras.results.evaluation import (
     Subgroup,
     SubgroupAnalysis,
 )
+from chexkeras.results.reader_components import ReaderVarianceComponents
 from chexkeras.results.robustness import PerturbationEffect, Robustness
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Interaction",
     "OperatingPoint",
     "PerturbationEffect",
+    "ReaderVarianceComponents",
     "ReliabilityBin",
     "Robustness",
     "Subgroup",
