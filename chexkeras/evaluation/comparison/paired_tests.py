@@ -14,9 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from chexkeras import checks
 from chexkeras.evaluation.scores import clean, one_class, patient_numbers
 from chexkeras.evaluation.uncertainty.bootstrap import bootstrap_differences
-from chexkeras.evaluation.uncertainty.delong import auc_contributions, contributions_covariance
+from chexkeras.evaluation.uncertainty.delong import auc_contributions, auc_difference_contributions
 from chexkeras.evaluation.uncertainty.limits import auc_limits, normal_quantile
 from chexkeras.evaluation.uncertainty.resampling import Statistic, find_statistic, p_value_of, percentile_limits
+from chexkeras.evaluation.uncertainty.worth import approximate, student_p_value, student_quantile
 from chexkeras.results import Estimate
 
 _FEW_PATIENTS = 10
@@ -180,7 +181,8 @@ def auroc_difference(
 ) -> tuple[Estimate, float]:
     """Returns the difference of two areas under the ROC curve of the same images, and the p-value that they are equal.
 
-    DeLong's paired test; with several images of a patient, Obuchowski's covariance. The p-value is below
+    DeLong's paired test; with several images of a patient, Obuchowski's covariance, raised where few patients make it
+    too small by chance; Student's t where patients are worth less than 50. The p-value is below
     1 - confidence exactly where the interval excludes 0. Scores that order the images alike differ by 0, for certain.
     Two perfect rankings have no estimated variance; their difference of 0 gets the interval that Newcombe's limits of
     each give when added as squares, with p 1.
@@ -217,17 +219,10 @@ def auroc_difference(
     method = "paired DeLong"
     if group is not None:
         method += f", clustered by patient (Obuchowski 1997); {n} images of {n_owners} patients"
-        if parts[0].n_positive_patients < _FEW_PATIENTS:
-            method += f", only {parts[0].n_positive_patients} of them positive: approximate"
     if np.array_equal(_order(first), _order(second)):
         return Estimate(0.0, 0.0, 0.0, confidence, n, f"{method}; both order the images alike"), 1.0
-    # The difference has contributions of its own; subtracting variances would lose digits where models nearly agree.
-    joint = parts[0]._replace(
-        area=parts[0].area - parts[1].area,
-        of_positives=parts[0].of_positives - parts[1].of_positives,
-        of_negatives=parts[0].of_negatives - parts[1].of_negatives,
-    )
-    variance = float(contributions_covariance([joint])[0, 0])
+    joint = auc_difference_contributions(positive, first, second, owner, n_owners)
+    variance = joint.variance
     if math.isnan(variance):
         class_, unit = (
             "positive" if joint.n_positive_patients < 2 else "negative",
@@ -236,10 +231,13 @@ def auroc_difference(
         reason = f"only one {class_} {unit}; the error of the difference cannot be estimated"
         return Estimate.not_estimable(reason, n=n, confidence=confidence), math.nan
     if variance > 0:
-        half = normal_quantile(confidence) * math.sqrt(variance)
+        error, degrees = math.sqrt(variance), joint.degrees
+        half = student_quantile(confidence, degrees) * error
         limits = (max(-1.0, joint.area - half), min(1.0, joint.area + half))
-        p_value = math.erfc(abs(joint.area) / math.sqrt(2 * variance))
-        return Estimate(joint.area, *limits, confidence, n, method), p_value
+        if not math.isinf(degrees):
+            method += f", Student's t with {degrees:.0f} degrees of freedom"
+        method += approximate(joint.worth, "images" if group is None else "patients")
+        return Estimate(joint.area, *limits, confidence, n, method), student_p_value(joint.area / error, degrees)
     if joint.area != 0:
         reason = f"the areas {parts[0].area:.3f} and {parts[1].area:.3f} differ, but without any estimated variance"
         return Estimate.not_estimable(reason, n=n, confidence=confidence), math.nan

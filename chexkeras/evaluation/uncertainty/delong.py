@@ -4,6 +4,7 @@ DeLong's variance treats images as independent; Obuchowski's lets the images of 
 Both come out of one formula, because every image contributes a known amount to the area.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,21 +12,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chexkeras.evaluation.metrics import placements
+from chexkeras.evaluation.uncertainty.worth import NORMAL_FROM, Agreement, satterthwaite
 
 
 class AucContributions(NamedTuple):
     """One area under the ROC curve, taken apart into what each patient's images contribute to its error.
 
     Attributes:
-        area: The area.
+        area: The area, or the difference of two.
         of_positives: Shape (patients,), contributions of positive images added up within patients; they sum to 0.
         of_negatives: Shape (patients,), the same of negative images.
         n_positive_patients: Patients with a positive image.
         n_negative_patients: Patients with a negative image.
         n_patients: Patients with any image.
         effective_positives: How many independent positive images would tell as much: their number over the design
-            effect of the contributions, or `n_positive_patients` where these are all zero or come from one patient.
+            effect of their contributions.
         effective_negatives: The same of negative images.
+        worth_positives: What the patients with positive images are worth, see `worth.kish`.
+        worth_negatives: What the patients with negative images are worth.
+        variance_positives: What positive images add to the variance: never less than their design effect says, which
+            Obuchowski's sum of squares may do by chance; NaN where they come from one patient only.
+        variance_negatives: The same of negative images.
     """
 
     area: float
@@ -36,6 +43,35 @@ class AucContributions(NamedTuple):
     n_patients: int
     effective_positives: float
     effective_negatives: float
+    worth_positives: float
+    worth_negatives: float
+    variance_positives: float
+    variance_negatives: float
+
+    @property
+    def patients(self) -> tuple[int, int]:
+        """Patients with a positive and with a negative image."""
+        return self.n_positive_patients, self.n_negative_patients
+
+    @property
+    def sizes(self) -> tuple[float, float]:
+        """Independent positive and negative images that would tell as much."""
+        return self.effective_positives, self.effective_negatives
+
+    @property
+    def worth(self) -> float:
+        """What the patients of the class that tells less are worth."""
+        return min(self.worth_positives, self.worth_negatives)
+
+    @property
+    def variance(self) -> float:
+        """The variance of the area for intervals and tests: Obuchowski's, raised where that is too small by chance."""
+        return float(raised_covariance([self])[0, 0])
+
+    @property
+    def degrees(self) -> float:
+        """Degrees of freedom of `variance`; infinite where patients are worth enough for the normal distribution."""
+        return degrees_of([self])
 
 
 def auc_contributions(
@@ -57,23 +93,115 @@ def auc_contributions(
     Source:
         Obuchowski, Biometrics 53, 1997; Rao & Scott, Biometrics 48, 1992 (design effect).
     """
+    return _of_images(*_image_contributions(positive, scores), positive, clusters, n_clusters)
+
+
+def auc_difference_contributions(
+    positive: NDArray[np.bool_],
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    clusters: NDArray[np.int64],
+    n_clusters: int,
+) -> AucContributions:
+    """Returns the difference of two areas of the same images with contributions of its own.
+
+    Subtracting variances would lose digits where models nearly agree.
+
+    Args:
+        positive: Shape (n,), clean labels with both classes.
+        first: Shape (n,), finite scores.
+        second: Shape (n,), finite scores, whose area is subtracted.
+        clusters: Shape (n,), patient numbers below `n_clusters`; not all need occur.
+        n_clusters: Length of the result.
+
+    Returns:
+        The difference and its contributions.
+    """
+    (area, contribution), (other, subtracted) = (_image_contributions(positive, scores) for scores in (first, second))
+    return _of_images(area - other, contribution - subtracted, positive, clusters, n_clusters)
+
+
+def _image_contributions(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
     n_positive = int(positive.sum())
     n_negative = len(positive) - n_positive
     doubled = placements(positive, scores)
     area = int(doubled[positive].sum()) / (2 * n_positive * n_negative)
+    own, other = np.where(positive, n_positive, n_negative), np.where(positive, n_negative, n_positive)
+    return area, (doubled / (2 * other) - area) / own
+
+
+def _of_images(
+    area: float,
+    contribution: NDArray[np.float64],
+    positive: NDArray[np.bool_],
+    clusters: NDArray[np.int64],
+    n_clusters: int,
+) -> AucContributions:
     sums: list[NDArray[np.float64]] = []
     present: list[NDArray[np.bool_]] = []
     effective: list[float] = []
-    for members, own, other in ((positive, n_positive, n_negative), (~positive, n_negative, n_positive)):
-        owner, contribution = clusters[members], (doubled[members] / (2 * other) - area) / own
-        of_patients = np.bincount(owner, contribution, n_clusters).astype(np.float64)
-        sums.append(of_patients)
+    worth: list[float] = []
+    variance: list[float] = []
+    for members in (positive, ~positive):
+        owner, values = clusters[members], contribution[members]
+        sums.append(np.bincount(owner, values, n_clusters).astype(np.float64))
         present.append(np.bincount(owner, minlength=n_clusters) > 0)
-        together, apart = float((of_patients**2).sum()), float((contribution**2).sum())
-        n_patients = int(np.count_nonzero(present[-1]))
-        effective.append(own / max(1.0, together / apart) if apart > 0 and n_patients > 1 else float(n_patients))
+        agreement = Agreement.of(values, owner)
+        design_effect = float(agreement.design_effect())
+        effective.append(max(1.0, len(values) / design_effect))
+        worth.append(agreement.worth)
+        variance.append(_factor(agreement.n_patients) * float(agreement.scatter) * design_effect)
     positives, negatives, either = (int(np.count_nonzero(these)) for these in (*present, present[0] | present[1]))
-    return AucContributions(area, sums[0], sums[1], positives, negatives, either, effective[0], effective[1])
+    return AucContributions(area, *sums, positives, negatives, either, *effective, *worth, *variance)
+
+
+def _factor(n_patients: int) -> float:
+    return n_patients / (n_patients - 1) if n_patients > 1 else math.nan
+
+
+def degrees_of(parts: Sequence[AucContributions]) -> float:
+    """Returns the degrees of freedom of a variance that areas of the same patients add up to.
+
+    Args:
+        parts: One for each area.
+
+    Returns:
+        Satterthwaite's, both classes of each area being parts of the variance; infinite where the patients of every
+        class are worth `NORMAL_FROM` and more, where Student's t differs little from the normal distribution.
+    """
+    if min(part.worth for part in parts) >= NORMAL_FROM:
+        return math.inf
+    variances = [v for part in parts for v in (part.variance_positives, part.variance_negatives)]
+    if np.isnan(variances).any():
+        return 1.0
+    return satterthwaite(variances, [w for part in parts for w in (part.worth_positives, part.worth_negatives)])
+
+
+def raised_covariance(parts: Sequence[AucContributions]) -> NDArray[np.float64]:
+    """Returns the covariance matrix for intervals and tests: no variance smaller than its design effect says.
+
+    Where few patients carry many images, sums of squares over patients are often too small by chance. Correlations
+    are those of `contributions_covariance`; with one image for each patient it is that matrix.
+
+    Args:
+        parts: One for each of k areas.
+
+    Returns:
+        Shape (k, k); NaN where a class comes from one patient only.
+    """
+    covariance = contributions_covariance(parts)
+    variances = np.diag(covariance)
+    raised = variances.copy()
+    for row, part in enumerate(parts):
+        for sums, patients, variance in (
+            (part.of_positives, part.n_positive_patients, part.variance_positives),
+            (part.of_negatives, part.n_negative_patients, part.variance_negatives),
+        ):
+            raised[row] += max(0.0, variance - _factor(patients) * float(sums @ sums))
+    scale = np.sqrt(np.divide(raised, variances, out=np.ones_like(raised), where=variances > 0))
+    covariance = covariance * np.outer(scale, scale)
+    np.fill_diagonal(covariance, raised)
+    return covariance
 
 
 def contributions_covariance(parts: Sequence[AucContributions]) -> NDArray[np.float64]:

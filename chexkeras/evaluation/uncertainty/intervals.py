@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from chexkeras import checks
 from chexkeras.evaluation.metrics import average_precision
@@ -21,7 +21,8 @@ from chexkeras.evaluation.uncertainty.delong import (
     AucContributions,
     auc_contributions,
     auc_covariance,
-    contributions_covariance,
+    degrees_of,
+    raised_covariance,
 )
 from chexkeras.evaluation.uncertainty.limits import (
     DELONG,
@@ -33,6 +34,7 @@ from chexkeras.evaluation.uncertainty.limits import (
     variance_floor,
     wilson,
 )
+from chexkeras.evaluation.uncertainty.worth import Agreement, approximate, effective_size
 from chexkeras.results import Estimate
 
 _FEW_PATIENTS = 10
@@ -43,11 +45,13 @@ def auc_interval(
 ) -> Estimate:
     """Returns the exact area under the ROC curve with its confidence interval.
 
-    DeLong's variance on the logit scale; Obuchowski's clustered variance when a patient has several images. With fewer
-    than 30 patients in a class, where DeLong's variance is often too small (95 % intervals around an area of .9 from 10
-    positives cover 88 %), Newcombe's score interval at the effective sample sizes, with its variance raised to DeLong's
-    where that is larger. Newcombe's alone where the variance is zero or cannot be estimated (a perfect or constant
-    ranking, one patient in a class).
+    DeLong's variance on the logit scale; Obuchowski's clustered variance when a patient has several images, raised
+    where sums over few patients are too small by chance (`worth.Agreement`). Few means what patients are worth: 60
+    patients of whom some have a hundred images may be worth ten. Where the patients of a class are worth less than 50,
+    Newcombe's score interval at the effective sample sizes, with this variance (not much below Newcombe's own where
+    patients are few) and Student's t at Satterthwaite's degrees of freedom. Newcombe's alone where the variance is zero
+    or cannot be estimated (a perfect or constant ranking, one patient in a class). Simulated coverage stands in
+    benchmarks/README.md.
 
     Args:
         labels: Shape (n,), 1, 0 or NaN (left out).
@@ -63,7 +67,8 @@ def auc_interval(
 
     Source:
         DeLong et al., Biometrics 44, 1988; Sun & Xu, IEEE Signal Processing Letters 21(11), 2014; Obuchowski,
-        Biometrics 53, 1997; Newcombe, Statistics in Medicine 25, 2006 (method 5).
+        Biometrics 53, 1997; Newcombe, Statistics in Medicine 25, 2006 (method 5); Kish, Survey Sampling, 1965;
+        Satterthwaite, Biometrics Bulletin 2, 1946.
 
     Example:
         >>> print(auc_interval([0] * 20 + [1] * 20, range(40)))
@@ -78,21 +83,17 @@ def auc_interval(
     owner = np.arange(n) if group is None else group
     n_patients = int(owner.max()) + 1
     part = auc_contributions(positive, score, owner, n_patients)
-    variance = float(contributions_covariance([part])[0, 0])
     unit, of_patients = ("images", "") if group is None else ("patients", f", {n} images of {n_patients} patients")
-    low, high, method = auc_limits(part.area, variance, _patients(part), confidence, sizes=_sizes(part), unit=unit)
-    method += of_patients
-    if part.n_positive_patients < _FEW_PATIENTS and group is not None:
-        method += f"; only {part.n_positive_patients} positive patients, the interval is approximate"
+    low, high, method = _limits(part, confidence, unit)
+    method += of_patients + approximate(part.worth, unit)
     return Estimate(part.area, low, high, confidence, n, method)
 
 
-def _patients(part: AucContributions) -> tuple[int, int]:
-    return part.n_positive_patients, part.n_negative_patients
-
-
-def _sizes(part: AucContributions) -> tuple[float, float]:
-    return part.effective_positives, part.effective_negatives
+def _limits(part: AucContributions, confidence: float, unit: str) -> tuple[float, float, str]:
+    return auc_limits(
+        part.area, part.variance, part.patients, confidence,
+        sizes=part.sizes, worth=part.worth, degrees=part.degrees, unit=unit,
+    )  # fmt: skip
 
 
 def auc_interval_from_counts(area: float, n_positive: int, n_negative: int, *, confidence: float = 0.95) -> Estimate:
@@ -149,8 +150,8 @@ def macro_auc_interval(scores_table: pd.DataFrame, *, confidence: float = 0.95) 
 
     The findings are scored on the same images, so their areas vary together. What every patient contributes to the
     error of each area gives the covariance matrix of all areas, and from it the variance of their mean; images of one
-    patient may agree. A finding with fewer than 30 patients in a class gets at least the variance that Hanley and
-    McNeil's formula gives its area, as in `auc_interval`.
+    patient may agree. Variances are raised where few patients make them too small, and Student's t is used, as in
+    `auc_interval`.
 
     Args:
         scores_table: Long table of scores (image_id, patient_id, finding, label, score).
@@ -212,27 +213,25 @@ def _contributions(table: Scores, known: Scores) -> tuple[dict[str, AucContribut
 
 def _mean(parts: list[AucContributions], confidence: float, unit: str) -> tuple[float, float, float, str]:
     """Returns the mean area, its limits and how they were computed."""
-    covariance = contributions_covariance(parts)
     if len(parts) == 1:
-        (only,), variance = parts, float(covariance[0, 0])
-        low, high, method = auc_limits(only.area, variance, _patients(only), confidence, sizes=_sizes(only), unit=unit)
-        return only.area, low, high, f"one finding: {method}"
-    value, variance = math.fsum(part.area for part in parts) / len(parts), _variance_of_mean(parts, covariance)
+        low, high, method = _limits(parts[0], confidence, unit)
+        return parts[0].area, low, high, f"one finding: {method}"
+    value, variance = math.fsum(part.area for part in parts) / len(parts), _variance_of_mean(parts)
     # Where no ranking varies, the rarest finding says how much there is to know.
-    rarest = min(parts, key=lambda part: min(part.effective_positives, part.effective_negatives))
+    rarest = min(parts, key=lambda part: min(part.sizes))
     words = f"{DELONG[unit]} with covariances between findings"
     low, high, method = auc_limits(
-        value, variance, _patients(rarest), confidence, sizes=_sizes(rarest), unit=unit, whose="of the rarest",
+        value, variance, rarest.patients, confidence, sizes=rarest.sizes, worth=rarest.worth,
+        degrees=degrees_of(parts), unit=unit, whose="of the rarest",
         error=AreaError(math.sqrt(variance), words) if variance > 0 else None,
     )  # fmt: skip
-    return value, low, high, f"mean of {len(parts)} findings, {method}"
+    return value, low, high, f"mean of {len(parts)} findings, {method}{approximate(rarest.worth, unit)}"
 
 
-def _variance_of_mean(parts: list[AucContributions], covariance: NDArray[np.float64]) -> float:
-    floored = covariance.copy()
+def _variance_of_mean(parts: list[AucContributions]) -> float:
+    floored = raised_covariance(parts)
     for row, part in enumerate(parts):
-        floor = variance_floor(part.area, _patients(part), _sizes(part))
-        floored[row, row] = max(floored[row, row], floor)
+        floored[row, row] = max(floored[row, row], variance_floor(part.area, part.sizes, part.worth))
     return float(floored.mean())
 
 
@@ -345,11 +344,11 @@ def clustered_proportion_interval(
 ) -> Estimate:
     """Returns a proportion of images with an interval that lets images of one patient agree.
 
-    The design effect is the sum of squared patient residuals over the sum of squared image residuals (the ratio
-    estimator's variance over the binomial one); the Clopper-Pearson interval is taken at ``n / design effect``
+    The design effect is the larger of the ratio estimator's variance over the binomial one and what the correlation
+    within patients says (`worth.Agreement`); the Clopper-Pearson interval is taken at ``n / design effect``
     images, further reduced for few patients by Korn and Graubard's ratio of t quantiles. It is never narrower than
     the plain interval, and equals it when every patient has one image. Without variance (0 or all successes) the
-    plain interval on the number of patients is given, which is conservative.
+    plain interval on what the patients are worth is given, which is conservative.
 
     Args:
         successes: Shape (n,), whether each image succeeded.
@@ -365,7 +364,8 @@ def clustered_proportion_interval(
 
     Source:
         Rao & Scott, Biometrics 48, 1992; Obuchowski, Statistics in Medicine 17, 1998 (variance); Korn & Graubard,
-        Survey Methodology 24, 1998 (Clopper-Pearson at the effective sample size).
+        Survey Methodology 24, 1998 (Clopper-Pearson at the effective sample size); Kish, Survey Sampling, 1965 (what
+        patients are worth, which counts here where patients are counted there).
     """
     checks.probability(confidence, "confidence", open_interval=True)
     hits = np.asarray(successes, dtype=np.float64)
@@ -377,30 +377,14 @@ def clustered_proportion_interval(
     group = patient_numbers(clusters, np.ones(n, dtype=bool))
     if group is None:
         return proportion_interval(n_hits, n, confidence=confidence)
-    n_patients, share = int(group.max()) + 1, n_hits / n
-    basis = f"{n} images of {n_patients} patients"
+    share = n_hits / n
+    agreement = Agreement.of(hits - share, group)
+    basis = f"{n} images of {agreement.n_patients} patients{approximate(agreement.worth)}"
     if n_hits in (0, n):
-        low, high = clopper_pearson(n_patients if n_hits else 0, n_patients, confidence)
-        method = f"Clopper-Pearson on patients, because the images do not vary; {basis}"
+        low, high = clopper_pearson(agreement.worth if n_hits else 0, agreement.worth, confidence)
+        method = f"Clopper-Pearson on patients, worth {agreement.worth:.1f}, because the images do not vary; {basis}"
         return Estimate(share, low, high, confidence, n, method)
-    effective = _effective_size(hits - share, group, n_patients, confidence)
+    effective = float(effective_size(agreement, confidence))
     low, high = clopper_pearson(share * effective, effective, confidence)
     method = f"Clopper-Pearson at the effective sample size {effective:.1f} (Korn & Graubard 1998); {basis}"
     return Estimate(share, low, high, confidence, n, method)
-
-
-def _effective_size(
-    residuals: NDArray[np.float64], group: NDArray[np.int64], n_patients: int, confidence: float
-) -> float:
-    from scipy import special
-
-    n = len(residuals)
-    if n_patients == 1:
-        return 1.0
-    of_patients = np.bincount(group, residuals)
-    # Without the factor m / (m - 1) of survey software, so that showing every image twice changes nothing; that
-    # patients are few is paid for by Student's t below. What it covers then is in benchmarks/README.md.
-    design_effect = max(1.0, float((of_patients**2).sum() / (residuals**2).sum()))
-    upper = 0.5 + confidence / 2
-    fewness = special.stdtrit(n - 1, upper) / special.stdtrit(n_patients - 1, upper)
-    return max(1.0, float(n / design_effect * fewness**2))

@@ -15,9 +15,10 @@ from typing import NamedTuple
 import numpy as np
 
 from chexkeras import checks
+from chexkeras.evaluation.uncertainty.worth import NORMAL_FROM, student_quantile
 
 FEW = 30
-"""Positive or negative patients below which DeLong's variance is itself too uncertain to rest an interval on."""
+"""What patients of a class are worth below which the variance of an area is at least Hanley and McNeil's."""
 
 DELONG = {"images": "DeLong", "patients": "DeLong clustered by patient (Obuchowski 1997)"}
 """The words for the variance of an area, by what is independent."""
@@ -97,8 +98,7 @@ def logit_limits(
     """
     from scipy import special
 
-    quantile = normal_quantile(confidence) if math.isinf(degrees) else special.stdtrit(degrees, 0.5 + confidence / 2)
-    half = quantile * standard_error / (value * (1 - value))
+    half = student_quantile(confidence, degrees) * standard_error / (value * (1 - value))
     return float(special.expit(special.logit(value) - half)), float(special.expit(special.logit(value) + half))
 
 
@@ -149,16 +149,23 @@ def pairs_variance(
 
 
 def newcombe_auc(
-    area: float, n_positive: float, n_negative: float, confidence: float, *, inflation: float = 1.0
+    area: float,
+    n_positive: float,
+    n_negative: float,
+    confidence: float,
+    *,
+    inflation: float = 1.0,
+    degrees: float = math.inf,
 ) -> tuple[float, float]:
-    """Returns the limits t with ``|area - t| = z sqrt(V(t))``, V being `hanley_mcneil_variance`.
+    """Returns the limits t with ``|area - t| = q sqrt(V(t))``, V being `hanley_mcneil_variance`.
 
     Args:
         area: Area under the ROC curve, in [0, 1].
         n_positive: At least 1; a fraction for effective sizes.
         n_negative: At least 1; a fraction for effective sizes.
         confidence: Coverage, in (0, 1).
-        inflation: Multiplies V, where the data vary more than it assumes.
+        inflation: Multiplies V, where the data vary more or less than it assumes.
+        degrees: Of freedom of Student's t for the quantile q; infinite for the normal distribution.
 
     Returns:
         Lower and upper limit, also for a perfect ranking.
@@ -168,10 +175,10 @@ def newcombe_auc(
     """
     from scipy import optimize
 
-    z2 = normal_quantile(confidence) ** 2 * inflation
+    q2 = student_quantile(confidence, degrees) ** 2 * inflation
 
     def excess(limit: float) -> float:
-        return (area - limit) ** 2 - z2 * hanley_mcneil_variance(limit, n_positive, n_negative)
+        return (area - limit) ** 2 - q2 * hanley_mcneil_variance(limit, n_positive, n_negative)
 
     # At 0 and 1 the variance vanishes, so the excess is >= 0 there and < 0 just beside the area.
     edge = 1e-12
@@ -199,6 +206,8 @@ def auc_limits(
     confidence: float,
     *,
     sizes: tuple[float, float] | None = None,
+    worth: float | None = None,
+    degrees: float | None = None,
     unit: str = "patients",
     error: AreaError | None = None,
     whose: str = "",
@@ -215,6 +224,9 @@ def auc_limits(
         patients: How many patients have a positive image, and how many a negative one.
         confidence: Coverage, in (0, 1).
         sizes: How many independent positive and negative images would tell as much; None for the numbers of patients.
+        worth: What the patients of the class that tells less are worth, see `worth.kish`; None for the smaller number
+            of patients.
+        degrees: Of freedom of the variance; None for one less than `worth`, or infinite from `NORMAL_FROM` on.
         unit: What is independent, "patients" or "images".
         error: The standard error to rest the limits on, however few patients there are; None takes that of `variance`,
             DeLong's or Obuchowski's, and makes up for what it misses with few patients.
@@ -225,31 +237,54 @@ def auc_limits(
         Lower limit, upper limit, method.
     """
     positives, negatives = sizes or patients
+    worth = float(min(patients)) if worth is None else worth
+    if degrees is None:
+        degrees = max(1.0, worth - 1) if worth < NORMAL_FROM else math.inf
     newcombe = f"Newcombe 2006 method 5 on {patients[0]} positive and {patients[1]} negative {unit}"
     newcombe += f" {whose}" if whose else ""
     if not variance > 0:
         return *newcombe_auc(area, positives, negatives, confidence), f"{newcombe}, {because}"
-    if error is None and min(patients) >= FEW:
+    student = "" if math.isinf(degrees) else f", Student's t with {degrees:.0f} degrees of freedom"
+    if error is None and worth >= NORMAL_FROM:
         error = AreaError(variance**0.5, DELONG[unit])
     if error is not None:
-        return *logit_limits(area, error.value, confidence), f"{error.words}, logit interval"
-    inflation = max(1.0, variance / variance_floor(area, patients, (positives, negatives)))
-    method = f"{newcombe}, fewer than {FEW} in a class, with the larger of its and the {DELONG[unit]} variance"
-    return *newcombe_auc(area, positives, negatives, confidence, inflation=inflation), method
+        limits = logit_limits(area, error.value, confidence, degrees=degrees)
+        return *limits, f"{error.words}, logit interval{student}"
+    inflation = max(variance / hanley_mcneil_variance(area, positives, negatives), least_inflation(worth))
+    method = f"{newcombe}, worth {worth:.0f} in the smaller class, with the {DELONG[unit]} variance"
+    if inflation > variance / hanley_mcneil_variance(area, positives, negatives):
+        method += " raised towards its own"
+    limits = newcombe_auc(area, positives, negatives, confidence, inflation=inflation, degrees=degrees)
+    return *limits, method + student
 
 
-def variance_floor(area: float, patients: tuple[int, int], sizes: tuple[float, float]) -> float:
+def least_inflation(worth: float) -> float:
+    """Returns which share of Hanley and McNeil's variance the variance of an area is at least taken to be.
+
+    A variance estimated from few patients is too small by chance as often as not. The share is 1 below `FEW` and falls
+    as patients are worth more, so that a patient more or less changes little; from `NORMAL_FROM` on there is no floor.
+
+    Args:
+        worth: What the patients of the class that tells less are worth.
+
+    Returns:
+        From 0 to 1.
+    """
+    return min(1.0, FEW / worth) if worth < NORMAL_FROM else 0.0
+
+
+def variance_floor(area: float, sizes: tuple[float, float], worth: float) -> float:
     """Returns what the variance of an area is at least taken to be, where few patients make DeLong's too small.
 
     Args:
         area: The area.
-        patients: How many patients have a positive image, and how many a negative one.
         sizes: How many independent positive and negative images would tell as much.
+        worth: What the patients of the class that tells less are worth.
 
     Returns:
-        Hanley and McNeil's variance with fewer than `FEW` patients in a class, otherwise 0.
+        The share of Hanley and McNeil's variance that `least_inflation` gives.
     """
-    return hanley_mcneil_variance(area, *sizes) if min(patients) < FEW else 0.0
+    return least_inflation(worth) * hanley_mcneil_variance(area, *sizes)
 
 
 def hanley_mcneil_error(area: float, n_positive: int, n_negative: int) -> float:
