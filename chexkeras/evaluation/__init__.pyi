@@ -33,18 +33,35 @@ from .readers.agreement import fleiss_kappa as fleiss_kappa, readers_against_oth
 from .readers.dawid_skene import dawid_skene as dawid_skene
 from .readers.reader_f1 import model_against_readers as model_against_readers
 from .robustness import perturbation_effects as perturbation_effects
+from .sample_size.assumed_components import (
+    conjectured_components as conjectured_components,
+    roe_metz_components as roe_metz_components,
+)
 from .sample_size.auroc import (
+    auc_standard_error as auc_standard_error,
     power_auc_difference as power_auc_difference,
     power_auc_lower_bound as power_auc_lower_bound,
     sample_size_auc as sample_size_auc,
     sample_size_auc_difference as sample_size_auc_difference,
     sample_size_auc_lower_bound as sample_size_auc_lower_bound,
 )
+from .sample_size.rate_difference import (
+    power_paired_rates as power_paired_rates,
+    power_unpaired_rates as power_unpaired_rates,
+    sample_size_paired_rates as sample_size_paired_rates,
+    sample_size_unpaired_rates as sample_size_unpaired_rates,
+)
 from .sample_size.rates import (
     design_effect as design_effect,
     power_lower_bound as power_lower_bound,
     sample_size_lower_bound as sample_size_lower_bound,
     sample_size_proportion as sample_size_proportion,
+)
+from .sample_size.reader_study import (
+    power_reader_lower_bound as power_reader_lower_bound,
+    power_reader_study as power_reader_study,
+    sample_size_reader_lower_bound as sample_size_reader_lower_bound,
+    sample_size_reader_study as sample_size_reader_study,
 )
 from .scores import (
     Scores as Scores,

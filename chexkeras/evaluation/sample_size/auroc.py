@@ -182,19 +182,23 @@ def power_auc_difference(
     n_negative: float,
     *,
     correlation: float,
+    margin: float | None = None,
     confidence: float = 0.95,
     model: str = "binormal",
 ) -> float:
-    """Returns the probability that a two-sided test tells two areas under the ROC curve apart.
+    """Returns the probability that two areas under the ROC curve are told apart, or the first shown not to be inferior.
 
     Args:
         first: The true area of one model, strictly between 0.5 and 1.
-        second: That of the other.
+        second: That of the other, strictly between 0.5 and 1.
         n_positive: Independent positives.
         n_negative: Independent negatives.
         correlation: Of the two estimated areas, in [0, 1): 0 on different images, about .5 for two models on the same
             images, more for versions of one model. A pilot's paired DeLong covariance gives it.
-        confidence: One minus the size of the test, in (0, 1).
+        margin: How much lower the first area may be and still count as not inferior, in [0, 1): power is then the
+            probability that the lower limit of the interval of first minus second lies above ``-margin``; 0 asks for
+            superiority in this direction. None for the two-sided test of equal areas.
+        confidence: Of the two-sided interval, in (0, 1); one minus the size of the two-sided test.
         model: What scores are assumed to be: "binormal", "hanley_mcneil" or "obuchowski", see `auc_standard_error`.
 
     Returns:
@@ -209,16 +213,20 @@ def power_auc_difference(
     Example:
         >>> round(power_auc_difference(0.85, 0.82, 500, 500, correlation=0.5), 2)
         0.67
+        >>> round(power_auc_difference(0.85, 0.85, 500, 500, correlation=0.5, margin=0.03), 2)
+        0.71
     """
     from scipy import special
 
-    gap = abs(_area(first, "first") - _area(second, "second"))
+    gap = _area(first, "first") - _area(second, "second")
     shared = checks.probability(correlation, "correlation")
     if shared == 1:
         raise ValueError("correlation=1 leaves nothing to tell the models apart by; give less, for example 0.5.")
     one, other = (auc_standard_error(area, n_positive, n_negative, model=model) for area in (first, second))
     error = math.sqrt(one**2 + other**2 - 2 * shared * one * other)
     needed = _quantile(confidence, one_sided=False)
+    if margin is not None:
+        return float(special.ndtr((gap + _margin(margin)) / error - needed))
     return float(special.ndtr(gap / error - needed) + special.ndtr(-gap / error - needed))
 
 
@@ -228,40 +236,58 @@ def sample_size_auc_difference(
     power: float = 0.8,
     *,
     correlation: float,
+    margin: float | None = None,
     negatives_per_positive: float = 1.0,
     confidence: float = 0.95,
     model: str = "binormal",
 ) -> PlannedSize:
-    """Returns how many positives tell two areas under the ROC curve apart with a wanted power.
+    """Returns how many positives tell two areas under the ROC curve apart, or show the first not to be inferior.
 
     Args:
         first: The true area of one model, strictly between 0.5 and 1.
-        second: That of the other, different from it.
+        second: That of the other, strictly between 0.5 and 1; different from the first unless there is a margin.
         power: The probability wanted, strictly between 0 and 1.
         correlation: Of the two estimated areas, in [0, 1): 0 on different images, about .5 for two models on the same
             images, more for versions of one model.
+        margin: How much lower the first area may be and still count as not inferior, in [0, 1); 0 asks for superiority
+            in this direction; None for the two-sided test of equal areas.
         negatives_per_positive: How many negatives go with each positive, above 0.
-        confidence: One minus the size of the test, in (0, 1).
+        confidence: Of the two-sided interval, in (0, 1); one minus the size of the two-sided test.
         model: What scores are assumed to be: "binormal", "hanley_mcneil" or "obuchowski", see `auc_standard_error`.
 
     Returns:
         Positives as `cases`, positives and negatives together as `total`.
 
     Raises:
-        ValueError: If an argument is out of range, or the areas are equal.
+        ValueError: If an argument is out of range, the areas are equal and there is no margin, or the first lies below
+            the second by the margin or more.
+
+    Example:
+        >>> sample_size_auc_difference(0.85, 0.85, correlation=0.5, margin=0.03).cases
+        615
     """
     ratio, wanted = _ratio(negatives_per_positive), checks.probability(power, "power", open_interval=True)
-    if first == second:
+    if margin is None and first == second:
         raise ValueError(f"first and second are both {first:g}; no number of images tells equal areas apart.")
+    if margin is not None and first - second + _margin(margin) <= 1e-12:
+        raise ValueError(
+            f"first={first:g} lies below second={second:g} by margin={margin:g} or more; no number of images shows "
+            "what is not so."
+        )
 
     def enough(n: int) -> bool:
+        sizes = (n, n * ratio)
         test = {"correlation": correlation, "confidence": confidence}
-        return power_auc_difference(first, second, n, n * ratio, **test, model=model) >= wanted
+        return power_auc_difference(first, second, *sizes, **test, margin=margin, model=model) >= wanted
 
-    purpose = (
-        f"power {wanted:g} that areas of {first:g} and {second:g} are told apart at {confidence * 100:g} % confidence, "
-        f"estimates correlated {correlation:g}, model {model}"
-    )
+    if margin is None:
+        aim = f"areas of {first:g} and {second:g} are told apart at {confidence * 100:g} % confidence"
+    else:
+        aim = (
+            f"the two-sided {confidence * 100:g} % interval of the difference of areas of {first:g} and {second:g} "
+            f"lies above {-margin or 0:g}"
+        )
+    purpose = f"power {wanted:g} that {aim}, estimates correlated {correlation:g}, model {model}"
     return _smallest(enough, ratio, purpose)
 
 
@@ -270,6 +296,13 @@ def _area(value: float, name: str) -> float:
     if area <= 0.5:
         raise ValueError(f"{name}={value!r}: plan for an area under the ROC curve above 0.5, which is chance.")
     return area
+
+
+def _margin(margin: float) -> float:
+    shift = checks.probability(margin, "margin")
+    if shift == 1:
+        raise ValueError("margin=1 calls everything not inferior; give less, for example 0.05.")
+    return shift
 
 
 def _ratio(negatives_per_positive: float) -> float:

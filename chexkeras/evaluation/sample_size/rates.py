@@ -75,10 +75,10 @@ class BoundSize:
 
     def __str__(self) -> str:
         """Returns the plan in one sentence."""
-        return (
-            f"{self.lasting:,} cases (power {self.power:.3f}; {self.smallest:,} have it too, but some larger numbers "
-            f"have less): {self.purpose}"
-        )
+        fewer = f"; {self.smallest:,} have it too, but some larger numbers have less"
+        if self.smallest == self.lasting:
+            fewer = ""
+        return f"{self.lasting:,} cases (power {self.power:.3f}{fewer}): {self.purpose}"
 
 
 def sample_size_proportion(

@@ -93,6 +93,34 @@ def test_power_to_tell_two_models_apart_is_that_of_simulated_studies():
     assert np.mean(told) == pytest.approx(expected, abs=0.08)
 
 
+def test_power_to_show_that_a_model_is_not_inferior_is_that_of_simulated_studies():
+    rng = np.random.default_rng(4)
+    positive = np.repeat([True, False], 200)
+    shown, correlations = [], []
+    for _ in range(300):
+        shared = rng.normal(size=400)
+        pair = np.stack([math.sqrt(0.6) * shared + math.sqrt(0.4) * rng.normal(size=400) for _ in range(2)])
+        pair += math.sqrt(2) * stats.norm.ppf([[0.85], [0.86]]) * positive
+        areas, covariance = auc_covariance(positive, pair)
+        error = math.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+        shown.append(areas[0] - areas[1] - 1.96 * error > -0.05)
+        correlations.append(covariance[0, 1] / math.sqrt(covariance[0, 0] * covariance[1, 1]))
+    expected = power_auc_difference(0.85, 0.86, 200, 200, correlation=float(np.mean(correlations)), margin=0.05)
+    assert 0.4 < expected < 0.95
+    assert np.mean(shown) == pytest.approx(expected, abs=0.08)
+
+
+def test_sizes_within_a_margin_have_the_power_asked_for_and_one_less_has_not():
+    size = sample_size_auc_difference(0.84, 0.85, correlation=0.5, margin=0.04)
+    arguments = {"correlation": 0.5, "margin": 0.04}
+    assert power_auc_difference(0.84, 0.85, size.cases, size.cases, **arguments) >= 0.8
+    assert power_auc_difference(0.84, 0.85, size.cases - 1, size.cases - 1, **arguments) < 0.8
+    assert "lies above -0.04" in size.purpose
+    assert power_auc_difference(0.8, 0.84, 300, 300, **arguments) == pytest.approx(0.025)
+    # Superiority in one direction is the two-sided test without its other side.
+    assert power_auc_difference(0.8, 0.8, 90, 90, correlation=0.3, margin=0) == pytest.approx(0.025)
+
+
 def test_sizes_have_the_power_asked_for_and_one_less_has_not():
     size = sample_size_auc_lower_bound(0.85, 0.80, 0.9, negatives_per_positive=2)
     assert power_auc_lower_bound(0.85, 0.80, size.cases, 2 * size.cases) >= 0.9
@@ -127,6 +155,9 @@ def test_equal_areas_are_told_apart_as_often_as_the_test_errs():
         (lambda: power_auc_lower_bound(0.8, 1, 10, 10), "goal=1 must lie strictly"),
         (lambda: sample_size_auc_lower_bound(0.8, 0.85), "true=0.8 must lie above goal=0.85"),
         (lambda: sample_size_auc_difference(0.8, 0.8, correlation=0.5), "no number of images tells"),
+        (lambda: sample_size_auc_difference(0.8, 0.85, correlation=0.5, margin=0.05), "by margin=0.05 or more"),
+        (lambda: power_auc_difference(0.8, 0.8, 10, 10, correlation=0.5, margin=1), "margin=1 calls everything"),
+        (lambda: power_auc_difference(0.8, 0.8, 10, 10, correlation=0.5, margin=-0.1), "margin=-0.1"),
         (lambda: power_auc_difference(0.8, 0.9, 10, 10, correlation=1), "nothing to tell the models apart"),
         (lambda: power_auc_difference(0.8, 0.9, 10, 10, correlation=0.5, confidence=95), "confidence=95"),
     ],
