@@ -12,14 +12,15 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks
 from chexkeras.evaluation.group_columns import groups_of
 from chexkeras.evaluation.scores import Scores
-from chexkeras.evaluation.uncertainty.delong import auc_contributions, contributions_covariance
+from chexkeras.evaluation.uncertainty.delong import AucContributions, auc_contributions, raised_covariance
 from chexkeras.evaluation.uncertainty.intervals import auc_interval, clustered_proportion_interval
 from chexkeras.evaluation.uncertainty.limits import holm, p_text
+from chexkeras.evaluation.uncertainty.worth import Agreement
 from chexkeras.results import Estimate, Interaction, OperatingPoint, Subgroup, SubgroupAnalysis
 from chexkeras.results.evaluation import STATISTICS
 
@@ -43,9 +44,9 @@ def subgroup_analysis(
     Intervals rest on patients. A group with fewer than `minimum` positives (negatives, for specificity; either, for
     AUROC) is not estimated. The tests of interaction leave such groups out:
 
-    - AUROC: Wald chi-square on the differences between groups, with the covariance of all groups' areas over patients.
-    - Sensitivity, specificity: generalised score chi-square, residuals about the common proportion added up within
-      patients. It stays valid where a group is at 0 or 1, as Wald's test does not.
+    - AUROC: Welch's test on the groups' areas, with the covariance of all areas over patients; see `areas_differ`.
+    - Sensitivity, specificity: score chi-square at the common proportion, Pearson's where images are independent. It
+      stays valid where a group is at 0 or 1, as Wald's test does not; see `proportions_differ`.
 
     Args:
         scores: Long table of scores of one finding.
@@ -65,8 +66,8 @@ def subgroup_analysis(
             group, or the point decides another finding.
 
     Source:
-        Obuchowski, Biometrics 53, 1997 (covariance of areas); Boos, The American Statistician 46, 1992 (generalised
-        score tests).
+        Obuchowski, Biometrics 53, 1997 (covariance of areas); Rao & Scott, Biometrics 48, 1992 (proportions of
+        clustered images).
     """
     if column is None:
         column = str(groups.name) if isinstance(groups, pd.Series) and groups.name is not None else None
@@ -271,7 +272,13 @@ def areas_differ(
     patients: NDArray[np.int64],
     groups: Sequence[NDArray[np.bool_]],
 ) -> Interaction:
-    """Returns the Wald chi-square test that groups have the same area under the ROC curve.
+    """Returns Welch's test that groups have the same area under the ROC curve.
+
+    The Wald statistic on the differences, with the covariance of all groups' areas over patients. The variance of a
+    small group is itself uncertain, and among several groups there is always one where it is too small: it is drawn
+    towards the variance that a group of its size has when images scatter as in all groups together, which counts as
+    much as `_BORROWED` patients of its own. What uncertainty is left is allowed for as Welch does, with degrees of
+    freedom from what each group's patients are worth.
 
     Args:
         positive: Shape (n,), clean labels.
@@ -283,22 +290,54 @@ def areas_differ(
         The test; none where errors cannot be estimated.
 
     Source:
-        DeLong, DeLong & Clarke-Pearson, Biometrics 44, 1988 (contrasts of areas); Obuchowski, Biometrics 53, 1997.
+        DeLong, DeLong & Clarke-Pearson, Biometrics 44, 1988 (contrasts of areas); Obuchowski, Biometrics 53, 1997;
+        Smyth, Statistical Applications in Genetics and Molecular Biology 3, 2004 (variances drawn towards a common
+        one); Welch, Biometrika 38, 1951.
     """
     n_patients = int(patients.max()) + 1
     parts = [auc_contributions(positive[rows], values[rows], patients[rows], n_patients) for rows in groups]
+    covariance = raised_covariance(parts)
+    own, degrees = np.diag(covariance), np.array([part.satterthwaite for part in parts])
+    # Without any scatter, as in a perfect ranking, a group knows nothing of its variance.
+    known = np.where(own > 0, np.minimum(degrees, 1e6), 0.0)
+    drawn = (known * own + _BORROWED * _variances_of_all(parts)) / (known + _BORROWED)
+    method = f"Welch's test on {len(parts)} AUROCs, DeLong covariance over patients (Obuchowski 1997)"
     areas = np.array([part.area for part in parts])
-    method = f"Wald chi-square on {len(parts)} AUROCs, DeLong covariance over patients (Obuchowski 1997)"
-    return _all_equal("auroc", areas[1:] - areas[0], _of_differences(contributions_covariance(parts)), method)
+    return _all_equal("auroc", areas, _with_variances(covariance, drawn), list(known + _BORROWED), method)
+
+
+_BORROWED = 20
+
+
+def _variances_of_all(parts: Sequence[AucContributions]) -> NDArray[np.float64]:
+    """Returns the variances that groups of these sizes have when images scatter as in all groups together."""
+    total = np.zeros(len(parts))
+    for variances, sizes, worths in (
+        (
+            [p.variance_positives for p in parts],
+            [p.effective_positives for p in parts],
+            [p.worth_positives for p in parts],
+        ),
+        (
+            [p.variance_negatives for p in parts],
+            [p.effective_negatives for p in parts],
+            [p.worth_negatives for p in parts],
+        ),
+    ):
+        size, weight = np.array(sizes), np.maximum(np.array(worths) - 1, 0.0)
+        scatter = float(np.nansum(np.array(variances) * size * weight) / max(weight.sum(), 1e-12))
+        total += scatter / size
+    return total
 
 
 def proportions_differ(
     statistic: str, right: NDArray[np.bool_], patients: NDArray[np.int64], groups: Sequence[NDArray[np.bool_]]
 ) -> Interaction:
-    """Returns the generalised score chi-square test that groups have the same proportion.
+    """Returns the score chi-square test that groups have the same proportion.
 
-    With one image for each patient and two groups it is close to Pearson's chi-square; it differs in that each group
-    keeps its own scatter about the common proportion.
+    Every group's variance is that of the common proportion, times a design effect where patients have several images;
+    with one image for each patient it is Pearson's chi-square. It stays valid where a group is at 0 or 1. The groups'
+    own scatter, which other score tests use, is too small by chance in one of several small groups.
 
     Args:
         statistic: "sensitivity" or "specificity".
@@ -310,17 +349,38 @@ def proportions_differ(
         The test; none where errors cannot be estimated.
 
     Source:
-        Boos, The American Statistician 46, 1992; Rotnitzky & Jewell, Biometrika 77, 1990 (with clusters).
+        Pearson, Philosophical Magazine 50, 1900; Rao & Scott, Biometrics 48, 1992 (design effects).
     """
-    common = right[np.logical_or.reduce(list(groups))].mean()
+    every = np.logical_or.reduce(list(groups))
+    common = float(right[every].mean())
     n_patients = int(patients.max()) + 1
     # Each patient's residuals about the common proportion, in the units of each group's own proportion.
     residuals: NDArray[np.float64] = np.stack(
         [np.bincount(patients[rows], (right[rows] - common) / rows.sum(), n_patients).astype(float) for rows in groups]
     )
-    sums = residuals.sum(axis=1)
-    method = f"generalised score chi-square on {len(groups)} groups, clustered by patient (Boos 1992)"
-    return _all_equal(statistic, sums[1:] - sums[0], _of_differences(residuals @ residuals.T), method)
+    together = Agreement.of(right[every] - common, patients[every])
+    apart = [Agreement.of(right[rows] - common, patients[rows]) for rows in groups]
+    # The correlation within patients is taken from all groups together: in a small one it would be chance.
+    variances = [common * (1 - common) * together.design_effect_elsewhere(group) / group.n for group in apart]
+    method = f"score chi-square on {len(groups)} groups"
+    independent = all(group.n == group.n_patients for group in apart) and together.n == together.n_patients
+    if not independent:
+        method += ", clustered by patient (Rao & Scott 1992)"
+    shares = np.array([right[rows].mean() for rows in groups])
+    known = [math.inf] * len(shares)
+    return _all_equal(statistic, shares, _with_variances(residuals @ residuals.T, variances), known, method)
+
+
+def _with_variances(covariance: NDArray[np.float64], variances: ArrayLike) -> NDArray[np.float64]:
+    """Returns the covariance with these variances and with correlations that are no larger for it.
+
+    Where a variance was too small by chance, nothing is known of a larger covariance.
+    """
+    raised, own = np.array(variances, dtype=np.float64), np.diag(covariance)
+    scale = np.sqrt(np.divide(np.minimum(raised, own), own, out=np.ones_like(raised), where=own > 0))
+    changed = covariance * np.outer(scale, scale)
+    np.fill_diagonal(changed, raised)
+    return changed
 
 
 def _of_differences(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -329,20 +389,35 @@ def _of_differences(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _all_equal(
-    statistic: str, differences: NDArray[np.float64], covariance: NDArray[np.float64], method: str
+    statistic: str,
+    values: NDArray[np.float64],
+    covariance: NDArray[np.float64],
+    degrees: Sequence[float],
+    method: str,
 ) -> Interaction:
+    """Returns the test that all values are equal, from their covariance and each one's degrees of freedom."""
     from scipy import stats
 
+    differences = values[1:] - values[0]
     if np.allclose(differences, 0, rtol=0, atol=1e-12):
         return Interaction(statistic, 1.0, 1.0, method + "; all groups are exactly equal")
+    variances, of_differences = np.diag(covariance), _of_differences(covariance)
     # Correlations, so that neither the scale of a statistic nor the size of a group decides what counts as singular.
-    scale = np.sqrt(np.diag(covariance))
+    scale = np.sqrt(np.diag(of_differences))
     if np.isnan(covariance).any() or not scale.all():
         return untested(statistic, "the error of a difference between groups cannot be estimated")
-    correlation = covariance / np.outer(scale, scale)
+    correlation = of_differences / np.outer(scale, scale)
     if np.linalg.eigvalsh(correlation)[0] < 1e-9:
         return untested(statistic, "too few patients to estimate how the groups vary together")
     standardised = differences / scale
     chi2 = float(standardised @ np.linalg.solve(correlation, standardised))
-    p_value = float(stats.chi2.sf(chi2, len(differences)))
-    return Interaction(statistic, p_value, p_value, method)
+    k = len(values)
+    weights = 1 / variances
+    spread = float(sum((1 - weight) ** 2 / d for weight, d in zip(weights / weights.sum(), degrees, strict=True)))
+    if not spread:
+        p_value = float(stats.chi2.sf(chi2, k - 1))
+        return Interaction(statistic, p_value, p_value, method)
+    ratio = chi2 / (k - 1) / (1 + 2 * (k - 2) / (k**2 - 1) * spread)
+    below = (k**2 - 1) / (3 * spread)
+    p_value = float(stats.f.sf(ratio, k - 1, below))
+    return Interaction(statistic, p_value, p_value, f"{method}, F with {k - 1} and {below:.0f} degrees of freedom")

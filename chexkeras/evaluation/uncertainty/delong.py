@@ -73,6 +73,11 @@ class AucContributions(NamedTuple):
         """Degrees of freedom of `variance`; infinite where patients are worth enough for the normal distribution."""
         return degrees_of([self])
 
+    @property
+    def satterthwaite(self) -> float:
+        """Degrees of freedom of `variance`, however much patients are worth."""
+        return _satterthwaite([self])
+
 
 def auc_contributions(
     positive: NDArray[np.bool_], scores: NDArray[np.float64], clusters: NDArray[np.int64], n_clusters: int
@@ -169,8 +174,10 @@ def degrees_of(parts: Sequence[AucContributions]) -> float:
         Satterthwaite's, both classes of each area being parts of the variance; infinite where the patients of every
         class are worth `NORMAL_FROM` and more, where Student's t differs little from the normal distribution.
     """
-    if min(part.worth for part in parts) >= NORMAL_FROM:
-        return math.inf
+    return math.inf if min(part.worth for part in parts) >= NORMAL_FROM else _satterthwaite(parts)
+
+
+def _satterthwaite(parts: Sequence[AucContributions]) -> float:
     variances = [v for part in parts for v in (part.variance_positives, part.variance_negatives)]
     if np.isnan(variances).any():
         return 1.0

@@ -93,23 +93,46 @@ class Agreement:
             Rao & Scott, Biometrics 48, 1992 (ratio of squares); Kish, Survey Sampling, 1965 (correlation); Searle,
             Casella & McCulloch, Variance Components, 1992, section 3.6 (analysis of variance, unequal sizes).
         """
-        scatter, together, between = (
-            np.asarray(x, dtype=np.float64) for x in (self.scatter, self.together, self.between)
-        )
-        each = self.squares / self.n
+        scatter, together = (np.asarray(x, dtype=np.float64) for x in (self.scatter, self.together))
         if self.n == self.n_patients:
             return np.ones_like(scatter)
-        if self.n_patients == 1:
-            return np.full_like(scatter, float(self.n))
-        varies = scatter > 1e-12 * max(float(np.max(scatter, initial=0.0)), 1e-300)
+        by_correlation = 1 + (self.crowding - 1) * self.correlation()
+        by_squares = np.divide(together, scatter, out=np.ones_like(scatter), where=scatter > 0)
+        return np.maximum(np.maximum(by_squares, by_correlation), 1.0)
+
+    @property
+    def crowding(self) -> float:
+        """Images over the worth of their patients: the design effect if all images of a patient agreed."""
+        return self.squares / self.n
+
+    def correlation(self) -> NDArray[np.float64]:
+        """Returns the correlation within patients by analysis of variance, in [0, 1].
+
+        Returns:
+            1 where the values do not vary, or come from one patient.
+        """
+        scatter, between = (np.asarray(x, dtype=np.float64) for x in (self.scatter, self.between))
+        if self.n == self.n_patients or self.n_patients == 1:
+            return np.ones_like(scatter)
         between_mean = between / (self.n_patients - 1)
         within_mean = np.maximum(scatter - between, 0.0) / (self.n - self.n_patients)
-        usual = (self.n - each) / (self.n_patients - 1)
-        whole = between_mean + (usual - 1) * within_mean
-        correlation = np.divide(between_mean - within_mean, whole, out=np.ones_like(whole), where=whole > 0)
-        by_correlation = 1 + (each - 1) * np.clip(correlation, 0.0, 1.0)
-        by_squares = np.divide(together, scatter, out=np.ones_like(scatter), where=varies)
-        return np.where(varies, np.maximum(np.maximum(by_squares, by_correlation), 1.0), each)
+        whole = between_mean + ((self.n - self.crowding) / (self.n_patients - 1) - 1) * within_mean
+        ratio = np.divide(between_mean - within_mean, whole, out=np.ones_like(whole), where=whole > 0)
+        return np.clip(ratio, 0.0, 1.0)
+
+    def design_effect_elsewhere(self, other: "Agreement") -> float:
+        """Returns the design effect of other images whose patients agree as these do.
+
+        Args:
+            other: Images of the same kind, such as one group of these.
+
+        Returns:
+            1 or above.
+        """
+        own = float(self.design_effect())
+        # What exceeds 1 grows with the images that share a patient.
+        shared = (own - 1) / (self.crowding - 1) if self.crowding > 1 else 0.0
+        return max(1.0, 1 + (other.crowding - 1) * shared)
 
 
 def satterthwaite(variances: Sequence[float], worths: Sequence[float]) -> float:
