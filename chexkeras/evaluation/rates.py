@@ -17,7 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from chexkeras import checks
 from chexkeras.evaluation.scores import known_labels, one_class, one_column, patient_numbers
 from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval, proportion_interval
-from chexkeras.evaluation.uncertainty.limits import clopper_pearson, normal_quantile
+from chexkeras.evaluation.uncertainty.limits import clopper_pearson
+from chexkeras.evaluation.uncertainty.worth import Agreement, satterthwaite, student_quantile
 from chexkeras.results import Estimate
 from chexkeras.results.record import Record
 
@@ -201,7 +202,7 @@ def _likelihood_ratio(tally: "PatientCounts", of_positive_call: bool, confidence
     # Where every image is called, the ratio is 1 and would seem to be known exactly.
     added = 0.0 if above and below and any(others) else 0.5
     logarithm, error = log_likelihood_ratio(tally, of_positive_call=of_positive_call, added=added)
-    half = tally.quantile(confidence) * error
+    half = error.half_width(confidence)
     method = "Simel 1991, log interval" + tally.basis
     if added:
         method += "; a count is zero, so 0.5 was added to all four"
@@ -234,7 +235,7 @@ def _mcc(tally: "PatientCounts", sensitivity: Estimate, specificity: Estimate, c
         return Estimate.not_estimable(reason, n=n, confidence=confidence)
     value, gradient = _matthews(tally.totals)
     if abs(value) < 1:
-        half = tally.quantile(confidence) * tally.standard_error(gradient) / (1 - value**2)
+        half = tally.error(gradient).half_width(confidence) / (1 - value**2)
         centre = math.atanh(value)
         method = "delta method on Fisher's z" + tally.basis
         return Estimate(value, math.tanh(centre - half), math.tanh(centre + half), confidence, n, method)
@@ -383,18 +384,18 @@ class PatientCounts:
         counts = self.totals[2:] if self.of_patients is None else self.of_patients[:, 2:].any(axis=1)
         return float(counts.sum())
 
-    def standard_error(self, gradient: NDArray[np.float64], added: float = 0.0) -> float:
+    def error(self, gradient: NDArray[np.float64], added: float = 0.0) -> "Error":
         """Returns the standard error of a function of the four counts that only depends on their ratios.
 
-        The variance by patient is never taken to be smaller than that of as many independent images, since a few
-        patients may agree by chance.
+        With several images of a patient, the variance is added up from what positive images contribute, what negative
+        ones do, and how many there are of either; no part is smaller than its design effect says (`worth.Agreement`).
 
         Args:
             gradient: Shape (4,), its derivatives by the counts, at the counts plus `added`.
             added: Images added to each of the four counts to keep the function finite.
 
         Returns:
-            The standard error.
+            The standard error with its degrees of freedom.
 
         Source:
             Obuchowski, Statistics in Medicine 17, 1998, for proportions; linearisation as in Binder, International
@@ -402,21 +403,66 @@ class PatientCounts:
         """
         independent = float((self.totals + added) @ gradient**2)
         if self.of_patients is None:
-            return math.sqrt(independent)
-        n_patients = len(self.of_patients)
-        between = float(((self.of_patients @ gradient) ** 2).sum()) * n_patients / (n_patients - 1)
-        return math.sqrt(max(independent, between + added * float((gradient**2).sum())))
+            return Error(math.sqrt(independent))
+        parts = [part for part in _parts(self.of_patients, gradient) if part.scatter > 1e-15 * independent]
+        variances = [_factor(part) * float(part.scatter * part.design_effect()) for part in parts]
+        sums = self.of_patients @ gradient
+        between = _factor(self.of_patients) * float(sums @ sums)
+        raised = sum(
+            max(0.0, variance - _factor(part) * float(part.together))
+            for variance, part in zip(variances, parts, strict=True)
+        )
+        variance = max(independent, between + raised + added * float((gradient**2).sum()))
+        return Error(math.sqrt(variance), satterthwaite(variances, [part.worth for part in parts]))
 
-    def quantile(self, confidence: float) -> float:
-        """Returns the quantile of a two-sided interval: normal, or Student's t where patients were counted."""
-        if self.of_patients is None:
-            return normal_quantile(confidence)
-        from scipy import special
 
-        return float(special.stdtrit(len(self.of_patients) - 1, 0.5 + confidence / 2))
+class Error(NamedTuple):
+    """A standard error that may rest on few patients.
+
+    Attributes:
+        value: The standard error.
+        degrees: Degrees of freedom; infinite for independent images.
+    """
+
+    value: float
+    degrees: float = math.inf
+
+    def half_width(self, confidence: float) -> float:
+        """Returns half the width of a two-sided interval: by the normal distribution, or by Student's t."""
+        return student_quantile(confidence, self.degrees) * self.value
 
 
-def log_likelihood_ratio(tally: "PatientCounts", *, of_positive_call: bool, added: float = 0.0) -> tuple[float, float]:
+def _parts(of_patients: NDArray[np.float64], gradient: NDArray[np.float64]) -> list[Agreement]:
+    """Takes the contributions of images apart: those within each class, and to which class they belong."""
+    parts, means = [], np.zeros(4)
+    for cells in (slice(0, 2), slice(2, 4)):
+        counts = of_patients[:, cells]
+        if counts.any():
+            means[cells] = (counts.sum(axis=0) @ gradient[cells]) / counts.sum()
+            parts.append(_agreement(counts, gradient[cells] - means[cells]))
+    return [*parts, _agreement(of_patients, means)]
+
+
+def _agreement(counts: NDArray[np.float64], values: NDArray[np.float64]) -> Agreement:
+    """Adds up values that each count of images has, by patient."""
+    images = counts.sum(axis=1)
+    sums, images = (counts @ values)[images > 0], images[images > 0]
+    return Agreement(
+        n=round(float(images.sum())),
+        n_patients=len(images),
+        squares=float(images @ images),
+        scatter=float(counts.sum(axis=0) @ values**2),
+        together=float(sums @ sums),
+        between=float((sums**2 / images).sum()),
+    )
+
+
+def _factor(patients: Agreement | NDArray[np.float64]) -> float:
+    n = patients.n_patients if isinstance(patients, Agreement) else len(patients)
+    return n / max(n - 1, 1)
+
+
+def log_likelihood_ratio(tally: "PatientCounts", *, of_positive_call: bool, added: float = 0.0) -> tuple[float, Error]:
     """Returns the logarithm of a likelihood ratio with its standard error.
 
     Args:
@@ -438,4 +484,4 @@ def log_likelihood_ratio(tally: "PatientCounts", *, of_positive_call: bool, adde
     gradient = np.array([-1 / n_positive, -1 / n_positive, 1 / n_negative, 1 / n_negative])
     gradient[above] += 1 / counts[above]
     gradient[below] -= 1 / counts[below]
-    return math.log(ratio), tally.standard_error(gradient, added)
+    return math.log(ratio), tally.error(gradient, added)

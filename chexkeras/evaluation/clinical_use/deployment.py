@@ -160,7 +160,7 @@ def _predictive_value(
     if not of_positive_call:
         logarithm = -logarithm
     centre = logarithm + math.log(of_right / of_wrong)
-    half = tally.quantile(confidence) * error
+    half = error.half_width(confidence)
     low, high = (1 / (1 + math.exp(-limit)) for limit in (centre - half, centre + half))
     method = f"Mercaldo 2007, logit interval, at prevalence {prevalence:g}{tally.basis}"
     if added:
