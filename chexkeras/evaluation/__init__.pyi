@@ -31,6 +31,10 @@ from .metrics import (
 from .rates import rates as rates, rates_from_counts as rates_from_counts
 from .readers.agreement import fleiss_kappa as fleiss_kappa, readers_against_others as readers_against_others
 from .readers.dawid_skene import dawid_skene as dawid_skene
+from .readers.froc import froc as froc
+from .readers.lesion_marks import marks_from_peaks as marks_from_peaks, match_marks as match_marks
+from .readers.localization import afroc as afroc, afroc_curve as afroc_curve, afroc_figures as afroc_figures
+from .readers.localization_study import LocalizationStudy as LocalizationStudy
 from .readers.reader_f1 import model_against_readers as model_against_readers
 from .robustness import perturbation_effects as perturbation_effects
 from .sample_size.assumed_components import (
