@@ -1,8 +1,36 @@
 """What makes the accuracies of several readers vary: the variance components of Obuchowski and Rockette's model."""
 
+import math
 from dataclasses import dataclass
+from typing import Protocol
 
 from chexkeras.results.record import Record
+
+
+class _Components(Protocol):
+    """What the analysis of a reader study says its figures vary by."""
+
+    @property
+    def reader(self) -> float: ...
+    @property
+    def modality_reader(self) -> float: ...
+    @property
+    def error(self) -> float: ...
+    @property
+    def cov1(self) -> float: ...
+    @property
+    def cov2(self) -> float: ...
+    @property
+    def cov3(self) -> float: ...
+
+
+class _Pilot(Protocol):
+    """A reader study that was analysed: its components, and the patients they belong to."""
+
+    @property
+    def components(self) -> _Components: ...
+    @property
+    def n_patients(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -41,3 +69,20 @@ class ReaderVarianceComponents(Record, nan=("treatment_reader", "error", "cov1",
     cov3: float
     n_cases: int
     reader: float | None = None
+
+    @classmethod
+    def of(cls, pilot: _Pilot) -> "ReaderVarianceComponents":
+        """Returns the components of a pilot study, to plan the next one with.
+
+        Args:
+            pilot: The result of `mrmc`: of two modalities that showed the same patients, for a comparison of such two;
+                of one modality, for a claim on such a one.
+
+        Returns:
+            The components, with the pilot's patients as cases; a covariance that the pilot has not stays NaN.
+        """
+        found = pilot.components
+        # One modality alone has no interaction apart from the readers themselves.
+        interaction = 0.0 if math.isnan(found.modality_reader) else found.modality_reader
+        reader = None if math.isnan(found.reader) else found.reader
+        return cls(interaction, found.error, found.cov1, found.cov2, found.cov3, pilot.n_patients, reader)

@@ -312,7 +312,7 @@ def _comparison(
     random: str,
     confidence: float,
 ) -> tuple[ReaderVarianceComponents, tuple[int, ...], _PowerAt]:
-    parts, numbers = _checked(components, readers, random, confidence)
+    parts, numbers = _checked(components, ("cov1", "cov2", "cov3"), readers, random, confidence)
     effect = _finite(difference, "difference")
     if margin is not None and _finite(margin, "margin") < 0:
         raise ValueError(f"margin={margin!r} must be at least 0: how much lower the new modality may be.")
@@ -336,7 +336,7 @@ def _comparison(
 def _one_modality(
     components: ReaderVarianceComponents, readers: Iterable[int], gain: float, random: str, confidence: float
 ) -> tuple[ReaderVarianceComponents, tuple[int, ...], _PowerAt]:
-    parts, numbers = _checked(components, readers, random, confidence)
+    parts, numbers = _checked(components, ("cov2",), readers, random, confidence)
     above = _finite(gain, "true - goal")
     if random != "cases" and (parts.reader is None or math.isnan(parts.reader)):
         raise ValueError(
@@ -440,16 +440,20 @@ def _without_cases(number: int, most: float, wanted: float) -> ReaderStudyOption
 
 
 def _checked(
-    components: ReaderVarianceComponents, readers: Iterable[int], random: str, confidence: float
+    components: ReaderVarianceComponents,
+    covariances: tuple[str, ...],
+    readers: Iterable[int],
+    random: str,
+    confidence: float,
 ) -> tuple[ReaderVarianceComponents, tuple[int, ...]]:
     if not isinstance(components, ReaderVarianceComponents):
         raise TypeError(
-            f"components is {type(components).__name__}; give ReaderVarianceComponents, those of a pilot study or of "
-            "conjectured_components."
+            f"components is {type(components).__name__}; give ReaderVarianceComponents, by "
+            "conjectured_components or, of a pilot study, by ReaderVarianceComponents.of(result)."
         )
     checks.one_of(random, RANDOM, "random")
     checks.probability(confidence, "confidence", open_interval=True)
-    for name in ("treatment_reader", "error", "cov1", "cov2", "cov3"):
+    for name in ("treatment_reader", "error", *covariances):
         _finite(getattr(components, name), f"components.{name}")
     if components.error <= 0:
         raise ValueError(f"components.error={components.error!r} must be above 0; it is a variance.")

@@ -1,6 +1,7 @@
 """Planning reader studies: published powers, simulated studies, and what unlimited readers and cases can show."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -194,6 +195,32 @@ def test_sizes_for_one_modality_have_the_power_asked_for():
     assert option.readings == option.readers * option.cases
     assert power_reader_lower_bound(VAN_DYKE, 20, option.cases, true=0.93, goal=0.88) >= 0.8
     assert power_reader_lower_bound(VAN_DYKE, 20, option.cases - 1, true=0.93, goal=0.88) < 0.8
+
+
+def pilot_of(**components):
+    """Returns what matters here of the result of an analysis."""
+    names = ("reader", "modality_reader", "error", "cov1", "cov2", "cov3")
+    values = dict.fromkeys(names, math.nan) | components
+    return SimpleNamespace(components=SimpleNamespace(**values), n_patients=114)
+
+
+def test_the_result_of_a_pilot_study_is_planned_with():
+    found = {name: getattr(VAN_DYKE, name) for name in ("reader", "error", "cov1", "cov2", "cov3")}
+    pilot = pilot_of(modality_reader=VAN_DYKE.treatment_reader, **found)
+    assert ReaderVarianceComponents.of(pilot) == VAN_DYKE
+
+
+def test_a_pilot_of_one_modality_plans_one_of_one_modality():
+    of_one = ReaderVarianceComponents.of(pilot_of(reader=0.0017, error=0.0008, cov2=0.0003))
+    same = ReaderVarianceComponents(0.0002, 0.0008, 0.0003, 0.0003, 0.0002, n_cases=114, reader=0.0015)
+    arguments = {"true": 0.9, "goal": 0.86}
+    power = power_reader_lower_bound(of_one, 8, 200, **arguments)
+    assert power == pytest.approx(power_reader_lower_bound(same, 8, 200, **arguments), rel=1e-12)
+    with pytest.raises(ValueError, match=r"components\.cov1=nan"):
+        power_reader_study(of_one, 8, 200, difference=0.1)
+    of_one_reader = ReaderVarianceComponents.of(pilot_of(error=0.0008, cov2=0.0003))
+    with pytest.raises(ValueError, match=r"components\.reader is not known"):
+        power_reader_lower_bound(of_one_reader, 8, 200, **arguments)
 
 
 def test_plans_and_components_are_json_both_ways():
