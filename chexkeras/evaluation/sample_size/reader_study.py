@@ -387,11 +387,20 @@ def _power(shift: float, error: _Error, confidence: float, *, two_sided: bool) -
     certain = error.variance <= 0
     away = shift / np.sqrt(np.where(certain, 1.0, error.variance))
     critical = special.stdtrit(error.degrees, 0.5 + confidence / 2)
-    found = 1 - special.nctdtr(error.degrees, away, critical)
+    found = 1 - _below(critical, error.degrees, away)
     if two_sided:
-        found = found + special.nctdtr(error.degrees, away, -critical)
+        found = found + _below(-critical, error.degrees, away)
     sure = float(shift != 0 if two_sided else shift > 0)
     return np.asarray(np.where(certain, sure, found), dtype=np.float64)
+
+
+def _below(value: NDArray[np.float64], degrees: NDArray[np.float64], away: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns how often a noncentral t lies below a value."""
+    from scipy import special
+
+    found = special.nctdtr(degrees, away, value)
+    # Where it is nearer to 0 or 1 than numbers can tell, SciPy's function may give NaN.
+    return np.asarray(np.where(np.isnan(found), np.where(away < value, 1.0, 0.0), found))
 
 
 def _options(

@@ -178,6 +178,21 @@ def test_too_few_readers_are_said_to_be_too_few():
     assert frame.loc[1, "cases"] == 251
 
 
+def test_power_that_is_nearly_certain_is_a_number():
+    cases = np.geomspace(2, 1e8, 300).round().astype(int)
+    for options in (
+        {"difference": 0.05},
+        {"difference": -0.05},
+        {"difference": 0.3},
+        {"difference": 0.02, "margin": 0.1},
+    ):
+        powers = np.array([power_reader_study(VAN_DYKE, 12, int(n), **options) for n in cases])
+        assert ((powers >= 0) & (powers <= 1)).all()
+        assert powers[-1] == pytest.approx(1.0, abs=1e-6)
+    assert power_reader_study(VAN_DYKE, 12, 10**8, difference=-0.3, margin=0.1) == pytest.approx(0.0)
+    assert sample_size_reader_study(VAN_DYKE, (12,), difference=0.05).options[0].note == ""
+
+
 def test_power_that_is_lost_with_more_cases_is_told():
     # Two readers who hardly differ: few cases leave many degrees of freedom, unlimited ones a single one.
     pilot = ReaderVarianceComponents(0.0001, 0.0008, 0.0003, 0.0006, 0.0002, n_cases=100)
