@@ -15,11 +15,10 @@ from chexkeras import checks
 from chexkeras.evaluation.calibration.logistic import CLIP, fit_line, fit_shift, log_odds, standard_errors, why_no_line
 from chexkeras.evaluation.scores import check_values, one_class
 from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval, proportion_interval
-from chexkeras.evaluation.uncertainty.limits import logit_limits, normal_quantile
+from chexkeras.evaluation.uncertainty.limits import logit_limits
 from chexkeras.evaluation.uncertainty.resampling import as_sample, patient_counts
+from chexkeras.evaluation.uncertainty.worth import approximate, kish, student_quantile
 from chexkeras.results import Calibration, Estimate, ReliabilityBin
-
-_FEW = 10
 
 
 class _Scored(NamedTuple):
@@ -47,11 +46,8 @@ class _Scored(NamedTuple):
 
     @property
     def few(self) -> str:
-        """Says so where a class is rare."""
-        with_positive, with_negative = (len(np.unique(self.owner[rows])) for rows in (self.positive, ~self.positive))
-        fewest = min(with_positive, with_negative)
-        kind = "positive" if with_positive <= with_negative else "negative"
-        return f"; only {fewest} {kind} {self.unit}, the interval is approximate" if fewest < _FEW else ""
+        """Says so where the patients of a class are worth few."""
+        return approximate(min(kish(self.owner[rows]) for rows in (self.positive, ~self.positive)), self.unit)
 
     def nothing(self, reason: str) -> Estimate:
         return Estimate.not_estimable(reason, n=len(self.score), confidence=self.confidence)
@@ -73,7 +69,7 @@ def measure_calibration(
     Slope and intercept come from logistic recalibration. The slope is that of a regression of the labels on the log
     odds of the scores; the intercept is the shift of the log odds, at slope 1, that makes the mean score equal the
     prevalence (calibration in the large). Scores are drawn in to [1e-7, 1 - 1e-7] for both. Where patients have several
-    images, their variance lets the images of a patient agree, and limits use Student's t.
+    images, their variance lets the images of a patient agree, and limits use Student's t at what patients are worth.
 
     The Brier score has limits on the logit scale with the standard error of a bootstrap of patients, which here is not
     stratified: how many are positive is part of what varies. Its decomposition, Brier = reliability - resolution +
@@ -191,8 +187,10 @@ def _intercept_and_slope(scored: _Scored) -> tuple[Estimate, Estimate]:
         ending += f"; {drawn_in} scores drawn in to [{CLIP:g}, 1 - {CLIP:g}]"
     how = "Wald interval" if owner is None else "Wald interval with Student's t and variance by patient"
 
+    quantile = student_quantile(scored.confidence, math.inf if owner is None else max(kish(owner) - 1, 1.0))
+
     def estimate(value: float, error: float, name: str) -> Estimate:
-        half = _quantile(scored) * float(error)
+        half = quantile * float(error)
         method = f"{name}, {how}{ending}"
         return Estimate(value, value - half, value + half, scored.confidence, len(odds), method)
 
@@ -206,12 +204,6 @@ def _intercept_and_slope(scored: _Scored) -> tuple[Estimate, Estimate]:
     start, slope = fit_line(odds, positive)
     errors = standard_errors(np.column_stack([ones, odds]), special.expit(start + slope * odds), positive, owner)
     return intercept, estimate(slope, errors[1], "logistic recalibration")
-
-
-def _quantile(scored: _Scored) -> float:
-    if scored.patients is None:
-        return normal_quantile(scored.confidence)
-    return float(special.stdtrit(scored.n_patients - 1, 0.5 + scored.confidence / 2))
 
 
 def _decomposed(scored: _Scored) -> tuple[float, float, float]:

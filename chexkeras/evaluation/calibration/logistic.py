@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from chexkeras.evaluation.uncertainty.worth import Agreement
+
 CLIP = 1e-7
 
 
@@ -132,7 +134,8 @@ def standard_errors(
     """Returns the standard errors of logistic coefficients at their maximum likelihood.
 
     For independent images from the information matrix; where patients have several, from the sandwich with the sums of
-    patients in it, but never less than for independent images, since a few patients may agree by chance.
+    patients in it, but never less than for independent images, nor than the design effect of what images contribute to
+    a coefficient says (`worth.Agreement`), since a few patients may agree by chance.
 
     Args:
         design: Shape (n, k), what the coefficients multiply.
@@ -152,6 +155,8 @@ def standard_errors(
     if owner is None:
         return np.sqrt(independent)
     n_patients = int(owner.max()) + 1
-    sums = np.stack([np.bincount(owner, column * (positive - fitted), n_patients) for column in design.T], axis=1)
+    contributions = (design * (positive - fitted)[:, np.newaxis]) @ inverse
     factor = n_patients / (n_patients - 1) * (n - 1) / (n - k)
-    return np.sqrt(np.maximum(independent, factor * np.diag(inverse @ (sums.T @ sums) @ inverse)))
+    of_patients = [Agreement.of(column, owner) for column in contributions.T]
+    sandwich = [factor * float(each.scatter * each.design_effect()) for each in of_patients]
+    return np.sqrt(np.maximum(independent, sandwich))
