@@ -23,11 +23,11 @@ from chexkeras.evaluation.uncertainty.resampling import (
     patient_counts,
     rows_in_a_batch,
 )
+from chexkeras.evaluation.uncertainty.worth import approximate, kish
 from chexkeras.results import Estimate
 
 # The acceleration from g groups errs by about 0.65 / g (the sampling error of a skewness, over 6), here 0.0013.
 _JACKKNIFE_GROUPS = 500
-_FEW_PATIENTS = 10
 
 
 def bootstrap_replicates(
@@ -38,6 +38,7 @@ def bootstrap_replicates(
     clusters: ArrayLike | None = None,
     replicates: int = 2000,
     seed: int = 0,
+    keep_classes: bool = True,
 ) -> NDArray[np.float64]:
     """Returns a statistic on samples drawn with replacement from the patients, of one column of scores or several.
 
@@ -53,6 +54,8 @@ def bootstrap_replicates(
         clusters: Shape (n,), the patient of each image; None when images are independent.
         replicates: How many.
         seed: One seed, one result, whatever the order of rows.
+        keep_classes: Whether every replicate has as many patients with a positive image as the sample; otherwise all
+            patients are drawn together, and how many have one varies too.
 
     Returns:
         Shape (replicates,), or (replicates, k) for scores of shape (n, k); NaN where a replicate has no value, such as
@@ -68,7 +71,9 @@ def bootstrap_replicates(
     """
     checks.positive_int(replicates, "replicates")
     _, plain, key = find_statistic(statistic)
-    drawn = _replicates(plain, key, as_sample(labels, scores, clusters), replicates, seed)
+    sample = as_sample(labels, scores, clusters)
+    strata = sample.ever_positive if keep_classes else np.zeros_like(sample.ever_positive)
+    drawn = _replicates(plain, key, sample, replicates, seed, strata)
     return drawn[:, 0] if np.ndim(scores) == 1 else drawn
 
 
@@ -176,7 +181,7 @@ def bootstrap_interval(
     reason = _why_not(value, with_positive, with_negative, unit, n_positive, n - n_positive)
     if reason:
         return Estimate.not_estimable(reason, n=n, confidence=confidence)
-    drawn = _replicates(plain, key, sample, replicates, seed)[:, 0]
+    drawn = _replicates(plain, key, sample, replicates, seed, strata)[:, 0]
     undefined = int(np.isnan(drawn).sum())
     if 2 * undefined > replicates:
         reason = f"{name} has no value in {undefined} of {replicates} bootstrap replicates"
@@ -197,16 +202,17 @@ def bootstrap_interval(
     )
     if undefined:
         how += f"; {undefined} replicates without a value left out"
-    if with_positive < _FEW_PATIENTS:
-        how += f"; only {with_positive} positive {unit}, the interval is approximate"
+    how += approximate(min(kish(images.owner[rows]) for rows in (images.positive, ~images.positive)), unit)
     # Images drawn twice are ranked as ties, which can lift all replicates of a poor ranking above its estimate.
     return Estimate(value, min(low, value), max(high, value), confidence, n, how)
 
 
-def _replicates(plain: Statistic, key: str, sample: Sample, replicates: int, seed: int) -> NDArray[np.float64]:
+def _replicates(
+    plain: Statistic, key: str, sample: Sample, replicates: int, seed: int, strata: NDArray[np.bool_]
+) -> NDArray[np.float64]:
     functions = [on_counts(plain, key, *images) for images in sample.columns]
     width = max(len(images.scores) for images in sample.columns)
-    batches = patient_counts(sample.ever_positive, replicates=replicates, seed=seed, width=width)
+    batches = patient_counts(strata, replicates=replicates, seed=seed, width=width)
     return np.concatenate([np.stack([values(counts) for values in functions], axis=1) for counts in batches])
 
 

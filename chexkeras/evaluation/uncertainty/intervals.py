@@ -34,10 +34,8 @@ from chexkeras.evaluation.uncertainty.limits import (
     variance_floor,
     wilson,
 )
-from chexkeras.evaluation.uncertainty.worth import Agreement, approximate, effective_size
+from chexkeras.evaluation.uncertainty.worth import Agreement, approximate, effective_size, kish
 from chexkeras.results import Estimate
-
-_FEW_PATIENTS = 10
 
 
 def auc_interval(
@@ -243,13 +241,18 @@ def average_precision_interval(
     confidence: float = 0.95,
     seed: int = 0,
     replicates: int = 2000,
+    sampled_prevalence: bool = False,
 ) -> Estimate:
     """Returns the average precision with an interval whose error comes from a bootstrap of whole patients.
 
-    Patients with and without a positive image are resampled separately, so that every replicate has positives. The
-    replicates' standard deviation makes limits on the logit scale, with Student's t at one degree of freedom less than
-    positive patients. Percentiles would cover too rarely with few positives (86-89 % of the time with 10, see
-    `benchmarks/coverage.py`): an image drawn twice is ranked as a tie, which lifts the replicates above the estimate.
+    Average precision depends on the prevalence. By default the interval is for the prevalence of these images, and
+    says so: patients with and without a positive image are resampled separately, as suits images that were chosen by
+    their labels. Of images that are a random sample of a population, `sampled_prevalence` makes the interval hold the
+    population's average precision: patients are resampled together, and how many are positive varies.
+
+    The replicates' standard deviation makes limits on the logit scale, with Student's t at one degree of freedom less
+    than the positive patients are worth. Percentiles would cover too rarely with few positives (86-89 % of the time
+    with 10): an image drawn twice is ranked as a tie, which lifts the replicates above the estimate.
 
     Args:
         labels: Shape (n,), 1, 0 or NaN (left out).
@@ -258,6 +261,7 @@ def average_precision_interval(
         confidence: Coverage, in (0, 1).
         seed: One seed, one result, whatever the order of rows.
         replicates: Bootstrap replicates.
+        sampled_prevalence: Whether the images are a random sample, so that their prevalence is an estimate too.
 
     Returns:
         The estimate; not estimable when a class is missing or the positives come from one patient. For a perfect
@@ -283,20 +287,27 @@ def average_precision_interval(
         reason = f"only one positive {unit.removesuffix('s')}; a bootstrap needs at least two"
         return Estimate.not_estimable(reason, n=n, confidence=confidence)
     value = average_precision(positive, score)
-    drawn = bootstrap_replicates("average_precision", positive, score, clusters=group, replicates=replicates, seed=seed)
-    if drawn.min() == drawn.max():
-        low, high = clopper_pearson(positive_patients * value, positive_patients, confidence)
-        method = f"binomial on {positive_patients} positive {unit}, because the bootstrap does not vary"
+    drawn = bootstrap_replicates(
+        "average_precision", positive, score,
+        clusters=group, replicates=replicates, seed=seed, keep_classes=not sampled_prevalence,
+    )  # fmt: skip
+    # A replicate without positives says nothing of the average precision.
+    drawn = drawn[~np.isnan(drawn)]
+    worth = min(kish(owner[positive]), kish(owner[~positive]))
+    if len(drawn) < 2 or drawn.min() == drawn.max():
+        low, high = clopper_pearson(worth * value, worth, confidence)
+        method = f"binomial on positive {unit} worth {worth:.1f}, because the bootstrap does not vary"
         return Estimate(value, low, high, confidence, n, method)
     # The value is below 1 here, because every replicate of a perfect ranking is 1.
     error = float(drawn.std(ddof=1))
-    low, high = logit_limits(value, error, confidence, degrees=positive_patients - 1)
+    low, high = logit_limits(value, error, confidence, degrees=max(1.0, worth - 1))
+    prevalence = f"of the population they were drawn from at random (prevalence here {n_positive / n:.3g})"
+    if not sampled_prevalence:
+        prevalence = f"at the prevalence of these images, {n_positive / n:.3g}"
     method = (
-        f"average precision, logit interval with the standard error of a bootstrap of {n_patients} {unit} "
-        f"({positive_patients} positive), {replicates} replicates, seed {seed}"
+        f"average precision {prevalence}, logit interval with the standard error of a bootstrap of {n_patients} {unit} "
+        f"({positive_patients} positive), {replicates} replicates, seed {seed}{approximate(worth, unit)}"
     )
-    if positive_patients < _FEW_PATIENTS:
-        method += f"; only {positive_patients} positive {unit}, the interval is approximate"
     return Estimate(value, low, high, confidence, n, method)
 
 
