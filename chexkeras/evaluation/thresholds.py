@@ -353,11 +353,12 @@ def _guarded(candidates: Candidates, aim: Aim) -> tuple[int, str]:
     bound = special.betaincinv(np.maximum(found, 1e-9), worth - found + 1, 1 - confidence)
     reached = np.flatnonzero(bound >= target)
     several = n_patients < n_positive
+    unequal = f", worth {worth:.1f} because some have more images than others" if worth < n_patients - 0.05 else ""
     if not len(reached):
         came, needed = f"{n_positive} positives", f"{positives_needed(target, confidence)}"
         if several:
-            came += f" of {n_patients} patients, who have unequal numbers of images and are worth {worth:.1f},"
-            needed = f"patients worth {needed}"
+            came += f" of {n_patients} patients{unequal}"
+            needed += " patients with equally many positive images"
         raise ValueError(
             f"{aim.where}: sensitivity {target:g} cannot be guaranteed at {confidence * 100:g} % confidence from "
             f"{came}; at least {needed} are needed even if all are found. Gather more, lower the target, or use "
@@ -370,9 +371,8 @@ def _guarded(candidates: Candidates, aim: Aim) -> tuple[int, str]:
     if not several:
         return int(reached[-1]), note + "these are independent."
     note += (
-        f"their patients are independent: the {n_positive} positive images come from {n_patients} patients and count "
-        f"as no more than {worth:.1f} images, what patients with unequal numbers of images are worth (Kish 1965), so "
-        "images of one patient may agree."
+        f"their patients are independent: the {n_positive} positive images come from {n_patients} patients{unequal}, and "
+        f"count as no more than {worth:.4g} images, so images of one patient may agree."
     )
     return int(reached[-1]), note
 
