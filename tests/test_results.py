@@ -117,3 +117,12 @@ def test_the_notebook_view_shows_split_and_cautions_and_escapes_them(evaluation)
     assert "te&lt;st part" in view
     assert "<strong>Caution:</strong> a &lt; b" in view
     assert "0.873" in view
+
+
+def test_an_interval_that_few_patients_carry_says_so_beside_the_number():
+    method = "Clopper-Pearson at the effective sample size 6.1; 90 images of 12 patients; interval approximate: worth 8"
+    few = Estimate(0.9, 0.6, 0.99, n=90, method=f"{method} patients, clustered by patient; seed 0")
+    assert few.caution == "approximate: worth 8 patients"
+    assert str(few) == "0.900 (95 % CI 0.600-0.990; approximate: worth 8 patients)"
+    assert Estimate(0.9, 0.6, 0.99, n=90, method="Clopper-Pearson").caution == ""
+    assert Estimate.not_estimable("no positives", method=few.method).caution == ""

@@ -225,7 +225,8 @@ def interval_text(estimate: Estimate, digits: int = 3) -> str:
         return "not estimable"
     value, low, high = (f"{number:.{digits}f}" for number in (estimate.value, estimate.low, estimate.high))
     between = " to " if estimate.low < 0 else "–"
-    return f"{value} ({estimate.confidence * 100:g} % CI {low}{between}{high})"
+    caution = ", approximate" if estimate.caution else ""
+    return f"{value} ({estimate.confidence * 100:g} % CI {low}{between}{high}{caution})"
 
 
 def words(finding: str) -> str:

@@ -4,6 +4,7 @@ Nothing printed for a reader is a bare float.
 """
 
 import math
+import re
 from dataclasses import dataclass
 
 from chexkeras.results.record import Record
@@ -48,13 +49,24 @@ class Estimate(Record, nan=("value", "low", "high")):
         """Whether there is a value."""
         return not math.isnan(self.value)
 
+    @property
+    def caution(self) -> str:
+        """What limits the interval, such as "approximate: worth 8 patients"; empty where nothing does.
+
+        It is printed beside the number. Where few patients carry many images, an interval may cover less often than it
+        says, whatever its method.
+        """
+        found = re.search(r"interval (approximate: worth [^;,]*)", self.method)
+        return found[1] if found and self.estimable else ""
+
     def __str__(self) -> str:
         """Returns, for example, ``0.873 (95 % CI 0.812-0.917)`` or ``not estimable: no positives``."""
         if not self.estimable:
             return f"not estimable: {self.reason}"
         # "-0.517--0.026" would be hard to read.
         between = " to " if self.low < 0 else "-"
-        return f"{self.value:.3f} ({self.confidence * 100:g} % CI {self.low:.3f}{between}{self.high:.3f})"
+        caution = f"; {self.caution}" if self.caution else ""
+        return f"{self.value:.3f} ({self.confidence * 100:g} % CI {self.low:.3f}{between}{self.high:.3f}{caution})"
 
 
 NOT_MEASURED = Estimate.not_estimable("not measured")

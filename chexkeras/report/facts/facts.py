@@ -111,7 +111,11 @@ def printed(value: Any) -> str:
 def interval_text(estimate: Estimate, *, scale: float = 1.0, digits: int = 3) -> str:
     """Returns, for example, "95 % CI 0.718–0.977"."""
     low, high = (f"{number * scale:.{digits}f}" for number in (estimate.low, estimate.high))
-    return f"{estimate.confidence * 100:g} % CI {low}–{high}"
+    return f"{estimate.confidence * 100:g} % CI {low}–{high}{_caution(estimate)}"
+
+
+def _caution(estimate: Estimate) -> str:
+    return f"; {estimate.caution}" if estimate.caution else ""
 
 
 def estimate_text(estimate: Estimate) -> str:
@@ -127,7 +131,7 @@ def difference_text(estimate: Estimate) -> str:
         return f"not estimable ({estimate.reason or 'no reason given'})"
     # Plus zero: what rounds to nothing has no sign to lose.
     low, value, high = (f"{round(number, 3) + 0.0:+.3f}" for number in (estimate.low, estimate.value, estimate.high))
-    return f"{value} ({estimate.confidence * 100:g} % CI {low} to {high})"
+    return f"{value} ({estimate.confidence * 100:g} % CI {low} to {high}{_caution(estimate)})"
 
 
 def percent(value: float, digits: int = 1) -> str:
