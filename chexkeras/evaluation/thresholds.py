@@ -371,8 +371,8 @@ def _guarded(candidates: Candidates, aim: Aim) -> tuple[int, str]:
     if not several:
         return int(reached[-1]), note + "these are independent."
     note += (
-        f"their patients are independent: the {n_positive} positive images come from {n_patients} patients{unequal}, and "
-        f"count as no more than {worth:.4g} images, so images of one patient may agree."
+        f"their patients are independent: the {n_positive} positive images come from {n_patients} patients{unequal}, "
+        f"and count as no more than {worth:.4g} images, so images of one patient may agree."
     )
     return int(reached[-1]), note
 
