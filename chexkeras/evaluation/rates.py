@@ -18,12 +18,9 @@ from chexkeras import checks
 from chexkeras.evaluation.scores import known_labels, one_class, one_column, patient_numbers
 from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval, proportion_interval
 from chexkeras.evaluation.uncertainty.limits import clopper_pearson
-from chexkeras.evaluation.uncertainty.worth import Agreement, satterthwaite, student_quantile
+from chexkeras.evaluation.uncertainty.worth import NORMAL_FROM, Agreement, approximate, satterthwaite, student_quantile
 from chexkeras.results import Estimate
 from chexkeras.results.record import Record
-
-_FEW = 10
-
 
 _ONE_PATIENT = "all images come from one patient"
 
@@ -362,15 +359,20 @@ class PatientCounts:
     @property
     def basis(self) -> str:
         """What the variance rests on, to end the `method` of an estimate; empty for enough independent images."""
-        positives, negatives = self.with_positive, self.with_negative
         text, unit = "", "images"
         if self.of_patients is not None:
             unit = "patients"
             text = f", variance by patient ({self.n} images of {len(self.of_patients)} patients)"
-        if min(positives, negatives) < _FEW:
-            few, name = min((positives, "positive"), (negatives, "negative"))
-            text += f"; only {few:g} {name} {unit if few != 1 else unit[:-1]}, the interval is approximate"
-        return text
+        return text + approximate(min(self.worths), unit)
+
+    @property
+    def worths(self) -> tuple[float, float]:
+        """What the patients with positive and with negative images are worth; images where these are independent."""
+        if self.of_patients is None:
+            return float(self.totals[:2].sum()), float(self.totals[2:].sum())
+        positives, negatives = self.of_patients[:, :2].sum(axis=1), self.of_patients[:, 2:].sum(axis=1)
+        worths = [float(n.sum() ** 2 / (n @ n)) if n.any() else 0.0 for n in (positives, negatives)]
+        return worths[0], worths[1]
 
     @property
     def with_positive(self) -> float:
@@ -387,8 +389,9 @@ class PatientCounts:
     def error(self, gradient: NDArray[np.float64], added: float = 0.0) -> "Error":
         """Returns the standard error of a function of the four counts that only depends on their ratios.
 
-        With several images of a patient, the variance is added up from what positive images contribute, what negative
-        ones do, and how many there are of either; no part is smaller than its design effect says (`worth.Agreement`).
+        Student's t makes up for few images of a class. With several images of a patient, the variance is added up from
+        what positive images contribute, what negative ones do, and how many there are of either; no part is smaller
+        than its design effect says (`worth.Agreement`).
 
         Args:
             gradient: Shape (4,), its derivatives by the counts, at the counts plus `added`.
@@ -403,7 +406,10 @@ class PatientCounts:
         """
         independent = float((self.totals + added) @ gradient**2)
         if self.of_patients is None:
-            return Error(math.sqrt(independent))
+            squares = (self.totals + added) * gradient**2
+            of_classes = [float(squares[:2].sum()), float(squares[2:].sum())]
+            few = min(self.worths) < NORMAL_FROM
+            return Error(math.sqrt(independent), satterthwaite(of_classes, self.worths) if few else math.inf)
         parts = [part for part in _parts(self.of_patients, gradient) if part.scatter > 1e-15 * independent]
         variances = [_factor(part) * float(part.scatter * part.design_effect()) for part in parts]
         sums = self.of_patients @ gradient
