@@ -240,7 +240,7 @@ def test_replicates_without_a_value_are_left_out_and_counted():
 def test_few_positive_patients_are_mentioned():
     rng = np.random.default_rng(2)
     estimate = bootstrap_interval("auroc", np.arange(60) < 5, rng.random(60), replicates=50)
-    assert estimate.method.endswith("; only 5 positive images, the interval is approximate")
+    assert estimate.method.endswith("; interval approximate: worth 5 images")
 
 
 @pytest.mark.parametrize(
