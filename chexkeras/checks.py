@@ -5,11 +5,13 @@ Each error names what came, what was expected and how to fix it.
 
 import difflib
 import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,3 +141,72 @@ def existing_file(path: str | Path, name: str, fix: str = "check the spelling, o
     if not file.is_file():
         raise FileNotFoundError(f"{name}: no file at {str(path)!r}; {fix}")
     return file
+
+
+_DECIMAL_ZEROS = re.compile(r"[+-]?\d+\.0+")
+
+
+def identifiers(values: "ArrayLike | pd.Series", name: str) -> NDArray[np.object_]:
+    """Returns the identifiers of a column as text, each patient or image written one way.
+
+    A table that was put together of others may hold one patient as the number 1, as 1.0 (which pandas makes of it
+    beside a blank) and as "1 ". As three patients their images would count as independent, and every interval would
+    be too narrow. So whole numbers become text without a decimal point, and blanks around a text go. The texts "1" and
+    "1.0" in one column are refused, since nothing tells whether they are one patient. "001" and "1" are two.
+
+    Args:
+        values: Shape (n,), text, numbers or both; missing values are allowed.
+        name: What the identifiers are called, for the message, for example "patient_id".
+
+    Returns:
+        Shape (n,), text; None where a value is missing, "" where a text is blank.
+
+    Raises:
+        ValueError: If values are no single column, a number is infinite or too large for its type to tell it from
+            its neighbours, or two texts differ only by zeros after the decimal point.
+
+    Example:
+        >>> identifiers(np.array([1, 1.0, "1 ", "001", None], dtype=object), "patient_id").tolist()
+        ['1', '1', '1', '001', None]
+    """
+    import pandas as pd
+
+    # NumPy would write a list of numbers and texts as texts, where 1.0 can no longer be told from "1.0".
+    listed = isinstance(values, Iterable) and not isinstance(values, (str, bytes)) and not hasattr(values, "ndim")
+    given = np.fromiter(values, dtype=object) if listed else values  # type: ignore[arg-type]
+    if getattr(given, "ndim", 0) != 1:
+        raise ValueError(f"{name} has shape {np.shape(given)}; expected one column of identifiers.")
+    column = pd.Series(given)
+    try:
+        codes, distinct = pd.factorize(column)
+    except TypeError as error:
+        raise ValueError(f"{name} holds values that are neither text nor numbers ({error}).") from error
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind == "f":
+        distinct = np.asarray(distinct, dtype=column.dtype)
+    texts = [value.strip() if isinstance(value, str) else _identifier(value, name) for value in distinct]
+    written = set(texts)
+    plain_of: dict[str, str] = {}
+    for text in sorted(text for text in written if text.endswith("0") and _DECIMAL_ZEROS.fullmatch(text)):
+        plain = text[: text.index(".")]
+        other = plain if plain in written else plain_of.setdefault(plain, text)
+        if other != text:
+            raise ValueError(
+                f"{name} holds both {other!r} and {text!r}, which may be one or two; write each identifier in one way, "
+                "numbers without a decimal point."
+            )
+    # One entry more, which the code of a missing value, -1, points at.
+    return np.array([*texts, None], dtype=object)[codes]
+
+
+def _identifier(value: object, name: str) -> str:
+    if isinstance(value, (float, np.floating)):
+        largest = 2 / np.finfo(type(value)).eps
+        if not abs(value) <= largest:
+            raise ValueError(
+                f"{name} holds the number {float(value):g}, which a {type(value).__name__} does not tell from its "
+                "neighbours; read the column as text (dtype=str)."
+            )
+        if value == int(value):
+            return str(int(value))
+        value = float(value)
+    return (value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)).strip()

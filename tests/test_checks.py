@@ -78,3 +78,39 @@ def test_a_tilde_means_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "images").mkdir()
     assert checks.existing_folder("~/images", "root") == tmp_path / "images"
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1, 1.0, "1", " 1 ", np.int8(1), np.float64(1)], ["1"] * 6),
+        (pd.Series([7, None, 8]), ["7", None, "8"]),
+        (pd.Series([7, None, 8], dtype="Int64"), ["7", None, "8"]),
+        (np.array(["a ", "\ta", "b"]), ["a", "a", "b"]),
+        (["001", "1", "1.5", 1.5, "v1.0"], ["001", "1", "1.5", "1.5", "v1.0"]),
+        ([b"p7", "p7"], ["p7", "p7"]),
+        (["1.0", "2.0"], ["1.0", "2.0"]),
+        (pd.Categorical(["x", None, "x "]), ["x", None, "x"]),
+        ([" ", ""], ["", ""]),
+    ],
+)
+def test_identifiers_are_text_and_each_is_written_one_way(values, expected):
+    assert checks.identifiers(values, "patient_id").tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([1, "1.0"], "patient_id holds both '1' and '1.0', which may be one or two; write each identifier in one way"),
+        (["2.00", "2.0"], "holds both '2.0' and '2.00'"),
+        (np.array([1.0, np.inf]), "the number inf, which a float64 does not tell from its neighbours; read the column"),
+        (np.array([2.0**54]), "1.80144e.16, which a float64"),
+        (np.array([2.0**26], dtype=np.float32), "6.71089e.07, which a float32"),
+        ([["a"], ["b"]], "neither text nor numbers"),
+        (np.zeros((2, 2)), r"shape \(2, 2\); expected one column"),
+        ("abc", r"shape \(\); expected one column"),
+    ],
+)
+def test_identifiers_that_could_be_one_or_two_are_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        checks.identifiers(values, "patient_id")

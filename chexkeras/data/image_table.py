@@ -51,17 +51,21 @@ class ImageTable(pd.DataFrame):
     def of(cls, table: pd.DataFrame, what: str = "the table", fix: str = "Load it with open_data.") -> "ImageTable":
         """Returns a data frame as an image table, checked once; an image table as it is.
 
+        A patient written as 1 on one row, 1.0 on another and "1 " on a third becomes one patient, "1"; as three, their
+        images could be in different parts of a split.
+
         Args:
             table: A data frame with `image_id` and `patient_id`; it stays as it is.
             what: The table's name in a message.
             fix: One sentence on what to do where columns are missing.
 
         Returns:
-            The image table; identifiers that were numbers are text.
+            The image table; identifiers are text, each written in one way (see `checks.identifiers`).
 
         Raises:
             TypeError: If it is no data frame.
-            ValueError: If a column is missing; the message lists those that are.
+            ValueError: If a column is missing, the message lists those that are; or identifiers could be one or two
+                (the texts "1" and "1.0").
 
         Example:
             >>> table = ImageTable.of(pd.DataFrame({"image_id": ["a"], "patient_id": [7], "Edema": [1.0]}))
@@ -74,8 +78,13 @@ class ImageTable(pd.DataFrame):
         if not isinstance(table, pd.DataFrame):
             raise TypeError(f"{what} is a {type(table).__name__}; give a pandas DataFrame with one row per image.")
         checks.require_columns(table, _REQUIRED, what, fix)
-        numbers = [name for name in _REQUIRED if pd.api.types.is_numeric_dtype(table[name])]
-        made = cls(table.assign(**{name: table[name].map(str, na_action="ignore").astype(object) for name in numbers}))
+        written = {
+            name: pd.Series(checks.identifiers(table[name], f"{name} of {what}"), index=table.index, dtype=object)
+            for name in _REQUIRED
+        }
+        made = cls(
+            table.assign(**{name: ids for name, ids in written.items() if not ids.equals(table[name].astype(object))})
+        )
         made.attrs = dict(table.attrs)
         return made
 

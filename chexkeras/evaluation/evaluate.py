@@ -161,7 +161,7 @@ def _subgroups(
 ) -> tuple[SubgroupAnalysis, ...]:
     if wanted.table is None or not wanted.subgroups or known.empty:
         return ()
-    here = wanted.table[wanted.table["image_id"].astype(str).isin(known["image_id"])]
+    here = wanted.table[np.isin(checks.identifiers(wanted.table["image_id"], "image_id"), known["image_id"])]
     # A misspelt column is an error; one that this data set leaves blank, or that is the finding itself, says nothing.
     checks.require_columns(here, wanted.subgroups, "the image table", "Name columns of the image table.")
     columns = [name for name in wanted.subgroups if name != finding and any_known(here[name])]

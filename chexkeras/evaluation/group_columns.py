@@ -8,9 +8,11 @@ one's own CSV `load_table(group_columns=...)`.
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from chexkeras import checks
 
@@ -27,6 +29,7 @@ OLDER_AGE_YEARS = 65
 
 _DISTINCT_VALUES = 6
 _QUANTILE_BANDS = 4
+_NUMBERS = ("integer", "floating", "mixed-integer-float", "boolean")
 
 
 @dataclass(frozen=True)
@@ -69,16 +72,20 @@ def age_bands(ages: Iterable[float], edges: Sequence[float] = AGE_EDGES) -> pd.S
         Categories such as "40-59", in order of age; those that no age falls into are kept.
 
     Raises:
-        ValueError: If an age is negative or lies below the first edge, or the edges do not ascend.
+        ValueError: If an age is no number, is infinite, negative or below the first edge, or the edges do not ascend.
 
     Example:
         >>> list(age_bands([17.9, 18, 45, 90]))
         ['0-17', '18-21', '40-59', '75+']
     """
-    years = ages.astype("float64") if isinstance(ages, pd.Series) else pd.Series(list(ages), dtype="float64")
+    try:
+        years = (ages if isinstance(ages, pd.Series) else pd.Series(list(ages), dtype=object)).astype("float64")
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"ages must be numbers, in years ({error}); correct them or set them to NaN.") from error
     bounds = [float(edge) for edge in edges]
     if len(bounds) < 2 or any(after <= before for before, after in itertools.pairwise(bounds)):
         raise ValueError(f"edges={tuple(edges)} must be at least two ascending ages, such as {AGE_EDGES}.")
+    _refuse_infinite(years, "age")
     if (years < bounds[0]).any():
         raise ValueError(f"an age of {years.min():g} years lies below the first band; correct it or set it to NaN.")
     names = [f"{low:g}-{high - 1:g}" for low, high in itertools.pairwise(bounds)] + [f"{bounds[-1]:g}+"]
@@ -162,6 +169,7 @@ def overview_groups(values: pd.Series, column: str) -> tuple[tuple[str, pd.Serie
         ['PA view', 'AP view']
     """
     entry = column_words(column)
+    values = _plain(values, column)
     groups = entry.overview(values) if entry.overview is not None else _categories(values, column)
     names = [str(name) for name in groups.cat.categories]
     masks = [groups.cat.codes == code for code in range(len(names))]
@@ -175,7 +183,9 @@ def groups_of(
     """Returns the group of each image by one column of an image table.
 
     "age_years" becomes age bands. A column of 1 and 0 becomes "with" and "without" it. Another number with more than
-    6 distinct values is cut at its quartiles. Anything else is a category by its text; a categorical keeps its order.
+    6 distinct values is cut at its quartiles; a value that fills a quarter or more of the images, such as a dose of 0,
+    is a group of its own, and the values on either side of it are cut into bands by how many they are. Anything else
+    is a category by its text, whole numbers without a decimal point; a categorical keeps its order.
 
     Args:
         table: Image table with image_id, as a column or as its index; image ids are unique.
@@ -188,7 +198,7 @@ def groups_of(
 
     Raises:
         ValueError: If the column is missing or is the finding itself, an image is not in the table or is there twice,
-            or no image has a known group.
+            a number is infinite, or no image has a known group.
     """
     if "image_id" in table.columns:
         table = table.set_index("image_id")
@@ -198,11 +208,11 @@ def groups_of(
     if column == finding:
         raise ValueError(f"{column} is the finding measured; every group by its label would hold one class only.")
     values = table[column]
-    values.index = values.index.astype(str)
+    values.index = pd.Index(checks.identifiers(table.index, "image_id of the image table"), dtype=object)
     if values.index.has_duplicates:
         twice = values.index[values.index.duplicated()]
         raise ValueError(f"{len(twice)} image(s) are in the image table twice, first {twice.tolist()[0]}.")
-    wanted = pd.Index([str(image_id) for image_id in image_ids])
+    wanted = pd.Index(checks.identifiers(image_ids, "image_id"), dtype=object)
     lacking = wanted.difference(values.index)
     if len(lacking):
         raise ValueError(
@@ -212,12 +222,31 @@ def groups_of(
     known = values.loc[wanted].reset_index(drop=True)
     if not known.notna().any():
         raise ValueError(f"no image has a known {column}; leave that column out.")
-    return _categories(known, column)
+    return _categories(_plain(known, column), column)
+
+
+def _plain(values: pd.Series, column: str) -> pd.Series:
+    """Returns a column with numbers as numbers, also those that pandas holds as objects, and none infinite."""
+    if values.dtype == object and pd.api.types.infer_dtype(values, skipna=True) in _NUMBERS:
+        values = values.astype("float64")
+    if pd.api.types.is_numeric_dtype(values):
+        _refuse_infinite(values.astype("float64"), column)
+    return values
+
+
+def _refuse_infinite(numbers: pd.Series, column: str) -> None:
+    infinite = int(np.isinf(numbers.to_numpy(dtype=float)).sum())
+    if infinite:
+        raise ValueError(
+            f"{column} is infinite for {infinite} of {len(numbers)} images, which belongs to no group; correct it, or "
+            "set it to NaN (unknown)."
+        )
 
 
 def _categories(values: pd.Series, column: str) -> pd.Series:
     if isinstance(values.dtype, pd.CategoricalDtype):
-        return values.cat.rename_categories([str(name) for name in values.cat.categories])
+        names = _texts(pd.Series(values.cat.categories, dtype=object)).dropna()
+        return _named(_texts(values.astype(object)), {name: name for name in names})
     group = column_words(column).group
     if group is not None:
         return group(values)
@@ -228,22 +257,56 @@ def _categories(values: pd.Series, column: str) -> pd.Series:
             return _named(numbers, {0.0: f"without {column}", 1.0: f"with {column}"})
         if len(distinct) > _DISTINCT_VALUES:
             return _quantile_bands(numbers)
-        return _named(numbers, {number: f"{number:g}" for number in distinct})
+        return _named(numbers, dict(zip(distinct, _told_apart(distinct, "{:.{}g}".format, 6), strict=True)))
     texts = _texts(values)
     return _named(texts, {text: text for text in sorted(texts.dropna().unique())})
 
 
 def _texts(values: pd.Series) -> pd.Series:
     # Text that says nothing is as unknown as a missing value.
-    texts = values.map(lambda value: str(value).strip(), na_action="ignore")
+    texts = values.map(_text, na_action="ignore")
     return texts.where(texts != "")
+
+
+def _text(value: object) -> str:
+    # In a column put together of others the same number may be 1 on one row and 1.0 on another.
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
 
 
 def _named(values: pd.Series, names: dict[float, str] | dict[str, str]) -> pd.Series:
     return pd.Series(pd.Categorical(values.map(names), list(names.values()), ordered=True), index=values.index)
 
 
+def _told_apart(values: Sequence[Any], shown: Callable[[Any, int], str], digits: int) -> list[str]:
+    """Returns values as text with so many digits, or with as many more as it takes to tell them apart."""
+    for number in range(digits, 18):
+        names = [shown(value, number) for value in values]
+        if len(set(names)) == len(names):
+            break
+    return names
+
+
 def _quantile_bands(numbers: pd.Series) -> pd.Series:
-    edges = np.unique(np.quantile(numbers.dropna(), np.linspace(0, 1, _QUANTILE_BANDS + 1)))
-    names = [f"{low:.4g} to {high:.4g}" for low, high in itertools.pairwise(edges)]
-    return pd.cut(numbers, list(edges), labels=names, include_lowest=True)
+    """Returns the quartiles of a measure; a value that fills one is a group of its own, with bands on either side."""
+    known = np.sort(numbers.dropna().to_numpy(dtype=float))
+    edges = _quantiles(known, _QUANTILE_BANDS)
+    frequent = np.unique(edges[1:][edges[1:] == edges[:-1]])
+    bands = [(value, value) for value in frequent]
+    for rest in np.split(known[~np.isin(known, frequent)], np.searchsorted(known[~np.isin(known, frequent)], frequent)):
+        if len(rest):
+            cuts = np.unique(_quantiles(rest, max(1, round(_QUANTILE_BANDS * len(rest) / len(known)))))
+            bands += list(itertools.pairwise(cuts)) if len(cuts) > 1 else [(cuts[0], cuts[0])]
+    bands.sort()
+
+    def shown(band: tuple[float, float], digits: int) -> str:
+        low, high = band
+        return f"{low:.{digits}g}" if low == high else f"{low:.{digits}g} to {high:.{digits}g}"
+
+    # A value on an edge belongs to the lower of two bands; one that fills a band to that.
+    above = np.searchsorted([high for _, high in bands], numbers.to_numpy(dtype=float), side="left")
+    codes = np.where(numbers.isna(), -1, above)
+    return pd.Series(pd.Categorical.from_codes(codes, _told_apart(bands, shown, 4), ordered=True), index=numbers.index)
+
+
+def _quantiles(values: NDArray[np.float64], parts: int) -> NDArray[np.float64]:
+    return np.asarray(np.quantile(values, np.linspace(0, 1, parts + 1)))

@@ -23,6 +23,9 @@ COLUMNS = ("image_id", "patient_id", "finding", "label", "score")
 Points = OperatingPoint | Iterable[OperatingPoint]
 """Frozen operating points, at most one for each finding."""
 
+# What rounding in float32 may add to a probability; logits go far beyond it.
+_ROUNDING = 1e-6
+
 _FIX = "A table of scores has one row for each image and finding; chexkeras.predict_scores makes one."
 
 
@@ -66,12 +69,14 @@ class Scores(pd.DataFrame):
             scores: The table; further columns are left out. `Scores` are returned as they are.
 
         Returns:
-            Identifiers as str, label and score as float64.
+            Identifiers as str, each written in one way (see `checks.identifiers`: 1, 1.0 and "1 " are "1"), label and
+            score as float64; a score that rounding has put just outside [0, 1] is drawn to its end.
 
         Raises:
             TypeError: If it is not a pandas DataFrame.
-            ValueError: If columns are missing, there is no row, an identifier is missing, an image is scored twice for
-                one finding or belongs to two patients, a label is not 1/0/NaN, or a score is not a probability.
+            ValueError: If columns are missing, there is no row, an identifier is missing or could be one or two (the
+                texts "1" and "1.0"), an image is scored twice for one finding or belongs to two patients, a label is
+                not 1/0/NaN, or a score is not a probability.
         """
         if isinstance(scores, cls) and scores._checked and tuple(scores.columns) == COLUMNS and len(scores):
             return scores
@@ -80,11 +85,15 @@ class Scores(pd.DataFrame):
         checks.require_columns(scores, COLUMNS, "the table of scores", _FIX)
         if scores.empty:
             raise ValueError(f"the table of scores has no rows. {_FIX}")
-        for column in COLUMNS[:3]:
-            missing = int((scores[column].isna() | (scores[column].astype(str) == "")).sum())
+        columns: dict[str, pd.Series] = {
+            column: pd.Series(checks.identifiers(scores[column], column), index=scores.index) for column in COLUMNS[:2]
+        }
+        columns["finding"] = scores["finding"]
+        for column, values in columns.items():
+            missing = int((values.isna() | (values.astype(str) == "")).sum())
             if missing:
                 raise ValueError(f"{missing} row(s) of the table of scores have no {column}; every row needs one.")
-        columns = {column: scores[column].astype(str) for column in COLUMNS[:3]}
+            columns[column] = values.astype(str)
         columns |= {column: _floats(scores, column) for column in COLUMNS[3:]}
         clean = pd.DataFrame(columns).reset_index(drop=True)
         repeated = clean[clean.duplicated(["image_id", "finding"])]
@@ -101,6 +110,7 @@ class Scores(pd.DataFrame):
         for finding, part in clean.groupby("finding", sort=False):
             known_labels(part["label"].to_numpy(), f"{finding}: ")
             check_values(part["score"].to_numpy(), f"{finding}: ", probabilities=True)
+        clean["score"] = clean["score"].clip(0.0, 1.0)
         return cls._from(clean, checked=True)
 
     @classmethod
@@ -270,7 +280,7 @@ def scores_fingerprint(scores: pd.DataFrame) -> str:
         ValueError: If a column is missing.
     """
     checks.require_columns(scores, ("image_id", "label", "score"), "the table of scores", _FIX)
-    columns = {"image_id": scores["image_id"].astype(str)}
+    columns = {"image_id": pd.Series(checks.identifiers(scores["image_id"], "image_id"), index=scores.index, dtype=str)}
     if "finding" in scores.columns and scores["finding"].nunique() > 1:
         columns["finding"] = scores["finding"].astype(str)
     for column in ("label", "score"):
@@ -332,13 +342,18 @@ def known_labels(labels: NDArray[np.float64], where: str = "") -> NDArray[np.boo
     return known
 
 
-def check_values(scores: NDArray[np.float64], where: str = "", *, probabilities: bool) -> None:
-    """Refuses scores that are not finite or, with `probabilities`, not in [0, 1].
+def check_values(scores: NDArray[np.float64], where: str = "", *, probabilities: bool) -> NDArray[np.float64]:
+    """Returns scores, and refuses those that are not finite or, with `probabilities`, not in [0, 1].
+
+    A softmax in float32 ends at 1.0000001: what rounding has put just outside [0, 1] is drawn to its end.
 
     Args:
         scores: Shape (n,).
         where: Begins the message, for example "Pneumonia: ".
-        probabilities: Whether scores must lie in [0, 1].
+        probabilities: Whether scores must lie in [0, 1], give or take 1e-6.
+
+    Returns:
+        Shape (n,), the scores; with `probabilities` none outside [0, 1].
 
     Raises:
         ValueError: If one is refused.
@@ -349,11 +364,14 @@ def check_values(scores: NDArray[np.float64], where: str = "", *, probabilities:
             f"{where}{broken} of {len(scores)} scores are NaN or infinite; the model's output is broken "
             "(diverged training or damaged weights): score again."
         )
-    if probabilities and len(scores) and (scores.min() < 0 or scores.max() > 1):
+    if not probabilities or not len(scores) or (scores.min() >= 0 and scores.max() <= 1):
+        return scores
+    if scores.min() < -_ROUNDING or scores.max() > 1 + _ROUNDING:
         raise ValueError(
             f"{where}scores run from {scores.min():g} to {scores.max():g} and look like logits; probabilities in "
             "[0, 1] are expected: apply a sigmoid."
         )
+    return scores.clip(0.0, 1.0)
 
 
 def one_column(labels: ArrayLike, values: ArrayLike, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -386,7 +404,8 @@ def clean(
     Args:
         labels: Shape (n,), 1, 0 or NaN (unknown).
         scores: Shape (n,), finite; higher means more likely positive.
-        probabilities: Whether scores must also lie in [0, 1].
+        probabilities: Whether scores must also lie in [0, 1], give or take 1e-6; those just outside are drawn to its
+            ends.
 
     Returns:
         Labels as booleans, scores as float64, both of the kept rows, and the mask (n,) of rows kept.
@@ -397,33 +416,43 @@ def clean(
     """
     label, score = one_column(labels, scores, "scores")
     kept = known_labels(label)
-    check_values(score[kept], probabilities=probabilities)
-    return label[kept] == 1, score[kept], kept
+    return label[kept] == 1, check_values(score[kept], probabilities=probabilities), kept
 
 
 def patient_numbers(clusters: ArrayLike | None, kept: NDArray[np.bool_]) -> NDArray[np.int64] | None:
     """Returns the patients of the kept images as whole numbers.
 
+    A patient that is the number 1 on one row, 1.0 on another and "1 " on a third is one patient: as three, their images
+    would count as independent and the interval would be too narrow.
+
     Args:
-        clusters: Shape (n,), the patient of each image; None when images are independent.
+        clusters: Shape (n,), the patient of each image, text, numbers or both, each written in one way (see
+            `checks.identifiers`); None when images are independent.
         kept: Shape (n,), which images count.
 
     Returns:
         0, 1, ... in the sorted order of patients; None when no patient has several kept images.
 
     Raises:
-        ValueError: If lengths differ or a patient is missing.
+        ValueError: If lengths differ, a patient is missing, or could be one or two (the texts "1" and "1.0").
     """
     if clusters is None:
         return None
     names = np.asarray(clusters)
+    if names.dtype.kind == "U" and not hasattr(clusters, "dtype"):
+        # In a list of numbers and texts NumPy has made text of the number 1.0, no longer to be told from "1.0".
+        names = np.asarray(clusters, dtype=object)
     if names.shape != kept.shape:
         raise ValueError(f"clusters have shape {names.shape}, expected {kept.shape}: one patient for each image.")
     names = names[kept]
-    missing = int(np.sum(pd.isna(names)))
-    if missing:
-        raise ValueError(f"{missing} of {len(names)} clusters are missing; every image needs its patient.")
-    patients, numbers = np.unique(names.astype(str) if names.dtype.kind == "O" else names, return_inverse=True)
+    if names.dtype.kind == "f" and (np.abs(names) < 2 / np.finfo(names.dtype).eps).all() and (names % 1 == 0).all():
+        names = names.astype(np.int64)
+    if names.dtype.kind not in "iu":
+        names = checks.identifiers(names, "clusters")
+        missing = int(np.sum(pd.isna(names) | (names == "")))
+        if missing:
+            raise ValueError(f"{missing} of {len(names)} clusters are missing; every image needs its patient.")
+    numbers, patients = pd.factorize(names, sort=True)
     return None if len(patients) == len(names) else numbers.astype(np.int64)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from chexkeras import checks
 from chexkeras.evaluation.comparison.compare import match_scores
 from chexkeras.evaluation.evaluate import evaluate
 from chexkeras.evaluation.scores import Scores
@@ -233,7 +234,8 @@ class Ensemble:
 
     def _leaks(self, measured: pd.DataFrame) -> list[str]:
         """Returns a sentence for each member that has learnt from, or was tuned on, patients measured here."""
-        images = measured[["image_id", "patient_id"]].astype(str).drop_duplicates("image_id")
+        named = {name: checks.identifiers(measured[name], name) for name in ("image_id", "patient_id")}
+        images = pd.DataFrame(named).drop_duplicates("image_id")
         cautions = []
         for run in self.members:
             # Image names in common tell that it is the same data set, and patient numbers mean the same patients.

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from chexkeras import provenance
-from chexkeras.checks import positive_int, probability
+from chexkeras.checks import identifiers, positive_int, probability
 from chexkeras.data.perturbations import PERTURBATIONS, Perturbation
 from chexkeras.data.pipeline import images_with_ids
 from chexkeras.data.store.store import Store
@@ -157,14 +157,15 @@ def _chosen(scores: pd.DataFrame, images: int | None, seed: int) -> pd.DataFrame
 def _rows_of(image_ids: pd.Series, table: pd.DataFrame) -> pd.DataFrame:
     require_image_table(table)
     wanted = set(image_ids)
-    rows = table[table["image_id"].astype(str).isin(wanted)]
-    lacking = sorted(wanted - set(rows["image_id"].astype(str)))
+    table = table.assign(image_id=identifiers(table["image_id"], "image_id"))
+    rows = table[table["image_id"].isin(wanted)]
+    lacking = sorted(wanted - set(rows["image_id"]))
     if lacking:
         raise ValueError(
             f"{len(lacking):,} of the {len(wanted):,} test images to change are not in the table, first {lacking[0]}; "
             "give the image table that the run was trained from."
         )
-    twice = rows.loc[rows["image_id"].astype(str).duplicated(), "image_id"]
+    twice = rows.loc[rows["image_id"].duplicated(), "image_id"]
     if len(twice):
         raise ValueError(
             f"{len(twice):,} row(s) of the table name a test image that another row names too, first {twice.iloc[0]}; "

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from chexkeras.checks import require_columns
+from chexkeras.data.image_table import ImageTable
 from chexkeras.data.pipeline import images_with_ids
 from chexkeras.data.store.store import Store
 from chexkeras.findings import label_names
@@ -57,6 +58,7 @@ def predict_scores(
         ValueError: If the model has another number of outputs, image ids repeat, or the table is unusable.
     """
     require_image_table(table)
+    table = ImageTable.of(table)
     names = label_names(targets)
     if model.output_shape[-1] != len(names):
         raise ValueError(

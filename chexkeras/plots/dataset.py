@@ -271,7 +271,7 @@ def prevalence_by_age(
         words.append(f"{edges[position]:g}-{edges[position + 1] - 1:g}\n{len(rows):,}")
         if not len(rows):
             continue
-        share = clustered_proportion_interval(rows[name] == 1, rows["patient_id"].astype(str))
+        share = clustered_proportion_interval(rows[name] == 1, rows["patient_id"])
         value, low, high = share.value * 100, share.low * 100, share.high * 100
         error = [[max(value - low, 0)], [max(high - value, 0)]]
         ax.errorbar(position, value, yerr=error, fmt="o", color=style.BLUE, capsize=3)

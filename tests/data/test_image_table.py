@@ -141,3 +141,15 @@ def test_it_is_saved_and_read_as_any_data_frame(images, tmp_path):
     images.to_csv(tmp_path / "table.csv", index=False)
     read = pd.read_csv(tmp_path / "table.csv")
     assert image_table.fingerprint(ImageTable.of(read)) == image_table.fingerprint(images)
+
+
+def test_a_patient_written_in_two_ways_is_one_patient():
+    frame = pd.DataFrame({"image_id": [1, 2.0, "3 ", "4"], "patient_id": [7, 7.0, " 7", None], "Edema": 1.0})
+    table = ImageTable.of(frame)
+    assert table["image_id"].tolist() == ["1", "2", "3", "4"]
+    assert table["patient_id"].tolist()[:3] == ["7"] * 3 and table["patient_id"].isna().tolist()[3]
+    assert frame["patient_id"].tolist()[:3] == [7, 7.0, " 7"]
+    with pytest.raises(ValueError, match=r"patient_id of the table holds both '7' and '7.0'"):
+        ImageTable.of(frame.assign(patient_id=["7", "7.0", "8", "9"]))
+    plain = pd.DataFrame({"image_id": ["a", "b"], "patient_id": ["p", "q"]})
+    assert ImageTable.of(plain).dtypes.tolist() == plain.dtypes.tolist()

@@ -7,7 +7,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chexkeras.evaluation.scores import COLUMNS, Scores, read_scores, scores_fingerprint, write_scores
+from chexkeras.evaluation.calibration.prior_shift import estimate_prevalence, shift_probabilities
+from chexkeras.evaluation.clinical_use.decision_curve import decision_curve
+from chexkeras.evaluation.metrics import confusion
+from chexkeras.evaluation.scores import (
+    COLUMNS,
+    Scores,
+    patient_numbers,
+    read_scores,
+    scores_fingerprint,
+    write_scores,
+)
+from chexkeras.evaluation.uncertainty.intervals import auc_interval
 
 
 @pytest.fixture
@@ -251,3 +262,68 @@ def test_the_finding_meant_is_the_only_one_or_the_one_named(scores):
         table.only_finding(None, "threshold")
     with pytest.raises(ValueError, match="finding='Mass'"):
         table.only_finding("Mass", "threshold")
+
+
+def mixed_patients():
+    """50 patients of two images, on one row a whole number, on the other a float or a text with a blank."""
+    return [(int, float, lambda n: f"{n} ")[row % 3](row // 2) for row in range(100)]
+
+
+def test_a_patient_written_in_two_ways_is_one_patient():
+    patients = np.repeat(np.arange(50), 2)
+    kept = np.ones(100, dtype=bool)
+    for given in (mixed_patients(), np.array(mixed_patients(), dtype=object), pd.Series(mixed_patients())):
+        assert patient_numbers(given, kept).max() == 49
+    assert patient_numbers(patients * 1.0, kept).tolist() == patients.tolist()
+    assert patient_numbers(pd.Series(patients, dtype="Int64"), kept).max() == 49
+    with pytest.raises(ValueError, match=r"clusters holds both '1' and '1.0'"):
+        patient_numbers(["1", "1.0", "2"], np.ones(3, dtype=bool))
+    with pytest.raises(ValueError, match="2 of 3 clusters are missing"):
+        patient_numbers(["1", " ", None], np.ones(3, dtype=bool))
+
+
+def test_an_interval_is_as_wide_however_patients_are_written():
+    rng = np.random.default_rng(0)
+    labels = np.r_[np.ones(40), np.zeros(60)]
+    scores = np.clip(rng.normal(0.4 + 0.2 * labels, 0.15), 0, 1)
+    plain = auc_interval(labels, scores, clusters=np.arange(100) // 2)
+    assert auc_interval(labels, scores, clusters=mixed_patients()) == plain
+    assert "of 50 patients" in plain.method
+
+
+def test_a_table_put_together_of_others_keeps_its_patients(scores):
+    numbers = [int, float, str, lambda n: f" {n}"]
+    mixed = scores.assign(patient_id=[numbers[row % 4](row % 3) for row in range(12)], image_id=[*range(6), *"012345"])
+    clean = Scores.of(mixed.assign(patient_id=[*mixed["patient_id"][:6]] * 2))
+    assert sorted(set(clean["patient_id"])) == ["0", "1", "2"]
+    assert clean["image_id"].tolist() == [*"012345"] * 2
+    raw = mixed.assign(image_id=[0.0, 1.0, 2.0, 3.0, 4.0, 5.0] * 2)
+    assert scores_fingerprint(raw) == scores_fingerprint(clean)
+    with pytest.raises(ValueError, match=r"patient_id holds both '1' and '1.0'"):
+        Scores.of(scores.assign(patient_id=["1", "1.0", "2", "3", "4", "5"] * 2))
+    with pytest.raises(ValueError, match=r"12 row\(s\) .* no patient_id"):
+        Scores.of(scores.assign(patient_id=" "))
+
+
+def test_what_rounding_put_outside_0_and_1_is_drawn_in_and_logits_are_refused(scores):
+    scores.loc[0, "score"], scores.loc[1, "score"] = 1 + 1e-12, -1e-7
+    scores.loc[2, "score"] = np.float32(1.0000001)
+    clean = Scores.of(scores)
+    assert clean["score"][:3].tolist() == [1.0, 0.0, 1.0]
+    assert clean["score"][3:].tolist() == scores["score"][3:].tolist()
+    assert Scores.of(clean) is clean
+    with pytest.raises(ValueError, match="look like logits"):
+        Scores.of(scores.assign(score=[1 + 1e-5, *scores["score"][1:]]))
+    labels, given = [1, 0, 1, 0], [1 + 1e-9, -1e-9, 0.7, 0.4]
+    exact = np.clip(given, 0, 1)
+    assert confusion(labels, given, 1.0) == confusion(labels, exact, 1.0)
+    assert decision_curve(labels, given, thresholds=[0.5]).to_dict() == (
+        decision_curve(labels, exact, thresholds=[0.5]).to_dict()
+    )
+    assert shift_probabilities(given, from_prevalence=0.5, to_prevalence=0.1).tolist() == (
+        shift_probabilities(exact, from_prevalence=0.5, to_prevalence=0.1).tolist()
+    )
+    moved = estimate_prevalence(given, train_prevalence=0.5, replicates=5).scores
+    assert moved.min() >= 0 and moved.max() <= 1
+    with pytest.raises(ValueError, match="look like logits"):
+        confusion(labels, [1.1, 0.1, 0.7, 0.4], 0.5)

@@ -107,3 +107,49 @@ def test_one_entry_says_how_a_column_is_called_and_grouped(monkeypatch):
     assert list(groups_of(table, "dose", table["image_id"])) == ["low", "high", "high"]
     assert [name for name, _ in overview_groups(table["dose"], "dose")] == ["low dose", "high dose"]
     assert column_words("dose").heading == "dose (uGy)" and "dose" in columns_to_measure(table)
+
+
+def test_a_value_that_fills_a_quarter_is_a_group_of_its_own():
+    doses = grouped(np.r_[np.zeros(80), np.arange(1.0, 21.0)])
+    assert doses.value_counts(sort=False).to_dict() == {"0": 80, "1 to 20": 20}
+    halves = grouped(np.r_[np.zeros(50), np.arange(1.0, 51.0)])
+    assert halves.value_counts(sort=False).to_dict() == {"0": 50, "1 to 25.5": 25, "25.5 to 50": 25}
+    middle = grouped(np.r_[np.full(60, 5.0), np.arange(20) / 10, np.arange(6.0, 26.0)])
+    assert middle.value_counts(sort=False).to_dict() == {"0 to 1.9": 20, "5": 60, "6 to 25": 20}
+    assert middle.cat.ordered
+    one_more = grouped([*([0.0] * 95), 1, 2, 3, 4, 5, 6, np.nan])
+    assert one_more.value_counts(sort=False).to_dict() == {"0": 95, "1 to 6": 6} and one_more.isna().sum() == 1
+
+
+def test_bands_of_close_numbers_keep_different_names():
+    assert list(grouped([1, 1 + 1e-9, 1 + 2e-9]).cat.categories) == ["1", "1.000000001", "1.000000002"]
+    assert grouped(1 + np.arange(100) * 1e-9).value_counts(sort=False).tolist() == [25] * 4
+
+
+@pytest.mark.parametrize("column", ["dose", "age_years"])
+def test_an_infinite_measure_is_refused_in_words(column):
+    values = np.where(np.arange(100) == 3, np.inf, np.arange(100.0))
+    with pytest.raises(ValueError, match="is infinite for 1 of 100 images, which belongs to no group; correct it"):
+        grouped(values, column)
+    with pytest.raises(ValueError, match="infinite"):
+        overview_groups(pd.Series(values), column)
+    with pytest.raises(ValueError, match="ages must be numbers, in years"):
+        age_bands(["58Y"])
+
+
+def test_one_number_in_two_types_is_one_group():
+    assert list(grouped([1, 1.0, "1", "a"]).cat.categories) == ["1", "a"]
+    assert list(grouped(pd.Series([0, 1.0, None], dtype=object), "Edema").cat.categories) == [
+        "without Edema",
+        "with Edema",
+    ]
+    assert len(grouped(pd.Series([*range(20), None], dtype=object)).cat.categories) == 4
+    assert list(grouped(pd.Categorical(["high", "low ", "low"], ["low", "low ", "high"])).cat.categories) == [
+        "low",
+        "high",
+    ]
+
+
+def test_images_are_found_however_their_ids_are_written():
+    table = pd.DataFrame({"image_id": [1.0, 2.0, 3.0], "view": ["PA", "AP", "LL"]})
+    assert list(groups_of(table, "view", ["3", " 1"])) == ["LL", "PA"]

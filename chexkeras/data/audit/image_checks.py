@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from chexkeras import progress
+from chexkeras import checks, progress
 from chexkeras.data.audit.duplicates import TooAlike, near_duplicates
 from chexkeras.data.audit.result import AuditIssue
 from chexkeras.data.image_table import ImageTable
@@ -219,7 +219,7 @@ def duplicate_issues(
         thumbnails: One per row, uint16 array (images, 16, 16) from `open_images`.
         part_of: The part of each image_id; empty where there is no split.
     """
-    images, patients = table["image_id"].tolist(), table["patient_id"].astype(str).tolist()
+    images, patients = table["image_id"].tolist(), checks.identifiers(table["patient_id"], "patient_id").tolist()
     parts = [part_of.get(image, "") for image in images]
     labels = table[list(table.labels)]
     same: dict[str, list[int]] = defaultdict(list)

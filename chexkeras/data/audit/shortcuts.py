@@ -228,7 +228,7 @@ def shortcuts(
     )
     if not names:
         return ()
-    patients = pd.factorize(table["patient_id"].astype(str), sort=True)[0]
+    patients = pd.factorize(checks.identifiers(table["patient_id"], "patient_id"), sort=True)[0]
     labels = {name: _labels(table[name]) for name in names}
     classes = np.stack([labels[name] == label for name in names for label in (1, 0)], axis=1)
     fold_of = _deal(patients, classes, folds, seed)

@@ -94,7 +94,7 @@ def load_table(
     checks.require_columns(given, [*wanted, *name_of, *further.values()], name, "Name the columns as the table does.")
     if given.empty:
         raise ValueError(f"{name} has no rows; give one row per image.")
-    written = _text(given[image_column])
+    written = _identifiers(given[image_column], f"{name}: {image_column!r}")
     image_ids, full_paths = _images(written, folder, name)
     _csv.refuse_repeated(pd.Series(image_ids), name)
     labels = _labels(given, name_of, separator, image_ids, name)
@@ -183,6 +183,12 @@ def _text(column: pd.Series) -> pd.Series:
     if pd.api.types.is_float_dtype(column) and (column.dropna() % 1 == 0).all():
         column = column.astype("Int64")
     return column.astype(object).where(column.notna(), "").map(str).str.strip()
+
+
+def _identifiers(column: pd.Series, name: str) -> pd.Series:
+    """Returns a column of identifiers as text, each written in one way, blank where one is missing."""
+    ids = pd.Series(checks.identifiers(column, name), dtype=object)
+    return ids.where(ids.notna(), "")
 
 
 def _optional(given: pd.DataFrame, column: str | None) -> pd.Series:
@@ -277,7 +283,7 @@ def _groups(
 def _patients(given: pd.DataFrame, column: str | None, image_ids: list[str], name: str) -> np.ndarray:
     if column is None:
         return np.asarray(image_ids, dtype=object)
-    patients = _text(given[column]).to_numpy(dtype=object)
+    patients = _identifiers(given[column], f"{name}: {column!r}").to_numpy(dtype=object)
     blank = patients == ""
     if blank.any():
         raise ValueError(

@@ -166,7 +166,8 @@ def fill_uncertain(table: pd.DataFrame, scores: pd.DataFrame, *, threshold: floa
     if threshold is not None:
         checks.probability(threshold, "threshold", open_interval=True)
     checks.require_columns(table, ("image_id", image_table.UNCERTAIN), "the table", "Load it with uncertain labels.")
-    foreign = ~clean["image_id"].isin(table["image_id"])
+    image_ids = checks.identifiers(table["image_id"], "image_id of the table")
+    foreign = ~clean["image_id"].isin(image_ids)
     if foreign.any():
         raise ValueError(
             f"{clean['image_id'][foreign].nunique()} scored image(s) are not in the table, first "
@@ -174,7 +175,7 @@ def fill_uncertain(table: pd.DataFrame, scores: pd.DataFrame, *, threshold: floa
         )
     source = source_of(table)
     policy_of = dict(source.uncertain_policy)
-    wide = clean.pivot(index="image_id", columns="finding", values="score").reindex(table["image_id"])
+    wide = clean.pivot(index="image_id", columns="finding", values="score").reindex(image_ids)
     mask = uncertain_mask(table, list(wide.columns))
     filled = table.copy()
     count = 0

@@ -58,7 +58,7 @@ class Splits:
         if len(twice):
             raise ValueError(f"{len(twice)} image(s) are assigned twice, first {twice.iloc[0]!r}; assign each once.")
         if set(zip(self.assignment["image_id"], self.assignment["patient_id"], strict=True)) != set(
-            zip(self.table["image_id"], self.table["patient_id"].astype(str), strict=True)
+            zip(self.table["image_id"], checks.identifiers(self.table["patient_id"], "patient_id"), strict=True)
         ):
             raise ValueError("the assignment and the table differ in their images or patients; split this table again.")
         crossing = self._wrongly_crossing

@@ -246,7 +246,8 @@ def _checked(table: pd.DataFrame, targets: str | Sequence[str]) -> tuple[ImageTa
 def _assign(table: ImageTable, targets: tuple[str, ...], shares: dict[str, float], seed: int, kind: str) -> np.ndarray:
     """Returns the part of each row."""
     # Sorted, so that the order of the table's rows does not matter.
-    unit_of = pd.factorize(table["image_id" if kind == "image" else "patient_id"], sort=True)[0]
+    column = "image_id" if kind == "image" else "patient_id"
+    unit_of = pd.factorize(checks.identifiers(table[column], column), sort=True)[0]
     units = int(unit_of.max()) + 1 if len(table) else 0
     if units < len(shares):
         unit = "images" if kind == "image" else "patients"
@@ -264,7 +265,7 @@ def _made(
     assignment = pd.DataFrame(
         {
             "image_id": table["image_id"].to_numpy(),
-            "patient_id": table["patient_id"].astype(str).to_numpy(),
+            "patient_id": checks.identifiers(table["patient_id"], "patient_id"),
             "part": part,
         }
     )

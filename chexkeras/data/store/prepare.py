@@ -96,7 +96,10 @@ def _images(table: pd.DataFrame, missing: str) -> pd.DataFrame:
     checks.require_columns(table, ["image_id", "path"], "the image table", "Load it with open_data.")
     if table.empty:
         raise ValueError("the image table is empty; there is nothing to prepare. Check the filter made of it.")
-    images = table[["image_id", "path"]].fillna("").astype(str).drop_duplicates().reset_index(drop=True)
+    images = table[["image_id", "path"]].fillna("").astype(str)
+    ids = checks.identifiers(table["image_id"], "image_id")
+    images["image_id"] = pd.Series(ids, index=images.index).fillna("").astype(str)
+    images = images.drop_duplicates().reset_index(drop=True)
     repeated = images["image_id"][images["image_id"].duplicated()]
     if len(repeated):
         raise ValueError(

@@ -348,7 +348,7 @@ class Store:
         Raises:
             ValueError: If images are not in the store; the message counts them and names the first.
         """
-        wanted = pd.Index(image_ids).astype(str)
+        wanted = pd.Index(checks.identifiers(image_ids, "image_ids"))
         rows = self.image_ids.get_indexer(wanted)
         absent = wanted[rows < 0]
         if len(absent):
@@ -380,7 +380,7 @@ class Store:
             ValueError: If no image is left.
         """
         checks.require_columns(table, ["image_id"], "the image table", "Load it with open_data.")
-        ids = table["image_id"].astype(str)
+        ids = pd.Series(checks.identifiers(table["image_id"], "image_id"), index=table.index)
         absent = ~ids.isin(self.image_ids) | ids.isin(list(self.left_out))
         if absent.all():
             raise ValueError(

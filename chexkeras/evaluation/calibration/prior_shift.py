@@ -19,6 +19,10 @@ _VALID = "valid for calibrated scores and a change of prevalence alone"
 # Scores of exactly 0 and 1 claim a certainty that would outweigh any number of images.
 _SURE = 1e-12
 _GRID = 65
+# Up to so many cells, 64 megabytes, the slopes of all patients are held at once; above, they are computed in blocks of
+# patients, each for as many replicates as have their counts in 128 megabytes.
+_CELLS_AT_ONCE = 2**23
+_COUNTS_AT_ONCE = 2**26
 
 
 class PrevalenceShift(NamedTuple):
@@ -65,8 +69,7 @@ def shift_probabilities(scores: ArrayLike, *, from_prevalence: float, to_prevale
     before = checks.probability(from_prevalence, "from_prevalence", open_interval=True)
     after = checks.probability(to_prevalence, "to_prevalence", open_interval=True)
     given = np.asarray(scores, dtype=np.float64)
-    check_values(np.atleast_1d(given).ravel(), probabilities=True)
-    return _shifted(given, before, after)
+    return _shifted(check_values(given.ravel(), probabilities=True).reshape(given.shape), before, after)
 
 
 def _shifted(scores: NDArray[np.float64], before: float, after: float) -> NDArray[np.float64]:
@@ -120,7 +123,7 @@ def estimate_prevalence(
     given = np.asarray(scores, dtype=np.float64)
     if given.ndim != 1 or not len(given):
         raise ValueError(f"scores have shape {given.shape}; expected one column of at least one score.")
-    check_values(given, probabilities=True)
+    given = check_values(given, probabilities=True)
     n, group = len(given), patient_numbers(clusters, np.ones(len(given), dtype=bool))
     reason = "all scores are equal, so they say nothing about prevalence" if given.min() == given.max() else ""
     if group is not None and not group.any():
@@ -147,7 +150,7 @@ def _expectation_maximisation(
     scores: NDArray[np.float64], before: float, iterations: int, tolerance: float
 ) -> tuple[float, int, bool]:
     # Towards an end of the scale the steps become ever smaller; whether the likelihood rises to there is known before.
-    at_none, at_all = _slopes(scores, before, np.array([0.0, 1.0])).sum(axis=0)
+    at_none, at_all = (_slopes(scores, before, end).sum() for end in (0.0, 1.0))
     if at_none <= 0 or at_all >= 0:
         return (0.0 if at_none <= 0 else 1.0), 0, True
     value = before
@@ -158,11 +161,60 @@ def _expectation_maximisation(
     return value, iterations, False
 
 
-def _slopes(scores: NDArray[np.float64], before: float, at: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns what each score adds to the slope of the log likelihood at each prevalence, shape (n, prevalences)."""
+def _slopes(scores: NDArray[np.float64], before: float, at: float) -> NDArray[np.float64]:
+    """Returns what each score adds to the slope of the log likelihood at a prevalence, shape (n,)."""
     negative = (1 - scores) / (1 - before)
     rise = scores / before - negative
-    return rise[:, np.newaxis] / (negative[:, np.newaxis] + at * rise[:, np.newaxis])
+    return np.asarray(rise / (negative + at * rise))
+
+
+class _Patients:
+    """Slopes of the log likelihood, added up within patients in blocks of them, so that memory stays bounded.
+
+    Attributes:
+        count: How many patients there are.
+    """
+
+    def __init__(self, scores: NDArray[np.float64], before: float, group: NDArray[np.int64] | None) -> None:
+        # In this order a draw belongs to the score, not to the position of its row; images of a patient lie together.
+        order = np.argsort(scores, kind="stable")
+        if group is not None:
+            order = order[np.argsort(group[order], kind="stable")]
+        self._owner = np.arange(len(scores)) if group is None else group[order]
+        self._scores, self._before = scores[order], before
+        self.count = int(self._owner[-1]) + 1
+
+    def slopes(self, grid: NDArray[np.float64], replicates: int, seed: int) -> NDArray[np.float64]:
+        """Returns the slope of each replicate at each prevalence of a grid, shape (replicates, prevalences)."""
+        size = max(1, _CELLS_AT_ONCE // len(grid))
+        firsts = range(0, self.count, size)
+        whole = self._block(0, self.count, grid) if len(firsts) == 1 else None
+        # A patient among so many is never drawn 65,536 times.
+        held = np.empty((min(replicates, max(1, _COUNTS_AT_ONCE // self.count)), self.count), dtype=np.uint16)
+        found, waiting, one_stratum = [], 0, np.zeros(self.count, dtype=bool)
+        for batch in patient_counts(one_stratum, replicates=replicates, seed=seed, width=self.count):
+            if whole is not None:
+                found.append(batch.astype(np.float64) @ whole)
+                continue
+            for counts in batch:
+                held[waiting] = counts
+                waiting += 1
+                if waiting == len(held) or len(held) * len(found) + waiting == replicates:
+                    slopes = np.zeros((waiting, len(grid)))
+                    for first in firsts:
+                        last = min(first + size, self.count)
+                        slopes += held[:waiting, first:last].astype(np.float64) @ self._block(first, last, grid)
+                    found.append(slopes)
+                    waiting = 0
+        return np.concatenate(found)
+
+    def _block(self, first: int, last: int, grid: NDArray[np.float64]) -> NDArray[np.float64]:
+        rows = slice(*np.searchsorted(self._owner, (first, last)))
+        scores, owner = self._scores[rows], self._owner[rows] - first
+        made = np.empty((last - first, len(grid)))
+        for column, at in enumerate(grid):
+            made[:, column] = np.bincount(owner, _slopes(scores, self._before, float(at)), last - first)
+        return made
 
 
 def _bootstrap(
@@ -174,16 +226,10 @@ def _bootstrap(
     product with the counts of patients gives it for all replicates, and so where it crosses zero: first roughly, then
     on a grid within the range of all replicates.
     """
-    # In this order a draw belongs to the score, not to the position of its row.
-    order = np.argsort(scores, kind="stable")
-    owner = np.arange(len(scores)) if group is None else group[order]
-    n_patients = int(owner.max()) + 1
+    patients = _Patients(scores, before, group)
     grid = np.sin(np.linspace(0, np.pi / 2, _GRID)) ** 2
     for _ in range(2):
-        of_images = _slopes(scores[order], before, grid)
-        of_patients = np.stack([np.bincount(owner, column, n_patients) for column in of_images.T], axis=1)
-        batches = patient_counts(np.zeros(n_patients, dtype=bool), replicates=replicates, seed=seed, width=n_patients)
-        slopes = np.concatenate([counts.astype(np.float64) @ of_patients for counts in batches])
+        slopes = patients.slopes(grid, replicates, seed)
         above = (slopes > 0).sum(axis=1)
         left, right = np.maximum(above - 1, 0), np.minimum(above, _GRID - 1)
         rows = np.arange(replicates)

@@ -75,8 +75,7 @@ class Recalibration(Record):
         Raises:
             ValueError: If a score is NaN or outside [0, 1].
         """
-        score = np.asarray(scores, dtype=np.float64)
-        check_values(score, f"{self.finding}: ", probabilities=True)
+        score = check_values(np.asarray(scores, dtype=np.float64), f"{self.finding}: ", probabilities=True)
         if self.method == "isotonic":
             return np.interp(score, *np.array(self.knots).T)
         return special.expit(self.intercept + self.slope * log_odds(score))

@@ -115,7 +115,7 @@ def decision_curve(
     checks.probability(confidence, "confidence", open_interval=True)
     sample = as_sample(labels, scores, clusters)
     images, patients = sample.columns[0], len(sample.ever_positive)
-    check_values(images.scores, probabilities=True)
+    images = images._replace(scores=check_values(images.scores, probabilities=True))
     n, n_positive = len(images.scores), int(images.positive.sum())
     _require_both(n_positive, n - n_positive)
     share = n_positive / n

@@ -43,7 +43,7 @@ def compare(
 
     AUROC: paired DeLong test with Obuchowski's clustered covariance. Average precision and functions: bootstrap of
     whole patients, both models on the same draws. With operating points also sensitivity and specificity, each model
-    at its own frozen threshold: McNemar's exact test, or Obuchowski's for several images of a patient.
+    at its own frozen threshold: McNemar's exact test, or that of patients' signs for several images of a patient.
 
     Intervals are those of each comparison alone. The verdict rests on the p-value after Holm's correction over
     everything compared in this call, so it is the more cautious: "better" and "worse" mean that the interval excludes

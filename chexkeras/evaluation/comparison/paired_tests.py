@@ -2,11 +2,13 @@
 
 Sensitivities and specificities are proportions of the same images. Only images that one model called rightly and the
 other wrongly say anything about the difference. With one image for each patient they are counted (McNemar); with
-several they are added up within patients first. Areas under the ROC curve are compared by DeLong's paired test, any
-other statistic by a bootstrap of patients.
+several they are added up within patients first, and patients are counted. Areas under the ROC curve are compared by
+DeLong's paired test, any other statistic by a bootstrap of patients.
 """
 
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,19 +17,22 @@ from chexkeras import checks
 from chexkeras.evaluation.scores import clean, one_class, patient_numbers
 from chexkeras.evaluation.uncertainty.bootstrap import bootstrap_differences
 from chexkeras.evaluation.uncertainty.delong import auc_contributions, auc_difference_contributions
-from chexkeras.evaluation.uncertainty.limits import auc_limits, normal_quantile
+from chexkeras.evaluation.uncertainty.limits import auc_limits, clopper_pearson, normal_quantile
 from chexkeras.evaluation.uncertainty.resampling import Statistic, find_statistic, p_value_of, percentile_limits
-from chexkeras.evaluation.uncertainty.worth import approximate, student_p_value, student_quantile
+from chexkeras.evaluation.uncertainty.worth import approximate, kish, student_p_value, student_quantile
 from chexkeras.results import Estimate
 
+# Where limits with a design effect are looked for: ever closer towards the difference itself.
+_STEPS = np.linspace(0, 1, 65)[1:] ** 2
 _FEW_PATIENTS = 10
 
 
 def mcnemar(first_only: int, second_only: int, n: int, *, confidence: float = 0.95) -> tuple[Estimate, float]:
     """Returns the difference of two proportions of the same independent images, and McNemar's exact p-value.
 
-    The interval inverts the score test, so it is never empty and stays within -1 and 1. The exact binomial p-value is
-    the more cautious of the two: where it is below 1 - confidence, the interval excludes 0.
+    The interval inverts the score test, so it is never empty and stays within -1 and 1. It excludes 0 exactly where the
+    p-value is below 1 - confidence: where the score test alone would exclude it, the limit beside 0 is Clopper and
+    Pearson's for the discordant images, which decides as the exact test does.
 
     Args:
         first_only: Images that only the first got right.
@@ -36,19 +41,19 @@ def mcnemar(first_only: int, second_only: int, n: int, *, confidence: float = 0.
         confidence: Coverage, in (0, 1).
 
     Returns:
-        First minus second with Tango's interval, and the two-sided p-value; 1 without discordant images.
+        First minus second with its interval, and the two-sided p-value; 1 without discordant images.
 
     Raises:
         ValueError: If counts are not whole, negative, or the discordant images exceed n; or n is 0.
 
     Source:
         McNemar, Psychometrika 12, 1947; Tango, Statistics in Medicine 17, 1998; both as recommended by Fagerland,
-        Lydersen & Laake, Statistics in Medicine 33, 2014.
+        Lydersen & Laake, Statistics in Medicine 33, 2014; Clopper & Pearson, Biometrika 26, 1934.
 
     Example:
         >>> difference, p_value = mcnemar(1, 7, 21)
         >>> print(difference, round(p_value, 4))
-        -0.286 (95 % CI -0.517 to -0.026) 0.0703
+        -0.286 (95 % CI -0.517 to 0.020) 0.0703
     """
     checks.probability(confidence, "confidence", open_interval=True)
     for name, value in (("first_only", first_only), ("second_only", second_only), ("n", n)):
@@ -62,13 +67,36 @@ def mcnemar(first_only: int, second_only: int, n: int, *, confidence: float = 0.
 
     discordant = int(first_only) + int(second_only)
     p_value = float(stats.binomtest(int(first_only), discordant).pvalue) if discordant else 1.0
-    low, high = _tango(int(first_only), int(second_only), int(n), confidence)
-    method = f"McNemar exact, Tango score interval; {discordant} of {n} images discordant"
-    return Estimate((first_only - second_only) / n, low, high, confidence, int(n), method), p_value
+    limits = _tango(int(first_only), int(second_only), int(n), confidence)
+    method = "McNemar exact, Tango score interval"
+    if (limits[0] > 0 or limits[1] < 0) and not p_value < 1 - confidence:
+        shares = clopper_pearson(first_only, discordant, confidence)
+        limits = _beside_zero(limits, (discordant / n * (2 * shares[0] - 1), discordant / n * (2 * shares[1] - 1)))
+        method += ", beside 0 Clopper-Pearson on the discordant images"
+    method += f"; {discordant} of {n} images discordant"
+    return Estimate((first_only - second_only) / n, *limits, confidence, int(n), method), p_value
 
 
-def _tango(first_only: float, second_only: float, n: int, confidence: float) -> tuple[float, float]:
-    """Returns the differences at which Tango's score statistic equals plus and minus the normal quantile."""
+def _beside_zero(limits: tuple[float, float], others: tuple[float, float]) -> tuple[float, float]:
+    """Returns limits that exclude 0 with the one beside 0 moved to that of other limits, which hold it."""
+    return (min(others[0], 0.0), limits[1]) if limits[0] > 0 else (limits[0], max(others[1], 0.0))
+
+
+def _tango(
+    first_only: float, second_only: float, n: float, confidence: float, effect: Callable[[float], float] | None = None
+) -> tuple[float, float]:
+    """Returns the differences at which Tango's score statistic equals plus and minus the normal quantile.
+
+    Args:
+        first_only: Images that only the first got right.
+        second_only: Images that only the second got right.
+        n: All images, or what they are worth.
+        confidence: Coverage, in (0, 1).
+        effect: By how much patients multiply the variance at a difference; None for independent images.
+
+    Returns:
+        Lower and upper limit.
+    """
     from scipy import optimize
 
     z, difference = normal_quantile(confidence), (first_only - second_only) / n
@@ -78,14 +106,25 @@ def _tango(first_only: float, second_only: float, n: int, confidence: float) -> 
         b = -first_only - second_only + (2 * n - first_only + second_only) * delta
         c = -second_only * delta * (1 - delta)
         share = (math.sqrt(max(b * b - 8 * n * c, 0.0)) - b) / (4 * n)
-        variance = n * (2 * share + delta * (1 - delta))
-        return (first_only - second_only - n * delta) ** 2 - z * z * max(variance, 0.0)
+        variance = max(n * (2 * share + delta * (1 - delta)), 0.0) * (1.0 if effect is None else effect(delta))
+        return (first_only - second_only - n * delta) ** 2 - z * z * variance
 
     # Without discordant images the variance vanishes at the difference itself, so the search begins just beside it.
     edge = 1e-9
-    low = optimize.brentq(excess, -1.0, difference - edge) if difference > -1 else -1.0
-    high = optimize.brentq(excess, difference + edge, 1.0) if difference < 1 else 1.0
-    return float(low), float(high)
+
+    def end(bound: float) -> float:
+        before = difference + math.copysign(edge, bound)
+        if abs(before) >= 1 and before * bound > 0:
+            return bound
+        # With a design effect the statistic need not rise all the way: the limit is where it first exceeds.
+        for part in _STEPS if effect is not None else (1.0,):
+            here = difference + (bound - difference) * part
+            if excess(here) > 0:
+                return float(optimize.brentq(excess, before, here)) if excess(before) < 0 else before
+            before = here
+        return bound
+
+    return end(-1.0), end(1.0)
 
 
 def paired_proportions(
@@ -93,10 +132,13 @@ def paired_proportions(
 ) -> tuple[Estimate, float]:
     """Returns the difference of two proportions of the same images and the p-value that they are equal.
 
-    One image for each patient: `mcnemar`. Several: Obuchowski's test, in which the differences of a patient's images
-    are added up before they are squared, so that images of one patient may agree as they like; the interval holds
-    exactly the differences that this test does not reject. Where patients do not differ from each other (no image is
-    discordant, or all are alike), Tango's interval on the number of patients.
+    One image for each patient: `mcnemar`. Several: a patient's images are added up to the number by which one model
+    was right more often than the other, and the exact test asks how often patients who favour either model with equal
+    chance would differ in sum as much. Where nobody's number exceeds 1 that is McNemar's exact test. Tango's score
+    variance is multiplied by the design effect, by which patients vary more than as many independent images, and gives
+    his interval where every patient has one image. The interval excludes 0 exactly where the p-value is below
+    1 - confidence: where the score test decides otherwise, the limit beside 0 comes from the exact test, given how far
+    the models differ on each patient.
 
     Args:
         first: Shape (n,), whether the first model was right on each image, 0/1 or booleans.
@@ -112,8 +154,17 @@ def paired_proportions(
         ValueError: If lengths differ, one of them is neither 0 nor 1, or a patient is missing.
 
     Source:
-        Obuchowski, Statistics in Medicine 17, 1998; Durkalski, Palesch, Lipsitz & Rust, Statistics in Medicine 22,
-        2003 (compares the tests for clustered pairs).
+        Fisher, The Design of Experiments, 1935, section 21 (the test of signs given the sizes of differences); Tango,
+        Statistics in Medicine 17, 1998 (score interval); Obuchowski, Statistics in Medicine 17, 1998 (variance of
+        differences added up within patients); Kish, Survey Sampling, 1965 (design effect).
+
+    Example:
+        >>> first, second = [1] * 100, [0] * 4 + [1] * 96
+        >>> for patients in (range(100), [*range(99), 98]):
+        ...     difference, p_value = paired_proportions(first, second, clusters=list(patients))
+        ...     print(difference, round(p_value, 3))
+        0.040 (95 % CI -0.008 to 0.098) 0.125
+        0.040 (95 % CI -0.008 to 0.099) 0.125
     """
     checks.probability(confidence, "confidence", open_interval=True)
     hits = [np.asarray(right, dtype=np.float64) for right in (first, second)]
@@ -136,39 +187,110 @@ def _clustered(difference: NDArray[np.float64], group: NDArray[np.int64], confid
     if patients == 1:
         reason = f"all {n} images come from one patient"
         return Estimate.not_estimable(reason, n=n, confidence=confidence), math.nan
-    gained, sizes = (np.bincount(group, each).astype(np.float64) for each in (difference, np.ones(n)))
-    value, basis = float(difference.sum() / n), f"{n} images of {patients} patients"
-    from scipy import stats
-
-    scale = patients / (patients - 1)
-    null_variance = scale * float(gained @ gained)
-    p_value = float(stats.chi2.sf(difference.sum() ** 2 / null_variance, 1)) if null_variance else 1.0
+    gained, sizes = (np.rint(np.bincount(group, each)) for each in (difference, np.ones(n)))
+    value, worth = float(difference.sum() / n), kish(group)
+    signs = _Signs.of(gained)
+    p_value = signs.p_value()
+    method = "exact test of the signs of patients' net differences, Tango score interval"
     if np.allclose(gained, value * sizes, rtol=0, atol=1e-9):
-        limits = _tango(max(value, 0.0) * patients, max(-value, 0.0) * patients, patients, confidence)
-        method = f"Tango score interval on patients, because they do not differ from each other; {basis}"
-        return Estimate(value, *limits, confidence, n, method), p_value
-    discordant = int(np.count_nonzero(np.bincount(group, np.abs(difference))))
-    method = f"Obuchowski 1998, clustered by patient; {basis}, {discordant} of them with discordant images"
-    if discordant < _FEW_PATIENTS:
-        method += ", few: approximate"
-    limits = _accepted(gained, sizes, scale * normal_quantile(confidence) ** 2)
+        limits = _tango(max(value, 0.0) * worth, max(-value, 0.0) * worth, worth, confidence)
+        method += f" on the {worth:.1f} patients that these are worth, because they do not differ from each other"
+    else:
+        ahead, behind = float(gained.clip(min=0).sum()), float(-gained.clip(max=0).sum())
+        limits = _tango(ahead, behind, n, confidence, _design_effect(gained, sizes))
+        method += " with design effect"
+    significant, excluded = p_value < 1 - confidence, limits[0] > 0 or limits[1] < 0
+    if significant != excluded:
+        shares = signs.share_limits(confidence)
+        scale = signs.size / n
+        if significant:
+            # How far the models differ at all is uncertain as well; its own limit keeps the limit beside 0 cautious.
+            spread = float(np.sqrt(np.sum((np.abs(gained) - scale * sizes) ** 2)) / signs.size)
+            scale *= math.exp(-normal_quantile(confidence) * spread)
+            low, high = (scale * (2 * share - 1) for share in shares)
+            limits = (low, limits[1]) if value > 0 else (limits[0], high)
+        else:
+            limits = _beside_zero(limits, (scale * (2 * shares[0] - 1), scale * (2 * shares[1] - 1)))
+        method += ", beside 0 by the exact test"
+    discordant = len(np.unique(group[difference != 0]))
+    method += f"; {n} images of {patients} patients, {discordant} of them with discordant images"
+    method += approximate(worth)
     return Estimate(value, *limits, confidence, n, method), p_value
 
 
-def _accepted(gained: NDArray[np.float64], sizes: NDArray[np.float64], z2: float) -> tuple[float, float]:
-    """Returns the differences delta with ``(sum of (gained - delta sizes))^2 <= z2 x sum of (gained - delta sizes)^2``.
+def _design_effect(gained: NDArray[np.float64], sizes: NDArray[np.float64]) -> Callable[[float], float]:
+    """Returns by how much patients multiply the variance of the sum of differences, at a true difference.
 
-    A quadratic inequality that the observed difference always satisfies. With too few patients for the confidence
-    asked it has no end, and every difference is possible.
+    The squares of patients' sums over the squares of as many single images; discordant images that cancel within a
+    patient count as concordant. 1 where every patient has one image.
     """
-    total, n = gained.sum(), sizes.sum()
-    a = n * n - z2 * (sizes @ sizes)
-    b = total * n - z2 * (gained @ sizes)
-    c = total * total - z2 * (gained @ gained)
-    if a <= 0:
-        return -1.0, 1.0
-    half = math.sqrt(max(b * b - a * c, 0.0))
-    return max(-1.0, float((b - half) / a)), min(1.0, float((b + half) / a))
+    kinds, times = np.unique(np.column_stack([gained, sizes]), axis=0, return_counts=True)
+    ahead, behind = (float(times @ kinds[:, 0].clip(*bounds)) for bounds in ((0, None), (None, 0)))
+    equal = float(times @ kinds[:, 1]) - ahead + behind
+
+    def effect(delta: float) -> float:
+        of_patients = float(times @ (kinds[:, 0] - delta * kinds[:, 1]) ** 2)
+        return of_patients / (ahead * (1 - delta) ** 2 - behind * (1 + delta) ** 2 + equal * delta**2)
+
+    return effect
+
+
+class _Signs(NamedTuple):
+    """Patients by how far the models differ on them, whichever is ahead.
+
+    Attributes:
+        sizes: Shape (kinds,), the different sizes of patients' net differences, at least 1.
+        patients: Shape (kinds,), how many patients have each.
+        total: The sum of net differences, with their signs.
+    """
+
+    sizes: NDArray[np.int64]
+    patients: NDArray[np.int64]
+    total: int
+
+    @classmethod
+    def of(cls, gained: NDArray[np.float64]) -> "_Signs":
+        sizes, patients = np.unique(np.abs(gained[gained != 0]).astype(np.int64), return_counts=True)
+        return cls(sizes, patients.astype(np.int64), round(float(gained.sum())))
+
+    @property
+    def size(self) -> int:
+        """The largest sum that there could be."""
+        return int(self.sizes @ self.patients)
+
+    def tails(self, share: float) -> tuple[float, float]:
+        """Returns how probable a sum at most, and at least, as large is where each favours the first with a chance."""
+        from scipy import signal, stats
+
+        chances = np.ones(1)
+        for size, patients in zip(self.sizes, self.patients, strict=True):
+            spread = np.zeros(int(size * patients) + 1)
+            spread[::size] = stats.binom.pmf(np.arange(patients + 1), patients, share)
+            chances = signal.convolve(chances, spread, method="auto" if len(chances) * len(spread) > 1e6 else "direct")
+        # Entry k is the chance of the sum 2 k - size.
+        at = (self.total + self.size) // 2
+        below, above = float(chances[: at + 1].sum()), float(chances[at:].sum())
+        return min(max(below, 0.0), 1.0), min(max(above, 0.0), 1.0)
+
+    def p_value(self) -> float:
+        """Returns the two-sided p-value that each favours either model with equal chance."""
+        if not self.total:
+            return 1.0
+        # The least that there can be, where the transform behind long convolutions would leave only rounding.
+        least = 0.5 ** float(self.patients.sum() - 1)
+        return min(1.0, max(2 * min(self.tails(0.5)), least))
+
+    def share_limits(self, confidence: float) -> tuple[float, float]:
+        """Returns limits of the chance to favour the first, Clopper and Pearson's where all sizes are 1."""
+        from scipy import optimize
+
+        tail = (1 - confidence) / 2
+        low, high = 0.0, 1.0
+        if self.total > -self.size:
+            low = float(optimize.brentq(lambda share: self.tails(share)[1] - tail, 0.0, 1.0))
+        if self.total < self.size:
+            high = float(optimize.brentq(lambda share: self.tails(share)[0] - tail, 0.0, 1.0))
+        return low, high
 
 
 def auroc_difference(

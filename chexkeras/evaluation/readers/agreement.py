@@ -66,8 +66,14 @@ def check_ratings(ratings: pd.DataFrame, *, minimum: int = 2) -> pd.DataFrame:
             f"ratings must be 1, 0 or NaN (not rated); found {values[strange][0]:g} in {int(strange.sum())} place(s). "
             "Reduce grades or scores to calls first."
         )
-    clean.index = clean.index.astype(str)
-    clean.columns = clean.columns.astype(str)
+    clean.index = pd.Index(checks.identifiers(table.index, "image_id of the ratings"), dtype=object)
+    clean.columns = pd.Index(checks.identifiers(table.columns, "the readers' names"), dtype=object)
+    nameless = int((clean.index.isna() | (clean.index == "")).sum())
+    if nameless:
+        raise ValueError(f"{nameless} row(s) of the ratings have no image id; every row needs one.")
+    if clean.columns.has_duplicates:
+        twice = clean.columns[clean.columns.duplicated()].tolist()
+        raise ValueError(f"{len(twice)} reader(s) have two columns, first {twice[0]}; give one column for each reader.")
     if clean.index.has_duplicates:
         twice = clean.index[clean.index.duplicated()].tolist()
         raise ValueError(f"{len(twice)} image(s) are rated in two rows, first {twice[0]}; give one row for each image.")
@@ -79,18 +85,29 @@ def patients_of(images: pd.Index, patients: pd.Series | Mapping[str, str] | None
 
     Args:
         images: Image ids.
-        patients: The patient of each image, by image id.
+        patients: The patient of each image, by image id; identifiers may be text or numbers, 1, 1.0 and "1 " are one.
 
     Raises:
-        ValueError: If an image has no patient.
+        ValueError: If an image has no patient, or two.
     """
     if patients is None:
         return np.arange(len(images))
-    known = {str(image): patient for image, patient in dict(patients).items()}
-    lacking = [image for image in images if image not in known or pd.isna(known[image])]
+    given = patients if isinstance(patients, pd.Series) else pd.Series(dict(patients), dtype=object)
+    known = pd.Series(
+        checks.identifiers(given, "patients"), index=checks.identifiers(given.index, "image_id of the patients")
+    )
+    known = known[known.notna() & (known != "")]
+    owned = known.groupby(level=0).nunique()
+    if (owned > 1).any():
+        raise ValueError(
+            f"{int((owned > 1).sum())} image(s) belong to two patients, first {owned.index[owned > 1].tolist()[0]}; "
+            "give one patient for each image."
+        )
+    known = known[~known.index.duplicated()]
+    lacking = [image for image in images if image not in known.index]
     if lacking:
         raise ValueError(f"{len(lacking)} of {len(images)} rated images have no patient, first {lacking[0]}.")
-    return np.unique([str(known[image]) for image in images], return_inverse=True)[1].astype(np.int64)
+    return pd.factorize(known.loc[images].to_numpy(dtype=object), sort=True)[0].astype(np.int64)
 
 
 def majority(ratings: pd.DataFrame) -> pd.Series:

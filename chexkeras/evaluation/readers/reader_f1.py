@@ -133,7 +133,7 @@ def model_against_readers(
 
 def _calls_of(calls: pd.Series, images: pd.Index, name: str) -> NDArray[np.float64]:
     own = calls.astype("float64")
-    own.index = own.index.astype(str)
+    own.index = pd.Index(checks.identifiers(calls.index, f"image_id of {name}"), dtype=object)
     other = own.index.symmetric_difference(images).tolist()
     if other or own.index.has_duplicates:
         raise ValueError(

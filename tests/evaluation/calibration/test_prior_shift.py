@@ -1,6 +1,7 @@
 """Scores at another prevalence: the closed formula, and prevalence estimated from scores, against slow ways."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, special
 
+from chexkeras.evaluation.calibration import prior_shift
 from chexkeras.evaluation.calibration.prior_shift import estimate_prevalence, shift_probabilities
 from chexkeras.evaluation.uncertainty.resampling import patient_counts
 
@@ -212,3 +214,30 @@ def test_the_interval_covers_as_often_as_it_says():
         found = estimate_prevalence(scores, train_prevalence=0.5, replicates=300).prevalence
         covered += found.low <= 0.2 <= found.high
     assert 0.91 <= covered / 300 <= 0.985
+
+
+@pytest.mark.parametrize("images", [1, 3])
+def test_blocks_of_patients_give_the_same_interval(monkeypatch, images):
+    rng = np.random.default_rng(12)
+    scores, _ = calibrated(rng, 600, 0.3)
+    patients = rng.permutation(600) // images
+    arguments = {"train_prevalence": 0.5, "replicates": 50, "clusters": patients}
+    whole = estimate_prevalence(scores, **arguments)
+    monkeypatch.setattr(prior_shift, "_CELLS_AT_ONCE", 65 * 37)
+    monkeypatch.setattr(prior_shift, "_COUNTS_AT_ONCE", 600 * 7)
+    blocks = estimate_prevalence(scores, **arguments)
+    assert (blocks.prevalence.low, blocks.prevalence.high) == pytest.approx(
+        (whole.prevalence.low, whole.prevalence.high), abs=1e-12
+    )
+
+
+def test_memory_grows_with_the_images_and_not_with_images_times_prevalences(monkeypatch):
+    monkeypatch.setattr(prior_shift, "_CELLS_AT_ONCE", 2**16)
+    monkeypatch.setattr(prior_shift, "_COUNTS_AT_ONCE", 2**18)
+    scores = np.random.default_rng(0).beta(1, 5, 50_000)
+    tracemalloc.start()
+    estimate_prevalence(scores, train_prevalence=0.15, replicates=3)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # 65 numbers for each image would be 26 megabytes.
+    assert peak < 16 * scores.nbytes

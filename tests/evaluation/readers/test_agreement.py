@@ -286,3 +286,22 @@ def test_f1_is_compared_on_the_same_images_and_at_a_stated_prevalence_only():
     nothing = model_against_readers(table.assign(**{"reader 1": 0.0}), calls, prevalence=0.1, replicates=50)
     assert nothing.difference.reason == "a reader found no positive, or no negative"
     assert nothing.verdict == "not estimable"
+
+
+def test_images_readers_and_patients_are_known_however_they_are_written():
+    table, _ = rated(20)
+    plain = table.set_axis([str(number) for number in range(20)])
+    patients = {str(number): str(number // 2) for number in range(20)}
+    expected = fleiss_kappa(plain, patients=patients, replicates=50)
+    written = table.set_axis([number if number % 2 else float(number) for number in range(20)])
+    mixed = {float(number): (f"{number // 2} " if number % 2 else number // 2) for number in range(20)}
+    assert fleiss_kappa(written, patients=mixed, replicates=50) == expected
+    with pytest.raises(ValueError, match="rated in two rows, first 1"):
+        majority(plain.set_axis(["1", "1 ", *plain.index[2:]]))
+    with pytest.raises(ValueError, match=r"1 row.s. of the ratings have no image id"):
+        majority(plain.set_axis([" ", *plain.index[1:]]))
+    with pytest.raises(ValueError, match="have two columns, first A"):
+        majority(plain.set_axis(["A", "A ", *plain.columns[2:]], axis=1))
+    twice = pd.Series(["p", "q"], index=["0", "0"])
+    with pytest.raises(ValueError, match=r"1 image.s. belong to two patients, first 0"):
+        fleiss_kappa(plain, patients=twice)
