@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -146,7 +146,7 @@ def existing_file(path: str | Path, name: str, fix: str = "check the spelling, o
 _DECIMAL_ZEROS = re.compile(r"[+-]?\d+\.0+")
 
 
-def identifiers(values: "ArrayLike | pd.Series", name: str) -> NDArray[np.object_]:
+def identifiers(values: "ArrayLike | Iterable[object] | pd.Series", name: str) -> NDArray[np.object_]:
     """Returns the identifiers of a column as text, each patient or image written one way.
 
     A table that was put together of others may hold one patient as the number 1, as 1.0 (which pandas makes of it
@@ -173,16 +173,17 @@ def identifiers(values: "ArrayLike | pd.Series", name: str) -> NDArray[np.object
 
     # NumPy would write a list of numbers and texts as texts, where 1.0 can no longer be told from "1.0".
     listed = isinstance(values, Iterable) and not isinstance(values, (str, bytes)) and not hasattr(values, "ndim")
-    given = np.fromiter(values, dtype=object) if listed else values  # type: ignore[arg-type]
+    given: Any = np.fromiter(values, dtype=object) if listed else values  # type: ignore[arg-type]
     if getattr(given, "ndim", 0) != 1:
         raise ValueError(f"{name} has shape {np.shape(given)}; expected one column of identifiers.")
     column = pd.Series(given)
     try:
-        codes, distinct = pd.factorize(column)
+        codes, found = pd.factorize(column)
     except TypeError as error:
         raise ValueError(f"{name} holds values that are neither text nor numbers ({error}).") from error
-    if isinstance(column.dtype, np.dtype) and column.dtype.kind == "f":
-        distinct = np.asarray(distinct, dtype=column.dtype)
+    # Numbers in their own type, which says how exact they are.
+    floating = isinstance(column.dtype, np.dtype) and column.dtype.kind == "f"
+    distinct: Any = np.asarray(found, dtype=column.dtype) if floating else found  # type: ignore[arg-type]
     texts = [value.strip() if isinstance(value, str) else _identifier(value, name) for value in distinct]
     written = set(texts)
     plain_of: dict[str, str] = {}
@@ -198,10 +199,10 @@ def identifiers(values: "ArrayLike | pd.Series", name: str) -> NDArray[np.object
     return np.array([*texts, None], dtype=object)[codes]
 
 
-def _identifier(value: object, name: str) -> str:
+def _identifier(value: Any, name: str) -> str:
     if isinstance(value, (float, np.floating)):
-        largest = 2 / np.finfo(type(value)).eps
-        if not abs(value) <= largest:
+        largest = 2 / float(np.finfo(type(value)).eps)
+        if not abs(float(value)) <= largest:
             raise ValueError(
                 f"{name} holds the number {float(value):g}, which a {type(value).__name__} does not tell from its "
                 "neighbours; read the column as text (dtype=str)."

@@ -304,8 +304,9 @@ def _quantile_bands(numbers: pd.Series) -> pd.Series:
 
     # A value on an edge belongs to the lower of two bands; one that fills a band to that.
     above = np.searchsorted([high for _, high in bands], numbers.to_numpy(dtype=float), side="left")
-    codes = np.where(numbers.isna(), -1, above)
-    return pd.Series(pd.Categorical.from_codes(codes, _told_apart(bands, shown, 4), ordered=True), index=numbers.index)
+    codes = np.where(numbers.isna(), -1, above).astype(np.int64)
+    names = pd.Index(_told_apart(bands, shown, 4))
+    return pd.Series(pd.Categorical.from_codes(codes, names, ordered=True), index=numbers.index)
 
 
 def _quantiles(values: NDArray[np.float64], parts: int) -> NDArray[np.float64]:

@@ -348,7 +348,7 @@ class Store:
         Raises:
             ValueError: If images are not in the store; the message counts them and names the first.
         """
-        wanted = pd.Index(checks.identifiers(image_ids, "image_ids"))
+        wanted = pd.Index(checks.identifiers(image_ids, "image_ids").tolist(), dtype=object)
         rows = self.image_ids.get_indexer(wanted)
         absent = wanted[rows < 0]
         if len(absent):

@@ -134,7 +134,7 @@ def model_against_readers(
 def _calls_of(calls: pd.Series, images: pd.Index, name: str) -> NDArray[np.float64]:
     own = calls.astype("float64")
     own.index = pd.Index(checks.identifiers(calls.index, f"image_id of {name}"), dtype=object)
-    other = own.index.symmetric_difference(images).tolist()
+    other = sorted(set(own.index) ^ set(images))
     if other or own.index.has_duplicates:
         raise ValueError(
             f"{name} and the readers have {len(other)} image(s) not in common{f', first {other[0]}' if other else ''}; "

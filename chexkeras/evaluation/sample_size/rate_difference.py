@@ -27,8 +27,8 @@ def power_paired_rates(
 ) -> float:
     """Returns the exact probability that a rate is shown not to be inferior to another one of the same cases.
 
-    That is, that the lower limit of Tango's interval of new minus old, which `compare` gives two models on the same
-    images, lies above ``-margin``.
+    That is, that the lower limit of new minus old, which `compare` gives two models on the same images, lies above
+    ``-margin``: Tango's limit, and beside 0, so for superiority, the one of McNemar's exact test.
 
     Args:
         n: Independent cases, each called under both conditions.
@@ -243,6 +243,7 @@ def _paired_power(n: int, cells: tuple[float, float], margin: float, z: float) -
     above = first - second + n * margin
     # Without discordant cases and margin nothing varies, and nothing is shown.
     shown = (first + second <= n) & (above > z * np.sqrt(_null_variance(first, second, float(n), margin)))
+    shown &= ~_held_back(first, second, n, margin, z)
     # The trinomial probability on the log scale; what both agree on is looked up by how many are left.
     left = np.maximum(n - np.arange(only_new[0] + only_old[0], only_new[-1] + only_old[-1] + 1), 0.0)
     agreed = special.xlogy(left, max(1 - sum(cells), 0.0)) - special.gammaln(left + 1)
@@ -253,6 +254,23 @@ def _paired_power(n: int, cells: tuple[float, float], margin: float, z: float) -
     row, column = np.nonzero(shown)
     log = of_new[row] + of_old[column] + agreed[row + column] + special.gammaln(n + 1.0)
     return min(1.0, float(np.exp(log).sum()))
+
+
+def _held_back(
+    only_new: NDArray[np.float64], only_old: NDArray[np.float64], n: int, margin: float, z: float
+) -> NDArray[np.bool_]:
+    """Returns where McNemar's exact test holds 0 though Tango's interval excludes it, and its limit lies too low.
+
+    There the limit is that of Clopper and Pearson for the discordant cases, see `paired_tests.mcnemar`.
+    """
+    from scipy import special
+
+    discordant, tail = only_new + only_old, float(special.ndtr(-z))
+    excluded = (only_new - only_old) ** 2 > z * z * discordant
+    # The limit lies at or below -margin where a share of the discordant cases that makes this difference is held.
+    share = np.maximum(0.5 - margin * n / (2 * np.maximum(discordant, 1)), 0.0)
+    held = [special.betainc(np.maximum(only_new, 1), only_old + 1, chance) >= tail for chance in (0.5, share)]
+    return np.asarray((only_new > only_old) & excluded & held[0] & held[1])
 
 
 def _null_variance(only_new: ArrayLike, only_old: ArrayLike, n: float, margin: float) -> NDArray[np.float64]:
