@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import special, stats
 from sklearn.metrics import f1_score, matthews_corrcoef
 from statsmodels.stats.proportion import proportion_confint
 
 from chexkeras.evaluation.rates import Rates, rates, rates_from_counts
 from chexkeras.results import Estimate
+from tests.evaluation import written_out
 
 quick = settings(derandomize=True, deadline=None, max_examples=60)
 NAMES = (
@@ -27,6 +28,13 @@ def limits(estimate):
 def images(tp, fn, fp, tn):
     """Returns labels and calls with these counts."""
     return np.repeat([1, 1, 0, 0], [tp, fn, fp, tn]), np.repeat([1, 0, 1, 0], [tp, fn, fp, tn]).astype(bool)
+
+
+def degrees_of_ratio(numerator, denominator):
+    """Degrees of freedom of the logarithm of a ratio of two shares, given as (successes, images) of few images."""
+    return written_out.satterthwaite(
+        [1 / successes - 1 / n for successes, n in (numerator, denominator)], [numerator[1], denominator[1]]
+    )
 
 
 def correlated(seed, patients=60):
@@ -74,7 +82,9 @@ def test_counts_agree_with_scikit_learn_statsmodels_and_the_formulas(counts):
     assert limits(found.f1) == pytest.approx(tuple(2 * share / (1 + share)), rel=1e-9)
     error = math.sqrt(1 / tp - 1 / (tp + fn) + 1 / fp - 1 / (fp + tn))
     half = (math.log(found.likelihood_ratio_positive.high) - math.log(found.likelihood_ratio_positive.low)) / 2
-    assert half == pytest.approx(1.959963984540054 * error, rel=1e-9)
+    # Simel's normal quantile where both classes are large; Student's t for 5 positives and 10 negatives.
+    quantile = stats.t.ppf(0.975, degrees_of_ratio((tp, tp + fn), (fp, fp + tn))) if tp + fn < 50 else 1.959963984540054
+    assert half == pytest.approx(quantile * error, rel=1e-9)
 
 
 def test_the_published_pneumonia_table_gives_its_f1_at_equal_classes():
@@ -97,7 +107,14 @@ def test_mcc_error_is_that_of_a_numeric_derivative():
     error = math.sqrt(counts @ gradient**2)
     found = rates_from_counts(30, 10, 20, 140).mcc
     half = (math.atanh(found.high) - math.atanh(found.low)) / 2
-    assert half == pytest.approx(1.959963984540054 * error / (1 - found.value**2), rel=1e-6)
+    # Student's t, because 40 positives are few; each class adds its part to the variance.
+    parts = [float(counts[cells] @ gradient[cells] ** 2) for cells in (slice(0, 2), slice(2, 4))]
+    quantile = stats.t.ppf(0.975, written_out.satterthwaite(parts, [40, 160]))
+    assert half == pytest.approx(quantile * error / (1 - found.value**2), rel=1e-6)
+    # Ten times as many are enough for the normal quantile.
+    found = rates_from_counts(300, 100, 200, 1400).mcc
+    half = (math.atanh(found.high) - math.atanh(found.low)) / 2
+    assert half == pytest.approx(1.959963984540054 * error / math.sqrt(10) / (1 - found.value**2), rel=1e-6)
 
 
 def test_youden_adds_the_intervals_as_newcombe_does():
@@ -110,11 +127,11 @@ def test_youden_adds_the_intervals_as_newcombe_does():
 
 
 def test_one_image_of_each_patient_is_the_same_as_counts():
-    labels, called = images(40, 10, 15, 90)
-    plain = rates_from_counts(40, 10, 15, 90)
+    labels, called = images(38, 10, 15, 90)
+    plain = rates_from_counts(38, 10, 15, 90)
     assert rates(labels, called) == plain
-    assert rates(labels, called, clusters=np.arange(155)) == plain
-    nearly = np.arange(155)
+    assert rates(labels, called, clusters=np.arange(153)) == plain
+    nearly = np.arange(153)
     nearly[1] = 0
     for name in NAMES:
         assert limits(getattr(rates(labels, called, clusters=nearly), name)) == pytest.approx(
@@ -145,27 +162,92 @@ def test_clustered_intervals_agree_with_a_slow_bootstrap_of_patients(name):
     assert "patients" in estimate.method
 
 
-def test_the_clustered_likelihood_ratio_written_out():
-    # tp, fn, fp, tn of five patients. What a patient adds to the error of log(sensitivity / (1 - specificity)) is its
-    # share of the found minus its share of the positives, minus the same of false alarms and negatives.
-    cells = np.array([[3, 0, 0, 1], [0, 3, 0, 2], [4, 1, 2, 0], [0, 0, 3, 1], [1, 0, 0, 6]])
-    tp, fn, fp, tn = cells.sum(axis=0)
-    contributions = [
-        row[0] / tp - (row[0] + row[1]) / (tp + fn) - row[2] / fp + (row[2] + row[3]) / (fp + tn) for row in cells
-    ]
-    error = math.sqrt(5 / 4 * sum(part**2 for part in contributions))
+def error_written_out(labels, called, owner, gradient):
+    """Returns variance and degrees of freedom of a function whose derivatives by tp, fn, fp, tn are given.
+
+    The patients' sums of what images contribute are squared; where these squares are smaller, by the design effect,
+    than what positives say about their mean, negatives about theirs, or the classes' means, the difference is added.
+    """
+    k = len(set(owner))
+    kind = np.where(labels, np.where(called, 0, 1), np.where(called, 2, 3))
+    values = gradient[kind]
+    sums = {}
+    for patient, value in zip(owner, values, strict=True):
+        sums[patient] = sums.get(patient, 0.0) + value
+    variance = k / (k - 1) * sum(total**2 for total in sums.values())
+    means = np.where(labels, values[labels].mean(), values[~labels].mean())
+    variances, worths = [], []
+    for rows, part in (
+        (labels, values - means), (~labels, values - means), (np.ones(len(labels), bool), means),
+    ):  # fmt: skip
+        if np.abs(part[rows]).max() < 1e-12:
+            continue
+        parts, who = part[rows], owner[rows]
+        variances.append(written_out.raised(parts, who))
+        worths.append(written_out.kish(who))
+        groups = written_out.by_patient(parts, who)
+        variance += max(0.0, variances[-1] - len(groups) / (len(groups) - 1) * sum(sum(group) ** 2 for group in groups))
+    return max(variance, sum(values**2)), written_out.satterthwaite(variances, worths)
+
+
+def clustered(cells):
+    """Returns labels, calls and patients of whom each has the counts of one row."""
     labels, called = (np.concatenate([images(*row)[part] for row in cells]) for part in (0, 1))
-    found = rates(labels, called, clusters=np.repeat(np.arange(5), cells.sum(axis=1))).likelihood_ratio_positive
-    assert found.value == pytest.approx((tp / (tp + fn)) / (fp / (fp + tn)))
-    assert math.log(found.high / found.value) == pytest.approx(stats.t.ppf(0.975, 4) * error)
+    return labels == 1, called, np.repeat(np.arange(len(cells)), np.sum(cells, axis=1))
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [[3, 0, 0, 1], [0, 3, 0, 2], [4, 1, 2, 0], [0, 0, 3, 1], [1, 0, 0, 6]],
+        [[2, 1, 1, 2], [1, 2, 2, 1], [2, 1, 2, 1], [1, 1, 1, 3]],  # patients who resemble each other by chance
+        [[12, 3, 0, 0], [0, 1, 0, 2], [1, 0, 2, 0], [0, 1, 1, 20], [1, 0, 0, 1]],  # few with many images
+    ],
+)
+def test_clustered_likelihood_ratios_and_mcc_written_out(cells):
+    labels, called, owner = clustered(cells)
+    tp, fn, fp, tn = np.sum(cells, axis=0)
+    found = rates(labels, called, clusters=owner)
+    # What an image adds to the error of log(sensitivity / (1 - specificity)): a share of the found less one of the
+    # positives, and the reverse for false alarms and negatives.
+    positive, negative = -1 / (tp + fn), 1 / (fp + tn)
+    for estimate, value, gradient in (
+        (
+            found.likelihood_ratio_positive,
+            (tp / (tp + fn)) / (fp / (fp + tn)),
+            np.array([positive + 1 / tp, positive, negative - 1 / fp, negative]),
+        ),
+        (
+            found.likelihood_ratio_negative,
+            (fn / (tp + fn)) / (tn / (fp + tn)),
+            np.array([positive, positive + 1 / fn, negative, negative - 1 / tn]),
+        ),
+    ):
+        variance, degrees = error_written_out(labels, called, owner, gradient)
+        assert estimate.value == pytest.approx(value)
+        assert math.log(estimate.high / estimate.value) == pytest.approx(
+            stats.t.ppf(0.975, degrees) * math.sqrt(variance)
+        )
+
+    def mcc(counts):
+        tp, fn, fp, tn = counts
+        return (tp * tn - fp * fn) / math.sqrt((tp + fn) * (fp + tn) * (tp + fp) * (fn + tn))
+
+    counts = np.array([tp, fn, fp, tn], float)
+    gradient = np.array([(mcc(counts + step) - mcc(counts - step)) / 2e-4 for step in 1e-4 * np.eye(4)])
+    variance, degrees = error_written_out(labels, called, owner, gradient)
+    half = stats.t.ppf(0.975, degrees) * math.sqrt(variance) / (1 - mcc(counts) ** 2)
+    assert math.atanh(found.mcc.high) - math.atanh(found.mcc.value) == pytest.approx(half, rel=1e-5)
 
 
 def test_patients_that_agree_by_chance_do_not_make_a_number_certain():
-    labels, called = images(12, 6, 6, 12)
-    owner = np.concatenate([np.arange(6).repeat(count) for count in (2, 1, 1, 2)])
+    labels, called, owner = clustered([[2, 1, 1, 2]] * 6)
     same, plain = (rates(labels, called, clusters=group).likelihood_ratio_positive for group in (owner, None))
-    # All six patients have the same counts; what is left is the variance of 36 images, with Student's t for six.
-    widened = stats.t.ppf(0.975, 5) / stats.norm.ppf(0.975)
+    # All six patients have the same counts; what is left is the variance of 36 images with the factor 6/5, and
+    # Student's t for the six patients that are behind either class's part of it.
+    parts = [1 / 12 - 1 / 18, 1 / 6 - 1 / 18]
+    six, images_ = (stats.t.ppf(0.975, written_out.satterthwaite(parts, [n, n])) for n in (6, 18))
+    widened = math.sqrt(6 / 5) * six / images_
     assert math.log(same.high / same.value) == pytest.approx(widened * math.log(plain.high / plain.value))
 
 
@@ -173,12 +255,17 @@ def test_images_seen_twice_tell_nothing_new():
     labels, called = images(60, 20, 30, 190)
     single, patients = rates(labels, called), np.repeat(np.arange(300), 2)
     double = rates(np.repeat(labels, 2), np.repeat(called, 2), clusters=patients)
-    for name in ("likelihood_ratio_positive", "likelihood_ratio_negative"):
+    for name, parts in (
+        ("likelihood_ratio_positive", [1 / 60 - 1 / 80, 1 / 30 - 1 / 220]),
+        ("likelihood_ratio_negative", [1 / 20 - 1 / 80, 1 / 190 - 1 / 220]),
+    ):
         once, twice = getattr(single, name), getattr(double, name)
         assert twice.value == pytest.approx(once.value)
-        # Student's t and the factor 300/299 instead of the normal quantile.
-        assert math.log(twice.high / twice.low) == pytest.approx(math.log(once.high / once.low), rel=0.01)
-        assert math.log(twice.high / twice.low) > math.log(once.high / once.low)
+        # Student's t of 80 and 220 patients and the factor 300/299 instead of the normal quantile.
+        of_patients = [parts[0] * 80 / 79, parts[1] * 220 / 219]
+        student = stats.t.ppf(0.975, written_out.satterthwaite(of_patients, [80, 220])) / 1.959963984540054
+        factor = math.sqrt(300 / 299)
+        assert math.log(twice.high / twice.low) == pytest.approx(student * factor * math.log(once.high / once.low))
 
 
 @quick
@@ -220,7 +307,8 @@ def test_a_zero_count_is_filled_and_said():
     found = rates_from_counts(9, 1, 0, 20).likelihood_ratio_positive
     error = math.sqrt(1 / 9.5 - 1 / 11 + 1 / 0.5 - 1 / 21)
     assert found.value == pytest.approx((9.5 / 11) / (0.5 / 21))
-    assert found.high == pytest.approx(found.value * math.exp(1.959963984540054 * error))
+    quantile = stats.t.ppf(0.975, written_out.satterthwaite([1 / 9.5 - 1 / 11, 1 / 0.5 - 1 / 21], [10, 20]))
+    assert found.high == pytest.approx(found.value * math.exp(quantile * error))
     assert "0.5 was added" in found.method
     assert "added" not in rates_from_counts(9, 1, 0, 20).likelihood_ratio_negative.method
 
@@ -280,10 +368,11 @@ def test_one_patient_says_nothing_about_patients():
 
 
 def test_few_positives_are_mentioned():
-    assert "only 5 positive images" in rates_from_counts(4, 1, 10, 90).mcc.method
+    assert rates_from_counts(4, 1, 10, 90).mcc.method.endswith("; interval approximate: worth 5 images")
     labels, called, owner = correlated(2, patients=12)
     few = rates(labels, called, clusters=owner // 2).mcc
-    assert "only 4 positive patients, the interval is approximate" in few.method
+    worth = written_out.kish((owner // 2)[labels])
+    assert few.method.endswith(f"; interval approximate: worth {worth:.0f} patients")
 
 
 def test_rates_are_plain_data():
@@ -322,6 +411,23 @@ def test_bad_input_is_refused_in_words(labels, called, clusters, message):
 def test_confidence_must_be_a_fraction():
     with pytest.raises(ValueError, match="confidence=95"):
         rates_from_counts(1, 1, 1, 1, confidence=95)
+
+
+def test_likelihood_ratios_and_mcc_cover_with_100_patients_of_as_many_images_as_nihs():
+    # Sensitivity 0.9 and specificity 0.8 among 18 % positives; half of what decides a call is shared by a patient.
+    rng = np.random.default_rng(0)
+    truth = rates_from_counts(1620, 180, 1640, 6560)
+    names = ("likelihood_ratio_positive", "likelihood_ratio_negative", "mcc")
+    covered = dict.fromkeys(names, 0)
+    for _ in range(250):
+        owner = np.repeat(np.arange(100), written_out.nih_sizes(rng, 100))
+        positive = (rng.random(100) < 0.3)[owner] & (rng.random(len(owner)) < 0.6)
+        noise = math.sqrt(0.5) * (rng.normal(size=100)[owner] + rng.normal(size=len(owner)))
+        called = np.where(positive, noise <= special.ndtri(0.9), noise > special.ndtri(0.8))
+        found = rates(positive, called, clusters=owner)
+        for name in names:
+            covered[name] += getattr(found, name).low <= getattr(truth, name).value <= getattr(found, name).high
+    assert min(covered.values()) / 250 >= 0.915, covered
 
 
 @pytest.mark.slow
