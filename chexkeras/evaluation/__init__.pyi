@@ -21,6 +21,7 @@ from .comparison.published import (
     compare_published as compare_published,
     published_table as published_table,
 )
+from .comparison.unpaired import compare_unpaired as compare_unpaired
 from .evaluate import evaluate as evaluate
 from .metrics import (
     average_precision as average_precision,

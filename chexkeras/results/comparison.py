@@ -6,12 +6,12 @@ from chexkeras.results.estimate import Estimate
 from chexkeras.results.record import Record
 
 VERDICTS = ("better", "worse", "not distinguishable", "not estimable")
-"""What can be said of the first against the second."""
+"""What can be said of the first against the second; of a statistic that has no better direction, "different"."""
 
 
 @dataclass(frozen=True)
 class Comparison(Record, nan=("p_value", "p_adjusted")):
-    """One statistic of two models on the same images, or of two published results.
+    """One statistic of two models on the same images, of two sites with different patients, or of two publications.
 
     Attributes:
         first: Name of the first model.
@@ -23,7 +23,8 @@ class Comparison(Record, nan=("p_value", "p_adjusted")):
         difference: First minus second, with its interval.
         p_value: Two-sided; NaN where there is none.
         p_adjusted: After Holm's correction over the comparisons made together; equals `p_value` for a single one.
-        verdict: One of `VERDICTS`, from the adjusted p-value at 1 - confidence.
+        verdict: One of `VERDICTS`, from the adjusted p-value at 1 - confidence; "different" in place of "better" and
+            "worse" where neither direction is better.
         margin: The stated non-inferiority margin, or None.
         non_inferior: Whether the interval of the difference lies above ``-margin``; None without a margin.
         method: How it was compared.
@@ -75,7 +76,7 @@ class Comparison(Record, nan=("p_value", "p_adjusted")):
         """Returns the verdict as a sentence with the difference and its interval."""
         if self.verdict == "not estimable":
             return f"{self.finding}, {self.statistic}: {self.first} and {self.second} cannot be compared"
-        told = {"better": "is better than", "worse": "is worse than"}
+        told = {"better": "is better than", "worse": "is worse than", "different": "differs from"}
         words = told.get(self.verdict, "is not distinguishable from")
         text = f"{self.finding}, {self.statistic}: {self.first} {words} {self.second}, difference {self.difference}"
         # An interval that leaves out 0 beside "not distinguishable" would read as a contradiction.
