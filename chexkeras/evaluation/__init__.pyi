@@ -15,6 +15,7 @@ from .clinical_use.decision_curve import decision_curve as decision_curve, net_b
 from .clinical_use.deployment import deployment as deployment, deployment_from_outcomes as deployment_from_outcomes
 from .clinical_use.triage import simulate_triage as simulate_triage, triage_effect as triage_effect
 from .comparison.compare import compare as compare, compare_all as compare_all, comparison_table as comparison_table
+from .comparison.pooling import PooledSites as PooledSites, pool_scores as pool_scores, pool_sites as pool_sites
 from .comparison.published import (
     PublishedResult as PublishedResult,
     compare_all_published as compare_all_published,

@@ -26,7 +26,11 @@ from .dataset import (
     views as views,
 )
 from .flowchart import flowchart as flowchart
-from .forest import robustness_forest as robustness_forest, subgroup_forest as subgroup_forest
+from .forest import (
+    robustness_forest as robustness_forest,
+    sites_forest as sites_forest,
+    subgroup_forest as subgroup_forest,
+)
 from .images import dicom_verdicts as dicom_verdicts, images as images
 from .shortcuts import (
     intensity_histogram as intensity_histogram,

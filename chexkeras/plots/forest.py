@@ -1,10 +1,12 @@
-"""Forest plots: rows of estimates with intervals and text beside them, for groups of images and for changed images."""
+"""Forest plots: rows of estimates with intervals and text beside them, for groups, changed images and sites."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chexkeras.checks import one_of
+from chexkeras.evaluation.comparison.pooling import PooledSites
 from chexkeras.evaluation.group_columns import column_words
 from chexkeras.evaluation.uncertainty.limits import p_text
 from chexkeras.plots import style
@@ -221,9 +223,7 @@ def _heading(analysis: SubgroupAnalysis, statistic: str) -> Row:
     test = next((test for test in analysis.interactions if test.statistic == statistic), None)
     if test is None or test.reason:
         return Row(words, right="no test between groups", bold=True)
-    p_value = p_text(test.p_adjusted)
-    equal = "" if p_value.startswith("<") else "= "
-    return Row(words, right=f"difference: p {equal}{p_value}", bold=True)
+    return Row(words, right=f"difference: p {_equal(p_text(test.p_adjusted))}", bold=True)
 
 
 def _row(group: Subgroup, statistic: str, column: str) -> Row:
@@ -285,3 +285,44 @@ def robustness_forest(
 def _loss_text(effect: PerturbationEffect, statistic: str) -> str:
     difference = effect[statistic].difference
     return difference_text(difference) + (f", {effect.verdict(statistic)}" if difference.estimable else "")
+
+
+@style.styled
+def sites_forest(pooled: PooledSites, *, ax: "Axes | None" = None, note: str | Sequence[str] | None = None) -> "Axes":
+    """Draws a statistic at every site, the mean of the sites, and where a new site is expected.
+
+    Args:
+        pooled: From `pool_sites` or `pool_scores`.
+        ax: Axes to draw on; a new figure by default.
+        note: Sentences written on the figure; by default the cautions of the pooling.
+
+    Returns:
+        The axes.
+    """
+    shares = ["–" if math.isnan(site.weight) else f"{site.weight:.0%}" for site in pooled.sites]
+    rows = [
+        Row(site.name, site.estimate, (f"{site.estimate.n:,}", share))
+        for site, share in zip(pooled.sites, shares, strict=True)
+    ]
+    rows.append(Row("mean of sites", pooled.mean, (f"{pooled.mean.n:,}", ""), summary=True))
+    rows.append(Row("a new site", pooled.prediction, ("", "")))
+    ax = style.axes(ax, 8.2, height_of(len(rows)))
+    level = f"{pooled.mean.confidence * 100:g} %"
+    draw_rows(ax, rows, columns=("images", "weight"), right_heading=f"{pooled.statistic} ({level} interval)")
+    if pooled.mean.estimable:
+        ax.axvline(pooled.mean.value, color=style.INK, linewidth=1, linestyle="--", zorder=1)
+    if pooled.scale == "logit":
+        low = min((row.estimate.low for row in rows if row.estimate is not None and row.estimate.estimable), default=0)
+        ax.set_xlim(max(0.0, low - 0.05), 1.0)
+    words = f"{pooled.statistic}\nlast row: prediction interval of a site's true value"
+    if pooled.i_squared.estimable:
+        words += f"\nI² {pooled.i_squared}, Q test p {_equal(p_text(pooled.q_p_value))}"
+    ax.set_xlabel(words)
+    about = f"{pooled.statistic[0].upper()}{pooled.statistic[1:]} over sites"
+    about += f": {style.words(pooled.finding)}" if pooled.finding else ""
+    style.title(ax, about, style.cautions(note, pooled))
+    return ax
+
+
+def _equal(p_value: str) -> str:
+    return p_value if p_value.startswith("<") else f"= {p_value}"

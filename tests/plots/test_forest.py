@@ -2,9 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from chexkeras.evaluation.comparison.pooling import pool_sites
 from chexkeras.evaluation.evaluate import evaluate
 from chexkeras.evaluation.thresholds import choose_threshold
-from chexkeras.plots.forest import subgroup_forest
+from chexkeras.plots.forest import sites_forest, subgroup_forest
 from chexkeras.results import Estimate, Interaction, Subgroup, SubgroupAnalysis
 
 FEW = Estimate.not_estimable("too few: 4 positives, at least 10 are needed")
@@ -94,3 +95,19 @@ def test_nothing_to_draw_and_unknown_statistics_are_refused(analysis):
         subgroup_forest([])
     with pytest.raises(ValueError, match="did you mean 'auroc'"):
         subgroup_forest(analysis, "AUROCC")
+
+
+def test_sites_stand_with_their_weights_the_mean_and_the_prediction():
+    pooled = pool_sites(
+        {"north": Estimate(0.86, 0.82, 0.89, 0.95, 1200), "south": Estimate(0.8, 0.75, 0.84, 0.95, 900),
+         "east": Estimate(0.83, 0.77, 0.88, 0.95, 400), "west": Estimate.not_estimable("no positives: all negative")}
+    )  # fmt: skip
+    ax = sites_forest(pooled)
+    for site in pooled.sites[:3]:
+        assert {site.name, f"{site.weight:.0%}", f"{site.estimate.n:,}"} <= set(texts(ax))
+    assert {"mean of sites", "a new site", "no positives: all negative", "2,500"} <= set(texts(ax))
+    assert len(ax.containers) == 5
+    assert "I²" in ax.get_xlabel()
+    assert any("3 sites say little" in text.replace("\n", " ") for text in texts(ax))
+    alone = sites_forest(pool_sites({"north": Estimate(0.86, 0.82, 0.89)}), note="One site.")
+    assert "One site." in texts(alone)

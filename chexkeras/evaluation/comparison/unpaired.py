@@ -223,7 +223,7 @@ def _of_calls(images: LabelledImages, statistic: str, point: OperatingPoint, con
         if not n:
             return Estimate.not_estimable(empty, confidence=level)
         value = float(hits.mean())
-        size = float(n) if owner is None else _effective_size(hits - value, owner, level)
+        size = float(n) if owner is None else _effective_size(hits.astype(np.float64) - value, owner, level)
         return Estimate(value, *wilson(value * size, size, level), level, n)
 
     how = f"Newcombe 1998 method 10, Wilson limits of each {statistic}"
