@@ -69,6 +69,11 @@ from .sample_size.reader_study import (
     sample_size_reader_lower_bound as sample_size_reader_lower_bound,
     sample_size_reader_study as sample_size_reader_study,
 )
+from .sampling_weights import (
+    WeightedEvaluation as WeightedEvaluation,
+    population_weights as population_weights,
+    weighted_evaluation as weighted_evaluation,
+)
 from .scores import (
     Scores as Scores,
     read_scores as read_scores,

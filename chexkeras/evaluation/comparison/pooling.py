@@ -396,9 +396,9 @@ def _pooled(
     else:
         half = student_quantile(confidence, k - 2) * math.hypot(fit.error, math.sqrt(fit.tau_squared))
         higgins = on_scale(half, f"prediction interval with tau² as known (Higgins 2009), t with {k - 2} degrees")
-        limits = prediction_limits([site.scaled for site in used], [site.error for site in used], confidence)
+        low, high = prediction_limits([site.scaled for site in used], [site.error for site in used], confidence)
         words = f"{how}, prediction interval from the confidence distribution of tau²{few}"
-        prediction = Estimate(mean.value, *(back(limit) for limit in limits), confidence, n, words)
+        prediction = Estimate(mean.value, back(low), back(high), confidence, n, words)
     tau_squared, i_squared = (
         Estimate(value, min(value, low), max(value, high), confidence, n, by_profile)
         for value, low, high in ((fit.tau_squared, *fit.tau_limits), tuple(map(fit.share_of, fit.all_tau)))
