@@ -6,7 +6,7 @@ population as it stands for.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,20 +18,19 @@ from chexkeras import checks
 from chexkeras.evaluation.scores import clean, one_class, patient_numbers
 from chexkeras.evaluation.uncertainty.influence import (
     Influence,
+    Spread,
     heaviness,
     share_limits,
-    variance_by_patient,
+    spread,
     weighted_auc,
     weighted_kish,
     weighted_share,
 )
-from chexkeras.evaluation.uncertainty.limits import FEW, AreaError, auc_limits, clopper_pearson, normal_quantile
+from chexkeras.evaluation.uncertainty.limits import auc_limits, clopper_pearson, normal_quantile
 from chexkeras.evaluation.uncertainty.precision_draws import average_precision_draws, weighted_average_precision
-from chexkeras.evaluation.uncertainty.worth import student_quantile
+from chexkeras.evaluation.uncertainty.worth import NORMAL_FROM, approximate, satterthwaite, student_quantile
 from chexkeras.results import Estimate
 from chexkeras.results.record import Record
-
-_FEW_PATIENTS = 10
 
 
 @dataclass(frozen=True)
@@ -315,23 +314,13 @@ class _Sample(NamedTuple):
         n_patients = len(np.unique(self.owner[rows]))
         basis = f"{int(rows.sum())} images" + ("" if self.unit == "images" else f" of {n_patients} patients")
         strata = "" if self.strata is None else f" in {len(self.names)} strata"
-        words = (
-            f"weighted to {self.population}; {text}; {basis}{strata}, worth {worth:.1f} equally weighted {self.unit}"
-        )
-        if worth < _FEW_PATIENTS:
-            words += f"; interval approximate: worth {worth:.1f} {self.unit}"
-        return words
+        words = f"weighted to {self.population}; {text}; {basis}{strata}, worth {worth:.1f} of equal weight"
+        return words + approximate(worth, self.unit)
 
-    def variance(self, found: Influence, groups: NDArray[np.int64], *, small_sample: bool = True) -> float:
-        strata = groups if self.strata is None else self.strata
-        return variance_by_patient(self.weight * found.of_images, self.owner, strata, small_sample=small_sample)
-
-    def variance_of_share(self, found: Influence, among: NDArray[np.bool_]) -> float:
-        """Returns the variance by patient, never below that of as many independent images."""
-        groups = among.astype(np.int64)
-        by_patient = self.variance(found, groups, small_sample=False)
-        apart = self._replace(owner=np.arange(len(self.owner))).variance(found, groups, small_sample=False)
-        return by_patient if math.isnan(by_patient) else max(by_patient, apart)
+    def spread(self, found: Influence, domains: Sequence[NDArray[np.bool_]], *, small_sample: bool = True) -> Spread:
+        """Returns the variance of a statistic; without strata its domains are what the sampling is taken to fix."""
+        strata = domains[0].astype(np.int64) if self.strata is None else self.strata
+        return spread(self.weight * found.of_images, self.owner, strata, domains, small_sample=small_sample)
 
     def lone_stratum(self, found: Influence) -> str:
         """Returns which stratum with one patient leaves a statistic without a variance."""
@@ -355,7 +344,7 @@ class _Sample(NamedTuple):
             return self.nothing(empty)
         found, rows = weighted_share(hits, among, self.weight), among
         n, worth = int(rows.sum()), weighted_kish(self.weight[rows], self.owner[rows])
-        variance = self.variance_of_share(found, among)
+        variance = self.spread(found, (among,), small_sample=False).variance
         if not 0 < found.value < 1:
             effective = self._alike(rows, unseen[0 if found.value else 1], worth)
             low, high = clopper_pearson(found.value * effective, effective, self.confidence)
@@ -379,30 +368,26 @@ class _Sample(NamedTuple):
 
     def area(self) -> Estimate:
         found = weighted_auc(self.positive, self.score, self.weight)
-        classes = self.positive.astype(np.int64)
-        variance = self.variance(found, classes)
-        sizes, worths = [], []
-        for rows in (self.positive, ~self.positive):
-            worth = weighted_kish(self.weight[rows], self.owner[rows])
-            apart = float(self.weight[rows] @ found.of_images[rows] ** 2)
-            together = np.bincount(self.owner[rows], (self.weight * found.of_images)[rows])
-            squares = float(together @ together)
-            # The variance of as many images drawn from the population itself, over that of these.
-            drawn = apart * float(self.weight[rows].sum()) / int(rows.sum())
-            sizes.append(int(rows.sum()) * min(1.0, drawn / squares) if squares > 0 else worth)
-            worths.append(worth)
-        everything = np.ones_like(self.positive)
-        error = None
-        if variance > 0 and min(worths) >= FEW:
-            error = AreaError(math.sqrt(variance), "weighted DeLong (linearised)")
+        classes = (self.positive, ~self.positive)
+        variance, parts = self.spread(found, classes)
         if math.isnan(variance) and self.strata is not None:
             return self.nothing(self.lone_stratum(found))
+        worths = [weighted_kish(self.weight[rows], self.owner[rows]) for rows in classes]
+        patients = [len(np.unique(self.owner[rows])) for rows in classes]
+        sizes = []
+        for rows, worth, m, part in zip(classes, worths, patients, parts, strict=True):
+            # The variance of as many independent images drawn from the population itself, over that of these.
+            drawn = float(self.weight[rows] @ found.of_images[rows] ** 2) * float(self.weight[rows].mean())
+            sizes.append(int(rows.sum()) * min(1.0, drawn * m / (m - 1) / part) if part > 0 else worth)
+        few = min(worths) < NORMAL_FROM and not math.isnan(variance)
         low, high, text = auc_limits(
-            found.value, variance, (int(worths[0]), int(worths[1])), self.confidence,
-            sizes=(max(1.0, sizes[0]), max(1.0, sizes[1])), unit=self.unit, error=error, whose="(worth)",
+            found.value, variance, (patients[0], patients[1]), self.confidence,
+            sizes=(max(1.0, sizes[0]), max(1.0, sizes[1])), worth=min(worths),
+            degrees=satterthwaite(parts, worths) if few else None, unit=self.unit,
             because="because the variance is zero or undefined",
         )  # fmt: skip
-        return Estimate(found.value, low, high, self.confidence, len(self.score), self.how(text, everything))
+        how = self.how(f"{text}, linearised with weights", np.ones_like(self.positive))
+        return Estimate(found.value, low, high, self.confidence, len(self.score), how)
 
     def average_precision(self) -> tuple[Estimate, str]:
         """Returns the average precision, and a caution where few negatives score as high as positives do."""

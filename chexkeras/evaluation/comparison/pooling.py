@@ -17,10 +17,10 @@ from chexkeras import checks
 from chexkeras.evaluation.comparison.random_effects import ESTIMATORS, prediction_limits, random_effects
 from chexkeras.evaluation.comparison.unpaired import refuse_shared_patients
 from chexkeras.evaluation.scores import LabelledImages, Points, Scores, patient_numbers, points_by_finding
-from chexkeras.evaluation.uncertainty.delong import auc_contributions, contributions_covariance
+from chexkeras.evaluation.uncertainty.delong import auc_contributions
 from chexkeras.evaluation.uncertainty.intervals import auc_interval, clustered_proportion_interval
 from chexkeras.evaluation.uncertainty.limits import normal_quantile, variance_floor
-from chexkeras.evaluation.uncertainty.worth import kish, student_quantile
+from chexkeras.evaluation.uncertainty.worth import Agreement, student_quantile
 from chexkeras.results import Estimate, OperatingPoint
 from chexkeras.results.record import Record
 
@@ -322,11 +322,9 @@ def _area(name: str, images: LabelledImages, confidence: float) -> tuple[Site, s
     owner = patient_numbers(images.patient, np.ones(len(images.positive), dtype=bool))
     group = np.arange(len(images.positive)) if owner is None else owner
     part = auc_contributions(images.positive, images.score, group, int(group.max()) + 1)
-    variance = float(contributions_covariance([part])[0, 0])
-    patients = part.n_positive_patients, part.n_negative_patients
-    # As in `auc_interval`, few patients do not make DeLong's variance smaller than Hanley and McNeil's.
-    floor = variance_floor(part.area, patients, (part.effective_positives, part.effective_negatives))
-    variance = max(variance, floor) if variance > 0 else math.nan
+    # As in `auc_interval`, few patients do not make DeLong's variance much smaller than Hanley and McNeil's.
+    floor = variance_floor(part.area, part.sizes, part.worth)
+    variance = max(part.variance, floor) if part.variance > 0 else math.nan
     if math.isnan(variance) or not 0 < part.area < 1:
         scaled, error, added = _from_interval(name, reported, "logit")
         return Site(name, reported, scaled, error, math.nan), added
@@ -344,10 +342,8 @@ def _rate(name: str, images: LabelledImages, statistic: str, threshold: float, c
     if not reported.estimable:
         return _left_out(name, reported), ""
     owner = np.unique(patients.astype(str), return_inverse=True)[1]
-    residuals, size = hits - hits.mean(), kish(owner)
-    squares, of_patients = float((residuals**2).sum()), np.bincount(owner, residuals)
-    if squares > 0:
-        size = len(hits) / max(1.0, float(of_patients @ of_patients) / squares) if owner.max() else 1.0
+    agreement = Agreement.of(hits - hits.mean(), owner)
+    size = agreement.worth if hits.all() or not hits.any() else len(hits) / float(agreement.design_effect())
     counts = np.array([hits.mean(), 1 - hits.mean()]) * size
     added = ""
     if not counts.all():

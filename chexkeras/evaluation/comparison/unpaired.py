@@ -20,13 +20,12 @@ from chexkeras.evaluation.comparison.compare import adjusted, match_points
 from chexkeras.evaluation.scores import LabelledImages, Points, Scores, patient_numbers
 from chexkeras.evaluation.uncertainty.intervals import auc_interval, clustered_proportion_interval
 from chexkeras.evaluation.uncertainty.limits import wilson
-from chexkeras.evaluation.uncertainty.worth import kish, student_quantile
+from chexkeras.evaluation.uncertainty.worth import Agreement, approximate, effective_size, kish
 from chexkeras.results import Comparison, Estimate, OperatingPoint
 
 NAMED = ("AUROC", "calibration slope", "calibration intercept")
 """Statistics of scores that `compare_unpaired` knows; sensitivity and specificity come with operating points."""
 
-_FEW_PATIENTS = 10
 _LEAST_P = 1e-10
 
 
@@ -215,15 +214,18 @@ def _of_calls(images: LabelledImages, statistic: str, point: OperatingPoint, con
     called = images.score >= point.threshold
     positive = statistic == "sensitivity"
     rows, right = (images.positive, called) if positive else (~images.positive, ~called)
-    hits, patients = right[rows], images.patient[rows]
+    hits, patients = right[rows].astype(np.float64), images.patient[rows]
     n, empty = len(hits), "no positives" if positive else "no negatives"
-    owner = patient_numbers(patients, np.ones(n, dtype=bool)) if n else None
+    if not n:
+        nothing = Estimate.not_estimable(empty, confidence=confidence)
+        return _Side(lambda level: nothing, nothing, "", "")
+    owner, value = patient_numbers(patients, np.ones(n, dtype=bool)), float(hits.mean())
+    agreement = Agreement.of(hits - value, np.arange(n) if owner is None else owner)
 
     def at(level: float) -> Estimate:
-        if not n:
-            return Estimate.not_estimable(empty, confidence=level)
-        value = float(hits.mean())
-        size = float(n) if owner is None else _effective_size(hits.astype(np.float64) - value, owner, level)
+        size = float(n)
+        if owner is not None:
+            size = float(effective_size(agreement, level)) if 0 < value < 1 else agreement.worth
         return Estimate(value, *wilson(value * size, size, level), level, n)
 
     how = f"Newcombe 1998 method 10, Wilson limits of each {statistic}"
@@ -232,32 +234,11 @@ def _of_calls(images: LabelledImages, statistic: str, point: OperatingPoint, con
     return _Side(at, reported, how, _few(patients))
 
 
-def _effective_size(residuals: NDArray[np.float64], owner: NDArray[np.int64], confidence: float) -> float:
-    """Returns how many independent images would tell as much, as Korn and Graubard count them.
-
-    Args:
-        residuals: Shape (n,), outcomes minus their mean.
-        owner: Shape (n,), patient numbers.
-        confidence: Coverage of the interval they are wanted for.
-    """
-    n, worth = len(residuals), kish(owner)
-    squares = float((residuals**2).sum())
-    # Images that do not vary say nothing of how patients differ: each patient is then worth one image.
-    if squares == 0:
-        return worth
-    if owner.max() == 0:
-        return 1.0
-    of_patients = np.bincount(owner, residuals)
-    design_effect = max(1.0, float(of_patients @ of_patients) / squares)
-    fewness = student_quantile(confidence, n - 1) / student_quantile(confidence, max(worth - 1, 1.0))
-    return max(1.0, n / design_effect * fewness**2)
-
-
 def _few(patients: NDArray[np.object_]) -> str:
     if not len(patients):
         return ""
     worth = kish(np.unique(patients.astype(str), return_inverse=True)[1])
-    return f"worth {worth:.1f} patients" if worth < _FEW_PATIENTS else ""
+    return approximate(worth).rpartition(": ")[2]
 
 
 def _difference(

@@ -7,13 +7,14 @@ variance of an area, and the binomial one of a share.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chexkeras.evaluation.uncertainty.limits import clopper_pearson
-from chexkeras.evaluation.uncertainty.worth import student_quantile
+from chexkeras.evaluation.uncertainty.worth import Agreement, student_quantile
 
 
 class Influence(NamedTuple):
@@ -67,13 +68,27 @@ def weighted_auc(positive: NDArray[np.bool_], scores: NDArray[np.float64], weigh
     return Influence(value, (placed - value) / np.where(positive, n_positive, n_negative))
 
 
-def variance_by_patient(
+class Spread(NamedTuple):
+    """The variance of a statistic, and how much the images of one patient agree in what they contribute.
+
+    Attributes:
+        variance: By patient, raised where sums over few patients are too small by chance; NaN where a stratum that
+            contributes has one patient only.
+        of_domains: The parts of it that each domain's own images make.
+    """
+
+    variance: float
+    of_domains: tuple[float, ...]
+
+
+def spread(
     contributions: NDArray[np.float64],
     owner: NDArray[np.int64],
     strata: NDArray[np.int64],
+    domains: Sequence[NDArray[np.bool_]],
     *,
     small_sample: bool = True,
-) -> float:
+) -> Spread:
     """Returns the variance that contributions of images make, summed within patients.
 
     Strata are groups of images of which the sampling fixed how many there are (or whose share of the population is
@@ -83,10 +98,12 @@ def variance_by_patient(
         contributions: Shape (n,), weights times influences.
         owner: Shape (n,), patient numbers; patients may have images in several strata.
         strata: Shape (n,), stratum numbers 0, 1, ...
+        domains: Which images contribute in one way, each of shape (n,): both classes for an area, the denominator for
+            a share. In each the variance is at least what its design effect says, see `worth.Agreement`.
         small_sample: Whether each stratum gets the factor m / (m - 1) for its m patients.
 
     Returns:
-        The variance; NaN where a stratum that contributes has one patient only.
+        The variance and its parts.
 
     Source:
         Binder, International Statistical Review 51, 1983; Williams, Biometrics 56, 2000 (sums over clusters).
@@ -98,12 +115,22 @@ def variance_by_patient(
     patients = np.bincount(pairs[0], minlength=n_strata)
     contributing = np.bincount(strata, np.abs(contributions), n_strata) > 0
     if (contributing & (patients < 2)).any():
-        return math.nan
+        return Spread(math.nan, (math.nan,) * len(domains))
     factor = np.ones(n_strata)
     if small_sample:
         factor = np.divide(patients, patients - 1, out=factor, where=patients > 1)
     centred = (contributions - means[strata]) * np.sqrt(factor)[strata]
-    of_patients = np.bincount(owner, centred)
+    variance, parts = _squares(centred, owner), []
+    for domain in domains:
+        agreement = Agreement.of(centred[domain], owner[domain])
+        raised = float(agreement.scatter * agreement.design_effect())
+        variance += max(0.0, raised - _squares(centred[domain], owner[domain]))
+        parts.append(raised)
+    return Spread(variance, tuple(parts))
+
+
+def _squares(contributions: NDArray[np.float64], owner: NDArray[np.int64]) -> float:
+    of_patients = np.bincount(owner, contributions)
     return float(of_patients @ of_patients)
 
 

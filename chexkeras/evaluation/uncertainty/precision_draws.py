@@ -75,23 +75,25 @@ def average_precision_draws(
     above = np.searchsorted(-scores[low], -scores[high], side="right")
     reached = np.searchsorted(-scores[high], -scores[high], side="right") - 1
     place = _places(above, -scores[high])
-    unseen, n_patients = heaviness(weights[low], owner[low]), int(owner.max()) + 1
-    of_strata, n_strata = np.bincount(strata, weights), int(strata.max()) + 1
+    unseen, n_patients, n_strata = heaviness(weights[low], owner[low]), int(owner.max()) + 1, int(strata.max()) + 1
+    of_patients = np.zeros((n_patients, n_strata + 1))
+    np.add.at(of_patients, (owner, strata), weights)
+    of_patients[:, -1] = np.bincount(owner[low], weights[low], n_patients)
     drawn: list[NDArray[np.float64]] = []
-    for start in range(0, replicates, rows_in_a_batch(4 * len(scores))):
-        rows = min(rows_in_a_batch(4 * len(scores)), replicates - start)
+    for start in range(0, replicates, rows_in_a_batch(len(scores))):
+        rows = min(rows_in_a_batch(len(scores)), replicates - start)
         amounts = rng.standard_exponential((rows, n_patients + 1))
-        mass = amounts[:, owner] * weights
-        lying = mass[:, low].sum(axis=1)
-        scale = np.stack([mass[:, strata == number].sum(axis=1) for number in range(n_strata)], axis=1)
-        mass *= (of_strata / scale)[:, strata]
-        negatives = mass[:, low].sum(axis=1)
-        gaps = np.column_stack([unseen * amounts[:, -1] * negatives / lying, mass[:, low]])
+        sums = amounts[:, :-1] @ of_patients
+        scale = of_patients[:, :-1].sum(axis=0) / sums[:, :-1]
+        hits, alarms = (amounts[:, owner[each]] * weights[each] * scale[:, strata[each]] for each in (high, low))
+        negatives = alarms.sum(axis=1)
+        gaps = np.column_stack([unseen * amounts[:, -1] * negatives / sums[:, -1], alarms])
         gaps *= (negatives / gaps.sum(axis=1))[:, np.newaxis]
         below = np.column_stack([np.zeros(rows), np.cumsum(gaps, axis=1)])
         false = below[:, above] + place * gaps[:, np.minimum(above, len(low))]
-        true = np.cumsum(mass[:, high], axis=1)[:, reached]
-        drawn.append((mass[:, high] * true / (true + false)).sum(axis=1) / mass[:, high].sum(axis=1))
+        true = np.cumsum(hits, axis=1)
+        precision = true[:, reached] / (true[:, reached] + false)
+        drawn.append((hits * precision).sum(axis=1) / true[:, -1])
     return np.concatenate(drawn)
 
 

@@ -232,7 +232,7 @@ def test_scores_are_pooled_by_delong_and_binomial_variances():
     area, sensitivity, specificity = pool_scores(tables, points=POINT)
     assert (area.statistic, sensitivity.statistic, specificity.statistic) == ("AUROC", "sensitivity", "specificity")
     for k, table in enumerate(tables.values()):
-        # With 30 patients or more in a class, auc_interval is DeLong's on the logit scale.
+        # With 50 patients or more in a class, auc_interval is DeLong's on the logit scale.
         alone = auc_interval(table["label"], table["score"], clusters=table["patient_id"])
         error = (special.logit(alone.high) - special.logit(alone.low)) / 2 / Z
         assert (area.sites[k].scaled, area.sites[k].error) == pytest.approx((special.logit(alone.value), error))

@@ -139,7 +139,7 @@ def test_images_of_one_patient_count_by_what_the_patient_is_worth():
 
 def test_few_patients_are_said():
     found = sensitivity(called(4, 5, "a"), called(50, 80, "b"))
-    assert "interval approximate: first worth 5.0 patients" in found.method
+    assert "interval approximate: first worth 5 patients" in found.method
     assert "approximate" not in sensitivity(called(20, 30, "a"), called(50, 80, "b")).method
 
 
