@@ -19,6 +19,7 @@ from chexkeras.evaluation.scores import clean, one_class, patient_numbers
 from chexkeras.evaluation.uncertainty.influence import (
     Influence,
     Spread,
+    count_patients,
     heaviness,
     share_limits,
     spread,
@@ -311,7 +312,7 @@ class _Sample(NamedTuple):
     def how(self, text: str, rows: NDArray[np.bool_]) -> str:
         """Returns the method of a number that rests on some of the images."""
         worth = weighted_kish(self.weight[rows], self.owner[rows])
-        n_patients = len(np.unique(self.owner[rows]))
+        n_patients = count_patients(self.owner[rows])
         basis = f"{int(rows.sum())} images" + ("" if self.unit == "images" else f" of {n_patients} patients")
         strata = "" if self.strata is None else f" in {len(self.names)} strata"
         words = f"weighted to {self.population}; {text}; {basis}{strata}, worth {worth:.1f} of equal weight"
@@ -328,7 +329,7 @@ class _Sample(NamedTuple):
             return "only one patient contributes to it, who says nothing about how patients differ"
         for number, name in enumerate(self.names):
             rows = self.strata == number
-            if np.abs(found.of_images[rows]).any() and len(np.unique(self.owner[rows])) < 2:
+            if np.abs(found.of_images[rows]).any() and count_patients(self.owner[rows]) < 2:
                 return f"the stratum {name} has one patient only, so its variance is unknown; join strata"
         return "a stratum has one patient only"
 
@@ -373,7 +374,7 @@ class _Sample(NamedTuple):
         if math.isnan(variance) and self.strata is not None:
             return self.nothing(self.lone_stratum(found))
         worths = [weighted_kish(self.weight[rows], self.owner[rows]) for rows in classes]
-        patients = [len(np.unique(self.owner[rows])) for rows in classes]
+        patients = [count_patients(self.owner[rows]) for rows in classes]
         sizes = []
         for rows, worth, m, part in zip(classes, worths, patients, parts, strict=True):
             # The variance of as many independent images drawn from the population itself, over that of these.
@@ -400,7 +401,7 @@ class _Sample(NamedTuple):
         strata = (self.positive.astype(np.int64) if self.strata is None else self.strata)[order]
         images = self.positive[order], self.score[order], self.weight[order]
         worth = min(weighted_kish(self.weight[rows], self.owner[rows]) for rows in (self.positive, ~self.positive))
-        if min(len(np.unique(self.owner[rows])) for rows in (self.positive, ~self.positive)) < 2:
+        if min(count_patients(self.owner[rows]) for rows in (self.positive, ~self.positive)) < 2:
             return self.nothing("a class comes from one patient, who says nothing about how patients differ"), ""
         value = weighted_average_precision(*images)
         drawn = special.logit(np.clip(average_precision_draws(*images, owner, strata), 1e-9, 1 - 1e-9))
@@ -421,7 +422,7 @@ class _Sample(NamedTuple):
 
 def _cautions(sample: _Sample, worth: list[float], flattered: str) -> tuple[str, ...]:
     made = [f"Numbers speak of {sample.population}, as far as the weights are right; no test on these images can tell."]
-    n_patients = len(np.unique(sample.owner))
+    n_patients = count_patients(sample.owner)
     if worth[0] < 0.5 * n_patients:
         made.append(
             f"The weights differ so much that {n_patients} {sample.unit} are worth {worth[0]:.1f} of equal weight."

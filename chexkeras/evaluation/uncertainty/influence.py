@@ -111,8 +111,10 @@ def spread(
     n_strata = int(strata.max()) + 1
     sizes = np.bincount(strata, minlength=n_strata)
     means = np.bincount(strata, contributions, n_strata) / np.maximum(sizes, 1)
-    pairs = np.unique(np.stack([strata, owner]), axis=1)
-    patients = np.bincount(pairs[0], minlength=n_strata)
+    width = int(owner.max()) + 1
+    patients = np.count_nonzero(
+        np.bincount(strata * width + owner, minlength=n_strata * width).reshape(-1, width), axis=1
+    )
     contributing = np.bincount(strata, np.abs(contributions), n_strata) > 0
     if (contributing & (patients < 2)).any():
         return Spread(math.nan, (math.nan,) * len(domains))
@@ -132,6 +134,15 @@ def spread(
 def _squares(contributions: NDArray[np.float64], owner: NDArray[np.int64]) -> float:
     of_patients = np.bincount(owner, contributions)
     return float(of_patients @ of_patients)
+
+
+def count_patients(owner: NDArray[np.int64]) -> int:
+    """Returns how many different patients there are.
+
+    Args:
+        owner: Shape (n,), patient numbers, at least 0; not all numbers need occur.
+    """
+    return int(np.count_nonzero(np.bincount(owner)))
 
 
 def weighted_kish(weights: NDArray[np.float64], owner: NDArray[np.int64]) -> float:
