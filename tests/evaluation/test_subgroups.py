@@ -21,6 +21,7 @@ from chexkeras.evaluation.uncertainty.delong import auc_contributions, contribut
 from chexkeras.evaluation.uncertainty.intervals import auc_interval, clustered_proportion_interval
 from chexkeras.evaluation.uncertainty.limits import holm
 from chexkeras.results import SubgroupAnalysis
+from tests.evaluation import written_out
 
 
 def cohort(seed=0, patients=150, images=4, *, worse_in_ap=0.0):
@@ -41,6 +42,10 @@ def cohort(seed=0, patients=150, images=4, *, worse_in_ap=0.0):
          "age_years": 5.0 + owner % 90, "Effusion": (rng.random(n) < 0.3).astype(float)}
     )  # fmt: skip
     return scores, table
+
+
+def masks(group):
+    return [group == number for number in np.unique(group)]
 
 
 POINT = choose_threshold(None, rule="fixed", target=0.5, finding="Edema")
@@ -183,22 +188,65 @@ def test_a_real_difference_between_views_is_found():
     assert analysis.worst("auroc").level == "AP"
 
 
-def test_one_image_for_each_patient_agrees_with_the_chi_square_of_the_table():
-    # Sensitivities 30/50 and 42/50; the score test keeps each group's own scatter, Pearson's the common one.
-    right = np.repeat([True, False, True, False], [30, 20, 42, 8])
-    first = np.arange(100) < 50
-    test = proportions_differ("sensitivity", right, np.arange(100), [first, ~first])
-    pearson = stats.chi2_contingency([[30, 20], [42, 8]], correction=False).statistic
-    own = stats.chi2.isf(test.p_value, 1)
-    # By hand: difference 0.24, common 0.72; squares (30 x 0.28^2 + 20 x 0.72^2 + 42 x 0.28^2 + 8 x 0.72^2) / 50^2.
-    assert own == pytest.approx(0.24**2 / (((30 + 42) * 0.28**2 + (20 + 8) * 0.72**2) / 50**2))
-    assert own == pytest.approx(pearson, rel=0.01)
+@pytest.mark.parametrize(
+    "counts", [[(30, 20), (42, 8)], [(3, 9), (8, 1), (20, 30)], [(11, 1), (12, 0), (9, 3), (12, 0), (40, 10), (10, 2)]]
+)
+def test_one_image_for_each_patient_gives_pearsons_chi_square_exactly(counts):
+    right = np.concatenate([np.repeat([True, False], pair) for pair in counts])
+    group = np.repeat(np.arange(len(counts)), np.sum(counts, axis=1))
+    order = np.random.default_rng(0).permutation(len(right))
+    right, group = right[order], group[order]
+    test = proportions_differ("sensitivity", right, np.arange(len(right)), [group == k for k in range(len(counts))])
+    pearson = stats.chi2_contingency(counts, correction=False)
+    assert test.p_value == pytest.approx(pearson.pvalue, rel=1e-9)
+    assert test.method == f"score chi-square on {len(counts)} groups"
 
 
-def test_the_score_test_equals_that_of_generalised_estimating_equations():
+def test_equally_many_images_of_each_patient_give_pearsons_chi_square_over_the_design_effect():
+    # Rao & Scott's first-order correction, where no patient is in two groups.
+    rng = np.random.default_rng(2)
+    owner, chance = np.repeat(np.arange(120), 4), rng.beta(1.6, 0.4, 120)
+    right, group = rng.random(480) < chance[owner], owner % 3
+    test = proportions_differ("specificity", right, owner, [group == k for k in range(3)])
+    pearson = stats.chi2_contingency(np.array([np.bincount(group[right == hit]) for hit in (True, False)]))
+    effect = written_out.design_effect(right.astype(float), owner)
+    assert effect > 1.5
+    assert test.p_value == pytest.approx(stats.chi2.sf(pearson.statistic / effect, 2), rel=1e-9)
+    assert "clustered by patient (Rao & Scott 1992)" in test.method
+
+
+def test_the_score_test_written_out_for_groups_that_share_patients_with_unequal_numbers_of_images():
+    scores, table = cohort(7, patients=60)
+    kept = (scores["label"] == 1).to_numpy() & (np.random.default_rng(1).random(240) < 0.7)
+    right = (scores["score"] >= 0.5).to_numpy()[kept]
+    owner = scores["patient_id"].astype(int).to_numpy()[kept]
+    ap = (table["view"] == "AP").to_numpy()[kept]
+    common = right.mean()
+    crowding = len(right) / written_out.kish(owner)
+    shared = (written_out.design_effect(right.astype(float), owner) - 1) / (crowding - 1)
+    variances, own, residuals = [], [], []
+    for rows in (ap, ~ap):
+        n = rows.sum()
+        # What exceeds 1 in the design effect is shared out by how many images of a group share a patient.
+        variances.append(common * (1 - common) / n * (1 + (n / written_out.kish(owner[rows]) - 1) * shared))
+        sums = {p: sum(right[rows & (owner == p)] - common) / n for p in set(owner)}
+        residuals.append(sums)
+        own.append(sum(value**2 for value in sums.values()))
+    covariance = sum(residuals[0][p] * residuals[1][p] for p in residuals[0])
+    for mine, variance in zip(own, variances, strict=True):
+        covariance *= math.sqrt(min(1.0, variance / mine))  # a correlation says no more of a smaller variance
+    assert covariance > 0.05 * min(variances)
+    difference = right[ap].mean() - right[~ap].mean()
+    chi2 = difference**2 / (sum(variances) - 2 * covariance)
+    found = proportions_differ("sensitivity", right, owner, [ap, ~ap]).p_value
+    assert found == pytest.approx(stats.chi2.sf(chi2, 1), rel=1e-9)
+
+
+def test_with_thousands_of_patients_the_score_test_comes_to_that_of_generalised_estimating_equations():
+    # They take each group's own scatter, which few patients leave too uncertain, and so agree in the limit only.
     import statsmodels.api as sm
 
-    scores, table = cohort(7)
+    scores, table = cohort(8, patients=2000)
     kept = (scores["label"] == 1).to_numpy()
     right = (scores["score"] >= 0.5).to_numpy()[kept]
     owner = np.unique(scores["patient_id"].astype(int).to_numpy()[kept], return_inverse=True)[1]
@@ -208,8 +256,60 @@ def test_the_score_test_equals_that_of_generalised_estimating_equations():
     family = sm.families.Binomial()
     whole = sm.GEE(right.astype(float), design, groups=owner, family=family)
     common = sm.GEE(right.astype(float), design[:, :1], groups=owner, family=family).fit()
-    expected = whole.compare_score_test(common)["p-value"]
-    assert proportions_differ("sensitivity", right, owner, groups).p_value == pytest.approx(expected, rel=1e-3)
+    expected = whole.compare_score_test(common)["statistic"]
+    found = stats.chi2.isf(proportions_differ("sensitivity", right, owner, groups).p_value, len(groups) - 1)
+    assert found == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.parametrize("images", [1, "several"])
+def test_the_test_of_areas_is_welchs_with_variances_drawn_towards_a_common_one(images):
+    from statsmodels.stats.oneway import anova_generic
+
+    rng = np.random.default_rng(6)
+    sizes = np.ones(150, dtype=int) if images == 1 else written_out.nih_sizes(rng, 150, "pneumothorax") % 8 + 1
+    owner = np.repeat(np.arange(150), sizes)
+    group = np.digitize(owner, [20, 60, 80]) % 4  # 20, 40, 20 and 70 patients
+    positive = owner % 3 == 0
+    scores = rng.normal(size=150)[owner] + rng.normal(size=len(owner)) + positive * (1 + 0.2 * group)
+    parts = [written_out.auc_variance(positive[rows], scores[rows], owner[rows]) for rows in masks(group)]
+    degrees = np.array([written_out.satterthwaite(variances, worths) for _, _, variances, worths, _ in parts])
+    usual = np.zeros(4)
+    for class_ in (0, 1):
+        weights = [worths[class_] - 1 for *_, worths, _ in parts]
+        scatter = sum(
+            weight * variances[class_] * effective[class_]
+            for weight, (_, _, variances, _, effective) in zip(weights, parts, strict=True)
+        ) / sum(weights)
+        usual += [scatter / effective[class_] for *_, effective in parts]
+    # The common variance counts as much as 20 patients of a group's own.
+    drawn = (degrees * np.array([part[1] for part in parts]) + 20 * usual) / (degrees + 20)
+    nobs = degrees + 20 + 1
+    welch = anova_generic(np.array([part[0] for part in parts]), drawn * nobs, nobs, use_var="unequal")
+    found = areas_differ(positive, scores, owner, masks(group))
+    assert 0.001 < welch.pvalue < 0.9
+    assert found.p_value == pytest.approx(welch.pvalue, rel=1e-9)
+    assert found.method.startswith(
+        "Welch's test on 4 AUROCs, DeLong covariance over patients (Obuchowski 1997), F with"
+    )
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_six_small_groups_that_do_not_differ_are_rarely_said_to(several):
+    # Twelve patients with the finding in each; taken at face value, their own variances reject 11-28 % of the time.
+    rng = np.random.default_rng(0)
+    distance, rejected = stats.norm.ppf(0.85) * math.sqrt(2), {"auroc": 0, "sensitivity": 0}
+    runs = 150 if several else 300
+    for _ in range(runs):
+        sizes = written_out.nih_sizes(rng, 216, "pneumothorax") if several else np.ones(216, dtype=int)
+        owner = np.repeat(np.arange(216), sizes)
+        positive, group = owner < 72, owner % 6
+        noise = math.sqrt(0.5) * (rng.normal(size=216)[owner] + rng.normal(size=len(owner)))
+        scores = noise + distance * positive
+        rejected["auroc"] += areas_differ(positive, scores, owner, masks(group)).p_value < 0.05
+        within = [rows & positive for rows in masks(group)]
+        test = proportions_differ("sensitivity", scores >= distance - 1, owner, within)
+        rejected["sensitivity"] += test.p_value < 0.05
+    assert max(rejected.values()) / runs <= 0.09, rejected
 
 
 def test_groups_at_one_and_at_zero_are_still_tested():
