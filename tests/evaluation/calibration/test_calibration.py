@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import optimize
-from scipy.special import expit, logit
+from scipy import optimize, stats
+from scipy.special import expit, logit, ndtr
 from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_linear_model import GLM
 
@@ -18,6 +18,7 @@ from chexkeras.evaluation.calibration.calibration import equal_mass_bins, measur
 from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval, proportion_interval
 from chexkeras.evaluation.uncertainty.resampling import patient_counts
 from chexkeras.results import Calibration
+from tests.evaluation import written_out
 
 quick = settings(derandomize=True, deadline=None, max_examples=50)
 
@@ -93,28 +94,76 @@ def test_bins_keep_ties_together_ascend_and_are_about_equal(case):
     assert max(sizes) - min(sizes) <= 1
 
 
-@pytest.mark.parametrize("patients", [None, 60])
-def test_slope_and_intercept_are_those_of_statsmodels(patients):
-    labels, scores, owner = sampled(patients=patients)
-    ours = measure_calibration(labels, scores, clusters=owner, replicates=10, confidence=0.9)
-    options = {} if patients is None else {"cov_type": "cluster", "cov_kwds": {"groups": owner}}
+def models(labels, scores):
+    """Returns statsmodels' logistic regressions that give slope and intercept, each as its last coefficient."""
     odds, ones = logit(scores), np.ones((len(labels), 1))
-    models = [
+    return [
         GLM(labels, np.column_stack([ones, odds]), family=Binomial()),
         GLM(labels, ones, family=Binomial(), offset=odds),
     ]
-    line, level = (model.fit(tol=1e-12, **options) for model in models)
-    # The sandwich is no narrower here, so that it is what is used.
-    assert all(fit.bse[-1] >= model.fit().bse[-1] for fit, model in zip((line, level), models, strict=True))
-    # Student's t at 59 degrees of freedom, or normal.
-    quantile = 1.6710930321534 if patients else 1.6448536269515
-    for estimate, value, error in (
-        (ours.slope, line.params[1], line.bse[1]),
-        (ours.intercept, level.params[0], level.bse[0]),
-    ):
-        assert estimate.value == pytest.approx(value, abs=1e-6)
-        assert (estimate.high - estimate.low) / 2 == pytest.approx(quantile * error, rel=1e-4)
-    assert ("400 images of" in ours.slope.method) == (patients is not None)
+
+
+def test_slope_and_intercept_are_those_of_statsmodels():
+    labels, scores, _ = sampled()
+    ours = measure_calibration(labels, scores, replicates=10, confidence=0.9)
+    for estimate, model in zip((ours.slope, ours.intercept), models(labels, scores), strict=True):
+        fit = model.fit(tol=1e-12)
+        assert estimate.value == pytest.approx(fit.params[-1], abs=1e-6)
+        assert (estimate.high - estimate.low) / 2 == pytest.approx(1.6448536269515 * fit.bse[-1], rel=1e-4)
+    assert ours.slope.method == "logistic recalibration, Wald interval"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_clustered_errors_are_statsmodels_sandwich_times_what_the_design_effect_adds_to_it(seed):
+    labels, scores, owner = sampled(seed=seed, patients=60)
+    ours = measure_calibration(labels, scores, clusters=owner, replicates=10, confidence=0.9)
+    quantile = stats.t.ppf(0.95, written_out.kish(owner) - 1)
+    for estimate, model in zip((ours.slope, ours.intercept), models(labels, scores), strict=True):
+        plain = model.fit(tol=1e-12)
+        sandwich = model.fit(tol=1e-12, cov_type="cluster", cov_kwds={"groups": owner})
+        error = (estimate.high - estimate.low) / 2 / quantile
+        assert estimate.value == pytest.approx(sandwich.params[-1], abs=1e-6)
+        # What images contribute to the coefficient: their residuals times a row of the inverse information.
+        contributions = (model.exog * (labels - plain.mu)[:, np.newaxis]) @ plain.cov_params()
+        contribution = contributions[:, -1]
+        by_squares = sum(sum(group) ** 2 for group in written_out.by_patient(contribution, owner)) / sum(
+            contribution**2
+        )
+        more = written_out.design_effect(contribution, owner) / by_squares
+        expected = max(plain.bse[-1], sandwich.bse[-1] * math.sqrt(more))
+        assert error == pytest.approx(expected, rel=1e-4)
+        assert error >= sandwich.bse[-1] * (1 - 1e-4)
+        assert "400 images of" in estimate.method
+        assert "Student's t" in estimate.method
+
+
+def test_clustered_errors_are_statsmodels_sandwich_where_the_sums_of_patients_say_most():
+    # Sixty patients have a positive and a negative image each, ten have twelve that are nearly all negative: a common
+    # correlation hardly sees it, but sums do.
+    rng = np.random.default_rng(3)
+    owner = np.repeat(np.arange(70), np.repeat([2, 12], [60, 10]))
+    odds = 0.5 * rng.normal(size=len(owner))
+    labels = np.where(owner < 60, np.arange(len(owner)) % 2, rng.random(len(owner)) < 0.1).astype(float)
+    ours = measure_calibration(labels, expit(odds), clusters=owner, replicates=10)
+    quantile = stats.t.ppf(0.975, written_out.kish(owner) - 1)
+    fit = models(labels, expit(odds))[1].fit(tol=1e-12, cov_type="cluster", cov_kwds={"groups": owner})
+    error = (ours.intercept.high - ours.intercept.low) / 2 / quantile
+    assert error == pytest.approx(fit.bse[-1], rel=1e-4)
+
+
+def test_slope_and_intercept_cover_with_60_patients_of_as_many_images_as_nihs():
+    # Calibrated scores; labels agree within patients beyond what the scores say.
+    rng, covered = np.random.default_rng(1), {"slope": 0, "intercept": 0}
+    for _ in range(200):
+        owner = np.repeat(np.arange(60), written_out.nih_sizes(rng, 60))
+        seen, unseen = (math.sqrt(0.5) * (rng.normal(size=60)[owner] + rng.normal(size=len(owner))) for _ in range(2))
+        scores = expit(1.3 * seen - 2)
+        labels = (ndtr(unseen) < scores).astype(float)
+        measured = measure_calibration(labels, scores, clusters=owner, replicates=2)
+        for name, truth in (("slope", 1.0), ("intercept", 0.0)):
+            estimate = getattr(measured, name)
+            covered[name] += estimate.low <= truth <= estimate.high
+    assert min(covered.values()) / 200 >= 0.92, covered
 
 
 def test_scores_of_exactly_0_and_1_are_drawn_in_and_the_shift_still_makes_ends_meet():
@@ -284,7 +333,7 @@ def test_scores_without_error_have_no_interval_to_offer():
 def test_few_positives_are_mentioned():
     labels, scores, _ = sampled(200, seed=1, centre=-4)
     measured = measure_calibration(labels, scores)
-    assert f"only {int(labels.sum())} positive images, the interval is approximate" in measured.slope.method
+    assert measured.slope.method.endswith(f"; interval approximate: worth {int(labels.sum())} images")
 
 
 def test_order_of_rows_and_unknown_labels_do_not_matter():

@@ -85,7 +85,9 @@ def test_several_images_of_a_patient_widen_the_interval_as_the_patient_bootstrap
             - roc_auc_score(labels, second["score"].to_numpy()[images])
         )
     width = made.difference.high - made.difference.low
-    assert width == pytest.approx(2 * 1.96 * np.std(drawn), rel=0.12)
+    # 34 positive patients with four images each are few: Student's t at 33 degrees of freedom or a little more.
+    assert width == pytest.approx(2 * 2.03 * np.std(drawn), rel=0.12)
+    assert "Student's t" in made.difference.method
     alone = compare(*(table.assign(patient_id=table["image_id"]) for table in (first, second)))[0].difference
     assert width > 1.1 * (alone.high - alone.low)
 
