@@ -114,7 +114,21 @@ def auc_variance(labels, scores, patients):
     Returns:
         Area, variance, its parts by class, what patients are worth by class, and effective sizes by class.
     """
-    area, classes = auc_parts(labels, scores, patients)
+    return (auc_parts(labels, scores, patients)[0], *variance_of(auc_parts(labels, scores, patients)[1], patients))
+
+
+def auc_difference(labels, first, second, patients):
+    """The same of the difference of two areas, to which each image contributes the difference of its contributions."""
+    (area, classes), (other, subtracted) = (auc_parts(labels, scores, patients) for scores in (first, second))
+    differences = [
+        ([one - two for one, two in zip(values, less, strict=True)], owners)
+        for (values, owners), (less, _) in zip(classes, subtracted, strict=True)
+    ]
+    return (area - other, *variance_of(differences, patients))
+
+
+def variance_of(classes, patients):
+    """Variance, its parts by class, worths and effective sizes, from the contributions of positives and negatives."""
     variances = [raised(*one) for one in classes]
     worths = [kish(owners) for _, owners in classes]
     sizes = [len(values) / design_effect(values, owners) for values, owners in classes]
@@ -124,4 +138,4 @@ def auc_variance(labels, scores, patients):
             total[owner] += value
     k = len(sums[0])
     cross = k / (k - 1) * sum(sums[0][p] * sums[1][p] for p in sums[0])
-    return area, sum(variances) + 2 * cross, variances, worths, sizes
+    return sum(variances) + 2 * cross, variances, worths, sizes

@@ -1,5 +1,7 @@
 """Comparing models: differences by a second way, verdicts that follow from their numbers, misaligned runs refused."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +14,7 @@ from chexkeras.evaluation.comparison.compare import compare, compare_all, compar
 from chexkeras.evaluation.comparison.paired_tests import auroc_difference, bootstrap_difference, mcnemar
 from chexkeras.evaluation.thresholds import choose_threshold
 from chexkeras.results import Comparison, Estimate
+from tests.evaluation import written_out
 
 quick = settings(derandomize=True, deadline=None, max_examples=40)
 
@@ -90,6 +93,37 @@ def test_several_images_of_a_patient_widen_the_interval_as_the_patient_bootstrap
     assert "Student's t" in made.difference.method
     alone = compare(*(table.assign(patient_id=table["image_id"]) for table in (first, second)))[0].difference
     assert width > 1.1 * (alone.high - alone.low)
+
+
+@pytest.mark.parametrize(("patients", "few"), [(30, True), (110, True), (260, False)])
+def test_the_paired_difference_of_several_images_written_out(patients, few):
+    rng = np.random.default_rng(patients)
+    owner = np.repeat(np.arange(patients), written_out.nih_sizes(rng, patients, "pneumothorax") % 6 + 1)
+    labels = (owner % 2 == 0) & (rng.random(len(owner)) < 0.9)
+    shared = rng.normal(size=patients)[owner]
+    first, second = (shared + gain * labels + rng.normal(size=len(owner)) for gain in (1.5, 1.0))
+    estimate, p_value = auroc_difference(labels, first, second, clusters=owner)
+    value, variance, parts, worths, _ = written_out.auc_difference(labels, first, second, owner)
+    degrees = written_out.satterthwaite(parts, worths) if min(worths) < 50 else math.inf
+    assert math.isfinite(degrees) == few
+    distribution = stats.t(degrees) if few else stats.norm
+    half = distribution.ppf(0.975) * math.sqrt(variance)
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((value, value - half, value + half))
+    assert p_value == pytest.approx(2 * distribution.sf(abs(value) / math.sqrt(variance)))
+    assert ("Student's t with" in estimate.method) == few
+
+
+def test_the_paired_difference_of_few_independent_images_has_students_t():
+    rng = np.random.default_rng(2)
+    labels = np.arange(90) < 12
+    first, second = (rng.normal(size=90) + gain * labels for gain in (1.5, 1.0))
+    estimate, p_value = auroc_difference(labels, first, second)
+    value, variance, parts, _, _ = written_out.auc_difference(labels, first, second, range(90))
+    distribution = stats.t(written_out.satterthwaite(parts, [12, 78]))
+    assert estimate.high - value == pytest.approx(distribution.ppf(0.975) * math.sqrt(variance))
+    assert p_value == pytest.approx(2 * distribution.sf(abs(value) / math.sqrt(variance)))
+    few = auroc_difference(labels[4:], first[4:], second[4:])[0]
+    assert few.method.endswith("; interval approximate: worth 8 images")
 
 
 @quick
