@@ -37,7 +37,15 @@ from .readers.froc import froc as froc
 from .readers.lesion_marks import marks_from_peaks as marks_from_peaks, match_marks as match_marks
 from .readers.localization import afroc as afroc, afroc_curve as afroc_curve, afroc_figures as afroc_figures
 from .readers.localization_study import LocalizationStudy as LocalizationStudy
+from .readers.figures_of_merit import figures_of_merit as figures_of_merit
+from .readers.mrmc import mrmc as mrmc, mrmc_all as mrmc_all
 from .readers.reader_f1 import model_against_readers as model_against_readers
+from .readers.reader_study import ReaderStudy as ReaderStudy, read_reader_study as read_reader_study
+from .readers.roe_metz import (
+    RatingModel as RatingModel,
+    reader_study_power as reader_study_power,
+    simulate_reader_study as simulate_reader_study,
+)
 from .robustness import perturbation_effects as perturbation_effects
 from .sample_size.assumed_components import (
     conjectured_components as conjectured_components,

@@ -32,6 +32,11 @@ from .forest import (
     subgroup_forest as subgroup_forest,
 )
 from .images import dicom_verdicts as dicom_verdicts, images as images
+from .readers.reader_study import (
+    plot_reader_study as plot_reader_study,
+    reader_forest as reader_forest,
+    reader_roc as reader_roc,
+)
 from .shortcuts import (
     intensity_histogram as intensity_histogram,
     intensity_profile as intensity_profile,

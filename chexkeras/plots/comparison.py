@@ -33,8 +33,12 @@ LOOKS = (
 _LABEL_POINTS = 32
 
 
-def _below(ax: "Axes") -> dict[str, Any]:
-    """Returns where a legend goes that shall stand under the axis label, however high the drawing is."""
+def below(ax: "Axes") -> dict[str, Any]:
+    """Returns where a legend goes that shall stand under the axis label, however high the drawing is.
+
+    Args:
+        ax: The axes.
+    """
     from matplotlib.transforms import offset_copy
 
     points = offset_copy(ax.transAxes, fig=ax.figure, y=-_LABEL_POINTS, units="points")  # type: ignore[arg-type]
@@ -126,7 +130,7 @@ def precision_recall_comparison(
     ax.set_ylim(-0.01, 1.03)
     heading = f"average precision, {found.counts}"
     # Below the drawing: curves of a rare and of a frequent finding lie in different corners.
-    ax.legend(**_below(ax), title=heading, title_fontsize=8.5, alignment="left")
+    ax.legend(**below(ax), title=heading, title_fontsize=8.5, alignment="left")
     text = f"Precision and recall of {len(parts)} runs: {style.words(found.finding)}"
     style.title(ax, text, style.cautions(note, *runs.values()))
     return ax
@@ -167,7 +171,7 @@ def threshold_comparison(
     ax.set_xlabel("threshold (an image is called positive when its score is at least this)")
     ax.set_ylabel("share")
     ax.set_ylim(-0.02, 1.04)
-    ax.legend(**_below(ax), ncols=2, title=found.counts, title_fontsize=8.5, alignment="left")
+    ax.legend(**below(ax), ncols=2, title=found.counts, title_fontsize=8.5, alignment="left")
     text = f"Sensitivity and specificity of {len(parts)} runs: {style.words(found.finding)}"
     style.title(ax, text, style.cautions(note, *runs.values()))
     return ax

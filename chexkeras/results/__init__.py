@@ -13,6 +13,15 @@ from chexkeras.results.evaluation import (
     SubgroupAnalysis,
 )
 from chexkeras.results.reader_components import ReaderVarianceComponents
+from chexkeras.results.reader_study import (
+    ModalityDifference,
+    ModalityMean,
+    MrmcResult,
+    OverallTest,
+    ReaderDifference,
+    ReaderFigure,
+    VarianceComponents,
+)
 from chexkeras.results.robustness import PerturbationEffect, Robustness
 
 __all__ = [
@@ -23,11 +32,18 @@ __all__ = [
     "Evaluation",
     "FindingEvaluation",
     "Interaction",
+    "ModalityDifference",
+    "ModalityMean",
+    "MrmcResult",
     "OperatingPoint",
+    "OverallTest",
     "PerturbationEffect",
+    "ReaderDifference",
+    "ReaderFigure",
     "ReaderVarianceComponents",
     "ReliabilityBin",
     "Robustness",
     "Subgroup",
     "SubgroupAnalysis",
+    "VarianceComponents",
 ]
