@@ -16,7 +16,7 @@ class Comparison(Record, nan=("p_value", "p_adjusted")):
     Attributes:
         first: Name of the first model.
         second: Name of the second.
-        finding: The finding.
+        finding: The finding; empty where there is one without a name.
         statistic: For example "AUROC" or "sensitivity".
         first_value: Of the first model.
         second_value: Of the second.
@@ -74,11 +74,12 @@ class Comparison(Record, nan=("p_value", "p_adjusted")):
 
     def __str__(self) -> str:
         """Returns the verdict as a sentence with the difference and its interval."""
+        about = f"{self.finding}, {self.statistic}" if self.finding else self.statistic
         if self.verdict == "not estimable":
-            return f"{self.finding}, {self.statistic}: {self.first} and {self.second} cannot be compared"
+            return f"{about}: {self.first} and {self.second} cannot be compared"
         told = {"better": "is better than", "worse": "is worse than", "different": "differs from"}
         words = told.get(self.verdict, "is not distinguishable from")
-        text = f"{self.finding}, {self.statistic}: {self.first} {words} {self.second}, difference {self.difference}"
+        text = f"{about}: {self.first} {words} {self.second}, difference {self.difference}"
         # An interval that leaves out 0 beside "not distinguishable" would read as a contradiction.
         if self.verdict not in told and self.difference.low * self.difference.high > 0.0:
             text += f", which is less than Holm's correction over all comparisons asks for (p = {self.p_adjusted:.2g})"

@@ -54,7 +54,9 @@ class ModalityMean(Record, nan=("standard_error", "degrees", "ms_reader", "cov2"
 
     Attributes:
         modality: Its name.
-        estimate: The mean with its interval.
+        estimate: The mean with its interval, symmetric as published by Hillis.
+        logit_interval: The mean with the same standard error and degrees of freedom, but the interval computed on the
+            logit scale, which covers better near 1; not estimable where the figure is not one between 0 and 1.
         standard_error: Of the mean.
         degrees: Of freedom of the interval; NaN where it is a normal one.
         ms_reader: Mean square between readers; NaN for one reader.
@@ -66,6 +68,7 @@ class ModalityMean(Record, nan=("standard_error", "degrees", "ms_reader", "cov2"
 
     modality: str
     estimate: Estimate
+    logit_interval: Estimate
     standard_error: float
     degrees: float
     ms_reader: float
@@ -261,9 +264,9 @@ class MrmcResult(Record):
     def to_frame(self) -> pd.DataFrame:
         """Returns one row for each reader and modality, each mean, each reader's difference and each difference.
 
-        Columns: what ("reader", "mean", "reader difference" or "difference"), modality (for a difference "first −
-        second"), reader (empty for means and differences), value, low, high, standard_error, degrees, p_value,
-        p_adjusted; NaN where there is none.
+        Columns: what ("reader", "mean", "mean, logit interval", "reader difference" or "difference"), modality (for a
+        difference "first − second"), reader (empty for means and differences), value, low, high, standard_error,
+        degrees, p_value, p_adjusted; NaN where there is none.
         """
         names = ("what", "modality", "reader", "value", "low", "high",
                  "standard_error", "degrees", "p_value", "p_adjusted")  # fmt: skip
@@ -274,6 +277,10 @@ class MrmcResult(Record):
         ]
         rows += [
             ("mean", entry.modality, "", *_limits(entry.estimate), entry.standard_error, entry.degrees, nan, nan)
+            for entry in self.means
+        ]
+        rows += [
+            ("mean, logit interval", entry.modality, "", *_limits(entry.logit_interval), nan, nan, nan, nan)
             for entry in self.means
         ]
         rows += [

@@ -17,7 +17,7 @@ from chexkeras import checks
 from chexkeras.evaluation.readers.figures_of_merit import figures_with_covariance
 from chexkeras.evaluation.readers.obuchowski_rockette import ROLES, OrhModel
 from chexkeras.evaluation.readers.reader_study import PARTLY, ReaderStudy, Readings, design_of
-from chexkeras.evaluation.uncertainty.limits import clopper_pearson
+from chexkeras.evaluation.uncertainty.limits import clopper_pearson, logit_limits
 from chexkeras.evaluation.uncertainty.worth import student_quantile
 from chexkeras.results import Estimate
 from chexkeras.results.record import Record
@@ -214,7 +214,7 @@ def simulated_intervals(
     covariance: str = "delong",
     roles: tuple[str, str] = ("random", "random"),
 ) -> NDArray[np.float64]:
-    """Returns what simulated studies find of the first two modalities: difference, limits, and the overall p-value.
+    """Returns what simulated studies find: of the first two modalities the difference, of the first the mean.
 
     Args:
         auroc: The expected area of a reader drawn at random, in each modality by its name, each in [0.5, 1).
@@ -229,7 +229,8 @@ def simulated_intervals(
         roles: Whether readers, and whether images, are "random" or "fixed" in the analysis.
 
     Returns:
-        Shape (studies, 4): difference, lower and upper 95 % limit, p-value of the test that all modalities are equal.
+        Shape (studies, 8): difference with lower and upper 95 % limit, p-value of the test that all modalities are
+        equal, lower and upper 95 % limit of the mean of the first modality, and these on the logit scale.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -237,18 +238,23 @@ def simulated_intervals(
     for role in roles:
         checks.one_of(role, ROLES, "roles")
     design = _Design.of(auroc, readers, images, images_each, model, groups)
-    rng, made = np.random.default_rng(seed), np.empty((studies, 4))
-    weights = np.zeros(len(auroc))
-    weights[:2] = 1.0, -1.0
+    rng, made = np.random.default_rng(seed), np.empty((studies, 8))
+    difference, mean = np.zeros((2, len(auroc)))
+    difference[:2] = 1.0, -1.0
+    mean[0] = 1.0
     for study in range(studies):
         parts = design.draw(rng)
         figures = figures_with_covariance(parts, "auroc", None, covariance)
         pooled = design_of(parts) != PARTLY
         found = OrhModel.of(figures, readers=roles[0], images=roles[1], pooled=pooled)
-        spread = found.spread(weights)
-        half = student_quantile(0.95, spread.degrees) * math.sqrt(spread.variance)
-        value = float((weights @ figures.values).mean())
-        made[study] = value, value - half, value + half, found.overall().p_value
+        limits = []
+        for weights, alone in ((difference, False), (mean, True)):
+            spread = found.spread(weights, alone=alone)
+            half = student_quantile(0.95, spread.degrees) * math.sqrt(spread.variance)
+            value = float((weights @ figures.values).mean())
+            limits += [value, value - half, value + half]
+        on_logits = logit_limits(value, math.sqrt(spread.variance), 0.95, degrees=spread.degrees)
+        made[study] = *limits[:3], found.overall().p_value, *limits[4:], *on_logits
     return made
 
 

@@ -77,13 +77,15 @@ def test_simulated_studies_are_analysed_as_any_study_is():
     for groups in (None, (0, 1), (0, 1, 1)):
         areas = dict(zip("abc", (0.8, 0.85, 0.9), strict=False))
         areas = {name: areas[name] for name in "abc"[: len(groups or (0, 0))]}
-        (value, low, high, p_value), = simulated_intervals(areas, readers=4, images=(20, 24), groups=groups, studies=1,
-                                                           seed=6)  # fmt: skip
+        (found,) = simulated_intervals(areas, readers=4, images=(20, 24), groups=groups, studies=1, seed=6)
+        value, low, high, p_value, *mean = found
         study = simulate_reader_study(areas, readers=4, images=(20, 24), groups=groups, seed=6)
         result = mrmc(study)
         pair = result.difference("a", "b")
         assert (pair.difference.value, result.overall.p_value) == pytest.approx((value, p_value))
         assert (pair.difference.low, pair.difference.high) == pytest.approx((low, high))
+        both = result.mean("a").estimate, result.mean("a").logit_interval
+        assert [limit for entry in both for limit in (entry.low, entry.high)] == pytest.approx(mean)
 
 
 def test_equal_modalities_are_told_apart_as_seldom_as_the_level_says():
