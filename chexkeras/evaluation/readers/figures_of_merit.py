@@ -116,7 +116,7 @@ def check_figure(figure: str | Figure, threshold: float | None, covariance: str)
 
 
 def figures_with_covariance(
-    readings: tuple[Readings, ...], figure: str | Figure, threshold: float | None, covariance: str | None
+    readings: tuple[Readings, ...], figure: str | Figure, threshold: float | None, covariance: str
 ) -> Figures:
     """Returns the figures and their covariances, of arguments that were checked.
 
@@ -124,7 +124,7 @@ def figures_with_covariance(
         readings: One entry for each modality, with the same readers.
         figure: One of `FIGURES`, or a function.
         threshold: For sensitivity and specificity.
-        covariance: One of `COVARIANCES`, or None where only the figures are wanted; the covariances are NaN then.
+        covariance: One of `COVARIANCES`.
 
     Raises:
         ValueError: If the unbiased covariance is asked for although a patient has several images, or a function returns
@@ -132,22 +132,19 @@ def figures_with_covariance(
     """
     shape = len(readings), len(readings[0].ratings)
     nothing = np.full((shape[0] * shape[1],) * 2, np.nan)
-    reason = _too_few(readings, figure, covariance)
+    reason = _too_few(readings, figure)
     if reason:
         return Figures(np.full(shape, np.nan), nothing, reason)
     parts = [_counted(part, figure) for part in readings]
+    if figure == "auroc" and covariance == "delong":
+        return _delong(parts)
     values = np.array([[_value(part, row, figure, threshold) for row in part.ratings] for part in parts])
-    if covariance is None:
-        return Figures(values, nothing)
-    if covariance == "unbiased":
-        _refuse_several_images(readings)
     if covariance == "jackknife":
         return Figures(values, _jackknife(parts, figure, threshold))
-    if figure == "auroc":
-        return Figures(values, _delong(parts) if covariance == "delong" else _unbiased_areas(parts))
-    return Figures(
-        values, (_clustered_shares if covariance == "delong" else _unbiased_shares)(parts, threshold, values)
-    )
+    if covariance == "delong":
+        return Figures(values, _clustered_shares(parts, threshold, values))
+    _refuse_several_images(readings)
+    return Figures(values, _unbiased_areas(parts) if figure == "auroc" else _unbiased_shares(parts, threshold, values))
 
 
 def _counted(part: Readings, figure: str | Figure) -> Readings:
@@ -158,7 +155,7 @@ def _counted(part: Readings, figure: str | Figure) -> Readings:
     return Readings(part.modality, part.positive[kept], part.patient[kept], part.ratings[:, kept])
 
 
-def _too_few(readings: tuple[Readings, ...], figure: str | Figure, covariance: str | None) -> str:
+def _too_few(readings: tuple[Readings, ...], figure: str | Figure) -> str:
     """Returns why there is no figure or no covariance, empty if there are both."""
     needed = {"sensitivity": (True,), "specificity": (False,)}.get(
         figure if isinstance(figure, str) else "", (True, False)
@@ -169,7 +166,7 @@ def _too_few(readings: tuple[Readings, ...], figure: str | Figure, covariance: s
             what = "positive" if label else "negative"
             if not patients:
                 return f"no {what} image in {part.modality}" if part.modality else f"no {what} image"
-            if patients == 1 and covariance is not None:
+            if patients == 1:
                 return f"only one patient with a {what} image in {part.modality}"
     return ""
 
@@ -214,11 +211,11 @@ def _right(part: Readings, threshold: float | None, ratings: NDArray[np.float64]
     return ((ratings >= (threshold or 0.0)) == part.positive).astype(np.float64)
 
 
-def _delong(parts: list[Readings]) -> NDArray[np.float64]:
+def _delong(parts: list[Readings]) -> Figures:
     n_patients = _n_patients(parts)
-    return contributions_covariance(
-        [auc_contributions(part.positive, row, part.patient, n_patients) for part in parts for row in part.ratings]
-    )
+    made = [auc_contributions(part.positive, row, part.patient, n_patients) for part in parts for row in part.ratings]
+    areas = np.array([each.area for each in made]).reshape(len(parts), -1)
+    return Figures(areas, contributions_covariance(made))
 
 
 def _clustered_shares(

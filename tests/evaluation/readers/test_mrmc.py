@@ -256,7 +256,11 @@ def test_the_overall_test_of_a_partly_nested_study():
     made = study(groups=(0, 1, 1))
     values, matrix = figures_of_merit(made)
     slow = slow_orh(values, matrix)
-    test = mrmc(made).overall
+    result = mrmc(made)
+    test, sharing = result.overall, result.difference("m2", "m3").components
+    # Only pairs that share patients say what figures covary across modalities.
+    assert (result.components.cov1, result.components.cov3) == pytest.approx((sharing.cov1, sharing.cov3))
+    assert result.components.modality_reader == pytest.approx(max(slow["modality_reader"], 0))
     # What modalities without a common patient do not covary counts as 0 in the mean of all pairs.
     assert test.value == pytest.approx(slow["f"])
     assert 1 < test.numerator_degrees < 2
