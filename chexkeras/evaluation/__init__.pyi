@@ -43,7 +43,7 @@ from .readers.reader_f1 import model_against_readers as model_against_readers
 from .readers.reader_study import ReaderStudy as ReaderStudy, read_reader_study as read_reader_study
 from .readers.roe_metz import (
     RatingModel as RatingModel,
-    reader_study_power as reader_study_power,
+    simulate_reader_study_power as simulate_reader_study_power,
     simulate_reader_study as simulate_reader_study,
 )
 from .robustness import perturbation_effects as perturbation_effects

@@ -35,7 +35,8 @@ class ReaderDifference(Record, nan=("standard_error", "p_value")):
         reader: The reader's name.
         first: The first modality.
         second: The second modality.
-        difference: First minus second, with a normal interval for this reader on other patients.
+        difference: First minus second, with an interval for this reader on other patients: normal, or by Student's t
+            where few patients make its error uncertain.
         standard_error: Of the difference.
         p_value: Two-sided, that this reader's figures are equal.
     """
@@ -133,7 +134,7 @@ class OverallTest(Record, nan=("value", "numerator_degrees", "denominator_degree
     """The test that all modalities are equal.
 
     Attributes:
-        name: "F", or "chi-square" where readers are fixed.
+        name: "F", or "chi-square" where readers are fixed and patients are not few.
         value: Of the statistic; NaN where it cannot be computed.
         numerator_degrees: Degrees of freedom of the modalities.
         denominator_degrees: Degrees of freedom of the denominator; NaN for a chi-square.

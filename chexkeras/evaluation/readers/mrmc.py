@@ -17,7 +17,7 @@ from chexkeras.evaluation.readers.obuchowski_rockette import NOTHING, ROLES, Orh
 from chexkeras.evaluation.readers.reader_study import PARTLY, ReaderStudy, Readings, design_of
 from chexkeras.evaluation.uncertainty.intervals import auc_interval, clustered_proportion_interval
 from chexkeras.evaluation.uncertainty.limits import auc_limits, clopper_pearson, holm, logit_limits
-from chexkeras.evaluation.uncertainty.worth import kish, student_quantile
+from chexkeras.evaluation.uncertainty.worth import FEW, approximate, kish, student_p_value, student_quantile
 from chexkeras.results import Estimate
 from chexkeras.results.reader_study import (
     ModalityDifference,
@@ -29,7 +29,9 @@ from chexkeras.results.reader_study import (
     VarianceComponents,
 )
 
-_FEW_PATIENTS, _FEW_READERS = 10, 3
+_FEW_READERS = 3
+_NORMAL_FROM = 30
+"""What the patients of the rarer class must be worth for a variance of theirs alone to count as known."""
 _NEAR = 0.9
 """From here on to 1 symmetric intervals of a mean cover too little: 87 % instead of 95 % around .96, by simulation."""
 
@@ -47,6 +49,7 @@ def mrmc(
     """Analyses a reader study: the readers' mean in each modality, and how the modalities differ.
 
     With readers and images random, which regulators ask for, a result holds for other readers and patients like these.
+    With readers fixed intervals are normal, or by Student's t where the rarer class is worth fewer than 30 patients.
 
     Args:
         study: The ratings of one finding; every reader read in every modality.
@@ -228,7 +231,7 @@ class _Analysis:
                 estimate = Estimate.not_estimable(self.found.reason, n=counts[2], confidence=self.confidence)
                 made.append(ModalityMean(part.modality, estimate, estimate, *(math.nan,) * 4, *counts))
                 continue
-            spread = self.model.spread(np.eye(len(self.readings))[number], alone=True)
+            spread = self._spread(np.eye(len(self.readings))[number], [part], alone=True)
             estimate = self._mean(number, spread, counts[2])
             numbers = math.sqrt(max(spread.variance, 0.0)), _or_nan(spread.degrees), spread.readers, spread.images
             made.append(ModalityMean(part.modality, estimate, self._on_logits(estimate, spread), *numbers, *counts))
@@ -272,14 +275,21 @@ class _Analysis:
         if not callable(self.figure):
             low, high = max(low, bounds[0]), min(high, bounds[1])
         n_patients = self.n_patients(parts)
-        how = "normal" if math.isinf(spread.degrees) else f"t with {spread.degrees:.1f} degrees of freedom"
         method = f"Obuchowski-Rockette-Hillis, readers {self.readers}, images {self.images}, "
         method += f"{self.covariance} covariance, " if self.images == "random" else ""
-        method += f"{how}; {len(self.names)} readers, {n_patients} patients"
-        worth = min(self._worth(part)[0] for part in parts)
-        if worth < _FEW_PATIENTS and self.images == "random":
-            method += f"; interval approximate: worth {worth:.3g} patients"
+        method += f"{_distribution(spread.degrees)}; {len(self.names)} readers, {n_patients} patients"
+        method += approximate(min(self._worth(part)[0] for part in parts)) if self.images == "random" else ""
         return Estimate(value, low, high, self.confidence, n_patients, method)
+
+    def _spread(self, weights: NDArray[np.float64], parts: Sequence[Readings], *, alone: bool = False) -> Spread:
+        """Returns the spread of a contrast; where readers are fixed, few patients leave it uncertain."""
+        spread = self.model.spread(weights, alone=alone)
+        return spread._replace(degrees=self._degrees(parts)) if self.readers == "fixed" else spread
+
+    def _degrees(self, parts: Sequence[Readings]) -> float:
+        """Returns the degrees of freedom of a variance that rests on patients alone."""
+        worth = min(self._worth(part)[0] for part in parts)
+        return math.inf if worth >= _NORMAL_FROM else max(worth - 1, 1.0)
 
     def _worth(self, part: Readings) -> tuple[float, str]:
         """Returns what the patients of the rarer class that counts are worth, and which class that is."""
@@ -297,7 +307,7 @@ class _Analysis:
                 ("the same patients" if same else "some of the patients") if shares[i, j] else "no patient in common"
             )
             weights = np.eye(len(self.readings))[i] - np.eye(len(self.readings))[j]
-            spread = None if self.found.reason else self.model.spread(weights)
+            spread = None if self.found.reason else self._spread(weights, parts)
             value = float((weights @ self.found.values).mean())
             components = self._pair_components(i, j)
             if spread is None or not spread.variance > NOTHING:
@@ -307,7 +317,7 @@ class _Analysis:
                 continue
             error = math.sqrt(spread.variance)
             estimate = self._estimate(value, spread, parts, (-1.0, 1.0))
-            p_value = _two_sided(value / error, spread.degrees)
+            p_value = student_p_value(value / error, spread.degrees)
             made.append(
                 ModalityDifference(
                     *names,
@@ -340,21 +350,29 @@ class _Analysis:
                     made.append(ReaderDifference(reader, *names, nothing, math.nan, math.nan))
                     continue
                 error = math.sqrt(variance)
-                half = student_quantile(self.confidence, math.inf) * error
+                degrees = self._degrees([self.readings[i], self.readings[j]])
+                half = student_quantile(self.confidence, degrees) * error
                 low, high = value - half, value + half
                 if not callable(self.figure):
                     low, high = max(low, -1.0), min(high, 1.0)
-                method = f"this reader on other patients, {self.covariance} covariance, normal; {n_patients} patients"
+                method = f"this reader on other patients, {self.covariance} covariance, {_distribution(degrees)}; "
+                method += f"{n_patients} patients"
                 estimate = Estimate(value, low, high, self.confidence, n_patients, method)
-                made.append(ReaderDifference(reader, *names, estimate, error, _two_sided(value / error, math.inf)))
+                made.append(ReaderDifference(reader, *names, estimate, error, student_p_value(value / error, degrees)))
         return tuple(made)
 
     def overall(self) -> OverallTest | None:
+        from scipy import special
+
         if len(self.readings) == 1:
             return None
         if self.found.reason:
             return OverallTest("chi-square" if self.readers == "fixed" else "F", *(math.nan,) * 5)
-        test = self.model.overall()
+        test, degrees = self.model.overall(), self._degrees(self.readings)
+        if self.readers == "fixed" and not math.isinf(degrees):
+            freedom = test.numerator_degrees
+            p_value = float(special.fdtrc(freedom, degrees, test.value / freedom))
+            return OverallTest("F", test.value / freedom, freedom, degrees, p_value, p_value)
         return replace(test, denominator_degrees=_or_nan(test.denominator_degrees))
 
     def components(self) -> VarianceComponents:
@@ -391,7 +409,7 @@ class _Analysis:
         elif not self.found.reason:
             for part in self.readings:
                 worth, what = self._worth(part)
-                if worth < _FEW_PATIENTS:
+                if worth < FEW:
                     made.append(
                         f"The {what} patients of {part.modality} are worth {worth:.3g}; intervals are approximate."
                     )
@@ -433,9 +451,5 @@ def _or_nan(degrees: float) -> float:
     return math.nan if math.isinf(degrees) else degrees
 
 
-def _two_sided(statistic: float, degrees: float) -> float:
-    from scipy import special
-
-    if math.isinf(degrees):
-        return math.erfc(abs(statistic) / math.sqrt(2))
-    return 2 * float(special.stdtr(degrees, -abs(statistic)))
+def _distribution(degrees: float) -> str:
+    return "normal" if math.isinf(degrees) else f"t with {degrees:.1f} degrees of freedom"

@@ -296,8 +296,7 @@ def _checked(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
         if named[name] not in table.columns:
             clean[name] = clean["image_id"] if name == "patient_id" else ""
             continue
-        given = table[named[name]].reset_index(drop=True)
-        clean[name] = given.astype(str).str.strip().mask(given.isna(), "")
+        clean[name] = [text or "" for text in checks.identifiers(table[named[name]], name)]
         lacking = int((clean[name] == "").sum())
         # A study without findings has one that has no name.
         if lacking and not (name == "finding" and lacking == len(clean)):

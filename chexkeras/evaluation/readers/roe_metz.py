@@ -151,7 +151,7 @@ def simulate_reader_study(
     return ReaderStudy.of(pd.concat(tables, ignore_index=True))
 
 
-def reader_study_power(
+def simulate_reader_study_power(
     auroc: Mapping[str, float],
     *,
     readers: int = 5,
@@ -163,7 +163,9 @@ def reader_study_power(
 ) -> Estimate:
     """Returns how often a reader study shows the first of two modalities to be better, or not inferior, by simulation.
 
-    Every simulated study is analysed by `mrmc` with random readers and images, DeLong covariances and 95 % intervals.
+    `power_reader_study` says so by formula, from variance components that are taken as known; here they are estimated
+    anew in every study, as they will be. Each study is analysed by `mrmc` with random readers and images, DeLong
+    covariances and 95 % intervals.
 
     Args:
         auroc: The expected area of a reader drawn at random, in each of two modalities by its name, each in [0.5, 1);
@@ -184,7 +186,8 @@ def reader_study_power(
         ValueError: If there are not two modalities, or an argument is out of range.
 
     Example:
-        >>> reader_study_power({"aided": 0.9, "unaided": 0.75}, readers=8, images=(60, 60), studies=40).value > 0.8
+        >>> power = simulate_reader_study_power({"aided": 0.9, "unaided": 0.75}, readers=8, images=(60, 60), studies=40)
+        >>> power.value > 0.8
         True
     """
     if len(auroc) != 2:

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from chexkeras.evaluation.comparison.paired_tests import auroc_difference
 from chexkeras.evaluation.metrics import auc
 from chexkeras.evaluation.readers.figures_of_merit import Figures, figures_of_merit
 from chexkeras.evaluation.readers.mrmc import mrmc, mrmc_all
 from chexkeras.evaluation.readers.obuchowski_rockette import OrhModel
 from chexkeras.evaluation.readers.reader_study import ReaderStudy, read_reader_study
 from chexkeras.evaluation.readers.roe_metz import RatingModel, simulate_reader_study
+from chexkeras.evaluation.uncertainty.delong import auc_covariance
 from chexkeras.evaluation.uncertainty.intervals import auc_interval
 from chexkeras.results import MrmcResult
 
@@ -206,9 +206,10 @@ def test_the_analysis_is_that_of_mixed_sums(groups, covariance):
         assert pair.components == result.components
     fixed = mrmc(made, covariance=covariance, readers="fixed")
     assert fixed.differences[0].standard_error == pytest.approx(slow["fixed"])
-    assert fixed.differences[0].p_value == pytest.approx(
-        2 * stats.norm.sf(abs(fixed.differences[0].difference.value) / slow["fixed"])
-    )
+    # 14 positive patients: by t with 13 degrees of freedom.
+    told = fixed.differences[0]
+    assert (told.degrees, fixed.overall.name) == (13, "F")
+    assert told.p_value == pytest.approx(2 * stats.t.sf(abs(told.difference.value) / slow["fixed"], 13))
     images = mrmc(made, covariance=covariance, images="fixed")
     assert images.differences[0].standard_error == pytest.approx(slow["images"])
     assert images.differences[0].degrees == freedom * 3
@@ -289,8 +290,16 @@ def test_fixed_readers_of_a_partly_nested_study_are_tested_by_walds_chi_square()
     told = contrast @ values.to_numpy()
     expected = told @ np.linalg.solve(contrast @ matrix.to_numpy() @ contrast.T, told)
     test = mrmc(made, readers="fixed").overall
-    assert (test.name, test.numerator_degrees) == ("chi-square", 2)
-    assert test.value == pytest.approx(expected)
+    # From 14 positive patients an error is itself uncertain: F with 13 degrees of freedom.
+    assert (test.name, test.numerator_degrees, test.denominator_degrees) == ("F", 2, 13)
+    assert test.value == pytest.approx(expected / 2)
+    assert test.p_value == pytest.approx(stats.f.sf(expected / 2, 2, 13))
+    many = study(groups=(0, 1, 1), images=(30, 40))
+    values, matrix = figures_of_merit(many)
+    told = contrast @ values.to_numpy()
+    expected = told @ np.linalg.solve(contrast @ matrix.to_numpy() @ contrast.T, told)
+    test = mrmc(many, readers="fixed").overall
+    assert (test.name, test.value) == ("chi-square", pytest.approx(expected))
     assert test.p_value == pytest.approx(stats.chi2.sf(expected, 2))
 
 
@@ -299,10 +308,15 @@ def test_one_reader_is_compared_as_models_are():
     result = mrmc(made)
     rows = made.to_frame().pivot(index="image_id", columns="modality", values="rating")
     truth = made.to_frame().drop_duplicates("image_id").set_index("image_id")["truth"].loc[rows.index]
-    difference, p_value = auroc_difference(truth, rows["m1"], rows["m2"])
+    areas, matrix = auc_covariance(truth.to_numpy() == 1, rows[["m1", "m2"]].to_numpy().T)
+    error = math.sqrt(matrix[0, 0] + matrix[1, 1] - 2 * matrix[0, 1])
     pair = result.differences[0]
-    assert (pair.difference.low, pair.difference.high) == pytest.approx((difference.low, difference.high))
-    assert pair.p_value == pytest.approx(p_value)
+    half = stats.t.ppf(0.975, 13) * error
+    assert pair.difference.value == pytest.approx(areas[0] - areas[1])
+    assert (pair.difference.low, pair.difference.high) == pytest.approx(
+        (areas[0] - areas[1] - half, areas[0] - areas[1] + half)
+    )
+    assert pair.p_value == pytest.approx(2 * stats.t.sf(abs(areas[0] - areas[1]) / error, 13))
     assert result.means[0].estimate == auc_interval(truth, rows["m1"])
     assert result.readers == "fixed"
     assert result.cautions[0] == "The results hold for this one reader only, not for others."
@@ -317,10 +331,12 @@ def test_figures_of_readers_are_the_ordinary_ones():
     entry = next(each for each in result.figures if (each.reader, each.modality) == ("reader 3", "m2"))
     assert entry.estimate == auc_interval(own["truth"], own["rating"])
     other = rows[(rows["modality"] == "m1") & (rows["reader"] == "reader 3")]
-    difference, p_value = auroc_difference(own["truth"], other["rating"], own["rating"])
     told = next(each for each in result.reader_differences if each.reader == "reader 3")
-    assert (told.difference.low, told.difference.high) == pytest.approx((difference.low, difference.high))
-    assert told.p_value == pytest.approx(p_value)
+    ratings = np.stack([other["rating"], own["rating"]])
+    areas, matrix = auc_covariance(own["truth"].to_numpy() == 1, ratings)
+    assert told.difference.value == pytest.approx(areas[0] - areas[1])
+    assert told.standard_error == pytest.approx(math.sqrt(matrix[0, 0] + matrix[1, 1] - 2 * matrix[0, 1]))
+    assert told.p_value == pytest.approx(2 * stats.t.sf(abs(told.difference.value) / told.standard_error, 13))
 
 
 @pytest.mark.parametrize("covariance", ["delong", "unbiased", "jackknife"])
@@ -437,7 +453,8 @@ def test_readers_who_agree_leave_only_the_patients():
     many, one = mrmc(made), mrmc(ReaderStudy.of(rows))
     assert many.differences[0].standard_error == pytest.approx(one.differences[0].standard_error)
     assert math.isnan(many.differences[0].degrees)
-    assert many.overall.p_value == pytest.approx(one.differences[0].p_value)
+    assert one.differences[0].degrees == 13
+    assert many.overall.p_value == pytest.approx(2 * stats.norm.sf(abs(one.differences[0].statistic)))
 
 
 def test_what_a_reader_must_know_is_said():

@@ -38,6 +38,13 @@ def test_names_are_text_without_spaces_around_them_and_numbers_count_as_numbers(
     assert ReaderStudy.of(given).readers == ("2", "9", "10")
 
 
+def test_a_patient_written_in_two_ways_is_one():
+    given = table(modalities=("film",)).assign(patient_id=[1, 2, 3, 4, 5, 6, 1.0, "2 ", 3, 4, 5, 6])
+    assert str(ReaderStudy.of(given)).startswith("2 readers, 1 modality, 6 images of 6 patients")
+    with pytest.raises(ValueError, match=r"patient_id holds both '1' and '1.0'"):
+        ReaderStudy.of(given.assign(patient_id=["1", "2", "3", "4", "5", "6", "1.0", "2", "3", "4", "5", "6"]))
+
+
 def test_identifiers_in_a_csv_keep_their_zeros(tmp_path):
     given = table(readers=("01", "1")).assign(image_id=lambda rows: "NA" + rows["image_id"].str[1:])
     given.to_csv(tmp_path / "study.csv", index=False)

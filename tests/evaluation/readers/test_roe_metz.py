@@ -4,14 +4,18 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
+from chexkeras.evaluation.readers.figures_of_merit import figures_with_covariance
 from chexkeras.evaluation.readers.mrmc import mrmc
+from chexkeras.evaluation.readers.obuchowski_rockette import OrhModel
 from chexkeras.evaluation.readers.roe_metz import (
     RatingModel,
     _Design,
-    reader_study_power,
     simulate_reader_study,
+    simulate_reader_study_power,
     simulated_intervals,
 )
+from chexkeras.evaluation.sample_size.assumed_components import roe_metz_components
+from chexkeras.evaluation.sample_size.reader_study import power_reader_study
 
 EQUAL = {"a": 0.85, "b": 0.85}
 
@@ -102,15 +106,38 @@ def test_patients_with_several_images_count_as_patients():
     assert stats.binomtest(wrong, 150, 0.05).pvalue > 0.01, wrong
 
 
+def test_the_analysis_finds_the_variance_components_that_follow_from_the_rating_model():
+    # By bivariate normal probabilities, without a simulation (Hillis, Statistics in Medicine 37, 2018).
+    model = RatingModel(0.08, 0.04, 0.3, 0.2, 0.2, 0.3)
+    expected = roe_metz_components(0.8, 30, 40, readers=(0.08, 0.04), cases=(0.3, 0.2, 0.2))
+    design, rng, found = _Design.of({"a": 0.8, "b": 0.8}, 4, (30, 40), 1, model, None), np.random.default_rng(8), []
+    for _ in range(400):
+        figures = figures_with_covariance(design.draw(rng), "auroc", None, "unbiased")
+        made = OrhModel.of(figures, readers="random", images="random", pooled=True).components(np.ones((2, 2), bool))
+        found.append([made.reader, made.modality_reader, made.error, made.cov1, made.cov2, made.cov3])
+    errors = np.std(found, axis=0, ddof=1) / np.sqrt(len(found))
+    names = ("reader", "treatment_reader", "error", "cov1", "cov2", "cov3")
+    told = np.array([getattr(expected, name) for name in names])
+    assert (np.abs(np.mean(found, axis=0) - told) < 4 * errors).all(), (np.mean(found, axis=0), told, errors)
+
+
+def test_simulated_power_is_that_of_the_formula():
+    simulated = simulate_reader_study_power({"aided": 0.88, "unaided": 0.82}, readers=8, images=(60, 60), studies=250)
+    components = roe_metz_components(0.85, 60, 60, readers=(0.03, 0.03), cases=(0.3, 0.3, 0.2))
+    assert simulated.value == pytest.approx(power_reader_study(components, 8, 120, difference=0.06, margin=0), abs=0.09)
+
+
 def test_power_grows_with_what_there_is_to_see():
     few, many = (
-        reader_study_power({"aided": 0.9, "unaided": 0.8}, readers=readers, images=(30, 30), studies=60, model="LL")
+        simulate_reader_study_power(
+            {"aided": 0.9, "unaided": 0.8}, readers=readers, images=(30, 30), studies=60, model="LL"
+        )
         for readers in (3, 8)
     )
     assert 0 < few.value < many.value <= 1
     assert few.low < few.value < few.high
     assert "60 simulated studies that show the first modality better" in few.method
-    margin = reader_study_power(EQUAL, readers=5, images=(40, 40), studies=60, margin=0.2)
+    margin = simulate_reader_study_power(EQUAL, readers=5, images=(40, 40), studies=60, margin=0.2)
     assert margin.value > 0.5
     assert "not inferior by 0.2" in margin.method
 
@@ -137,4 +164,4 @@ def test_variances_must_add_up():
     with pytest.raises(ValueError, match=r"must add up to 1; got 0.1 and 0.1, and 0.5, 0.5, 0.5, 0.5"):
         RatingModel(0.1, 0.1, 0.5, 0.5, 0.5, 0.5)
     with pytest.raises(ValueError, match="names 3 modalities"):
-        reader_study_power({"a": 0.8, "b": 0.8, "c": 0.8})
+        simulate_reader_study_power({"a": 0.8, "b": 0.8, "c": 0.8})
