@@ -190,6 +190,10 @@ def _discipline(value: Any, key: str) -> str:
     return checks.one_of(_text(value, key), DISCIPLINES, key)
 
 
+def _figure(value: Any, key: str) -> str:
+    return checks.one_of(_text(value, key), ("auroc", "sensitivity", "specificity"), key)
+
+
 _VALUES: dict[str, tuple[Callable[[Any, str], Any], str, str]] = {
     "goals.sensitivity_above": (_share, "0.80", "the lower limit of the sensitivity must lie above this"),
     "goals.specificity_above": (_share, "0.80", "the lower limit of the specificity must lie above this"),
@@ -208,6 +212,30 @@ _VALUES: dict[str, tuple[Callable[[Any, str], Any], str, str]] = {
     "comparison.name": (_text, '"the other run"', "what to call it"),
     "readers.file": (_text, '"readers.csv"', "readers' calls: image_id, and a column of 1 and 0 for each reader"),
     "readers.finding": (_text, '"Effusion"', "the finding that they called"),
+    "reader_study.file": (
+        _text,
+        '"reader_study.csv"',
+        "readings with and without the device: reader, modality, "
+        "image_id, patient_id, truth, rating, and finding where there are several",
+    ),
+    "reader_study.finding": (_text, '"Effusion"', "the finding to report, where readers rated several"),
+    "reader_study.with_device": (_text, '"with device"', "the modality in which readers saw the device's result"),
+    "reader_study.without_device": (_text, '"without device"', "the modality in which they did not"),
+    "reader_study.figure": (
+        _figure,
+        '"sensitivity"',
+        'what is compared: "auroc" (if left out), "sensitivity" or "specificity"',
+    ),
+    "reader_study.threshold": (
+        _number,
+        "3.0",
+        "for sensitivity and specificity: a rating from here on is a positive call",
+    ),
+    "reader_study.margin": (
+        _share,
+        "0.05",
+        "how much worse reading with the device may be and still count as no worse; left out, it must be better",
+    ),
 }
 """Answers that are no prose: how each is checked, an example, and what it means."""
 
@@ -309,6 +337,23 @@ def _check_together(answers: Answers, name: str) -> None:
         checks.existing_file(file, f"{name}: readers.file")
     if folder is not None:
         checks.existing_folder(folder, f"{name}: comparison.run")
+    _check_reader_study(answers, name)
+
+
+def _check_reader_study(answers: Answers, name: str) -> None:
+    file = answers.path("reader_study.file")
+    given = [key for key in _VALUES if key.startswith("reader_study.") and answers.get(key) is not None]
+    if not given:
+        return
+    needed = ("file", "with_device", "without_device")
+    lacking = [key for key in needed if answers.get(f"reader_study.{key}") is None]
+    if lacking:
+        raise ValueError(f"{name} has {given[0]} but not reader_study.{lacking[0]}; a reader study needs both.")
+    figure, threshold = answers.get("reader_study.figure") or "auroc", answers.get("reader_study.threshold")
+    if (figure == "auroc") != (threshold is None):
+        fix = "leave it out" if figure == "auroc" else "say from which rating on readers call an image positive"
+        raise ValueError(f"{name}: reader_study.threshold={threshold!r} with reader_study.figure={figure!r}; {fix}.")
+    checks.existing_file(file, f"{name}: reader_study.file")
 
 
 def _described(value: Any) -> str:

@@ -15,6 +15,7 @@ from chexkeras import files
 from chexkeras.data.augmentation import Augmentation
 from chexkeras.evaluation.calibration.recalibration import fit_recalibration, save_recalibrations
 from chexkeras.evaluation.evaluate import evaluate
+from chexkeras.evaluation.readers.roe_metz import simulate_reader_study
 from chexkeras.evaluation.robustness import perturbation_effects
 from chexkeras.evaluation.scores import scores_fingerprint, write_scores
 from chexkeras.evaluation.thresholds import choose_threshold
@@ -267,6 +268,15 @@ def _readers(path: Path, run: Path) -> Path:
     return path
 
 
+def _reader_study(path: Path) -> Path:
+    """Writes what five readers rated on sixty patients, with the device and without, on a 5-point scale."""
+    areas = {"with device": 0.95, "without device": 0.8}
+    table = simulate_reader_study(areas, readers=5, images=(60, 60), seed=4).to_frame()
+    grades = np.digitize(table["rating"], table["rating"].quantile([0.2, 0.4, 0.6, 0.8])) + 1
+    table.assign(rating=grades, finding="Effusion").to_csv(path, index=False)
+    return path
+
+
 def every_answer() -> str:
     """The template of answers with every line filled in: prose from the key, values from the examples."""
     lines = []
@@ -285,6 +295,7 @@ def answered(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     folder = tmp_path_factory.mktemp("answers")
     _other_run(folder / "runs" / "other", finished_run)
     _readers(folder / "readers.csv", finished_run)
+    _reader_study(folder / "reader_study.csv")
     path = folder / "submission.toml"
     path.write_text(every_answer(), encoding="utf-8")
     return path

@@ -37,6 +37,7 @@ def test_the_file_to_start_from_answers_nothing_and_asks_everything(tmp_path):
 def test_the_file_to_start_from_with_every_line_uncommented_is_read_back(write, tmp_path):
     (tmp_path / "runs" / "other").mkdir(parents=True)
     (tmp_path / "readers.csv").touch()
+    (tmp_path / "reader_study.csv").touch()
     answers = load_answers(write(every_answer()))
     assert answers.get("device.name") == "Stated: name."
     assert answers.get("reading.arrivals_per_hour") == 12.0
@@ -74,6 +75,19 @@ def test_a_file_with_answers_is_not_overwritten_unless_asked(write):
         ("[study]\nimages_per_patient = 0.5\n", ValueError, "must be at least 1"),
         ("[study]\ncorrelation = 2\n", ValueError, r"study\.correlation"),
         ('[readers]\nfile = "readers.csv"\n', ValueError, "go together"),
+        ('[reader_study]\nfile = "study.csv"\nwith_device = "a"\n', ValueError, r"reader_study\.without_device"),
+        ('[reader_study]\nfigure = "auroc"\n', ValueError, r"reader_study\.file"),
+        (
+            '[reader_study]\nfile = "study.csv"\nwith_device = "a"\nwithout_device = "b"\nfigure = "sensitivity"\n',
+            ValueError,
+            "from which rating on",
+        ),
+        (
+            '[reader_study]\nfile = "gone.csv"\nwith_device = "a"\nwithout_device = "b"\n',
+            FileNotFoundError,
+            r"gone\.csv",
+        ),
+        ('[reader_study]\nfigure = "kappa"\n', ValueError, "auroc"),
         ('[readers]\nfile = "gone.csv"\nfinding = "Effusion"\n', FileNotFoundError, r"gone\.csv"),
         ('[comparison]\nrun = "gone"\n', FileNotFoundError, "gone"),
     ],

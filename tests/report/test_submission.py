@@ -57,8 +57,10 @@ HEADINGS = [
     "## 22. Conclusion",
     "## Data Cautions",
 ]
-CONDITIONAL = {"auroc_bars", "intensities", "triage_waiting", "roc_comparison", "difference_forest"}
-"""Figures of several findings, images that were looked at in training, stated rates, and another run."""
+CONDITIONAL = {
+    "auroc_bars", "intensities", "triage_waiting", "roc_comparison", "difference_forest", "reader_roc", "reader_forest",
+}  # fmt: skip
+"""Figures of several findings, images that were looked at in training, stated rates, another run, a reader study."""
 
 
 def _text(run, goals=None) -> str:

@@ -77,6 +77,7 @@ def collect_facts(
     comparison.add_comparison(facts, run, stated)
     comparison.add_robustness(facts, run)
     comparison.add_readers(facts, run, stated)
+    comparison.add_reader_study(facts, stated)
     software.add_software(facts, documents, run)
     regulation.add_regulation(facts)
     regulation.add_crosswalk(facts)

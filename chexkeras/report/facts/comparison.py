@@ -1,4 +1,4 @@
-"""Facts on the run against others: another run on the same images, human readers, and its own images changed."""
+"""Facts on the run against others: another run, human readers, readers with the device, and its own images changed."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,9 @@ import pandas as pd
 from chexkeras import checks
 from chexkeras.report.facts.facts import Facts, difference_text, estimate_text, interval_text
 from chexkeras.report.figures.figure import FEW
+from chexkeras.report.goals import MET, NOT_MET, judge
 from chexkeras.results import Estimate, PerturbationEffect
+from chexkeras.results.reader_study import turned
 from chexkeras.results.robustness import FEWEST_PATIENTS, VERDICTS
 
 _SCORES_FILE = "scores_test.csv"
@@ -139,6 +141,72 @@ def add_readers(facts: Facts, run: Any, answers: Any) -> None:
     for name, among, right in (("sensitivity", positive, called), ("specificity", ~positive, ~called)):
         found = clustered_proportion_interval(right[among], patients[among], empty="no such image")
         facts.add(f"readers.device.{name}", found, file=file, field=f"{name} of the device against the majority")
+
+
+def add_reader_study(facts: Facts, answers: Any) -> None:
+    """Records what readers gained by the device, from the study that the author named.
+
+    Args:
+        facts: Where they go.
+        answers: The author's `Answers`.
+
+    Raises:
+        FileNotFoundError: If the table of readings is missing.
+        ValueError: If it is no table of readings, or holds no such finding or modality.
+    """
+    from chexkeras.evaluation.readers.mrmc import mrmc
+    from chexkeras.evaluation.readers.reader_study import read_reader_study
+    from chexkeras.evaluation.uncertainty.limits import p_text
+
+    path, key = answers.path("reader_study.file"), "reader_study"
+    facts.add(key, path is not None, file="convention", field="whether submission.toml names a reader study")
+    if path is None:
+        return
+    study = read_reader_study(checks.existing_file(path, f"{key}.file"))
+    finding = answers.get(f"{key}.finding")
+    if finding is not None or len(study.findings) > 1:
+        study = study.of_finding(checks.one_of(finding, study.findings, f"{key}.finding"))
+    aided, alone = (
+        checks.one_of(answers.get(f"{key}.{name}"), study.modalities, f"{key}.{name}")
+        for name in ("with_device", "without_device")
+    )
+    figure = answers.get(f"{key}.figure") or "auroc"
+    result = mrmc(study, figure, threshold=answers.get(f"{key}.threshold"))
+    found, margin, file = result.difference(aided, alone), answers.get(f"{key}.margin"), path.name
+
+    def add(name: str, value: Any, field: str, text: str | None = None, source: str = file) -> None:
+        facts.add(f"{key}.{name}", value, text, file=source, field=field)
+
+    add("result", result.to_dict(), "Obuchowski, Rockette and Hillis, readers and patients random, unrounded", "")
+    add("finding", result.finding, "finding", result.finding.replace("_", " ") or "the finding")
+    add("figure", result.figure, f"{key}.figure", source="submission.toml")
+    add("readers", result.n_readers, "readers")
+    add("patients", result.n_patients, "patients")
+    add("images", result.mean(aided).n_images, "images that each reader read with the device")
+    add("positives", result.mean(aided).n_positive, "positive images among them")
+    add("design", result.design, "which modalities share patients")
+    add("with_device", aided, f"{key}.with_device", source="submission.toml")
+    add("without_device", alone, f"{key}.without_device", source="submission.toml")
+    of_reader = {(entry.reader, entry.modality): entry.estimate for entry in result.figures}
+    gained = {each.reader: turned(each.difference) if each.first == alone else each.difference
+              for each in result.reader_differences if {each.first, each.second} == {aided, alone}}  # fmt: skip
+    rows = [[reader, estimate_text(of_reader[reader, alone]), estimate_text(of_reader[reader, aided]),
+             difference_text(gain)] for reader, gain in gained.items()]  # fmt: skip
+    add("rows", rows, "each reader without and with the device", "")
+    add("mean.without", result.mean(alone).estimate, "mean of the readers without the device")
+    add("mean.with", result.mean(aided).estimate, "mean of the readers with the device")
+    add("difference", found.difference, "with the device minus without", difference_text(found.difference))
+    add("p", found.p_adjusted, "that they are equal, Holm over the pairs of modalities", p_text(found.p_adjusted))
+    add("degrees", found.degrees, "degrees of freedom (Hillis 2007)", f"{found.degrees:.1f}")
+    goal = -(margin or 0.0)
+    verdict = judge(found.difference, goal)
+    words = "better with the device" if margin is None else f"no worse with the device by more than {margin:g}"
+    add("goal", goal, f"{key}.margin, 0 where none is stated", words, source="submission.toml")
+    # MET and NOT MET are kept for the goals of the device by itself.
+    shown = {MET: "shown", NOT_MET: "not shown"}.get(verdict.word, "not estimable")
+    add("verdict", shown, "by the lower limit of the difference")
+    add("verdict.reason", verdict.reason, "by the lower limit of the difference")
+    add("cautions", list(result.cautions), "what limits the study", "")
 
 
 _ROBUSTNESS_FILE = "robustness.json"

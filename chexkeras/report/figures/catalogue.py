@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from chexkeras import plots
 from chexkeras.data.image_table import finding_columns
+from chexkeras.evaluation.readers.reader_study import ReaderStudy, read_reader_study
 from chexkeras.plots import style
 from chexkeras.plots.forest import height_of
 from chexkeras.report.answers import Answers
 from chexkeras.report.facts.calibration import decision_rows, probabilities_of
 from chexkeras.report.facts.facts import Facts
 from chexkeras.report.figures.figure import FEW, PlannedFigure
-from chexkeras.results import Comparison, SubgroupAnalysis
+from chexkeras.results import Comparison, MrmcResult, SubgroupAnalysis
 from chexkeras.results.evaluation import STATISTICS
 
 if TYPE_CHECKING:
@@ -436,4 +437,48 @@ def difference_forest(inputs: FigureInputs) -> PlannedFigure | None:
         _BOTH_RUNS,
         lambda _, ax, notes: plots.difference_forest(made, ax=ax, note=notes),
         (9.7, height_of(rows)),
+    )
+
+
+def _reader_study(inputs: FigureInputs) -> tuple[ReaderStudy, MrmcResult] | None:
+    """Returns the readings that the author named, of the finding reported, and what was found of them."""
+    path = inputs.answers.path("reader_study.file")
+    if path is None:
+        return None
+    result = MrmcResult.from_dict(inputs.facts["reader_study.result"].value)
+    study = read_reader_study(path)
+    return study.of_finding(result.finding) if result.finding else study, result
+
+
+@figure
+def reader_roc(inputs: FigureInputs) -> PlannedFigure | None:
+    """Every reader's ROC curve with and without the device, where a reader study is named."""
+    named = _reader_study(inputs)
+    if named is None:
+        return None
+    study, result = named
+    readers, patients = (inputs.facts[f"reader_study.{name}"].text for name in ("readers", "patients"))
+    return PlannedFigure(
+        f"ROC curves of {readers} readers on {patients} patients, with and without the device",
+        inputs.facts["reader_study.readers"].file,
+        lambda _, ax, notes: plots.reader_roc(study, result, ax=ax, note=notes),
+        (5.8, 7.4),
+    )
+
+
+@figure
+def reader_forest(inputs: FigureInputs) -> PlannedFigure | None:
+    """What each reader gained by the device, where a reader study is named."""
+    if not inputs.facts["reader_study"].value:
+        return None
+    facts = inputs.facts
+    result = MrmcResult.from_dict(facts["reader_study.result"].value)
+    modalities = [facts[f"reader_study.{name}"].value for name in ("with_device", "without_device")]
+    margin = -facts["reader_study.goal"].value or None
+    return PlannedFigure(
+        f"What each of {facts['reader_study.readers'].text} readers gained by the device, and all together",
+        facts["reader_study.readers"].file,
+        lambda _, ax, notes: plots.reader_forest(result, *modalities, margin=margin, ax=ax, note=notes),
+        (9.7, height_of(result.n_readers + 1)),
+        notes_above=True,
     )

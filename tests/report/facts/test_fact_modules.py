@@ -315,3 +315,38 @@ def test_every_combination_of_verdicts_reads_as_what_it_is(finished_run, make_ru
     assert "On the test part the stated goals were MET" in said[False, False]
     assert "no evidence about patients" in said[False, True]
     assert "The split is leaky" in said[True, False] and "The split is leaky" in said[True, True]
+
+
+def test_a_reader_study_is_judged_by_the_lower_limit_of_its_difference(stated, answered):
+    read = pd.read_csv(answered.parent / "reader_study.csv")
+    called = read.assign(called=read["rating"] >= 3)[read["truth"] == 1]
+    rates = called.groupby(["reader", "modality"])["called"].mean().unstack()
+    gained = (rates["with device"] - rates["without device"]).mean()
+    difference = stated["reader_study.difference"].value
+    assert difference.value == pytest.approx(gained, abs=1e-12)
+    assert stated["reader_study.mean.with"].value.value == pytest.approx(rates["with device"].mean(), abs=1e-12)
+    assert len(stated["reader_study.rows"].value) == 5
+    assert stated["reader_study.goal"].value == -0.05
+    assert stated["reader_study.verdict"].value == ("shown" if difference.low > -0.05 else "not shown")
+
+
+def reader_study_answers(path, **changes):
+    usual = {"file": str(path), "with_device": "with device", "without_device": "without device"}
+    return Answers({f"reader_study.{key}": value for key, value in (usual | changes).items() if value is not None})
+
+
+def test_without_a_margin_reading_with_the_device_must_be_better(finished_run, answered):
+    path = answered.parent / "reader_study.csv"
+    facts = collect_facts(Run.load(finished_run), answers=reader_study_answers(path))
+    assert facts["reader_study.figure"].value == "AUROC"
+    assert facts["reader_study.goal"].text == "better with the device"
+    assert facts["reader_study.verdict"].value == "shown"
+    turned = reader_study_answers(path, with_device="without device", without_device="with device")
+    facts = collect_facts(Run.load(finished_run), answers=turned)
+    assert facts["reader_study.verdict"].value == "not shown"
+
+
+def test_a_modality_that_nobody_read_in_is_refused(finished_run, answered):
+    answers = reader_study_answers(answered.parent / "reader_study.csv", with_device="aided")
+    with pytest.raises(ValueError, match=r"reader_study\.with_device.*with device"):
+        collect_facts(Run.load(finished_run), answers=answers)
