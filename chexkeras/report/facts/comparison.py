@@ -196,7 +196,9 @@ def add_reader_study(facts: Facts, answers: Any) -> None:
     add("mean.without", result.mean(alone).estimate, "mean of the readers without the device")
     add("mean.with", result.mean(aided).estimate, "mean of the readers with the device")
     add("difference", found.difference, "with the device minus without", difference_text(found.difference))
-    add("p", found.p_adjusted, "that they are equal, Holm over the pairs of modalities", p_text(found.p_adjusted))
+    p_value = p_text(found.p_adjusted)
+    p_value = f"p {p_value[0]} {p_value[1:]}" if p_value.startswith("<") else f"p = {p_value}"
+    add("p", found.p_adjusted, "that they are equal, Holm over the pairs of modalities", p_value)
     add("degrees", found.degrees, "degrees of freedom (Hillis 2007)", f"{found.degrees:.1f}")
     goal = -(margin or 0.0)
     verdict = judge(found.difference, goal)
