@@ -1,4 +1,4 @@
-"""``chexkeras compare``."""
+"""``chexkeras compare`` and ``chexkeras reader-study``: runs against each other, readers with and without a device."""
 
 from pathlib import Path
 from typing import Annotated
@@ -54,6 +54,92 @@ def compare(
 
         for path in draw_comparison(loaded, compared.comparisons, figures, compared.evaluations):
             typer.echo(f"written: {path}")
+
+
+@app.command()
+@errors_for_people
+def reader_study(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="CSV of readings: reader, modality, image_id, truth, rating; patient_id, finding."
+        ),
+    ],
+    column: Annotated[
+        list[str] | None, typer.Option(help="What the file calls a column: modality=treatment. May be repeated.")
+    ] = None,
+    finding: Annotated[str | None, typer.Option(help="Analyse this finding only; all by default.")] = None,
+    figure: Annotated[str, typer.Option(help="auroc, sensitivity or specificity.")] = "auroc",
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Rating from which on an image is called positive; for sensitivity, specificity."),
+    ] = None,
+    first: Annotated[
+        str | None, typer.Option(help="Modality claimed to be better, such as that with the device.")
+    ] = None,
+    second: Annotated[str | None, typer.Option(help="Modality it is compared with.")] = None,
+    margin: Annotated[
+        float | None, typer.Option(help="How much worse --first may be and still count as no worse, stated beforehand.")
+    ] = None,
+    readers: Annotated[str, typer.Option(help="random: readers like these; fixed: these readers only.")] = "random",
+    images: Annotated[str, typer.Option(help="random: patients like these; fixed: these images only.")] = "random",
+    covariance: Annotated[str, typer.Option(help="delong, unbiased or jackknife.")] = "delong",
+    missing: Annotated[
+        str, typer.Option(help="drop: leave images out that a reader did not read; error: refuse them.")
+    ] = "error",
+    out: Annotated[Path | None, typer.Option(help="CSV file to write every number to.")] = None,
+    figures: Annotated[Path | None, typer.Option(help="Folder to draw the readers' curves and gains in.")] = None,
+) -> None:
+    """Analyses several readers who read the same images in several ways, such as with and without a device.
+
+    By Obuchowski, Rockette and Hillis: means of the readers, differences with their intervals, F and p, Holm's
+    correction over everything compared. Says better, worse or not distinguishable by the interval.
+    """
+    from chexkeras import files
+    from chexkeras.evaluation.readers.mrmc import mrmc_all
+    from chexkeras.evaluation.readers.reader_study import read_reader_study
+
+    if out is not None:
+        check_destination(out, "--out", {".csv": table_of("finding", "what", "modality")})
+    if (first is None) != (second is None):
+        raise ValueError("--first and --second go together; give both or neither.")
+    if margin is not None and first is None:
+        raise ValueError("--margin needs --first and --second: which modality may be how much worse than which.")
+    study = read_reader_study(file, columns=_columns(column or []), missing=missing)
+    if finding is not None:
+        study = study.of_finding(finding)
+    results = mrmc_all(
+        study, figure, threshold=threshold, covariance=covariance, readers=readers, images=images
+    )  # fmt: skip
+    for result in results:
+        typer.echo(str(result))
+        pairs = [(pair.first, pair.second) for pair in result.differences]
+        for pair in pairs if first is None or second is None else [(first, second)]:
+            typer.echo(str(result.verdict(*pair, margin=margin)))
+    if out is not None:
+        import pandas as pd
+
+        tables = [result.to_frame().assign(finding=result.finding) for result in results]
+        whole = pd.concat(tables)
+        columns = ["finding", *(name for name in whole.columns if name != "finding")]
+        typer.echo(f"written: {files.write_csv(out, whole[columns])}")
+    if figures is not None:
+        from chexkeras.plots.readers.reader_study import draw_reader_study
+
+        for result in results:
+            of_finding = study.of_finding(result.finding) if len(results) > 1 else study
+            written = draw_reader_study(of_finding, result, figures, first=first, second=second, margin=margin)
+            typer.echo(f"written: {written}")
+
+
+def _columns(given: list[str]) -> dict[str, str]:
+    pairs = [entry.partition("=") for entry in given]
+    for name, equals, theirs in pairs:
+        if not (name and equals and theirs):
+            raise ValueError(
+                f"--column {name + equals + theirs!r}: give our name and the file's, as modality=treatment."
+            )
+    return {name.strip(): theirs.strip() for name, _, theirs in pairs}
 
 
 def _names(runs: list[Path]) -> list[str]:

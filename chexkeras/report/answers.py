@@ -353,7 +353,8 @@ def _check_reader_study(answers: Answers, name: str) -> None:
     if (figure == "auroc") != (threshold is None):
         fix = "leave it out" if figure == "auroc" else "say from which rating on readers call an image positive"
         raise ValueError(f"{name}: reader_study.threshold={threshold!r} with reader_study.figure={figure!r}; {fix}.")
-    checks.existing_file(file, f"{name}: reader_study.file")
+    if file is not None:
+        checks.existing_file(file, f"{name}: reader_study.file")
 
 
 def _described(value: Any) -> str:

@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 
 from chexkeras import files
 from chexkeras.cli import app
+from chexkeras.evaluation.readers.mrmc import mrmc
+from chexkeras.evaluation.readers.roe_metz import simulate_reader_study
 from chexkeras.evaluation.thresholds import choose_threshold
 from chexkeras.runs.run import Run
 
@@ -138,3 +140,46 @@ def test_what_cannot_be_compared_is_said(toy_run, tmp_path, names, message):
     result = run("compare", *folders)
     assert result.exit_code == 2
     assert message in result.output
+
+
+@pytest.fixture
+def readings(tmp_path):
+    study = simulate_reader_study({"aided": 0.95, "alone": 0.8}, readers=5, images=(40, 40), seed=3)
+    path = tmp_path / "study.csv"
+    study.to_frame().rename(columns={"modality": "treatment"}).to_csv(path, index=False)
+    return path, study
+
+
+def test_a_reader_study_is_told_in_words_as_a_table_and_in_a_figure(readings, tmp_path):
+    path, study = readings
+    out = tmp_path / "study_result.csv"
+    named = ("--column", "modality=treatment", "--first", "aided", "--second", "alone", "--margin", 0.05)
+    result = run("reader-study", path, *named, "--out", out, "--figures", tmp_path / "figures")
+    assert result.exit_code == 0, result.output
+    assert "aided is better than alone" in result.output
+    assert "non-inferiority within 0.05 shown" in result.output
+    table = pd.read_csv(out)
+    row = table[table["what"] == "difference"].iloc[0]
+    found = mrmc(study).difference("aided", "alone").difference
+    assert row[["value", "low", "high"]].to_list() == pytest.approx([found.value, found.low, found.high], abs=1e-6)
+    assert (tmp_path / "figures" / "reader_study.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ((), "lacks the column"),
+        (("--column", "modality"), "modality=treatment"),
+        (("--column", "modality=treatment", "--first", "aided"), "--first and --second"),
+        (("--column", "modality=treatment", "--margin", 0.1), "--margin needs"),
+        (("--column", "modality=treatment", "--figure", "sensitivity"), "threshold"),
+        (("--column", "modality=treatment", "--finding", "Mass"), "Mass"),
+        (("--column", "modality=treatment", "--first", "aided", "--second", "nobody"), "nobody"),
+    ],
+)
+def test_what_a_reader_study_lacks_is_said_before_anything_is_written(readings, tmp_path, options, told):
+    out = tmp_path / "none.csv"
+    result = run("reader-study", readings[0], *options, "--out", out)
+    assert result.exit_code == 2
+    assert told in result.output
+    assert not out.exists()

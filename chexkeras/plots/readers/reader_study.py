@@ -1,8 +1,10 @@
 """A reader study in two drawings: every reader's ROC curve with the readers' average, and what each reader gained."""
 
+import re
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ from chexkeras.results.reader_study import turned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _AREA = "AUROC"
 _NAME_LETTERS, _INCHES_A_LETTER, _NUMBERS_INCHES = 44, 0.085, 3.2
@@ -197,6 +200,40 @@ def plot_reader_study(
     reader_roc(study, found, ax=left, note=note)
     reader_forest(found, first, second, margin=margin, ax=right, note="" if note is None else note)
     return left, right
+
+
+def draw_reader_study(
+    study: ReaderStudy,
+    result: MrmcResult,
+    folder: str | Path,
+    *,
+    first: str | None = None,
+    second: str | None = None,
+    margin: float | None = None,
+) -> Path:
+    """Writes a reader study as a PNG file, named after its finding.
+
+    Args:
+        study: The ratings of one finding.
+        result: From `mrmc`.
+        folder: Where it goes; made where it is missing.
+        first: The first modality of the difference; by default that of the result's first difference.
+        second: The second modality, which the first is compared with; by default that of the result's first difference.
+        margin: How much worse than the second the first may be and still count as no worse, in (0, 1); None for none.
+
+    Returns:
+        The file.
+    """
+    destination = Path(folder)
+    destination.mkdir(parents=True, exist_ok=True)
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", result.finding).strip("_")
+    if result.differences:
+        axes = plot_reader_study(study, result, first=first, second=second, margin=margin)[0]
+    else:
+        axes = reader_roc(study, result)
+    path = destination / f"reader_study{'_' if name else ''}{name}.png"
+    style.save(cast("Figure", axes.figure), path)
+    return path
 
 
 def _pair(result: MrmcResult, first: str | None, second: str | None) -> tuple[str, str]:

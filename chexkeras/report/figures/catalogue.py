@@ -461,7 +461,8 @@ def reader_roc(inputs: FigureInputs) -> PlannedFigure | None:
     return PlannedFigure(
         f"ROC curves of {readers} readers on {patients} patients, with and without the device",
         inputs.facts["reader_study.readers"].file,
-        lambda _, ax, notes: plots.reader_roc(study, result, ax=ax, note=notes),
+        # The cautions of the study itself: it was not made of the images of the run.
+        lambda _, ax, notes: plots.reader_roc(study, result, ax=ax),
         (5.8, 7.4),
     )
 
@@ -478,7 +479,6 @@ def reader_forest(inputs: FigureInputs) -> PlannedFigure | None:
     return PlannedFigure(
         f"What each of {facts['reader_study.readers'].text} readers gained by the device, and all together",
         facts["reader_study.readers"].file,
-        lambda _, ax, notes: plots.reader_forest(result, *modalities, margin=margin, ax=ax, note=notes),
+        lambda _, ax, notes: plots.reader_forest(result, *modalities, margin=margin, ax=ax),
         (9.7, height_of(result.n_readers + 1)),
-        notes_above=True,
     )
