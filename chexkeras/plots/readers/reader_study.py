@@ -224,6 +224,8 @@ def draw_reader_study(
     Returns:
         The file.
     """
+    import matplotlib.pyplot as plt
+
     destination = Path(folder)
     destination.mkdir(parents=True, exist_ok=True)
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", result.finding).strip("_")
@@ -232,7 +234,9 @@ def draw_reader_study(
     else:
         axes = reader_roc(study, result)
     path = destination / f"reader_study{'_' if name else ''}{name}.png"
-    style.save(cast("Figure", axes.figure), path)
+    drawn = cast("Figure", axes.figure)
+    style.save(drawn, path)
+    plt.close(drawn)
     return path
 
 
