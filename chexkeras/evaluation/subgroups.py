@@ -351,15 +351,16 @@ def proportions_differ(
     Source:
         Pearson, Philosophical Magazine 50, 1900; Rao & Scott, Biometrics 48, 1992 (design effects).
     """
-    every = np.logical_or.reduce(list(groups))
+    every, residual = np.logical_or.reduce(list(groups)), right.astype(np.float64)
     common = float(right[every].mean())
+    residual -= common
     n_patients = int(patients.max()) + 1
     # Each patient's residuals about the common proportion, in the units of each group's own proportion.
     residuals: NDArray[np.float64] = np.stack(
-        [np.bincount(patients[rows], (right[rows] - common) / rows.sum(), n_patients).astype(float) for rows in groups]
+        [np.bincount(patients[rows], residual[rows] / rows.sum(), n_patients).astype(float) for rows in groups]
     )
-    together = Agreement.of(right[every] - common, patients[every])
-    apart = [Agreement.of(right[rows] - common, patients[rows]) for rows in groups]
+    together = Agreement.of(residual[every], patients[every])
+    apart = [Agreement.of(residual[rows], patients[rows]) for rows in groups]
     # The correlation within patients is taken from all groups together: in a small one it would be chance.
     variances = [common * (1 - common) * together.design_effect_elsewhere(group) / group.n for group in apart]
     method = f"score chi-square on {len(groups)} groups"

@@ -142,22 +142,37 @@ def _of_images(
     clusters: NDArray[np.int64],
     n_clusters: int,
 ) -> AucContributions:
-    sums: list[NDArray[np.float64]] = []
-    present: list[NDArray[np.bool_]] = []
-    effective: list[float] = []
-    worth: list[float] = []
-    variance: list[float] = []
-    for members in (positive, ~positive):
-        owner, values = clusters[members], contribution[members]
-        sums.append(np.bincount(owner, values, n_clusters).astype(np.float64))
-        present.append(np.bincount(owner, minlength=n_clusters) > 0)
-        agreement = Agreement.of(values, owner)
-        design_effect = float(agreement.design_effect())
-        effective.append(max(1.0, len(values) / design_effect))
-        worth.append(agreement.worth)
-        variance.append(_factor(agreement.n_patients) * float(agreement.scatter) * design_effect)
-    positives, negatives, either = (int(np.count_nonzero(these)) for these in (*present, present[0] | present[1]))
-    return AucContributions(area, *sums, positives, negatives, either, *effective, *worth, *variance)
+    n_patients = int(np.count_nonzero(np.bincount(clusters, minlength=n_clusters)))
+    of_positives, positives = _of_class(contribution[positive], clusters[positive], n_clusters)
+    of_negatives, negatives = _of_class(contribution[~positive], clusters[~positive], n_clusters)
+    return AucContributions(
+        area=area,
+        of_positives=of_positives,
+        of_negatives=of_negatives,
+        n_positive_patients=positives.n_patients,
+        n_negative_patients=negatives.n_patients,
+        n_patients=n_patients,
+        effective_positives=_effective(positives),
+        effective_negatives=_effective(negatives),
+        worth_positives=positives.worth,
+        worth_negatives=negatives.worth,
+        variance_positives=_raised(positives),
+        variance_negatives=_raised(negatives),
+    )
+
+
+def _of_class(
+    values: NDArray[np.float64], owner: NDArray[np.int64], n_clusters: int
+) -> tuple[NDArray[np.float64], Agreement]:
+    return np.bincount(owner, values, n_clusters).astype(np.float64), Agreement.of(values, owner)
+
+
+def _effective(agreement: Agreement) -> float:
+    return max(1.0, agreement.n / float(agreement.design_effect()))
+
+
+def _raised(agreement: Agreement) -> float:
+    return _factor(agreement.n_patients) * float(agreement.scatter) * float(agreement.design_effect())
 
 
 def _factor(n_patients: int) -> float:
