@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from chexkeras import checks
 from chexkeras.evaluation.readers.figures_of_merit import Figure, Figures, check_figure, figures_with_covariance
-from chexkeras.evaluation.readers.obuchowski_rockette import NOTHING, ROLES, OrhModel, Spread
+from chexkeras.evaluation.readers.obuchowski_rockette import NOTHING, ROLES, ContrastSpread, OrhModel
 from chexkeras.evaluation.readers.reader_study import PARTLY, ReaderStudy, Readings, design_of
 from chexkeras.evaluation.uncertainty.intervals import auc_interval, clustered_proportion_interval
 from chexkeras.evaluation.uncertainty.limits import auc_limits, clopper_pearson, holm, logit_limits
@@ -237,7 +237,7 @@ class _Analysis:
             made.append(ModalityMean(part.modality, estimate, self._on_logits(estimate, spread), *numbers, *counts))
         return tuple(made)
 
-    def _on_logits(self, estimate: Estimate, spread: Spread) -> Estimate:
+    def _on_logits(self, estimate: Estimate, spread: ContrastSpread) -> Estimate:
         if callable(self.figure):
             reason = "only figures between 0 and 1 have a logit"
             return Estimate.not_estimable(reason, n=estimate.n, confidence=self.confidence)
@@ -247,7 +247,7 @@ class _Analysis:
         low, high = logit_limits(estimate.value, error, self.confidence, degrees=spread.degrees)
         return replace(estimate, low=low, high=high, method=f"{estimate.method}; on the logit scale")
 
-    def _mean(self, number: int, spread: Spread, n_patients: int) -> Estimate:
+    def _mean(self, number: int, spread: ContrastSpread, n_patients: int) -> Estimate:
         value = float(self.found.values[number].mean())
         if len(self.names) == 1:
             return self._of_reader(number, 0)
@@ -268,7 +268,7 @@ class _Analysis:
         return Estimate(value, low, high, self.confidence, n_patients, method)
 
     def _estimate(
-        self, value: float, spread: Spread, parts: Sequence[Readings], bounds: tuple[float, float]
+        self, value: float, spread: ContrastSpread, parts: Sequence[Readings], bounds: tuple[float, float]
     ) -> Estimate:
         half = student_quantile(self.confidence, spread.degrees) * math.sqrt(spread.variance)
         low, high = value - half, value + half
@@ -281,7 +281,9 @@ class _Analysis:
         method += approximate(min(self._worth(part)[0] for part in parts)) if self.images == "random" else ""
         return Estimate(value, low, high, self.confidence, n_patients, method)
 
-    def _spread(self, weights: NDArray[np.float64], parts: Sequence[Readings], *, alone: bool = False) -> Spread:
+    def _spread(
+        self, weights: NDArray[np.float64], parts: Sequence[Readings], *, alone: bool = False
+    ) -> ContrastSpread:
         """Returns the spread of a contrast; where readers are fixed, few patients leave it uncertain."""
         spread = self.model.spread(weights, alone=alone)
         return spread._replace(degrees=self._degrees(parts)) if self.readers == "fixed" else spread

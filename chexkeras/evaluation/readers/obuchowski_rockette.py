@@ -31,7 +31,7 @@ NOTHING = 1e-24
 """A variance below this is rounding."""
 
 
-class Spread(NamedTuple):
+class ContrastSpread(NamedTuple):
     """How the readers' mean of a contrast varies.
 
     Attributes:
@@ -107,7 +107,7 @@ class OrhModel:
         centred = centred - centred.mean(axis=0)
         return float((centred**2).sum()) / ((n_modalities - 1) * (n_readers - 1))
 
-    def spread(self, weights: NDArray[np.float64], *, alone: bool = False) -> Spread:
+    def spread(self, weights: NDArray[np.float64], *, alone: bool = False) -> ContrastSpread:
         """Returns how the readers' mean of a contrast varies.
 
         Args:
@@ -128,12 +128,12 @@ class OrhModel:
         if self.readers == "fixed":
             together = 0.0 if n_readers == 1 else (n_readers - 1) * max(of_images, 0.0)
             variance = (float(weights @ same @ weights) + together) / n_readers
-            return Spread(variance, math.inf, of_readers, of_images)
+            return ContrastSpread(variance, math.inf, of_readers, of_images)
         if self.images == "fixed":
-            return Spread(of_readers / n_readers, degrees, of_readers, math.nan)
+            return ContrastSpread(of_readers / n_readers, degrees, of_readers, math.nan)
         scale = of_readers + n_readers * max(of_images, 0.0)
         degrees = scale**2 / (of_readers**2 / degrees) if of_readers > 0 else math.inf
-        return Spread(scale / n_readers, degrees, of_readers, of_images)
+        return ContrastSpread(scale / n_readers, degrees, of_readers, of_images)
 
     def overall(self) -> OverallTest:
         """Returns the test that all modalities are equal.
