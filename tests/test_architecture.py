@@ -43,8 +43,16 @@ LIGHT = (
     "data.datasets.registry", "data.splits.splitters", "data.audit.audit", "data.store.store", "data.store.prepare",
     "inference.ensemble",
 )  # fmt: skip
-# All files together may only shrink from here: the aim is 38,000 lines.
-MOST_FILES, MOST_LINES, MOST_LINES_IN_ALL = 15, 500, 42_600
+MOST_FILES, MOST_LINES = 15, 500
+# All files together may only shrink from here: the aim is 38,000 lines. Rooms that were added since have lines of their
+# own, which may only shrink too.
+MOST_LINES_IN_ALL = 42_600
+ADDED_SINCE = {
+    "evaluation.readers": 5_000,
+    "plots.readers": 280,
+    "results.reader_study": 380,
+    "evaluation.sample_size": 1_700,
+}
 
 
 @functools.cache

@@ -50,7 +50,7 @@ SCALES: dict[str, _Scale] = {
 
 
 @dataclass(frozen=True)
-class Site(Record, nan=("weight", "scaled", "error")):
+class PooledSite(Record, nan=("weight", "scaled", "error")):
     """One site of a pooled statistic.
 
     Attributes:
@@ -80,7 +80,8 @@ class PooledSites(Record, nan=("q", "q_p_value")):
         mean: Of the sites, with its interval.
         prediction: The same value with the interval in which the true value of a new site is expected, what is not
             known of the sites' spread included.
-        prediction_higgins: The same as it is commonly published, with the spread taken as known.
+        prediction_higgins: The value with the interval that is commonly published for a new site, in which the spread of
+            the sites is taken as known.
         tau_squared: Variance of the sites' true values on the scale of pooling.
         i_squared: Share of the sites' spread that chance alone does not explain, in [0, 1].
         q: Cochran's Q; NaN with fewer than two sites.
@@ -92,7 +93,7 @@ class PooledSites(Record, nan=("q", "q_p_value")):
     statistic: str
     finding: str
     scale: str
-    sites: tuple[Site, ...]
+    sites: tuple[PooledSite, ...]
     mean: Estimate
     prediction: Estimate
     prediction_higgins: Estimate
@@ -194,7 +195,7 @@ def pool_sites(
         scaled, error, added = _from_interval(str(name), estimate, scale)
         if added:
             cautions.append(f"{name}: {added}.")
-        sites.append(Site(str(name), estimate, scaled, error, math.nan))
+        sites.append(PooledSite(str(name), estimate, scaled, error, math.nan))
     return _pooled(sites, (statistic, ""), scale, estimator, confidence, cautions)
 
 
@@ -252,7 +253,7 @@ def pool_scores(
     for finding in dict.fromkeys(name for table in checked.values() for name in table.findings):
         images = {name: table.of_finding(finding).arrays() for name, table in checked.items()}
         for statistic in (*chosen, *(("sensitivity", "specificity") if finding in frozen else ())):
-            sites: list[Site] = []
+            sites: list[PooledSite] = []
             cautions: list[str] = []
             for name, part in images.items():
                 if statistic == "AUROC":
@@ -312,7 +313,7 @@ def binomial_size(estimate: Estimate) -> float:
     return math.log(tail) / math.log(max(reach, 1e-300))
 
 
-def _area(name: str, images: LabelledImages, confidence: float) -> tuple[Site, str]:
+def _area(name: str, images: LabelledImages, confidence: float) -> tuple[PooledSite, str]:
     if not len(images.positive):
         nothing = Estimate.not_estimable("no image has a known label", confidence=confidence)
         return _left_out(name, nothing), ""
@@ -327,12 +328,14 @@ def _area(name: str, images: LabelledImages, confidence: float) -> tuple[Site, s
     variance = max(part.variance, floor) if part.variance > 0 else math.nan
     if math.isnan(variance) or not 0 < part.area < 1:
         scaled, error, added = _from_interval(name, reported, "logit")
-        return Site(name, reported, scaled, error, math.nan), added
+        return PooledSite(name, reported, scaled, error, math.nan), added
     error = math.sqrt(variance) / (part.area * (1 - part.area))
-    return Site(name, reported, SCALES["logit"].forward(part.area), error, math.nan), ""
+    return PooledSite(name, reported, SCALES["logit"].forward(part.area), error, math.nan), ""
 
 
-def _rate(name: str, images: LabelledImages, statistic: str, threshold: float, confidence: float) -> tuple[Site, str]:
+def _rate(
+    name: str, images: LabelledImages, statistic: str, threshold: float, confidence: float
+) -> tuple[PooledSite, str]:
     called = images.score >= threshold
     positive = statistic == "sensitivity"
     rows, right = (images.positive, called) if positive else (~images.positive, ~called)
@@ -350,15 +353,15 @@ def _rate(name: str, images: LabelledImages, statistic: str, threshold: float, c
         counts, added = counts + 0.5, "no error among its images, so 0.5 was added to both counts"
         added = added if hits.all() else "no image was called rightly, so 0.5 was added to both counts"
     scaled, error = math.log(counts[0] / counts[1]), math.sqrt((1 / counts).sum())
-    return Site(name, reported, scaled, error, math.nan), added
+    return PooledSite(name, reported, scaled, error, math.nan), added
 
 
-def _left_out(name: str, estimate: Estimate) -> Site:
-    return Site(name, estimate, math.nan, math.nan, math.nan)
+def _left_out(name: str, estimate: Estimate) -> PooledSite:
+    return PooledSite(name, estimate, math.nan, math.nan, math.nan)
 
 
 def _pooled(
-    sites: list[Site],
+    sites: list[PooledSite],
     what: tuple[str, str],
     scale: str,
     estimator: str,
