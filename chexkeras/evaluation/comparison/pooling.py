@@ -80,8 +80,8 @@ class PooledSites(Record, nan=("q", "q_p_value")):
         mean: Of the sites, with its interval.
         prediction: The same value with the interval in which the true value of a new site is expected, what is not
             known of the sites' spread included.
-        prediction_higgins: The value with the interval that is commonly published for a new site, in which the spread of
-            the sites is taken as known.
+        prediction_higgins: The value with the interval that is commonly published for a new site, in which the spread
+            of the sites is taken as known.
         tau_squared: Variance of the sites' true values on the scale of pooling.
         i_squared: Share of the sites' spread that chance alone does not explain, in [0, 1].
         q: Cochran's Q; NaN with fewer than two sites.
