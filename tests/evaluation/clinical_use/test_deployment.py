@@ -14,6 +14,7 @@ from chexkeras.evaluation.clinical_use.deployment import deployment, deployment_
 from chexkeras.evaluation.rates import rates
 from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval, proportion_interval
 from chexkeras.results import Deployment, Estimate
+from tests.evaluation import written_out
 
 quick = settings(derandomize=True, deadline=None, max_examples=60)
 PER_1000 = (
@@ -26,22 +27,28 @@ def images(tp, fn, fp, tn):
 
 
 def mercaldo(tp, fn, fp, tn, prevalence, added=0.0):
-    """Returns PPV and NPV with their logit limits, as Mercaldo, Lau & Zhou 2007 write them."""
+    """Returns PPV and NPV with their logit limits, as Mercaldo, Lau & Zhou 2007 write them.
+
+    Below 50 images of a class with Student's t at Satterthwaite's degrees of freedom in place of the normal quantile.
+    """
     n1, n0 = tp + fn + 2 * added, fp + tn + 2 * added
     se, sp = (tp + added) / n1, (tn + added) / n0
-    z = stats.norm.ppf(0.975)
     result = []
-    for logit, variance in (
+    for logit, parts in (
         (
             math.log(se * prevalence / ((1 - sp) * (1 - prevalence))),
-            (1 - se) / se / n1 + sp / (1 - sp) / n0,
+            [(1 - se) / se / n1, sp / (1 - sp) / n0],
         ),
         (
             math.log(sp * (1 - prevalence) / ((1 - se) * prevalence)),
-            se / (1 - se) / n1 + (1 - sp) / sp / n0,
+            [se / (1 - se) / n1, (1 - sp) / sp / n0],
         ),
     ):
-        ends = (logit, logit - z * math.sqrt(variance), logit + z * math.sqrt(variance))
+        quantile = stats.norm.ppf(0.975)
+        if min(tp + fn, fp + tn) < 50:
+            quantile = stats.t.ppf(0.975, written_out.satterthwaite(parts, [tp + fn, fp + tn]))
+        half = quantile * math.sqrt(sum(parts))
+        ends = (logit, logit - half, logit + half)
         result.append([1 / (1 + math.exp(-end)) for end in ends])
     return result
 
@@ -52,7 +59,7 @@ def numbers(estimate):
 
 @pytest.mark.parametrize("counts", [(90, 10, 20, 80), (188, 34, 10412, 5736), (12, 3, 1, 300)])
 @pytest.mark.parametrize("prevalence", [0.0136, 0.3, 0.9])
-def test_independent_images_give_mercaldos_interval(counts, prevalence):
+def test_independent_images_give_mercaldos_interval_and_few_students_t(counts, prevalence):
     found = deployment_from_outcomes(*images(*counts), prevalence)
     ppv, npv = mercaldo(*counts, prevalence)
     assert numbers(found.ppv) == pytest.approx(ppv, rel=1e-12)

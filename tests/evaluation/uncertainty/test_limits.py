@@ -1,4 +1,4 @@
-"""Closed-form limits: published numbers and SciPy. The intervals made of them are tested in test_intervals."""
+"""Closed-form limits: published numbers and SciPy. Intervals made of them are tested in files of their own."""
 
 import math
 
