@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks
 from chexkeras.evaluation.comparison.compare import judge
-from chexkeras.evaluation.readers.agreement import check_ratings, patients_of
+from chexkeras.evaluation.readers.ratings import check_ratings, patients_of
 from chexkeras.evaluation.uncertainty.resampling import p_value_of, patient_counts, percentile_limits
 from chexkeras.results import Comparison, Estimate
 

@@ -98,7 +98,9 @@ def add_readers(facts: Facts, run: Any, answers: Any) -> None:
         FileNotFoundError: If the table is missing.
         ValueError: If it is no table of calls, or the finding was not evaluated.
     """
-    from chexkeras.evaluation.readers.agreement import check_ratings, fleiss_kappa, majority, readers_against_others
+    from chexkeras.evaluation.readers.agreement import majority, readers_against_others
+    from chexkeras.evaluation.readers.kappa import fleiss_kappa
+    from chexkeras.evaluation.readers.ratings import check_ratings
     from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval
 
     path = answers.path("readers.file")
