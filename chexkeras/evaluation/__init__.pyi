@@ -1,5 +1,9 @@
 # The public names of this package: what editors and type checkers see, and what Python loads when they are used.
 
+from .agreement.consensus import majority as majority, readers_against_others as readers_against_others
+from .agreement.dawid_skene import dawid_skene as dawid_skene, dawid_skene_categories as dawid_skene_categories
+from .agreement.kappa import cohen_kappa as cohen_kappa, fleiss_kappa as fleiss_kappa
+from .agreement.krippendorff import krippendorff_alpha as krippendorff_alpha
 from .calibration.calibration import measure_calibration as measure_calibration
 from .calibration.prior_shift import (
     estimate_prevalence as estimate_prevalence,
@@ -31,16 +35,12 @@ from .metrics import (
     roc_curve as roc_curve,
 )
 from .rates import rates as rates, rates_from_counts as rates_from_counts
-from .readers.agreement import majority as majority, readers_against_others as readers_against_others
-from .readers.dawid_skene import dawid_skene as dawid_skene, dawid_skene_categories as dawid_skene_categories
 from .readers.froc import froc as froc
 from .readers.lesion_marks import marks_from_peaks as marks_from_peaks, match_marks as match_marks
 from .readers.localization import afroc as afroc, afroc_curve as afroc_curve, afroc_figures as afroc_figures
 from .readers.localization_study import LocalizationStudy as LocalizationStudy
 from .readers.figures_of_merit import figures_of_merit as figures_of_merit
 from .readers.mrmc import mrmc as mrmc, mrmc_all as mrmc_all
-from .readers.kappa import cohen_kappa as cohen_kappa, fleiss_kappa as fleiss_kappa
-from .readers.krippendorff import krippendorff_alpha as krippendorff_alpha
 from .readers.reader_f1 import model_against_readers as model_against_readers
 from .readers.reader_study import ReaderStudy as ReaderStudy, read_reader_study as read_reader_study
 from .readers.roe_metz import (

@@ -1,1 +1,1 @@
-"""Several readers of one image: how far they agree, and what a model is worth beside them."""
+"""Several readers of one image: what they and a model are worth, on images and on places in them."""

@@ -12,8 +12,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks
+from chexkeras.evaluation.agreement.ratings import check_ratings, patients_of
 from chexkeras.evaluation.comparison.compare import judge
-from chexkeras.evaluation.readers.ratings import check_ratings, patients_of
 from chexkeras.evaluation.uncertainty.resampling import p_value_of, patient_counts, percentile_limits
 from chexkeras.results import Comparison, Estimate
 
@@ -78,7 +78,8 @@ def model_against_readers(
     Raises:
         TypeError: If the ratings are not a DataFrame.
         ValueError: If the calls are of other images, which would compare F1 across prevalences, or are not 1 or 0; if
-            an argument is out of range; see `agreement.check_ratings`.
+            an argument is out of range; if there are fewer than two readers, an image or reader is there twice, or a
+            rating is not 1, 0 or NaN.
 
     Source:
         Rajpurkar et al., CheXNet, arXiv:1711.05225v3, 2017, section 3.

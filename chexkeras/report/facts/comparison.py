@@ -70,7 +70,7 @@ def add_comparison(facts: Facts, run: Any, answers: Any) -> None:
 
 def _add_consensus(facts: Facts, ratings: pd.DataFrame, patients: pd.Series | None, file: str) -> None:
     """Records readers against the most likely consensus, where at least three called both classes."""
-    from chexkeras.evaluation.readers.dawid_skene import dawid_skene
+    from chexkeras.evaluation.agreement.dawid_skene import dawid_skene
 
     calls = ratings.to_numpy(dtype=float)
     both = bool((calls == 1).any() and (calls == 0).any())
@@ -98,9 +98,9 @@ def add_readers(facts: Facts, run: Any, answers: Any) -> None:
         FileNotFoundError: If the table is missing.
         ValueError: If it is no table of calls, or the finding was not evaluated.
     """
-    from chexkeras.evaluation.readers.agreement import majority, readers_against_others
-    from chexkeras.evaluation.readers.kappa import fleiss_kappa
-    from chexkeras.evaluation.readers.ratings import check_ratings
+    from chexkeras.evaluation.agreement.consensus import majority, readers_against_others
+    from chexkeras.evaluation.agreement.kappa import fleiss_kappa
+    from chexkeras.evaluation.agreement.ratings import check_ratings
     from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval
 
     path = answers.path("readers.file")

@@ -107,6 +107,20 @@ def codes_of(categories: Categories) -> NDArray[np.float64]:
     return np.arange(len(given), dtype=np.float64) if texts else np.asarray(given, dtype=np.float64)
 
 
+def category_name(value: float, categories: Categories | None) -> str:
+    """Returns what a rating is called: "negative" and "positive" for calls, otherwise its number or text.
+
+    Args:
+        value: As `check_ratings` writes it.
+        categories: The values that a rating may take; None for any number.
+    """
+    if categories is not None and tuple(categories) == CALLS:
+        return "positive" if value else "negative"
+    if categories is not None and isinstance(categories[0], str):
+        return str(categories[int(np.flatnonzero(codes_of(categories) == value)[0])])
+    return f"{value:g}"
+
+
 def _values(
     table: pd.DataFrame, categories: tuple[float, ...] | tuple[str, ...] | None, graded: bool
 ) -> NDArray[np.float64]:

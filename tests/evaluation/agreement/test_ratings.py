@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chexkeras.evaluation.readers.agreement import majority
-from chexkeras.evaluation.readers.kappa import fleiss_kappa
-from chexkeras.evaluation.readers.ratings import check_ratings
+from chexkeras.evaluation.agreement.consensus import majority
+from chexkeras.evaluation.agreement.kappa import fleiss_kappa
+from chexkeras.evaluation.agreement.ratings import check_ratings
 
 SENSITIVITY, SPECIFICITY = (0.9, 0.75, 0.8, 0.6), (0.95, 0.9, 0.85, 0.98)
 

@@ -7,8 +7,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chexkeras import checks
-from chexkeras.evaluation.readers.kappa import category_name
-from chexkeras.evaluation.readers.ratings import CALLS, Categories, Patients, check_ratings, codes_of, patients_of
+from chexkeras.evaluation.agreement.ratings import (
+    CALLS,
+    Categories,
+    Patients,
+    category_name,
+    check_ratings,
+    codes_of,
+    patients_of,
+)
 from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval
 from chexkeras.results import Estimate
 from chexkeras.results.estimate import NOT_MEASURED

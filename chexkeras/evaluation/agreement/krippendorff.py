@@ -8,9 +8,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chexkeras import checks
-from chexkeras.evaluation.readers.beyond_chance import Coefficient, Sums, coefficient_estimate
-from chexkeras.evaluation.readers.kappa import category_name
-from chexkeras.evaluation.readers.ratings import Categories, Patients, check_ratings, patients_of
+from chexkeras.evaluation.agreement.beyond_chance import Coefficient, Sums, coefficient_estimate
+from chexkeras.evaluation.agreement.ratings import Categories, Patients, category_name, check_ratings, patients_of
 from chexkeras.results import Estimate
 
 LEVELS = ("nominal", "ordinal", "interval", "ratio")

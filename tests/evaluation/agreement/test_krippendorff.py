@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chexkeras.evaluation.readers.krippendorff import LEVELS, krippendorff_alpha
+from chexkeras.evaluation.agreement.krippendorff import LEVELS, krippendorff_alpha
 
 
 def published():

@@ -14,8 +14,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chexkeras import checks
-from chexkeras.evaluation.readers.kappa import category_name
-from chexkeras.evaluation.readers.ratings import Categories, Patients, check_ratings, codes_of, patients_of
+from chexkeras.evaluation.agreement.ratings import (
+    Categories,
+    Patients,
+    category_name,
+    check_ratings,
+    codes_of,
+    patients_of,
+)
 from chexkeras.evaluation.uncertainty.limits import clopper_pearson
 from chexkeras.evaluation.uncertainty.resampling import patient_counts, percentile_limits
 from chexkeras.results import Estimate
@@ -166,7 +172,7 @@ class _Bootstrap(NamedTuple):
     seed: int
 
 
-class _Model(NamedTuple):
+class _Fitted(NamedTuple):
     """The model on the images themselves and on bootstrap samples of patients.
 
     Attributes:
@@ -392,7 +398,7 @@ def _checked(
 
 def _modelled(
     table: pd.DataFrame, codes: Sequence[float], patients: Patients | None, steps: _Steps, bootstrap: _Bootstrap
-) -> _Model:
+) -> _Fitted:
     idle = [name for name in table.columns if table[name].isna().all()]
     if idle:
         raise ValueError(f"{', '.join(idle)} rated no image; leave that reader out.")
@@ -414,7 +420,7 @@ def _modelled(
     )
     drawn = [_fit(given, batch @ images, steps) for batch in counts]
     joined = [np.concatenate([each[field] for each in drawn]) for field in (0, 1)]
-    return _Model(fit, fit._replace(prevalence=joined[0], confusion=joined[1]), known, pattern, owner, bootstrap)
+    return _Fitted(fit, fit._replace(prevalence=joined[0], confusion=joined[1]), known, pattern, owner, bootstrap)
 
 
 def _fit(given: NDArray[np.float64], weights: NDArray[np.float64], steps: _Steps) -> _Fit:

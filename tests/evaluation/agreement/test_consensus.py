@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chexkeras.evaluation.readers.agreement import ReaderPerformance, majority, readers_against_others
+from chexkeras.evaluation.agreement.consensus import ReaderPerformance, majority, readers_against_others
 from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval
 
 SENSITIVITY, SPECIFICITY = (0.9, 0.75, 0.8, 0.6), (0.95, 0.9, 0.85, 0.98)

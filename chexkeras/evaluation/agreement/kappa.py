@@ -9,8 +9,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chexkeras import checks
-from chexkeras.evaluation.readers.beyond_chance import Coefficient, Sums, coefficient_estimate
-from chexkeras.evaluation.readers.ratings import CALLS, Categories, Patients, check_ratings, codes_of, patients_of
+from chexkeras.evaluation.agreement.beyond_chance import Coefficient, Sums, coefficient_estimate
+from chexkeras.evaluation.agreement.ratings import (
+    CALLS,
+    Categories,
+    Patients,
+    category_name,
+    check_ratings,
+    patients_of,
+)
 from chexkeras.results import Estimate
 
 WEIGHTS = ("none", "linear", "quadratic")
@@ -160,17 +167,3 @@ def cohen_kappa(
     kappa = Coefficient(name, sums, expected, blocks=2, ratings=2, units=1, largest=1)
     owner = patients_of(complete.index, patients)
     return coefficient_estimate(kappa, owner, confidence, basis=f"{n} images{left_out}")
-
-
-def category_name(value: float, categories: Categories | None) -> str:
-    """Returns what a rating is called: "negative" and "positive" for calls, otherwise its number or text.
-
-    Args:
-        value: As `check_ratings` writes it.
-        categories: The values that a rating may take; None for any number.
-    """
-    if categories is not None and tuple(categories) == CALLS:
-        return "positive" if value else "negative"
-    if categories is not None and isinstance(categories[0], str):
-        return str(categories[int(np.flatnonzero(codes_of(categories) == value)[0])])
-    return f"{value:g}"

@@ -10,7 +10,7 @@ from sklearn.metrics import cohen_kappa_score
 from statsmodels.stats.inter_rater import aggregate_raters
 from statsmodels.stats.inter_rater import fleiss_kappa as statsmodels_kappa
 
-from chexkeras.evaluation.readers.kappa import cohen_kappa, fleiss_kappa
+from chexkeras.evaluation.agreement.kappa import cohen_kappa, fleiss_kappa
 
 SENSITIVITY, SPECIFICITY = (0.9, 0.75, 0.8, 0.6), (0.95, 0.9, 0.85, 0.98)
 

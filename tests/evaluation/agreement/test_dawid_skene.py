@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chexkeras.evaluation.readers.agreement import majority
-from chexkeras.evaluation.readers.dawid_skene import CategoryConsensus, dawid_skene, dawid_skene_categories
+from chexkeras.evaluation.agreement.consensus import majority
+from chexkeras.evaluation.agreement.dawid_skene import CategoryConsensus, dawid_skene, dawid_skene_categories
 
 SENSITIVITY, SPECIFICITY = (0.9, 0.75, 0.8, 0.6), (0.95, 0.9, 0.85, 0.98)
 
