@@ -99,12 +99,16 @@ def require_columns(frame: "pd.DataFrame", columns: Iterable[str], what: str, fi
         fix: One sentence on what to do.
 
     Raises:
-        ValueError: If any is missing; the message lists them all.
+        ValueError: If any is missing, the message lists them all; or stands there twice.
     """
-    missing = [column for column in columns if column not in frame.columns]
+    wanted = list(columns)
+    missing = [column for column in wanted if column not in frame.columns]
     if missing:
         present = ", ".join(map(str, frame.columns[:20]))
-        raise ValueError(f"{what} lacks the column(s) {', '.join(missing)}; it has: {present}. {fix}")
+        raise ValueError(f"{what} lacks the column(s) {', '.join(map(str, missing))}; it has: {present}. {fix}")
+    twice = [column for column in wanted if (frame.columns == column).sum() > 1]
+    if twice:
+        raise ValueError(f"{what} has more than one column {twice[0]}; keep one of each name.")
 
 
 def existing_folder(path: str | Path, name: str) -> Path:

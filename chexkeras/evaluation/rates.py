@@ -203,6 +203,7 @@ def _likelihood_ratio(tally: "PatientCounts", of_positive_call: bool, confidence
     method = "Simel 1991, log interval" + tally.basis
     if added:
         method += "; a count is zero, so 0.5 was added to all four"
+        method += "" if tally.of_patients is None else ", counted in patients"
     value, low, high = (math.exp(logarithm + step) for step in (0.0, -half, half))
     return Estimate(value, low, high, confidence, n, method)
 
@@ -375,6 +376,13 @@ class PatientCounts:
         return worths[0], worths[1]
 
     @property
+    def per_patient(self) -> NDArray[np.float64]:
+        """Images for each patient that those of their class are worth, shape (4,); 1 where images are independent."""
+        sizes = np.array([self.totals[:2].sum(), self.totals[2:].sum()])
+        worths = np.array(self.worths)
+        return np.repeat(np.divide(sizes, worths, out=np.ones(2), where=worths > 0), 2)
+
+    @property
     def with_positive(self) -> float:
         """Patients with a positive image; positive images where images are independent."""
         counts = self.totals[:2] if self.of_patients is None else self.of_patients[:, :2].any(axis=1)
@@ -386,7 +394,7 @@ class PatientCounts:
         counts = self.totals[2:] if self.of_patients is None else self.of_patients[:, 2:].any(axis=1)
         return float(counts.sum())
 
-    def error(self, gradient: NDArray[np.float64], added: float = 0.0) -> "Error":
+    def error(self, gradient: NDArray[np.float64], added: ArrayLike = 0.0) -> "Error":
         """Returns the standard error of a function of the four counts that only depends on their ratios.
 
         Student's t makes up for few images of a class. With several images of a patient, the variance is added up from
@@ -395,7 +403,8 @@ class PatientCounts:
 
         Args:
             gradient: Shape (4,), its derivatives by the counts, at the counts plus `added`.
-            added: Images added to each of the four counts to keep the function finite.
+            added: Images added to the four counts to keep the function finite; they count as images of patients with
+                as many images as these patients have.
 
         Returns:
             The standard error with its degrees of freedom.
@@ -404,9 +413,10 @@ class PatientCounts:
             Obuchowski, Statistics in Medicine 17, 1998, for proportions; linearisation as in Binder, International
             Statistical Review 51, 1983.
         """
-        independent = float((self.totals + added) @ gradient**2)
+        extra = np.broadcast_to(np.asarray(added, dtype=np.float64), 4)
+        squares = (self.totals + extra) * gradient**2
+        independent = float(squares.sum())
         if self.of_patients is None:
-            squares = (self.totals + added) * gradient**2
             of_classes = [float(squares[:2].sum()), float(squares[2:].sum())]
             few = min(self.worths) < NORMAL_FROM
             return Error(math.sqrt(independent), satterthwaite(of_classes, self.worths) if few else math.inf)
@@ -418,7 +428,7 @@ class PatientCounts:
             max(0.0, variance - _factor(part) * float(part.together))
             for variance, part in zip(variances, parts, strict=True)
         )
-        variance = max(independent, between + raised + added * float((gradient**2).sum()))
+        variance = max(independent, between + raised + float((extra * self.per_patient) @ gradient**2))
         return Error(math.sqrt(variance), satterthwaite(variances, [part.worth for part in parts]))
 
 
@@ -474,7 +484,8 @@ def log_likelihood_ratio(tally: "PatientCounts", *, of_positive_call: bool, adde
     Args:
         tally: The four counts; after `added`, none of the two that the ratio divides is 0.
         of_positive_call: sensitivity / (1 - specificity) if True, (1 - sensitivity) / specificity if False.
-        added: Images added to each count.
+        added: Patients added to each count, with as many images as these patients have: images that say the same once
+            more must not make a count that is zero look any more certain.
 
     Returns:
         Logarithm and standard error; for independent images the variance is Simel's, which is also Mercaldo's for the
@@ -483,11 +494,12 @@ def log_likelihood_ratio(tally: "PatientCounts", *, of_positive_call: bool, adde
     Source:
         Simel, Samsa & Matchar, Journal of Clinical Epidemiology 44, 1991.
     """
-    counts = tally.totals + added
+    extra = added * tally.per_patient
+    counts = tally.totals + extra
     n_positive, n_negative = counts[0] + counts[1], counts[2] + counts[3]
     above, below = (0, 2) if of_positive_call else (1, 3)
     ratio = (counts[above] / n_positive) / (counts[below] / n_negative)
     gradient = np.array([-1 / n_positive, -1 / n_positive, 1 / n_negative, 1 / n_negative])
     gradient[above] += 1 / counts[above]
     gradient[below] -= 1 / counts[below]
-    return math.log(ratio), tally.error(gradient, added)
+    return math.log(ratio), tally.error(gradient, extra)

@@ -313,9 +313,9 @@ class MrmcResult(Record):
 
     def _heading(self) -> str:
         about = f"{self.finding}: {self.figure}" if self.finding else self.figure
-        many = "" if self.n_readers == 1 else "s"
+        many, of_patients = ("" if count == 1 else "s" for count in (self.n_readers, self.n_patients))
         return (
-            f"{about} of {self.n_readers} reader{many} ({self.readers}) and {self.n_patients:,} patients "
+            f"{about} of {self.n_readers} reader{many} ({self.readers}) and {self.n_patients:,} patient{of_patients} "
             f"({self.images}), {self.design}"
         )
 

@@ -268,6 +268,22 @@ def test_images_seen_twice_tell_nothing_new():
         assert math.log(twice.high / twice.low) == pytest.approx(student * factor * math.log(once.high / once.low))
 
 
+def test_images_seen_again_do_not_make_a_zero_count_more_certain():
+    labels, called = images(32, 8, 0, 20)
+    single = rates(labels, called)
+    once, found = single.likelihood_ratio_positive, []
+    for copies in (2, 100):
+        patients = np.repeat(np.arange(60), copies)
+        many = rates(np.repeat(labels, copies), np.repeat(called, copies), clusters=patients)
+        ratio = many.likelihood_ratio_positive
+        # 0.5 patients are added, not 0.5 images: 20 patients without a false alarm are all that is known.
+        assert ratio.value == pytest.approx(once.value)
+        assert math.log(ratio.high / ratio.low) == pytest.approx(math.log(once.high / once.low), rel=0.06)
+        found.append(limits(ratio))
+        assert "0.5 was added to all four, counted in patients" in ratio.method
+    assert found[0] == pytest.approx(found[1])
+
+
 @quick
 @given(st.tuples(*[st.integers(0, 30)] * 4), st.integers(0, 2**32 - 1), st.booleans())
 def test_intervals_contain_their_estimate_and_stay_in_range(counts, seed, several):

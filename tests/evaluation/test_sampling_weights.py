@@ -306,3 +306,11 @@ def test_limits_cover_where_classes_are_enriched_and_patients_have_two_images():
         for name, value in truth.items():
             covered[name] += getattr(found, name).low <= value <= getattr(found, name).high
     assert all(0.86 <= count / runs <= 1 for count in covered.values())
+
+
+def test_a_perfect_ranking_is_not_above_1_by_rounding():
+    for seed in range(20):
+        labels = np.repeat([0.0, 1.0], 30)
+        weights = np.random.default_rng(seed).random(60) + 0.1
+        found = weighted_evaluation(labels, labels, weights, population="a hospital").auroc
+        assert found.low <= found.value <= found.high <= 1.0

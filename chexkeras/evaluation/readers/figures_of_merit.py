@@ -110,8 +110,10 @@ def check_figure(figure: str | Figure, threshold: float | None, covariance: str)
         if threshold is not None:
             raise ValueError("an area under the ROC curve has no threshold; leave threshold out.")
         return "AUROC"
-    if threshold is None or not np.isfinite(threshold):
-        raise ValueError(f"{figure} needs threshold=, the lowest rating that calls an image positive; got {threshold}.")
+    if isinstance(threshold, bool) or not isinstance(threshold, (int, float, np.number)) or not np.isfinite(threshold):
+        raise ValueError(
+            f"{figure} needs threshold=, the lowest rating that calls an image positive; got {threshold!r}."
+        )
     return f"{figure} at a rating of at least {threshold:g}"
 
 

@@ -173,6 +173,11 @@ class ReaderStudy:
         Raises:
             ValueError: If it was not rated.
         """
+        if self.findings == ("",) and finding:
+            raise ValueError(
+                f"finding={finding!r}: the reader study has no column finding, so there is none to choose; its ratings "
+                "are of one finding."
+            )
         checks.one_of(finding, self.findings, "finding")
         return ReaderStudy(self._rows[(self._rows["finding"] == finding).to_numpy()], self.cautions)
 
@@ -253,6 +258,9 @@ def read_reader_study(
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
         raise ValueError(f"{file} is not a CSV file with commas in UTF-8 ({str(error).strip()}). {_FIX}") from error
     table.columns = table.columns.str.strip()
+    for mark, what in ((";", "semicolons"), ("\t", "tabs")):
+        if len(table.columns) == 1 and mark in table.columns[0]:
+            raise ValueError(f"{file} separates its columns by {what}; save it with commas, and decimals with a point.")
     return ReaderStudy.of(table, columns=columns, missing=missing)
 
 
@@ -263,9 +271,15 @@ def natural_order(names: pd.Series) -> list[str]:
         names: Text.
     """
 
-    def key(name: str) -> tuple[tuple[bool, int, str], ...]:
-        return tuple((not part.isdecimal(), int(part) if part.isdecimal() else 0, part)
-                     for part in re.split(r"(\d+)", name) if part)  # fmt: skip
+    def place(part: str) -> tuple[bool, int, str, str]:
+        if not part.isdecimal():
+            return True, 0, "", part
+        # The longer number is the larger; Python refuses to read very long ones.
+        digits = "".join(str(int(digit)) for digit in part).lstrip("0")
+        return False, len(digits), digits, part
+
+    def key(name: str) -> tuple[tuple[bool, int, str, str], ...]:
+        return tuple(place(part) for part in re.split(r"(\d+)", name) if part)
 
     return sorted((str(name) for name in names.unique()), key=key)
 
@@ -318,14 +332,19 @@ def _checked(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
 
 def _numbers(column: pd.Series, name: str) -> pd.Series:
     values = column.reset_index(drop=True)
+    if values.dtype.kind in "cmM":
+        raise ValueError(f"the {name} column of the reader study is not numeric: it holds {values.dtype} values.")
     if values.dtype == object or isinstance(values.dtype, pd.StringDtype):
         text = values.astype(str).str.strip()
         # "NA" is what R writes for a reading that was not made.
         values = text.mask(values.isna() | text.isin(("", "NA", "nan", "NaN", "None", "<NA>")))
     try:
         return pd.to_numeric(values).astype("float64")
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"the {name} column of the reader study is not numeric ({error}).") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        wanted = "1 where the finding is there and 0 where not" if name == "truth" else "a number for each reading"
+        raise ValueError(
+            f"the {name} column of the reader study is not numeric ({error}); give {wanted}, decimals with a point."
+        ) from error
 
 
 def _refuse_repeats(rows: pd.DataFrame) -> None:

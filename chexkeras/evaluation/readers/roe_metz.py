@@ -130,7 +130,7 @@ def simulate_reader_study(
     from scipy import special
 
     design = _Design.of(auroc, readers, images, images_each, model, groups)
-    parts = design.draw(np.random.default_rng(seed))
+    parts = design.draw(np.random.default_rng(checks.positive_int(seed, "seed", least=0)))
     truth = np.where(np.arange(sum(images)) < images[0], 1, 0)
     tables = []
     for number, part in enumerate(parts):
@@ -241,7 +241,8 @@ def simulated_intervals(
     for role in roles:
         checks.one_of(role, ROLES, "roles")
     design = _Design.of(auroc, readers, images, images_each, model, groups)
-    rng, made = np.random.default_rng(seed), np.empty((studies, 8))
+    rng = np.random.default_rng(checks.positive_int(seed, "seed", least=0))
+    made = np.empty((studies, 8))
     difference, mean = np.zeros((2, len(auroc)))
     difference[:2] = 1.0, -1.0
     mean[0] = 1.0

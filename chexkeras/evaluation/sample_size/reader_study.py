@@ -468,6 +468,8 @@ def _checked(
         raise ValueError(f"components.error={components.error!r} must be above 0; it is a variance.")
     checks.positive_int(components.n_cases, "components.n_cases", least=2)
     least, hint = (1, "") if random == "cases" else (2, '; one reader says nothing on others, see random="cases"')
+    if not isinstance(readers, Iterable):
+        raise TypeError(f"readers={readers!r} must be several numbers to plan for, for example [5] or range(4, 21).")
     numbers = tuple(checks.positive_int(number, "readers", least=least, hint=hint) for number in readers)
     if not numbers:
         raise ValueError("readers is empty; name the numbers of readers to plan for, for example range(4, 21).")

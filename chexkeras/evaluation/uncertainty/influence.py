@@ -64,7 +64,8 @@ def weighted_auc(positive: NDArray[np.bool_], scores: NDArray[np.float64], weigh
     below = np.cumsum(of_negatives) - of_negatives / 2
     above = n_positive - np.cumsum(of_positives) + of_positives / 2
     placed = np.where(positive, below[block] / n_negative, above[block] / n_positive)
-    value = float((weights * placed)[positive].sum() / n_positive)
+    # Rounding must not carry a perfect ranking beyond 1.
+    value = min(1.0, float((weights * placed)[positive].sum() / n_positive))
     return Influence(value, (placed - value) / np.where(positive, n_positive, n_negative))
 
 

@@ -231,3 +231,15 @@ def test_a_sensitivity_that_is_not_estimable_passes_its_reason_on():
     unknown = Estimate.not_estimable("no positives")
     found = deployment(unknown, proportion_interval(8, 10), 0.1, n_positive=10, n_negative=10)
     assert found.ppv.reason == found.true_positives_per_1000.reason == "no positives"
+
+
+def test_images_seen_again_do_not_make_a_predictive_value_more_certain_where_a_count_is_zero():
+    labels, called = images(32, 8, 0, 20)
+    found = []
+    for copies in (2, 100):
+        patients = np.repeat(np.arange(60), copies)
+        given = np.repeat(labels, copies), np.repeat(called, copies)
+        found.append(deployment_from_outcomes(*given, 0.1, clusters=patients).ppv)
+    assert found[0].low == pytest.approx(found[1].low)
+    assert found[0].low < 0.6
+    assert "1.92 added to all four, counted in patients, and reach" in found[0].method

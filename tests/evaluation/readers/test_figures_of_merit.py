@@ -263,3 +263,10 @@ def test_one_class_cannot_be_measured():
     with pytest.raises(ValueError, match="only one patient with a positive image in a"):
         figures_of_merit(ReaderStudy.of(rows[kept]))
     assert figures_of_merit(ReaderStudy.of(rows[rows["truth"] == 0]), "specificity", threshold=3)[0].notna().all()
+
+
+@pytest.mark.parametrize("threshold", ["0.5", True, float("nan"), None])
+def test_a_threshold_that_is_no_number_is_refused(threshold):
+    study = simulate_reader_study({"film": 0.8}, readers=2, images=(5, 5))
+    with pytest.raises(ValueError, match="sensitivity needs threshold="):
+        figures_of_merit(study, "sensitivity", threshold=threshold)

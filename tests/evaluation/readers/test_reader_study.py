@@ -185,3 +185,43 @@ def test_what_a_caller_does_to_the_rows_does_not_reach_the_study():
     rows = study.to_frame()
     rows["rating"] = 0
     assert study.to_frame()["rating"].max() > 1
+
+
+def test_numbers_too_long_for_python_to_read_stand_in_their_order():
+    names = ("9" * 5000, "1" + "0" * 5000, "reader 9", "reader 10")
+    assert ReaderStudy.of(table(readers=names)).readers == names
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("truth", "yes", "truth column.*give 1 where the finding is there and 0 where not"),
+        ("rating", "1,5", "rating column.*decimals with a point"),
+        ("rating", pd.Timestamp("2020-01-01"), "rating column.*not numeric: it holds datetime64"),
+        ("rating", 1j, "rating column.*not numeric: it holds complex128"),
+        ("rating", 10**400, "rating column.*not numeric"),
+    ],
+)
+def test_what_is_no_number_is_refused_with_what_to_write(column, value, message):
+    given = table()
+    given[column] = pd.Series([value] * len(given), dtype=object if column == "truth" or value == 10**400 else None)
+    with pytest.raises(ValueError, match=message):
+        ReaderStudy.of(given)
+
+
+def test_a_column_that_stands_twice_is_refused():
+    given = table()
+    with pytest.raises(ValueError, match="more than one column rating"):
+        ReaderStudy.of(pd.concat([given, given[["rating"]]], axis=1))
+
+
+@pytest.mark.parametrize(("mark", "name"), [(";", "semicolons"), ("\t", "tabs")])
+def test_a_file_with_other_separators_says_which(tmp_path, mark, name):
+    table().to_csv(tmp_path / "study.csv", sep=mark, index=False)
+    with pytest.raises(ValueError, match=f"separates its columns by {name}; save it with commas"):
+        read_reader_study(tmp_path / "study.csv")
+
+
+def test_a_finding_cannot_be_chosen_where_none_is_named():
+    with pytest.raises(ValueError, match="has no column finding"):
+        ReaderStudy.of(table()).of_finding("Effusion")

@@ -165,3 +165,9 @@ def test_variances_must_add_up():
         RatingModel(0.1, 0.1, 0.5, 0.5, 0.5, 0.5)
     with pytest.raises(ValueError, match="names 3 modalities"):
         simulate_reader_study_power({"a": 0.8, "b": 0.8, "c": 0.8})
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, None])
+def test_a_seed_is_a_whole_number(seed):
+    with pytest.raises(ValueError, match="seed="):
+        simulate_reader_study({"A": 0.8}, seed=seed)
