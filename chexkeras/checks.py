@@ -89,6 +89,25 @@ def positive_int(value: int, name: str, *, least: int = 1, hint: str = "") -> in
     return int(value)
 
 
+def numbers(values: ArrayLike, name: str) -> NDArray[np.float64]:
+    """Returns values as an array of float64, or says that they are no numbers.
+
+    Args:
+        values: What the caller gave; any shape.
+        name: What they are called, for the message.
+
+    Raises:
+        ValueError: If they are text that is no number, dates, complex, or a list of unequal lists.
+    """
+    dtype = getattr(values, "dtype", None)
+    if getattr(dtype, "kind", "") in ("c", "m", "M"):
+        raise ValueError(f"{name} are {dtype} values; real numbers were expected.")
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{name} are not numbers ({error}); give a list or array of numbers.") from error
+
+
 def require_columns(frame: "pd.DataFrame", columns: Iterable[str], what: str, fix: str) -> None:
     """Checks that a table has the columns a step needs.
 

@@ -114,3 +114,25 @@ def test_identifiers_are_text_and_each_is_written_one_way(values, expected):
 def test_identifiers_that_could_be_one_or_two_are_refused(values, message):
     with pytest.raises(ValueError, match=message):
         checks.identifiers(values, "patient_id")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [["yes", "no"], {1: 2}, {0.5}, [[1], [2, 3]], [1j, 2], np.array([1j]), pd.to_datetime(["2020-01-01"]), [10**400]],
+)
+def test_what_is_no_number_is_refused_by_name(values):
+    with pytest.raises(ValueError, match="scores are"):
+        checks.numbers(values, "scores")
+
+
+def test_numbers_are_float64_whatever_holds_them():
+    for values in ([True, 0], ("1", "0"), pd.Series([1, 0], dtype="Int64"), pd.Series([1, 0]).astype("category")):
+        assert checks.numbers(values, "labels").tolist() == [1.0, 0.0]
+    assert math.isnan(checks.numbers(pd.Series([pd.NA], dtype="Int64"), "labels")[0])
+
+
+def test_a_column_that_is_needed_stands_once():
+    frame = pd.DataFrame([[1, 2, 3]], columns=["a", "b", "b"])
+    checks.require_columns(frame, ["a"], "the table", "")
+    with pytest.raises(ValueError, match="the table has more than one column b"):
+        checks.require_columns(frame, ["a", "b"], "the table", "")

@@ -383,9 +383,9 @@ def one_column(labels: ArrayLike, values: ArrayLike, name: str) -> tuple[NDArray
         name: What the values are called, for the message.
 
     Raises:
-        ValueError: If shapes differ, or nothing is given.
+        ValueError: If shapes differ, nothing is given, or they are no numbers.
     """
-    label, value = np.asarray(labels, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    label, value = checks.numbers(labels, "labels"), checks.numbers(values, name)
     if label.ndim != 1 or label.shape != value.shape:
         raise ValueError(
             f"labels have shape {label.shape} and {name} {value.shape}; both must be one column of equal length, "

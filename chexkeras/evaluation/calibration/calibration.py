@@ -110,6 +110,7 @@ def measure_calibration(
     """
     checks.positive_int(bins, "bins")
     checks.positive_int(replicates, "replicates")
+    checks.positive_int(seed, "seed", least=0)
     checks.probability(confidence, "confidence", open_interval=True)
     sample = as_sample(labels, scores, clusters)
     images = sample.columns[0]

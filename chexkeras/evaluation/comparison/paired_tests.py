@@ -167,7 +167,7 @@ def paired_proportions(
         0.040 (95 % CI -0.008 to 0.099) 0.125
     """
     checks.probability(confidence, "confidence", open_interval=True)
-    hits = [np.asarray(right, dtype=np.float64) for right in (first, second)]
+    hits = [checks.numbers(right, name) for right, name in ((first, "first"), (second, "second"))]
     if hits[0].ndim != 1 or hits[0].shape != hits[1].shape:
         raise ValueError(f"first has shape {hits[0].shape} and second {hits[1].shape}; one outcome for each image.")
     if not all(np.isin(right, (0.0, 1.0)).all() for right in hits):

@@ -379,7 +379,9 @@ def clustered_proportion_interval(
         patients are worth, which counts here where patients are counted there).
     """
     checks.probability(confidence, "confidence", open_interval=True)
-    hits = np.asarray(successes, dtype=np.float64)
+    hits = checks.numbers(successes, "successes")
+    if hits.ndim != 1:
+        raise ValueError(f"successes have shape {hits.shape}; expected one column, one entry for each image.")
     if not np.isin(hits, (0.0, 1.0)).all():
         raise ValueError("successes must be 0/1 or booleans, without missing values.")
     n, n_hits = len(hits), int(hits.sum())

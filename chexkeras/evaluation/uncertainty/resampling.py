@@ -109,6 +109,7 @@ def patient_counts(strata: NDArray[np.bool_], *, replicates: int, seed: int, wid
     Yields:
         Shape (batch, patients), whole numbers.
     """
+    checks.positive_int(seed, "seed", least=0)
     streams = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(2)]
     members = [np.flatnonzero(strata == stratum) for stratum in (False, True)]
     batch = rows_in_a_batch(width)
