@@ -25,8 +25,8 @@ def perturbation_effects(
 
     AUROC by the paired DeLong test, sensitivity and specificity at the frozen threshold by McNemar's test, all of them
     clustered by patient (see `cx.compare`). The comparisons' own verdicts are corrected by Holm over
-    everything compared; `PerturbationEffect.verdict` is not. With few patients the interval of DeLong's difference is
-    too narrow; the effects count the patients, and below `results.robustness.FEWEST_PATIENTS` no AUROC has held.
+    everything compared; `PerturbationEffect.verdict` is not. With few patients the interval of DeLong's difference
+    promises too much; the effects count the patients, and below `results.robustness.FEWEST_PATIENTS` no AUROC has held.
 
     Args:
         as_is: Long table of scores (image_id, patient_id, finding, label, score) of the images as they are.
