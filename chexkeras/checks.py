@@ -62,7 +62,8 @@ def probability(value: float, name: str, *, open_interval: bool = False) -> floa
         ValueError: If it lies outside, is not a number, or is NaN.
     """
     try:
-        number = float(value)
+        # A text would pass here and fail where it is computed with.
+        number = float("nothing" if isinstance(value, (str, bytes)) else value)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name}={value!r} is not a number; give a fraction such as 0.9.") from error
     inside = 0.0 < number < 1.0 if open_interval else 0.0 <= number <= 1.0

@@ -114,7 +114,7 @@ def measure_calibration(
     checks.probability(confidence, "confidence", open_interval=True)
     sample = as_sample(labels, scores, clusters)
     images = sample.columns[0]
-    check_values(images.scores, probabilities=True)
+    images = images._replace(scores=check_values(images.scores, probabilities=True))
     order = np.lexsort((images.positive, images.scores))
     positive, score = images.positive[order], images.scores[order]
     scored = _Scored(positive, score, images.owner[order], equal_mass_bins(score, bins), sample.unit, confidence)

@@ -402,6 +402,11 @@ def _pooled(
         Estimate(value, min(value, low), max(value, high), confidence, n, by_profile)
         for value, low, high in ((fit.tau_squared, *fit.tau_limits), tuple(map(fit.share_of, fit.all_tau)))
     )
+    if not i_squared.high > 0:
+        # The profile is empty: an interval of width 0 would read as certainty.
+        reason = "the sites differ less than chance alone would make them, which says nothing of how far sites differ"
+        i_squared = Estimate.not_estimable(reason, n=n, confidence=confidence, method=by_profile)
+        tau_squared = replace(tau_squared, method=f"{by_profile}, which is empty here: {reason}")
     weight = {site.name: float(share) for site, share in zip(used, fit.weights, strict=True)}
     weighted = tuple(replace(site, weight=weight.get(site.name, math.nan)) for site in sites)
     return PooledSites(

@@ -184,6 +184,8 @@ def test_one_site_two_sites_and_few_sites():
     five = pool_sites({name: SOME for name in "ABCDE"})
     assert "approximate" not in five.mean.method
     assert five.tau_squared.value == 0
+    # Sites that are exactly alike are not known to be alike: no interval of width 0.
+    assert "less than chance alone" in five.i_squared.reason
 
 
 def test_the_record_survives_json_and_reads_as_a_table():

@@ -460,7 +460,10 @@ def test_readers_who_agree_leave_only_the_patients():
 def test_what_a_reader_must_know_is_said():
     few = mrmc(study(readers=2, images=(6, 9)))
     assert any(caution.startswith("2 readers say little of readers in general:") for caution in few.cautions)
-    assert "The positive patients of m1 are worth 6; intervals are approximate." in few.cautions
+    told = next(caution for caution in few.cautions if caution.startswith("The positive patients of m1"))
+    assert told.startswith(
+        "The positive patients of m1 are worth 6: intervals are approximate, and that of the readers'"
+    )
     assert "interval approximate: worth 6 patients" in few.differences[0].difference.method
     assert mrmc(study(), readers="fixed").cautions[0] == "The results hold for these 4 readers only, not for others."
     assert (
