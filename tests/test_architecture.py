@@ -44,15 +44,8 @@ LIGHT = (
     "inference.ensemble",
 )  # fmt: skip
 MOST_FILES, MOST_LINES = 15, 500
-# All files together may only shrink from here: the aim is 38,000 lines. Rooms that were added since have lines of their
-# own, which may only shrink too.
-MOST_LINES_IN_ALL = 42_600
-ADDED_SINCE = {
-    "evaluation.readers": 5_000,
-    "plots.readers": 280,
-    "results.reader_study": 380,
-    "evaluation.sample_size": 1_700,
-}
+# Lines may only shrink from here; the aim is 38,000 for all but the statistics of readers, groups and sites.
+MOST_LINES_OF = {"evaluation": @EVAL@, "all others": @REST@}
 
 
 @functools.cache
@@ -198,7 +191,10 @@ def _package_files(folder):
 def test_no_file_is_longer_than_one_concept():
     lines = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in modules().items()}
     assert not {name: count for name, count in lines.items() if count > MOST_LINES}
-    assert sum(lines.values()) <= MOST_LINES_IN_ALL
+    of_rooms: Counter[str] = Counter()
+    for name, count in lines.items():
+        of_rooms[room_of(name) if room_of(name) in MOST_LINES_OF else "all others"] += count
+    assert {name: count for name, count in of_rooms.items() if count > MOST_LINES_OF[name]} == {}
 
 
 def test_no_class_name_is_used_twice():
