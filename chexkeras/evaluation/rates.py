@@ -240,7 +240,7 @@ def _mcc(tally: "PatientCounts", sensitivity: Estimate, specificity: Estimate, c
     # Without an error there is no variance: the other end is where both rates are at their joint worst.
     worst = [
         clopper_pearson(rate.value * size, size, 1 - (1 - confidence) / 2)
-        for rate, size in ((sensitivity, tally.with_positive), (specificity, tally.with_negative))
+        for rate, size in zip((sensitivity, specificity), tally.with_class, strict=True)
     ]
     side = 0 if value > 0 else 1
     rate_positive, rate_negative = worst[0][side], worst[1][side]
@@ -383,16 +383,12 @@ class PatientCounts:
         return np.repeat(np.divide(sizes, worths, out=np.ones(2), where=worths > 0), 2)
 
     @property
-    def with_positive(self) -> float:
-        """Patients with a positive image; positive images where images are independent."""
-        counts = self.totals[:2] if self.of_patients is None else self.of_patients[:, :2].any(axis=1)
-        return float(counts.sum())
-
-    @property
-    def with_negative(self) -> float:
-        """Patients with a negative image; negative images where images are independent."""
-        counts = self.totals[2:] if self.of_patients is None else self.of_patients[:, 2:].any(axis=1)
-        return float(counts.sum())
+    def with_class(self) -> tuple[float, float]:
+        """Patients with a positive and with a negative image; images where these are independent."""
+        if self.of_patients is None:
+            return float(self.totals[:2].sum()), float(self.totals[2:].sum())
+        found = self.of_patients.reshape(-1, 2, 2).any(axis=2).sum(axis=0)
+        return float(found[0]), float(found[1])
 
     def error(self, gradient: NDArray[np.float64], added: ArrayLike = 0.0) -> "Error":
         """Returns the standard error of a function of the four counts that only depends on their ratios.
@@ -421,11 +417,11 @@ class PatientCounts:
             few = min(self.worths) < NORMAL_FROM
             return Error(math.sqrt(independent), satterthwaite(of_classes, self.worths) if few else math.inf)
         parts = [part for part in _parts(self.of_patients, gradient) if part.scatter > 1e-15 * independent]
-        variances = [_factor(part) * float(part.scatter * part.design_effect()) for part in parts]
+        variances = [_factor(part.n_patients) * float(part.scatter * part.design_effect()) for part in parts]
         sums = self.of_patients @ gradient
-        between = _factor(self.of_patients) * float(sums @ sums)
+        between = _factor(len(self.of_patients)) * float(sums @ sums)
         raised = sum(
-            max(0.0, variance - _factor(part) * float(part.together))
+            max(0.0, variance - _factor(part.n_patients) * float(part.together))
             for variance, part in zip(variances, parts, strict=True)
         )
         variance = max(independent, between + raised + float((extra * self.per_patient) @ gradient**2))
@@ -473,9 +469,8 @@ def _agreement(counts: NDArray[np.float64], values: NDArray[np.float64]) -> Agre
     )
 
 
-def _factor(patients: Agreement | NDArray[np.float64]) -> float:
-    n = patients.n_patients if isinstance(patients, Agreement) else len(patients)
-    return n / max(n - 1, 1)
+def _factor(n_patients: int) -> float:
+    return n_patients / max(n_patients - 1, 1)
 
 
 def log_likelihood_ratio(tally: "PatientCounts", *, of_positive_call: bool, added: float = 0.0) -> tuple[float, Error]:
