@@ -90,7 +90,17 @@ from .scores import (
     scores_fingerprint as scores_fingerprint,
     write_scores as write_scores,
 )
+from .fixed_rate import (
+    sensitivity_at_specificity as sensitivity_at_specificity,
+    specificity_at_sensitivity as specificity_at_sensitivity,
+)
 from .group_columns import age_bands as age_bands
+from .operating_region import compare_partial_auc as compare_partial_auc, partial_auc as partial_auc
+from .subgroup_gaps import (
+    equalized_odds_gap as equalized_odds_gap,
+    subgroup_gaps as subgroup_gaps,
+    subgroups_non_inferior as subgroups_non_inferior,
+)
 from .subgroups import subgroup_analyses as subgroup_analyses, subgroup_table as subgroup_table
 from .thresholds import (
     RULES as RULES,

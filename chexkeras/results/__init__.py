@@ -12,6 +12,15 @@ from chexkeras.results.evaluation import (
     Subgroup,
     SubgroupAnalysis,
 )
+from chexkeras.results.gaps import (
+    EqualizedOdds,
+    GroupAgainstRest,
+    GroupRates,
+    GroupValue,
+    SubgroupGaps,
+    SubgroupNonInferiority,
+)
+from chexkeras.results.operating_region import PartialArea, PartialAreaDifference, RateAtTarget
 from chexkeras.results.reader_components import ReaderVarianceComponents
 from chexkeras.results.reader_study import (
     ModalityDifference,
@@ -28,16 +37,23 @@ __all__ = [
     "Calibration",
     "Comparison",
     "Deployment",
+    "EqualizedOdds",
     "Estimate",
     "Evaluation",
     "FindingEvaluation",
+    "GroupAgainstRest",
+    "GroupRates",
+    "GroupValue",
     "Interaction",
     "ModalityDifference",
     "ModalityMean",
     "MrmcResult",
     "OperatingPoint",
     "OverallTest",
+    "PartialArea",
+    "PartialAreaDifference",
     "PerturbationEffect",
+    "RateAtTarget",
     "ReaderDifference",
     "ReaderFigure",
     "ReaderVarianceComponents",
@@ -45,5 +61,7 @@ __all__ = [
     "Robustness",
     "Subgroup",
     "SubgroupAnalysis",
+    "SubgroupGaps",
+    "SubgroupNonInferiority",
     "VarianceComponents",
 ]
