@@ -27,6 +27,7 @@ from .dataset import (
 )
 from .flowchart import flowchart as flowchart
 from .forest import (
+    gaps_forest as gaps_forest,
     robustness_forest as robustness_forest,
     sites_forest as sites_forest,
     subgroup_forest as subgroup_forest,

@@ -19,6 +19,7 @@ from chexkeras.results import (
     Robustness,
     Subgroup,
     SubgroupAnalysis,
+    SubgroupGaps,
 )
 from chexkeras.results.evaluation import STATISTICS
 
@@ -231,6 +232,45 @@ def _row(group: Subgroup, statistic: str, column: str) -> Row:
     return Row(
         column_words(column).level(group.level), getattr(group, statistic), (f"{group.n_images:,}", f"{counted:,}")
     )
+
+
+@style.styled
+def gaps_forest(gaps: SubgroupGaps, *, ax: "Axes | None" = None, note: str | Sequence[str] | None = None) -> "Axes":
+    """Draws one statistic in the groups of a column with intervals that hold together, and how far they lie apart.
+
+    Args:
+        gaps: From `subgroup_gaps`.
+        ax: Axes to draw on; a new figure by default.
+        note: Sentences written on the figure.
+
+    Returns:
+        The axes.
+    """
+    name, words = _WORDS[gaps.statistic], column_words(gaps.column)
+    counted = "negative" if gaps.statistic == "specificity" else "positive"
+    rows = [Row("all images", gaps.overall, ("", ""), summary=True), Row(words.heading, bold=True)]
+    for group in gaps.groups:
+        n = group.n_negative if gaps.statistic == "specificity" else group.n_positive
+        rows.append(Row(words.level(group.level), group.value, (f"{group.n_images:,}", f"{n:,}")))
+    if gaps.n_unknown:
+        rows.append(Row("not known", None, (f"{gaps.n_unknown:,}", ""), right="in no group"))
+    ax = style.axes(ax, 8.2, height_of(len(rows)))
+    percent = f"{100 * gaps.overall.confidence:g} %"
+    draw_rows(ax, rows, columns=("images", counted), right_heading=f"{name} ({percent} CI)")
+    if gaps.overall.estimable:
+        ax.axvline(gaps.overall.value, color=style.INK, linewidth=1, linestyle="--", zorder=1)
+    estimates = [row.estimate for row in rows if row.estimate is not None and row.estimate.estimable]
+    ax.set_xlim(max(0.0, min((estimate.low for estimate in estimates), default=0.0) - 0.05), 1.0)
+    apart = f"no gap: {gaps.gap.reason}"
+    if gaps.gap.estimable:
+        best, worst = (words.level(level) for level in (gaps.best, gaps.worst))
+        apart = (
+            f"{best} lies {_numbers(gaps.gap, 3)} above {worst}; by chance alone {gaps.gap_by_chance:.3f} on average"
+        )
+    ax.set_xlabel(f"{name}, intervals of the groups cover together\n{apart}")
+    heading = f"{name[0].upper()}{name[1:]} by {words.words}: {style.words(gaps.finding)}"
+    style.title(ax, heading, style.cautions(note))
+    return ax
 
 
 @style.styled
