@@ -18,7 +18,7 @@ from chexkeras import checks
 from chexkeras.evaluation.scores import known_labels, one_class, one_column, patient_numbers
 from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval, proportion_interval
 from chexkeras.evaluation.uncertainty.limits import clopper_pearson
-from chexkeras.evaluation.uncertainty.worth import NORMAL_FROM, Agreement, approximate, satterthwaite, student_quantile
+from chexkeras.evaluation.uncertainty.worth import NORMAL_FROM, Agreement, Error, approximate, satterthwaite
 from chexkeras.results import Estimate
 from chexkeras.results.record import Record
 
@@ -68,10 +68,10 @@ def rates(
     """Returns what calls on images achieve.
 
     Proportions get the interval of `clustered_proportion_interval` (Clopper-Pearson for independent images). The
-    logarithms of the likelihood ratios are linearised and their contributions added up within patients: with one
-    image for each patient that is Simel's interval exactly, and unlike a bootstrap it needs no seed and stays defined
-    when a replicate would draw no false alarm. F1 is a function of the share of true positives among the images that
-    are positive or called, so it gets the exact interval of that share. MCC is linearised on Fisher's z scale.
+    logarithms of the likelihood ratios are linearised and their contributions added up within patients: with one image
+    of each patient that is Simel's interval, with Student's t where a class has fewer than 50 images. F1 is a function
+    of the share of true positives among the images that are positive or called, so it gets the exact interval of that
+    share. MCC is linearised on Fisher's z scale.
 
     Args:
         labels: Shape (n,), 1, 0 or NaN (left out).
@@ -200,7 +200,7 @@ def _likelihood_ratio(tally: "PatientCounts", of_positive_call: bool, confidence
     added = 0.0 if above and below and any(others) else 0.5
     logarithm, error = log_likelihood_ratio(tally, of_positive_call=of_positive_call, added=added)
     half = error.half_width(confidence)
-    method = "Simel 1991, log interval" + tally.basis
+    method = "Simel 1991, log interval" + error.words + tally.basis
     if added:
         method += "; a count is zero, so 0.5 was added to all four"
         method += "" if tally.of_patients is None else ", counted in patients"
@@ -233,9 +233,10 @@ def _mcc(tally: "PatientCounts", sensitivity: Estimate, specificity: Estimate, c
         return Estimate.not_estimable(reason, n=n, confidence=confidence)
     value, gradient = _matthews(tally.totals)
     if abs(value) < 1:
-        half = tally.error(gradient).half_width(confidence) / (1 - value**2)
+        error = tally.error(gradient)
+        half = error.half_width(confidence) / (1 - value**2)
         centre = math.atanh(value)
-        method = "delta method on Fisher's z" + tally.basis
+        method = "delta method on Fisher's z" + error.words + tally.basis
         return Estimate(value, math.tanh(centre - half), math.tanh(centre + half), confidence, n, method)
     # Without an error there is no variance: the other end is where both rates are at their joint worst.
     worst = [
@@ -390,7 +391,7 @@ class PatientCounts:
         found = self.of_patients.reshape(-1, 2, 2).any(axis=2).sum(axis=0)
         return float(found[0]), float(found[1])
 
-    def error(self, gradient: NDArray[np.float64], added: ArrayLike = 0.0) -> "Error":
+    def error(self, gradient: NDArray[np.float64], added: ArrayLike = 0.0) -> Error:
         """Returns the standard error of a function of the four counts that only depends on their ratios.
 
         Student's t makes up for few images of a class. With several images of a patient, the variance is added up from
@@ -426,22 +427,6 @@ class PatientCounts:
         )
         variance = max(independent, between + raised + float((extra * self.per_patient) @ gradient**2))
         return Error(math.sqrt(variance), satterthwaite(variances, [part.worth for part in parts]))
-
-
-class Error(NamedTuple):
-    """A standard error that may rest on few patients.
-
-    Attributes:
-        value: The standard error.
-        degrees: Degrees of freedom; infinite for independent images.
-    """
-
-    value: float
-    degrees: float = math.inf
-
-    def half_width(self, confidence: float) -> float:
-        """Returns half the width of a two-sided interval: by the normal distribution, or by Student's t."""
-        return student_quantile(confidence, self.degrees) * self.value
 
 
 def _parts(of_patients: NDArray[np.float64], gradient: NDArray[np.float64]) -> list[Agreement]:

@@ -391,6 +391,16 @@ def test_few_positives_are_mentioned():
     assert few.method.endswith(f"; interval approximate: worth {worth:.0f} patients")
 
 
+def test_the_method_names_students_t_where_it_is_used():
+    few, many = rates_from_counts(20, 5, 10, 90), rates_from_counts(200, 50, 100, 900)
+    degrees = degrees_of_ratio((20, 25), (10, 100))
+    expected = f"Simel 1991, log interval, Student's t with {degrees:.0f} degrees of freedom"
+    assert few.likelihood_ratio_positive.method == expected
+    assert many.likelihood_ratio_positive.method == "Simel 1991, log interval"
+    assert "Fisher's z, Student's t with" in few.mcc.method
+    assert many.mcc.method == "delta method on Fisher's z"
+
+
 def test_rates_are_plain_data():
     found = rates_from_counts(4, 1, 10, 90)
     assert isinstance(found, Rates)

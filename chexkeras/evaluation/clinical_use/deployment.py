@@ -162,7 +162,7 @@ def _predictive_value(
     centre = logarithm + math.log(of_right / of_wrong)
     half = error.half_width(confidence)
     low, high = (1 / (1 + math.exp(-limit)) for limit in (centre - half, centre + half))
-    method = f"Mercaldo 2007, logit interval, at prevalence {prevalence:g}{tally.basis}"
+    method = f"Mercaldo 2007, logit interval{error.words}, at prevalence {prevalence:g}{tally.basis}"
     if added:
         method += f"; a count is zero, so the limits rest on {added:.2f} added to all four"
         method += f"{'' if tally.of_patients is None else ', counted in patients,'} and reach to the value"

@@ -8,6 +8,7 @@ patients are worth makes up for it. All intervals and tests that rest on patient
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -191,6 +192,27 @@ def student_p_value(ratio: float, degrees: float) -> float:
     return (
         math.erfc(abs(ratio) / math.sqrt(2)) if math.isinf(degrees) else float(2 * special.stdtr(degrees, -abs(ratio)))
     )
+
+
+class Error(NamedTuple):
+    """A standard error that may rest on few patients.
+
+    Attributes:
+        value: The standard error.
+        degrees: Degrees of freedom; infinite for many independent images.
+    """
+
+    value: float
+    degrees: float = math.inf
+
+    @property
+    def words(self) -> str:
+        """The quantile that limits are made with, for the method of an estimate; empty for the normal distribution."""
+        return "" if math.isinf(self.degrees) else f", Student's t with {self.degrees:.0f} degrees of freedom"
+
+    def half_width(self, confidence: float) -> float:
+        """Returns half the width of a two-sided interval: by the normal distribution, or by Student's t."""
+        return student_quantile(confidence, self.degrees) * self.value
 
 
 def effective_size(agreement: Agreement, confidence: float) -> NDArray[np.float64]:
