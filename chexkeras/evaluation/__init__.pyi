@@ -48,6 +48,16 @@ from .readers.roe_metz import (
     simulate_reader_study_power as simulate_reader_study_power,
     simulate_reader_study as simulate_reader_study,
 )
+from .reference_standard.imperfect import (
+    ReferenceCorrected as ReferenceCorrected,
+    correct_reference_error as correct_reference_error,
+)
+from .reference_standard.latent import LatentTruth as LatentTruth, latent_truth as latent_truth
+from .reference_standard.prevalence import true_prevalence as true_prevalence
+from .reference_standard.verification import (
+    VerificationCorrected as VerificationCorrected,
+    correct_verification_bias as correct_verification_bias,
+)
 from .robustness import perturbation_effects as perturbation_effects
 from .sample_size.assumed_components import (
     conjectured_components as conjectured_components,
