@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import optimize, special, stats
 
-from chexkeras.evaluation.readers.dawid_skene import dawid_skene
+from chexkeras.evaluation.agreement.dawid_skene import dawid_skene
 from chexkeras.evaluation.reference_standard.latent import LatentTruth, latent_truth
 
 RATES = ((0.85, 0.9), (0.8, 0.95), (0.7, 0.97))
