@@ -313,9 +313,10 @@ class _Model:
         outermost = float(found.x[place])
         if abs(outermost) >= _FAR - 1e-6 and left(found.x) > -1e-4:
             return sign * math.inf
+        fallen, least = left(found.x), float(skills(found.x).min())
         # Where it ends because one would be worse than chance, the likelihood has fallen by less.
-        settled = abs(left(found.x)) < 1e-4 * allowed or (found.success and left(found.x) > 0)
-        if settled and skills(found.x).min() > -1e-4 and sign * (outermost - odds[place]) >= 0:
+        settled = abs(fallen) < 1e-4 * allowed or (fallen > 0 and abs(least) < 1e-5)
+        if settled and least > -1e-5 and sign * (outermost - odds[place]) >= 0:
             return outermost
         return self._searched(place, sign, best, allowed)
 
