@@ -232,7 +232,13 @@ def add_cautions(facts: Facts, run: Any) -> None:
         found.append("The scores on file are not the scores that were measured; see the provenance table.")
     if not facts["check.split"].value:
         found.append("The split in the run folder is not the one that was trained on; see the provenance table.")
-    if not facts["check.numbers"].value:
+    if facts["check.limits"].value:
+        found.append(
+            "The limits in evaluation.json were computed by another version of chexkeras, which may have taken few "
+            "patients for more than they are worth; no verdict is given. Measure the run's scores again with "
+            "cx.evaluate and save the result as evaluation.json."
+        )
+    elif not facts["check.numbers"].value:
         found.append(
             "The numbers in evaluation.json are not those of the scores and thresholds on file; no verdict is given, "
             "see the provenance table."

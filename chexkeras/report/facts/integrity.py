@@ -14,6 +14,9 @@ from chexkeras.results import Estimate, FindingEvaluation
 TOLERANCE = 1e-9
 """How far a stated number may lie from the one counted again: the rounding of floats, no more."""
 
+ANOTHER_VERSION = "limits by another version's method"
+"""What is said of a rate whose value is that of its rows, but whose limits were computed otherwise."""
+
 _CELLS = ("true_positives", "false_negatives", "false_positives", "true_negatives")
 _KEYS = ["image_id", "patient_id", "part"]
 
@@ -50,9 +53,13 @@ def _wrong_of(entry: FindingEvaluation, rows: pd.DataFrame, threshold: float | N
     again = rates(rows["label"], called, clusters=rows["patient_id"], confidence=entry.sensitivity.confidence)
     wrong += [name for name in _CELLS if getattr(entry, name) != getattr(again, name)]
     # The verdict rests on the limits, so they are compared as well as the value.
-    return wrong + [
-        name for name in ("sensitivity", "specificity") if _differ(getattr(entry, name), getattr(again, name))
-    ]
+    for name in ("sensitivity", "specificity"):
+        stated, measured = getattr(entry, name), getattr(again, name)
+        if _differ(stated, measured):
+            of_value = _differ(Estimate(stated.value, 0.0, 0.0), Estimate(measured.value, 0.0, 0.0))
+            same_method = of_value or stated.method == measured.method
+            wrong.append(name if same_method else f"{name}, {ANOTHER_VERSION}")
+    return wrong
 
 
 def wrong_numbers(run: Any) -> list[str]:
@@ -123,6 +130,8 @@ def add_split_check(facts: Facts, run: Any, splits: pd.DataFrame) -> None:
 def add_number_check(facts: Facts, run: Any) -> None:
     """Records whether the numbers of evaluation.json are those of the scores on file."""
     wrong = wrong_numbers(run)
+    facts.add("check.limits", bool(wrong) and all(entry.endswith(ANOTHER_VERSION) for entry in wrong),
+              file="evaluation.json", field="whether only the method of the limits differs")  # fmt: skip
     shown = ", ".join(wrong[:4]) + (f" and {len(wrong) - 4} more" if len(wrong) > 4 else "")
     facts.add(
         "check.numbers",
@@ -144,6 +153,7 @@ def no_verdict(facts: Facts) -> str:
         (not facts["check.split"].value, "the split in the run folder is not the one that was trained on"),
         (not facts["check.test_scores"].value, "the test scores on file are not the scores that were measured"),
         (not facts["check.thresholds"].value, "the thresholds on file are not the thresholds that were measured"),
+        (facts["check.limits"].value, "the limits in evaluation.json are those of another version of chexkeras"),
         (not facts["check.numbers"].value, "the numbers in evaluation.json are not those of the scores on file"),
         (
             not facts["patients.known"].value,

@@ -183,3 +183,15 @@ def test_a_split_by_image_leaks_into_the_test_part(make_run):
     text = " ".join(submission.preview(facts).text.split())
     assert "The test part is not independent of training." in text
     assert "between training and validation" not in text
+
+
+def test_limits_of_another_version_are_told_from_edited_numbers(run_folder):
+    def other_method(entry):
+        entry["sensitivity"].update(low=entry["sensitivity"]["low"] + 0.01, method="Clopper-Pearson of another version")
+
+    _json(run_folder / "evaluation.json", lambda document: other_method(document["findings"][0]))
+    facts = _facts(run_folder)
+    assert facts["check.numbers"].text == "NO: Effusion: sensitivity, limits by another version's method"
+    assert facts["check.limits"].value is True
+    assert any("another version of chexkeras" in caution for caution in facts["cautions"].value)
+    assert "another version" in facts["verdict.Effusion.sensitivity.reason"].text
