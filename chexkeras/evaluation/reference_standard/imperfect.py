@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks
 from chexkeras.evaluation.rates import clean_calls
-from chexkeras.evaluation.reference_standard.prevalence import Rate, prevalence_of, why_not
+from chexkeras.evaluation.reference_standard.prevalence import KnownRate, prevalence_of, why_not
 from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval
 from chexkeras.evaluation.uncertainty.resampling import patient_counts
 from chexkeras.evaluation.uncertainty.worth import Agreement, approximate, kish, student_quantile
@@ -123,8 +123,8 @@ def correct_reference_error(
     """
     checks.probability(confidence, "confidence", open_interval=True)
     checks.positive_int(replicates, "replicates")
-    sensitivity = Rate.of(reference_sensitivity, "reference_sensitivity")
-    rates = sensitivity, Rate.of(reference_specificity, "reference_specificity")
+    sensitivity = KnownRate.of(reference_sensitivity, "reference_sensitivity")
+    rates = sensitivity, KnownRate.of(reference_specificity, "reference_specificity")
     calls = clean_calls(labels, called, clusters)
     n, owner = len(calls.positive), calls.owner
     if not n:
@@ -141,8 +141,8 @@ def correct_reference_error(
         none = Estimate.not_estimable(reason, n=n, confidence=confidence)
         corrected, bounds = [none, none], [none] * 4
     else:
-        image = _Images(positive, call, owner, "images" if calls.patients is None else "patients")
-        flipped = _Images(~positive, ~call, owner, image.unit)
+        image = _CalledImages(positive, call, owner, "images" if calls.patients is None else "patients")
+        flipped = _CalledImages(~positive, ~call, owner, image.unit)
         values = _corrected(cells / n, rates[0].value, rates[1].value)
         corrected = [
             _score_interval(image, rates[1], values, confidence),
@@ -185,7 +185,7 @@ def _corrected(cells: NDArray[np.float64], sensitivity: float, specificity: floa
     return found, passed, (labelled - (1 - specificity)) / (sensitivity + specificity - 1)
 
 
-class _Images(NamedTuple):
+class _CalledImages(NamedTuple):
     """Clean labels and calls with patients."""
 
     positive: NDArray[np.bool_]
@@ -194,7 +194,9 @@ class _Images(NamedTuple):
     unit: str
 
 
-def _score_interval(images: _Images, other: Rate, values: tuple[float, float, float], confidence: float) -> Estimate:
+def _score_interval(
+    images: _CalledImages, other: KnownRate, values: tuple[float, float, float], confidence: float
+) -> Estimate:
     """Returns the sensitivity with the limits at which a score test just rejects.
 
     At the true sensitivity t the mean of (label - a) (call - t), a being the reference's false alarms, is 0; its
@@ -249,7 +251,7 @@ def _score_interval(images: _Images, other: Rate, values: tuple[float, float, fl
 def _bounds(
     kind: NDArray[np.int64],
     owner: NDArray[np.int64],
-    rates: tuple[Rate, Rate],
+    rates: tuple[KnownRate, KnownRate],
     settings: tuple[float, int, int],
 ) -> list[Estimate]:
     """Returns least and greatest sensitivity, least and greatest specificity, with bootstrap limits."""

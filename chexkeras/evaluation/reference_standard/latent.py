@@ -126,7 +126,7 @@ def latent_truth(
     # Images with the same readings are one pattern with a weight.
     patterns, pattern = np.unique(values, axis=0, return_inverse=True)
     pattern = pattern.reshape(-1)
-    model = _Model(patterns, np.bincount(pattern).astype(np.float64))
+    model = _LatentModel(patterns, np.bincount(pattern).astype(np.float64))
     best, k, worth = model.best(), len(names), kish(owner)
     n_patients = int(np.count_nonzero(np.bincount(owner)))
     unit = "images" if n_patients == n else "patients"
@@ -197,7 +197,7 @@ def _unidentified(values: NDArray[np.float64], names: list[str]) -> str:
     return ""
 
 
-class _Model:
+class _LatentModel:
     """The likelihood of patterns of readings, by the log odds of prevalence, sensitivities and specificities."""
 
     def __init__(self, patterns: NDArray[np.float64], weights: NDArray[np.float64]):

@@ -51,7 +51,7 @@ def true_prevalence(
         0.051 (95 % CI 0.000-0.131)
     """
     checks.probability(confidence, "confidence", open_interval=True)
-    rates = Rate.of(sensitivity, "sensitivity"), Rate.of(specificity, "specificity")
+    rates = KnownRate.of(sensitivity, "sensitivity"), KnownRate.of(specificity, "specificity")
     call = np.asarray(called, dtype=np.float64)
     if call.ndim != 1:
         raise ValueError(f"called has shape {call.shape}; one call for each image was expected.")
@@ -62,7 +62,7 @@ def true_prevalence(
     return prevalence_of(call[kept] == 1, np.arange(n) if group is None else group, rates, confidence)
 
 
-class Rate(NamedTuple):
+class KnownRate(NamedTuple):
     """A sensitivity or specificity of a reference.
 
     Attributes:
@@ -74,7 +74,7 @@ class Rate(NamedTuple):
     size: float
 
     @classmethod
-    def of(cls, given: float | Estimate, name: str) -> "Rate":
+    def of(cls, given: float | Estimate, name: str) -> "KnownRate":
         """Returns a rate that was given as a number, taken as known, or as an estimate.
 
         Args:
@@ -134,7 +134,7 @@ def size_behind(estimate: Estimate, name: str) -> float:
     return math.exp(optimize.brentq(excess, smallest, largest, xtol=1e-12))
 
 
-def why_not(share: float, sensitivity: Rate, specificity: Rate) -> str:
+def why_not(share: float, sensitivity: KnownRate, specificity: KnownRate) -> str:
     """Returns why a share of positives cannot be taken apart into true and false ones, or an empty text.
 
     Args:
@@ -160,7 +160,7 @@ def why_not(share: float, sensitivity: Rate, specificity: Rate) -> str:
 
 
 def prevalence_of(
-    called: NDArray[np.bool_], owner: NDArray[np.int64], rates: tuple[Rate, Rate], confidence: float
+    called: NDArray[np.bool_], owner: NDArray[np.int64], rates: tuple[KnownRate, KnownRate], confidence: float
 ) -> Estimate:
     """Returns the true prevalence of clean calls, see `true_prevalence`.
 
@@ -200,7 +200,7 @@ def prevalence_of(
     return Estimate(drawn, min(low, drawn), max(high, drawn), confidence, n, method)
 
 
-def _lang_reiczigel(share: float, size: float, rates: tuple[Rate, Rate], confidence: float) -> list[float]:
+def _lang_reiczigel(share: float, size: float, rates: tuple[KnownRate, KnownRate], confidence: float) -> list[float]:
     """Returns limits of the prevalence, not drawn in, with images added to all three shares."""
     z = normal_quantile(confidence)
     adjusted = (size * share + z * z / 2) / (size + z * z)
