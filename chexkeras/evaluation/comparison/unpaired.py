@@ -84,7 +84,7 @@ def compare_unpaired(
         >>> there = here.assign(image_id="b" + here["image_id"], patient_id="b" + here["patient_id"],
         ...                     score=here["label"] * 0.05 + here["score"].round(1) / 2)
         >>> print(compare_unpaired(here, there, names=("north", "south"))[0])
-        Edema, AUROC: north is not distinguishable from south, difference -0.083 (95 % CI -0.208 to 0.039)
+        Edema, AUROC: north is not distinguishable from south, difference -0.083 (95 % CI -0.211 to 0.041)
     """
     checks.probability(confidence, "confidence", open_interval=True)
     if isinstance(names, str) or len(names) != 2 or names[0] == names[1]:
