@@ -81,8 +81,8 @@ def compare(
         >>> good = pd.DataFrame({
         ...     "image_id": list("abcdefgh"), "patient_id": list("abcdefgh"), "finding": "Edema",
         ...     "label": [1, 1, 1, 1, 0, 0, 0, 0], "score": [0.9, 0.8, 0.7, 0.3, 0.6, 0.2, 0.1, 0.1]})
-        >>> print(compare(good, good.assign(score=good["score"].to_numpy()[::-1]), names=("this", "its mirror"))[0])
-        Edema, AUROC: this is better than its mirror, difference 0.875 (95 % CI 0.442-1.000; approximate: worth 4 images)
+        >>> print(compare(good, good.assign(score=good["score"].to_numpy()[::-1]), names=("it", "its mirror"))[0])
+        Edema, AUROC: it is better than its mirror, difference 0.875 (95 % CI 0.442-1.000; approximate: worth 4 images)
     """
     checks.probability(confidence, "confidence", open_interval=True)
     checks.positive_int(replicates, "replicates")
