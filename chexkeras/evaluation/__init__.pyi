@@ -40,7 +40,7 @@ from .readers.lesion_marks import marks_from_peaks as marks_from_peaks, match_ma
 from .readers.localization import afroc as afroc, afroc_curve as afroc_curve, afroc_figures as afroc_figures
 from .readers.localization_study import LocalizationStudy as LocalizationStudy
 from .readers.figures_of_merit import figures_of_merit as figures_of_merit
-from .readers.mrmc import mrmc as mrmc, mrmc_all as mrmc_all
+from .readers.mrmc import mrmc as mrmc, mrmc_all as mrmc_all, mrmc_localization as mrmc_localization
 from .readers.reader_f1 import model_against_readers as model_against_readers
 from .readers.reader_study import ReaderStudy as ReaderStudy, read_reader_study as read_reader_study
 from .readers.roe_metz import (

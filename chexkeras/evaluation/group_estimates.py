@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chexkeras.evaluation.uncertainty.delong import AucContributions, auc_contributions, raised_covariance
-from chexkeras.evaluation.uncertainty.limits import auc_limits, clopper_pearson, hanley_mcneil_variance, wilson
+from chexkeras.evaluation.uncertainty.limits import clopper_pearson, hanley_mcneil_variance, wilson
 from chexkeras.evaluation.uncertainty.worth import Agreement, approximate, effective_size
 
 _DRAWS = 1 << 15
@@ -101,19 +101,13 @@ def measure_areas(
         if not covariance[number, number] > 0:
             if_equal[number, number] = hanley_mcneil_variance(float(values.mean()), *part.sizes)
     limits = tuple(cache(_of_area(part)) for part in parts)
-    methods = tuple(_area_limits(part, 0.95)[2] + approximate(part.worth) for part in parts)
+    methods = tuple(part.limits(0.95)[2] + approximate(part.worth) for part in parts)
     counts = np.array([int(rows.sum()) for rows in sets])
     return SetEstimates(values, covariance, if_equal, limits, limits, methods, counts)
 
 
 def _of_area(part: AucContributions) -> Limits:
-    return lambda confidence: _area_limits(part, confidence)[:2]
-
-
-def _area_limits(part: AucContributions, confidence: float) -> tuple[float, float, str]:
-    return auc_limits(
-        part.area, part.variance, part.patients, confidence, sizes=part.sizes, worth=part.worth, degrees=part.degrees
-    )
+    return lambda confidence: part.limits(confidence)[:2]
 
 
 def measure_shares(

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from chexkeras import checks
 from chexkeras.evaluation.fixed_rate import combined_side, mirrored, shares_at_ranks, unusable
 from chexkeras.evaluation.scores import clean, patient_numbers
-from chexkeras.evaluation.uncertainty.delong import AucContributions
+from chexkeras.evaluation.uncertainty.delong import AucContributions, class_contributions
 from chexkeras.evaluation.uncertainty.limits import logit_limits
 from chexkeras.evaluation.uncertainty.worth import (
     Agreement,
@@ -304,20 +304,8 @@ def _of_patients(
     """Returns an area with contributions added up within patients, positives being those of the curve looked at."""
     cases = positive if region.over == "specificity" else ~positive
     owner = np.arange(len(positive)) if group is None else group
-    n_patients = int(owner.max()) + 1
-    sums = [np.bincount(owner[rows], contribution[rows], n_patients).astype(np.float64) for rows in (cases, ~cases)]
-    of_cases, of_others = (Agreement.of(contribution[rows], owner[rows]) for rows in (cases, ~cases))
-    sizes, variances = [], []
-    for agreement in (of_cases, of_others):
-        effect, factor = float(agreement.design_effect()), agreement.n_patients / (agreement.n_patients - 1)
-        sizes.append(max(1.0, agreement.n / effect))
-        variances.append(factor * float(agreement.scatter) * effect)
-    return AucContributions(
-        area=value, of_positives=sums[0], of_negatives=sums[1], n_positive_patients=of_cases.n_patients,
-        n_negative_patients=of_others.n_patients, n_patients=len(np.unique(owner)), effective_positives=sizes[0],
-        effective_negatives=sizes[1], worth_positives=of_cases.worth, worth_negatives=of_others.worth,
-        variance_positives=variances[0], variance_negatives=variances[1],
-    )  # fmt: skip
+    of_cases, of_others = ((contribution[rows], owner[rows]) for rows in (cases, ~cases))
+    return class_contributions(value, of_cases, of_others, int(owner.max()) + 1)
 
 
 def _setters(region: _Region, part: AucContributions) -> float:

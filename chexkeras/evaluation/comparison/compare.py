@@ -92,7 +92,7 @@ def compare(
     chosen = {_named(each): each for each in ((statistics,) if isinstance(statistics, str) else statistics)}
     if not chosen and points is None:
         raise ValueError('there is nothing to compare: give statistics such as ("AUROC",) or operating points.')
-    margins = _margins(margin, list(chosen), points is not None)
+    margins = margins_of(margin, list(chosen), points is not None)
     tables = (Scores.of(first), Scores.of(second))
     matched = match_scores(*tables, pair)
     decided = {} if points is None else match_points(points, tables, pair, matched)
@@ -316,7 +316,17 @@ def _named(statistic: str | Statistic) -> str:
     return name.strip("_").replace("_", " ")
 
 
-def _margins(margin: float | Mapping[str, float] | None, names: list[str], with_points: bool) -> dict[str, float]:
+def margins_of(margin: float | Mapping[str, float] | None, names: list[str], with_points: bool) -> dict[str, float]:
+    """Returns the margin of non-inferiority of each statistic that has one.
+
+    Args:
+        margin: One for all statistics, or by their names, each in (0, 1); None for none.
+        names: The statistics compared, besides sensitivity and specificity.
+        with_points: Whether sensitivity and specificity are compared too.
+
+    Raises:
+        ValueError: If a statistic is not compared, or a margin is out of range.
+    """
     known = names + (["sensitivity", "specificity"] if with_points else [])
     if margin is None:
         return {}

@@ -18,7 +18,7 @@ from chexkeras.evaluation.comparison.random_effects import ESTIMATORS, predictio
 from chexkeras.evaluation.comparison.unpaired import refuse_shared_patients
 from chexkeras.evaluation.scores import LabelledImages, Points, Scores, patient_numbers, points_by_finding
 from chexkeras.evaluation.uncertainty.delong import auc_contributions
-from chexkeras.evaluation.uncertainty.intervals import auc_interval, clustered_proportion_interval
+from chexkeras.evaluation.uncertainty.intervals import auc_interval, clustered_proportion_interval, size_behind
 from chexkeras.evaluation.uncertainty.limits import normal_quantile, variance_floor
 from chexkeras.evaluation.uncertainty.worth import Agreement, student_quantile
 from chexkeras.results import Estimate, OperatingPoint
@@ -290,27 +290,11 @@ def _from_interval(name: str, estimate: Estimate, scale: str) -> tuple[float, fl
         return middle, sum(halves) / len(halves) / z, ""
     if scale != "logit":
         raise ValueError(f"{name}: a value of {value:g} has none on the {scale} scale.")
-    size = binomial_size(estimate)
+    size = size_behind(estimate, name)
     hits = 0.5 + (size if value == 1 else 0.0)
     misses = size + 1 - hits
     words = f"its value is {value:g}, so 0.5 was added to both counts of the {size:.1f} images its interval is worth"
     return math.log(hits / misses), math.sqrt(1 / hits + 1 / misses), words
-
-
-def binomial_size(estimate: Estimate) -> float:
-    """Returns how many independent images would give a proportion of 0 or 1 the Clopper-Pearson interval it has.
-
-    Args:
-        estimate: With the value 0 or 1 and an interval of some length.
-
-    Example:
-        >>> from chexkeras.evaluation.uncertainty.intervals import proportion_interval
-        >>> round(binomial_size(proportion_interval(25, 25)), 6)
-        25.0
-    """
-    tail = (1 - estimate.confidence) / 2
-    reach = estimate.low if estimate.value == 1 else 1 - estimate.high
-    return math.log(tail) / math.log(max(reach, 1e-300))
 
 
 def _area(name: str, images: LabelledImages, confidence: float) -> tuple[PooledSite, str]:

@@ -157,7 +157,7 @@ def prediction_limits(values: Sequence[float], errors: Sequence[float], confiden
     At the true tau squared the Q statistic is chi squared distributed, so each quantile of that distribution gives a
     tau squared (its confidence distribution), and each of these a normal distribution of the next true value. The
     limits are the quantiles of their mixture. Simulated with 5 to 15 sites whose errors are about as large as the
-    differences between them, 95 % limits cover 93-96 % of the time; with a single tau squared in Higgins' formula
+    differences between them, 95 % limits cover 92-96 % of the time; with a single tau squared in Higgins' formula
     86-92 %.
 
     Args:

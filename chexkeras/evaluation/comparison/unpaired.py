@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from chexkeras import checks
 from chexkeras.evaluation.calibration.calibration import measure_calibration
-from chexkeras.evaluation.comparison.compare import adjusted, match_points
+from chexkeras.evaluation.comparison.compare import adjusted, margins_of, match_points
 from chexkeras.evaluation.scores import LabelledImages, Points, Scores, patient_numbers
 from chexkeras.evaluation.uncertainty.intervals import auc_interval, clustered_proportion_interval
 from chexkeras.evaluation.uncertainty.limits import wilson
@@ -95,7 +95,7 @@ def compare_unpaired(
         checks.one_of(statistic, NAMED, "statistic")
     if not chosen and points is None:
         raise ValueError('there is nothing to compare: give statistics such as ("AUROC",) or operating points.')
-    margins = _margins(margin, [name for name in chosen if name == "AUROC"], points is not None)
+    margins = margins_of(margin, [name for name in chosen if name == "AUROC"], points is not None)
     tables = (Scores.of(first), Scores.of(second))
     refuse_shared_patients(dict(zip(pair, tables, strict=True)))
     common = [name for name in tables[0].findings if name in tables[1].findings]
@@ -291,17 +291,6 @@ def _frozen(
         return match_points(points, tables, names, findings)
     both = (points,) if isinstance(points, OperatingPoint) else tuple(points)
     return match_points((both, both), tables, names, findings)
-
-
-def _margins(margin: float | Mapping[str, float] | None, names: list[str], with_points: bool) -> dict[str, float]:
-    known = names + (["sensitivity", "specificity"] if with_points else [])
-    if margin is None:
-        return {}
-    given = dict(margin) if isinstance(margin, Mapping) else dict.fromkeys(known, margin)
-    return {
-        checks.one_of(name, known, "margin for"): checks.probability(value, "margin", open_interval=True)
-        for name, value in given.items()
-    }
 
 
 def _undirected(entry: Comparison) -> Comparison:

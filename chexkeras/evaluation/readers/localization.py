@@ -8,7 +8,6 @@ unmarked count a half. So a reader who marks nothing has an area of .5, and one 
 """
 
 import itertools
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,9 +15,8 @@ from numpy.typing import NDArray
 
 from chexkeras import checks
 from chexkeras.evaluation.readers.localization_study import FALSE_POSITIVES_ON, LocalizationStudy, Marks, many
-from chexkeras.evaluation.uncertainty.delong import AucContributions, contributions_covariance
-from chexkeras.evaluation.uncertainty.limits import auc_limits
-from chexkeras.evaluation.uncertainty.worth import Agreement, approximate
+from chexkeras.evaluation.uncertainty.delong import AucContributions, class_contributions, contributions_covariance
+from chexkeras.evaluation.uncertainty.worth import approximate
 from chexkeras.results import Estimate
 
 
@@ -77,15 +75,26 @@ def afroc(
     part = _contributions(study, marks, weighted, false_positives_on)
     n_patients = study.n_patients
     unit = "images" if n_patients == n else "patients"
-    low, high, method = auc_limits(
-        part.area, part.variance, part.patients, confidence,
-        sizes=part.sizes, worth=part.worth, degrees=part.degrees, unit=unit, because="because nothing varies",
-    )  # fmt: skip
-    name = ("weighted AFROC" if weighted else "AFROC") + ("" if false_positives_on == "normal" else "1")
+    low, high, method = part.limits(confidence, unit=unit, because="because nothing varies")
+    name = afroc_name(weighted, false_positives_on)
     abnormal = n - int(study.normal.sum())
     basis = f"{many(len(study.weights), 'lesion')} in {abnormal} of {n} images of {n_patients} patients"
     text = f"area under the {name} curve, positives being lesions; {method}; {basis}{approximate(part.worth, unit)}"
     return Estimate(part.area, low, high, confidence, n, text)
+
+
+def afroc_name(weighted: bool, false_positives_on: str) -> str:
+    """Returns what an AFROC area is called.
+
+    Args:
+        weighted: Whether every abnormal image counts once.
+        false_positives_on: "normal" or "all".
+
+    Example:
+        >>> afroc_name(True, "normal"), afroc_name(False, "all")
+        ('weighted AFROC', 'AFROC1')
+    """
+    return ("weighted AFROC" if weighted else "AFROC") + ("" if false_positives_on == "normal" else "1")
 
 
 def afroc_figures(
@@ -93,8 +102,7 @@ def afroc_figures(
 ) -> tuple[pd.Series, pd.DataFrame]:
     """Returns each reader's AFROC area in each modality and the covariance matrix of these areas.
 
-    The form in which an analysis of several readers takes figures of merit: another sample of patients changes all of
-    them together.
+    Another sample of patients changes all of them together; `mrmc_localization` rests on that.
 
     Args:
         study: The marks of all readers in all modalities, on the same images.
@@ -185,24 +193,9 @@ def _shares(study: LocalizationStudy, weighted: bool) -> NDArray[np.float64]:
     return np.full(len(study.weights), 1 / len(study.weights))
 
 
-class _Class(NamedTuple):
-    """What lesions, or images with false marks, contribute to the error of the area."""
-
-    sums: NDArray[np.float64]
-    n_patients: int
-    effective: float
-    worth: float
-    variance: float
-
-    @classmethod
-    def of(cls, values: NDArray[np.float64], area: float, owner: NDArray[np.int64], n_patients: int) -> "_Class":
-        apart = np.where(np.abs(values - area) < 1e-12, 0.0, values - area) / len(values)
-        agreement = Agreement.of(apart, owner)
-        effect, present = float(agreement.design_effect()), agreement.n_patients
-        factor = present / (present - 1) if present > 1 else np.nan
-        sums = np.bincount(owner, apart, n_patients).astype(np.float64)
-        variance = factor * float(agreement.scatter) * effect
-        return cls(sums, present, max(1.0, len(values) / effect), agreement.worth, variance)
+def _apart(values: NDArray[np.float64], area: float) -> NDArray[np.float64]:
+    """Returns what each of the values contributes to the error of their mean, rounding taken for nothing."""
+    return np.where(np.abs(values - area) < 1e-12, 0.0, values - area) / len(values)
 
 
 def _contributions(study: LocalizationStudy, marks: Marks, weighted: bool, false_positives_on: str) -> AucContributions:
@@ -219,23 +212,8 @@ def _contributions(study: LocalizationStudy, marks: Marks, weighted: bool, false
         abnormal = ~study.normal
         above = np.bincount(study.lesion_image, above * study.weights, len(abnormal)).astype(np.float64)[abnormal]
         owner = study.patient[abnormal]
-    positives, negatives = (
-        _Class.of(values, area, patient, study.n_patients) for values, patient in ((above, owner), (beaten, others))
-    )
-    return AucContributions(
-        area=area,
-        of_positives=positives.sums,
-        of_negatives=negatives.sums,
-        n_positive_patients=positives.n_patients,
-        n_negative_patients=negatives.n_patients,
-        n_patients=len(np.union1d(owner, others)),
-        effective_positives=positives.effective,
-        effective_negatives=negatives.effective,
-        worth_positives=positives.worth,
-        worth_negatives=negatives.worth,
-        variance_positives=positives.variance,
-        variance_negatives=negatives.variance,
-    )
+    positives, negatives = (_apart(above, area), owner), (_apart(beaten, area), others)
+    return class_contributions(area, positives, negatives, study.n_patients)
 
 
 def _share_below(

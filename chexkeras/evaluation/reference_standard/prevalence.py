@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks
 from chexkeras.evaluation.scores import known_labels, patient_numbers
+from chexkeras.evaluation.uncertainty.intervals import size_behind
 from chexkeras.evaluation.uncertainty.limits import clopper_pearson, normal_quantile
 from chexkeras.evaluation.uncertainty.worth import Agreement, approximate, effective_size
 from chexkeras.results import Estimate
@@ -98,40 +99,6 @@ class KnownRate(NamedTuple):
             return 0.0
         share = (self.size * self.value + 1) / (self.size + 2)
         return share * (1 - share) / (self.size + 2)
-
-
-def size_behind(estimate: Estimate, name: str) -> float:
-    """Returns how many independent images would give a share a Clopper-Pearson interval of the length it has.
-
-    Args:
-        estimate: A share with its interval.
-        name: What it is, for messages.
-
-    Raises:
-        ValueError: If the interval has no length, or does not lie in [0, 1].
-
-    Example:
-        >>> from chexkeras.evaluation.uncertainty.intervals import proportion_interval
-        >>> round(size_behind(proportion_interval(45, 50), "sensitivity"), 3)
-        50.0
-    """
-    from scipy import optimize
-
-    length = estimate.high - estimate.low
-    if not 0 <= estimate.low <= estimate.value <= estimate.high <= 1 or not 0 < length < 1:
-        raise ValueError(
-            f"{name}={estimate} needs an interval within 0 and 1, of some length; give a number to take it as known."
-        )
-
-    def excess(log_size: float) -> float:
-        size = math.exp(log_size)
-        low, high = clopper_pearson(estimate.value * size, size, estimate.confidence)
-        return high - low - length
-
-    smallest, largest = math.log(1e-3), math.log(1e9)
-    if excess(largest) >= 0 or excess(smallest) <= 0:
-        return 1e9 if excess(largest) >= 0 else 1e-3
-    return math.exp(optimize.brentq(excess, smallest, largest, xtol=1e-12))
 
 
 def why_not(share: float, sensitivity: KnownRate, specificity: KnownRate) -> str:

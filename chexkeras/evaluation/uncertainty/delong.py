@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chexkeras.evaluation.metrics import placements
+from chexkeras.evaluation.uncertainty.limits import NO_VARIANCE, auc_limits
 from chexkeras.evaluation.uncertainty.worth import NORMAL_FROM, Agreement, satterthwaite
 
 
@@ -72,6 +73,21 @@ class AucContributions(NamedTuple):
     def degrees(self) -> float:
         """Degrees of freedom of `variance`; infinite where patients are worth enough for the normal distribution."""
         return degrees_of([self])
+
+    def limits(
+        self, confidence: float, *, unit: str = "patients", because: str = NO_VARIANCE
+    ) -> tuple[float, float, str]:
+        """Returns the limits of the area and how they were computed.
+
+        Args:
+            confidence: Coverage, in (0, 1).
+            unit: What is independent, "patients" or "images".
+            because: Why there is no variance, where there is none.
+        """
+        return auc_limits(
+            self.area, self.variance, self.patients, confidence,
+            sizes=self.sizes, worth=self.worth, degrees=self.degrees, unit=unit, because=because,
+        )  # fmt: skip
 
     @property
     def satterthwaite(self) -> float:
@@ -142,29 +158,46 @@ def _of_images(
     clusters: NDArray[np.int64],
     n_clusters: int,
 ) -> AucContributions:
-    n_patients = int(np.count_nonzero(np.bincount(clusters, minlength=n_clusters)))
-    of_positives, positives = _of_class(contribution[positive], clusters[positive], n_clusters)
-    of_negatives, negatives = _of_class(contribution[~positive], clusters[~positive], n_clusters)
+    positives, negatives = ((contribution[members], clusters[members]) for members in (positive, ~positive))
+    return class_contributions(area, positives, negatives, n_clusters)
+
+
+Contributions = tuple[NDArray[np.float64], NDArray[np.int64]]
+"""What the images of one class contribute to the error of an area, and the patient of each, both of shape (n,)."""
+
+
+def class_contributions(
+    area: float, positives: Contributions, negatives: Contributions, n_clusters: int
+) -> AucContributions:
+    """Adds up within patients what images contribute to the error of an area, class by class.
+
+    Args:
+        area: The area, whole or partial, of images or of lesions, or the difference of two.
+        positives: Contributions of the positive images, which sum to 0, and their patients.
+        negatives: The same of the negative images.
+        n_clusters: Length of the result, the same for all areas whose covariance is wanted; patient numbers lie below.
+
+    Returns:
+        The area with the contributions of patients.
+    """
+    (of_positives, positive), (of_negatives, negative) = (
+        (np.bincount(owner, values, n_clusters).astype(np.float64), Agreement.of(values, owner))
+        for values, owner in (positives, negatives)
+    )
     return AucContributions(
         area=area,
         of_positives=of_positives,
         of_negatives=of_negatives,
-        n_positive_patients=positives.n_patients,
-        n_negative_patients=negatives.n_patients,
-        n_patients=n_patients,
-        effective_positives=_effective(positives),
-        effective_negatives=_effective(negatives),
-        worth_positives=positives.worth,
-        worth_negatives=negatives.worth,
-        variance_positives=_raised(positives),
-        variance_negatives=_raised(negatives),
+        n_positive_patients=positive.n_patients,
+        n_negative_patients=negative.n_patients,
+        n_patients=len(np.union1d(positives[1], negatives[1])),
+        effective_positives=_effective(positive),
+        effective_negatives=_effective(negative),
+        worth_positives=positive.worth,
+        worth_negatives=negative.worth,
+        variance_positives=_raised(positive),
+        variance_negatives=_raised(negative),
     )
-
-
-def _of_class(
-    values: NDArray[np.float64], owner: NDArray[np.int64], n_clusters: int
-) -> tuple[NDArray[np.float64], Agreement]:
-    return np.bincount(owner, values, n_clusters).astype(np.float64), Agreement.of(values, owner)
 
 
 def _effective(agreement: Agreement) -> float:

@@ -82,16 +82,9 @@ def auc_interval(
     n_patients = int(owner.max()) + 1
     part = auc_contributions(positive, score, owner, n_patients)
     unit, of_patients = ("images", "") if group is None else ("patients", f", {n} images of {n_patients} patients")
-    low, high, method = _limits(part, confidence, unit)
+    low, high, method = part.limits(confidence, unit=unit)
     method += of_patients + approximate(part.worth, unit)
     return Estimate(part.area, low, high, confidence, n, method)
-
-
-def _limits(part: AucContributions, confidence: float, unit: str) -> tuple[float, float, str]:
-    return auc_limits(
-        part.area, part.variance, part.patients, confidence,
-        sizes=part.sizes, worth=part.worth, degrees=part.degrees, unit=unit,
-    )  # fmt: skip
 
 
 def auc_interval_from_counts(area: float, n_positive: int, n_negative: int, *, confidence: float = 0.95) -> Estimate:
@@ -212,7 +205,7 @@ def _contributions(table: Scores, known: Scores) -> tuple[dict[str, AucContribut
 def _mean(parts: list[AucContributions], confidence: float, unit: str) -> tuple[float, float, float, str]:
     """Returns the mean area, its limits and how they were computed."""
     if len(parts) == 1:
-        low, high, method = _limits(parts[0], confidence, unit)
+        low, high, method = parts[0].limits(confidence, unit=unit)
         return parts[0].area, low, high, f"one finding: {method}"
     value, variance = math.fsum(part.area for part in parts) / len(parts), _variance_of_mean(parts)
     # Where no ranking varies, the rarest finding says how much there is to know.
@@ -401,3 +394,36 @@ def clustered_proportion_interval(
     low, high = clopper_pearson(share * effective, effective, confidence)
     method = f"Clopper-Pearson at the effective sample size {effective:.1f} (Korn & Graubard 1998); {basis}"
     return Estimate(share, low, high, confidence, n, method)
+
+
+def size_behind(estimate: Estimate, name: str) -> float:
+    """Returns how many independent images would give a share a Clopper-Pearson interval of the length it has.
+
+    Args:
+        estimate: A share with its interval.
+        name: What it is, for messages.
+
+    Raises:
+        ValueError: If the interval has no length, or does not lie in [0, 1].
+
+    Example:
+        >>> round(size_behind(proportion_interval(45, 50), "sensitivity"), 3)
+        50.0
+    """
+    from scipy import optimize
+
+    length = estimate.high - estimate.low
+    if not 0 <= estimate.low <= estimate.value <= estimate.high <= 1 or not 0 < length < 1:
+        raise ValueError(
+            f"{name}={estimate} needs an interval within 0 and 1, of some length; give a number to take it as known."
+        )
+
+    def excess(log_size: float) -> float:
+        size = math.exp(log_size)
+        low, high = clopper_pearson(estimate.value * size, size, estimate.confidence)
+        return high - low - length
+
+    smallest, largest = math.log(1e-3), math.log(1e9)
+    if excess(largest) >= 0 or excess(smallest) <= 0:
+        return 1e9 if excess(largest) >= 0 else 1e-3
+    return math.exp(optimize.brentq(excess, smallest, largest, xtol=1e-12))

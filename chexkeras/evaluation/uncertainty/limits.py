@@ -24,6 +24,9 @@ DELONG = {"images": "DeLong", "patients": "DeLong clustered by patient (Obuchows
 """The words for the variance of an area, by what is independent."""
 
 
+NO_VARIANCE = "because the DeLong variance is zero or undefined"
+
+
 def normal_quantile(confidence: float) -> float:
     """Returns the standard normal quantile of a two-sided interval.
 
@@ -211,7 +214,7 @@ def auc_limits(
     unit: str = "patients",
     error: AreaError | None = None,
     whose: str = "",
-    because: str = "because the DeLong variance is zero or undefined",
+    because: str = NO_VARIANCE,
 ) -> tuple[float, float, str]:
     """Returns the limits of an area under the ROC curve and how they were computed.
 

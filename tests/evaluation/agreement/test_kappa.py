@@ -11,19 +11,7 @@ from statsmodels.stats.inter_rater import aggregate_raters
 from statsmodels.stats.inter_rater import fleiss_kappa as statsmodels_kappa
 
 from chexkeras.evaluation.agreement.kappa import cohen_kappa, fleiss_kappa
-
-SENSITIVITY, SPECIFICITY = (0.9, 0.75, 0.8, 0.6), (0.95, 0.9, 0.85, 0.98)
-
-
-def rated(n=600, seed=0, prevalence=0.3, readers=4):
-    rng = np.random.default_rng(seed)
-    truth = rng.random(n) < prevalence
-    calls = {
-        f"reader {k}": np.where(truth, rng.random(n) < SENSITIVITY[k], rng.random(n) > SPECIFICITY[k]).astype(float)
-        for k in range(readers)
-    }
-    return pd.DataFrame(calls, index=[f"image {number:04d}" for number in range(n)]), truth
-
+from tests.evaluation.rated_images import rated
 
 # Fleiss 1971, table 1: of 30 patients, how many of six psychiatrists gave each of five diagnoses.
 DIAGNOSES = """

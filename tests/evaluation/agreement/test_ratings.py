@@ -7,18 +7,7 @@ import pytest
 from chexkeras.evaluation.agreement.consensus import majority
 from chexkeras.evaluation.agreement.kappa import fleiss_kappa
 from chexkeras.evaluation.agreement.ratings import check_ratings
-
-SENSITIVITY, SPECIFICITY = (0.9, 0.75, 0.8, 0.6), (0.95, 0.9, 0.85, 0.98)
-
-
-def rated(n=600, seed=0, prevalence=0.3, readers=4):
-    rng = np.random.default_rng(seed)
-    truth = rng.random(n) < prevalence
-    calls = {
-        f"reader {k}": np.where(truth, rng.random(n) < SENSITIVITY[k], rng.random(n) > SPECIFICITY[k]).astype(float)
-        for k in range(readers)
-    }
-    return pd.DataFrame(calls, index=[f"image {number:04d}" for number in range(n)]), truth
+from tests.evaluation.rated_images import rated
 
 
 @pytest.mark.parametrize(

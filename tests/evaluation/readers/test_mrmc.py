@@ -12,7 +12,9 @@ from scipy import stats
 
 from chexkeras.evaluation.metrics import auc
 from chexkeras.evaluation.readers.figures_of_merit import Figures, figures_of_merit
-from chexkeras.evaluation.readers.mrmc import mrmc, mrmc_all
+from chexkeras.evaluation.readers.localization import afroc_figures
+from chexkeras.evaluation.readers.localization_study import LocalizationStudy
+from chexkeras.evaluation.readers.mrmc import mrmc, mrmc_all, mrmc_localization
 from chexkeras.evaluation.readers.obuchowski_rockette import OrhModel
 from chexkeras.evaluation.readers.reader_study import ReaderStudy, read_reader_study
 from chexkeras.evaluation.readers.roe_metz import RatingModel, simulate_reader_study
@@ -585,3 +587,71 @@ def test_the_ratings_of_kundel_are_partly_nested(vectors):
         slow = slow_orh(*figures_of_merit(part))
         pair = result.difference(one, other)
         assert (pair.standard_error, pair.degrees) == pytest.approx((slow["error"], slow["degrees"]))
+
+
+def marked(readers=4, n=60, seed=5, missed=0.2):
+    """Marks of readers in two modalities: one lesion in each of half of the images, one mark on each image."""
+    rng = np.random.default_rng(seed)
+    images = pd.DataFrame({"image_id": [f"i{k:03}" for k in range(n)]})
+    lesions = pd.DataFrame({"image_id": images["image_id"][: n // 2], "lesion": "L"})
+    ill = np.arange(n) < n // 2
+    tables = []
+    for modality, distance in (("aided", 1.6), ("alone", 0.8)):
+        hard = rng.normal(size=n)
+        for reader in range(readers):
+            rating = 0.6 * hard + 0.8 * rng.normal(size=n) + (distance + 0.2 * reader) * ill
+            hit = np.where(ill & (rng.random(n) > missed), "L", None)
+            frame = {"image_id": images["image_id"], "rating": rating, "lesion": hit}
+            tables.append(pd.DataFrame(frame | {"reader": f"R{reader}", "modality": modality}))
+    return LocalizationStudy.of(pd.concat(tables), lesions, images)
+
+
+def test_marks_that_all_hit_are_analysed_as_ratings_of_images():
+    marks = marked(missed=0.0)
+    rows = [
+        {"reader": reader, "modality": modality, "image_id": f"i{image:03}", "truth": int(not normal), "rating": rating}
+        for modality in marks.modalities
+        for reader in marks.readers
+        for image, (normal, rating) in enumerate(
+            zip(marks.normal, np.append(marks.marks(reader, modality).lesions,
+                                        marks.marks(reader, modality).images[marks.normal]), strict=True)
+        )
+    ]  # fmt: skip
+    of_images, of_marks = mrmc(ReaderStudy.of(pd.DataFrame(rows))), mrmc_localization(marks)
+    assert of_marks.figure == "weighted AFROC"
+    one, other = of_images.difference("aided", "alone"), of_marks.difference("aided", "alone")
+    for name in ("standard_error", "degrees", "statistic", "p_value"):
+        assert getattr(other, name) == pytest.approx(getattr(one, name), rel=1e-9)
+    assert [each.estimate.value for each in of_marks.means] == pytest.approx(
+        [each.estimate.value for each in of_images.means], abs=1e-12
+    )
+    for mine, theirs in zip(of_marks.figures, of_images.figures, strict=True):
+        assert (mine.estimate.low, mine.estimate.high) == pytest.approx((theirs.estimate.low, theirs.estimate.high))
+
+
+@pytest.mark.parametrize("options", [{}, {"weighted": False}, {"false_positives_on": "all"}])
+def test_areas_of_marks_follow_obuchowski_and_rockette_written_out(options):
+    marks = marked()
+    found = mrmc_localization(marks, **options)
+    areas, covariance = afroc_figures(marks, **options)
+    values = areas.to_numpy().reshape(2, 4)
+    blocks = covariance.to_numpy().reshape(2, 4, 2, 4)
+    pairs = [(j, k) for j in range(4) for k in range(4) if j != k]
+    cov2 = np.mean([blocks[i, j, i, k] for i in range(2) for j, k in pairs])
+    cov3 = np.mean([blocks[i, j, 1 - i, k] for i in range(2) for j, k in pairs])
+    centred = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0) + values.mean()
+    interaction = (centred**2).sum() / 3
+    scale = interaction + 4 * max(cov2 - cov3, 0)
+    pair = found.differences[0]
+    assert pair.difference.value == pytest.approx(values[0].mean() - values[1].mean(), abs=1e-12)
+    assert pair.standard_error == pytest.approx(math.sqrt(2 / 4 * scale), rel=1e-9)
+    assert pair.degrees == pytest.approx(scale**2 / (interaction**2 / 3), rel=1e-9)
+    assert MrmcResult.from_dict(found.to_dict()) == found
+
+
+def test_what_no_marks_can_say_is_refused():
+    with pytest.raises(TypeError, match="LocalizationStudy was expected"):
+        mrmc_localization(study())
+    with pytest.raises(ValueError, match="both fixed"):
+        mrmc_localization(marked(), readers="fixed", images="fixed")
+    assert mrmc_localization(marked(readers=1)).readers == "fixed"

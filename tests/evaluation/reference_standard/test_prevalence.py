@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from chexkeras.evaluation.reference_standard.prevalence import size_behind, true_prevalence
-from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval, proportion_interval
+from chexkeras.evaluation.reference_standard.prevalence import true_prevalence
+from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval, proportion_interval, size_behind
 from chexkeras.results import Estimate
 
 quick = settings(derandomize=True, deadline=None, max_examples=40)

@@ -241,3 +241,35 @@ def test_corrected_rates_are_unbiased_and_their_limits_cover():
     assert all(count / runs >= 0.86 for count in covered.values())
     for name, value in truth.items():
         assert np.mean(values[name]) == pytest.approx(value, abs=0.02)
+
+
+def test_a_cell_without_a_verified_positive_still_widens_limits():
+    # In one stratum none of 20 verified images that were not called is positive; 280 of its images are not verified.
+    counts = (40, 10, 0, 5, 20, 60), (40, 10, 0, 0, 20, 280)
+    labels, called = (np.concatenate(part) for part in zip(*(images(*each) for each in counts), strict=True))
+    strata = np.repeat(["a", "b"], [sum(each) for each in counts])
+    found = correct_verification_bias(labels, called, strata=strata)
+    hits, missed = 80, 85 * 5 / 25
+    value, total = hits / (hits + missed), hits + missed
+    # Begg and Greenes' variance by hand, and half an unseen positive among 21 for the 280.
+    seen = 100 * (0.8 * (1 - value)) ** 2 + 100 * 0.8 * 0.2 * (1 - value) ** 2
+    seen += 85 * (0.2 * value) ** 2 + (85 / 25) ** 2 * 25 * 0.2 * 0.8 * value**2
+    unseen = (280 * value) ** 2 * (0.5 / 21) * (1 - 0.5 / 21) / 21
+    weights = np.repeat([1.0, 85 / 25], [80, 5])
+    worth = weights.sum() ** 2 / (weights**2).sum()
+    fewness = stats.t.ppf(0.975, 84) / stats.t.ppf(0.975, worth - 1)
+    size = value * (1 - value) * total**2 / (seen + unseen) * fewness**2
+    assert found.sensitivity.value == pytest.approx(value)
+    assert (found.sensitivity.low, found.sensitivity.high) == pytest.approx(clopper_pearson(value * size, size, 0.95))
+
+
+def test_an_area_whose_uncalled_images_show_no_positive_reaches_down():
+    # 60 verified hits, and none of 50 verified images of the 950 not called is positive.
+    rng = np.random.default_rng(8)
+    labels, called = images(60, 40, 0, 0, 50, 900)
+    scores = np.where(called, 1.0, 0.0) + 0.5 * labels * called + rng.random(len(labels))
+    scores[np.isnan(scores)] = rng.random(int(np.isnan(scores).sum()))
+    verified_all = correct_verification_bias(*images(60, 40, 0, 0, 950, 0), scores=np.where(called, scores, scores - 1))
+    found = correct_verification_bias(labels, called, scores=np.where(called, scores, scores - 1))
+    assert found.auroc.value > 0.9
+    assert found.auroc.low < verified_all.auroc.low - 0.05

@@ -4,35 +4,20 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given
 from scipy import stats
 
 from chexkeras.evaluation.uncertainty.intervals import auc_interval, auc_variance
 from chexkeras.evaluation.uncertainty.limits import logit_limits
 from chexkeras.evaluation.uncertainty.worth import NORMAL_FROM
 from tests.evaluation import written_out
-
-quick = settings(derandomize=True, deadline=None, max_examples=60)
+from tests.evaluation.uncertainty.drawn_images import images, limits, quick
 
 # Hanley & McNeil, Radiology 143, 1982, Table I: 58 normal and 51 abnormal CT images in five rating categories. The
 # paper prints .893 with standard error .032 (its own formula); DeLong's standard error on these data is .0307.
 NORMAL, ABNORMAL = (33, 6, 6, 11, 2), (3, 2, 2, 11, 33)
 RATED_LABELS = np.repeat([0, 1], [sum(NORMAL), sum(ABNORMAL)])
 RATED_SCORES = np.concatenate([np.repeat(np.arange(5), NORMAL), np.repeat(np.arange(5), ABNORMAL)])
-
-
-def limits(estimate):
-    return (estimate.low, estimate.high)
-
-
-@st.composite
-def images(draw):
-    n = draw(st.integers(2, 50))
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    labels = (rng.random(n) < draw(st.sampled_from([0.1, 0.5]))).astype(float)
-    labels[:2] = [1, 0]
-    return labels, rng.integers(0, 10, n) / 10, rng.integers(0, max(2, n // 2), n)
 
 
 def test_auc_of_hanley_and_mcneil_is_reproduced():
