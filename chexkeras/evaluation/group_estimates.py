@@ -147,7 +147,7 @@ def measure_shares(
         together, np.outer(scale, scale), out=np.eye(len(sets)), where=np.outer(scale, scale) > 0
     )  # fmt: skip
     spread = np.sqrt(values * (1 - values) / sizes)
-    if_equal = np.sqrt(_variances_if_equal(hits, patients, sets, ["share"] * len(sets) if kinds is None else kinds))
+    if_equal = np.sqrt(variances_if_equal(hits, patients, sets, kinds))
     words = "Clopper-Pearson at the effective sample size (Korn & Graubard 1998)"
     each = list(zip(values.tolist(), agreements, strict=True))
     return SetEstimates(
@@ -159,13 +159,29 @@ def measure_shares(
     )  # fmt: skip
 
 
-def _variances_if_equal(
+def variances_if_equal(
     hits: NDArray[np.float64],
     patients: NDArray[np.int64],
     sets: Sequence[NDArray[np.bool_]],
-    kinds: Sequence[str],
+    kinds: Sequence[str] | None = None,
 ) -> NDArray[np.float64]:
-    """Returns the variances of shares that are equal within each kind; the images of patients agree alike in all."""
+    """Returns the variances of shares that are equal within each kind; the images of patients agree alike in all.
+
+    In a small set the correlation within patients would be chance, so it is taken from all sets of a kind together.
+
+    Args:
+        hits: Shape (n,), 1.0 for each image called rightly, else 0.0.
+        patients: Shape (n,), patient numbers 0, 1, ...
+        sets: k masks of shape (n,), none empty.
+        kinds: For each set of what it is a share; None where all are of one kind.
+
+    Returns:
+        Shape (k,).
+
+    Source:
+        Rao & Scott, Biometrics 48, 1992 (design effects).
+    """
+    kinds = ["share"] * len(sets) if kinds is None else kinds
     variances = np.zeros(len(sets))
     for kind in dict.fromkeys(kinds):
         members = [number for number, name in enumerate(kinds) if name == kind]

@@ -16,11 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks
 from chexkeras.evaluation.group_columns import groups_of
+from chexkeras.evaluation.group_estimates import variances_if_equal
 from chexkeras.evaluation.scores import Scores
 from chexkeras.evaluation.uncertainty.delong import AucContributions, auc_contributions, raised_covariance
 from chexkeras.evaluation.uncertainty.intervals import auc_interval, clustered_proportion_interval
 from chexkeras.evaluation.uncertainty.limits import holm, p_text
-from chexkeras.evaluation.uncertainty.worth import Agreement
 from chexkeras.results import Estimate, Interaction, OperatingPoint, Subgroup, SubgroupAnalysis
 from chexkeras.results.evaluation import STATISTICS
 
@@ -307,26 +307,18 @@ def areas_differ(
 
 
 _BORROWED = 20
+"""How many patients the variance of all groups together counts for in that of each; chosen by simulation."""
 
 
 def _variances_of_all(parts: Sequence[AucContributions]) -> NDArray[np.float64]:
     """Returns the variances that groups of these sizes have when images scatter as in all groups together."""
     total = np.zeros(len(parts))
-    for variances, sizes, worths in (
-        (
-            [p.variance_positives for p in parts],
-            [p.effective_positives for p in parts],
-            [p.worth_positives for p in parts],
-        ),
-        (
-            [p.variance_negatives for p in parts],
-            [p.effective_negatives for p in parts],
-            [p.worth_negatives for p in parts],
-        ),
-    ):
-        size, weight = np.array(sizes), np.maximum(np.array(worths) - 1, 0.0)
-        scatter = float(np.nansum(np.array(variances) * size * weight) / max(weight.sum(), 1e-12))
-        total += scatter / size
+    for name in ("positives", "negatives"):
+        variance, size, worth = (
+            np.array([getattr(part, f"{kind}_{name}") for part in parts]) for kind in ("variance", "effective", "worth")
+        )
+        weight = np.maximum(worth - 1, 0.0)
+        total += float(np.nansum(variance * size * weight) / max(weight.sum(), 1e-12)) / size
     return total
 
 
@@ -351,25 +343,19 @@ def proportions_differ(
     Source:
         Pearson, Philosophical Magazine 50, 1900; Rao & Scott, Biometrics 48, 1992 (design effects).
     """
-    every, residual = np.logical_or.reduce(list(groups)), right.astype(np.float64)
-    common = float(right[every].mean())
-    residual -= common
-    n_patients = int(patients.max()) + 1
+    every, hits = np.logical_or.reduce(list(groups)), right.astype(np.float64)
+    residual, n_patients = hits - hits[every].mean(), int(patients.max()) + 1
     # Each patient's residuals about the common proportion, in the units of each group's own proportion.
     residuals: NDArray[np.float64] = np.stack(
         [np.bincount(patients[rows], residual[rows] / rows.sum(), n_patients).astype(float) for rows in groups]
     )
-    together = Agreement.of(residual[every], patients[every])
-    apart = [Agreement.of(residual[rows], patients[rows]) for rows in groups]
-    # The correlation within patients is taken from all groups together: in a small one it would be chance.
-    variances = [common * (1 - common) * together.design_effect_elsewhere(group) / group.n for group in apart]
     method = f"score chi-square on {len(groups)} groups"
-    independent = all(group.n == group.n_patients for group in apart) and together.n == together.n_patients
-    if not independent:
+    if len(np.unique(patients[every])) < every.sum():
         method += ", clustered by patient (Rao & Scott 1992)"
-    shares = np.array([right[rows].mean() for rows in groups])
+    shares = np.array([hits[rows].mean() for rows in groups])
     known = [math.inf] * len(shares)
-    return _all_equal(statistic, shares, _with_variances(residuals @ residuals.T, variances), known, method)
+    covariance = _with_variances(residuals @ residuals.T, variances_if_equal(hits, patients, groups))
+    return _all_equal(statistic, shares, covariance, known, method)
 
 
 def _with_variances(covariance: NDArray[np.float64], variances: ArrayLike) -> NDArray[np.float64]:
