@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from chexkeras.dicom import image_file
+from chexkeras.dicom.pixels import image_file
 
 PIXELS_VERSION = 2
 """Raised when an image's way to the classifier's pixels changes: stores made before are then refused."""

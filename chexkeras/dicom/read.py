@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from chexkeras import checks
-from chexkeras.dicom import attributes, decoding, display, elements, gate, image_file, privacy
-from chexkeras.dicom.display import percentiles
+from chexkeras.dicom import attributes, elements, gate, privacy
 from chexkeras.dicom.header import Header
+from chexkeras.dicom.pixels import decoding, display, image_file
+from chexkeras.dicom.pixels.display import percentiles
 from chexkeras.dicom.profiles import Profile, find_profile
 from chexkeras.dicom.rejection import DicomRejected, Violation
 from chexkeras.dicom.rules import OFF, REJECT

@@ -274,7 +274,7 @@ def test_an_image_with_rows_and_columns_but_no_pixels_is_rejected(make_image):
 
 
 def test_pixels_are_not_read_when_the_header_is_refused(make_image, monkeypatch):
-    monkeypatch.setattr("chexkeras.dicom.display.render", lambda dataset: pytest.fail("decoded"))
+    monkeypatch.setattr("chexkeras.dicom.pixels.display.render", lambda dataset: pytest.fail("decoded"))
     assert rejection(make_image(Modality="CT")).code == "modality"
 
 

@@ -17,7 +17,7 @@ from chexkeras import checks, progress
 from chexkeras.data.audit.duplicates import TooAlike, near_duplicates
 from chexkeras.data.audit.result import AuditIssue
 from chexkeras.data.image_table import ImageTable
-from chexkeras.dicom import image_file
+from chexkeras.dicom.pixels import image_file
 from chexkeras.dicom.read import is_dicom
 from chexkeras.parallel import map_ordered
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chexkeras.dicom import decoding
 from chexkeras.dicom.header import Header, is_rgb
+from chexkeras.dicom.pixels import decoding
 from chexkeras.dicom.profiles import REQUIRED, STEPS, USUAL_STEPS, PixelSteps
 from chexkeras.dicom.rejection import DicomRejected
 

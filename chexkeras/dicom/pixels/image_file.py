@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chexkeras.dicom import decoding, privacy
+from chexkeras.dicom import privacy
+from chexkeras.dicom.pixels import codestream
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -52,8 +53,8 @@ def is_plain_grey(content: bytes) -> bool:
     if content.startswith(_PNG):
         return content[24:26] == _EIGHT_BIT_GREY and not _has_png_orientation(content)
     try:
-        markers = list(decoding.jpeg_segments(content))
-        frame = decoding.jpeg_frame(content)
+        markers = list(codestream.jpeg_segments(content))
+        frame = codestream.jpeg_frame(content)
     except ValueError:
         return False
     is_usual = markers[-1] in _USUAL_FRAMES and _APP1 not in markers

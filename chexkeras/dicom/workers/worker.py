@@ -108,7 +108,8 @@ def _load_libraries() -> None:
     """Imports what reading needs, before memory is limited: libraries are no part of what a file may use."""
     from pydicom.pixels import get_decoder
 
-    from chexkeras.dicom import decoding, read  # noqa: F401
+    from chexkeras.dicom import read  # noqa: F401
+    from chexkeras.dicom.pixels import decoding
 
     for syntax in sorted(decoding.COMPRESSED):
         _ = get_decoder(syntax).available_plugins

@@ -9,7 +9,7 @@ from PIL import Image
 
 from chexkeras.data import pixels
 from chexkeras.data.store import decoder
-from chexkeras.dicom import image_file
+from chexkeras.dicom.pixels import image_file
 from chexkeras.dicom.read import read_image
 from chexkeras.inference.predictor import Predictor
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chexkeras.dicom.decoding import jpeg_2000_frame, jpeg_frame, run_length_segments
+from chexkeras.dicom.pixels.codestream import jpeg_2000_frame, jpeg_frame, run_length_segments
 
 
 def _stream(format_name, rows=40, columns=64, values=None, **options):

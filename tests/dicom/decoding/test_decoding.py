@@ -17,7 +17,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from chexkeras.dicom.decoding import stored_values
+from chexkeras.dicom.pixels.decoding import stored_values
 from chexkeras.dicom.rejection import DicomRejected
 from tests.dicom.dicom_images import encoded, image, ramp, with_only
 

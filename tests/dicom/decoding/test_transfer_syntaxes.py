@@ -10,7 +10,7 @@ from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
 
-from chexkeras.dicom.decoding import COMPRESSED, stored_values
+from chexkeras.dicom.pixels.decoding import COMPRESSED, stored_values
 from chexkeras.dicom.rejection import DicomRejected
 from tests.dicom.dicom_images import encoded, image, with_only
 

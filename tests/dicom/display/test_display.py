@@ -7,7 +7,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut, apply_windowing
 from pydicom.tag import Tag
 
-from chexkeras.dicom.display import render
+from chexkeras.dicom.pixels.display import render
 from tests.dicom.dicom_images import image, lookup_item
 
 EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}

@@ -7,7 +7,7 @@ import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 
-from chexkeras.dicom.display import render
+from chexkeras.dicom.pixels.display import render
 from tests.dicom.dicom_images import image, lookup_item, write
 
 highdicom = pytest.importorskip("highdicom")

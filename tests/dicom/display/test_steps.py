@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from chexkeras.dicom.display import render
+from chexkeras.dicom.pixels.display import render
 from chexkeras.dicom.profiles import CLINICAL, STEPS, USUAL_STEPS, PixelSteps
 from chexkeras.dicom.read import read_dicom
 from chexkeras.dicom.rejection import DicomRejected

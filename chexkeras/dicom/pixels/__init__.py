@@ -1,0 +1,1 @@
+"""From what a file stores to what a viewer shows: codestreams, decoders, tables and windows, image files."""
