@@ -177,7 +177,9 @@ def write_run(model: keras.Model, ended: FinishedTraining, folder: Path, number:
         number: The epoch that the weights are of; None for the best one.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    model.save(folder / "model.keras")
+    # A model of the same layers that was never compiled: Keras alone reads it, without the loss and the optimizer's
+    # state, which checkpoints keep while a training is under way.
+    keras.Model(model.inputs, model.outputs, name=model.name).save(folder / "model.keras")
     recipe, fitted = ended.recipe, ended.fitted
     write_results(model, recipe, ended.splits, folder, ended.cautions, ended.store)
     write_data(ended.splits, ended.audit, folder)

@@ -41,6 +41,19 @@ def test_reloaded_model_gives_the_saved_scores(toy_run, toy_splits):
     assert (saved["image_id"] == again["image_id"]).all()
 
 
+def test_keras_alone_loads_the_model_of_a_run(toy_run, toy_splits):
+    """Nothing of this library is imported: neither the loss nor the state of the optimizer is in the file."""
+    code = (
+        "import sys, keras; model = keras.saving.load_model(sys.argv[1]);"
+        "print(model.name, model.compiled, 'chexkeras' in sys.modules, repr(float(abs(model.get_weights()[-2]).sum())))"
+    )
+    file = toy_run.folder / "model.keras"
+    run = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True)
+    model = toy_run.load_model()
+    expected = f"{model.name} False False {float(abs(model.get_weights()[-2]).sum())!r}"
+    assert run.stdout.strip().splitlines()[-1] == expected
+
+
 def test_threshold_comes_from_validation_and_is_applied_to_test(toy_run):
     (point,) = toy_run.operating_points
     validation = toy_run.scores("validation")
