@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from chexkeras.dicom import attributes, privacy
+from chexkeras.dicom import privacy
+from chexkeras.dicom.attributes import ages, body_parts, views
 from chexkeras.dicom.header import Header, fold, is_rgb, name_tag
 from chexkeras.dicom.profiles import Profile, find_profile
 from chexkeras.dicom.rejection import DicomRejected, Violation
@@ -153,7 +154,7 @@ def _check_species(header: Header, profile: Profile, notes: _Notes) -> None:
 
 
 def _check_body_part(header: Header, profile: Profile, notes: _Notes) -> None:
-    answer = attributes.find_body_part(
+    answer = body_parts.find_body_part(
         header, profile.body_parts, qualifiers=profile.body_part_qualifiers, fallbacks=profile.body_part_fallbacks
     )
     if not answer.source:
@@ -169,7 +170,7 @@ def _check_body_part(header: Header, profile: Profile, notes: _Notes) -> None:
 
 
 def _check_view(header: Header, profile: Profile, notes: _Notes) -> None:
-    answer = attributes.find_view(header, profile.view_sources)
+    answer = views.find_view(header, profile.view_sources)
     if not answer.source:
         notes.add("view_missing")
     elif not answer.value:
@@ -182,12 +183,12 @@ def _check_view(header: Header, profile: Profile, notes: _Notes) -> None:
         notes.add("view_study")
     if answer.value and answer.source != "ViewPosition":
         notes.add("view_fallback", answer.value, keyword=answer.source)
-    if attributes.is_lateral_by_orientation(header):
+    if views.is_lateral_by_orientation(header):
         notes.add("orientation", header.text("PatientOrientation"))
 
 
 def _check_age(header: Header, profile: Profile, notes: _Notes) -> None:
-    years, codes = attributes.find_age(header, from_dates=profile.age_from_dates)
+    years, codes = ages.find_age(header, from_dates=profile.age_from_dates)
     for code in codes:
         notes.add(code)
     if years is not None and not profile.minimum_age_years <= years <= profile.maximum_age_years:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from chexkeras import checks
-from chexkeras.dicom import attributes, elements, gate, privacy
+from chexkeras.dicom import elements, gate, privacy
+from chexkeras.dicom.attributes import ages, views
 from chexkeras.dicom.header import Header
 from chexkeras.dicom.pixels import decoding, display, image_file
 from chexkeras.dicom.pixels.display import percentiles
@@ -152,11 +153,11 @@ def _read(handle: BinaryIO, profile: Profile) -> Radiograph:
     quality: tuple[str, ...] = ("padding",) if rendered.padding_fraction > _MAXIMUM_PADDING else ()
     quality += _saturation(rendered.pixels, rendered.padding_fraction)
     header = Header(dataset)
-    years, _ = attributes.find_age(header, from_dates=profile.age_from_dates)
+    years, _ = ages.find_age(header, from_dates=profile.age_from_dates)
     uid, sex = header.text("SOPInstanceUID"), header.word("PatientSex")
     return Radiograph(
         pixels=rendered.pixels,
-        view=attributes.find_view(header, profile.view_sources).value,
+        view=views.find_view(header, profile.view_sources).value,
         age_years=math.nan if years is None else years,
         sex=sex if sex in ("M", "F") else "",
         pixel_spacing_mm=_spacing(header),

@@ -51,30 +51,15 @@ _FILE = (
     ("too_large", "at most {maximum_file_bytes} bytes", "file", _ALWAYS, "memory stays bounded for untrusted files"),
     ("not_dicom", "DICM after a 128-byte preamble", "file", _ALWAYS, "PS3.10 7.1"),
     ("dicomdir", "an image, not a directory of other files", "MediaStorageSOPClassUID", _ALWAYS, "PS3.10 8.6"),
-    (
-        "transfer_syntax",
-        "a named still-image transfer syntax, not a deflated one",
-        "TransferSyntaxUID",
-        _ALWAYS,
-        "PS3.5 10, A.5; deflated data can inflate a thousandfold before any check",
-    ),
+    ("transfer_syntax", "a named still-image transfer syntax, not a deflated one", "TransferSyntaxUID", _ALWAYS,
+     "PS3.5 10, A.5; deflated data can inflate a thousandfold before any check"),
     ("unreadable", "values that can be read in every tag looked at", "file", _ALWAYS, "PS3.5 6.2, 7.1"),
-    (
-        "decoder_limit",
-        "a file that is read within the memory and time of a worker process",
-        "file",
-        _ALWAYS,
-        "no file may hold up the others",
-    ),
-    (
-        "decoder_crash",
-        "a file that does not end the worker process that reads it",
-        "file",
-        _ALWAYS,
-        "no file may take the others with it",
-    ),
+    ("decoder_limit", "a file that is read within the memory and time of a worker process", "file", _ALWAYS,
+     "no file may hold up the others"),
+    ("decoder_crash", "a file that does not end the worker process that reads it", "file", _ALWAYS,
+     "no file may take the others with it"),
     ("no_header", "a DICOM header that says what the image is", "file", _ALWAYS_NOTE, "a PNG or JPEG file has none"),
-)
+)  # fmt: skip
 
 _KIND = (
     ("sop_class", "digital or computed radiography image storage", "SOPClassUID", _CLINICAL, "PS3.3 A.2, A.26"),
@@ -82,14 +67,9 @@ _KIND = (
     ("for_processing", "FOR PRESENTATION", "PresentationIntentType", _CLINICAL, "PS3.3 C.8.11.1"),
     ("modality", "{modalities}", "Modality", _ALWAYS, "PS3.3 C.7.3.1.1.1"),
     ("modality_missing", "{modalities}", "Modality", _STRICT_COURSE, "PS3.3 C.7.3.1; the class tells as well"),
-    (
-        "species",
-        "a human patient",
-        "PatientSpeciesDescription",
-        _CLINICAL,
-        "PS3.3 C.7.1.1; veterinary archives hold chest images too",
-    ),
-)
+    ("species", "a human patient", "PatientSpeciesDescription", _CLINICAL,
+     "PS3.3 C.7.1.1; veterinary archives hold chest images too"),
+)  # fmt: skip
 
 _BODY_PART = (
     ("body_part", "{body_parts}", "BodyPartExamined", _ALWAYS, "PS3.16 Annex L"),
@@ -121,23 +101,13 @@ _VIEW = (
     ("view", "PA or AP", "{view_tag}", _ALWAYS, "PS3.3 C.8.1.1, C.8.11.5; the model has seen frontal images only"),
     ("view_missing", "PA or AP", "{view_tag}", _ALWAYS, "an unknown view can be a lateral one"),
     ("view_fallback", "the view in its own tag, not only in another", "ViewPosition", _NOTE, "PS3.16 CID 4010"),
-    (
-        "view_conflict",
-        "no other tag or description that names another view alone",
-        "{view_tag}",
-        _CLINICAL,
-        "PS3.16 CID 4010; consoles fill in PA by themselves",
-    ),
+    ("view_conflict", "no other tag or description that names another view alone", "{view_tag}", _CLINICAL,
+     "PS3.16 CID 4010; consoles fill in PA by themselves"),
     ("view_ambiguous", "no other tag that swaps PA and AP", "{view_tag}", _NOTE, "PS3.16 CID 4010"),
-    (
-        "view_study",
-        "no study that is described by other views alone",
-        "StudyDescription",
-        _NOTE,
-        "a description of all images of a study",
-    ),
+    ("view_study", "no study that is described by other views alone", "StudyDescription", _NOTE,
+     "a description of all images of a study"),
     ("orientation", "rows that run from side to side", "PatientOrientation", _NOTE, "PS3.3 C.7.6.1.1.1"),
-)
+)  # fmt: skip
 
 _AGE = (
     ("age", "{ages} years", "PatientAge", _ALWAYS, "the intended use"),
@@ -152,116 +122,51 @@ _IMAGE = (
     ("multi_frame", "1", "NumberOfFrames", _ALWAYS, "PS3.3 C.7.6.6"),
     ("geometry", "{sides} rows and columns, at most {maximum_pixels} pixels", "Rows", _ALWAYS, "PS3.3 C.7.6.3"),
     ("aspect", "a long side at most {maximum_aspect} times the short one", "Rows", _CLINICAL, "a strip is no chest"),
-    (
-        "photometric",
-        "MONOCHROME1 or MONOCHROME2 with one sample per pixel",
-        "PhotometricInterpretation",
-        _ALWAYS,
-        "PS3.3 C.7.6.3.1.2",
-    ),
-    (
-        "grey_as_rgb",
-        "one sample per pixel, not three equal ones",
-        "PhotometricInterpretation",
-        _STRICT_COURSE,
-        "PS3.3 C.7.6.3.1.2; exporters write grey images as RGB",
-    ),
+    ("photometric", "MONOCHROME1 or MONOCHROME2 with one sample per pixel", "PhotometricInterpretation", _ALWAYS,
+     "PS3.3 C.7.6.3.1.2"),
+    ("grey_as_rgb", "one sample per pixel, not three equal ones", "PhotometricInterpretation", _STRICT_COURSE,
+     "PS3.3 C.7.6.3.1.2; exporters write grey images as RGB"),
     ("bits", "8 to 16 bits in 8 or 16, the high bit among them", "BitsStored", _ALWAYS, "PS3.5 8.1.1"),
-    (
-        "bits_assumed",
-        "sign and high bit; unsigned and right-aligned is assumed",
-        "PixelRepresentation",
-        _ALWAYS_NOTE,
-        "PS3.3 C.7.6.3",
-    ),
+    ("bits_assumed", "sign and high bit; unsigned and right-aligned is assumed", "PixelRepresentation", _ALWAYS_NOTE,
+     "PS3.3 C.7.6.3"),
     ("burned_in", "NO", "BurnedInAnnotation", _NOTE, "PS3.3 C.7.6.1; its absence proves nothing"),
     ("lossy", "00", "LossyImageCompression", _NOTE, "PS3.3 C.7.6.1.1.5"),
-)
+)  # fmt: skip
 
 _PIXELS = (
     ("no_pixels", "an image", "PixelData", _ALWAYS, "PS3.3 C.7.6.3"),
     ("float_pixels", "whole numbers, not floating-point ones", "FloatPixelData", _ALWAYS, "PS3.3 C.7.6.24"),
     ("truncated", "as many bytes as rows, columns and bits make", "PixelData", _ALWAYS, "PS3.5 8.1.1"),
     ("pixel_length", "as many bytes as rows, columns and bits make", "PixelData", _ALWAYS, "PS3.5 8.1.1"),
-    (
-        "codestream_size",
-        "a codestream of the size in the header",
-        "PixelData",
-        _ALWAYS,
-        "PS3.5 8.2; a decoder allocates what the codestream asks for",
-    ),
+    ("codestream_size", "a codestream of the size in the header", "PixelData", _ALWAYS,
+     "PS3.5 8.2; a decoder allocates what the codestream asks for"),
     ("decoder_missing", "a transfer syntax whose decoder is installed", "TransferSyntaxUID", _ALWAYS, "PS3.5 8.2, A.4"),
     ("decode", "data that a decoder can read", "PixelData", _ALWAYS, "PS3.5 8.2"),
-    (
-        "constant",
-        "at least 8 grey values of 256 between the 0.5th and the 99.5th percentile",
-        "PixelData",
-        _ALWAYS,
-        "there is nothing to score",
-    ),
+    ("constant", "at least 8 grey values of 256 between the 0.5th and the 99.5th percentile", "PixelData", _ALWAYS,
+     "there is nothing to score"),
     ("padding", "less than half of the pixels as padding", "PixelPaddingValue", _NOTE, "PS3.3 C.7.5.1.1.2"),
-    (
-        "saturated",
-        "less than half of the pixels at either end of the grey scale",
-        "PixelData",
-        _NOTE,
-        "what is shown all black or all white cannot be read",
-    ),
-)
+    ("saturated", "less than half of the pixels at either end of the grey scale", "PixelData", _NOTE,
+     "what is shown all black or all white cannot be read"),
+)  # fmt: skip
 
 _DISPLAY = (
-    (
-        "modality_lut_invalid",
-        "a usable table or slope",
-        "ModalityLUTSequence",
-        _ALWAYS_NOTE,
-        "PS3.3 C.11.1; left out, and with it every window and table made for its values",
-    ),
+    ("modality_lut_invalid", "a usable table or slope", "ModalityLUTSequence", _ALWAYS_NOTE,
+     "PS3.3 C.11.1; left out, and with it every window and table made for its values"),
     ("voi_lut_invalid", "a usable table", "VOILUTSequence", _ALWAYS_NOTE, "PS3.3 C.11.2.1.1; left out"),
     ("window_invalid", "a usable window", "WindowWidth", _ALWAYS_NOTE, "PS3.3 C.11.2.1.2; left out"),
-    (
-        "window_other",
-        "a usable first window or table",
-        "WindowWidth",
-        _ALWAYS_NOTE,
-        "PS3.3 C.11.2.1; the first usable one of several is used",
-    ),
-    (
-        "window_missing",
-        "a window or table for more than 8 bits",
-        "WindowWidth",
-        _ALWAYS_NOTE,
-        "PS3.3 C.11.2; the values from the 0.5th to the 99.5th percentile are used",
-    ),
-    (
-        "padding_invalid",
-        "a whole number",
-        "PixelPaddingValue",
-        _ALWAYS_NOTE,
-        "PS3.3 C.7.5.1.1.2; nothing is taken for padding",
-    ),
-    (
-        "voi_function_unknown",
-        "LINEAR, LINEAR_EXACT or SIGMOID",
-        "VOILUTFunction",
-        _ALWAYS_NOTE,
-        "PS3.3 C.11.2.1.3; LINEAR is used",
-    ),
-    (
-        "pixel_step",
-        "an image to which every step that the profile requires applies",
-        "PixelData",
-        _ALWAYS,
-        "PS3.4 N.2; the steps of the display chain",
-    ),
-    (
-        "presentation_conflict",
-        "INVERSE with MONOCHROME1, IDENTITY with MONOCHROME2",
-        "PresentationLUTShape",
-        _ALWAYS_NOTE,
-        "PS3.3 C.8.11.3; inverted once",
-    ),
-)
+    ("window_other", "a usable first window or table", "WindowWidth", _ALWAYS_NOTE,
+     "PS3.3 C.11.2.1; the first usable one of several is used"),
+    ("window_missing", "a window or table for more than 8 bits", "WindowWidth", _ALWAYS_NOTE,
+     "PS3.3 C.11.2; the values from the 0.5th to the 99.5th percentile are used"),
+    ("padding_invalid", "a whole number", "PixelPaddingValue", _ALWAYS_NOTE,
+     "PS3.3 C.7.5.1.1.2; nothing is taken for padding"),
+    ("voi_function_unknown", "LINEAR, LINEAR_EXACT or SIGMOID", "VOILUTFunction", _ALWAYS_NOTE,
+     "PS3.3 C.11.2.1.3; LINEAR is used"),
+    ("pixel_step", "an image to which every step that the profile requires applies", "PixelData", _ALWAYS,
+     "PS3.4 N.2; the steps of the display chain"),
+    ("presentation_conflict", "INVERSE with MONOCHROME1, IDENTITY with MONOCHROME2", "PresentationLUTShape",
+     _ALWAYS_NOTE, "PS3.3 C.8.11.3; inverted once"),
+)  # fmt: skip
 
 _GROUPS = (
     ("File", _FILE),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chexkeras.dicom.attributes import (
+from chexkeras.dicom.attributes.descriptions import (
     frontal_views,
     names_chest,
     names_frontal_view,

@@ -1,6 +1,6 @@
 import pytest
 
-from chexkeras.dicom.attributes import find_body_part, find_view, is_lateral_by_orientation
+from chexkeras.dicom.attributes.views import find_view, is_lateral_by_orientation
 from chexkeras.dicom.header import Header
 from chexkeras.dicom.profiles import CLINICAL, COURSE
 from tests.dicom.dicom_images import code_item, image, ramp
@@ -122,78 +122,5 @@ def test_rows_running_to_the_front_or_back_suggest_a_lateral_image(rows, lateral
     assert not is_lateral_by_orientation(_header(PatientOrientation=""))
 
 
-def _part(**tags):
-    return find_body_part(
-        _header(**tags), CLINICAL.body_parts, qualifiers=CLINICAL.body_part_qualifiers, fallbacks=True
-    )
-
-
-@pytest.mark.parametrize(
-    "written",
-    [
-        *["CHEST", "chest ", "Thorax", "LUNG", "PORT_CHEST", "CHEST\\THORAX", "THORAX PA", "THORAX_AP", "CHEST X-RAY"],
-        *["CHEST 2 VIEWS", "CHEST 1 VIEW", "CXR", "CHEST P.A.", "TÓRAX", "TO\u0301RAX", "TÃ\x93RAX", "chest portable"],
-        *["CHEST/THORAX", "TORACE", "Pulmão", "CHEST SEMI ERECT", "CHEST 3 VIEWS", "CHEST 2V", "Thorax liegend"],
-    ],
-)
-def test_synonyms_of_chest_are_folded(written):
-    assert _part(BodyPartExamined=written).value == "CHEST"
-
-
-@pytest.mark.parametrize(
-    "written",
-    [
-        *["RIBCAGE", "KNEE", "CHESTABDOMEN", "CHEST\\ABDOMEN", "TSPINE", "CHEST LATERAL", "CHEST ABDOMEN", "PA"],
-        *["2 VIEWS", "CHEST LL", "THORAX LATERAL", "THORACIC SPINE", "CHEST SPINE"],
-    ],
-)
-def test_another_body_part_is_named(written):
-    answer = _part(BodyPartExamined=written)
-    assert (answer.value, answer.source) == ("", "BodyPartExamined")
-    assert answer.named
-
-
-@pytest.mark.parametrize(
-    ("tags", "value", "source"),
-    [
-        ({"AnatomicRegionSequence": code_item("816094009")}, "CHEST", "AnatomicRegionSequence"),
-        ({"AnatomicRegionSequence": code_item("T-D3000", scheme="SRT")}, "CHEST", "AnatomicRegionSequence"),
-        ({"AnatomicRegionSequence": code_item("72696002")}, "", "AnatomicRegionSequence"),
-        ({"StudyDescription": "THORAX"}, "CHEST", "StudyDescription"),
-        ({"SeriesDescription": "Chest PA"}, "CHEST", "SeriesDescription"),
-        ({"ProtocolName": "left knee 2 views"}, "", "ProtocolName"),
-        ({"StudyDescription": "Chest and abdomen"}, "", ""),
-        ({"StudyDescription": "follow-up"}, "", ""),
-        ({}, "", ""),
-    ],
-)
-@pytest.mark.parametrize("empty", ["", "UNKNOWN", "n/a"])
-def test_where_body_part_is_empty_the_other_tags_are_asked_in_order(tags, value, source, empty):
-    answer = _part(BodyPartExamined=empty, **tags)
-    assert (answer.value, answer.source) == (value, source)
-
-
-def test_free_text_is_never_part_of_an_answer():
-    assert _part(BodyPartExamined="", StudyDescription="knee of John Doe").named == ""
+def test_free_text_is_never_part_of_the_view():
     assert _view(ViewPosition="", SeriesDescription="lateral John Doe").named == ""
-
-
-def test_a_region_that_contradicts_the_body_part_is_kept():
-    assert _part(AnatomicRegionSequence=code_item("72696002")).also == "72696002"
-
-
-@pytest.mark.parametrize("keyword", ["SeriesDescription", "ProtocolName"])
-@pytest.mark.parametrize("text", ["KNEE", "Abdomen", "rodilla", "Schädel", "L-Spine"])
-def test_a_description_of_another_part_alone_contradicts_the_chest(keyword, text):
-    answer = _part(**{keyword: text})
-    assert (answer.value, answer.also, answer.also_source, answer.study) == ("CHEST", "", keyword, False)
-    answer = _part(StudyDescription=text)
-    assert (answer.value, answer.also_source, answer.study) == ("CHEST", "", True)
-    region = code_item("816094009")
-    assert _part(BodyPartExamined="", AnatomicRegionSequence=region, **{keyword: text}).also_source == keyword
-
-
-@pytest.mark.parametrize("text", ["Chest and abdomen", "follow-up", "PA", "CHEST RIBS", "Tórax"])
-def test_a_description_with_the_chest_or_no_part_at_all_is_no_contradiction(text):
-    answer = _part(SeriesDescription=text, ProtocolName=text, StudyDescription=text)
-    assert (answer.value, answer.also_source, answer.study) == ("CHEST", "", False)

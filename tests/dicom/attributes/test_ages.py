@@ -1,6 +1,6 @@
 import pytest
 
-from chexkeras.dicom.attributes import find_age, parse_age
+from chexkeras.dicom.attributes.ages import find_age, parse_age
 from chexkeras.dicom.header import Header
 from tests.dicom.dicom_images import image, ramp
 
