@@ -5,6 +5,7 @@ Each error names what came, what was expected and how to fix it.
 
 import difflib
 import math
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -131,8 +132,40 @@ def require_columns(frame: "pd.DataFrame", columns: Iterable[str], what: str, fi
         raise ValueError(f"{what} has more than one column {twice[0]}; keep one of each name.")
 
 
+def typed_path(path: str | Path, name: str) -> Path:
+    """Returns a path that a person gave, where a leading "~" stands for a home folder as in a shell.
+
+    Only for what somebody typed. A path from a listing, a table's row or a file is taken as it is written: a folder may
+    be called "~" or "~user", and its files are not those in that user's home. An absolute path is never changed.
+
+    Args:
+        path: What the caller gave.
+        name: The argument's name, for the message.
+
+    Raises:
+        ValueError: If something is there under the very name, and something else in the home folder.
+
+    Example:
+        >>> typed_path("runs/~first", "run") == Path("runs/~first")
+        True
+    """
+    literal = Path(path)
+    if not str(literal).startswith("~"):
+        return literal
+    # Not Path.expanduser, which fails where there is no such user, and which "./~user" reaches as "~user".
+    home = Path(os.path.expanduser(path))
+    if home != literal and not os.path.lexists(literal):
+        return home
+    if home != literal and os.path.lexists(home):
+        raise ValueError(
+            f"{name}: {str(path)!r} is here under this name, and in a home folder too; give the full path of the one "
+            "that is meant."
+        )
+    return literal.absolute()
+
+
 def existing_folder(path: str | Path, name: str) -> Path:
-    """Returns `path` as a folder that exists.
+    """Returns `path`, as it is written, as a folder that exists; of what a person typed see `typed_path`.
 
     Args:
         path: What the caller gave.
@@ -142,7 +175,7 @@ def existing_folder(path: str | Path, name: str) -> Path:
         FileNotFoundError: If nothing is there.
         NotADirectoryError: If it is a file.
     """
-    folder = Path(path).expanduser()
+    folder = Path(path)
     if not folder.exists():
         raise FileNotFoundError(f"{name}: no folder at {str(path)!r}; check the spelling, or give its full path.")
     if not folder.is_dir():
@@ -151,7 +184,7 @@ def existing_folder(path: str | Path, name: str) -> Path:
 
 
 def existing_file(path: str | Path, name: str, fix: str = "check the spelling, or give its full path.") -> Path:
-    """Returns `path` as a file that exists.
+    """Returns `path`, as it is written, as a file that exists; of what a person typed see `typed_path`.
 
     Args:
         path: What the caller gave.
@@ -161,7 +194,7 @@ def existing_file(path: str | Path, name: str, fix: str = "check the spelling, o
     Raises:
         FileNotFoundError: If no file is there.
     """
-    file = Path(path).expanduser()
+    file = Path(path)
     if not file.is_file():
         raise FileNotFoundError(f"{name}: no file at {str(path)!r}; {fix}")
     return file

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from chexkeras.checks import existing_folder
+from chexkeras.checks import existing_folder, typed_path
 from chexkeras.data.audit.audit import audit
 from chexkeras.data.datasets.nih import load_nih
 from chexkeras.data.perturbations import Perturbation
@@ -112,7 +112,7 @@ def find_data(
     """
     named = os.environ.get(DATA_VARIABLE)
     if named:
-        return existing_folder(named, DATA_VARIABLE)
+        return existing_folder(typed_path(named, DATA_VARIABLE), DATA_VARIABLE)
     if KAGGLE_INPUT.is_dir():
         return KAGGLE_INPUT
     return make_phantoms(phantoms, images=images, prevalence=prevalence)

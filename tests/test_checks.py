@@ -1,6 +1,7 @@
 """Argument checks: each returns a clean value or says what came, what was expected and how to fix it."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -74,10 +75,45 @@ def test_a_file_must_exist_and_be_a_file(tmp_path):
             checks.existing_file(wrong, "weights", "download it first.")
 
 
-def test_a_tilde_means_the_home_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "images").mkdir()
-    assert checks.existing_folder("~/images", "root") == tmp_path / "images"
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A home folder, and another folder to be in."""
+    for name in ("home", "here"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "home"
+
+
+def test_a_tilde_that_was_typed_means_the_home_folder(home):
+    assert checks.typed_path("~/images", "root") == home / "images"
+    assert checks.typed_path("~", "root") == home
+    # No such user: nothing to expand, and no error of another kind.
+    assert checks.typed_path("~no such user/a.png", "root").parts[-2:] == ("~no such user", "a.png")
+    for given in ("images", Path("images"), home / "~"):
+        assert checks.typed_path(given, "root") == Path(given)
+
+
+def test_a_folder_whose_name_begins_with_a_tilde_is_taken_by_its_name(home):
+    Path("~", "images").mkdir(parents=True)
+    assert checks.typed_path("~/images", "root") == Path("~/images").absolute()
+    (home / "images").mkdir()
+    with pytest.raises(ValueError, match=r"root: '~/images' is here under this name, and in a home folder too"):
+        checks.typed_path("~/images", "root")
+    typed = checks.typed_path("./~/images", "root")
+    assert typed == checks.typed_path(typed, "root") == Path("~/images").absolute()
+
+
+def test_a_path_that_exists_is_checked_as_it_is_written(home):
+    (home / "a.png").write_text("")
+    for check in (checks.existing_file, checks.existing_folder):
+        with pytest.raises(FileNotFoundError):
+            check("~/a.png", "path")
+    Path("~").mkdir()
+    Path("~/a.png").write_text("")
+    assert checks.existing_file("~/a.png", "path") == Path("~/a.png")
+    assert checks.existing_folder("~", "path") == Path("~")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable, Container
 from pathlib import Path
 
+from chexkeras.checks import typed_path
+
 Own = Callable[[str], bool]
 
 _OF_A_RUN = ("recipe.json", "provenance.json")
@@ -25,7 +27,7 @@ def check_destination(out: Path, option: str, kinds: dict[str, Own], folders: Co
     suffix = out.suffix.lower()
     if suffix not in kinds:
         raise ValueError(f"{option} {str(out)!r} must end in {' or '.join(kinds)}, to say what is written.")
-    path = out.expanduser().resolve()
+    path = typed_path(out, option).resolve()
     for folder in path.parents:
         if all((folder / name).is_file() for name in _OF_A_RUN):
             raise ValueError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chexkeras.checks import typed_path
 from chexkeras.data.datasets.registry import DATA_SETS, Option, open_data, recognise
 from chexkeras.progress import say
 
@@ -79,7 +80,7 @@ def _load(
         because: Why, a few words to show when they are taken.
     """
     given = {name: _READ[_OPTIONS[name].values](value) for name, value in options.items()}
-    if usual and root.expanduser().is_dir() and set(usual) <= set(recognise(root).option_names):
+    if usual and typed_path(root, "root").is_dir() and set(usual) <= set(recognise(root).option_names):
         taken = {name: value for name, value in usual.items() if given[name] is None}
         if taken:
             say(f"{because}: {written(taken)}")

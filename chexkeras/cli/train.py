@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chexkeras.checks import existing_file, one_of
+from chexkeras.checks import existing_file, one_of, typed_path
 from chexkeras.cli.app import app, errors_for_people
 from chexkeras.cli.image_options import ROOT, Load, Missing, with_image_options
 from chexkeras.cli.output import show_evaluation
@@ -224,5 +224,5 @@ def _recipe(
         recipe = recipe.replace(weights=None if weights.lower() == "none" else weights)
     recipe = with_settings(recipe, settings or ())
     if recipe.weights not in (None, "imagenet"):
-        existing_file(recipe.weights, "weights")
+        existing_file(typed_path(recipe.weights, "weights"), "weights")
     return recipe

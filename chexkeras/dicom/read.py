@@ -92,7 +92,7 @@ def read_dicom(path: str | Path, *, profile: str | Profile = "clinical") -> Radi
         DicomRejected: If it must not be scored; says why, and repeats no free text of the file.
         FileNotFoundError: If there is no such file.
     """
-    file = checks.existing_file(path, "path")
+    file = checks.existing_file(checks.typed_path(path, "path"), "path")
     chosen = find_profile(profile)
     return _raise_or_return(_read_file(file, chosen))
 
@@ -231,7 +231,7 @@ def read_image(path: str | Path, profile: str | Profile = "clinical") -> Radiogr
         DicomRejected: If it must not be scored; "not_dicom" where it is neither DICOM nor PNG nor JPEG.
         FileNotFoundError: If there is no such file.
     """
-    file = checks.existing_file(path, "path")
+    file = checks.existing_file(checks.typed_path(path, "path"), "path")
     chosen = find_profile(profile)
     return read_dicom(file, profile=chosen) if is_dicom(file) else _raise_or_return(_read_image_file(file, chosen))
 

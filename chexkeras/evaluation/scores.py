@@ -235,7 +235,7 @@ def read_scores(path: str | Path) -> Scores:
         FileNotFoundError: If there is no such file.
         ValueError: If its contents are not a table of scores.
     """
-    file = checks.existing_file(path, "scores")
+    file = checks.existing_file(checks.typed_path(path, "scores"), "scores")
     # As text first: a patient called "NA" is a patient, "00000001" keeps its zeros, and Python's own conversion gives
     # back the very float that was written, which pandas' fast one does not promise.
     try:

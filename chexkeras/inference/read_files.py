@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from chexkeras import progress
-from chexkeras.checks import existing_folder
+from chexkeras.checks import existing_folder, typed_path
 from chexkeras.dicom.privacy import scrub
 from chexkeras.dicom.profiles import Profile
 from chexkeras.dicom.read import Radiograph, read_image
@@ -67,7 +67,7 @@ def find_files(folder: str | Path) -> list[Path]:
         OSError: If it may not be read.
         ValueError: If it holds no file.
     """
-    root = existing_folder(folder, "folder")
+    root = existing_folder(typed_path(folder, "folder"), "folder")
     found: list[Path] = []
     hidden = no_files = 0
 
@@ -132,7 +132,9 @@ def read_file(
     start = perf_counter()
     try:
         _refuse_folder(path)
-        image = read(path) if convert is None else convert(read(path))
+        # Absolute, so that a folder called "~user" is taken by its name.
+        image = read(path.absolute())
+        image = image if convert is None else convert(image)
     except DicomRejected as rejection:
         return FileResult(path, None, rejection.code, str(rejection), perf_counter() - start)
     except WorkersUnavailable:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from chexkeras import files
+from chexkeras.checks import typed_path
 from chexkeras.progress import say
 
 Record = dict[str, Any]
@@ -181,7 +182,7 @@ def results_path(path: str | Path) -> Path:
         ValueError: If it has another ending, is a folder where a file is to be written or the other way round, or is a
             folder that holds something else than results.
     """
-    chosen = Path(path).expanduser()
+    chosen = typed_path(path, "out")
     form = FORMATS.get(chosen.suffix.lower())
     if chosen.is_dir() and not (form and form.is_folder):
         raise ValueError(f"{str(path)!r} is a folder; name the file to write, such as {str(chosen / 'results.csv')!r}.")

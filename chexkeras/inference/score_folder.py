@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from chexkeras.checks import existing_folder, one_of
+from chexkeras.checks import existing_folder, one_of, typed_path
 from chexkeras.dicom.privacy import HASH_KEY_VARIABLE, keyed_hash
 from chexkeras.dicom.profiles import Profile, find_profile
 from chexkeras.dicom.workers.options import ISOLATED, ReadOptions
@@ -96,7 +96,7 @@ def score_folder(
             that are not in the folder would be lost, a key for names is missing, or the engine cannot be used.
         WorkersUnavailable: If the processes that read cannot be started; what is done is kept for `resume`.
     """
-    root = existing_folder(folder, "folder")
+    root = existing_folder(typed_path(folder, "folder"), "folder")
     loaded, chosen = run if isinstance(run, Run) else Run.load(run), find_profile(profile)
     _check_names(names)
     check_engine(engine, precision)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chexkeras.checks import existing_file, one_of
+from chexkeras.checks import existing_file, one_of, typed_path
 from chexkeras.models.registry import Registry
 
 NORMALISATIONS = ("imagenet", "caffe", "unit", "signed", "own")
@@ -247,7 +247,7 @@ def attach(backbone: Backbone, pixels: Any, weights: str | Path | None) -> Any:
     if weights is None:
         return backbone.build(pixels, None)
     if str(weights) != "imagenet":
-        file = existing_file(weights, "weights")
+        file = existing_file(typed_path(weights, "weights"), "weights")
         try:
             return backbone.build(pixels, str(file))
         except (ValueError, OSError, KeyError) as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from chexkeras import files
+from chexkeras import checks, files
 from chexkeras.findings import CHEXPERT14, NO_FINDING, SUPPORT_DEVICES
 from chexkeras.phantoms.cohort import PhantomImage
 from chexkeras.phantoms.folder import make_folder
@@ -119,7 +119,7 @@ def make_chexpert_phantoms(
         }
 
     return make_folder(
-        Path(folder).expanduser() / FOLDER,
+        checks.typed_path(folder, "folder") / FOLDER,
         fill,
         images=images,
         size=size,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from chexkeras import files
+from chexkeras import checks, files
 from chexkeras.findings import NIH14, NO_FINDING
 from chexkeras.phantoms.canvas import Box
 from chexkeras.phantoms.cohort import PhantomImage
@@ -81,7 +81,7 @@ def make_phantoms(
         return "chexkeras phantoms", _counts(cohort)
 
     return make_folder(
-        Path(folder).expanduser(),
+        checks.typed_path(folder, "folder"),
         fill,
         images=images,
         size=size,

@@ -1,6 +1,7 @@
 """Images themselves, with their boxes, and what became of a folder of DICOM files."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,6 +9,11 @@ import pandas as pd
 
 from chexkeras.checks import require_columns
 from chexkeras.data.image_table import finding_columns
+from chexkeras.dicom.pixels import image_file
+from chexkeras.dicom.read import is_dicom
+from chexkeras.dicom.rejection import DicomRejected
+from chexkeras.dicom.workers.options import ReadOptions
+from chexkeras.dicom.workers.pool import ReaderPool
 from chexkeras.plots import style
 
 if TYPE_CHECKING:
@@ -19,28 +25,36 @@ _GAP = 0.04
 _TITLE_ROOM = 0.16
 
 
-def read_image(path: str, image_id: str) -> tuple[np.ndarray, float]:
-    """Returns an image as (rows, columns) uint8, reduced for display, and its original width in pixels.
+def read_images(paths: Sequence[str], image_ids: Sequence[str]) -> Iterator[tuple[np.ndarray, float]]:
+    """Yields images as (rows, columns) uint8, reduced for display, and their original widths in pixels.
 
     Args:
-        path: The image's file.
-        image_id: Its name, for the message.
+        paths: The images' files, PNG, JPEG or DICOM; a DICOM file is read in a process of its own.
+        image_ids: Their names, for messages.
 
     Raises:
         FileNotFoundError: If there is no file.
+        ValueError: If it is no image that can be scored.
     """
+    with ReaderPool(options=ReadOptions(workers=1)) as readers:
+        for path, image_id in zip(paths, image_ids, strict=True):
+            yield _reduced(path, image_id, readers)
+
+
+def _reduced(path: str, image_id: str, readers: ReaderPool) -> tuple[np.ndarray, float]:
     from PIL import Image
 
     if not path:
         raise FileNotFoundError(f"image {image_id} has no file (path is empty); load the table without missing='keep'.")
     try:
-        with Image.open(path) as opened:
-            width = opened.width
-            image = opened.convert("L")
+        pixels = readers.read(path).pixels if is_dicom(path) else image_file.decode(Path(path).read_bytes())
     except FileNotFoundError as error:
         raise FileNotFoundError(f"image {image_id}: no file at {path!r}; was the folder moved?") from error
+    except (ValueError, DicomRejected) as error:
+        raise ValueError(f"image {image_id} cannot be drawn: {error} 'chexkeras audit' lists such images.") from error
+    image = Image.fromarray(pixels)
     image.thumbnail((_LONG_EDGE_PX, _LONG_EDGE_PX))
-    return np.asarray(image), float(width)
+    return np.asarray(image), float(pixels.shape[1])
 
 
 def _describe(row: pd.Series, findings: Sequence[str]) -> str:
@@ -114,10 +128,10 @@ def images(
     ax.grid(visible=False)
     ax.set_axis_off()
     findings = finding_columns(table)
-    for index, (_, row) in enumerate(table.iterrows()):
+    shown = read_images(table["path"].astype(str).tolist(), table["image_id"].astype(str).tolist())
+    for index, ((_, row), (image, width_px)) in enumerate(zip(table.iterrows(), shown, strict=True)):
         x = (index % columns) * step_x
         y = (index // columns) * step_y + _TITLE_ROOM
-        image, width_px = read_image(str(row["path"]), str(row["image_id"]))
         # The longer edge fills the unit cell, so images keep their shape.
         unit = 1 / max(image.shape)
         tall, wide = image.shape[0] * unit, image.shape[1] * unit

@@ -11,7 +11,7 @@ from chexkeras.data.audit.result import Audit
 from chexkeras.data.audit.shortcuts import INFORMATIVE_AUROC, SHORTCUTS, Shortcut
 from chexkeras.plots import style
 from chexkeras.plots._inputs import FIX, chosen_findings
-from chexkeras.plots.images import read_image
+from chexkeras.plots.images import read_images
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -101,8 +101,8 @@ _CURVES = ((style.BLUE, "-"), (style.ORANGE, "--"))
 
 def _shares(rows: pd.DataFrame) -> np.ndarray:
     """Returns (images, bins): the share of each image's pixels in each band of gray, in percent."""
-    images = (read_image(str(path), str(name))[0] for path, name in zip(rows["path"], rows["image_id"], strict=True))
-    return np.array([np.histogram(image, _BINS, (0, 256))[0] * 100 / image.size for image in images])
+    images = read_images(rows["path"].astype(str).tolist(), rows["image_id"].astype(str).tolist())
+    return np.array([np.histogram(image, _BINS, (0, 256))[0] * 100 / image.size for image, _ in images])
 
 
 @style.styled

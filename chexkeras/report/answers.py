@@ -273,7 +273,7 @@ class Answers:
     def path(self, key: str) -> Path | None:
         """Returns a path that was answered, taken from the file's folder; None where it was not."""
         answer = self.get(key)
-        return None if answer is None else self.folder / Path(answer).expanduser()
+        return None if answer is None else (self.folder / answer).absolute()
 
 
 def load_answers(path: str | Path) -> Answers:
@@ -290,7 +290,9 @@ def load_answers(path: str | Path) -> Answers:
         TypeError: If an answer is of the wrong kind.
         ValueError: If it is no TOML, a key is unknown, or a number is out of range.
     """
-    file = checks.existing_file(path, "answers", "write one to start from with: chexkeras report-init")
+    file = checks.existing_file(
+        checks.typed_path(path, "answers"), "answers", "write one to start from with: chexkeras report-init"
+    )
     try:
         document = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -376,7 +378,7 @@ def write_answers_template(path: str | Path = FILE, *, findings: Iterable[str] =
     Raises:
         FileExistsError: If the file is there: answers are not to be lost.
     """
-    destination = Path(path).expanduser()
+    destination = checks.typed_path(path, "path")
     if destination.exists() and not overwrite:
         raise FileExistsError(f"{str(destination)!r} exists and may hold answers; choose another name, or move it.")
     return files.write_text(destination, answers_template(findings))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from chexkeras import files
-from chexkeras.checks import existing_file
+from chexkeras.checks import existing_file, typed_path
 from chexkeras.report.goals import MET, NOT_ESTIMABLE, NOT_MET
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ def write_html(markdown_path: str | Path, out: str | Path | None = None) -> Path
         ValueError: If a figure lies outside the report's folder of figures (the one with facts.json), or is no PNG or
             JPEG; or if `out` is the report itself.
     """
-    report = existing_file(markdown_path, "report")
-    page = report.with_suffix(".html") if out is None else Path(out).expanduser()
+    report = existing_file(typed_path(markdown_path, "report"), "report")
+    page = report.with_suffix(".html") if out is None else typed_path(out, "out")
     if page.resolve() == report.resolve():
         raise ValueError(f"out={str(page)!r} is the report itself; choose a name that ends in .html.")
     return files.write_text(page, page_text(report))

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from chexkeras import files
-from chexkeras.checks import existing_file
+from chexkeras.checks import existing_file, typed_path
 from chexkeras.report.answers import Answers, load_answers
 from chexkeras.report.facts import software
 from chexkeras.report.facts.collect import collect_facts
@@ -235,5 +235,5 @@ def show_report(path: str | Path) -> ShownReport:
         FileNotFoundError: If the report, or a figure it shows, is missing.
         ValueError: If a figure is not one that `write_report` drew.
     """
-    report = existing_file(path, "report")
+    report = existing_file(typed_path(path, "report"), "report")
     return ShownReport(report, page_text(report))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from chexkeras import files
-from chexkeras.checks import existing_folder, one_of, require_columns
+from chexkeras.checks import existing_folder, one_of, require_columns, typed_path
 from chexkeras.data.image_table import TableSource
 from chexkeras.evaluation.scores import Scores, read_scores
 from chexkeras.recipes.recipe import Recipe
@@ -59,7 +59,7 @@ class Run:
         Raises:
             FileNotFoundError: If the folder, or its recipe, is not there.
         """
-        run = cls(existing_folder(folder, "run"))
+        run = cls(existing_folder(typed_path(folder, "run"), "run"))
         run._file("recipe.json")
         return run
 

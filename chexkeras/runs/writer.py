@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from chexkeras.checks import typed_path
 from chexkeras.progress import say
 from chexkeras.runs.run import EPOCHS
 
@@ -24,7 +25,7 @@ def check_free(run_dir: str | Path, overwrite: bool) -> Path:
         ValueError: If it is the root of a file system, which cannot be replaced by renaming.
     """
     # Resolved: "." has no name to make neighbours of, and renaming a link would leave the folder behind it empty.
-    folder = Path(run_dir).expanduser().resolve()
+    folder = typed_path(run_dir, "run_dir").resolve()
     if folder.is_mount():
         raise ValueError(f"{str(folder)!r} is the root of a file system; name a folder inside it for the run.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -94,7 +95,7 @@ def clear_abandoned(run_dir: str | Path) -> None:
     Args:
         run_dir: The run's folder, which need not be there.
     """
-    run_dir = Path(run_dir).expanduser().resolve()
+    run_dir = typed_path(run_dir, "run_dir").resolve()
     pattern = re.compile(rf"\.{re.escape(run_dir.name)}\.(\d+)\.[^.]+(\.previous)?")
     for folder in run_dir.parent.iterdir() if run_dir.parent.is_dir() else ():
         match = pattern.fullmatch(folder.name)

@@ -88,6 +88,23 @@ def test_a_missing_file_is_named_and_kept_rows_without_file_too(on_disk):
         plots.images(on_disk)
 
 
+def test_files_are_drawn_as_they_are_scored(on_disk, tmp_path):
+    from tests.dicom.dicom_images import image, ramp, write
+
+    deep = (np.linspace(0, 255, 64 * 64).reshape(64, 64).astype(np.uint16)) * 257
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    on_disk["path"] = [str(tmp_path / "deep.png"), str(write(tmp_path / "a", image(ramp(300, 280)))), ""]
+    ax = plots.images(on_disk.head(2))
+    drawn = [np.asarray(picture.get_array()) for picture in ax.images]
+    np.testing.assert_array_equal(drawn[0], deep // 257)
+    assert drawn[1].shape == (300, 280) and drawn[1].max() == 255
+    write(tmp_path / "a", image(ramp(300, 280), Modality="CT"))
+    (tmp_path / "deep.png").write_bytes(b"no image")
+    for row in (0, 1):
+        with pytest.raises(ValueError, match=r"image \S+ cannot be drawn: .*chexkeras audit"):
+            plots.images(on_disk.iloc[[row]])
+
+
 def test_too_many_images_none_and_wrong_titles_are_refused(on_disk):
     with pytest.raises(ValueError, match=r"head\(8\)"):
         plots.images(on_disk.iloc[:0])

@@ -54,6 +54,7 @@ def audit(
     Raises:
         ValueError: If images cannot be used and `missing` is "error" (the message lists the first few), or a target is
             no label of the table.
+        WorkersUnavailable: If the processes that read DICOM files cannot be started.
     """
     checks.one_of(missing, ("error", "skip"), "missing")
     fix = "Load it with open_data, or rename your columns."

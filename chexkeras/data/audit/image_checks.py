@@ -1,12 +1,15 @@
 """What an audit tells of the images themselves: each one alone, and those that are the same or nearly the same.
 
-`image_facts` decodes one file: its size, mode and colour, its pixels' hash, and a thumbnail.
+`image_facts` decodes one file: its size, mode and colour, its pixels' hash, and a thumbnail. DICOM files are read by
+worker processes, which a damaged one may take down without harm.
 """
 
+import contextlib
+import functools
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -18,7 +21,10 @@ from chexkeras.data.audit.duplicates import TooAlike, near_duplicates
 from chexkeras.data.audit.result import AuditIssue
 from chexkeras.data.image_table import ImageTable
 from chexkeras.dicom.pixels import image_file
-from chexkeras.dicom.read import is_dicom
+from chexkeras.dicom.read import Radiograph, is_dicom
+from chexkeras.dicom.rejection import DicomRejected
+from chexkeras.dicom.workers.options import ISOLATED
+from chexkeras.dicom.workers.pool import ReaderPool
 from chexkeras.parallel import map_ordered
 
 THUMBNAIL_PX = 16
@@ -58,11 +64,12 @@ class ImageFacts:
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError)
 
 
-def image_facts(path: str) -> ImageFacts:
+def image_facts(path: str, read_dicom: Callable[[str], Radiograph] | None = None) -> ImageFacts:
     """Decodes one image.
 
     Args:
-        path: A PNG, JPEG or DICOM file; "" counts as missing.
+        path: A PNG, JPEG or DICOM file, told apart by content; "" counts as missing.
+        read_dicom: What reads a DICOM file, `ReaderPool.read`; None leaves it alone, and tells its mode only.
 
     Returns:
         The facts. A file that cannot be decoded is a fact too and raises nothing. Pillow's limit on pixels
@@ -71,6 +78,9 @@ def image_facts(path: str) -> ImageFacts:
     name = os.path.basename(path)
     if not path or not os.path.exists(path):
         return ImageFacts("missing_file", "there is no such file")
+    # Before Pillow looks at it, as scoring does: a DICOM file may begin as an image file does.
+    if is_dicom(path):
+        return ImageFacts(mode=DICOM) if read_dicom is None else _dicom_facts(path, read_dicom)
     try:
         with Image.open(path, formats=image_file.FORMATS) as image:
             limit = Image.MAX_IMAGE_PIXELS
@@ -86,18 +96,13 @@ def image_facts(path: str) -> ImageFacts:
     except Image.DecompressionBombError as error:
         return ImageFacts("unreadable", str(error))
     except _DAMAGED as error:
-        if is_dicom(path):
-            return _dicom_facts(path)
         # Pillow puts the full path into some messages; reports leave the machine, so only the file's name stays.
         return ImageFacts("unreadable", (str(error) or type(error).__name__).replace(path, name))
     return _seen(pixels, size, mode, colour)
 
 
-def _dicom_facts(path: str) -> ImageFacts:
+def _dicom_facts(path: str, read_dicom: Callable[[str], Radiograph]) -> ImageFacts:
     """Returns what the DICOM gate says of a file; an accepted one is seen as the classifier would see it."""
-    from chexkeras.dicom.read import read_dicom
-    from chexkeras.dicom.rejection import DicomRejected
-
     try:
         pixels = read_dicom(path).pixels
     except DicomRejected as rejected:
@@ -162,16 +167,35 @@ def open_images(paths: Sequence[str], processes: int | None = None) -> tuple[lis
     Returns:
         The facts, without thumbnails, and the thumbnails: uint16 array (images, 16, 16), see `thumbnail`; zero where
         there is none.
+
+    Raises:
+        WorkersUnavailable: If the processes that read DICOM files cannot be started.
     """
     facts: list[ImageFacts] = []
     thumbnails = np.zeros((len(paths), THUMBNAIL_PX, THUMBNAIL_PX), dtype="<u2")
     executor = "threads" if processes is None else "processes"
     opened = map_ordered(image_facts, paths, executor=executor, workers=processes, chunk=_CHUNK)
     for fact in progress.track(opened, "opening images", total=len(paths)):
-        if fact.thumbnail:
-            thumbnails[len(facts)] = np.frombuffer(fact.thumbnail, "<u2").reshape(THUMBNAIL_PX, THUMBNAIL_PX)
+        _keep(fact, len(facts), thumbnails)
         facts.append(replace(fact, thumbnail=b""))
+    left = [row for row, fact in enumerate(facts) if fact.mode == DICOM]
+    if left:
+        # The readers are ended before the threads are waited for: an interrupt need not wait for a file that hangs.
+        readers = ReaderPool()
+        work = functools.partial(image_facts, read_dicom=readers.read)
+        waiting = map_ordered(
+            work, [paths[row] for row in left], executor="threads", workers=ISOLATED.processes, on_end=readers.close
+        )
+        with contextlib.closing(waiting):
+            for row, fact in zip(left, progress.track(waiting, "reading DICOM files", total=len(left)), strict=True):
+                _keep(fact, row, thumbnails)
+                facts[row] = replace(fact, thumbnail=b"")
     return facts, thumbnails
+
+
+def _keep(fact: ImageFacts, row: int, thumbnails: np.ndarray) -> None:
+    if fact.thumbnail:
+        thumbnails[row] = np.frombuffer(fact.thumbnail, "<u2").reshape(THUMBNAIL_PX, THUMBNAIL_PX)
 
 
 def blurred(thumbnails: np.ndarray) -> np.ndarray:

@@ -83,7 +83,7 @@ def locate_images(
         ValueError: If a wanted name lies in two folders.
     """
     if images is not None:
-        chosen = Path(images).expanduser()
+        chosen = checks.typed_path(images, "images")
         folder = checks.existing_folder(chosen if chosen.is_absolute() else root / chosen, "images")
         return _search((folder,), names), (folder,)
     kaggle = tuple(folder for folder in (root / name / "images" for name in _KAGGLE) if folder.is_dir())

@@ -78,7 +78,7 @@ def load_chexpert(
     checks.one_of(blank, BLANKS, "blank")
     wanted = vocabulary.resolve(findings, vocabulary.CHEXPERT14)
     policy_of = policies(uncertain, wanted)
-    label_files = _label_files(Path(root).expanduser(), part)
+    label_files = _label_files(checks.typed_path(root, "root"), part)
     folder = next(iter(label_files.values())).parent
     rows = pd.concat([_rows(file, name, wanted) for name, file in label_files.items()], ignore_index=True)
     _csv.refuse_repeated(rows["image_id"], " and ".join(file.name for file in label_files.values()))

@@ -134,7 +134,9 @@ def open_table(path: Path, *, images: str | Path | None = None, **options: Any) 
         The image table.
     """
     # An absolute folder replaces the one that it is joined to.
-    return load_table(path, root=path.parent / images if images else None, **options)
+    return load_table(
+        path, root=(path.parent / checks.typed_path(images, "images")).absolute() if images else None, **options
+    )
 
 
 def _read(
@@ -142,12 +144,12 @@ def _read(
 ) -> tuple[pd.DataFrame, str, Path, tuple[tuple[str, str], ...]]:
     """Returns the table, its name, the folder that paths begin at, and the fingerprint of the file."""
     if isinstance(table, pd.DataFrame):
-        folder = checks.existing_folder(root if root is not None else Path.cwd(), "root")
+        folder = checks.existing_folder(checks.typed_path(root, "root") if root is not None else Path.cwd(), "root")
         return table.reset_index(drop=True), "own table", folder, ()
     if not isinstance(table, (str, Path)):
         raise TypeError(f"table is a {type(table).__name__}; give the path of a CSV or a pandas DataFrame.")
-    file = checks.existing_file(table, "table")
-    folder = checks.existing_folder(root if root is not None else file.parent, "root")
+    file = checks.existing_file(checks.typed_path(table, "table"), "table")
+    folder = checks.existing_folder(checks.typed_path(root, "root") if root is not None else file.parent, "root")
     # A cell without a name heads the row numbers that pandas writes.
     given = _csv.read_columns(file, [cell.strip() or None for cell in _csv.header(file)])
     return given, file.name, folder, ((file.name, files.sha256_file(file)),)

@@ -105,7 +105,7 @@ def load_boxes(root: str | Path) -> pd.DataFrame:
         FileNotFoundError: If the file is missing.
         ValueError: If it lacks columns, a number is not one, or a finding is unknown.
     """
-    path = Path(root).expanduser()
+    path = checks.typed_path(root, "root")
     if not path.is_file():
         path = checks.existing_file(
             checks.existing_folder(path, "root") / BOX_FILE, "boxes", "download NIH's box list into that folder."
@@ -131,7 +131,7 @@ def load_boxes(root: str | Path) -> pd.DataFrame:
 
 
 def _label_file(root: str | Path) -> Path:
-    path = Path(root).expanduser()
+    path = checks.typed_path(root, "root")
     if path.is_file():
         return path
     folder = checks.existing_folder(path, "root")

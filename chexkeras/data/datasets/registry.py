@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from chexkeras import findings
+from chexkeras import checks, findings
 
 if TYPE_CHECKING:
     from chexkeras.data.image_table import ImageTable
@@ -236,7 +236,7 @@ def open_data(root: str | Path, *, missing: Literal["error", "skip", "keep"] = "
     if unknown:
         raise TypeError(f"unknown option {unknown[0]!r}; there are: {', '.join(known)}.")
     given = {name: value for name, value in options.items() if value is not None}
-    path = Path(root).expanduser()
+    path = checks.typed_path(root, "root")
     entry = OWN_TABLE if path.is_file() and _NEEDED[0] in given else recognise(path)
     foreign = [name for name in given if name not in entry.option_names]
     if foreign:
@@ -269,7 +269,7 @@ def recognise(root: str | Path) -> DataSet:
         ValueError: If a folder holds label files of two data sets, or a label file is given that is opened by its
             folder only.
     """
-    path = Path(root).expanduser()
+    path = checks.typed_path(root, "root")
     if not path.exists():
         raise FileNotFoundError(f"root: no file or folder at {str(root)!r}; check the spelling, or give its full path.")
     if path.is_file():

@@ -295,7 +295,7 @@ def listed(names: tuple[str, ...]) -> str:
 
 
 def _csv_path(path: str | Path) -> Path:
-    destination = Path(path).expanduser()
+    destination = checks.typed_path(path, "splits")
     if destination.suffix != ".csv":
         raise ValueError(f"splits are saved as a .csv with a .json beside it; {str(path)!r} does not end in .csv.")
     return destination

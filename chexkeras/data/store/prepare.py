@@ -66,7 +66,7 @@ def prepare(
     threads = available_cores() if workers is None else checks.positive_int(workers, "workers")
     chosen = find_profile(profile)
     images = _images(table, missing)
-    root = Path(folder).expanduser()
+    root = checks.typed_path(folder, "folder")
     larger = _larger_store(root, images, size, missing, chosen)
     if larger is not None:
         return larger

@@ -288,7 +288,7 @@ class Store:
             FileNotFoundError: If there is no store.
             ValueError: If it is incomplete, cut short, damaged, or something else.
         """
-        root = checks.existing_folder(folder, "store")
+        root = checks.existing_folder(checks.typed_path(folder, "store"), "store")
         manifest = Manifest.load(root)
         if not manifest.complete:
             done = sum(chunk is not None for chunk in manifest.chunks)

@@ -101,7 +101,7 @@ class ReaderPool:
         self._check_open()
         borrowed = self._free.get()
         try:
-            header, pixels = self._read(borrowed, Path(path).expanduser())
+            header, pixels = self._read(borrowed, Path(path).absolute())
         finally:
             self._give_back(borrowed)
         with contextlib.suppress(KeyError, TypeError, ValueError):

@@ -111,7 +111,7 @@ class Recalibration(Record):
     @classmethod
     def load(cls, path: str | Path) -> "Recalibration":
         """Reads a recalibration written by `save`."""
-        return cls.from_dict(files.read_json(checks.existing_file(path, "recalibration")))
+        return cls.from_dict(files.read_json(checks.existing_file(checks.typed_path(path, "path"), "recalibration")))
 
 
 def fit_recalibration(
@@ -244,7 +244,7 @@ def save_recalibrations(run_folder: str | Path, recalibrations: Recalibration | 
         FileNotFoundError: If there is no such folder.
         ValueError: If a finding has two.
     """
-    folder = checks.existing_folder(run_folder, "run_folder")
+    folder = checks.existing_folder(checks.typed_path(run_folder, "run_folder"), "run_folder")
     kept = (recalibrations,) if isinstance(recalibrations, Recalibration) else tuple(recalibrations)
     names = [entry.finding for entry in kept]
     repeated = sorted({name for name in names if names.count(name) > 1})
@@ -262,7 +262,7 @@ def load_recalibrations(run_folder: str | Path) -> tuple[Recalibration, ...]:
     Raises:
         FileNotFoundError: If the folder is not there, or has none.
     """
-    folder = checks.existing_folder(run_folder, "run_folder")
+    folder = checks.existing_folder(checks.typed_path(run_folder, "run_folder"), "run_folder")
     path = checks.existing_file(
         folder / FILE, "recalibrations", "fit them on the validation scores and call save_recalibrations first."
     )

@@ -249,7 +249,7 @@ def read_reader_study(
         FileNotFoundError: If there is no such file.
         ValueError: If its contents are not a reader study.
     """
-    file = checks.existing_file(path, "reader study")
+    file = checks.existing_file(checks.typed_path(path, "reader study"), "reader study")
     # As text: a reader "01" stays "01", and an image called "NA" is an image. Excel begins its files with a mark.
     try:
         table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from chexkeras.checks import existing_folder
+from chexkeras.checks import existing_folder, typed_path
 from chexkeras.report.facts.facts import Facts
 
 MODEL = "model.keras"
@@ -104,7 +104,7 @@ def check_complete(folder: str | Path, *, without_model: bool = False) -> Path:
     Raises:
         FileNotFoundError: If the folder or one of its files is missing; the message names the files.
     """
-    found = existing_folder(folder, "run folder")
+    found = existing_folder(typed_path(folder, "run folder"), "run folder")
     missing = [name for name in REQUIRED_FILES if not (found / name).is_file()]
     if without_model and MODEL in missing:
         missing.remove(MODEL)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from chexkeras.checks import existing_file
+from chexkeras.checks import existing_file, typed_path
 from chexkeras.report.answers import Answers
 from chexkeras.report.lint import rules_claims, rules_data, rules_numbers
 from chexkeras.report.lint.document import parse
@@ -56,7 +56,7 @@ def check_report(
         FileNotFoundError: If the document, the run folder or a file in it is missing.
         ValueError: If the document is no text, or a file of the run lacks a field.
     """
-    file = existing_file(report_path, "report")
+    file = existing_file(typed_path(report_path, "report"), "report")
     try:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:

@@ -20,6 +20,7 @@ from typing import Any
 import pandas as pd
 
 from chexkeras import files, provenance
+from chexkeras.checks import typed_path
 from chexkeras.data.splits.splits import Splits
 from chexkeras.progress import say
 from chexkeras.recipes.recipe import Recipe
@@ -56,7 +57,7 @@ class InterruptedTraining:
     """
 
     def __init__(self, run_dir: str | Path) -> None:
-        self.run_dir = Path(run_dir).expanduser().resolve()
+        self.run_dir = typed_path(run_dir, "run_dir").resolve()
         self.folder = self.run_dir.parent / f".{self.run_dir.name}.unfinished"
 
     @classmethod

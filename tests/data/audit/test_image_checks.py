@@ -1,8 +1,17 @@
+import functools
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from chexkeras.data.audit.image_checks import GRAY_STEPS, image_facts, thumbnail
+from chexkeras.data.audit import image_checks
+from chexkeras.data.audit.image_checks import DICOM, GRAY_STEPS, image_facts, open_images, thumbnail
+from chexkeras.dicom import read
+from chexkeras.dicom.workers.options import ReadOptions
+from chexkeras.dicom.workers.pool import ReaderPool
+from tests.dicom.dicom_images import image, ramp, write
+from tests.dicom.workers.worker_faults import FAULTY
 
 
 def shown(facts) -> np.ndarray:
@@ -48,3 +57,28 @@ def test_a_image_that_cannot_be_used_has_no_thumbnail(tmp_path):
     Image.new("L", (16, 16), 7).save(tmp_path / "constant.png")
     assert image_facts(str(tmp_path / "constant.png")).thumbnail == b""
     assert image_facts("").thumbnail == b""
+
+
+def test_a_dicom_file_is_read_by_a_worker_that_it_may_take_down(tmp_path, monkeypatch):
+    good = write(tmp_path / "good", image(ramp(300, 280)))
+    # A file that begins as an image file does is DICOM, as it is for scoring.
+    content = bytearray(good.read_bytes())
+    content[:8] = b"\x89PNG\r\n\x1a\n"
+    (tmp_path / "disguised").write_bytes(content)
+    for fault in ("segfault", "raise"):
+        shutil.copy(good, tmp_path / fault)
+    pool = functools.partial(ReaderPool, FAULTY, ReadOptions(workers=1))
+    monkeypatch.setattr(image_checks, "ReaderPool", pool)
+    monkeypatch.setattr(read.display, "render", lambda *_: pytest.fail("decoded in the audit's own process"))
+    Image.fromarray(ramp(highest=255).astype(np.uint8)).save(tmp_path / "png", "PNG")
+    names = ("segfault", "good", "png", "raise", "disguised", "missing")
+    facts, thumbnails = open_images([str(tmp_path / name) for name in names])
+    assert [fact.problem for fact in facts] == ["rejected_dicom", "", "", "rejected_dicom", "", "missing_file"]
+    assert [fact.mode for fact in facts] == ["", DICOM, "L", "", DICOM, ""]
+    assert "decoder_crash" in facts[0].detail and facts[1].digest == facts[4].digest
+    assert thumbnails.any(axis=(1, 2)).tolist() == [False, True, True, False, True, False]
+
+
+def test_processes_of_the_audit_leave_dicom_files_to_workers_too(tmp_path):
+    path = str(write(tmp_path / "good", image(ramp(300, 280))))
+    assert open_images([path], processes=1)[0] == open_images([path])[0] != [image_facts(path)]

@@ -291,3 +291,24 @@ def test_a_worker_starts_without_tensorflow_and_reruns_no_script(tmp_path, image
     loaded += "print({'tensorflow', 'keras', 'pandas'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("options", [ReadOptions(workers=1), IN_PROCESS], ids=["in a worker", "in this process"])
+def test_a_listed_file_in_a_folder_called_like_a_home_folder_is_read_and_not_the_one_at_home(
+    tmp_path, monkeypatch, options
+):
+    here, home = tmp_path / "here", tmp_path / "home"
+    for folder in (here / "~", home):
+        folder.mkdir(parents=True)
+    write(here / "~" / "a.dcm", image(ramp(300, 280)))
+    for name in ("a.dcm", "b.dcm"):
+        write(home / name, image(ramp(256, 256)))
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))
+    monkeypatch.chdir(here)
+    found = read_files.find_files(".")
+    read = list(read_files.read_files(found, read_options=options))
+    assert [result.image.pixels.shape for result in read] == [(300, 280)]
+    # Nor is a file at home read for one that is not here.
+    missing, *_ = read_files.read_files([os.path.join("~", "b.dcm")], read_options=options)
+    assert missing.image is None
