@@ -22,6 +22,7 @@ _TAGS = (
     *("PatientSpeciesDescription", "PatientSpeciesCodeSequence", "AnatomicalOrientationType"),
     *("BodyPartExamined", "AnatomicRegionSequence", "StudyDescription", "SeriesDescription", "ProtocolName"),
     *("ViewPosition", "ViewCodeSequence", "PatientPosition", "PatientOrientation"),
+    *("ImageLaterality", "FieldOfViewHorizontalFlip"),
     *("PatientAge", "PatientBirthDate", "AcquisitionDate", "ContentDate", "SeriesDate", "StudyDate"),
     *("BurnedInAnnotation", "LossyImageCompression", "ImagerPixelSpacing", "PixelSpacing"),
     *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation"),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from chexkeras.dicom import privacy
-from chexkeras.dicom.attributes import ages, body_parts, views
+from chexkeras.dicom.attributes import ages, body_parts, orientation, views
 from chexkeras.dicom.header import Header, fold, is_rgb, name_tag
 from chexkeras.dicom.profiles import Profile, find_profile
 from chexkeras.dicom.rejection import DicomRejected, Violation
@@ -183,7 +183,7 @@ def _check_view(header: Header, profile: Profile, notes: _Notes) -> None:
         notes.add("view_study")
     if answer.value and answer.source != "ViewPosition":
         notes.add("view_fallback", answer.value, keyword=answer.source)
-    if views.is_lateral_by_orientation(header):
+    if orientation.find_orientation(header, answer.value) is None:
         notes.add("orientation", header.text("PatientOrientation"))
 
 

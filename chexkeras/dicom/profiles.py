@@ -107,6 +107,7 @@ class Profile:
         maximum_aspect: Largest accepted long side over short side.
         maximum_file_bytes: Largest accepted file.
         pixel_steps: Which steps of the display chain are taken.
+        turns_upright: Whether an image that lies on its side or head, or is mirrored, is turned as its tag says.
 
     Example:
         >>> import dataclasses
@@ -130,6 +131,7 @@ class Profile:
     maximum_aspect: float = 3.0
     maximum_file_bytes: int = 256 * 2**20
     pixel_steps: PixelSteps = USUAL_STEPS
+    turns_upright: bool = True
 
     def __post_init__(self) -> None:
         checks.one_of(self.severities, ("clinical", "course"), "severities")
@@ -177,6 +179,7 @@ COURSE = Profile(
     minimum_age_years=1.0,
     age_from_dates=False,
     minimum_side_px=1,
+    turns_upright=False,
 )
 """The literal checks of the reference project, which reads the view from PatientPosition."""
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from chexkeras import checks
 from chexkeras.dicom import elements, gate, privacy
-from chexkeras.dicom.attributes import ages, views
+from chexkeras.dicom.attributes import ages, orientation, views
 from chexkeras.dicom.header import Header
-from chexkeras.dicom.pixels import decoding, display, image_file
+from chexkeras.dicom.pixels import decoding, display, image_file, upright
 from chexkeras.dicom.pixels.display import percentiles
 from chexkeras.dicom.profiles import Profile, find_profile
 from chexkeras.dicom.rejection import DicomRejected, Violation
@@ -35,18 +35,21 @@ _MIDDLE = (0.5, 99.5)
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Radiograph:
-    """An image ready to be scored. It carries no identifier, no date and no free text.
+    r"""An image ready to be scored. It carries no identifier, no date and no free text.
 
     Attributes:
         pixels: (rows, columns), uint8; 0 is black, 255 is white.
         view: "PA" or "AP"; empty for a plain image file, which does not say.
         age_years: Age at exposure; NaN when unknown.
         sex: "M", "F" or "".
-        pixel_spacing_mm: Distance of rows at the detector or in the patient; NaN when unknown.
+        pixel_spacing_mm: Distance of rows, as turned, at the detector or in the patient; NaN when unknown.
         warnings: Codes of the rules that the image breaks without being refused.
         decoder: What decoded it: "native", the name of a pydicom plugin, or "pillow" for an image file.
         photometric: "MONOCHROME1", "MONOCHROME2" or "RGB", as stored; the pixels are always in MONOCHROME2's sense.
         key: Keyed hash of the SOP instance UID; empty for an image file.
+        turned: How the stored image lay where it was turned upright: the directions of its rows and columns (PS3.3
+            C.7.6.1.1.1), like ``F\R``; empty where the pixels lie as stored, or as the EXIF orientation of an image
+            file says. What `pixels.upright.turn` makes of the stored pixels is shown here.
     """
 
     pixels: np.ndarray = dataclasses.field(repr=False)
@@ -58,6 +61,7 @@ class Radiograph:
     decoder: str
     photometric: str
     key: str
+    turned: str = ""
 
 
 def is_dicom(path: str | Path) -> bool:
@@ -80,6 +84,11 @@ def read_dicom(path: str | Path, *, profile: str | Profile = "clinical") -> Radi
     """Reads an image from a DICOM file, if the profile accepts it.
 
     The header is judged first; pixels are read and decoded only when it passes.
+
+    An image that lies on a side or on the head, or is mirrored, as Patient Orientation says, is turned upright, with
+    the warning "turned", if the view and the other tags (`attributes.orientation.find_orientation`) and the pixels
+    (`pixels.upright.is_confirmed`) agree. Otherwise it stays as stored, with the warning "orientation". The profile
+    "course" does neither.
 
     Args:
         path: A DICOM file.
@@ -154,18 +163,31 @@ def _read(handle: BinaryIO, profile: Profile) -> Radiograph:
     quality += _saturation(rendered.pixels, rendered.padding_fraction)
     header = Header(dataset)
     years, _ = ages.find_age(header, from_dates=profile.age_from_dates)
+    view = views.find_view(header, profile.view_sources).value
+    lies = orientation.find_orientation(header, view) if profile.turns_upright else ""
+    pixels, turned, code = _upright(rendered.pixels, lies or "")
     uid, sex = header.text("SOPInstanceUID"), header.word("PatientSex")
     return Radiograph(
-        pixels=rendered.pixels,
-        view=views.find_view(header, profile.view_sources).value,
+        pixels=pixels,
+        view=view,
         age_years=math.nan if years is None else years,
         sex=sex if sex in ("M", "F") else "",
-        pixel_spacing_mm=_spacing(header),
-        warnings=_applicable((*warnings, *quality, *rendered.warnings), profile),
+        pixel_spacing_mm=_spacing(header, upright.swaps_sides(turned)),
+        warnings=_applicable((*warnings, *quality, *rendered.warnings, *code), profile),
         decoder=rendered.decoder,
         photometric=header.word("PhotometricInterpretation"),
         key=privacy.keyed_hash(uid) if uid else "",
+        turned=turned,
     )
+
+
+def _upright(pixels: np.ndarray, lies: str) -> tuple[np.ndarray, str, tuple[str, ...]]:
+    """Returns the pixels, turned where they look as they are said to lie, how they lay then, and a warning's code."""
+    if not lies:
+        return pixels, "", ()
+    if not upright.is_confirmed(pixels, lies):
+        return pixels, "", ("orientation",)
+    return upright.turn(pixels, lies), lies, ("turned",)
 
 
 def _applicable(codes: tuple[str, ...], profile: Profile) -> tuple[str, ...]:
@@ -205,11 +227,12 @@ def _check_file(handle: BinaryIO, profile: Profile) -> int:
     return size
 
 
-def _spacing(header: Header) -> float:
+def _spacing(header: Header, swapped: bool) -> float:
     for keyword in ("ImagerPixelSpacing", "PixelSpacing"):
         numbers = header.numbers(keyword)
-        if numbers and numbers[0] > 0:
-            return numbers[0]
+        # PS3.3 10.7.1.3: the distance of rows, then that of columns, which are the rows of an image that was turned.
+        if numbers and numbers[-1 if swapped else 0] > 0:
+            return numbers[-1 if swapped else 0]
     return math.nan
 
 

@@ -106,7 +106,8 @@ _VIEW = (
     ("view_ambiguous", "no other tag that swaps PA and AP", "{view_tag}", _NOTE, "PS3.16 CID 4010"),
     ("view_study", "no study that is described by other views alone", "StudyDescription", _NOTE,
      "a description of all images of a study"),
-    ("orientation", "rows that run from side to side", "PatientOrientation", _NOTE, "PS3.3 C.7.6.1.1.1"),
+    ("orientation", "directions that agree with the view, the pixels and one another", "PatientOrientation", _NOTE,
+     "PS3.3 C.7.6.1.1.1; the image is left as it is stored"),
 )  # fmt: skip
 
 _AGE = (
@@ -150,6 +151,8 @@ _PIXELS = (
 )  # fmt: skip
 
 _DISPLAY = (
+    ("turned", "rows towards the patient's left and columns towards the feet", "PatientOrientation", _NOTE,
+     "PS3.3 C.7.6.1.1.1; turned upright, as the tag says"),
     ("modality_lut_invalid", "a usable table or slope", "ModalityLUTSequence", _ALWAYS_NOTE,
      "PS3.3 C.11.1; left out, and with it every window and table made for its values"),
     ("voi_lut_invalid", "a usable table", "VOILUTSequence", _ALWAYS_NOTE, "PS3.3 C.11.2.1.1; left out"),

@@ -105,15 +105,3 @@ def _compared_view(header: Header, answer: TagEvidence) -> TagEvidence:
 
 def _names_another_view(words: str) -> bool:
     return descriptions.names_other_view(words) and not descriptions.names_frontal_view(words)
-
-
-def is_lateral_by_orientation(header: Header) -> bool:
-    """Returns whether the rows run towards the front or back of the patient, as they do in a lateral image.
-
-    Not enough to accept or refuse by: the same letters occur in other positions of the patient.
-
-    Source:
-        PS3.3 C.7.6.1.1.1, Patient Orientation: the first value is the direction of the rows.
-    """
-    directions = header.texts("PatientOrientation")
-    return bool(directions) and directions[0][:1].upper() in ("A", "P")

@@ -1,6 +1,6 @@
 import pytest
 
-from chexkeras.dicom.attributes.views import find_view, is_lateral_by_orientation
+from chexkeras.dicom.attributes.views import find_view
 from chexkeras.dicom.header import Header
 from chexkeras.dicom.profiles import CLINICAL, COURSE
 from tests.dicom.dicom_images import code_item, image, ramp
@@ -114,12 +114,6 @@ def test_the_course_profile_reads_the_view_from_patient_position_only():
     assert _view(COURSE, ViewPosition="PA").source == ""
     assert _view(COURSE, PatientPosition="PA").value == "PA"
     assert _view(COURSE, PatientPosition="XX").named == "XX"
-
-
-@pytest.mark.parametrize(("rows", "lateral"), [("A", True), ("PF", True), ("L", False), ("R", False)])
-def test_rows_running_to_the_front_or_back_suggest_a_lateral_image(rows, lateral):
-    assert is_lateral_by_orientation(_header(PatientOrientation=[rows, "F"])) is lateral
-    assert not is_lateral_by_orientation(_header(PatientOrientation=""))
 
 
 def test_free_text_is_never_part_of_the_view():
