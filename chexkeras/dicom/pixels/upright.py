@@ -30,10 +30,10 @@ def turn(pixels: np.ndarray, orientation: str) -> np.ndarray:
 
 
 def swaps_sides(orientation: str) -> bool:
-    """Returns whether rows become columns when an image is turned upright.
+    r"""Returns whether rows become columns when an image is turned upright.
 
     Args:
-        orientation: As for `turn`, or empty for an image that is not turned.
+        orientation: The directions of its rows and columns as stored, like ``F\R``; or empty where it is not turned.
     """
     return orientation[:1] in ("F", "H")
 
@@ -48,7 +48,7 @@ def is_confirmed(pixels: np.ndarray, orientation: str) -> bool:
 
     Args:
         pixels: (rows, columns), 0 black, as stored.
-        orientation: As for `turn`.
+        orientation: The directions of rows and columns that the tag gives, each of L, R, H and F, like ``F\R``.
     """
     if orientation == "R\\F":
         return True
