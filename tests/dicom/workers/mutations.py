@@ -19,7 +19,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from tests.dicom.dicom_images import encoded, image, lookup_item, ramp, write
+from tests.dicom.dicom_images import CANARY, encoded, image, lookup_item, ramp, write
+from tests.dicom.workers import tree
+from tests.dicom.workers.structure_mutations import STRUCTURE_MUTATIONS, damaged
 
 EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
 
@@ -77,7 +79,27 @@ def fixtures() -> dict[str, bytes]:
         path = get_testdata_file(name, download=False)
         if path:
             contents[name] = Path(path).read_bytes()
-    return contents | _published()
+    return {name: _with_canaries(content) for name, content in (contents | _published()).items()}
+
+
+_FREE_TEXT = frozenset((b"PN", b"LO", b"SH", b"ST", b"LT", b"UT", b"UC", b"AE"))
+# By these the gate judges whether the patient is human.
+_SPECIES = frozenset((0x00102201, 0x00102202, 0x00102203))
+
+
+def _with_canaries(content: bytes) -> bytes:
+    """Returns a DICOM file whose free texts are canaries, those of patient and study among them; others as they are."""
+    file = tree.parse(content)
+    if file is None:
+        return content
+    canary = CANARY.encode()
+    for tag, vr in ((0x00100010, b"PN"), (0x00100020, b"LO"), (0x00104000, b"LT"), (0x00081030, b"LO")):
+        file.put(tree.Element(tag, vr, canary))
+    for elements in file.lists():
+        for element in elements:
+            if element.vr in _FREE_TEXT and element.items is None and element.tag not in _SPECIES:
+                element.value = canary
+    return tree.write(file)
 
 
 def _published() -> dict[str, bytes]:
@@ -196,14 +218,21 @@ MUTATIONS = (
 )
 
 
-def mutated(contents: dict[str, bytes], files: int, seed: int) -> Iterator[tuple[str, bytes]]:
-    """Yields names and contents of damaged files; number k depends on the seed and k alone."""
+def mutated(contents: dict[str, bytes], files: int, seed: int, first: int = 0) -> Iterator[tuple[str, bytes]]:
+    """Yields names and contents of damaged files, from number `first` on; each depends on seed and number alone.
+
+    Two of three are damaged in their structure, by one or two changes; the others in their bytes, wherever.
+    """
     # Half of the files come from those that decoders see, half from all.
     names, decoded = sorted(contents), sorted(name for name in contents if name in _DECODED)
-    for number in range(files):
+    for number in range(first, first + files):
         rng = np.random.default_rng([seed, number])
         name = (decoded if number % 2 else names)[rng.integers(len(decoded if number % 2 else names))]
         content, done = bytearray(contents[name]), []
+        if number % 3:
+            done = [str(each) for each in rng.choice(list(STRUCTURE_MUTATIONS), rng.integers(1, 3))]
+            yield f"{number:06d} {name} {' '.join(done)}", damaged(contents[name], done, rng)
+            continue
         for _ in range(rng.integers(1, 4)):
             mutation = MUTATIONS[rng.integers(len(MUTATIONS))]
             if content:
