@@ -1,4 +1,4 @@
-"""Writing so that a reader never sees half a file, and fingerprints that say which file it was.
+"""Writing so that a reader never sees half a file, fingerprints that say which file it was, and what a folder holds.
 
 Everything is written beside its destination under a temporary name and renamed: an interrupted run leaves the
 previous output as it was.
@@ -10,7 +10,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -157,3 +157,52 @@ def sha256_table(frame: pd.DataFrame) -> str:
     lines = frame.to_csv(index=False, header=False, lineterminator="\n").splitlines()
     header = ",".join(map(str, frame.columns))
     return hashlib.sha256("\n".join([header, *sorted(lines)]).encode()).hexdigest()
+
+
+def entries_below(
+    folder: str | Path,
+    refused: Callable[[str, OSError], object],
+    *,
+    follow_links: bool,
+    enter: Callable[["os.DirEntry[str]"], bool] = lambda _: True,
+) -> Iterator["os.DirEntry[str]"]:
+    """Yields what lies below a folder but for the folders that are entered, folder after folder in the order of names.
+
+    It goes as deep as there are folders, where `os.walk` and `Path.rglob` may run out of recursion (Python 3.11), and
+    goes on where one cannot be entered, for want of permission or because its path is longer than the system takes.
+
+    Args:
+        folder: Where to begin.
+        refused: Called with the path of a folder that cannot be listed, `folder` among them, and with the error.
+        follow_links: Whether links to folders are followed; each folder is then entered once, whatever leads there.
+        enter: Called with each folder below; False leaves it alone, and it is yielded.
+
+    Yields:
+        Files, links, and whatever else is not entered.
+    """
+    waiting, entered = [os.fspath(folder)], set()
+    while waiting:
+        current = waiting.pop()
+        try:
+            if follow_links:
+                status = os.stat(current)
+                if (status.st_dev, status.st_ino) in entered:
+                    continue
+                entered.add((status.st_dev, status.st_ino))
+            with os.scandir(current) as listed:
+                entries = sorted(listed, key=lambda entry: entry.name)
+        except OSError as error:
+            refused(current, error)
+            continue
+        folders = {entry.name: entry.path for entry in entries if _is_folder(entry, follow_links) and enter(entry)}
+        yield from (entry for entry in entries if entry.name not in folders)
+        # The last is taken first: so they are entered in the order of names.
+        waiting.extend(reversed(folders.values()))
+
+
+def _is_folder(entry: "os.DirEntry[str]", follow_links: bool) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=follow_links)
+    except OSError:
+        # A link to itself; or the folder around it is out of reach by now.
+        return False

@@ -1,5 +1,6 @@
 """Progress that a person can watch, on standard error, and silence or a line now and then when nobody watches."""
 
+import unicodedata
 from collections.abc import Iterable, Iterator, Sized
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
@@ -8,6 +9,12 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 Item = TypeVar("Item")
+
+# Kinds of characters (Unicode) that a person does not see, or that do something to what stands around them: control
+# characters, marks of direction, breaks of lines, and the bytes of a name that are no text. Persian and Hindi are
+# written with the two joiners.
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_JOINERS = "\u200c\u200d"
 
 # Lines are shown after every tenth of the work, but so many items apart at least, and after so long a silence.
 _FEWEST_APART = 10
@@ -75,12 +82,35 @@ def _told(items: Iterable[Item], description: str, total: int | None) -> Iterato
             last_line = now
 
 
+def printable(text: str, keep: str = "") -> str:
+    r"""Returns text with what cannot be seen written by its number, as Python's `repr` does.
+
+    The name of a file, or a word of a table, may hold what moves the cursor, colours the terminal, turns the direction
+    of writing round, begins a line of its own, or is no text at all and cannot be printed.
+
+    Args:
+        text: From wherever.
+        keep: Characters that stay as they are, for example the line breaks of a text of several lines.
+
+    Example:
+        >>> printable("fine, gr\xfc\xdfe\u202egnp.exe\x1b[2J\udcff")
+        'fine, gr\xfc\xdfe\\u202egnp.exe\\x1b[2J\\udcff'
+    """
+    if text.isprintable():
+        return text
+    seen = _JOINERS + keep
+    return "".join(
+        each.encode("unicode_escape").decode() if unicodedata.category(each) in _UNSEEN and each not in seen else each
+        for each in text
+    )
+
+
 def say(line: str) -> None:
     """Shows one line to a person, on standard error or in the notebook's cell.
 
     Args:
-        line: The line, without markup.
+        line: The line, without markup; what cannot be seen is shown as `printable` writes it, but for line breaks.
     """
     from rich.console import Console
 
-    Console(stderr=True, highlight=False).print(line, markup=False, soft_wrap=True)
+    Console(stderr=True, highlight=False).print(printable(line, "\n"), markup=False, soft_wrap=True)

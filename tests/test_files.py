@@ -90,3 +90,29 @@ def test_fingerprint_of_a_table_depends_on_values_and_column_names_only():
     assert files.sha256_table(frame.assign(label=[1.0, 0.0, 0.0])) != fingerprint
     assert files.sha256_table(frame[["label", "image"]]) != fingerprint
     assert files.sha256_table(pd.concat([frame, frame.iloc[[0]]])) != fingerprint
+
+
+def test_what_lies_below_a_folder_comes_in_the_order_of_names_however_links_lead(tmp_path):
+    for name in ("b/inner/1", "a/2", "c", "b/3"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    (tmp_path / "a" / "up").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "loop").symlink_to("loop")
+
+    def found(**options):
+        entries = files.entries_below(tmp_path, pytest.fail, **options)
+        return [os.path.relpath(entry.path, tmp_path) for entry in entries]
+
+    assert found(follow_links=False) == ["c", "loop", "a/2", "a/up", "b/3", "b/inner/1"]
+    assert found(follow_links=True) == ["c", "loop", "a/2", "b/3", "b/inner/1"]
+    left_alone = found(follow_links=False, enter=lambda entry: entry.name != "b")
+    assert left_alone == ["b", "c", "loop", "a/2", "a/up"]
+
+
+def test_a_folder_that_cannot_be_listed_is_told_and_the_others_are_listed(tmp_path):
+    (tmp_path / "file").write_text("x")
+    told = []
+    gone = files.entries_below(tmp_path / "gone", lambda *one: told.append(one), follow_links=True)
+    assert list(gone) == []
+    ((path, error),) = told
+    assert path == str(tmp_path / "gone") and isinstance(error, FileNotFoundError)

@@ -46,3 +46,15 @@ def test_a_line_is_told_when_its_items_are_done(capsys):
     assert told(capsys) == []
     next(items)
     assert len(told(capsys)) == 1
+
+
+def test_a_line_shows_no_character_that_cannot_be_seen(capsys):
+    progress.say("folder [bold]x[/bold] a\u202eb\x1b[31m\udcff\nnext")
+    assert told(capsys) == [r"folder [bold]x[/bold] a\u202eb\x1b[31m\udcff", "next"]
+
+
+def test_a_name_shows_where_it_ends():
+    assert progress.printable("a\nb\u2028c\td\u200b") == r"a\nb\u2028c\td\u200b"
+    assert progress.printable("a\nb", "\n") == "a\nb"
+    for text in ("plain", "Grüße", "胸部", "a\u0301", "a b\u00a0c", "\u0645\u06cc\u200c\u0631\u0648\u0645"):
+        assert progress.printable(text) == text

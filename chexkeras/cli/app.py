@@ -3,6 +3,7 @@
 import functools
 import logging
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -10,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import chexkeras
+from chexkeras.progress import printable
 
 # TensorFlow's start-up notices would bury what the user wants to read; errors still come through.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -46,8 +48,18 @@ Profile = Annotated[
 ]
 
 
+def tell(text: object) -> None:
+    """Prints text on standard output; what cannot be seen, or not be encoded there, is written by its number.
+
+    Args:
+        text: One line or several.
+    """
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    typer.echo(printable(str(text), "\n").encode(encoding, "backslashreplace").decode(encoding))
+
+
 def _fail(error: Exception) -> NoReturn:
-    typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
+    typer.secho(printable(f"error: {error}", "\n"), err=True, fg=typer.colors.RED)
     raise typer.Exit(2) from None
 
 

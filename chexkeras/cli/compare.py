@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from chexkeras.checks import probability
-from chexkeras.cli.app import app, errors_for_people
+from chexkeras.cli.app import app, errors_for_people, tell
 from chexkeras.cli.destination import check_destination, table_of
 from chexkeras.cli.output import show_side_by_side
 
@@ -41,19 +41,19 @@ def compare(
     loaded = {name: Run.load(folder) for name, folder in zip(_names(runs), runs, strict=True)}
     compared = compare_runs(loaded, finding or (), threshold=threshold)
     if compared.left_out:
-        typer.echo(f"Left out, since not every run has learnt it: {', '.join(compared.left_out)}")
+        tell(f"Left out, since not every run has learnt it: {', '.join(compared.left_out)}")
     for caution in dict.fromkeys(caution for run in loaded.values() for caution in run.cautions):
-        typer.echo(f"Caution: {caution}")
+        tell(f"Caution: {caution}")
     show_side_by_side(compared.evaluations)
     for comparison in compared.comparisons:
-        typer.echo(str(comparison))
+        tell(str(comparison))
     if out is not None:
-        typer.echo(f"written: {files.write_csv(out, comparison_table(compared.comparisons))}")
+        tell(f"written: {files.write_csv(out, comparison_table(compared.comparisons))}")
     if figures is not None:
         from chexkeras.plots.comparison import draw_comparison
 
         for path in draw_comparison(loaded, compared.comparisons, figures, compared.evaluations):
-            typer.echo(f"written: {path}")
+            tell(f"written: {path}")
 
 
 @app.command()
@@ -112,24 +112,24 @@ def reader_study(
         study, figure, threshold=threshold, covariance=covariance, readers=readers, images=images
     )  # fmt: skip
     for result in results:
-        typer.echo(str(result))
+        tell(str(result))
         pairs = [(pair.first, pair.second) for pair in result.differences]
         for pair in pairs if first is None or second is None else [(first, second)]:
-            typer.echo(str(result.verdict(*pair, margin=margin)))
+            tell(str(result.verdict(*pair, margin=margin)))
     if out is not None:
         import pandas as pd
 
         tables = [result.to_frame().assign(finding=result.finding) for result in results]
         whole = pd.concat(tables)
         columns = ["finding", *(name for name in whole.columns if name != "finding")]
-        typer.echo(f"written: {files.write_csv(out, whole[columns])}")
+        tell(f"written: {files.write_csv(out, whole[columns])}")
     if figures is not None:
         from chexkeras.plots.readers.reader_study import draw_reader_study
 
         for result in results:
             of_finding = study.of_finding(result.finding) if len(results) > 1 else study
             written = draw_reader_study(of_finding, result, figures, first=first, second=second, margin=margin)
-            typer.echo(f"written: {written}")
+            tell(f"written: {written}")
 
 
 def _columns(given: list[str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from chexkeras.checks import one_of
-from chexkeras.cli.app import Profile, app, errors_for_people
+from chexkeras.cli.app import Profile, app, errors_for_people, tell
 from chexkeras.cli.destination import check_destination, object_with
 from chexkeras.cli.image_options import Load, Missing, Root, with_image_options
 
@@ -38,9 +38,9 @@ def audit(
     table = load(root, missing="skip" if split else "keep")
     splits = Splits.load(split, table) if split else None
     checked = audit_images(table, splits, targets=finding, decode=pixels, missing="skip")
-    typer.echo(checked.summary)
+    tell(checked.summary)
     if out is not None:
-        typer.echo(f"written: {files.write_json(out, checked.to_dict())}")
+        tell(f"written: {files.write_json(out, checked.to_dict())}")
 
 
 @app.command()
@@ -62,7 +62,7 @@ def prepare(
     table = load(root, missing=missing)
     made = prepare_store(table, store, size=size, missing=missing, profile=profile)  # type: ignore[arg-type]
     if source_of(table).left_out:
-        typer.echo(f"{len(source_of(table).left_out):,} rows of the table have no image and are not in the store")
+        tell(f"{len(source_of(table).left_out):,} rows of the table have no image and are not in the store")
     for image_id, code in made.left_out.items():
-        typer.echo(f"left out: {image_id} ({code})")
-    typer.echo(f"store: {made.folder}")
+        tell(f"left out: {image_id} ({code})")
+    tell(f"store: {made.folder}")

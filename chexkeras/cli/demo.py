@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from chexkeras.cli.app import app, errors_for_people
+from chexkeras.cli.app import app, errors_for_people, tell
 from chexkeras.cli.output import show_dicom, show_evaluation
 
 
@@ -28,4 +28,4 @@ def demo(
     show_evaluation(run.evaluation)
     show_dicom(run)
     for name, path in (("run folder", run.folder), ("figures and numbers", assets), ("report", report)):
-        typer.echo(f"{name:20} {path}")
+        tell(f"{name:20} {path}")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from chexkeras.cli.app import RunFolder, app, errors_for_people
+from chexkeras.cli.app import RunFolder, app, errors_for_people, tell
 from chexkeras.cli.destination import check_destination, object_with
 from chexkeras.cli.output import show_evaluation
 
@@ -35,7 +35,7 @@ def evaluate(
     from chexkeras.runs.run import Run
 
     if rule == "list":
-        typer.echo("\n".join(f"{name}: {entry.summary}" for name, entry in RULES.items()))
+        tell("\n".join(f"{name}: {entry.summary}" for name, entry in RULES.items()))
         return
     if out is not None:
         check_destination(out, "--out", {".json": object_with("findings", "split")})
@@ -47,4 +47,4 @@ def evaluate(
         raise ValueError("--target needs --rule; for example --rule sensitivity --target 0.9.")
     show_evaluation(evaluation)
     if out is not None:
-        typer.echo(f"written: {evaluation.save(out)}")
+        tell(f"written: {evaluation.save(out)}")

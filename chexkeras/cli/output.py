@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import typer
+from chexkeras.cli.app import tell
+from chexkeras.progress import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,14 +26,14 @@ def show_evaluation(evaluation: "Evaluation") -> None:
 
     console = Console()
     for caution in evaluation.cautions:
-        console.print(f"Caution: {caution}", markup=False, highlight=False)
-    title = f"Results on the {evaluation.split} part"
+        console.print(_plain(f"Caution: {caution}"), highlight=False)
+    title = _plain(f"Results on the {evaluation.split} part")
     if len(evaluation.findings) > _SIDE_BY_SIDE:
         console.print(_one_row_each(evaluation, title))
         console.print(f"Mean AUROC of the findings: {evaluation.macro_auroc}", highlight=False)
         return
     frame = evaluation.to_frame()
-    table = Table("", *frame["finding"], title=title, title_justify="left")
+    table = Table("", *map(_plain, frame["finding"]), title=title, title_justify="left")
     for name in frame.columns[1:]:
         table.add_row(name, *map(str, frame[name]))
     console.print(table)
@@ -48,11 +49,12 @@ def show_side_by_side(evaluations: "Mapping[str, Evaluation]") -> None:
     from rich.table import Table
 
     console, names = Console(), list(evaluations)
+    columns = [_plain(name) for name in names]
     for entry in evaluations[names[0]].findings:
         found = {name: evaluation[entry.finding] for name, evaluation in evaluations.items()}
         images = f"{entry.n_positive:,} positive of {entry.n_images:,} test images"
-        title = f"{entry.finding}: {images}, with {_confidence(entry.auroc)}"
-        table = Table("", *names, title=title, title_justify="left")
+        title = _plain(f"{entry.finding}: {images}, with {_confidence(entry.auroc)}")
+        table = Table("", *columns, title=title, title_justify="left")
         for words, field in _MEASURES.items():
             table.add_row(words, *(_short(getattr(each, field)) for each in found.values()))
         points = {name: each.operating_point for name, each in found.items()}
@@ -61,6 +63,13 @@ def show_side_by_side(evaluations: "Mapping[str, Evaluation]") -> None:
                   for each in found.values())  # fmt: skip
         table.add_row("TP, FN, FP, TN", *(", ".join(map(str, four)) if four[0] is not None else "" for four in counts))
         console.print(table)
+
+
+def _plain(text: str) -> str:
+    """Returns a word of a run's files as Rich shows it: not taken for markup, and nothing in it that cannot be seen."""
+    from rich.markup import escape
+
+    return escape(printable(text))
 
 
 def _one_row_each(evaluation: "Evaluation", title: str) -> "Table":
@@ -73,7 +82,7 @@ def _one_row_each(evaluation: "Evaluation", title: str) -> "Table":
     table.columns[0].min_width = max(len(entry.finding) for entry in evaluation.findings)
     for entry in evaluation.findings:
         numbers = (_short(estimate) for estimate in (entry.auroc, entry.sensitivity, entry.specificity))
-        table.add_row(entry.finding, f"{entry.n_positive:,} of {entry.n_images:,}", *numbers)
+        table.add_row(_plain(entry.finding), f"{entry.n_positive:,} of {entry.n_images:,}", *numbers)
     return table
 
 
@@ -94,4 +103,4 @@ def show_dicom(run: "Run") -> None:
         return
     counts = results.drop_duplicates("file")["verdict"].value_counts()
     accepted = int(counts.get("accept", 0) + counts.get("warn", 0))
-    typer.echo(f"DICOM files           {accepted} accepted, {int(counts.get('reject', 0))} rejected, with reasons")
+    tell(f"DICOM files           {accepted} accepted, {int(counts.get('reject', 0))} rejected, with reasons")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chexkeras.cli.app import Profile, app, errors_for_people
+from chexkeras.cli.app import Profile, app, errors_for_people, tell
 from chexkeras.cli.destination import check_destination
 
 if TYPE_CHECKING:
@@ -97,9 +97,9 @@ def predict(
         kept = _kept(results_path(out))
         raise ValueError(f"{error} {kept.capitalize()}." if kept else str(error)) from None
     for caution in loaded.cautions:
-        typer.echo(f"Caution: {caution}")
+        tell(f"Caution: {caution}")
     refused = _show_results(results)
-    typer.echo(f"done in {perf_counter() - start:.1f} s; written: {out}")
+    tell(f"done in {perf_counter() - start:.1f} s; written: {out}")
     if refused:
         raise typer.Exit(_REFUSED)
 
@@ -109,16 +109,14 @@ def _show_results(results: "pd.DataFrame") -> int:
     per_file = results.drop_duplicates("file")
     refused = per_file[per_file["verdict"] == "reject"]
     warned = int((per_file["verdict"] == "warn").sum())
-    typer.echo(f"{len(per_file) - len(refused)} accepted ({warned} with a warning), {len(refused)} refused")
+    tell(f"{len(per_file) - len(refused)} accepted ({warned} with a warning), {len(refused)} refused")
     for code, count in refused["code"].value_counts().items():
-        typer.echo(f"  refused {count:5}  {code}")
+        tell(f"  refused {count:5}  {code}")
     scored = results[results["verdict"] != "reject"]
     for finding, rows in scored.groupby("finding", sort=False):
         positive = int((rows["decision"] == "positive").sum())
         threshold = rows["threshold"].iloc[0]
-        typer.echo(
-            f"  {finding}: {positive} positive, {len(rows) - positive} negative at the threshold {threshold:.3g}"
-        )
+        tell(f"  {finding}: {positive} positive, {len(rows) - positive} negative at the threshold {threshold:.3g}")
     return len(refused)
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from chexkeras.cli.app import app, errors_for_people
+from chexkeras.cli.app import app, errors_for_people, tell
 
 
 @app.command()
@@ -24,10 +24,10 @@ def presets(
             each: {"recipe": recipes.preset(each).to_dict(), "source": recipes.source(each).to_dict()}
             for each in wanted
         }
-        typer.echo(json.dumps(found if name is None else found[name], indent=2, ensure_ascii=False))
+        tell(json.dumps(found if name is None else found[name], indent=2, ensure_ascii=False))
     elif name is None:
         for each in recipes.names():
-            typer.echo(f"{each:20} {recipes.source(each).system}")
-        typer.echo("'chexkeras presets NAME' explains one; 'chexkeras train --preset NAME' trains it.")
+            tell(f"{each:20} {recipes.source(each).system}")
+        tell("'chexkeras presets NAME' explains one; 'chexkeras train --preset NAME' trains it.")
     else:
-        typer.echo(recipes.explain(name))
+        tell(recipes.explain(name))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chexkeras.cli.app import RunFolder, app, errors_for_people
+from chexkeras.cli.app import RunFolder, app, errors_for_people, tell
 from chexkeras.cli.destination import check_destination, heading
 
 if TYPE_CHECKING:
@@ -51,12 +51,12 @@ def report(
     stated = _read(answers)
     check_destination(out, "--out", {".md": heading("FDA", "Submission")})
     written = write_report(run, out, assets=assets, answers=stated, strict=strict, without_model=without_model)
-    typer.echo(f"written: {written}")
+    tell(f"written: {written}")
     if html:
-        typer.echo(f"written: {write_html(written)}")
+        tell(f"written: {write_html(written)}")
     if model_card:
         card = write_model_card(run, written.with_name(_CARD), answers=stated, without_model=without_model)
-        typer.echo(f"written: {card}")
+        tell(f"written: {card}")
 
 
 @app.command()
@@ -80,11 +80,11 @@ def report_check(
         raise ValueError("--without-model is used only with --run; leave it out.")
     issues = check_report(document, run, answers=_read(answers), without_model=without_model)
     for issue in issues:
-        typer.echo(f"{issue}\n")
+        tell(f"{issue}\n")
     if issues:
-        typer.echo(f"{document}: {len(issues)} of {len(RULES)} rules found something to look at")
+        tell(f"{document}: {len(issues)} of {len(RULES)} rules found something to look at")
         raise typer.Exit(FOUND)
-    typer.echo(f"{document}: {len(RULES)} rules found nothing; that does not show that it is right")
+    tell(f"{document}: {len(RULES)} rules found nothing; that does not show that it is right")
 
 
 @app.command()
@@ -100,7 +100,7 @@ def report_init(
     from chexkeras.runs.run import Run
 
     findings = () if run is None else Run.load(run).recipe.targets
-    typer.echo(f"written: {write_answers_template(out, findings=findings)}")
+    tell(f"written: {write_answers_template(out, findings=findings)}")
 
 
 def _read(path: Path | None) -> "Answers | None":

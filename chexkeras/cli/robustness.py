@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from chexkeras.checks import positive_int, probability
-from chexkeras.cli.app import RunFolder, app, errors_for_people
+from chexkeras.cli.app import RunFolder, app, errors_for_people, tell
 from chexkeras.cli.image_options import ROOT, Load, with_image_options
 from chexkeras.data.perturbations import GROUPS, PERTURBATIONS, perturbations_of
 
@@ -58,13 +58,13 @@ def robustness(
         overwrite=overwrite,
     )
     for caution in measured.cautions:
-        typer.echo(f"Caution: {caution}")
+        tell(f"Caution: {caution}")
     repeated = f"{measured.repeat_difference:.1g}" if measured.repeat_difference else "0"
-    typer.echo(
+    tell(
         f"{measured.n_images:,} test images of {measured.n_patients:,} patients, scored again: largest difference "
         f"{repeated}"
     )
     for effect in measured.effects:
         difference = effect["AUROC"].difference
-        typer.echo(f"{effect.finding}, {effect.perturbation}: {effect.verdict('AUROC')}, AUROC {difference}")
-    typer.echo(f"written: {loaded.folder / ROBUSTNESS}")
+        tell(f"{effect.finding}, {effect.perturbation}: {effect.verdict('AUROC')}, AUROC {difference}")
+    tell(f"written: {loaded.folder / ROBUSTNESS}")

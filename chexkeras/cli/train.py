@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chexkeras.checks import existing_file, one_of, typed_path
-from chexkeras.cli.app import app, errors_for_people
+from chexkeras.cli.app import app, errors_for_people, tell
 from chexkeras.cli.image_options import ROOT, Load, Missing, with_image_options
 from chexkeras.cli.output import show_evaluation
 
@@ -169,7 +169,7 @@ def train(
         **(options if interrupted is None else interrupted.options),
     )
     show_evaluation(finished.evaluation)
-    typer.echo(f"run folder: {finished.folder}")
+    tell(f"run folder: {finished.folder}")
 
 
 @contextlib.contextmanager

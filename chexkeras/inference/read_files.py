@@ -1,8 +1,8 @@
 """Reads the files of a folder: an image or a reason for every file, and no file that stops the others."""
 
+import errno
 import logging
 import os
-import stat
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +10,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from chexkeras import progress
+from chexkeras import files, progress
 from chexkeras.checks import existing_folder, typed_path
 from chexkeras.dicom.privacy import scrub
 from chexkeras.dicom.profiles import Profile
@@ -57,7 +57,8 @@ def find_files(folder: str | Path) -> list[Path]:
 
     Hidden files and folders are left out, and so is what is no file: links are not followed, since a folder must not
     lead out of itself, and a pipe would be waited for. How many there were is printed in one line, without their names.
-    A folder below that may not be read is listed itself, so that it is refused instead of passed over.
+    A folder below that cannot be read, or lies too deep for the system, is listed itself, so that it is refused instead
+    of passed over.
 
     Args:
         folder: Where to look.
@@ -71,21 +72,18 @@ def find_files(folder: str | Path) -> list[Path]:
     found: list[Path] = []
     hidden = no_files = 0
 
-    def note(error: OSError) -> None:
-        if error.filename == str(root):
+    def refused(path: str, error: OSError) -> None:
+        if path == str(root):
             raise type(error)(f"folder: {str(folder)!r} cannot be read ({error.strerror}); ask for permission.")
-        if error.filename:
-            found.append(Path(error.filename))
+        found.append(Path(path))
 
-    for parent, folders, names in os.walk(root, followlinks=False, onerror=note):
-        visible = [name for name in folders if not name.startswith(".")]
-        paths = [Path(parent) / name for name in names if not name.startswith(".")]
-        files = [path for path in paths if _is_file(path)]
-        hidden += len(folders) - len(visible) + len(names) - len(paths)
-        no_files += len(paths) - len(files) + sum((Path(parent) / name).is_symlink() for name in visible)
-        found.extend(files)
-        # What is taken out here is not walked.
-        folders[:] = visible
+    for entry in files.entries_below(root, refused, follow_links=False, enter=_is_visible):
+        if not _is_visible(entry):
+            hidden += 1
+        elif _is_file(entry):
+            found.append(Path(entry.path))
+        else:
+            no_files += 1
     _say_what_is_left_out(no_files, hidden)
     if not found:
         raise ValueError(f"no file in {str(folder)!r}; give a folder with DICOM, PNG or JPEG files.")
@@ -103,9 +101,13 @@ def _say_what_is_left_out(no_files: int, hidden: int) -> None:
         progress.say(f"left out {' and '.join(parts)}")
 
 
-def _is_file(path: Path) -> bool:
+def _is_visible(entry: "os.DirEntry[str]") -> bool:
+    return not entry.name.startswith(".")
+
+
+def _is_file(entry: "os.DirEntry[str]") -> bool:
     try:
-        return stat.S_ISREG(path.lstat().st_mode)
+        return entry.is_file(follow_symlinks=False)
     except OSError:
         # Gone since, or out of reach: it was listed, and gets its row.
         return True
@@ -131,7 +133,7 @@ def read_file(
     """
     start = perf_counter()
     try:
-        _refuse_folder(path)
+        _refuse_what_is_no_file(path)
         # Absolute, so that a folder called "~user" is taken by its name.
         image = read(path.absolute())
         image = image if convert is None else convert(image)
@@ -147,15 +149,24 @@ def read_file(
     return FileResult(path, image, ";".join(image.warnings), "", perf_counter() - start)
 
 
-def _refuse_folder(path: Path) -> None:
-    """Refuses a folder that stands in a list of files, since what is below it could not be looked at."""
-    if not os.path.isdir(path):
-        return
+def _refuse_what_is_no_file(path: Path) -> None:
+    """Refuses a folder that stands in a list of files, since what is below it could not be looked at.
+
+    The same for a path that is longer than the system takes, of a file or of such a folder.
+    """
     expected = "a file, not a folder"
     try:
+        os.lstat(path)
+        if not os.path.isdir(path):
+            return
         os.scandir(path).close()
+    except FileNotFoundError:
+        # Whoever reads it says so.
+        return
     except OSError as error:
         expected = f"a folder that may be read ({scrub(error)})"
+        if error.errno == errno.ENAMETOOLONG:
+            expected = "a path that the system takes; this one is too long: move what lies there further up"
     raise DicomRejected.because("unreadable", "", expected)
 
 
@@ -185,7 +196,7 @@ def read_files(
         TypeError: If something among them is no path.
         WorkersUnavailable: If the threads or processes that read cannot be started; what was read before comes first.
     """
-    files, threads = map(as_path, paths), read_options.processes or _IN_PROCESS_THREADS
+    wanted, threads = map(as_path, paths), read_options.processes or _IN_PROCESS_THREADS
     options: dict[str, Any] = {"executor": "threads", "workers": threads, "ahead": max(ahead, 2 * threads)}
     if read_options.processes:
         # Each worker process is talked to by a thread of its own. The processes are ended before the threads are waited
@@ -194,7 +205,7 @@ def read_files(
         work, options = partial(read_file, convert=convert), {**options, "setup": pool.prepare, "on_end": pool.close}
     else:
         work = partial(read_file, read=partial(read_image, profile=profile), convert=convert)
-    yield from map_ordered(work, files, **options)
+    yield from map_ordered(work, wanted, **options)
 
 
 def as_path(file: str | Path) -> Path:

@@ -6,7 +6,6 @@ import hashlib
 import os
 import re
 import tempfile
-import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from chexkeras.inference.engines import check_engine
 from chexkeras.inference.predictor import Predictor
 from chexkeras.inference.read_files import find_files
 from chexkeras.inference.results_file import FILE_COLUMNS, Journal, read_results, results_path, rows_of, write_results
-from chexkeras.progress import say, track
+from chexkeras.progress import printable, say, track
 from chexkeras.runs.run import Run
 
 # Refusals that another try may not repeat: a machine under load, a network disk that was away. A file without an image
@@ -36,9 +35,6 @@ _OUT_OF_REACH = frozenset(
 # What a spreadsheet takes for the beginning of a formula, full-width and small forms among them; also behind blanks and
 # quotation marks, and behind a semicolon, which parts the columns in half of the world.
 _FORMULA = rf"[\s\"']*[{re.escape('=+-@＝＋－＠﹦﹢﹣﹫')}]"
-# Kinds of characters (Unicode) that are written by their numbers: control characters, breaks of lines, and the bytes
-# of a name that are no text.
-_BY_NUMBER = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 def score_folder(
@@ -62,8 +58,9 @@ def score_folder(
     were removed since or because the results are those of another folder, are not lost unless `overwrite` allows it.
 
     A file is named by its path below the folder, so written that no two files share a name and that a spreadsheet
-    takes none for a formula: a backslash is doubled; control characters, bytes that are no text, and a semicolon
-    before a formula are written as ``\n``, ``\udcff``, ``\x3b``; ``./`` stands before what begins like a formula.
+    takes none for a formula: a backslash is doubled; what cannot be seen (control characters, marks of direction, bytes
+    that are no text) and a semicolon before a formula are written as ``\n``, ``\u202e``, ``\udcff``, ``\x3b``; ``./``
+    stands before what begins like a formula.
 
     Args:
         run: The run or its folder.
@@ -181,17 +178,12 @@ def _by_name(paths: Iterable[Path], root: Path, names: str) -> dict[str, Path]:
 
 def _shown(path: Path, names: str) -> str:
     """Returns the name of a file in the results, another one for every file."""
-    name = "".join(map(_escaped, path.as_posix()))
+    # Doubled, so that no name looks like one in which a character is written by its number.
+    name = printable(path.as_posix().replace("\\", 2 * "\\"))
     if names == "hashed":
         return keyed_hash(name)
     name = re.sub(f";(?={_FORMULA})", r"\\x3b", name)
     return f"./{name}" if re.match(_FORMULA, name) else name
-
-
-def _escaped(character: str) -> str:
-    if character == "\\" or unicodedata.category(character) in _BY_NUMBER:
-        return character.encode("unicode_escape").decode()
-    return character
 
 
 def _fingerprint(path: Path, settings: str) -> str:

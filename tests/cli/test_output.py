@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chexkeras.cli.output import show_evaluation
+from chexkeras.cli.output import show_evaluation, show_side_by_side
 from chexkeras.evaluation.evaluate import evaluate
 from chexkeras.evaluation.thresholds import choose_threshold
 
@@ -46,3 +46,14 @@ def test_every_finding_has_its_numbers_within_a_terminals_width(findings, capsys
             assert f"{estimate.value:.3f}" in shown
             assert f"{estimate.low:.3f}-{estimate.high:.3f}" in shown
     assert ("Mean AUROC" in shown) == (len(findings) > 1)
+
+
+def test_names_from_a_run_are_shown_without_markup_and_turn_nothing_round(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    names = ("[bold]Mass[/bold]", "x\u202egnp\x1b[2J")
+    show_evaluation(evaluation_of(names))
+    show_side_by_side({"[link=x]one": evaluation_of(names[1:]), "tw\u202eo": evaluation_of(names[1:])})
+    shown = capsys.readouterr().out
+    assert "\u202e" not in shown and "\x1b" not in shown
+    for name in ("[bold]Mass[/bold]", r"x\u202egnp\x1b[2J", "[link=x]one", r"tw\u202eo"):
+        assert name in shown

@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import io
 import itertools
@@ -233,15 +234,63 @@ def test_a_folder_that_may_not_be_read_is_refused_and_not_passed_over(tmp_path):
 
 def test_a_folder_that_goes_wrong_is_refused_and_not_passed_over(tmp_path, monkeypatch):
     (tmp_path / "image").write_text("x")
-    walk = os.walk
+    (tmp_path / "network").mkdir()
+    scandir = os.scandir
 
-    def failing(top, followlinks, onerror):
-        onerror(OSError(5, "Input/output error", str(tmp_path / "network")))
-        return walk(top, followlinks=followlinks, onerror=onerror)
+    def failing(path):
+        if os.path.basename(path) == "network":
+            raise OSError(5, "Input/output error", str(path))
+        return scandir(path)
 
-    monkeypatch.setattr(os, "walk", failing)
+    monkeypatch.setattr(os, "scandir", failing)
     assert find_files(tmp_path) == [tmp_path / "image", tmp_path / "network"]
     assert read_file(tmp_path / "network").code == "unreadable"
+
+
+@pytest.fixture
+def make_deep(tmp_path):
+    """Makes folders in folders, with a file in the deepest: ``make_deep(name, levels)``; returns the outermost."""
+    made = []
+
+    def make(name, levels):
+        made.append((name, levels))
+        with contextlib.chdir(tmp_path):
+            for _ in range(levels):
+                os.mkdir(name)
+                os.chdir(name)
+            Path("image").write_text("x")
+        return tmp_path / name
+
+    yield make
+    # Step by step, since no path leads so deep, and pytest's own removal would call itself too often.
+    for name, levels in made:
+        with contextlib.chdir(tmp_path):
+            for _ in range(levels):
+                os.chdir(name)
+            for _ in range(levels):
+                Path("image").unlink(missing_ok=True)
+                os.chdir("..")
+                os.rmdir(name)
+
+
+def test_a_tree_deeper_than_a_path_can_say_is_read_as_far_as_it_goes_and_what_is_below_is_named(make_deep, predictor):
+    top = make_deep("d" * 200, 25)
+    (top / "image").write_text("x")
+    image, below = sorted(find_files(top), key=lambda path: len(str(path)))
+    assert image == top / "image"
+    # The first folder that cannot be opened; what lies in it has no name.
+    longest = os.pathconf(top, "PC_PATH_MAX")
+    assert len(str(below.parent)) < longest <= len(str(below)) + 1
+    for options in (IN_PROCESS, ReadOptions(workers=1)):
+        results = predictor.predict([image, below], read_options=options)
+        assert results["code"].tolist() == ["not_dicom", "unreadable"]
+        assert "a path that the system takes; this one is too long: move what lies there" in results["detail"][1]
+    assert read_file(below.parent / ("x" * 300)).detail == results["detail"][1]
+
+
+def test_a_tree_deeper_than_python_calls_itself_is_read(make_deep):
+    top = make_deep("d", 1200)
+    assert [path.name for path in find_files(top)] == ["image"]
 
 
 def test_a_folder_without_permission_says_so(tmp_path, monkeypatch):

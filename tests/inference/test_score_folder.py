@@ -221,6 +221,7 @@ def test_names_that_are_no_text_or_look_like_formulas_are_written_harmlessly(run
         ("a; -b;c", r"a\x3b -b;c"),
         ("a\\b", r"a\\b"),
         ("\x1b[31m\u2028", r"\x1b[31m\u2028"),
+        ("gpj.\u202emcd.film", r"gpj.\u202emcd.film"),
     ],
 )
 def test_names_are_written_so_that_no_spreadsheet_calculates_with_them(name, written):

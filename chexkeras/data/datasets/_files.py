@@ -3,6 +3,7 @@
 Images lie flat, in Kaggle's twelve folders, or nested in any way, and are found in one scan.
 """
 
+import contextlib
 import logging
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ import pandas as pd
 from chexkeras import checks, files
 from chexkeras.data import image_table
 from chexkeras.data.image_table import PHANTOM_FILE, ImageTable, TableSource, phantom_cautions
+from chexkeras.progress import say
 
 MISSING = ("error", "skip", "keep")
 """What a loader may do about rows without an image: raise, leave them out, or keep them with an empty path."""
@@ -25,24 +27,25 @@ _KAGGLE = tuple(f"images_{number:03d}" for number in range(1, 13))
 
 
 def _files_below(folder: str | Path) -> Iterator[os.DirEntry[str]]:
-    """Yields every file below a folder; a folder that links lead to twice is entered once."""
-    waiting = [str(folder)]
-    entered: set[tuple[int, int]] = set()
-    while waiting:
-        current = waiting.pop()
-        status = os.stat(current)
-        if (status.st_dev, status.st_ino) in entered:
-            continue
-        entered.add((status.st_dev, status.st_ino))
-        inner = []
-        with os.scandir(current) as entries:
-            for entry in entries:
-                if entry.is_dir():
-                    inner.append(entry.path)
-                elif entry.is_file():
-                    yield entry
-        # A stack gives the last pushed first: reversed keeps the scan in name order on every file system.
-        waiting.extend(sorted(inner, reverse=True))
+    """Yields every file below a folder; a folder that links lead to twice is entered once.
+
+    Folders below that cannot be searched are told in one line: their images will be missing.
+    """
+    closed: list[str] = []
+
+    def refused(path: str, error: OSError) -> None:
+        if path == str(folder):
+            raise type(error)(f"the folder {path!r} cannot be searched ({error.strerror}); ask for permission.")
+        closed.append(f"{os.path.relpath(path, folder)!r:.80} ({error.strerror})")
+
+    for entry in files.entries_below(folder, refused, follow_links=True):
+        # A link that leads to itself is none, as a link to nothing is not.
+        with contextlib.suppress(OSError):
+            if entry.is_file():
+                yield entry
+    if closed:
+        count = "1 folder" if len(closed) == 1 else f"{len(closed):,} folders"
+        say(f"{count} below {str(folder)!r} cannot be searched for images, first {closed[0]}")
 
 
 def _search(folders: Collection[Path], names: Collection[str]) -> dict[str, str]:

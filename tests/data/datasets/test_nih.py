@@ -222,6 +222,29 @@ def test_folders_that_link_in_a_circle_end(nih):
     assert len(load_nih(nih.root)) == 4
 
 
+def test_a_link_to_itself_and_a_folder_that_is_closed_hide_no_other_image_and_the_folder_is_named(
+    nih, monkeypatch, capsys
+):
+    images = nih.root / "images"
+    (images / "loop.png").symlink_to("loop.png")
+    (images / "closed\u202e").mkdir()
+    scandir = os.scandir
+
+    def guarded(path):
+        if os.path.basename(path).startswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    assert len(load_nih(nih.root)) == 4
+    told = capsys.readouterr().err
+    assert f"1 folder below {str(images)!r} cannot be searched for images, first 'closed" in told
+    assert r"'closed\u202e' (Permission denied)" in told
+    images.rename(nih.root / "closed")
+    with pytest.raises(PermissionError, match=r"the folder '.*closed' cannot be searched \(Permission denied\); ask"):
+        load_nih(nih.root, images="closed")
+
+
 def test_missing_images_are_counted_named_and_the_options_given(nih):
     for image in nih.images[1:]:
         (nih.root / "images" / image).unlink()
