@@ -191,8 +191,18 @@ def _check_age(header: Header, profile: Profile, notes: _Notes) -> None:
     years, codes = ages.find_age(header, from_dates=profile.age_from_dates)
     for code in codes:
         notes.add(code)
-    if years is not None and not profile.minimum_age_years <= years <= profile.maximum_age_years:
+    if years is None:
+        return
+    is_accepted = profile.minimum_age_years <= years <= profile.maximum_age_years
+    if not is_accepted:
         notes.add("age", years)
+    against, is_reliable = ages.age_against(header, years) if profile.age_from_dates else (None, False)
+    if against is not None:
+        decides = is_accepted != (profile.minimum_age_years <= against <= profile.maximum_age_years)
+        notes.add(
+            "age_conflict" if decides and is_reliable else "age_ambiguous",
+            own=f"{years:g}, and {against:g} by the dates",
+        )
 
 
 def _note_size(rows: int, columns: int, profile: Profile, notes: _Notes) -> None:

@@ -111,13 +111,16 @@ _VIEW = (
 )  # fmt: skip
 
 _AGE = (
+    ("age_conflict", "dates that agree whether the age is {ages} years", "PatientAge", _CLINICAL,
+     "PS3.3 C.7.1.1, C.7.2.2; consoles fill in an age by themselves"),
     ("age", "{ages} years", "PatientAge", _ALWAYS, "the intended use"),
+    ("age_ambiguous", "dates that give the same age within two years", "PatientAge", _NOTE, "PS3.3 C.7.1.1, C.7.2.2"),
     ("age_unknown", "{ages} years", "PatientAge", _STRICT_COURSE, "PS3.3 C.7.2.2"),
     ("age_malformed", "three digits and D, W, M or Y", "PatientAge", _STRICT_COURSE, "PS3.5 6.2, VR AS"),
     ("age_implausible", "at most 120 years", "PatientAge", _STRICT_COURSE, "taken as unknown"),
     ("age_format", "three digits and D, W, M or Y", "PatientAge", _NOTE, "PS3.5 6.2, VR AS; read as meant"),
     ("age_from_dates", "the age itself, not only two dates", "PatientAge", _NOTE, "PS3.3 C.7.1.1"),
-)
+)  # fmt: skip
 
 _IMAGE = (
     ("multi_frame", "1", "NumberOfFrames", _ALWAYS, "PS3.3 C.7.6.6"),

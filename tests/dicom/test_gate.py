@@ -1,3 +1,4 @@
+import dataclasses
 import subprocess
 import sys
 
@@ -70,6 +71,12 @@ CLINICAL_CASES = [
     ("age", "reject", {"PatientAge": "017Y"}),
     ("age", "reject", {"PatientAge": "006M"}),
     ("age", "reject", {"PatientAge": "", "PatientBirthDate": "20100101", "StudyDate": "20200101"}),
+    ("age_conflict", "reject", {"PatientAge": "005Y", "PatientBirthDate": "19600101", "StudyDate": "20240101"}),
+    ("age_conflict", "reject", {"PatientAge": "030Y", "PatientBirthDate": "20190101", "StudyDate": "20240101"}),
+    ("age_conflict", "reject", {"PatientAge": "030Y", "PatientBirthDate": "20231231", "StudyDate": "20240101"}),
+    ("age_ambiguous", "warn", {"PatientAge": "030Y", "PatientBirthDate": "20240101", "StudyDate": "20240101"}),
+    ("age_conflict", "reject", {"PatientAge": "064M", "PatientBirthDate": "19600101", "StudyDate": "20240101"}),
+    ("age_ambiguous", "warn", {"PatientAge": "030Y", "PatientBirthDate": "19600101", "StudyDate": "20240101"}),
     ("age_unknown", "warn", {"PatientAge": ""}),
     ("age_malformed", "warn", {"PatientAge": "old"}),
     ("age_implausible", "warn", {"PatientAge": "411Y"}),
@@ -107,7 +114,7 @@ CLINICAL_CASES = [
 @pytest.mark.parametrize(("code", "severity", "tags"), CLINICAL_CASES)
 def test_the_clinical_profile_names_what_is_wrong_and_nothing_else(code, severity, tags):
     found = codes(**tags)
-    companions = {"age_from_dates"} if code == "age" else set()
+    companions = {"age": {"age_from_dates"}, "age_conflict": {"age"}}.get(code, set())
     companions |= {"sop_class_secondary"} if tags.get("SOPClassUID") == SECONDARY_CAPTURE else set()
     assert found.pop(code) == severity
     assert set(found) <= companions
@@ -124,6 +131,9 @@ ACCEPTED = [
     {"StudyDescription": "Chest and abdomen", "SeriesDescription": "follow-up"},
     {"PatientAge": "018Y"},
     {"PatientAge": "120Y"},
+    {"PatientAge": "043Y", "PatientBirthDate": "19790101", "StudyDate": "20240601"},
+    {"PatientAge": "030Y", "PatientBirthDate": "19000101", "StudyDate": "20150101"},
+    {"PatientAge": "030Y", "PatientBirthDate": "20250101", "StudyDate": "20240101"},
     {"PatientSpeciesDescription": "Homo sapiens"},
     {"PatientSpeciesCodeSequence": code_item("337915000")},
     {"NumberOfFrames": 1},
@@ -281,6 +291,21 @@ def test_nothing_of_a_description_that_contradicts_is_repeated(keyword, text):
     said = " ".join(map(str, found)).upper()
     assert found or (keyword, text) == ("StudyDescription", "AP John Doe")
     assert "JOHN" not in said and "1950" not in said and "KNEE" not in said
+
+
+def test_the_two_ages_that_contradict_one_another_are_said_and_no_date():
+    (age, conflict) = violations(PatientAge="005Y", PatientBirthDate="19600312", StudyDate="20240405")[::-1]
+    assert (age.found, conflict.found) == ("5", "5, and 64 by the dates")
+    assert not any(date in str(conflict) for date in ("1960", "0312", "2024", "0405"))
+    # Where the deployment does not ask dates, they contradict nothing.
+    tags = {"PatientAge": "030Y", "PatientBirthDate": "20190101", "StudyDate": "20240101"}
+    assert codes("course", **COURSE_IMAGE, **tags) == {}
+
+
+def test_an_age_outside_the_intended_use_is_refused_however_the_conflict_is_rated():
+    lenient = dataclasses.replace(CLINICAL, name="lenient", overrides=(("age_conflict", "warn"),))
+    tags = {"PatientAge": "005Y", "PatientBirthDate": "19600101", "StudyDate": "20240101"}
+    assert codes(lenient, **tags) == {"age": "reject", "age_conflict": "warn"}
 
 
 def test_the_course_profile_compares_no_descriptions():

@@ -11,6 +11,9 @@ OLDEST_PLAUSIBLE_YEARS = 120.0
 _YEARS_PER_UNIT = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
 # The date nearest to the exposure first: a study can be filed years later.
 _EXPOSURE_DATES = ("AcquisitionDate", "ContentDate", "SeriesDate", "StudyDate")
+# The first days of calendars, which systems write where they know no date.
+_NO_BIRTHS = tuple(datetime.date(*day) for day in ((1899, 12, 30), (1899, 12, 31), (1900, 1, 1), (1901, 1, 1)))
+_MOST_YEARS_APART = 2
 
 
 def find_age(header: Header, *, from_dates: bool) -> tuple[float | None, tuple[str, ...]]:
@@ -65,9 +68,41 @@ def age_from_dates(header: Header) -> float | None:
     """Returns the whole years between birth and exposure, or None where the dates are missing or cannot be right.
 
     Whole years, as the age tag gives them: a fraction would tell the birthday to whoever knows the day of the image.
+    A date of birth that a system writes where it knows none is taken for missing, and so is one after the exposure.
     """
-    born = _date(header.text("PatientBirthDate"))
     exposed = next((date for name in _EXPOSURE_DATES if (date := _date(header.text(name)))), None)
+    return _years_between(_date_of_birth(header), exposed)
+
+
+def age_against(header: Header, years: float) -> tuple[float | None, bool]:
+    """Returns the age that the dates give where it contradicts the age tag, and whether the dates can be relied on.
+
+    Tag and dates may differ by up to two years: a birthday goes by between order and exposure, and dates are shifted or
+    cut to the year where they are to name nobody. One of several dates of exposure that fits is enough, since the
+    clocks of consoles are wrong at times.
+
+    Args:
+        header: The header.
+        years: The age of the tag in years.
+
+    Returns:
+        Whole years, or None where the dates agree or say nothing; and False where the patient would be born on the day
+        of the exposure: one day in place of every date is what is left where dates were removed.
+    """
+    born = _date_of_birth(header)
+    dates = [_date(header.text(name)) for name in _EXPOSURE_DATES]
+    found = [age for date in dates if (age := _years_between(born, date)) is not None]
+    # A tag in months or days has a fraction, dates have none.
+    contradicts = bool(found) and min(abs(int(years) - age) for age in found) > _MOST_YEARS_APART
+    return found[0] if contradicts else None, born not in dates
+
+
+def _date_of_birth(header: Header) -> datetime.date | None:
+    born = _date(header.text("PatientBirthDate"))
+    return None if born in _NO_BIRTHS else born
+
+
+def _years_between(born: datetime.date | None, exposed: datetime.date | None) -> float | None:
     if born is None or exposed is None:
         return None
     before_birthday = (exposed.month, exposed.day) < (born.month, born.day)

@@ -1,6 +1,6 @@
 import pytest
 
-from chexkeras.dicom.attributes.ages import find_age, parse_age
+from chexkeras.dicom.attributes.ages import age_against, age_from_dates, find_age, parse_age
 from chexkeras.dicom.header import Header
 from tests.dicom.dicom_images import image, ramp
 
@@ -58,3 +58,43 @@ def test_a_malformed_age_stays_named_when_dates_replace_it():
 @pytest.mark.parametrize("born", ["", "19501340", "17000101", "20300101", "1950"])
 def test_dates_that_cannot_be_right_leave_the_age_unknown(born):
     assert _age(PatientAge="", PatientBirthDate=born, StudyDate="20200101") == (None, ("age_unknown",))
+
+
+def _against(years, **tags):
+    return age_against(Header(image(ramp(4, 4), **tags)), years)[0]
+
+
+@pytest.mark.parametrize(
+    ("years", "expected"), [(62, None), (64, None), (66, None), (61, 64), (67, 64), (5, 64), (0, 64)]
+)
+def test_an_age_and_dates_may_differ_by_two_years(years, expected):
+    assert _against(years, PatientBirthDate="19600101", StudyDate="20240101") == expected
+
+
+def test_months_and_days_are_compared_as_whole_years():
+    assert _against(2.9, PatientBirthDate="20230601", StudyDate="20231001") is None
+    assert _against(13 / 365.25, PatientBirthDate="20230601", StudyDate="20231001") is None
+
+
+@pytest.mark.parametrize("born", ["", "19501340", "17000101", "20300101", "1950", "19000101", "18991230", "19010101"])
+def test_dates_that_cannot_be_right_contradict_nothing(born):
+    tags = {"PatientBirthDate": born, "StudyDate": "20150101"}
+    assert _against(30, **tags) is None
+    assert age_from_dates(Header(image(ramp(4, 4), **tags))) is None
+
+
+def test_one_date_of_exposure_that_fits_is_enough():
+    tags = {"PatientBirthDate": "19600101", "AcquisitionDate": "20000101", "StudyDate": "20240101"}
+    assert _against(64, **tags) is None
+    assert _against(40, **tags) is None
+    assert _against(30, **tags) == 40
+    assert _against(30, PatientBirthDate="19600101") is None
+
+
+def test_a_day_of_exposure_that_is_the_birthday_too_may_stand_for_any_date():
+    def is_reliable(**tags):
+        return age_against(Header(image(ramp(4, 4), **tags)), 45)[1]
+
+    assert not is_reliable(PatientBirthDate="20000101", StudyDate="20000101")
+    assert not is_reliable(PatientBirthDate="20000101", AcquisitionDate="20200101", StudyDate="20000101")
+    assert is_reliable(PatientBirthDate="20000101", StudyDate="20000102")
