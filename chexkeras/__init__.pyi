@@ -4,6 +4,7 @@ from . import (
     data as data,
     dicom as dicom,
     evaluation as evaluation,
+    explanation as explanation,
     inference as inference,
     models as models,
     phantoms as phantoms,
@@ -30,6 +31,7 @@ from .dicom.rejection import DicomRejected as DicomRejected
 from .evaluation.comparison.compare import compare as compare, compare_all as compare_all
 from .evaluation.evaluate import evaluate as evaluate
 from .evaluation.thresholds import choose_threshold as choose_threshold
+from .explanation.explain import explain as explain
 from .findings import CHEXPERT14 as CHEXPERT14, NIH14 as NIH14
 from .inference.ensemble import Ensemble as Ensemble
 from .inference.predictor import Predictor as Predictor

@@ -14,7 +14,7 @@ from typing import Any
 
 import lazy_loader
 
-ROOMS = ("data", "dicom", "evaluation", "inference", "models", "phantoms", "plots", "recipes", "report")
+ROOMS = ("data", "dicom", "evaluation", "explanation", "inference", "models", "phantoms", "plots", "recipes", "report")
 """The packages below `chexkeras` whose names a stub lists."""
 
 RENAMED = {

@@ -124,5 +124,6 @@ from .uncertainty.intervals import (
     average_precision_interval as average_precision_interval,
     clustered_proportion_interval as clustered_proportion_interval,
     macro_auc_interval as macro_auc_interval,
+    mean_interval as mean_interval,
     proportion_interval as proportion_interval,
 )

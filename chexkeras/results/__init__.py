@@ -20,6 +20,7 @@ from chexkeras.results.gaps import (
     SubgroupGaps,
     SubgroupNonInferiority,
 )
+from chexkeras.results.heatmaps import AgainstBaseline, BoxAgreement, Localization, MapChecks, RandomisedLevel
 from chexkeras.results.operating_region import PartialArea, PartialAreaDifference, RateAtTarget
 from chexkeras.results.reader_components import ReaderVarianceComponents
 from chexkeras.results.reader_study import (
@@ -34,6 +35,8 @@ from chexkeras.results.reader_study import (
 from chexkeras.results.robustness import PerturbationEffect, Robustness
 
 __all__ = [
+    "AgainstBaseline",
+    "BoxAgreement",
     "Calibration",
     "Comparison",
     "Deployment",
@@ -45,6 +48,8 @@ __all__ = [
     "GroupRates",
     "GroupValue",
     "Interaction",
+    "Localization",
+    "MapChecks",
     "ModalityDifference",
     "ModalityMean",
     "MrmcResult",
@@ -53,6 +58,7 @@ __all__ = [
     "PartialArea",
     "PartialAreaDifference",
     "PerturbationEffect",
+    "RandomisedLevel",
     "RateAtTarget",
     "ReaderDifference",
     "ReaderFigure",

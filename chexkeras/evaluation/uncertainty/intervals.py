@@ -34,7 +34,7 @@ from chexkeras.evaluation.uncertainty.limits import (
     variance_floor,
     wilson,
 )
-from chexkeras.evaluation.uncertainty.worth import Agreement, approximate, effective_size, kish
+from chexkeras.evaluation.uncertainty.worth import Agreement, Error, approximate, effective_size, kish
 from chexkeras.results import Estimate
 
 
@@ -394,6 +394,57 @@ def clustered_proportion_interval(
     low, high = clopper_pearson(share * effective, effective, confidence)
     method = f"Clopper-Pearson at the effective sample size {effective:.1f} (Korn & Graubard 1998); {basis}"
     return Estimate(share, low, high, confidence, n, method)
+
+
+def mean_interval(
+    values: ArrayLike,
+    *,
+    clusters: ArrayLike | None = None,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+    confidence: float = 0.95,
+) -> Estimate:
+    """Returns the mean of one number for each image, with an interval that lets images of one patient agree.
+
+    The variance of the mean of independent images times their design effect (`worth.Agreement`), and Student's t with
+    what the patients are worth, less one, as degrees of freedom.
+
+    Args:
+        values: Shape (n,), finite numbers.
+        clusters: Shape (n,), the patient of each image; None when images are independent.
+        bounds: The least and the largest value possible; limits stay within.
+        confidence: Coverage, in (0, 1).
+
+    Returns:
+        The estimate; not estimable with fewer than two patients.
+
+    Raises:
+        ValueError: If lengths differ, a value is not finite, or a patient is missing.
+
+    Source:
+        Rao & Scott, Biometrics 48, 1992 (design effect); Kish, Survey Sampling, 1965.
+
+    Example:
+        >>> print(mean_interval([0.2, 0.4, 0.6, 0.8]))
+        0.500 (95 % CI 0.089-0.911; approximate: worth 4 patients)
+    """
+    checks.probability(confidence, "confidence", open_interval=True)
+    given = checks.numbers(values, "values")
+    if given.ndim != 1 or not np.isfinite(given).all():
+        raise ValueError(f"values of shape {given.shape} must be one finite number for each image.")
+    n = len(given)
+    group = patient_numbers(clusters, np.ones(n, dtype=bool)) if n else None
+    owner = np.arange(n) if group is None else group
+    agreement = Agreement.of(given - given.mean(), owner) if n else None
+    if agreement is None or agreement.n_patients < 2:
+        reason = "no images" if agreement is None else "one patient only: nothing tells how patients differ"
+        return Estimate.not_estimable(reason, n=n, confidence=confidence)
+    variance = float(agreement.scatter) / (n - 1) / n * float(agreement.design_effect())
+    error = Error(math.sqrt(variance), max(1.0, agreement.worth - 1))
+    value, half = float(given.mean()), error.half_width(confidence)
+    low, high = max(bounds[0], value - half), min(bounds[1], value + half)
+    basis = f"{n} images" if group is None else f"{n} images of {agreement.n_patients} patients"
+    method = f"mean{error.words}; {basis}{approximate(agreement.worth)}"
+    return Estimate(value, low, high, confidence, n, method)
 
 
 def size_behind(estimate: Estimate, name: str) -> float:

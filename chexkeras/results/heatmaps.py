@@ -1,0 +1,166 @@
+"""What was found out about heat maps: whether they depend on the model, and how they agree with radiologists' boxes."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from chexkeras.results.estimate import Estimate
+from chexkeras.results.record import Record
+
+DEPENDS, DOES_NOT, NOT_SHOWN = "depends on the model", "does not depend on the model", "not shown"
+"""What the checks say of heat maps."""
+
+
+@dataclass(frozen=True)
+class RandomisedLevel(Record):
+    """How alike heat maps are before and after a part of the network was randomised.
+
+    Attributes:
+        name: What was randomised, from the head down: "head", "head and upper half", "whole network"; or "labels
+            permuted".
+        rank_correlation: Mean over images of the absolute Spearman correlation of the cells, 0 to 1.
+        similarity: Mean over images of the structural similarity (SSIM), -1 to 1.
+    """
+
+    name: str
+    rank_correlation: Estimate
+    similarity: Estimate
+
+
+@dataclass(frozen=True)
+class MapChecks(Record):
+    """What heat maps must pass before they are believed.
+
+    Attributes:
+        finding: The finding whose maps were checked.
+        method: The maps' method.
+        layer: The layer they come from.
+        n_images: Images checked.
+        levels: What randomising the network from the head down did to the maps.
+        deletion: Mean difference of the area under the curve of the logit as the hottest places are painted over
+            first, less that in random order; below 0 where the maps find what the score rests on.
+        insertion: The same as places are uncovered, hottest first; above 0 where the maps find it.
+        most_alike: The mean rank correlation under a randomised network from which on maps do not depend on the model.
+        verdict: `DEPENDS`, `DOES_NOT` or `NOT_SHOWN`.
+        reason: Why, in words.
+        seed: Of the draws.
+        cautions: Sentences that a reader must see beside the result.
+    """
+
+    finding: str
+    method: str
+    layer: str
+    n_images: int
+    levels: tuple[RandomisedLevel, ...]
+    deletion: Estimate
+    insertion: Estimate
+    most_alike: float
+    verdict: str
+    reason: str
+    seed: int
+    cautions: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Returns a few lines to read."""
+        lines = [
+            f"Heat maps of {self.finding} by {self.method}, {self.n_images} images: {self.verdict} ({self.reason})"
+        ]
+        lines += [f"  {level.name}: rank correlation {level.rank_correlation}" for level in self.levels]
+        return "\n".join([*lines, f"  deletion less random order: {self.deletion}", f"  insertion: {self.insertion}"])
+
+
+@dataclass(frozen=True)
+class AgainstBaseline(Record, nan=("p_value",)):
+    """Heat maps compared with a map that never saw the image, on the same images.
+
+    Attributes:
+        baseline: "mean box", "image centre" or "untrained network".
+        hit_rate: Of the baseline.
+        difference: Hit rate of the maps less that of the baseline, paired.
+        p_value: That the two hit rates are equal; NaN where there is no test.
+        verdict: "better than the mean box", "worse than the mean box", "not distinguishable from the mean box" or
+            "not estimable".
+    """
+
+    baseline: str
+    hit_rate: Estimate
+    difference: Estimate
+    p_value: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class BoxAgreement(Record):
+    """How the heat maps of one finding agree with radiologists' boxes.
+
+    Attributes:
+        finding: The finding.
+        n_images: Images with a box.
+        n_boxes: Boxes on them.
+        n_patients: Patients of them.
+        hit_rate: Share of images whose highest place lies in a box (the pointing game).
+        inside: Mean share of what is above 0 in a map that lies in the boxes.
+        box_share: Mean share of the image that the boxes cover: what `inside` would be for a map without structure.
+        iou: Share of boxes that a region of the map meets with at least this intersection over union, by threshold.
+        iobb: Share of boxes that a region of the map meets with at least this intersection over the region's own
+            rectangle, by threshold.
+        baselines: The same images, pointed at without looking.
+        mean_box_from: Which boxes the mean box was made of, in words.
+    """
+
+    finding: str
+    n_images: int
+    n_boxes: int
+    n_patients: int
+    hit_rate: Estimate
+    inside: Estimate
+    box_share: float
+    iou: tuple[Estimate, ...]
+    iobb: tuple[Estimate, ...]
+    baselines: tuple[AgainstBaseline, ...]
+    mean_box_from: str
+
+    @property
+    def verdict(self) -> str:
+        """What the comparison with the mean box says."""
+        return self.baselines[0].verdict if self.baselines else "not estimable"
+
+
+@dataclass(frozen=True)
+class Localization(Record):
+    """How the heat maps of a run agree with boxes, finding by finding.
+
+    Attributes:
+        method: The maps' method.
+        layer: The layer they come from.
+        iou_thresholds: Of `BoxAgreement.iou`.
+        iobb_thresholds: Of `BoxAgreement.iobb`.
+        findings: One entry for each finding that has boxes.
+        cautions: Sentences that a reader must see beside the result.
+    """
+
+    method: str
+    layer: str
+    iou_thresholds: tuple[float, ...]
+    iobb_thresholds: tuple[float, ...]
+    findings: tuple[BoxAgreement, ...]
+    cautions: tuple[str, ...] = ()
+
+    def to_frame(self) -> pd.DataFrame:
+        """Returns a table to read, one row for each finding and each way of pointing."""
+        rows = []
+        for entry in self.findings:
+            counts = {"finding": entry.finding, "images": entry.n_images, "boxes": entry.n_boxes}
+            own = {"map": self.method, "hit rate": str(entry.hit_rate), "difference": "", "verdict": ""}
+            rows.append(counts | own)
+            for other in entry.baselines:
+                told = {"difference": str(other.difference), "verdict": other.verdict}
+                rows.append(counts | {"map": other.baseline, "hit rate": str(other.hit_rate)} | told)
+        return pd.DataFrame(rows, columns=["finding", "images", "boxes", "map", "hit rate", "difference", "verdict"])
+
+    def __str__(self) -> str:
+        """Returns one line for each finding."""
+        return "\n".join(
+            f"{entry.finding}, {entry.n_boxes} boxes on {entry.n_images} images: hit rate {entry.hit_rate}, {entry.verdict}"
+            for entry in self.findings
+        )
