@@ -25,6 +25,7 @@ from .dataset import (
     prevalence_by_age as prevalence_by_age,
     views as views,
 )
+from .explanation.heatmaps import heatmap as heatmap, heatmap_gallery as heatmap_gallery
 from .flowchart import flowchart as flowchart
 from .forest import (
     gaps_forest as gaps_forest,

@@ -39,7 +39,7 @@ class MapChecks(Record):
         levels: What randomising the network from the head down did to the maps.
         deletion: Mean difference of the area under the curve of the logit as the hottest places are painted over
             first, less that in random order; below 0 where the maps find what the score rests on.
-        insertion: The same as places are uncovered, hottest first; above 0 where the maps find it.
+        insertion: Mean difference of the area as places are uncovered, hottest first; above 0 where the maps find it.
         most_alike: The mean rank correlation under a randomised network from which on maps do not depend on the model.
         verdict: `DEPENDS`, `DOES_NOT` or `NOT_SHOWN`.
         reason: Why, in words.
@@ -104,7 +104,7 @@ class BoxAgreement(Record):
         iou: Share of boxes that a region of the map meets with at least this intersection over union, by threshold.
         iobb: Share of boxes that a region of the map meets with at least this intersection over the region's own
             rectangle, by threshold.
-        baselines: The same images, pointed at without looking.
+        baselines: What points at these images without looking.
         mean_box_from: Which boxes the mean box was made of, in words.
     """
 
@@ -161,6 +161,6 @@ class Localization(Record):
     def __str__(self) -> str:
         """Returns one line for each finding."""
         return "\n".join(
-            f"{entry.finding}, {entry.n_boxes} boxes on {entry.n_images} images: hit rate {entry.hit_rate}, {entry.verdict}"
+            f"{entry.finding}: hit rate {entry.hit_rate} on {entry.n_images} images, {entry.verdict}"
             for entry in self.findings
         )

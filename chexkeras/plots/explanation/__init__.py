@@ -1,0 +1,1 @@
+"""Figures of where a model looks."""

@@ -1,0 +1,204 @@
+"""Heat maps over their images, with boxes: one large, or a gallery.
+
+The image stays in shades of gray and keeps its own contrast: what is added is transparent where the map is low. What
+speaks for the finding is orange, what speaks against it is blue, and boxes are white lines edged with black, which all
+can tell apart who see colours differently.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from chexkeras.explanation.heatmaps import Heatmaps
+from chexkeras.plots import style
+from chexkeras.plots.images import read_images
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
+
+MOST_IMAGES = 24
+CONTOURS = (0.5, 0.75)
+"""Where contours run, as shares of the map's highest value."""
+
+_STRONGEST = 0.6
+_GAP, _TITLE_ROOM = 0.05, 0.24
+_BOX = ("x_px", "y_px", "width_px", "height_px")
+
+
+@style.styled
+def heatmap(
+    maps: Heatmaps,
+    image: str,
+    pixels: NDArray[np.uint8] | str,
+    *,
+    finding: str | None = None,
+    boxes: pd.DataFrame | None = None,
+    ax: "Axes | None" = None,
+    note: str | Sequence[str] | None = None,
+) -> "Axes":
+    """Draws one image with its heat map.
+
+    Args:
+        maps: Heat maps, from `explain`.
+        image: The image's name among them.
+        pixels: The image, (rows, columns), 0-255, or its PNG, JPEG or DICOM file.
+        finding: One of the maps' findings; None where there is one only.
+        boxes: Boxes as `load_boxes` returns them, drawn where they are of this image and finding. They are measured on
+            images ``boxes.attrs["image_px"]`` wide; without it, on the image drawn.
+        ax: Axes to draw on; a new figure by default.
+        note: Sentences written on the figure; by default the maps' cautions.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: If there is no such image or finding.
+        FileNotFoundError: If the image's file is missing.
+    """
+    column = maps.column(finding)
+    name = maps.findings[column]
+    (shown, width_px), *_ = read_images([pixels], [image]) if isinstance(pixels, str) else [(pixels, pixels.shape[1])]
+    ax = style.axes(ax, 5.6, 5.2)
+    ax.grid(visible=False)
+    rows, columns = shown.shape
+    ax.imshow(shown, cmap="gray", vmin=0, vmax=255, extent=(0, columns, rows, 0), interpolation="antialiased")
+    scale = _overlay(ax, maps.of(image, name, (rows, columns)), (0, columns, rows, 0))
+    if boxes is not None:
+        of_image = _boxes_of(boxes, image, name)
+        _draw_boxes(ax, of_image, (0.0, 0.0), columns / float(boxes.attrs.get("image_px", width_px)))
+    ax.set_xlim(0, columns)
+    ax.set_ylim(rows, 0)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    bar = ax.figure.colorbar(scale, ax=ax, fraction=0.046, pad=0.03)
+    bar.set_label(_unit(maps))
+    style.title(ax, f"{style.words(name)}: score {maps.score(image, name):.3f}", style.cautions(note, maps))
+    return ax
+
+
+@style.styled
+def heatmap_gallery(
+    maps: Heatmaps,
+    table: pd.DataFrame,
+    *,
+    finding: str | None = None,
+    boxes: pd.DataFrame | None = None,
+    titles: Sequence[str] | None = None,
+    columns: int = 4,
+    ax: "Axes | None" = None,
+    note: str | Sequence[str] | None = None,
+) -> "Axes":
+    """Draws images with their heat maps side by side.
+
+    Every map has its own scale, from 0 to its highest value: colours of two images cannot be compared, scores can.
+
+    Args:
+        maps: Heat maps, from `explain`.
+        table: Image table of the images to draw, at most 24, in order, with image_id and path.
+        finding: One of the maps' findings; None where there is one only.
+        boxes: Boxes as `load_boxes` returns them.
+        titles: What each image is, for example "missed"; its score stands below. None writes its label.
+        columns: Images in a row.
+        ax: Axes to draw on; a new figure by default.
+        note: Sentences written on the figure; by default the maps' cautions.
+
+    Returns:
+        The axes: a mosaic in which every image is one unit wide.
+
+    Raises:
+        ValueError: If there is no image, or more than fit, or one has no map, or the titles are not as many.
+        FileNotFoundError: If an image's file is missing.
+    """
+    name = maps.findings[maps.column(finding)]
+    if not 1 <= len(table) <= MOST_IMAGES:
+        raise ValueError(f"{len(table)} images to draw; give 1 to {MOST_IMAGES}.")
+    if titles is not None and len(titles) != len(table):
+        raise ValueError(f"{len(titles)} titles for {len(table)} images; give one each.")
+    columns = min(columns, len(table))
+    step_x, step_y = 1 + _GAP, 1 + _GAP + _TITLE_ROOM
+    count_rows = -(-len(table) // columns)
+    ax = style.axes(ax, 2.3 * columns * step_x + 0.8, 2.3 * count_rows * step_y + 0.9)
+    ax.grid(visible=False)
+    ax.set_axis_off()
+    scale = None
+    names = table["image_id"].astype(str).tolist()
+    read = read_images(table["path"].astype(str).tolist(), names)
+    for index, (image, (shown, width_px)) in enumerate(zip(names, read, strict=True)):
+        x, y = (index % columns) * step_x, (index // columns) * step_y + _TITLE_ROOM
+        unit = 1 / max(shown.shape)
+        tall, wide = shown.shape[0] * unit, shown.shape[1] * unit
+        left, top = x + (1 - wide) / 2, y + (1 - tall) / 2
+        extent = (left, left + wide, top + tall, top)
+        ax.imshow(shown, cmap="gray", vmin=0, vmax=255, extent=extent, interpolation="antialiased")
+        scale = _overlay(ax, maps.of(image, name, shown.shape), extent)
+        if boxes is not None:
+            across = wide / float(boxes.attrs.get("image_px", width_px))
+            _draw_boxes(ax, _boxes_of(boxes, image, name), (left, top), across)
+        told = titles[index] if titles is not None else _label(table.iloc[index], name)
+        text = f"{told}\nscore {maps.score(image, name):.3f}" if told else f"score {maps.score(image, name):.3f}"
+        ax.text(x, y - 0.03, text, fontsize=8, va="bottom", ha="left")
+    ax.set_xlim(0, columns * step_x - _GAP)
+    ax.set_ylim(count_rows * step_y - _GAP, 0)
+    ax.set_aspect("equal")
+    if scale is not None:
+        bar = ax.figure.colorbar(scale, ax=ax, fraction=0.03, pad=0.02, shrink=0.6)
+        low, high = scale.get_clim()
+        bar.set_ticks([low or 0.0, high or 1.0], labels=["lowest" if low else "0", "highest"])
+        bar.set_label("each image on its own scale")
+    style.title(ax, f"{style.words(name)}: heat maps by {maps.method}", style.cautions(note, maps))
+    return ax
+
+
+def _label(row: pd.Series, finding: str) -> str:
+    known = {1.0: "positive", 0.0: "negative"}
+    return known.get(row.get(finding, np.nan), "")
+
+
+def _unit(maps: Heatmaps) -> str:
+    return "adds to the logit" if maps.unit == "logit" else f"{maps.method}, relative"
+
+
+def _overlay(ax: "Axes", heat: NDArray[np.float32], extent: tuple[float, float, float, float]) -> "ScalarMappable":
+    """Lays a map over an image and returns its scale for a colour bar."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap, Normalize
+
+    largest = float(max(np.abs(heat).max(), 1e-12))
+    lowest = -largest if heat.min() < 0 else 0.0
+    shares = np.linspace(lowest / largest, 1.0, 256)
+    colours = np.array([_colour(share) for share in shares])
+    mapping = ListedColormap(colours)
+    norm = Normalize(lowest, largest)
+    ax.imshow(heat, cmap=mapping, norm=norm, extent=extent, interpolation="nearest")
+    highest = float(heat.max())
+    if highest > 0 and heat.min() < CONTOURS[0] * highest:
+        rows, columns = heat.shape
+        across = np.linspace(extent[0], extent[1], 2 * columns + 1)[1::2]
+        down = np.linspace(extent[3], extent[2], 2 * rows + 1)[1::2]
+        levels = [share * highest for share in CONTOURS]
+        ax.contour(across, down, heat, levels=levels, colors=style.ORANGE, linewidths=(0.8, 1.3))
+    return ScalarMappable(norm, mapping)
+
+
+def _colour(share: float) -> tuple[float, float, float, float]:
+    from matplotlib.colors import to_rgb
+
+    return (*to_rgb(style.ORANGE if share >= 0 else style.BLUE), _STRONGEST * abs(share))
+
+
+def _boxes_of(boxes: pd.DataFrame, image: str, finding: str) -> NDArray[np.float64]:
+    chosen = boxes[(boxes["image_id"].astype(str) == image) & (boxes["finding"] == finding)]
+    return chosen[list(_BOX)].to_numpy(float)
+
+
+def _draw_boxes(ax: "Axes", boxes: NDArray[np.float64], corner: tuple[float, float], scale: float) -> None:
+    from matplotlib.patches import Rectangle
+
+    for left, top, width, height in boxes * scale:
+        place: Any = ((corner[0] + left, corner[1] + top), width, height)
+        ax.add_patch(Rectangle(*place, fill=False, edgecolor="black", linewidth=2.6))
+        ax.add_patch(Rectangle(*place, fill=False, edgecolor="white", linewidth=1.2))
