@@ -62,7 +62,7 @@ def heatmap(
     column = maps.column(finding)
     name = maps.findings[column]
     (shown, width_px), *_ = read_images([pixels], [image]) if isinstance(pixels, str) else [(pixels, pixels.shape[1])]
-    ax = style.axes(ax, 5.6, 5.2)
+    ax = style.axes(ax, 6.4, 6.2)
     ax.grid(visible=False)
     rows, columns = shown.shape
     ax.imshow(shown, cmap="gray", vmin=0, vmax=255, extent=(0, columns, rows, 0), interpolation="antialiased")
