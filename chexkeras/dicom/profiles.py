@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from chexkeras import checks
-from chexkeras.dicom.attributes.descriptions import POSTURES
+from chexkeras.dicom.attributes.vocabulary import POSTURES
 from chexkeras.dicom.header import name_tag
 from chexkeras.dicom.rules import REJECT, RULE_BY_CODE, RULES, WARN
 

@@ -59,6 +59,8 @@ CLINICAL_CASES = [
     ("body_part_study", "warn", {"StudyDescription": "XR KNEE"}),
     ("view_conflict", "reject", {"SeriesDescription": "CHEST LATERAL"}),
     ("view_conflict", "reject", {"ProtocolName": "Thorax seitlich"}),
+    ("view_conflict", "reject", {"SeriesDescription": "胸部側面", "SpecificCharacterSet": "ISO_IR 192"}),
+    ("view_conflict", "reject", {"SeriesDescription": "胸部側面".encode("shift_jis").decode("latin-1")}),
     ("view_study", "warn", {"StudyDescription": "CHEST LATERAL"}),
     ("view_ambiguous", "warn", {"SeriesDescription": "Chest AP"}),
     ("view", "reject", {"ViewPosition": "LL"}),

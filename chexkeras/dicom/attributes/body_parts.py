@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from chexkeras.dicom.attributes import descriptions
+from chexkeras.dicom.attributes import descriptions, vocabulary
 from chexkeras.dicom.attributes.evidence import OF_THE_SERIES, OF_THE_STUDY, TagEvidence, described
 from chexkeras.dicom.header import Header, fold
 
@@ -58,9 +58,18 @@ def _body_part(header: Header, accepted: tuple[str, ...], qualifiers: tuple[str,
 def _is_accepted(part: str, accepted: tuple[str, ...], qualifiers: tuple[str, ...]) -> bool:
     if fold(part) in accepted:
         return True
-    # Beside qualifiers, synonyms may stand together: "CHEST/THORAX".
-    words = [word for word in descriptions.plain(part).split() if word not in qualifiers] if qualifiers else []
-    return bool(words) and all(word in accepted for word in words)
+    if not qualifiers:
+        return False
+    # Beside qualifiers, names of the chest in any language may stand together: "CHEST/THORAX".
+    words = descriptions.words_of(part)
+    named = [word for word in words.split() if word not in qualifiers and word not in vocabulary.BESIDE]
+    latin = descriptions.without_chest_names(" ".join(filter(str.isascii, named)))
+    return bool(named) and all(word in accepted for word in latin.split()) and (words.isascii() or _is_chest(words))
+
+
+def _is_chest(words: str) -> bool:
+    elsewhere = descriptions.names_other_part(words) or descriptions.names_other_view(words)
+    return descriptions.names_chest(words) and not elsewhere
 
 
 def _names_another_part(words: str) -> bool:

@@ -1,83 +1,52 @@
-"""Free text on an image, in English, German, French, Spanish, Italian and Portuguese.
+"""Free text on an image: whether it names the chest, another part of the body, a frontal view or another one.
 
-Only words count that are rare in indications and names, and what usually means something else beside them is taken out
+The vocabulary holds the words of about thirty languages. What usually means something else beside them is taken out
 before. Such lists are never complete: they can miss a lateral image, as the tags can.
 """
 
-import contextlib
-import re
-import unicodedata
-
+from chexkeras.dicom.attributes import charsets, vocabulary
 from chexkeras.dicom.header import fold
 
-# What is written beside a view and does not change it.
-POSTURES = (
-    *("ERECT", "UPRIGHT", "STANDING", "SITTING", "SEMI", "SEMIERECT", "SEMIUPRIGHT", "SUPINE", "SUP", "LYING"),
-    *("RECUMBENT", "STEHEND", "SITZEND", "LIEGEND", "BED", "BEDSIDE", "PORT", "PORTABLE", "MOBILE"),
-)
-"""How and where the patient was exposed: what is written beside a view or a part of the body and changes neither."""
-
-_CHEST = re.compile(
-    r"\b(CHEST\w*|CXR|THORA[XK]\w*|THORACIC(?! (SPINE|VERTEBR\w*|INLET|OUTLET))|TORAX|TORACE"
-    r"|LUNG(S|E|EN)?|POUMONS?|PULMON\w*|PULMAO|POLMON\w*)\b"
-)
-_OTHER_PART = re.compile(
-    r"\b(ABD|ABDOM\w*|ADDOM\w*|RIBS?|RIPPEN\w*|COTES|COSTILLAS?|COSTELAS?|STERNUM|PELVI\w*|BECKEN\w*|BASSIN|BACINO|BACIA"
-    r"|\w*SPINE|SPINAL|VERTEBR\w*|WIRBEL\w*|RACHIS|COLUMNA|COLONNA|COLUNA|LUMBAR|LUMBAIRE|CERVICAL|[HBL]WS"
-    r"|SKULL|SCHAE?DEL\w*|CRANE|CRANEO|CRANIO|HEAD|SINUSES|PARANASAL|NNH|NECK|MANDIBLE|DENTAL"
-    r"|SHOULDER|SCHULTER\w*|EPAULE|HOMBRO|SPALLA|OMBRO|SCAPULA|CLAVIC\w*|HUMER\w*|ELBOW|FOREARM|WRIST|HANDS?|FINGERS?|MANO"
-    r"|HIPS?|HUE?FT\w*|HANCHE|CADERA|FEMUR|KNEES?|KNIE\w*|GENOU|RODILLA|GINOCCHIO|JOELHO|PATELLA|TIBIA|LEGS?|ANKLES?"
-    r"|FOOT|FEET|TOES?|EXTREMIT\w*|BREAST|MAMMO\w*|KUB|BARIUM)\b"
-)
-# Positions of a chest patient, reasons for the image and ways of speaking that name another part without meaning it.
-_IDIOMS = re.compile(
-    r"\b(HEAD (UP|DOWN|END|OF|ELEV\w*)|FOOT (OF|END)|HAND ?HELD|NECK LINE|FINGER CLUBBING"
-    r"|BREAST (CA|CANCER|IMPLANTS?)|(PRE|POST) ?OP(ERATIVE)? \w+)\b"
-)
-
-# Decubitus without a side is the supine patient in the Romance languages.
-_SIDE = r"(LAT\w*|LEFT|RIGHT|L|R|IZQ\w*|DER\w*|DCHO|ESQ\w*|DIR\w*|GAUCHE|DROITE?|SIN\w*|DES\w*)"
-_OTHER_VIEW = re.compile(
-    r"\b([LR]?LAT|LATS?|LATERAL(?!I[TD])\w*|LATERO|LLD|RLD|OBL|OBLI[QCK]\w*|RAO|LAO|RPO|LPO|OAG|OAD|LORDOTI\w*"
-    r"|SEITL\w*|SEITE|SEITEN|SEITENAUFN\w*|SCHRAE?G\w*|ANLIEGEND|PROFIL\w*|PERFIL|(CROSS|X) ?TABLE"
-    rf"|DECUB\w* {_SIDE}|{_SIDE} DECUB\w*|(CHEST|THORAX|TORAX|TORACE|RX|PROJ\w*|PROIEZ\w*) (LL|RL|L L|R L))\b"
-    r"|^(LL|RL|L L|R L)$"
-)
-_PA_AP = re.compile(r"\b(?:CHEST|THORAX|TORAX)?(PA|AP)\b")
-# Enough to say that a description does not speak of another view alone: a frontal view, or two views.
-_SAYS_FRONTAL = re.compile(
-    r"\b((CHEST|THORAX|TORAX)?(PA|AP)|FRONT\w*|FRNT|FACE|FRENTE|(POSTERO|ANTERO)\w*|DV|VD|D V|V D|SAGITTAL\w*"
-    r"|F (Y|ET|E|U|UND|AND|PROFIL|PERFIL|LAT)"
-    r"|(2|TWO|ZWEI|DOS|DUE|DUAS|DEUX) ?(V|VW|VWS|VIEWS?|EB\w*|P|PRO\w*|INC\w*))\b"
-)
+_ALL = (vocabulary.CHEST, vocabulary.OTHER_PART, vocabulary.OTHER_VIEW, vocabulary.SAYS_FRONTAL)
+_LONGEST = 1024
 
 
 def words_of(text: str) -> str:
     """Returns a description as plain words, "P.A." written as one; what the functions below are given.
 
     Example:
-        >>> words_of("Thorax p.a./seitl.")
-        'THORAX PA SEITL'
+        >>> words_of("Thorax p.a./seitl."), words_of("T?rax PA"), words_of("胸部ＰＡ")
+        ('THORAX PA SEITL', 'TORAX PA', '胸部 PA')
     """
-    return re.sub(r"\b(P A|A P)\b", lambda found: found[0].replace(" ", ""), plain(text))
+    words = vocabulary.BETWEEN_SCRIPTS.sub(" ", plain(text))
+    for pattern, spelling in vocabulary.SPELLINGS:
+        words = pattern.sub(spelling, words)
+    return " ".join(words.split())
 
 
 def plain(text: str) -> str:
-    """Returns text folded, without accents; UTF-8 that was read as Latin-1 is repaired first.
+    """Returns text folded, without accents; what was read in a wrong character set is read again in the right one.
 
     Example:
-        >>> plain("Tórax_p.a.")
-        'TORAX P A'
+        >>> plain("Tórax_p.a."), plain("胸部".encode("shift_jis").decode("latin-1"))
+        ('TORAX P A', '胸部')
     """
-    with contextlib.suppress(UnicodeError):
-        text = text.encode("latin-1").decode("utf-8")
-    letters = unicodedata.normalize("NFKD", text)
-    return fold("".join(letter for letter in letters if not unicodedata.combining(letter)))
+    readings = charsets.readings(text) if len(text) <= _LONGEST else [text]
+    return max((fold(charsets.letters(reading)) for reading in readings), key=_count_known)
+
+
+def _count_known(words: str) -> int:
+    return sum(len(pattern.findall(words)) for pattern in _ALL)
 
 
 def names_chest(words: str) -> bool:
     """Returns whether the chest is named."""
-    return bool(_CHEST.search(words))
+    return bool(vocabulary.CHEST.search(words))
+
+
+def without_chest_names(words: str) -> str:
+    """Returns the words that are left when names of the chest are taken out."""
+    return vocabulary.CHEST_NAME.sub(" ", words)
 
 
 def names_other_part(words: str) -> bool:
@@ -87,7 +56,7 @@ def names_other_part(words: str) -> bool:
         >>> names_other_part("THORACIC SPINE"), names_other_part("PORT HEAD UP 45")
         (True, False)
     """
-    return bool(_OTHER_PART.search(_IDIOMS.sub(" ", words)))
+    return bool(vocabulary.OTHER_PART.search(vocabulary.IDIOMS.sub(" ", words)))
 
 
 def names_other_view(words: str) -> bool:
@@ -97,14 +66,14 @@ def names_other_view(words: str) -> bool:
         >>> names_other_view("TORAX DECUBITO SUPINO"), names_other_view("LEFT LATERAL DECUBITUS")
         (False, True)
     """
-    return bool(_OTHER_VIEW.search(words))
+    return bool(vocabulary.OTHER_VIEW.search(words))
 
 
 def names_frontal_view(words: str) -> bool:
     """Returns whether a frontal view is named, or that there are two views, one of which is frontal."""
-    return bool(_SAYS_FRONTAL.search(words))
+    return bool(vocabulary.SAYS_FRONTAL.search(words))
 
 
 def frontal_views(words: str) -> set[str]:
     """Returns which of "PA" and "AP" are named."""
-    return set(_PA_AP.findall(words))
+    return set(vocabulary.PA_AP.findall(words))

@@ -2,26 +2,13 @@
 
 import dataclasses
 
-from chexkeras.dicom.attributes import descriptions
+from chexkeras.dicom.attributes import descriptions, vocabulary
 from chexkeras.dicom.attributes.evidence import OF_THE_SERIES, OF_THE_STUDY, TagEvidence, described
-from chexkeras.dicom.header import Header, fold
+from chexkeras.dicom.header import Header
 
 _PA, _AP = "PA", "AP"
 
-# PS3.3 C.8.1.1 and C.8.11.5 (defined terms of View Position), with the spellings seen in practice, folded.
-_FRONTAL = {
-    "PA": _PA,
-    "AP": _AP,
-    "POSTERO ANTERIOR": _PA,
-    "POSTEROANTERIOR": _PA,
-    "POSTERIOR ANTERIOR": _PA,
-    "ANTERO POSTERIOR": _AP,
-    "ANTEROPOSTERIOR": _AP,
-    "ANTERIOR POSTERIOR": _AP,
-    "P A": _PA,
-    "A P": _AP,
-}
-_BESIDE_A_VIEW = frozenset((*descriptions.POSTURES, "CHEST", "THORAX", "TORAX", "VIEW"))
+_BESIDE_A_VIEW = vocabulary.BESIDE | {"VIEW", "X", "RAY", "XRAY"}
 
 # PS3.16 CID 4010 "DX View" in SNOMED CT and the older SNOMED RT codes.
 _FRONTAL_CODES = {"272479007": _PA, "R-10214": _PA, "R-40888": _PA, "399348003": _AP, "R-10206": _AP}
@@ -67,17 +54,19 @@ def _coded_view(header: Header, keyword: str) -> TagEvidence:
     if keyword == "ViewCodeSequence":
         codes = header.codes(keyword)
         return TagEvidence(_FRONTAL_CODES.get(codes[0], ""), codes[0], keyword) if codes else TagEvidence()
-    word, written = header.word(keyword), header.text(keyword)
-    if keyword == "PatientPosition" and word not in _FRONTAL:
+    views = {_without_posture(part) for part in header.texts(keyword)}
+    # Several values can stand here; all must name one view.
+    view = views.pop() if len(views) == 1 and views <= {_PA, _AP} else ""
+    if keyword == "PatientPosition" and not view:
         # PS3.3 C.7.3.1.1.2: its own terms (HFS, FFP, ...) place a patient on a table and say nothing on the view.
         return TagEvidence()
-    views = {_FRONTAL.get(_without_posture(part), "") for part in header.texts(keyword)}
-    # Several values can stand here; all must name one view.
-    return TagEvidence(views.pop() if len(views) == 1 else "", written, keyword) if word else TagEvidence()
+    return TagEvidence(view, header.text(keyword), keyword) if header.word(keyword) else TagEvidence()
 
 
 def _without_posture(written: str) -> str:
-    return " ".join(word for word in fold(written).split() if word not in _BESIDE_A_VIEW)
+    """Returns a value of View Position (PS3.3 C.8.1.1, C.8.11.5) without what is written beside a view."""
+    words = descriptions.without_chest_names(descriptions.words_of(written)).split()
+    return " ".join(word for word in words if word not in _BESIDE_A_VIEW and not word.isdecimal())
 
 
 def _described_view(header: Header) -> TagEvidence:

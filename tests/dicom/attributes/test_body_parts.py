@@ -5,6 +5,18 @@ from chexkeras.dicom.header import Header
 from chexkeras.dicom.profiles import CLINICAL
 from tests.dicom.dicom_images import code_item, image, ramp
 
+# In other languages, and with letters that were lost.
+CHEST_ELSEWHERE = (
+    "PECHO", "T?RAX", "T??RAX", "胸部", "胸部正面", "胸", "흉부", "ГРУДЬ", "Грудная клетка", "ОГК", "PLUCA",
+    "Płuca", "BRÖSTKORG", "BR?STKORG", "BORST", "KLATKA PIERSIOWA", "GÖĞÜS", "MELLKAS", "HRUDNIK", "RINTA",
+    "PULM?N", "THX", "PEITO", "POITRINE", "ΘΩΡΑΚΑΣ", "صدر", "ทรวงอก", "NGỰC", "DADA", "CHEST DE PIE", "胸部 立位",
+    "THORAX IM LIEGEN",
+)  # fmt: skip
+OTHER_PART_ELSEWHERE = (
+    "胸椎", "胸骨", "腹部", "胸部側面", "胸部と腹部", "흉추", "Грудной отдел позвоночника", "RINTALASTA",
+    "THORAXLATERAL", "BRUST WIRBEL", "CHEST X-TABLE", "BUIK", "Тело", "WAS?",
+)  # fmt: skip
+
 
 def _header(**tags):
     return Header(image(ramp(4, 4), **tags))
@@ -22,6 +34,7 @@ def _part(**tags):
         *["CHEST", "chest ", "Thorax", "LUNG", "PORT_CHEST", "CHEST\\THORAX", "THORAX PA", "THORAX_AP", "CHEST X-RAY"],
         *["CHEST 2 VIEWS", "CHEST 1 VIEW", "CXR", "CHEST P.A.", "TÓRAX", "TO\u0301RAX", "TÃ\x93RAX", "chest portable"],
         *["CHEST/THORAX", "TORACE", "Pulmão", "CHEST SEMI ERECT", "CHEST 3 VIEWS", "CHEST 2V", "Thorax liegend"],
+        *CHEST_ELSEWHERE,
     ],
 )
 def test_synonyms_of_chest_are_folded(written):
@@ -33,6 +46,7 @@ def test_synonyms_of_chest_are_folded(written):
     [
         *["RIBCAGE", "KNEE", "CHESTABDOMEN", "CHEST\\ABDOMEN", "TSPINE", "CHEST LATERAL", "CHEST ABDOMEN", "PA"],
         *["2 VIEWS", "CHEST LL", "THORAX LATERAL", "THORACIC SPINE", "CHEST SPINE"],
+        *OTHER_PART_ELSEWHERE,
     ],
 )
 def test_another_body_part_is_named(written):
@@ -84,3 +98,9 @@ def test_a_description_with_the_chest_or_no_part_at_all_is_no_contradiction(text
 
 def test_free_text_is_never_part_of_the_answer():
     assert _part(BodyPartExamined="", StudyDescription="knee of John Doe").named == ""
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "shift_jis", "gb18030", "iso2022_jp"])
+def test_code_strings_in_other_character_sets_are_read(encoding):
+    assert _part(BodyPartExamined="胸部".encode(encoding).decode("latin-1")).value == "CHEST"
+    assert _part(BodyPartExamined="腹部".encode(encoding).decode("latin-1")).value == ""

@@ -40,25 +40,66 @@ OTHER_PART = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("text", FRONTAL_CHEST)
+# Japanese, Chinese, Korean, Russian, Ukrainian, Bulgarian, Greek, Arabic, Hebrew, Thai; Dutch, Polish, Czech,
+# Hungarian, Turkish, Romanian, Croatian, Finnish, Swedish, Danish, Vietnamese, Indonesian; and those from above.
+FRONTAL_CHEST_ELSEWHERE = (
+    "胸部正面", "胸部 PA 立位", "胸部ＰＡ", "胸部X線 2方向", "胸部2方向 正面・側面", "胸部正側",
+    "胸部 AP ポータブル", "胸部 腹臥位", "胸部正侧位", "胸部后前位", "胸片 正位", "胸部DR正位", "胸部正位+侧位",
+    "흉부 정면", "흉부 PA", "흉부정측면", "Chest PA 흉부후전상", "흉부 AP 침상", "Грудная клетка прямая",
+    "ОГК в 2 проекциях, прямая и боковая", "ОГК в прямой и левой боковой проекции",
+    "Рентгенография органов грудной клетки обзорная", "Лёгкие задне-передняя", "Легені пряма",
+    "Гръден кош фас и профил, ЗАДНА", "ΘΩΡΑΚΑΣ ΟΠΙΣΘΙΟΠΡΟΣΘΙΑ", "Ακτινογραφία θώρακος", "أشعة على الصدر أمامي",
+    "צילום חזה", "ทรวงอก ด้านหน้า PA", "X-thorax 2 richtingen", "Thorax PA en lateraal",
+    "Thorax voor-achterwaarts en zijdelings", "Thorax in 2 vlakken", "Klatka piersiowa PA", "RTG klp PA i bok",
+    "RTG płuc przednio-tylne + boczne", "Klatka piersiowa 2 rzuty", "Hrudník PA",
+    "Srdce a plíce zadopřední a bočná", "Mellkas PA", "Mellkas kétirányú", "Tüdőfelvétel", "Akciğer grafisi PA",
+    "Göğüs 2 yönlü (PA+yan)", "PA AC GRAFİSİ", "Radiografie toracică PA și profil", "Pluća PA",
+    "Pluća i srce PA i profil", "Keuhkokuva PA ja sivu", "Keuhkot etukuva", "Lungor PA",
+    "Lungröntgen frontal + sidobild", "Thorax PA og sidebilde", "X-quang ngực thẳng",
+    "X quang tim phổi thẳng nghiêng", "Foto toraks PA", "Foto paru AP", "Thorax a.p. im Bett", "PA und seitlich",
+    "PA et profil", "PA y lateral", "PA e LL", "PA en dwars", "Tele de thorax PA", "RX TORACE AP LETTO",
+    "Radio pulmonaire de face debout", "Radiografia do tórax em PA e perfil", "Postero-anterior and lateral",
+)  # fmt: skip
+OTHER_VIEW_ELSEWHERE = (
+    "胸部側面", "胸部 側面 L→R", "胸部側位", "胸部侧位片", "胸部左侧位", "胸部斜位", "胸部 側臥位", "흉부 측면",
+    "흉부 좌측면", "ОГК боковая", "Легкие левый бок", "Грудная клетка, правая боковая проекция", "Бічна проекція",
+    "Гръден кош профил", "ΑΚΤΙΝΟΓΡΑΦΙΑ ΘΩΡΑΚΟΣ ΠΛΑΓΙΑ", "اشعة صدر جانبي", "צילום חזה צד", "צילום חזה לטרלי",
+    "ทรวงอก ด้านข้าง", "Thorax zijdelings", "X-thorax lateraal", "Thorax dwars", "Thorax profiel",
+    "RTG klatki piersiowej bok", "Kl. piersiowa boczne", "Hrudník bočný", "RTG S+P bočná projekce",
+    "Mellkas oldalirányú", "Mellkas lateralis", "Akciğer yan grafi", "Toraks yan", "Rx toracic profil", "Pluća LL",
+    "Pluća profil", "Thorax sivukuva", "Keuhkot sivulta", "Lungröntgen sidobild", "Thorax sidebilde",
+    "X quang tim phổi nghiêng", "Foto thorax samping", "ChestLat", "Lat Chest", "CHEST_LAT", "CHEST LLAT",
+    "ThoraxLateral", "W Chest Lat L-R", "Th. seitl. li. anl.", "Radio poumons profil gauche",
+    "RX TORAX LATERAL IZQ", "Torace L.L.", "Raio-X tórax perfil esquerdo", "X-table", "Krūtinė, šoninė",
+)  # fmt: skip
+OTHER_PART_ELSEWHERE = (
+    "胸椎", "腰椎 正面", "腹部", "膝関節", "頭部", "手指", "흉추", "복부", "무릎", "Коленный сустав",
+    "Органы брюшной полости", "Грудной отдел позвоночника", "בטן", "بطن", "Buikoverzicht", "Wervelkolom", "Bekken",
+    "Jama brzuszna", "Kręgosłup", "Kolano", "Lonkka", "Vatsa", "Ryggrad", "Gerinc", "Batın grafisi",
+    "Coloana lombară",
+)  # fmt: skip
+IDIOMS_ELSEWHERE = ("手術後", "barking cough", "Karin", "Prone 腹臥位", "pulse", "Pater", "has fever")
+
+
+@pytest.mark.parametrize("text", FRONTAL_CHEST + FRONTAL_CHEST_ELSEWHERE)
 def test_a_frontal_chest_image_is_not_taken_for_another(text):
     words = words_of(text)
     assert not names_other_view(words) or names_frontal_view(words)
     assert not names_other_part(words) or names_chest(words)
 
 
-@pytest.mark.parametrize("text", OTHER_VIEW)
+@pytest.mark.parametrize("text", OTHER_VIEW + OTHER_VIEW_ELSEWHERE)
 def test_another_view_alone_is_seen(text):
     words = words_of(text)
     assert names_other_view(words) and not names_frontal_view(words)
 
 
-@pytest.mark.parametrize("text", IDIOMS)
+@pytest.mark.parametrize("text", IDIOMS + IDIOMS_ELSEWHERE)
 def test_words_that_mean_no_part_of_the_body_name_none(text):
     assert not names_other_part(words_of(text))
 
 
-@pytest.mark.parametrize("text", OTHER_PART)
+@pytest.mark.parametrize("text", OTHER_PART + OTHER_PART_ELSEWHERE)
 def test_another_part_alone_is_seen(text):
     words = words_of(text)
     assert names_other_part(words) and not names_chest(words)
@@ -71,7 +112,18 @@ def test_the_chest_beside_another_part_is_named(text):
 
 @pytest.mark.parametrize(
     ("text", "views"),
-    [("Chest P.A.", {"PA"}), ("AP or PA", {"AP", "PA"}), ("Japan", set()), ("ChestPA", {"PA"}), ("PAX", set())],
+    [
+        *(
+            (text, {"PA"})
+            for text in ("P->A", "后前位", "背腹", "흉부후전상", "postero-anterior", "Zadopřední", "arka-ön")
+        ),
+        *((text, {"AP"}) for text in ("A→P", "前后位", "腹背方向", "anterior/posterior", "przednio-tylne", "ön arka")),
+        ("Chest P.A.", {"PA"}),
+        ("AP or PA", {"AP", "PA"}),
+        ("Japan", set()),
+        ("ChestPA", {"PA"}),
+        ("PAX", set()),
+    ],
 )
 def test_pa_and_ap_are_words_of_their_own(text, views):
     assert frontal_views(words_of(text)) == views

@@ -19,7 +19,27 @@ def test_spellings_of_postero_anterior_are_folded(written):
     assert _view(ViewPosition=written).value == "PA"
 
 
-@pytest.mark.parametrize("written", ["LL", "RL", "LATERAL", "LLD", "RLO", "OBLIQUE", "XX", "PA\\LL"])
+@pytest.mark.parametrize(
+    "written",
+    [
+        *(
+            "LL",
+            "RL",
+            "LATERAL",
+            "LLD",
+            "RLO",
+            "LLO",
+            "OBLIQUE",
+            "XX",
+            "PA\\LL",
+            "AP_LAT",
+            "PA/LAT",
+            "XTABLE",
+            "AP X-TABLE",
+        ),
+        *("X TABLE LAT", "AP DECUB", "PA OBL", "FRONTAL", "DV", "側面", "боковая", "PAL", "LAO"),
+    ],
+)
 def test_any_other_view_is_named_but_not_frontal(written):
     answer = _view(ViewPosition=written)
     assert (answer.value, answer.source) == ("", "ViewPosition")
@@ -101,6 +121,11 @@ def test_a_description_can_swap_pa_and_ap_and_one_of_both_swaps_nothing():
                 "AP/BED",
                 "AP Liegend",
             )
+        ],
+        *[(text, "PA") for text in ("P->A", "PA 1", "PA GRID", "PA DEBOUT", "PA DE PIE", "PA 立位", "后前位")],
+        *[
+            (text, "AP")
+            for text in ("AP SEMI", "A->P", "AP EN CAMA", "AP LETTO", "AP WHEELCHAIR", "Anterior-Posterior")
         ],
         *[(text, "") for text in ("PA\\AP", "PA\\LATERAL", "ERECT", "PA OBLIQUE", "AP DECUBITUS", "LATERAL SUPINE")],
     ],
