@@ -29,6 +29,8 @@ _TAGS = (
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PlanarConfiguration"),
     *("PixelPaddingValue", "PixelPaddingRangeLimit", "ModalityLUTSequence", "RescaleSlope", "RescaleIntercept"),
     *("VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction", "PresentationLUTShape"),
+    # Overlay Bit Position of each overlay plane (PS3.5 7.6: repeating groups 6000 to 601E).
+    *(f"{group:04X}0102" for group in range(0x6000, 0x6020, 2)),
 )
 
 
@@ -82,7 +84,7 @@ def _parse(bounded: BoundedFile, keywords: tuple[str, ...], is_behind: Callable[
         if not bounded.is_exhausted:
             raise
     if bounded.is_exhausted:
-        raise DicomRejected.because("decoder_limit", "", f"a file of at most {_MOST_READS} elements and items")
+        raise DicomRejected.because("too_many_elements")
     return found
 
 

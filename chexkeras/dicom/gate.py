@@ -221,7 +221,9 @@ def _note_size(rows: int, columns: int, profile: Profile, notes: _Notes) -> None
 
 def _check_frames_and_size(header: Header, profile: Profile, notes: _Notes) -> None:
     frames = header.integer("NumberOfFrames")
-    if frames is not None and frames != 1:
+    if frames == 0:
+        notes.add("number_of_frames", frames)
+    elif frames not in (None, 1):
         notes.add("multi_frame", frames)
     if not any(map(header.has, _IMAGE_TAGS)):
         notes.add("no_pixels")

@@ -98,8 +98,13 @@ class Header:
         return list(value)
 
     def texts(self, keyword: str) -> tuple[str, ...]:
-        """Returns the values as stripped text, without the empty ones."""
+        """Returns the values as stripped text, without the empty ones; none where a sequence stands for them."""
+        from pydicom.dataset import Dataset
+
         parts = self._parts(keyword)
+        if any(isinstance(part, Dataset) for part in parts):
+            self._cannot_read(keyword)
+            return ()
         texts = [part.decode("ascii", "replace") if isinstance(part, bytes) else str(part) for part in parts]
         stripped = (text.replace("\0", " ").strip() for text in texts)
         return tuple(text for text in stripped if text)

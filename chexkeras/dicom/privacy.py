@@ -8,6 +8,7 @@ word of it is a term of the vocabulary below; what is in no vocabulary could be 
 """
 
 import contextlib
+import errno
 import functools
 import hashlib
 import hmac
@@ -86,8 +87,17 @@ def decode_errors() -> tuple[type[Exception], ...]:
 
 
 def scrub(error: BaseException) -> str:
-    """Returns what may be said of an exception: the name of its class, and nothing of its text."""
-    return type(error).__name__
+    """Returns what may be said of an exception: the name of its class, and nothing of its text.
+
+    The system's own errors are told with their code from those that a library raises over what a file holds.
+
+    Example:
+        >>> scrub(OSError(5, "Input/output error", "/home/doe")), scrub(OSError("image file of DOE is truncated"))
+        ('OSError EIO', 'OSError')
+    """
+    name = type(error).__name__
+    code = errno.errorcode.get(error.errno or 0) if type(error) is OSError else None
+    return f"{name} {code}" if code else name
 
 
 class _Silence:

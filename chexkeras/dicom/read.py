@@ -13,7 +13,7 @@ from chexkeras import checks
 from chexkeras.dicom import elements, gate, privacy
 from chexkeras.dicom.attributes import ages, orientation, views
 from chexkeras.dicom.header import Header
-from chexkeras.dicom.pixels import decoding, display, image_file, upright
+from chexkeras.dicom.pixels import decoding, display, image_file, plausibility, upright
 from chexkeras.dicom.pixels.display import percentiles
 from chexkeras.dicom.profiles import Profile, find_profile
 from chexkeras.dicom.rejection import DicomRejected, Violation
@@ -116,7 +116,7 @@ def _raise_or_return(result: Radiograph | DicomRejected) -> Radiograph:
 
 def _read_file(file: Path, profile: Profile) -> Radiograph | DicomRejected:
     try:
-        with file.open("rb") as handle, privacy.quiet():
+        with file.open("rb") as handle, privacy.quiet(), _rejecting("unreadable"):
             return _read(handle, profile)
     except DicomRejected as rejected:
         return rejected
@@ -158,7 +158,7 @@ def _read(handle: BinaryIO, profile: Profile) -> Radiograph:
         raise DicomRejected.because("truncated" if more else "no_pixels")
     with _rejecting("decode"):
         rendered = display.render(dataset, profile.pixel_steps)
-    _check_not_constant(rendered.pixels)
+    _check_is_picture(rendered.pixels)
     quality: tuple[str, ...] = ("padding",) if rendered.padding_fraction > _MAXIMUM_PADDING else ()
     quality += _saturation(rendered.pixels, rendered.padding_fraction)
     header = Header(dataset)
@@ -202,11 +202,14 @@ def _applicable(codes: tuple[str, ...], profile: Profile) -> tuple[str, ...]:
     return tuple(dict.fromkeys(code for code in codes if profile.severity(code) != OFF))
 
 
-def _check_not_constant(grey: np.ndarray) -> None:
+def _check_is_picture(grey: np.ndarray) -> None:
     counts = np.bincount(grey.ravel(), minlength=256)
     low, high = percentiles(np.arange(256.0), counts, _MIDDLE)
     if high - low < _LEAST_SPAN:
         raise DicomRejected.because("constant", f"{low:.0f}" if low == high else f"{low:.0f} to {high:.0f}")
+    disorder = plausibility.disorder(grey)
+    if disorder:
+        raise DicomRejected.because("scrambled", disorder)
 
 
 def _saturation(grey: np.ndarray, padding_fraction: float = 0.0) -> tuple[str, ...]:
@@ -263,7 +266,7 @@ def _read_image_file(file: Path, profile: Profile) -> Radiograph | DicomRejected
     try:
         with privacy.quiet(), _rejecting("unreadable"):
             grey, warnings = _grey_image(file, profile)
-        _check_not_constant(grey)
+        _check_is_picture(grey)
         codes = _applicable((*warnings, *_saturation(grey)), profile)
         return Radiograph(grey, "", math.nan, "", math.nan, codes, "pillow", "", "")
     except DicomRejected as rejected:
@@ -284,6 +287,10 @@ def _grey_image(file: Path, profile: Profile) -> tuple[np.ndarray, tuple[str, ..
     except Image.DecompressionBombError:
         raise DicomRejected.because("geometry", profile=profile) from None
     with image:
+        pictures = image_file.picture_count(image)
+        if pictures > 1:
+            expected = "one picture in the file; save the one that is meant alone"
+            raise DicomRejected((Violation("multi_frame", REJECT, "file", str(pictures), expected),))
         warnings = gate.require(gate.check_size(image.height, image.width, profile))
         _check_colours(image)
         return image_file.grey_values(image), ("no_header", *warnings)

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import os
 import re
+import signal
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,13 +25,20 @@ from chexkeras.progress import printable, say, track
 from chexkeras.runs.run import Run
 
 # Refusals that another try may not repeat: a machine under load, a network disk that was away. A file without an image
-# in it stays without one for as long as it is unchanged.
+# in it stays without one for as long as it is unchanged, and one that makes a decoder fail does so again; but a worker
+# can also be ended from outside.
 _TRY_AGAIN = frozenset({"decoder_limit", "decoder_crash"})
-_OUT_OF_REACH = frozenset(
+_OWN_FAULTS = tuple(
+    f"found signal {int(getattr(signal, name))}"
+    for name in ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV")
+    if hasattr(signal, name)
+)
+# A plain OSError without a code of the system is a library's word for a damaged file.
+_OUT_OF_REACH = ("(OSError E", *(
     f"({name})"
     for name, kind in vars(builtins).items()
-    if isinstance(kind, type) and issubclass(kind, (OSError, MemoryError))
-)
+    if isinstance(kind, type) and issubclass(kind, (OSError, MemoryError)) and kind is not OSError
+))  # fmt: skip
 
 # What a spreadsheet takes for the beginning of a formula, full-width and small forms among them; also behind blanks and
 # quotation marks, and behind a semicolon, which parts the columns in half of the world.
@@ -198,7 +206,7 @@ def _fingerprint(path: Path, settings: str) -> str:
 def _may_go_better(record: dict[str, Any]) -> bool:
     """Returns whether the file was refused for what need not be there at another try."""
     out_of_reach = record["code"] == "unreadable" and any(name in record["detail"] for name in _OUT_OF_REACH)
-    return record["code"] in _TRY_AGAIN or out_of_reach
+    return (record["code"] in _TRY_AGAIN and not record["detail"].endswith(_OWN_FAULTS)) or out_of_reach
 
 
 def _say_what_is_kept(earlier: dict[str, Any], records: dict[str, Any], found: dict[str, Path]) -> None:

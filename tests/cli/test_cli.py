@@ -96,11 +96,12 @@ def test_evaluate_shows_the_run_and_another_operating_point(toy_run, tmp_path):
 
 
 def images_of(folder, count=2):
-    """A folder with images of noise and a page that is none."""
+    """A folder with images of noisy slopes."""
     folder.mkdir()
     for number in range(count):
-        noise = np.random.default_rng(number).integers(0, 256, (300, 280), dtype=np.uint8)
-        Image.fromarray(noise).save(folder / f"image{number}.png")
+        noise = np.random.default_rng(number).normal(0, 20, (300, 280))
+        slope = np.add.outer(np.linspace(0, 128, 300), np.linspace(0, 127, 280))
+        Image.fromarray(np.clip(slope + noise, 0, 255).astype(np.uint8)).save(folder / f"image{number}.png")
     return folder
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from chexkeras.dicom.pixels import image_file
 from chexkeras.dicom.profiles import CLINICAL
 from chexkeras.dicom.read import is_dicom, read_image
 from chexkeras.dicom.rejection import DicomRejected
@@ -150,3 +151,21 @@ def test_an_image_format_that_is_neither_png_nor_jpeg_is_rejected(tmp_path):
     rejected = rejection(tmp_path / "image.tif")
     assert (rejected.code, rejected.tag) == ("not_dicom", "file")
     assert rejected.expected.endswith("or a PNG or JPEG file")
+
+
+def test_a_file_of_several_pictures_is_rejected_since_nobody_says_which_is_meant(tmp_path):
+    pictures = [Image.fromarray(ramp(300, 280, highest).astype(np.uint8)) for highest in (255, 200)]
+    pictures[0].save(tmp_path / "several.png", save_all=True, append_images=pictures[1:])
+    pictures[0].save(tmp_path / "several.jpg", "MPO", save_all=True, append_images=pictures[1:])
+    for name in ("several.png", "several.jpg"):
+        rejected = rejection(tmp_path / name)
+        assert (rejected.code, rejected.tag, rejected.found) == ("multi_frame", "file", "2")
+        # Training gives them to no other decoder either.
+        content = (tmp_path / name).read_bytes()
+        assert not image_file.is_plain_grey(content)
+        with pytest.raises(ValueError, match=r"2 pictures|not a whole"):
+            image_file.decode(content)
+    # One picture in either form is one.
+    pictures[0].save(tmp_path / "one.png", save_all=True)
+    pictures[0].save(tmp_path / "one.jpg", "MPO", save_all=True)
+    assert read_image(tmp_path / "one.png").warnings == read_image(tmp_path / "one.jpg").warnings == ("no_header",)

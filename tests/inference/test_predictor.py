@@ -52,8 +52,8 @@ def wrap(path, pixels, **tags):
 
 @pytest.fixture(scope="module")
 def image():
-    rng = np.random.default_rng(0)
-    return rng.integers(0, 256, (300, 280), dtype=np.uint8)
+    noise = np.random.default_rng(0).normal(0, 20, (300, 280))
+    return np.clip(np.add.outer(np.linspace(0, 128, 300), np.linspace(0, 127, 280)) + noise, 0, 255).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")

@@ -32,9 +32,10 @@ def run(toy_run, tmp_path):
 
 
 def image(path, seed=0):
-    """Writes noise as a PNG file."""
-    noise = np.random.default_rng(seed).integers(0, 256, (300, 280), dtype=np.uint8)
-    Image.fromarray(noise).save(path, "PNG")
+    """Writes a noisy slope as a PNG file."""
+    noise = np.random.default_rng(seed).normal(0, 20, (300, 280))
+    slope = np.add.outer(np.linspace(0, 128, 300), np.linspace(0, 127, 280))
+    Image.fromarray(np.clip(slope + noise, 0, 255).astype(np.uint8)).save(path, "PNG")
 
 
 @pytest.fixture
@@ -367,6 +368,29 @@ def test_what_was_out_of_reach_is_tried_again_and_is_no_loss(run, folder, tmp_pa
     results = score(run, folder, out=out, resume=True)
     assert scored == ["other"]
     assert results["file"].tolist() == ["broken.dcm", "inner/image.png", "other"]
+
+
+@pytest.mark.parametrize(
+    ("code", "detail", "again"),
+    [
+        ("decoder_limit", "decoder_limit: file: expected a file that is read within 60 seconds", True),
+        ("decoder_crash", "decoder_crash: file: expected a file that does not end the worker; found signal 15", True),
+        ("decoder_crash", "decoder_crash: file: expected a file that does not end the worker; found signal 11", False),
+        ("decoder_crash", "decoder_crash: file: expected a file that does not end the worker; found signal 6", False),
+        ("too_many_elements", "too_many_elements: file: expected elements and items in at most 100,000 steps", False),
+        ("unreadable", "unreadable: file: expected a file that can be read (OSError)", False),
+        ("unreadable", "unreadable: file: expected a file that can be opened (OSError EIO)", True),
+        ("unreadable", "unreadable: file: expected a file that can be read (MemoryError)", True),
+    ],
+)
+def test_what_would_be_refused_again_is_not_tried_again(run, folder, tmp_path, scored, code, detail, again):
+    out = tmp_path / "results.csv"
+    score(run, folder, out=out)
+    broken, image, other = read_results(out)
+    write_results(out, [broken, image, {**other, "verdict": "reject", "code": code, "detail": detail, "findings": []}])
+    scored.clear()
+    score(run, folder, out=out, resume=True)
+    assert scored == (["other"] if again else [])
 
 
 def test_two_runs_do_not_write_to_the_same_results(run, folder, tmp_path, monkeypatch):

@@ -90,6 +90,10 @@ def image_facts(path: str, read_dicom: Callable[[str], Radiograph] | None = None
                 )
             if not image_file.is_decodable(image):
                 return ImageFacts("unreadable", f"an image of the mode {image.mode}; grey or RGB was expected")
+            if image_file.picture_count(image) > 1:
+                return ImageFacts(
+                    "unreadable", f"{image_file.picture_count(image)} pictures in one file; one was expected"
+                )
             image.load()
             size, mode = image.size, image.mode
             pixels, colour = _gray(image)

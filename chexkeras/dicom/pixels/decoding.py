@@ -3,6 +3,9 @@
 A decoder allocates what the codestream asks for, not what the header says, and a malformed codestream can keep a parser
 busy for ever. So what a compressed frame says of its own size is read here first, from the few bytes that hold it;
 run-length coding has no such bytes, and its runs are counted.
+
+Decoders differ where a codestream and the header disagree: some add half of the range, some fail. So every decoder is
+told the codestream's own sign and bits, and its values are read as the header says here, in one way for all of them.
 """
 
 import dataclasses
@@ -12,7 +15,7 @@ import numpy as np
 
 from chexkeras.dicom import privacy
 from chexkeras.dicom.header import Header, is_rgb
-from chexkeras.dicom.pixels import codestream
+from chexkeras.dicom.pixels import codestream, plausibility
 from chexkeras.dicom.rejection import DicomRejected
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ NATIVE = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1
 RLE = "1.2.840.10008.1.2.5"
 # JPEG baseline, extended and lossless, and JPEG-LS.
 _JPEG = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 57, 70, 80, 81))
-_JPEG_12_BIT = frozenset({"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"})
+_JPEG_LOSSY = frozenset({"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"})
 # JPEG 2000 and its high-throughput form.
 _JPEG_2000 = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (90, 91, 201, 202, 203))
 COMPRESSED = _JPEG | _JPEG_2000 | {RLE}
@@ -35,6 +38,8 @@ _PREFERRED = ("pillow", "pyjpegls", "pydicom", "pylibjpeg")
 _LAST_RESORT = "gdcm"
 # What a run-length coded segment may hold beyond its rows and columns: fill bytes of careless writers.
 _RLE_SLACK = 128
+# Rows from which is told whether one reading of the values is smoother than another.
+_SAMPLED_ROWS = 256
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -47,6 +52,7 @@ class StoredPixels:
         highest: Largest value that the stored bits can hold.
         bits: Bits Stored.
         decoder: What decoded them: "native", or the name of pydicom's plugin.
+        warnings: Codes of the rules on pixel data that the image breaks without being refused.
     """
 
     values: np.ndarray
@@ -54,6 +60,7 @@ class StoredPixels:
     highest: int
     bits: int
     decoder: str
+    warnings: tuple[str, ...] = ()
 
 
 def stored_values(dataset: "Dataset") -> StoredPixels:
@@ -67,11 +74,13 @@ def stored_values(dataset: "Dataset") -> StoredPixels:
 
     Raises:
         DicomRejected: If the description is inconsistent ("geometry", "bits", "photometric", "multi_frame"), the data
-            is missing or of the wrong length ("no_pixels", "truncated", "pixel_length", "codestream_size"), or nothing
-            decodes it ("transfer_syntax", "decoder_missing", "decode").
+            is missing or of the wrong length ("no_pixels", "truncated", "pixel_length", "codestream_size"), nothing
+            decodes it ("transfer_syntax", "decoder_missing", "decode"), its values do not fit into the stored bits
+            ("bits"), or its bytes are not in their order ("scrambled").
 
     Source:
-        PS3.5 8.1.1 (Bits Stored of Bits Allocated, up to High Bit), PS3.3 C.7.6.3.1.
+        PS3.5 8.1.1 (Bits Stored of Bits Allocated, up to High Bit), 8.2 (what a codestream says of itself goes before
+        the header), PS3.3 C.7.6.3.1.
     """
     header = Header(dataset)
     rows, columns = header.integer("Rows") or 0, header.integer("Columns") or 0
@@ -86,31 +95,75 @@ def stored_values(dataset: "Dataset") -> StoredPixels:
     samples = header.integer("SamplesPerPixel") or 1
     # Bytes of a pixel; also the number of segments of a run-length coded frame (PS3.5 G.2).
     cell = samples * allocated // 8
-    coded_bits = allocated
+    frame, warnings = None, list[str]()
     if syntax in NATIVE:
-        _check_native_length(header, rows, columns, cell)
+        if _has_excess(header, rows, columns, cell):
+            warnings.append("excess_padding")
     else:
-        coded_bits = _check_codestream(header, syntax, rows, columns, cell)
+        frame = _checked_frame(header, syntax, rows, columns, cell)
     for keyword, usual in (("SamplesPerPixel", 1), ("PlanarConfiguration", 0)):
         if keyword not in dataset:
             setattr(dataset, keyword, usual)
-    container, decoder = _decode(dataset, syntax, sign, coded_bits)
+    container, decoder = _decode(dataset, syntax, sign, frame)
     if container.shape != ((rows, columns) if samples == 1 else (rows, columns, samples)):
         raise DicomRejected.because("decode", "", "an image of the size in the header")
     if samples == 3:
         container = _grey_of(container)
+    if frame and syntax in _JPEG_LOSSY and plausibility.ends_in_nothing(container, frame.bits):
+        raise DicomRejected.because("truncated", "", "a codestream with the data of all rows")
+    # Swapped cells that have unused bits are told by these, in which there may as well be an overlay.
+    if (frame or bits == allocated) and plausibility.bytes_are_swapped(container):
+        raise DicomRejected.because("scrambled", "swapped bytes")
     values = container.astype(np.int32)
-    # A codec's own values are right-aligned whatever High Bit says; native and run-length cells are bytes as stored.
-    if syntax in NATIVE or syntax == RLE:
+    if frame is None:
+        # Native and run-length cells are bytes as stored; what a codec gives is right-aligned whatever High Bit says.
+        _check_unused_bits(header, values, bits, high)
         values >>= high + 1 - bits
-    if syntax not in NATIVE:
-        _check_range(values, bits, sign)
-    # Bits outside the stored ones may hold anything (PS3.5 8.1.1).
-    values &= (1 << bits) - 1
-    if sign:
-        values -= (values >> (bits - 1)) << bits
+        values = _kept(values, bits, sign)
+    else:
+        values = _as_described(values, frame, bits, sign)
+        if frame.signed is not None and frame.signed != bool(sign):
+            warnings.append("codestream_sign")
+        if frame.bits < bits:
+            warnings.append("codestream_bits")
+    if plausibility.lower_byte_is_foreign(values):
+        raise DicomRejected.because("scrambled", "lower bytes that do not belong to the upper ones")
     lowest = -(1 << (bits - 1)) if sign else 0
-    return StoredPixels(values, lowest, lowest + (1 << bits) - 1, bits, decoder)
+    return StoredPixels(values, lowest, lowest + (1 << bits) - 1, bits, decoder, tuple(warnings))
+
+
+def _kept(values: np.ndarray, bits: int, sign: int) -> np.ndarray:
+    """Returns the stored bits of right-aligned values, sign-extended; bits outside them may hold anything."""
+    kept = values & ((1 << bits) - 1)
+    if sign:
+        kept -= (kept >> (bits - 1)) << bits
+    return kept
+
+
+def _as_described(values: np.ndarray, frame: codestream.Frame, bits: int, sign: int) -> np.ndarray:
+    """Returns the values of a codestream with the sign and the bits that the header gives them.
+
+    Where the two disagree on the sign, the writer gave the encoder the bits of the cells under the wrong name, and the
+    bits are right. This is so where the values as the header says run on from pixel to pixel where those of the
+    codestream jump by its whole range; where it is the other way round, nobody knows what was meant.
+    """
+    read = values
+    if sign and not frame.signed:
+        read = values - ((values >> (frame.bits - 1)) << frame.bits)
+    elif frame.signed and not sign:
+        read = values & ((1 << frame.bits) - 1)
+    _check_range(read, bits, sign)
+    kept = _kept(read, bits, sign)
+    if bool(frame.signed) != bool(sign) and _roughness(kept) > _roughness(values):
+        expected = f"{'signed' if sign else 'unsigned'} values in the codestream, as in the header"
+        raise DicomRejected.because("bits", "", expected)
+    return kept
+
+
+def _roughness(values: np.ndarray) -> int:
+    """Returns how far neighbours in the rows lie apart, as a sum over some of the rows."""
+    rows = values[:: max(1, len(values) // _SAMPLED_ROWS)]
+    return int(np.abs(np.diff(rows, axis=1)).sum(dtype=np.int64))
 
 
 def transfer_syntax(dataset: "Dataset") -> str:
@@ -127,29 +180,41 @@ def _check_description(header: Header, rows: int, columns: int, allocated: int, 
         raise DicomRejected.because("bits", str(bits), "1 to 16 bits stored in 8 or 16, the high bit among them")
     if samples != 1 and not is_rgb(header):
         raise DicomRejected.because("photometric", "", "one sample per pixel, or three equal ones of 8 bits in RGB")
-    if header.integer("NumberOfFrames") not in (None, 1):
+    if header.integer("NumberOfFrames") not in (None, 0, 1):
         raise DicomRejected.because("multi_frame")
     if not isinstance(header.value("PixelData"), bytes):
         raise DicomRejected.because("unreadable" if header.unreadable else "no_pixels")
 
 
-def _check_native_length(header: Header, rows: int, columns: int, cell: int) -> None:
-    """Checks that uncompressed data is as long as rows, columns and cells say; one padding byte makes it even."""
-    expected = rows * columns * cell
-    length = len(header.value("PixelData"))
-    if length < expected:
-        raise DicomRejected.because("truncated", str(length), f"{expected} bytes")
-    if length > expected + expected % 2:
-        raise DicomRejected.because("pixel_length", str(length), f"{expected} bytes")
-
-
-def _check_codestream(header: Header, syntax: str, rows: int, columns: int, cell: int) -> int:
-    """Checks that a compressed frame is of the size that the header says, before a decoder allocates it.
+def _has_excess(header: Header, rows: int, columns: int, cell: int) -> bool:
+    """Checks that uncompressed data is as long as rows, columns and cells say; one padding byte makes it even.
 
     Returns:
-        The bits that the codestream gives a sample; 8 for run-length coding, which codes bytes.
+        Whether more bytes follow that can only be padding: all of one value and fewer than the image itself has, or
+        fewer than its shorter side has. A row or column too few in the header would leave at least as many.
+
+    Source:
+        PS3.5 8.1.1, whose note asks receivers to accept trailing padding.
     """
-    from pydicom.encaps import get_frame
+    expected, data = rows * columns * cell, header.value("PixelData")
+    if len(data) < expected:
+        raise DicomRejected.because("truncated", str(len(data)), f"{expected} bytes")
+    rest = data[expected:]
+    if len(rest) <= expected % 2:
+        return False
+    is_uniform = len(rest) < expected and rest.count(rest[0]) == len(rest)
+    if not is_uniform and len(rest) >= min(rows, columns) * cell:
+        raise DicomRejected.because("pixel_length", str(len(data)), f"{expected} bytes")
+    return True
+
+
+def _checked_frame(header: Header, syntax: str, rows: int, columns: int, cell: int) -> codestream.Frame | None:
+    """Checks that a compressed frame is whole and of the size that the header says, before a decoder allocates it.
+
+    Returns:
+        What the codestream says of itself; None for run-length coding, which says nothing.
+    """
+    from pydicom.encaps import generate_fragments, get_frame
 
     samples = header.integer("SamplesPerPixel") or 1
     try:
@@ -162,8 +227,11 @@ def _check_codestream(header: Header, syntax: str, rows: int, columns: int, cell
                 raise DicomRejected.because(
                     "codestream_size", found, f"{cell} segments of at most {rows * columns} bytes"
                 )
-            return 8
+            return None
         frame = (codestream.jpeg_2000_frame if syntax in _JPEG_2000 else codestream.jpeg_frame)(stream)
+        if syntax in _JPEG:
+            codestream.check_jpeg_segments(stream)
+        pictures = sum(map(codestream.begins_frame, generate_fragments(header.value("PixelData"))))
     except privacy.tag_errors() as error:
         raise DicomRejected.because("decode", "", f"a complete codestream ({privacy.scrub(error)})") from None
     if frame[:3] != (rows, columns, samples):
@@ -173,24 +241,31 @@ def _check_codestream(header: Header, syntax: str, rows: int, columns: int, cell
         raise DicomRejected.because("codestream_size", found, expected)
     if frame.bits > 8 * cell // samples:
         raise DicomRejected.because("bits", str(frame.bits), f"at most {8 * cell // samples} bits in the codestream")
-    return frame.bits
+    if pictures > 1:
+        raise DicomRejected.because("multi_frame", str(pictures), "1 frame in the pixel data")
+    if not codestream.is_ended(stream):
+        raise DicomRejected.because("truncated", "", "a codestream with the marker of its end")
+    return frame
 
 
-def _decode(dataset: "Dataset", syntax: str, sign: int, bits: int) -> tuple[np.ndarray, str]:
+def _decode(dataset: "Dataset", syntax: str, sign: int, frame: codestream.Frame | None) -> tuple[np.ndarray, str]:
     """Returns the decoded container values and the plugin that decoded them; the first that can, in our order.
 
     Args:
         dataset: The image.
         syntax: Its transfer syntax.
         sign: Its Pixel Representation.
-        bits: What the codestream says of the bits of a sample.
+        frame: What the codestream says of itself, if it does.
     """
     from pydicom.pixels import get_decoder
 
     names: list[str] = []
     failures: list[str] = []
     # Unused bits are cleared after the shift, which pydicom does not do for a high bit out of place.
-    options: dict[str, Any] = {"pixel_representation": sign, "correct_unused_bits": False}
+    options: dict[str, Any] = {"correct_unused_bits": False, "number_of_frames": 1, "pixel_representation": sign}
+    if frame:
+        options |= {"pixel_representation": int(bool(frame.signed)), "bits_stored": frame.bits}
+        options["bits_allocated"] = 8 if frame.bits <= 8 else 16
     with privacy.quiet():
         try:
             decoder = get_decoder(syntax)
@@ -207,9 +282,9 @@ def _decode(dataset: "Dataset", syntax: str, sign: int, bits: int) -> tuple[np.n
                 failures.append(f"{name or 'native'} {privacy.scrub(error)}")
             else:
                 return values, name or "native"
-    if syntax in _JPEG_12_BIT and bits > 8 and "pylibjpeg" not in names:
+    if syntax in _JPEG_LOSSY and frame and frame.bits > 8 and "pylibjpeg" not in names:
         expected = "JPEG of 8 bits; for 12 bits: pip install 'chexkeras[jpeg12]' (pylibjpeg-libjpeg, licence GPL-3.0)"
-        raise DicomRejected.because("decoder_missing", f"{bits} bits", expected)
+        raise DicomRejected.because("decoder_missing", f"{frame.bits} bits", expected)
     if not failures:
         raise DicomRejected.because("decoder_missing", "", f"a decoder for {syntax}; none is installed")
     tried = f"tried: {', '.join(failures)}"
@@ -240,3 +315,25 @@ def _check_range(values: np.ndarray, bits: int, sign: int) -> None:
     low, high = int(values.min()), int(values.max())
     if low < (-(1 << (bits - 1)) if sign else 0) or high >= 1 << bits:
         raise DicomRejected.because("bits", str(bits), "compressed values that fit into the stored bits")
+
+
+def _check_unused_bits(header: Header, cells: np.ndarray, bits: int, high: int) -> None:
+    """Checks that the bits above the stored ones hold nothing that belongs to the values.
+
+    They may hold the sign once more, an overlay, or one and the same bits everywhere; what varies otherwise is a value
+    that needs more bits than the header says, and would turn from white to black where it is cut off. The bits below
+    the stored ones only make a value finer.
+
+    Source:
+        PS3.5 8.1.1; PS3.3 C.9.2 of 2004 (Overlay Bit Position, retired since).
+    """
+    free = ((1 << (header.integer("BitsAllocated") or 0)) - 1) >> (high + 1) << (high + 1)
+    for group in range(0x6000, 0x6020, 2):
+        free &= ~(1 << min(max(header.integer(f"{group:04X}0102") or 0, 0), 31))
+    if not free:
+        return
+    unused = cells & free
+    is_constant = unused.min() == unused.max()
+    if is_constant or (header.integer("PixelRepresentation") and np.array_equal(unused, -(cells >> high & 1) & free)):
+        return
+    raise DicomRejected.because("bits", str(bits), "values that fit into the stored bits, with the others unused")

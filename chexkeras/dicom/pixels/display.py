@@ -31,7 +31,7 @@ class Rendered:
 
     Attributes:
         pixels: (rows, columns), uint8; 0 is black, 255 is white.
-        warnings: Codes of the display rules that the image breaks.
+        warnings: Codes of the rules on pixel data and display that the image breaks.
         decoder: What decoded the stored values.
         padding_fraction: Share of the pixels that is padding, 0 to 1.
         steps: The steps of `STEPS` that were taken, in order.
@@ -67,7 +67,7 @@ def render(dataset: "Dataset", steps: PixelSteps = USUAL_STEPS) -> Rendered:
     header = Header(dataset)
     # The chain is that of grey images; RGB is stored as it is to be shown (PS3.3 C.11.1, C.11.2.1).
     is_grey = not is_rgb(header)
-    taken, warnings = dict.fromkeys(STEPS, False), list[str]()
+    taken, warnings = dict.fromkeys(STEPS, False), list(stored.warnings)
     # The stored values become row numbers of the table, in place: an image can have 50 million of them.
     index = stored.values
     index -= stored.lowest

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chexkeras.dicom import privacy
-from chexkeras.dicom.pixels import codestream
+from chexkeras.dicom.pixels import codestream, plausibility
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -23,13 +23,16 @@ _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "I", "I;16", "I;16B", "I;16L")
 # Bits and colour type of IHDR: eight, grey.
 _EIGHT_BIT_GREY = b"\x08\x00"
-# Where Pillow looks for an orientation in a PNG file: a chunk of its own, or text that begins with one of the words. It
-# unpacks packed text, and refuses what becomes too long.
+# An animation in a PNG file (its frames need not show what its first image shows), and where Pillow looks there for an
+# orientation: a chunk of its own, or text that begins with one of the words. It unpacks packed text, and refuses what
+# becomes too long.
+_ANIMATED = b"acTL"
 _ORIENTED, _TEXT = (b"eXIf", b"zTXt", b"iTXt"), b"tEXt"
 _ORIENTED_WORDS = (b"Raw profile type exif", b"XML:com.adobe.xmp")
-# Sequential and progressive frames coded by Huffman; and the segment that holds EXIF or XMP, and so an orientation.
+# Sequential and progressive frames coded by Huffman; and the segments that hold EXIF or XMP, and so an orientation, or
+# the list of several pictures in one file (CIPA DC-007).
 _USUAL_FRAMES = frozenset({0xC0, 0xC1, 0xC2})
-_APP1 = 0xE1
+_APP1, _APP2 = 0xE1, 0xE2
 
 
 def is_image(start: bytes) -> bool:
@@ -45,27 +48,28 @@ def is_image(start: bytes) -> bool:
 
 
 def is_plain_grey(content: bytes) -> bool:
-    """Returns whether a file holds 8-bit grey values and no orientation, so that any good decoder gives the same image.
+    """Returns whether a file holds one picture of 8-bit grey values and no orientation, the same in any good decoder.
 
     Args:
         content: A PNG or JPEG file; what is damaged or neither is not plain.
     """
     if content.startswith(_PNG):
-        return content[24:26] == _EIGHT_BIT_GREY and not _has_png_orientation(content)
+        return content[24:26] == _EIGHT_BIT_GREY and not _has_special_chunk(content)
     try:
         markers = list(codestream.jpeg_segments(content))
         frame = codestream.jpeg_frame(content)
     except ValueError:
         return False
-    is_usual = markers[-1] in _USUAL_FRAMES and _APP1 not in markers
+    is_usual = markers[-1] in _USUAL_FRAMES and not {_APP1, _APP2} & set(markers)
     return is_usual and (frame.samples, frame.bits) == (1, 8)
 
 
-def _has_png_orientation(content: bytes) -> bool:
+def _has_special_chunk(content: bytes) -> bool:
+    """Returns whether a PNG file has an animation or an orientation."""
     at = len(_PNG)
     while at + 8 <= len(content):
         kind = content[at + 4 : at + 8]
-        if kind in _ORIENTED or (kind == _TEXT and content.startswith(_ORIENTED_WORDS, at + 8)):
+        if kind == _ANIMATED or kind in _ORIENTED or (kind == _TEXT and content.startswith(_ORIENTED_WORDS, at + 8)):
             return True
         # Length, kind and checksum stand around the data.
         at += 12 + int.from_bytes(content[at : at + 4], "big")
@@ -82,7 +86,7 @@ def decode(content: bytes) -> np.ndarray:
         (rows, columns), uint8.
 
     Raises:
-        ValueError: If it cannot be decoded, or is not grey or RGB.
+        ValueError: If it cannot be decoded, is not grey or RGB, or holds several pictures.
     """
     from PIL import Image
 
@@ -91,6 +95,20 @@ def decode(content: bytes) -> np.ndarray:
             return grey_values(image)
     except privacy.decode_errors() as error:
         raise ValueError(f"not a whole PNG or JPEG file in grey or RGB ({privacy.scrub(error)}).") from None
+
+
+def picture_count(image: "Image") -> int:
+    """Returns how many pictures a file holds: an animated PNG file, or a JPEG file of several (MPO).
+
+    Which of them would be meant is not said: the first one can be a preview, or no part of the animation.
+
+    Args:
+        image: An opened PNG or JPEG file.
+
+    Source:
+        PNG (third edition) 11.3.6.1 (acTL); CIPA DC-007 (multi-picture format).
+    """
+    return int(getattr(image, "n_frames", 1))
 
 
 def is_decodable(image: "Image") -> bool:
@@ -108,7 +126,7 @@ def grey_values(image: "Image") -> np.ndarray:
         (rows, columns), uint8.
 
     Raises:
-        ValueError: If the image is not grey or RGB.
+        ValueError: If the image is not grey or RGB, is one of several, or ends before its last rows.
 
     Source:
         EXIF 2.32, 4.6.4, tag 274 (orientation); ITU-R BT.601 (luma).
@@ -117,6 +135,10 @@ def grey_values(image: "Image") -> np.ndarray:
 
     if not is_decodable(image):
         raise ValueError(f"the image has the mode {image.mode}; expected grey or RGB.")
+    if picture_count(image) > 1:
+        raise ValueError(f"the file holds {picture_count(image)} pictures; expected one.")
+    if image.format == "JPEG" and plausibility.ends_in_nothing(np.asarray(image.convert("L"))):
+        raise ValueError("the data end before the last rows; expected a whole image.")
     ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith("I"):
         # 16-bit grey values, 65535 white; Pillow's own conversion to 8 bits would clip them.

@@ -17,29 +17,29 @@ def _stream(format_name, rows=40, columns=64, values=None, **options):
 
 @pytest.mark.parametrize("no_jp2", [True, False])
 def test_jpeg_2000_tells_its_size_with_and_without_a_file_around_it(no_jp2):
-    assert jpeg_2000_frame(_stream("JPEG2000", no_jp2=no_jp2)) == (40, 64, 1, 8)
+    assert jpeg_2000_frame(_stream("JPEG2000", no_jp2=no_jp2))[:4] == (40, 64, 1, 8)
 
 
 def test_samples_and_bits_are_told_as_well():
     colour, deep = np.zeros((40, 64, 3), dtype=np.uint8), np.zeros((40, 64), dtype=np.uint16)
-    assert jpeg_2000_frame(_stream("JPEG2000", values=colour)) == (40, 64, 3, 8)
-    assert jpeg_2000_frame(_stream("JPEG2000", values=deep)) == (40, 64, 1, 16)
-    assert jpeg_frame(_stream("JPEG", values=colour)) == (40, 64, 3, 8)
+    assert jpeg_2000_frame(_stream("JPEG2000", values=colour))[:4] == (40, 64, 3, 8)
+    assert jpeg_2000_frame(_stream("JPEG2000", values=deep))[:4] == (40, 64, 1, 16)
+    assert jpeg_frame(_stream("JPEG", values=colour))[:4] == (40, 64, 3, 8)
 
 
 @pytest.mark.parametrize("progressive", [True, False])
 def test_jpeg_tells_its_size(progressive):
-    assert jpeg_frame(_stream("JPEG", progressive=progressive)) == (40, 64, 1, 8)
+    assert jpeg_frame(_stream("JPEG", progressive=progressive))[:4] == (40, 64, 1, 8)
 
 
 def test_repeated_fill_bytes_before_a_marker_are_skipped():
     stream = _stream("JPEG")
-    assert jpeg_frame(stream[:2] + b"\xff\xff\xff" + stream[2:]) == (40, 64, 1, 8)
+    assert jpeg_frame(stream[:2] + b"\xff\xff\xff" + stream[2:])[:4] == (40, 64, 1, 8)
 
 
 # T.87: SOI, then SOF55 with length 11, precision 8, 5 rows, 7 columns, one component.
 def test_jpeg_ls_tells_its_size():
-    assert jpeg_frame(bytes.fromhex("ffd8 fff7 000b 08 0005 0007 01 01 11 00 ffda")) == (5, 7, 1, 8)
+    assert jpeg_frame(bytes.fromhex("ffd8 fff7 000b 08 0005 0007 01 01 11 00 ffda"))[:4] == (5, 7, 1, 8)
 
 
 @pytest.mark.parametrize("read", [jpeg_frame, jpeg_2000_frame])
@@ -57,7 +57,7 @@ def test_random_bytes_are_refused_and_never_hold_the_reader_up():
         for _ in range(200):
             stream = start + bytes(rng.choice([0, 255, 1, 8, 90], 300).astype(np.uint8))
             try:
-                assert len(read(stream)) == 4
+                assert len(read(stream)) == 5
             except ValueError as error:
                 assert str(error)
 
