@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from chexkeras.progress import printable
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -110,6 +112,9 @@ def numbers(values: ArrayLike, name: str) -> NDArray[np.float64]:
         raise ValueError(f"{name} are not numbers ({error}); give a list or array of numbers.") from error
 
 
+_LONGEST_COLUMN = 100
+
+
 def require_columns(frame: "pd.DataFrame", columns: Iterable[str], what: str, fix: str) -> None:
     """Checks that a table has the columns a step needs.
 
@@ -125,7 +130,8 @@ def require_columns(frame: "pd.DataFrame", columns: Iterable[str], what: str, fi
     wanted = list(columns)
     missing = [column for column in wanted if column not in frame.columns]
     if missing:
-        present = ", ".join(map(str, frame.columns[:20]))
+        # A file that is no table may have all that it holds for a column.
+        present = ", ".join(printable(str(column))[:_LONGEST_COLUMN] for column in frame.columns[:20])
         raise ValueError(f"{what} lacks the column(s) {', '.join(map(str, missing))}; it has: {present}. {fix}")
     twice = [column for column in wanted if (frame.columns == column).sum() > 1]
     if twice:

@@ -9,12 +9,22 @@ import hashlib
 import json
 import math
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 import pandas as pd
+
+MOST_JSON_BYTES = 64 * 2**20
+"""The largest JSON file that is read: some hundred times what a run writes."""
+
+MOST_TABLE_BYTES = 2**30
+"""The largest table that is read: scores of a million images on 14 findings are smaller."""
+
+_DEEPEST = 64
+_MOST_DIGITS = 18
 
 
 @contextlib.contextmanager
@@ -119,20 +129,93 @@ def write_json(path: str | Path, value: Any) -> Path:
     return write_text(path, json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: str | Path) -> Any:
-    """Reads a JSON file.
+def readable(path: str | Path, most_bytes: int, *, within: str | Path | None = None) -> Path:
+    """Returns a path that leads to a file of a size that can be read, and to nothing that could block or never end.
 
     Args:
         path: The file.
+        most_bytes: The largest size.
+        within: A folder that the file must lie in, wherever links lead; None for anywhere.
+
+    Raises:
+        FileNotFoundError: If nothing is there.
+        ValueError: If it is a folder, pipe or device, is too large, or a link that leads out of `within`.
+    """
+    file = Path(path)
+    if within is not None and not file.resolve().is_relative_to(Path(within).resolve()):
+        raise ValueError(f"{file.name} is a link to a file elsewhere; put the file itself in its place.")
+    state = file.stat()
+    if not stat.S_ISREG(state.st_mode):
+        raise ValueError(f"{file.name} is a folder, a pipe or a device; a file was expected.")
+    if state.st_size > most_bytes:
+        raise ValueError(
+            f"{file.name} has {state.st_size:,} bytes, more than the {most_bytes:,} that are read; it is no such file."
+        )
+    return file
+
+
+def read_json(path: str | Path) -> Any:
+    """Reads a JSON file, as strictly as `write_json` writes it.
+
+    Args:
+        path: The file, of at most `MOST_JSON_BYTES`.
 
     Raises:
         FileNotFoundError: If it is missing.
-        ValueError: If it is not JSON; the message names the file.
+        ValueError: If it is not JSON, or is JSON that readers take in different ways or choke on: a key twice, NaN, a
+            number without end, half a character, lists in lists in lists; the message names the file.
     """
+    file = readable(path, MOST_JSON_BYTES)
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); it may be cut short: write it again.") from error
+        found = json.loads(
+            file.read_bytes().decode(),
+            object_pairs_hook=_each_key_once,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            parse_int=_whole,
+        )
+        _refuse_deep(found)
+        # Half a character, which "\\ud800" is, cannot be written again.
+        json.dumps(found, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        deep = "lists in lists without end" if isinstance(error, RecursionError) else error
+        raise ValueError(f"{file.name} is not valid JSON ({deep}); it may be cut short: write it again.") from error
+    return found
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return made
+
+
+def _refuse_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no number")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError("a number is too large")
+    return number
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError("a number is too large")
+    return int(digits)
+
+
+def _refuse_deep(value: Any) -> None:
+    """Raises a RecursionError where lists and objects lie deeper in each other than `_DEEPEST`."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        inner = (item.values() if isinstance(item, dict) else item for item in level if isinstance(item, (dict, list)))
+        level = [each for items in inner for each in items]
+        if not level:
+            return
+    raise RecursionError
 
 
 def sha256_file(path: str | Path) -> str:

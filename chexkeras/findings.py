@@ -5,6 +5,7 @@ package may assume another one.
 """
 
 import difflib
+import unicodedata
 from collections.abc import Callable, Iterable
 
 from chexkeras.checks import nearest
@@ -138,13 +139,52 @@ def label_names(labels: str | Iterable[str]) -> tuple[str, ...]:
 
     Raises:
         ValueError: If a name is blank, looks like a misspelt finding, holds a character that separates names or
-            folders, is given twice, or none is given.
+            folders or one that `plain_name` refuses, is given twice, or none is given.
 
     Example:
         >>> label_names(["pleural_effusion", "Tuberculosis"])
         ('Pleural Effusion', 'Tuberculosis')
     """
     return _each_once(labels, _label_name)
+
+
+LONGEST_NAME = 100
+"""The longest name of a finding, characters."""
+
+_BESIDE_LETTERS = frozenset(" -_/()'’&,.:+%°≥≤")
+
+
+def plain_name(name: str) -> str:
+    """Returns the name of a finding if it is one that can be shown wherever findings are shown.
+
+    Names come from files that others wrote and go to terminals, tables, spreadsheets, figures and reports. Letters and
+    digits of any script, blanks and a few signs are enough for every name of a finding, and mean nothing else there.
+
+    Args:
+        name: The name.
+
+    Raises:
+        ValueError: If it is no text, blank, longer than `LONGEST_NAME`, or holds another character, or begins with a
+            sign, as a formula of a spreadsheet does.
+
+    Example:
+        >>> plain_name("Nodule (≥ 3 cm)"), plain_name("肺結節")
+        ('Nodule (≥ 3 cm)', '肺結節')
+    """
+    if not isinstance(name, str) or not name.strip():
+        raise ValueError(f"a finding is called {name!a:.40}; give it a name of letters, such as 'Pneumonia'.")
+    if len(name) > LONGEST_NAME:
+        raise ValueError(f"the name of a finding has {len(name):,} characters; at most {LONGEST_NAME} were expected.")
+    signs = (each for each in name if unicodedata.category(each)[0] not in "LMN")
+    other = next((each for each in signs if each not in _BESIDE_LETTERS), "")
+    if other:
+        raise ValueError(
+            f"the finding {name!a} holds {other!a}; give it a name of letters, digits, blanks and the signs "
+            f"{''.join(sorted(_BESIDE_LETTERS - {' '}))}."
+        )
+    if unicodedata.category(name[0])[0] not in "LN" and name[0] != "(":
+        raise ValueError(f"the finding {name!a} begins with {name[0]!a}; let its name begin with a letter.")
+    return name
 
 
 def _each_once(names: str | Iterable[str], clean: Callable[[str], str]) -> tuple[str, ...]:
@@ -163,6 +203,7 @@ def _label_name(name: str) -> str:
         raise ValueError(f"{name!r} is no name of a finding; give a word such as 'Pneumonia'.")
     if set(name) & set("|/\\\n"):
         raise ValueError(f"the label {name!r} holds one of | / \\ or a line break; rename it.")
+    plain_name(name.strip())
     try:
         return canonical(name, ALL)
     except ValueError:

@@ -116,3 +116,33 @@ def test_a_folder_that_cannot_be_listed_is_told_and_the_others_are_listed(tmp_pa
     assert list(gone) == []
     ((path, error),) = told
     assert path == str(tmp_path / "gone") and isinstance(error, FileNotFoundError)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": 1, "a": 2}', '{"a": NaN}', "[Infinity]", "[1e999]", f"[{'9' * 30}]", '["\\ud800"]', "[" * 100_000,
+        "[" * 70 + "]" * 70,
+    ],
+)  # fmt: skip
+def test_json_that_readers_take_in_different_ways_is_refused(tmp_path, text):
+    (tmp_path / "recipe.json").write_text(text)
+    with pytest.raises(ValueError, match=r"^recipe\.json is not valid JSON"):
+        files.read_json(tmp_path / "recipe.json")
+
+
+def test_only_files_of_a_size_that_can_be_read_are_opened(tmp_path):
+    large, inside = tmp_path / "large.json", tmp_path / "run"
+    inside.mkdir()
+    large.touch()
+    os.truncate(large, files.MOST_JSON_BYTES + 1)
+    os.mkfifo(tmp_path / "pipe.json")
+    (inside / "link.json").symlink_to(files.write_json(tmp_path / "small.json", 1))
+    with pytest.raises(ValueError, match="more than the 67,108,864 that are read"):
+        files.read_json(large)
+    for path in (tmp_path / "pipe.json", tmp_path):
+        with pytest.raises(ValueError, match="a file was expected"):
+            files.read_json(path)
+    assert files.read_json(inside / "link.json") == 1
+    with pytest.raises(ValueError, match=r"link\.json is a link to a file elsewhere"):
+        files.readable(inside / "link.json", 100, within=inside)

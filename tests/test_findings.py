@@ -13,6 +13,7 @@ from chexkeras.findings import (
     NO_FINDING,
     canonical,
     label_names,
+    plain_name,
     resolve,
 )
 
@@ -158,3 +159,24 @@ def test_label_names_are_stable(name):
     except ValueError:
         return
     assert label_names(once) == once
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Effusion", "Pleural_Thickening", "Nodule (≥ 3 cm), left", "肺結節", "Épanchement", "COVID-19", "(old) mass"],
+)
+def test_names_of_findings_of_any_language_are_plain(name):
+    assert plain_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "=cmd|'/c calc'!A0", "=1", "+1", "-1", "@SUM", "<b>", "a|b", "a\nb", "a\tb", "a\u202eb", "a\x1b[2J", "`a`",
+        "*a*", "[a](b)", "$x$", "a\\b", "#", "a" * 101, "", " ", None, 3, "\ud800",
+    ],
+)  # fmt: skip
+def test_names_that_mean_something_elsewhere_are_refused(name):
+    with pytest.raises(ValueError, match="finding") as refused:
+        plain_name(name)
+    assert str(refused.value).isprintable() and len(str(refused.value)) < 250

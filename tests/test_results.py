@@ -126,3 +126,22 @@ def test_an_interval_that_few_patients_carry_says_so_beside_the_number():
     assert str(few) == "0.900 (95 % CI 0.600-0.990; approximate: worth 8 patients)"
     assert Estimate(0.9, 0.6, 0.99, n=90, method="Clopper-Pearson").caution == ""
     assert Estimate.not_estimable("no positives", method=few.method).caution == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"threshold": "0.5"}, "threshold is a str, a number was expected"),
+        ({"threshold": True}, "threshold is true or false, a number was expected"),
+        ({"threshold": None}, "threshold is null"),
+        ({"threshold": -0.1}, "outside of the scores"),
+        ({"n_positive": 2.5}, "n_positive is a float, a whole number was expected"),
+        ({"finding": ["a"]}, "finding is a list, text was expected"),
+        ({"sensitivity": [1, 2]}, "a Estimate is given as a list"),
+        ({"sensitivity": {"value": {}, "low": 0, "high": 1}}, "value is a dict, a number was expected"),
+        ({"sensitivity": {"value": 1, "low": 0, "high": 1, "confidence": 95}}, "has the confidence 95"),
+    ],
+)
+def test_values_of_another_kind_are_refused_when_read(change, said):
+    with pytest.raises(ValueError, match=said):
+        OperatingPoint.from_dict(operating_point().to_dict() | change)

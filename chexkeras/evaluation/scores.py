@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks, files
+from chexkeras.findings import plain_name
 from chexkeras.results import OperatingPoint
 
 COLUMNS = ("image_id", "patient_id", "finding", "label", "score")
@@ -76,7 +77,8 @@ class Scores(pd.DataFrame):
             TypeError: If it is not a pandas DataFrame.
             ValueError: If columns are missing, there is no row, an identifier is missing or could be one or two (the
                 texts "1" and "1.0"), an image is scored twice for one finding or belongs to two patients, a label is
-                not 1/0/NaN, or a score is not a probability.
+                not 1/0/NaN, a score is not a probability, or a finding has a name that cannot be shown
+                (`findings.plain_name`).
         """
         if isinstance(scores, cls) and scores._checked and tuple(scores.columns) == COLUMNS and len(scores):
             return scores
@@ -108,6 +110,7 @@ class Scores(pd.DataFrame):
         if len(shared):
             raise ValueError(f"{len(shared)} image(s) belong to two patients, first {shared.iloc[0]}; fix patient_id.")
         for finding, part in clean.groupby("finding", sort=False):
+            plain_name(str(finding))
             known_labels(part["label"].to_numpy(), f"{finding}: ")
             check_values(part["score"].to_numpy(), f"{finding}: ", probabilities=True)
         clean["score"] = clean["score"].clip(0.0, 1.0)
@@ -235,18 +238,21 @@ def read_scores(path: str | Path) -> Scores:
         FileNotFoundError: If there is no such file.
         ValueError: If its contents are not a table of scores.
     """
-    file = checks.existing_file(checks.typed_path(path, "scores"), "scores")
+    found = checks.existing_file(checks.typed_path(path, "scores"), "scores")
+    file = files.readable(found, files.MOST_TABLE_BYTES)
     # As text first: a patient called "NA" is a patient, "00000001" keeps its zeros, and Python's own conversion gives
     # back the very float that was written, which pandas' fast one does not promise.
     try:
         table = pd.read_csv(file, dtype=str, keep_default_na=False)
     except pd.errors.EmptyDataError as error:
-        raise ValueError(f"{file} is empty. {_FIX}") from error
+        raise ValueError(f"{file.name} is empty. {_FIX}") from error
+    except (pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file.name} is no CSV in UTF-8 ({error}). {_FIX}") from error
     for column in {"label", "score"}.intersection(table.columns):
         try:
             table[column] = [float(text) if text not in ("", "NA") else math.nan for text in table[column]]
         except ValueError as error:
-            raise ValueError(f"{file}: the {column} column is not numeric ({error}).") from error
+            raise ValueError(f"{file.name}: the {column} column is not numeric ({error}).") from error
     return Scores.of(table)
 
 

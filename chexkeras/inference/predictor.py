@@ -84,12 +84,13 @@ class Predictor:
         Raises:
             FileNotFoundError: If the run lacks a file.
             ValueError: If there is no such profile or engine, a package of the engine is not installed, its scores
-                are not those of Keras, or the model's file is damaged.
+                are not those of Keras, the model's file is damaged, or its thresholds are not those of this run.
         """
         run, chosen = run if isinstance(run, Run) else Run.load(run), find_profile(profile)
         check_engine(engine, precision)
+        points = run.checked_points()
         model = run.load_model()
-        return cls(model, run.operating_points, chosen, load_engine(model, engine, precision))
+        return cls(model, points, chosen, load_engine(model, engine, precision))
 
     @cached_property
     def fingerprint(self) -> str:

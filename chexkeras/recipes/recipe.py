@@ -337,10 +337,14 @@ class Recipe:
         Raises:
             ValueError: If the file is not a recipe, or names a backbone or loss that is not registered here.
         """
+        data = files.read_json(path)
         try:
-            return cls.from_dict(files.read_json(path))
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{path} is not a recipe ({error}); make one with Recipe(...).save(path).") from error
+            return cls.from_dict(data)
+        except (KeyError, TypeError, AttributeError, ArithmeticError) as error:
+            name = Path(path).name
+            raise ValueError(
+                f"{name} is not a recipe ({error!s:.200}); make one with Recipe(...).save(path)."
+            ) from error
 
 
 def _findings(values: Any, name: str) -> tuple[str, ...]:

@@ -44,6 +44,15 @@ class Estimate(Record, nan=("value", "low", "high")):
         """
         return cls(math.nan, math.nan, math.nan, confidence, n, method, reason)
 
+    def refuse_impossible(self) -> None:
+        """Checks what was read: a confidence that is no share, or a count below none.
+
+        Raises:
+            ValueError: If it is so.
+        """
+        if not 0 < self.confidence < 1 or self.n < 0:
+            raise ValueError(f"an estimate has the confidence {self.confidence:.4g} and n = {self.n}")
+
     @property
     def estimable(self) -> bool:
         """Whether there is a value."""
@@ -106,3 +115,16 @@ class OperatingPoint(Record):
     specificity: Estimate
     note: str = ""
     inequality: str = "score >= threshold"
+
+    def refuse_impossible(self) -> None:
+        """Checks what was read: with a threshold outside [0, 1] every image would get the same call.
+
+        Raises:
+            ValueError: If the threshold is outside, a count is below none, or the inequality is another one.
+        """
+        if not 0 <= self.threshold <= 1:
+            raise ValueError(f"the threshold {self.threshold:.4g} lies outside of the scores, 0 to 1")
+        if self.n_positive < 0 or self.n_negative < 0:
+            raise ValueError("an operating point counts fewer than no images")
+        if self.inequality != OperatingPoint.inequality:
+            raise ValueError(f"an operating point calls by another inequality than {OperatingPoint.inequality!r}")

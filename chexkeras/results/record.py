@@ -3,8 +3,9 @@
 import dataclasses
 import math
 from functools import cache
+from numbers import Integral, Real
 from pathlib import Path
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, ClassVar, Self, get_args, get_origin, get_type_hints
 
 from chexkeras import files
@@ -37,13 +38,32 @@ class Record:
         Raises:
             KeyError: If a field without a default is absent.
             TypeError: If a field is unknown.
+            ValueError: If a field holds a value of another kind than its annotation says, or values are impossible, see
+                `refuse_impossible`.
         """
+        if not isinstance(data, dict):
+            raise ValueError(f"a {cls.__name__} is given as a {type(data).__name__}; its fields by name were expected")
         kinds = _kinds(cls)  # type: ignore[arg-type]
         lacking = [name for name in _required(cls) if name not in data]  # type: ignore[arg-type]
         if lacking:
             raise KeyError(*lacking)
-        fields = {name: _rebuilt(kinds.get(name), value) for name, value in data.items()}
-        return cls(**fields | {name: math.nan for name in cls._nan if fields.get(name, 0) is None})
+        unknown = sorted(map(str, data.keys() - {field.name for field in dataclasses.fields(cls)}))  # type: ignore[arg-type]
+        if unknown:
+            raise TypeError(f"{cls.__name__} has no field {unknown[0]!a:.40}")
+        fields = {
+            name: math.nan if value is None and name in cls._nan else _rebuilt(kinds[name], value, name)
+            for name, value in data.items()
+        }
+        made = cls(**fields)
+        made.refuse_impossible()
+        return made
+
+    def refuse_impossible(self) -> None:
+        """Checks what was read: values of the right kind can still be none that was ever written.
+
+        Raises:
+            ValueError: If one is.
+        """
 
     def save(self, path: str | Path) -> Path:
         """Writes the record as JSON, every digit kept, and returns the path.
@@ -69,19 +89,46 @@ def _required(record: type[Record]) -> tuple[str, ...]:
     )
 
 
-def _rebuilt(kind: Any, value: Any) -> Any:
-    """Returns a plain value as the annotation of its field has it."""
-    if value is None:
-        return None
+_PLAIN: dict[type, tuple[type, str]] = {
+    float: (Real, "a number"), int: (Integral, "a whole number"), str: (str, "text"), bool: (bool, "true or false"),
+}  # fmt: skip
+
+
+def _rebuilt(kind: Any, value: Any, name: str) -> Any:
+    """Returns a plain value as the annotation of its field has it.
+
+    Raises:
+        ValueError: If it is of another kind.
+    """
     if isinstance(kind, UnionType):
-        return _rebuilt(next((each for each in get_args(kind) if _is_record(each)), None), value)
+        kinds = get_args(kind)
+        if value is None and NoneType in kinds:
+            return None
+        return _rebuilt(next(each for each in kinds if each is not NoneType), value, name)
     if _is_record(kind):
         return kind.from_dict(value)
-    if get_origin(kind) is tuple:
-        of = get_args(kind)
+    origin, of = get_origin(kind), get_args(kind)
+    if origin is tuple:
+        _refuse_other(value, (list, tuple), "a list", name)
         kinds = of[:1] * len(value) if of[-1] is Ellipsis else of
-        return tuple(_rebuilt(each, entry) for each, entry in zip(kinds, value, strict=True))
+        if len(kinds) != len(value):
+            raise ValueError(f"{name} holds {len(value)} value(s), {len(kinds)} were expected")
+        return tuple(_rebuilt(each, entry, name) for each, entry in zip(kinds, value, strict=True))
+    if origin is dict:
+        _refuse_other(value, dict, "values by name", name)
+        return {key: _rebuilt(of[1], entry, name) for key, entry in value.items()}
+    if kind in _PLAIN:
+        _refuse_other(value, *_PLAIN[kind], name)
+        # True is a whole number to Python, and to nobody else.
+        if isinstance(value, bool) and kind is not bool:
+            raise ValueError(f"{name} is true or false, {_PLAIN[kind][1]} was expected")
     return value
+
+
+def _refuse_other(value: Any, kind: type | tuple[type, ...], words: str, name: str) -> None:
+    if not isinstance(value, kind):
+        came = "null" if value is None else f"a {type(value).__name__}"
+        raise ValueError(f"{name} is {came}, {words} was expected")
 
 
 def _is_record(kind: Any) -> bool:

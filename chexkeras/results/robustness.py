@@ -206,6 +206,8 @@ class Robustness(Record):
 
 def _require_fields(kind: type, data: dict[str, Any]) -> None:
     """Raises a ValueError where plain values were not written by this version."""
+    if not isinstance(data, dict):
+        raise ValueError(f"the measurement of changed images is a {type(data).__name__}, not values by name")
     names = {entry.name for entry in fields(kind)}
     lacking, unknown = sorted(names - set(data)), sorted(set(data) - names)
     if lacking or unknown:

@@ -12,30 +12,41 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from chexkeras import files
 from chexkeras.checks import existing_folder, one_of, require_columns, typed_path
 from chexkeras.data.image_table import TableSource
-from chexkeras.evaluation.scores import Scores, read_scores
+from chexkeras.data.splits.splits import PARTS
+from chexkeras.evaluation.scores import Scores, read_scores, scores_fingerprint
+from chexkeras.evaluation.thresholds import RULES, check_rule
+from chexkeras.progress import printable
 from chexkeras.recipes.recipe import Recipe
-from chexkeras.results import Estimate, Evaluation, OperatingPoint, Robustness
+from chexkeras.results import Estimate, Evaluation, FindingEvaluation, OperatingPoint, Robustness
+from chexkeras.runs import documents
 
 if TYPE_CHECKING:
     import keras
 
     from chexkeras.evaluation.calibration.recalibration import Recalibration
 
-PARTS = ("train", "validation", "test")
 _TEXT_COLUMNS = {"image_id": str, "patient_id": str}
 EPOCHS = "epochs"
 """Folder inside a run for the further epochs that were kept."""
 ROBUSTNESS = "robustness.json"
 """Where a run keeps what changed images do to its scores."""
+INTENSITIES = "intensities.json"
+"""Where a run keeps how bright its training images are."""
+DICOM_RESULTS = "dicom_results.csv"
+"""Where a run keeps the results of DICOM files that were scored with it."""
 _FIX = "The file is damaged or was cut short: restore it, or train again."
+_LONGEST_WORDS = 300
 _HISTORY = ("stage", "epoch", "global_epoch", "loss", "val_loss", "val_auroc", "learning_rate")
 _TABLE = ("image_id", "patient_id", "age_years", "sex", "view", "part")
-_SOURCE = ("dataset", "label_release", "files", "synthetic", "implausible_ages")
+_DICOM = ("file", "verdict", "code", "finding", "score", "threshold", "decision", "decoder", "seconds", "profile")
+_DICOM_NUMBERS = ("score", "threshold", "seconds")
+_VERDICTS = ("accept", "warn", "reject")
 _WITHIN = ("auroc", "sensitivity", "specificity", "ppv", "npv")
 
 
@@ -63,70 +74,81 @@ class Run:
         run._file("recipe.json")
         return run
 
-    def _file(self, name: str) -> Path:
+    def _file(self, name: str, most_bytes: int | None = None) -> Path:
+        """Returns the path of a file of the run that is there and, with `most_bytes`, can be read."""
         path = self.folder / name
         if not path.is_file():
             raise FileNotFoundError(
                 f"the run folder {str(self.folder)!r} has no {name}; train again, or restore that file. "
                 "A run folder is what chexkeras train writes."
             )
-        return path
+        return path if most_bytes is None else files.readable(path, most_bytes, within=self.folder)
 
-    def _json(self, name: str, kind: type[Any], keys: tuple[str, ...] = ()) -> Any:
-        """Returns a JSON document of the run that is of its kind, not empty, and has its keys."""
-        document = files.read_json(self._file(name))
-        if not isinstance(document, kind):
-            raise ValueError(f"{name} of the run holds a {type(document).__name__}, not a {kind.__name__}. {_FIX}")
-        lacking = [key for key in keys if key not in document]
-        if lacking:
-            raise ValueError(f"{name} of the run lacks {', '.join(lacking)}. {_FIX}")
+    def _json(self, name: str, check: documents.Check) -> Any:
+        """Returns a JSON document of the run that holds what it should."""
+        document = files.read_json(self._file(name, files.MOST_JSON_BYTES))
+        with _fields_of(name):
+            check(document, "")
         return document
 
-    def _csv(self, name: str, columns: tuple[str, ...], filled: tuple[str, ...], **options: Any) -> pd.DataFrame:
+    def _csv(
+        self,
+        name: str,
+        columns: tuple[str, ...],
+        filled: tuple[str, ...],
+        numbers: tuple[str, ...] = (),
+        **options: Any,
+    ) -> pd.DataFrame:
         """Returns a table of the run that has its columns, with a value in every row of those that must be filled."""
+        path = self._file(name, files.MOST_TABLE_BYTES)
         try:
-            table = pd.read_csv(self._file(name), **options)
-        except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-            raise ValueError(f"{name} of the run cannot be read ({error}). {_FIX}") from error
+            table = pd.read_csv(path, **options)
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"{name} of the run cannot be read ({_brief(error)}). {_FIX}") from error
         require_columns(table, columns, f"{name} of the run", _FIX)
         for column in filled:
             lacking = int((table[column].isna() | (table[column].astype(str) == "")).sum())
             if lacking:
                 raise ValueError(f"{lacking} row(s) of the run's {name} have no {column}. {_FIX}")
+        for column in numbers:
+            blank = table[column].isna() | (table[column].astype(str) == "")
+            try:
+                values = pd.to_numeric(table[column], errors="coerce").astype("float64")
+                wrong = int((~np.isfinite(values) & ~blank).sum())
+            except OverflowError:
+                wrong = 1
+            if wrong:
+                raise ValueError(f"{wrong} row(s) of the run's {name} have no number in {column}. {_FIX}")
         return table
 
     @cached_property
     def recipe(self) -> Recipe:
         """The recipe it was trained by."""
-        return Recipe.load(self._file("recipe.json"))
+        with _fields_of("recipe.json"):
+            return Recipe.load(self._file("recipe.json", files.MOST_JSON_BYTES))
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """Data, split, versions, commit and seconds."""
-        provenance = self._json("provenance.json", dict, ("source", "split", "cautions"))
-        source = provenance["source"]
-        lacking = [key for key in _SOURCE if not isinstance(source, dict) or key not in source]
-        if lacking:
-            raise ValueError(f"provenance.json of the run lacks {', '.join(lacking)} in its source. {_FIX}")
+        provenance: dict[str, Any] = self._json("provenance.json", documents.PROVENANCE)
         return provenance
 
     @cached_property
     def cautions(self) -> tuple[str, ...]:
         """Sentences a reader must see beside any number of this run."""
-        return tuple(self.provenance["cautions"])
+        return tuple(map(printable, self.provenance["cautions"]))
 
     @cached_property
     def stages(self) -> list[dict[str, Any]]:
         """What each stage trained, as `models.stages.StageBoundary`, and how it ended."""
-        stages = self._json("stages.json", list)
-        if not stages or not all(isinstance(stage, dict) and stage for stage in stages):
-            raise ValueError(f"stages.json of the run holds no stage, or an empty one. {_FIX}")
+        stages: list[dict[str, Any]] = self._json("stages.json", documents.STAGES)
         return stages
 
     @cached_property
     def history(self) -> pd.DataFrame:
         """One row per epoch: stage, epoch, global_epoch, loss, val_loss, val_auroc, learning_rate, seconds."""
-        return _not_empty(self._csv("history.csv", _HISTORY, ("stage", "epoch", "global_epoch", "loss")), "history.csv")
+        filled = ("stage", "epoch", "global_epoch", "loss")
+        return _not_empty(self._csv("history.csv", _HISTORY, filled, _HISTORY[1:]), "history.csv")
 
     @property
     def kept_epoch(self) -> int | None:
@@ -145,11 +167,12 @@ class Run:
             "table.csv",
             (*_TABLE, *groups, *self.recipe.targets),
             ("image_id", "patient_id", "part"),
+            ("age_years", *self.recipe.targets),
             dtype=_TEXT_COLUMNS | dict.fromkeys(groups, str),
             keep_default_na=False,
             na_values=[""],
         )
-        _not_empty(table, "table.csv")
+        _check_parts(_not_empty(table, "table.csv"), "table.csv")
         table.attrs["source"] = TableSource(
             dataset=source["dataset"],
             label_release=source["label_release"],
@@ -168,12 +191,25 @@ class Run:
     def splits(self) -> pd.DataFrame:
         """The part of every image, all text: image_id, patient_id, part."""
         columns = ("image_id", "patient_id", "part")
-        return _not_empty(self._csv("splits.csv", columns, columns, dtype=str, keep_default_na=False), "splits.csv")
+        splits = self._csv("splits.csv", columns, columns, dtype=str, keep_default_na=False)
+        return _check_parts(_not_empty(splits, "splits.csv"), "splits.csv")
+
+    @cached_property
+    def split_record(self) -> dict[str, Any]:
+        """How the split was made, and its fingerprint, as splits.json says."""
+        record: dict[str, Any] = self._json("splits.json", documents.SPLITS)
+        return record
 
     @cached_property
     def audit(self) -> dict[str, Any]:
         """What the audit found in the images."""
-        return self._json("audit.json", dict, ("checked", "issues"))
+        audit: dict[str, Any] = self._json("audit.json", documents.AUDIT)
+        return audit
+
+    @cached_property
+    def intensities(self) -> dict[str, Any] | None:
+        """Gray levels of the training images with each finding and without it; None where the run keeps none."""
+        return self._json(INTENSITIES, documents.INTENSITIES) if (self.folder / INTENSITIES).is_file() else None
 
     @cached_property
     def left_out(self) -> pd.DataFrame:
@@ -184,42 +220,90 @@ class Run:
     @cached_property
     def operating_points(self) -> tuple[OperatingPoint, ...]:
         """The frozen thresholds, in target order."""
-        entries = self._json("operating_points.json", list)
+        entries = self._json("operating_points.json", documents.POINTS)
         with _fields_of("operating_points.json"):
-            return tuple(OperatingPoint.from_dict(entry) for entry in entries)
+            points = tuple(OperatingPoint.from_dict(entry) for entry in entries)
+            self._check_findings([point.finding for point in points])
+            for point in points:
+                if point.rule not in RULES:
+                    raise ValueError(f"the rule of {point.finding} is none of {', '.join(RULES)}")
+                check_rule(point.rule, point.target)
+        return points
+
+    def checked_points(self) -> tuple[OperatingPoint, ...]:
+        """Returns the frozen thresholds to call images with: one for each target, chosen by the scores of this run.
+
+        Raises:
+            FileNotFoundError: If a file is missing.
+            ValueError: If a target has none, they are in another order, or other scores than those in
+                scores_validation.csv, where it is kept, chose one of them.
+        """
+        points = self.operating_points
+        if [point.finding for point in points] != list(self.recipe.targets):
+            raise ValueError(
+                "operating_points.json of the run has not one threshold for each target of recipe.json, in the same "
+                f"order. {_FIX}"
+            )
+        if (self.folder / "scores_validation.csv").is_file():
+            scores = self.scores("validation")
+            for point in points:
+                rows = scores.of_finding(point.finding)
+                if point.chosen_on == "validation" and scores_fingerprint(rows) != point.scores_fingerprint:
+                    raise ValueError(
+                        f"the threshold of {point.finding} in operating_points.json of the run is of another one, or "
+                        f"was changed: it was not chosen on scores_validation.csv. {_FIX}"
+                    )
+        return points
+
+    def _check_findings(self, findings: list[str]) -> None:
+        """Raises a ValueError where findings are others than the recipe's, or one stands twice."""
+        for finding in findings:
+            if finding not in self.recipe.targets:
+                raise ValueError(f"{finding} is no target of recipe.json: {', '.join(self.recipe.targets)}")
+            if findings.count(finding) > 1:
+                raise ValueError(f"{finding} stands there twice")
 
     @cached_property
     def evaluation(self) -> Evaluation:
         """The evaluation on the test part."""
-        document = self._json("evaluation.json", dict, ("split", "scores_fingerprint", "findings", "cautions"))
+        document = self._json("evaluation.json", documents.EVALUATION)
         with _fields_of("evaluation.json"):
             evaluation = Evaluation.from_dict(document)
-        for entry in evaluation.findings:
-            groups = [group for analysis in entry.subgroups for group in analysis.groups]
-            for measured in (entry, *groups):
-                for name in _WITHIN:
-                    _check_within(entry.finding, name, getattr(measured, name, None))
+            self._check_findings([entry.finding for entry in evaluation.findings])
+            for entry in evaluation.findings:
+                _check_finding(entry)
         return evaluation
 
     @property
     def dicom_results(self) -> pd.DataFrame | None:
         """Verdicts and scores of DICOM files scored with this run, or None when none were."""
-        path = self.folder / "dicom_results.csv"
-        return pd.read_csv(path, keep_default_na=False) if path.is_file() else None
+        if not (self.folder / DICOM_RESULTS).is_file():
+            return None
+        results = self._csv(DICOM_RESULTS, _DICOM, ("file", "verdict"), _DICOM_NUMBERS, keep_default_na=False)
+        unknown = int((~results["verdict"].isin(_VERDICTS)).sum())
+        if unknown:
+            raise ValueError(f"{unknown} row(s) of the run's {DICOM_RESULTS} have no verdict that is known. {_FIX}")
+        return results
 
     @property
     def recalibrations(self) -> "tuple[Recalibration, ...]":
         """The frozen recalibrations of the scores; none where none were saved."""
         from chexkeras.evaluation.calibration.recalibration import FILE, load_recalibrations
 
-        return load_recalibrations(self.folder) if (self.folder / FILE).is_file() else ()
+        if not (self.folder / FILE).is_file():
+            return ()
+        self._file(FILE, files.MOST_JSON_BYTES)
+        with _fields_of(FILE):
+            found = load_recalibrations(self.folder)
+            self._check_findings([entry.finding for entry in found])
+        return found
 
     @property
     def robustness(self) -> Robustness | None:
         """What changed images do to the scores, see `inference.robustness`; None where it was not measured."""
         if not (self.folder / ROBUSTNESS).is_file():
             return None
-        document = self._json(ROBUSTNESS, dict, ("effects", "scores_fingerprint"))
+        document = files.read_json(self._file(ROBUSTNESS, files.MOST_JSON_BYTES))
         with _fields_of(ROBUSTNESS, "Measure again: chexkeras robustness --overwrite."):
             return Robustness.from_dict(document)
 
@@ -230,20 +314,20 @@ class Run:
             part: "validation" or "test".
         """
         name = f"scores_{one_of(part, PARTS[1:], 'part')}.csv"
-        path = self._file(name)
+        path = self._file(name, files.MOST_TABLE_BYTES)
         try:
             return read_scores(path)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             # A row that was cut off has no score, which looks like a network that diverged.
             columns = ("image_id", "patient_id", "finding", "label", "score")
             self._csv(name, columns, ("image_id", "patient_id", "finding", "score"), dtype=str, keep_default_na=False)
-            raise ValueError(f"{name} of the run: {error}") from error
+            raise ValueError(f"{name} of the run: {_brief(error)}") from error
 
     @property
     def epochs(self) -> "tuple[Run, ...]":
         """The epochs that were kept, each as a run, the best (this run itself) first; see `Recipe.keep_epochs`."""
-        others = [Run.load(path) for path in sorted((self.folder / EPOCHS).glob("epoch-*"))]
-        return self, *sorted(others, key=lambda run: int(run.provenance["best"]["rank"]))
+        folders = [path for path in sorted((self.folder / EPOCHS).glob("epoch-*")) if not path.is_symlink()]
+        return self, *sorted(map(Run.load, folders), key=_rank)
 
     def load_model(self) -> "keras.Model":
         """Loads the model in Keras' safe mode: no code stored in the file is run.
@@ -277,9 +361,15 @@ def _fields_of(name: str, fix: str = _FIX) -> Iterator[None]:
     """Says which file of the run lacks a field, or holds something else in its place."""
     try:
         yield
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        what = f"lacks {error}" if isinstance(error, KeyError) else f"is not what a run writes ({error})"
+    except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        what = f"lacks {error}" if isinstance(error, KeyError) else f"is not what a run writes ({_brief(error)})"
         raise ValueError(f"{name} of the run {what}. {fix}") from error
+
+
+def _brief(error: Exception) -> str:
+    """Returns an error's words, which may quote the file, as far as a sentence can hold them."""
+    words = printable(str(error))
+    return words if len(words) <= _LONGEST_WORDS else f"{words[:_LONGEST_WORDS]} ..."
 
 
 def _not_empty(table: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -288,13 +378,39 @@ def _not_empty(table: pd.DataFrame, name: str) -> pd.DataFrame:
     return table
 
 
+def _check_parts(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    unknown = int((~table["part"].isin(PARTS)).sum())
+    if unknown:
+        raise ValueError(f"{unknown} row(s) of the run's {name} are in no part of {', '.join(PARTS)}. {_FIX}")
+    return table
+
+
+def _rank(run: Run) -> int:
+    rank = run.provenance.get("best", {}).get("rank")
+    if rank is None:
+        raise ValueError(f"provenance.json of {run.folder.name} does not say which rank the epoch has. {_FIX}")
+    return int(rank)
+
+
+def _check_finding(entry: FindingEvaluation) -> None:
+    """Checks that no group stands twice, and that numbers lie within their intervals."""
+    columns = [analysis.column for analysis in entry.subgroups]
+    tests = [(analysis.column, test.statistic) for analysis in entry.subgroups for test in analysis.interactions]
+    if len(set(columns)) < len(columns) or len(set(tests)) < len(tests):
+        raise ValueError(f"groups of {entry.finding} stand there twice")
+    groups = [group for analysis in entry.subgroups for group in analysis.groups]
+    for measured in (entry, *groups):
+        for name in _WITHIN:
+            _check_within(entry.finding, name, getattr(measured, name, None))
+
+
 def _check_within(finding: str, name: str, estimate: Estimate | None) -> None:
     if estimate is None or not estimate.estimable or math.isnan(estimate.low) or math.isnan(estimate.high):
         return
     if not estimate.low - 1e-9 <= estimate.value <= estimate.high + 1e-9:
         raise ValueError(
-            f"evaluation.json of the run: the {name} of {finding}, {estimate.value:.4g}, lies outside its interval "
-            f"{estimate.low:.4g} to {estimate.high:.4g}. {_FIX}"
+            f"the {name} of {finding}, {estimate.value:.4g}, lies outside its interval "
+            f"{estimate.low:.4g} to {estimate.high:.4g}"
         )
 
 

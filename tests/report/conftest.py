@@ -237,6 +237,15 @@ def report(made_once, finished_run: Path) -> Path:
     return made_once("report/FDA_Submission.md", lambda path: write_report(finished_run, path))
 
 
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small run with every file that a run may have, which tests read and never change."""
+    folder = write_run_folder(tmp_path_factory.mktemp("small") / "run", Design(patients=40, recalibrated=True))
+    entry = {"bins": [0, 128, 256], "positive": [0.5, 0.5], "negative": None, "n_positive": 3, "n_negative": 0}
+    files.write_json(folder / "intensities.json", {"Effusion": {**entry, "n_note": "of 3"}})
+    return folder
+
+
 @pytest.fixture
 def run_folder(finished_run: Path, tmp_path: Path) -> Path:
     """A copy of the finished run, to change."""

@@ -57,6 +57,24 @@ class Recalibration(Record):
     knots: tuple[tuple[float, float], ...] = ()
     note: str = ""
 
+    def refuse_impossible(self) -> None:
+        """Checks what was read: a map that falls would turn the ranking round.
+
+        Raises:
+            ValueError: If the method is unknown, a class was missing, or the map is none that rises within [0, 1].
+        """
+        checks.one_of(self.method, METHODS, "the method of a recalibration")
+        if min(self.n_positive, self.n_negative) < 1:
+            raise ValueError("a recalibration was fitted on images of one class")
+        if self.method != "isotonic":
+            if not 0 < self.slope < math.inf or not math.isfinite(self.intercept):
+                raise ValueError(f"the slope {self.slope:.4g} or intercept {self.intercept:.4g} gives no rising map")
+            return
+        knots = np.array(self.knots, dtype=np.float64).reshape(-1, 2)
+        rises = (np.diff(knots[:, 0]) > 0).all() and (np.diff(knots[:, 1]) >= 0).all()
+        if len(knots) < 2 or not rises or not ((knots >= 0) & (knots <= 1)).all():
+            raise ValueError("its points do not rise within 0 to 1")
+
     @property
     def description(self) -> str:
         """What recalibrated scores are, for example for `measure_calibration`'s `scores_are`."""
@@ -261,9 +279,13 @@ def load_recalibrations(run_folder: str | Path) -> tuple[Recalibration, ...]:
 
     Raises:
         FileNotFoundError: If the folder is not there, or has none.
+        ValueError: If the file holds something else.
     """
     folder = checks.existing_folder(checks.typed_path(run_folder, "run_folder"), "run_folder")
     path = checks.existing_file(
         folder / FILE, "recalibrations", "fit them on the validation scores and call save_recalibrations first."
     )
-    return tuple(Recalibration.from_dict(entry) for entry in files.read_json(path))
+    entries = files.read_json(path)
+    if not isinstance(entries, list):
+        raise ValueError(f"{path.name} holds a {type(entries).__name__}, a list of recalibrations was expected.")
+    return tuple(Recalibration.from_dict(entry) for entry in entries)

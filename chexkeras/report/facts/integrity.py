@@ -110,10 +110,7 @@ def patients_known(run: Any) -> bool:
 
 def add_split_check(facts: Facts, run: Any, splits: pd.DataFrame) -> None:
     """Records whether splits.csv holds the split that was trained on, and whether patients are known."""
-    made = files.read_json(run.folder / "splits.json")
-    if not isinstance(made, dict) or not made:
-        raise ValueError("splits.json of the run says nothing of how the split was made; restore it, or train again.")
-    recorded = str(made.get("fingerprint", ""))
+    recorded = run.split_record["fingerprint"]
     trained = facts["hash.split"].value
     trouble = split_trouble(splits, run.table, (recorded, trained))
     text = "yes" if recorded or trained else "not known: no fingerprint was recorded"

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from chexkeras import files
 from chexkeras.models.losses import loss_words
 from chexkeras.models.optimizers import optimizer_words
 from chexkeras.report.facts.facts import Facts, percent, printed
@@ -207,24 +206,19 @@ def add_training(facts: Facts, documents: Documents, history: pd.DataFrame) -> N
                   field=f"{field} of the last row")  # fmt: skip
 
 
-def _checked(entry: Any, finding: str) -> dict[str, Any]:
+def _checked(entry: dict[str, Any], finding: str) -> dict[str, Any]:
     """Returns an entry whose shares fit its bins.
 
     Raises:
         ValueError: If they do not; the message names the finding.
     """
-    try:
-        bins = len(entry["bins"]) - 1
-        fits = all(entry[group] is None or len(entry[group]) == bins for group in ("positive", "negative"))
-        counted = all(isinstance(entry[f"n_{group}"], int) for group in ("positive", "negative"))
-    except (KeyError, TypeError):
-        fits = counted = False
-    if not fits or not counted:
+    bins = len(entry["bins"]) - 1
+    if any(entry[group] is not None and len(entry[group]) != bins for group in ("positive", "negative")):
         raise ValueError(
             f"{INTENSITIES} of the run has no shares by bin for {finding}; was it written by another version? "
             "Remove the file for a report without it, or train again."
         )
-    return dict(entry)
+    return entry
 
 
 def _add_brightness(facts: Facts, finding: str, entry: dict[str, Any]) -> None:
@@ -252,15 +246,15 @@ def add_intensities(facts: Facts, run: Any) -> None:
     Raises:
         ValueError: If the file is there and does not hold what it should.
     """
-    path = run.folder / INTENSITIES
-    there = path.is_file()
+    document = run.intensities
+    there = document is not None
     field = "whether the run keeps the brightness of its images"
     facts.add("intensities", there, file=INTENSITIES if there else "convention", field=field)
-    document = files.read_json(path) if there else {}
-    known = [finding for finding in facts["evaluated"].value if finding in document]
-    shown = sorted(known, key=lambda finding: -_checked(document[finding], finding)["n_positive"])[:MOST_SHOWN]
+    known = {finding: _checked(document[finding], finding) for finding in facts["evaluated"].value
+             if finding in (document or {})}  # fmt: skip
+    shown = sorted(known, key=lambda finding: -known[finding]["n_positive"])[:MOST_SHOWN]
     for finding in shown:
-        _add_brightness(facts, finding, _checked(document[finding], finding))
+        _add_brightness(facts, finding, known[finding])
     facts.add(
         "intensities.shown", shown, file=INTENSITIES if there else "convention", field="findings with the most images"
     )

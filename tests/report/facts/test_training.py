@@ -60,7 +60,7 @@ def test_a_finding_that_no_image_shows_has_no_mean(run_folder):
 @pytest.mark.parametrize("change", [{"bins": [0, 256]}, {"positive": [1.0]}, {"n_positive": "many"}])
 def test_a_file_of_another_shape_is_refused_with_its_name(change, run_folder):
     files.write_json(run_folder / INTENSITIES, {"Effusion": {**entry(3), **change}})
-    with pytest.raises(ValueError, match=r"intensities\.json of the run has no shares by bin for Effusion"):
+    with pytest.raises(ValueError, match=r"intensities\.json of the run .*Effusion"):
         collect_facts(Run.load(run_folder))
 
 
