@@ -18,6 +18,8 @@ FLOATS = (0x7FE00008, 0x7FE00009)
 
 # Only these are kept when a file is parsed, so that names and numbers of patients are never held at all.
 _TAGS = (
+    *("ImageType", "QualityControlImage", "DerivationDescription", "AcquisitionDeviceProcessingDescription"),
+    *("PatientBreedDescription", "PatientSexNeutered", "ResponsiblePersonRole"),
     *("SOPClassUID", "SOPInstanceUID", "Modality", "PresentationIntentType", "PatientSex"),
     *("PatientSpeciesDescription", "PatientSpeciesCodeSequence", "AnatomicalOrientationType"),
     *("BodyPartExamined", "AnatomicRegionSequence", "StudyDescription", "SeriesDescription", "ProtocolName"),

@@ -1,12 +1,11 @@
 """The gate: may this image be scored at all? Every violation is collected, each with a stable code."""
 
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from chexkeras.dicom import privacy
-from chexkeras.dicom.attributes import ages, body_parts, orientation, views
-from chexkeras.dicom.header import Header, fold, is_rgb, name_tag
+from chexkeras.dicom.attributes import ages, body_parts, orientation, subjects, views
+from chexkeras.dicom.header import Header, is_rgb, name_tag
 from chexkeras.dicom.profiles import Profile, find_profile
 from chexkeras.dicom.rejection import DicomRejected, Violation
 from chexkeras.dicom.rules import OFF, REJECT, RULE_BY_CODE, WARN
@@ -23,11 +22,6 @@ _SECONDARY_CAPTURES = ("1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.7.2
 
 # A data set with none of them holds no image, and is not said to hold a bad one.
 _IMAGE_TAGS = ("Rows", "Columns", "BitsAllocated", "BitsStored")
-
-# SNOMED CT, and both SNOMED RT codes in use for Homo sapiens.
-_HUMAN_CODES = frozenset({"337915000", "L-85B00", "L-85003"})
-_HUMAN_WORDS = frozenset({"", "UNKNOWN", "HUMAN", "HOMO SAPIENS", "H SAPIENS"})
-_ANIMAL_WORDS = re.compile(r"\b(CANINE|FELINE|EQUINE|BOVINE|AVIAN|CANIS|FELIS|EQUUS|VETERINARY)\b")
 
 
 class _Notes:
@@ -140,17 +134,15 @@ def _class_name(uid: str) -> str:
     return "" if name == uid else str(name)
 
 
-def _check_species(header: Header, profile: Profile, notes: _Notes) -> None:
-    codes = header.codes("PatientSpeciesCodeSequence")
-    free_text = " ".join(fold(header.text(name)) for name in ("StudyDescription", "SeriesDescription", "ProtocolName"))
-    animal = (
-        (bool(codes) and not _HUMAN_CODES.intersection(codes))
-        or fold(header.text("PatientSpeciesDescription")) not in _HUMAN_WORDS
-        or header.word("AnatomicalOrientationType") == "QUADRUPED"
-        or bool(_ANIMAL_WORDS.search(free_text))
-    )
-    if animal:
+def _check_subject(header: Header, profile: Profile, notes: _Notes) -> None:
+    if subjects.is_animal(header):
         notes.add("species")
+    if test_object := subjects.find_test_object(header):
+        notes.add("quality_control", keyword=test_object)
+    if computed := subjects.find_computed(header):
+        notes.add("image_type", keyword=computed)
+    elif subjects.is_secondary(header) and header.sop_class not in _SECONDARY_CAPTURES:
+        notes.add("image_type_secondary", "SECONDARY")
 
 
 def _check_body_part(header: Header, profile: Profile, notes: _Notes) -> None:
@@ -265,7 +257,7 @@ def _check_quality(header: Header, profile: Profile, notes: _Notes) -> None:
 
 _CHECKS: tuple[_Check, ...] = (
     _check_kind,
-    _check_species,
+    _check_subject,
     _check_body_part,
     _check_view,
     _check_age,

@@ -185,7 +185,7 @@ _VIEWS = """
 # PS3.3 C.7.6.3.1.2 (Photometric Interpretation), C.8.11.1 (Presentation Intent Type), yes and no.
 _OTHERS = """
     MONOCHROME1 MONOCHROME2 PALETTE COLOR RGB HSV ARGB CMYK XYB YBR FULL 422 PARTIAL 420 ICT RCT FOR PROCESSING
-    PRESENTATION YES NO UNKNOWN OTHER NONE
+    PRESENTATION YES NO UNKNOWN OTHER NONE PRIMARY SECONDARY
 """
 
 # SNOMED CT codes of PS3.16 CID 4010 (views), then CID 4031 (regions) with thorax, lung and thoracic cavity; and the

@@ -71,6 +71,10 @@ _KIND = (
     ("modality_missing", "{modalities}", "Modality", _STRICT_COURSE, "PS3.3 C.7.3.1; the class tells as well"),
     ("species", "a human patient", "PatientSpeciesDescription", _CLINICAL,
      "PS3.3 C.7.1.1; veterinary archives hold chest images too"),
+    ("quality_control", "a patient, not a phantom and not a test", "QualityControlImage", _CLINICAL, "PS3.3 C.7.6.1"),
+    ("image_type", "an image as taken: no heat map, overlay, subtraction, suppression of bones or montage", "ImageType",
+     _CLINICAL, "PS3.3 C.7.6.1.1.2; the model has seen no such images, and the one as taken is stored too"),
+    ("image_type_secondary", "PRIMARY", "ImageType", _NOTE, "PS3.3 C.7.6.1.1.2"),
 )  # fmt: skip
 
 _BODY_PART = (

@@ -142,7 +142,12 @@ def canary_image(**tags):
     """An image with a canary in every text, date and UID tag of the dictionary that the gate does not judge by."""
     dataset = image(ramp(), **tags)
     for number, (representation, *_, keyword) in DicomDictionary.items():
-        if number >> 16 < 8 or keyword in dataset or not keyword or keyword.startswith("PatientSpecies"):
+        if (
+            number >> 16 < 8
+            or keyword in dataset
+            or not keyword
+            or keyword.startswith(("PatientSpecies", "PatientBreed"))
+        ):
             continue
         value = {"DA": CANARY_DATE, "UI": CANARY_UID}.get(representation, CANARY)
         if representation in _FREE_TEXT or representation in ("DA", "UI"):

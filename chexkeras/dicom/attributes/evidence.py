@@ -5,8 +5,11 @@ import dataclasses
 from chexkeras.dicom.attributes import descriptions
 from chexkeras.dicom.header import Header
 
-OF_THE_SERIES, OF_THE_STUDY = ("SeriesDescription", "ProtocolName"), "StudyDescription"
-"""Keywords of the tags that say what was meant to be exposed, and as what the whole study was ordered."""
+OF_THE_SERIES = ("SeriesDescription", "ProtocolName", "AcquisitionDeviceProcessingDescription")
+"""Keywords of the tags that say what was meant to be exposed, the last by how the image is processed for it."""
+
+OF_THE_STUDY = "StudyDescription"
+"""Keyword of the tag that says as what the whole study was ordered."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,8 +31,15 @@ def _other(pattern: str) -> str:
     return re.sub(r"[^\x00-\x7F]+", lambda found: letters(found[0]), pattern).replace("_", " ")
 
 
-def _pattern(latin: str, others: str = "", more: str = "") -> re.Pattern[str]:
-    """Returns what finds one of the words: whole in Latin letters, anywhere in others, first in Cyrillic ones."""
+def pattern_of(latin: str, others: str = "", more: str = "") -> re.Pattern[str]:
+    r"""Returns what finds one of several words in a description.
+
+    Args:
+        latin: Words in Latin letters, upper case without accents, found whole: regular expressions that spaces part,
+            with ``_`` for a space within one.
+        others: Words in other letters, found anywhere, in Cyrillic letters at the start of a word.
+        more: Regular expressions for all else.
+    """
     whole = "|".join(latin.split()).replace("_", " ")
     anywhere = (re.sub(r"^(?=[Ѐ-ӿ])", r"\\b", _other(word)) for word in others.split())
     return re.compile("|".join((rf"\b(?:{whole})\b", *anywhere, *more.split())))
@@ -44,10 +51,10 @@ _CHEST_NAMES = """
     KLATKA_PIERSIOWA KLATKA KLP PLUCA? HRUDNIK HRUD PLICE MELLKAS GOGUS AKCIGER TORAKS GRUDNI_KOS PRSNI_KOS PRSA
     PLAMANI KRUTINE KRUTS RIND DADA PARU NGUC PHOI TIM_PHOI
 """
-CHEST_NAME = _pattern(f"{_CHEST_NAMES} TUDO KOPS BRUST BRYST")
+CHEST_NAME = pattern_of(f"{_CHEST_NAMES} TUDO KOPS BRUST BRYST")
 """Names of the chest as values of Body Part Examined, some of which mean something else elsewhere."""
 
-CHEST = _pattern(
+CHEST = pattern_of(
     rf"""
     {_CHEST_NAMES} CHEST\w* THORA[XK]\w* THORACIC(?!_(?:SPINE|VERTEBR\w*|INLET|OUTLET)) PULMON\w* POLMON\w* LONGFOTO
     KLATK\w*_PIERS\w* PLUC\w* KEUHKO\w* RINTAKEHA\w* BROSTKORG\w* LUNGRONTGEN MELLKAS\w* TUDOFELV\w* HRUDNIK\w*
@@ -57,7 +64,7 @@ CHEST = _pattern(
     " ГРУДНОЙ_КЛЕТК ГРУДНА ГРУДНОЇ ЛЕГКИ ЛЕГЕН ГРЪДЕН ΘΩΡΑΚ صدر חזה ทรวงอก ปอด",
 )
 
-OTHER_PART = _pattern(
+OTHER_PART = pattern_of(
     r"""
     ABD ABDOM\w* ADDOM\w* RIBS? RIPPEN\w* COTES COSTILLAS? COSTELAS? STERNUM PELVI\w* BECKEN\w* BASSIN BACINO BACIA
     \w*SPINE SPINAL VERTEBR\w* WIRBEL\w* RACHIS COLUMNA COLONNA COLUNA LUMBAR LUMBAIRE CERVICAL [HBL]WS
@@ -84,7 +91,7 @@ IDIOMS = re.compile(
 # Decubitus without a side is the supine patient in the Romance languages.
 _SIDE = r"(?:LAT\w*|LEFT|RIGHT|L|R|IZQ\w*|DER\w*|DCHO|ESQ\w*|DIR\w*|GAUCHE|DROITE?|SIN\w*|DES\w*)"
 _SHOWN = r"(?:CHEST|THORAX|TORAX|TORACE|TORAKS|PULMO|PLUCA|RX|PROJ\w*|PROIEZ\w*)"
-OTHER_VIEW = _pattern(
+OTHER_VIEW = pattern_of(
     rf"""
     [LR]?LAT LATS? LATERAL(?!I[TD])\w* LATERAAL\w* LATERO\w* (?:CHEST|THORAX|TORAX|CXR)[LR]?LAT(?:ERAL)? LATCHEST
     LLD RLD OBL OBLI[QCK]\w* RAO LAO RPO LPO OAG OAD LORDOTI\w* (?:CROSS|X)_?TABLE
@@ -103,7 +110,7 @@ PA_AP = re.compile(r"\b(?:CHEST|THORAX|TORAX|CXR)?(PA|AP)\b")
 
 # Enough to say that a description does not speak of another view alone: a frontal view, or two views.
 _TWO = r"(?:2|TWO|ZWEI|DOS|DUE|DUAS|DEUX|TWEE|TVA|KAKSI|DWIE|DWOCH|DVE|KET|IKI|DOUA)"
-SAYS_FRONTAL = _pattern(
+SAYS_FRONTAL = pattern_of(
     rf"""
     (?:CHEST|THORAX|TORAX|CXR)?(?:PA|AP) FRONT\w* FRNT FACE FRENTE (?:POSTERO|ANTERO)\w* DV VD D_V V_D SAGITTAL\w*
     F_(?:Y|ET|E|U|UND|AND|PROFIL|PERFIL|LAT) VOORAANZICHT ETUKUVA\w* ETUPROJ\w* PRZEDNI\w*
