@@ -1,10 +1,23 @@
 """The command line: ``chexkeras`` and its commands, a module each."""
 
 # The order of the modules here is the order of the commands in --help.
-from chexkeras.cli import demo, data, presets, train, evaluate, compare, robustness, predict, report  # noqa: I001
+from chexkeras.cli import demo, data, presets, train, evaluate, compare, robustness, explain, predict, report  # noqa: I001
 from chexkeras.cli.app import app
 
-__all__ = ["app", "compare", "data", "demo", "evaluate", "main", "predict", "presets", "report", "robustness", "train"]
+__all__ = [
+    "app",
+    "compare",
+    "data",
+    "demo",
+    "evaluate",
+    "explain",
+    "main",
+    "predict",
+    "presets",
+    "report",
+    "robustness",
+    "train",
+]
 
 
 def main() -> None:

@@ -6,3 +6,4 @@ from .heatmaps import Heatmaps as Heatmaps
 from .methods import METHODS as METHODS, MapMethod as MapMethod
 from .network import MapNetwork as MapNetwork, spatial_layers as spatial_layers
 from .sanity_checks import check_maps as check_maps
+from .study import StudiedMaps as StudiedMaps, study_heatmaps as study_heatmaps

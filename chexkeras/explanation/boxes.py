@@ -65,9 +65,7 @@ def compare_with_boxes(
     checks.probability(confidence, "confidence", open_interval=True)
     checks.require_columns(boxes, ("image_id", "finding", *BOX), "the table of boxes", _FIX)
     checks.require_columns(table, ("image_id", "patient_id"), "the image table", "Load it with open_data.")
-    side = image_px if image_px is not None else boxes.attrs.get("image_px")
-    if side is None or not side > 0:
-        raise ValueError("image_px: the width of the image that the boxes were drawn on is not known; give it (1024).")
+    side = _side(boxes, image_px)
     patients = dict(
         zip(table["image_id"].astype(str), checks.identifiers(table["patient_id"], "patient_id"), strict=True)
     )
@@ -109,9 +107,7 @@ def localization_study(
         ValueError: If a column is missing, the size of the boxes' image is not known, or no image is left.
     """
     checks.require_columns(table, ("image_id", "patient_id", finding), "the image table", "Load it with open_data.")
-    side = image_px if image_px is not None else boxes.attrs.get("image_px")
-    if side is None:
-        raise ValueError("image_px: the width of the image that the boxes were drawn on is not known; give it (1024).")
+    side = _side(boxes, image_px)
     lesions = boxes[(boxes["finding"] == finding) & boxes["image_id"].isin(maps.images)]
     known = table[table["image_id"].isin(maps.images)]
     read = known[(known[finding] == 0) | known["image_id"].isin(lesions["image_id"])]
@@ -120,6 +116,30 @@ def localization_study(
     marks = maps.only(list(read["image_id"])).marks(finding, image_px=side)
     lesions = lesions[["image_id", *BOX]]
     return LocalizationStudy.of(match_marks(marks, lesions), lesions, read[["image_id", "patient_id"]])
+
+
+def hits(maps: Heatmaps, boxes: pd.DataFrame, finding: str, *, image_px: float | None = None) -> dict[str, bool]:
+    """Returns for each image that has a box of a finding whether its map's highest place lies in one.
+
+    Args:
+        maps: Heat maps.
+        boxes: Boxes as `compare_with_boxes` takes them.
+        finding: One of the maps' findings.
+        image_px: Width of the square image that the boxes were drawn on; None takes `boxes.attrs["image_px"]`.
+    """
+    scale = maps.image_px / _side(boxes, image_px)
+    shown = boxes[(boxes["finding"] == finding) & boxes["image_id"].astype(str).isin(maps.images)]
+    return {
+        str(image): _hits(maps.of(str(image), finding), part[list(BOX)].to_numpy(float) * scale)
+        for image, part in shown.groupby("image_id")
+    }
+
+
+def _side(boxes: pd.DataFrame, image_px: float | None) -> float:
+    side = image_px if image_px is not None else boxes.attrs.get("image_px")
+    if side is None or not side > 0:
+        raise ValueError("image_px: the width of the image that the boxes were drawn on is not known; give it (1024).")
+    return float(side)
 
 
 class _Pointed(NamedTuple):
@@ -239,7 +259,7 @@ def _point(
         mask = _mask(rows, heat.shape[0])
         positive = np.maximum(heat, 0.0)
         total = float(positive.sum())
-        hit.append(bool(heat.max() > heat.min()) and _hits(heat, rows))
+        hit.append(_hits(heat, rows))
         inside.append(float(positive[mask].sum()) / total if total > 0 else 0.0)
         regions = _regions(heat)
         for row in rows:
@@ -250,7 +270,9 @@ def _point(
 
 
 def _hits(heat: NDArray[np.float32], rows: NDArray[np.float64]) -> bool:
-    """Returns whether the middle of the map's highest places lies in a box; a plateau counts as its middle."""
+    """Returns whether the middle of the map's highest places lies in a box; a map that does not vary hits nothing."""
+    if heat.max() <= heat.min():
+        return False
     top, left = np.nonzero(heat >= heat.max())
     x, y = float(left.mean()) + 0.5, float(top.mean()) + 0.5
     return any(row[0] <= x <= row[0] + row[2] and row[1] <= y <= row[1] + row[3] for row in rows)

@@ -13,13 +13,14 @@ import numpy as np
 import pandas as pd
 
 from chexkeras import provenance
-from chexkeras.checks import identifiers, positive_int, probability
+from chexkeras.checks import positive_int, probability
 from chexkeras.data.perturbations import PERTURBATIONS, Perturbation
 from chexkeras.data.pipeline import images_with_ids
 from chexkeras.data.store.store import Store
 from chexkeras.evaluation.robustness import perturbation_effects
 from chexkeras.evaluation.scores import scores_fingerprint
-from chexkeras.models.scoring import predict_padded, require_image_table
+from chexkeras.inference.test_images import draw_patients, require_on_disk, rows_of
+from chexkeras.models.scoring import predict_padded
 from chexkeras.progress import track
 from chexkeras.results import Robustness
 from chexkeras.runs.run import ROBUSTNESS, Run
@@ -93,10 +94,10 @@ def measure_robustness(
             "--overwrite) replaces that measurement."
         )
     saved = run.scores(_PART)
-    chosen = _chosen(saved, images, seed)
-    rows = _rows_of(chosen["image_id"], table)
+    chosen = draw_patients(saved, images, seed)
+    rows = rows_of(chosen["image_id"], table)
     if store is None:
-        _require_on_disk(rows)
+        require_on_disk(rows)
     saved_here = saved[saved["image_id"].isin(set(chosen["image_id"]))]
     model, targets = run.load_model(), run.recipe.targets
     if store is not None:
@@ -141,50 +142,6 @@ def _changes(perturbations: Perturbation | Iterable[Perturbation]) -> tuple[Pert
         if not isinstance(entry, Perturbation):
             raise TypeError(f"perturbations holds {entry!r}; give Perturbation objects, or perturbations_of(group).")
     return changes
-
-
-def _chosen(scores: pd.DataFrame, images: int | None, seed: int) -> pd.DataFrame:
-    """Returns image_id and patient_id of the images to change: of all patients, or of some drawn at random."""
-    known = scores[["image_id", "patient_id"]].drop_duplicates("image_id")
-    if images is None or positive_int(images, "images") >= len(known):
-        return known
-    counts = known.groupby("patient_id").size()
-    drawn = counts.iloc[np.random.default_rng(seed).permutation(len(counts))]
-    enough = int(np.searchsorted(drawn.cumsum().to_numpy(), images)) + 1
-    return known[known["patient_id"].isin(set(drawn.index[:enough]))]
-
-
-def _rows_of(image_ids: pd.Series, table: pd.DataFrame) -> pd.DataFrame:
-    require_image_table(table)
-    wanted = set(image_ids)
-    table = table.assign(image_id=identifiers(table["image_id"], "image_id"))
-    rows = table[table["image_id"].isin(wanted)]
-    lacking = sorted(wanted - set(rows["image_id"]))
-    if lacking:
-        raise ValueError(
-            f"{len(lacking):,} of the {len(wanted):,} test images to change are not in the table, first {lacking[0]}; "
-            "give the image table that the run was trained from."
-        )
-    twice = rows.loc[rows["image_id"].duplicated(), "image_id"]
-    if len(twice):
-        raise ValueError(
-            f"{len(twice):,} row(s) of the table name a test image that another row names too, first {twice.iloc[0]}; "
-            "keep one row for each image."
-        )
-    return rows
-
-
-def _require_on_disk(rows: pd.DataFrame) -> None:
-    """Refuses absent images before any is scored: the test part must be whole, so none can be skipped."""
-    if "path" not in rows:
-        return  # Said by the pipeline, which needs the column.
-    paths = rows["path"].fillna("").astype(str)
-    absent = rows.loc[[not path or not Path(path).is_file() for path in paths], "image_id"]
-    if len(absent):
-        raise FileNotFoundError(
-            f"{len(absent):,} of the {len(rows):,} test images to change are not on disk, first {absent.iloc[0]}; "
-            "restore the image, or give the store that the run was trained from."
-        )
 
 
 def _scored(

@@ -20,7 +20,14 @@ from chexkeras.results.gaps import (
     SubgroupGaps,
     SubgroupNonInferiority,
 )
-from chexkeras.results.heatmaps import AgainstBaseline, BoxAgreement, Localization, MapChecks, RandomisedLevel
+from chexkeras.results.heatmaps import (
+    AgainstBaseline,
+    BoxAgreement,
+    HeatmapStudy,
+    Localization,
+    MapChecks,
+    RandomisedLevel,
+)
 from chexkeras.results.operating_region import PartialArea, PartialAreaDifference, RateAtTarget
 from chexkeras.results.reader_components import ReaderVarianceComponents
 from chexkeras.results.reader_study import (
@@ -47,6 +54,7 @@ __all__ = [
     "GroupAgainstRest",
     "GroupRates",
     "GroupValue",
+    "HeatmapStudy",
     "Interaction",
     "Localization",
     "MapChecks",

@@ -1,10 +1,11 @@
 """What was found out about heat maps: whether they depend on the model, and how they agree with radiologists' boxes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
-from chexkeras.results.estimate import Estimate
+from chexkeras.results.estimate import NOT_MEASURED, Estimate
 from chexkeras.results.record import Record
 
 DEPENDS, DOES_NOT, NOT_SHOWN = "depends on the model", "does not depend on the model", "not shown"
@@ -164,3 +165,40 @@ class Localization(Record):
             f"{entry.finding}: hit rate {entry.hit_rate} on {entry.n_images} images, {entry.verdict}"
             for entry in self.findings
         )
+
+
+@dataclass(frozen=True)
+class HeatmapStudy(Record):
+    """What was found out about the heat maps of a run's test images, for one finding.
+
+    Attributes:
+        finding: The finding.
+        checks: Whether the maps depend on the model.
+        localization: How they agree with radiologists' boxes; None where no test image has one.
+        afroc: Area under the weighted AFROC curve of the maps' peaks, images with boxes against normal ones.
+        examples: For each image of the gallery its image_id, what became of it ("found", "missed", "false alarm",
+            "correct negative"), score and whether its highest place lies in a box (None without one).
+        boxes_from: File name of the boxes; empty where there were none.
+        scores_fingerprint: Of the run's test scores.
+        seed: Of all draws.
+        cautions: Sentences that a reader must see beside a map.
+        provenance: Versions and commit.
+    """
+
+    finding: str
+    checks: MapChecks
+    localization: Localization | None
+    afroc: Estimate = NOT_MEASURED
+    examples: tuple[dict[str, Any], ...] = ()
+    boxes_from: str = ""
+    scores_fingerprint: str = ""
+    seed: int = 0
+    cautions: tuple[str, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Returns some lines to read."""
+        found = [str(self.checks)]
+        if self.localization is not None:
+            found += [f"Against boxes: {self.localization}", f"Weighted AFROC of the maps' peaks: {self.afroc}"]
+        return "\n".join(found)

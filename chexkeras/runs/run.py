@@ -23,7 +23,7 @@ from chexkeras.evaluation.scores import Scores, read_scores, scores_fingerprint
 from chexkeras.evaluation.thresholds import RULES, check_rule
 from chexkeras.progress import printable
 from chexkeras.recipes.recipe import Recipe
-from chexkeras.results import Estimate, Evaluation, FindingEvaluation, OperatingPoint, Robustness
+from chexkeras.results import Estimate, Evaluation, FindingEvaluation, HeatmapStudy, OperatingPoint, Robustness
 from chexkeras.runs import documents
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ INTENSITIES = "intensities.json"
 """Where a run keeps how bright its training images are."""
 DICOM_RESULTS = "dicom_results.csv"
 """Where a run keeps the results of DICOM files that were scored with it."""
+HEATMAPS = "heatmaps.json"
+"""Where a run keeps what was found out about its heat maps."""
 _FIX = "The file is damaged or was cut short: restore it, or train again."
 _LONGEST_WORDS = 300
 _HISTORY = ("stage", "epoch", "global_epoch", "loss", "val_loss", "val_auroc", "learning_rate")
@@ -306,6 +308,15 @@ class Run:
         document = files.read_json(self._file(ROBUSTNESS, files.MOST_JSON_BYTES))
         with _fields_of(ROBUSTNESS, "Measure again: chexkeras robustness --overwrite."):
             return Robustness.from_dict(document)
+
+    @property
+    def heatmaps(self) -> HeatmapStudy | None:
+        """What was found out about its heat maps, see `explanation.study_heatmaps`; None where it was not asked."""
+        if not (self.folder / HEATMAPS).is_file():
+            return None
+        document = files.read_json(self._file(HEATMAPS, files.MOST_JSON_BYTES))
+        with _fields_of(HEATMAPS, "Make them again: chexkeras explain --overwrite."):
+            return HeatmapStudy.from_dict(document)
 
     def scores(self, part: str) -> Scores:
         """Returns the scores of a part.

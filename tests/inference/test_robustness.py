@@ -122,7 +122,7 @@ def test_a_test_image_named_twice_is_refused_before_scoring(toy_run, toy, no_sco
 def test_an_absent_image_is_named_before_scoring(toy_run, toy, no_scoring, path):
     first = toy_run.scores("test")["image_id"].iloc[0]
     table = toy.assign(path=toy["path"].where(toy["image_id"] != first, path))
-    said = rf"1 of the .* test images to change are not on disk, first {first}; restore the image, or give the store"
+    said = rf"1 of the .* test images are not on disk, first {first}; restore the image, or give the store"
     with pytest.raises(FileNotFoundError, match=said):
         measure_robustness(toy_run, table, perturbations=MIRRORED, keep=False)
 

@@ -1,0 +1,130 @@
+"""``chexkeras explain``: heat maps of a run's test images, checked, and compared with boxes."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from chexkeras.checks import typed_path
+from chexkeras.cli.app import RunFolder, app, errors_for_people, tell
+from chexkeras.cli.image_options import ROOT, Load, with_image_options
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from chexkeras.explanation.study import StudiedMaps
+
+_STUDY, _PEAKS, _AGREEMENT = "heatmaps.json", "peaks.csv", "boxes.csv"
+
+
+@app.command()
+@errors_for_people
+@with_image_options
+def explain(
+    load: Load,
+    run: RunFolder,
+    data: Annotated[Path, typer.Option("--data", help=ROOT)],
+    out: Annotated[Path, typer.Option(help="Folder for figures and tables, a new one or an earlier one's.")],
+    finding: Annotated[
+        str | None, typer.Option(help="Which of the run's findings; needed where it has several.")
+    ] = None,
+    method: Annotated[str, typer.Option(help="'gradcam', 'gradcam++', 'hirescam' or 'cam'.")] = "gradcam",
+    layer: Annotated[
+        str | None, typer.Option(help="Layer to map; default: the last one with rows and columns.")
+    ] = None,
+    boxes: Annotated[
+        Path | None,
+        typer.Option(
+            help="Boxes in NIH's format; default: BBox_List_2017.csv in the folder of --data, if it is there."
+        ),
+    ] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="Store made by 'chexkeras prepare'; the images themselves are then not opened.")
+    ] = None,
+    sample: Annotated[int, typer.Option(min=10, help="About how many test images without a box to look at.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all draws.")] = 0,
+    keep: Annotated[
+        bool, typer.Option("--keep/--no-keep", help="Keep the result with the run, for its report.")
+    ] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what the run and the folder hold.")] = False,
+) -> None:
+    """Shows where a run looks: heat maps of test images, whether they depend on the model, and how they meet boxes.
+
+    Writes figures of images drawn at random, the peaks of all maps, and the comparison with boxes.
+    """
+    from chexkeras.data.datasets.nih import BOX_FILE, load_boxes
+    from chexkeras.data.store.store import Store
+    from chexkeras.runs.run import Run
+
+    loaded, opened = Run.load(run), Store.load(store) if store is not None else None
+    folder = _destination(out, overwrite)
+    root = typed_path(data, "--data")
+    beside = (root if root.is_dir() else root.parent) / BOX_FILE
+    drawn = load_boxes(boxes) if boxes is not None else load_boxes(beside) if beside.is_file() else None
+    table = load(data, missing="keep")
+    from chexkeras.explanation.study import study_heatmaps
+
+    made = study_heatmaps(
+        loaded,
+        table,
+        finding=finding,
+        method=method,
+        layer=layer,
+        boxes=drawn,
+        store=opened,
+        images=sample,
+        seed=seed,
+        keep=keep,
+        overwrite=overwrite,
+    )
+    for caution in made.study.cautions:
+        tell(f"Caution: {caution}")
+    tell(made.study)
+    _write(made, drawn, folder)
+    tell(f"written: {out}")
+
+
+def _destination(out: Path, overwrite: bool) -> Path:
+    folder = typed_path(out, "--out").resolve()
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--out {str(out)!r} is a file; name a folder.")
+    inside = [parent for parent in (folder, *folder.parents) if (parent / "recipe.json").is_file()]
+    if inside:
+        raise ValueError(f"--out {str(out)!r} lies in the run folder {inside[0].name!r}; choose a place outside it.")
+    if folder.is_dir() and any(folder.iterdir()):
+        if not (folder / _STUDY).is_file():
+            raise ValueError(f"--out {str(out)!r} holds something else already; name a new folder.")
+        if not overwrite:
+            raise FileExistsError(f"--out {str(out)!r} holds heat maps already; --overwrite replaces them.")
+    return folder
+
+
+def _write(made: "StudiedMaps", boxes: "pd.DataFrame | None", folder: Path) -> None:
+    from chexkeras import files
+    from chexkeras.plots import heatmap, heatmap_gallery, style
+
+    folder.mkdir(parents=True, exist_ok=True)
+    study, maps = made.study, made.maps
+    px = float(boxes.attrs["image_px"]) if boxes is not None else None
+    files.write_csv(folder / _PEAKS, maps.marks(study.finding, image_px=px))
+    if study.localization is not None:
+        files.write_csv(folder / _AGREEMENT, study.localization.to_frame())
+    shown = [entry["image_id"] for entry in study.examples]
+    rows = made.table.set_index("image_id", drop=False).loc[shown]
+    has_files = "path" in rows and all(Path(path).is_file() for path in rows["path"].astype(str))
+    if shown and has_files:
+        titles = [_title(entry) for entry in study.examples]
+        gallery = heatmap_gallery(maps, rows, finding=study.finding, boxes=boxes, titles=titles)
+        style.save(gallery.figure, folder / "gallery.png")
+        for image, path in zip(shown, rows["path"], strict=True):
+            drawn = heatmap(maps, image, str(path), finding=study.finding, boxes=boxes)
+            style.save(drawn.figure, folder / f"{Path(image).stem}.png")
+    elif shown:
+        tell("no figures: the images themselves are not on disk.")
+    # Last: a folder with it is whole.
+    files.write_json(folder / _STUDY, study.to_dict())
+
+
+def _title(entry: "dict[str, object]") -> str:
+    hit = {True: ", box hit", False: ", box missed"}.get(entry["hit"], "")  # type: ignore[arg-type]
+    return f"{entry['outcome']}{hit}"
