@@ -10,6 +10,7 @@ from chexkeras.report.facts import (
     comparison,
     data,
     dicom,
+    heatmaps,
     integrity,
     performance,
     regulation,
@@ -76,6 +77,7 @@ def collect_facts(
     study.add_planning(facts, stated)
     comparison.add_comparison(facts, run, stated)
     comparison.add_robustness(facts, run)
+    heatmaps.add_heatmaps(facts, run)
     comparison.add_readers(facts, run, stated)
     comparison.add_reader_study(facts, stated)
     software.add_software(facts, documents, run)

@@ -1,0 +1,75 @@
+"""Facts on where the model looks: heat maps of test images, checked, and compared with radiologists' boxes."""
+
+from typing import Any
+
+from chexkeras.report.facts.facts import Facts, difference_text, estimate_text
+from chexkeras.results.heatmaps import DEPENDS
+
+_FILE = "heatmaps.json"
+
+
+def add_heatmaps(facts: Facts, run: Any) -> None:
+    """Records what was found out about a run's heat maps, if it was found on the scores on file.
+
+    Args:
+        facts: Where they go; the evaluated findings are there already.
+        run: The `Run`.
+
+    Raises:
+        ValueError: If heatmaps.json is damaged or of another version.
+    """
+    from chexkeras.evaluation.scores import scores_fingerprint
+
+    study = run.heatmaps
+    current = (
+        study is not None
+        and study.scores_fingerprint == scores_fingerprint(run.scores("test"))
+        and study.finding in facts["evaluated"].value
+    )
+    file = _FILE if study else "convention"
+    facts.add("heatmaps", current, file=file, field="whether heat maps were made, on the scores on file")
+    facts.add("heatmaps.stale", study is not None and not current, file=file,
+              field="scores_fingerprint and finding, against scores_test.csv and evaluation.json")  # fmt: skip
+    if study is None or not current:
+        return
+    checks = study.checks
+    for name, value, text in (
+        ("finding", study.finding, study.finding.replace("_", " ")),
+        ("method", checks.method, None),
+        ("layer", checks.layer, None),
+        ("seed", study.seed, str(study.seed)),
+        ("checked", checks.n_images, None),
+        ("verdict", checks.verdict, None),
+        ("reason", checks.reason, None),
+        ("most_alike", checks.most_alike, f"{checks.most_alike:g}"),
+    ):
+        facts.add(f"heatmaps.{name}", value, text, file=_FILE, field=name)
+    facts.add("heatmaps.believed", checks.verdict == DEPENDS, file=_FILE, field="checks.verdict")
+    levels = [
+        [level.name, estimate_text(level.rank_correlation), estimate_text(level.similarity)] for level in checks.levels
+    ]
+    facts.add("heatmaps.levels", levels, "", file=_FILE, field="checks.levels")
+    for name in ("deletion", "insertion"):
+        found = getattr(checks, name)
+        facts.add(f"heatmaps.{name}", found, difference_text(found), file=_FILE, field=f"checks.{name}")
+    facts.add("heatmaps.boxes", study.localization is not None, file=_FILE, field="whether test images have boxes")
+    if study.localization is None:
+        return
+    (entry,) = (each for each in study.localization.findings if each.finding == study.finding)
+    for name, value, text in (
+        ("images", entry.n_images, None),
+        ("boxes_drawn", entry.n_boxes, None),
+        ("patients", entry.n_patients, None),
+        ("hit_rate", entry.hit_rate, None),
+        ("inside", entry.inside, None),
+        ("box_share", entry.box_share, f"{entry.box_share:.3f}"),
+        ("mean_box_from", entry.mean_box_from, None),
+        ("against_mean_box", entry.verdict, None),
+    ):
+        facts.add(f"heatmaps.{name}", value, text, file=_FILE, field=f"localization: {name}")
+    facts.add("heatmaps.afroc", study.afroc, file=_FILE, field="afroc")
+    rows = [
+        [other.baseline, estimate_text(other.hit_rate), difference_text(other.difference), other.verdict]
+        for other in entry.baselines
+    ]
+    facts.add("heatmaps.rows", rows, "", file=_FILE, field="localization.baselines")

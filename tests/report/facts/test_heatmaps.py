@@ -1,0 +1,90 @@
+"""What the report says of heat maps."""
+
+import dataclasses
+
+import pytest
+
+from chexkeras.evaluation.scores import scores_fingerprint
+from chexkeras.report import submission
+from chexkeras.report.facts.collect import collect_facts
+from chexkeras.results import (
+    AgainstBaseline,
+    BoxAgreement,
+    Estimate,
+    HeatmapStudy,
+    Localization,
+    MapChecks,
+    RandomisedLevel,
+)
+from chexkeras.runs.run import HEATMAPS
+
+
+def number(value, half=0.05):
+    return Estimate(value, value - half, value + half, 0.95, 40, "mean")
+
+
+def study_of(run, verdict="depends on the model"):
+    checks = MapChecks(
+        "Effusion", "gradcam", "relu", 40, (RandomisedLevel("whole network", number(0.21), number(0.11)),),
+        number(-2.9), number(0.4), 0.5, verdict, "because it does", 3,
+    )  # fmt: skip
+    entry = BoxAgreement(
+        "Effusion", 30, 34, 28, number(0.61), number(0.33), 0.12, (number(0.5),), (number(0.4),),
+        (AgainstBaseline("mean box", number(0.3), number(0.31), 0.001, "better than the mean box"),),
+        "for each patient the boxes of the other patients, 34 in all",
+    )  # fmt: skip
+    found = Localization("gradcam", "relu", (0.1,), (0.1,), (entry,))
+    fingerprint = scores_fingerprint(run.scores("test"))
+    return HeatmapStudy("Effusion", checks, found, number(0.7), scores_fingerprint=fingerprint)
+
+
+def sections(run):
+    text = submission.preview(collect_facts(run)).text
+    return text[text.index("### 1. ") : text.index("### 2. ")], text[text.index("## 13. ") : text.index("## 14. ")]
+
+
+def test_checks_boxes_and_verdicts_stand_in_the_report(make_run):
+    run = make_run()
+    study_of(run).save(run.folder / HEATMAPS)
+    general, text = sections(run)
+    assert (
+        "Heat maps of its scores were made to study the model (section 13); they are no\npart of its output." in general
+    )
+    assert 'relation to the model is "**depends on the model**": because it does.' in text
+    assert "| whole network | 0.210 (95 % CI 0.160" in text
+    assert "Against 34 boxes drawn by radiologists on 30 test images of 28 patients" in text
+    assert "verdict: **better than the mean box**" in text
+    assert "| mean box | 0.300 (95 % CI 0.250" in text and "| +0.310 (95 % CI +0.260 to +0.360) |" in text
+    assert "It is no segmentation and no finding of a radiologist" in text
+    assert "not drawn here" not in text
+
+
+def test_maps_that_do_not_depend_on_the_model_are_not_drawn(make_run):
+    run = make_run()
+    study_of(run, "does not depend on the model").save(run.folder / HEATMAPS)
+    assert "The maps are therefore not drawn here, and nothing is concluded from them." in sections(run)[1]
+
+
+def test_a_run_without_heat_maps_says_so(make_run):
+    general, text = sections(make_run())
+    assert "Not studied: no heat maps were made of this run." in text
+    assert "it does\nnot mark or point to any part of an image. This wording" in general
+
+
+def test_heat_maps_of_other_scores_are_not_shown(make_run):
+    run = make_run()
+    dataclasses.replace(study_of(run), scores_fingerprint="00" * 32).save(run.folder / HEATMAPS)
+    assert "NOT SHOWN: heatmaps.json was made on other scores than those on file." in sections(run)[1]
+
+
+def test_without_boxes_nothing_is_said_of_pointing(make_run):
+    run = make_run()
+    dataclasses.replace(study_of(run), localization=None).save(run.folder / HEATMAPS)
+    assert "No test image has a box drawn by a radiologist" in sections(run)[1]
+
+
+def test_a_damaged_file_is_named(make_run):
+    run = make_run()
+    (run.folder / HEATMAPS).write_text('{"checks": {}, "scores_fingerprint": ""}')
+    with pytest.raises(ValueError, match=r"heatmaps\.json of the run lacks"):
+        collect_facts(run)
