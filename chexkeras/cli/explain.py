@@ -114,11 +114,13 @@ def _write(made: "StudiedMaps", boxes: "pd.DataFrame | None", folder: Path) -> N
     has_files = "path" in rows and all(Path(path).is_file() for path in rows["path"].astype(str))
     if shown and has_files:
         titles = [_title(entry) for entry in study.examples]
-        gallery = heatmap_gallery(maps, rows, finding=study.finding, boxes=boxes, titles=titles)
-        style.save(gallery.figure, folder / "gallery.png")
+        drawn, (ax,) = style.figure(width=10.4, height=2.95 * -(-len(shown) // 4) + 1.2)
+        heatmap_gallery(maps, rows, finding=study.finding, boxes=boxes, titles=titles, ax=ax)
+        style.save(drawn, folder / "gallery.png")
         for image, path in zip(shown, rows["path"], strict=True):
-            drawn = heatmap(maps, image, str(path), finding=study.finding, boxes=boxes)
-            style.save(drawn.figure, folder / f"{Path(image).stem}.png")
+            drawn, (ax,) = style.figure(width=6.4, height=6.2)
+            heatmap(maps, image, str(path), finding=study.finding, boxes=boxes, ax=ax)
+            style.save(drawn, folder / f"{Path(image).stem}.png")
     elif shown:
         tell("no figures: the images themselves are not on disk.")
     # Last: a folder with it is whole.
