@@ -5,6 +5,7 @@ previous output as it was.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -16,6 +17,9 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 import pandas as pd
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""The numbers of errors that mean: the disk is full, or a quota or a limit of size is reached."""
 
 MOST_JSON_BYTES = 64 * 2**20
 """The largest JSON file that is read: some hundred times what a run writes."""

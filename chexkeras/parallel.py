@@ -349,6 +349,8 @@ def _spawn_context() -> "SpawnContext":
     return multiprocessing.get_context("spawn")
 
 
+_END_SECONDS = 1.0
+
 # The task of a worker process, which has one for as long as it lives.
 _process_task: _Task
 
@@ -362,9 +364,18 @@ def _begin_process(work: Callable[..., Any], setup: Callable[[], Any] | None) ->
     _process_task = _Task(work, setup)
     # Ctrl-C reaches every process of a terminal; the one that started this one decides what becomes of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # So it does where a batch system ends all processes of a job, as long as it is there; see `_end_later`.
+    signal.signal(signal.SIGTERM, _end_later)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_later(*_: object) -> None:
+    """Ends this process in a while: the one that started it was asked to end too, and clears it away before."""
+    timer = threading.Timer(_END_SECONDS, os._exit, (1,))
+    timer.daemon = True
+    timer.start()
 
 
 def _end_with(parent: Any) -> None:

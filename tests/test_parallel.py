@@ -327,6 +327,28 @@ def test_processes_end_with_the_one_that_started_them(tmp_path):
     wait_until(has_ended)
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks at processes under /proc")
+def test_processes_end_with_the_command_when_a_batch_system_ends_all_of_them(tmp_path):
+    script, mark = tmp_path / "script.py", tmp_path / "pid"
+    script.write_text(
+        "import sys\nimport typer\nfrom chexkeras.cli.app import errors_for_people\n"
+        "from chexkeras.parallel import map_ordered\nfrom tests.test_parallel import sleep_in_process\n"
+        "@errors_for_people\ndef command():\n"
+        f"    list(map_ordered(sleep_in_process, [{str(mark)!r}], executor='processes', workers=1))\n"
+        "if __name__ == '__main__':\n"
+        "    try:\n        command()\n    except typer.Exit as ended:\n        sys.exit(ended.exit_code)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(script)]
+    parent = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wait_until(lambda: mark.exists() and mark.read_text())
+    os.killpg(parent.pid, signal.SIGTERM)
+    said = parent.communicate(timeout=300)[1]
+    # Not the end of a worker, which would be told as an error, whoever hears of it first.
+    assert (parent.returncode, said) == (143, "ended by SIGTERM.\n")
+    assert not Path("/proc", mark.read_text()).exists()
+
+
 def wait_until(condition):
     for _ in range(15000):
         if condition():

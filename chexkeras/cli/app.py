@@ -1,10 +1,13 @@
 """The application: what all commands share."""
 
+import contextlib
 import functools
 import logging
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -58,25 +61,98 @@ def tell(text: object) -> None:
     typer.echo(printable(str(text), "\n").encode(encoding, "backslashreplace").decode(encoding))
 
 
-def _fail(error: Exception) -> NoReturn:
-    typer.secho(printable(f"error: {error}", "\n"), err=True, fg=typer.colors.RED)
+def fail(error: Exception, kept: str = "") -> NoReturn:
+    """Ends a command with an error that the user can do something about; exit status 2.
+
+    Args:
+        error: The error.
+        kept: What is left of the command's work, and how to go on with it; empty where nothing is left.
+    """
+    message = str(error)
+    if isinstance(error, OSError) and error.errno is not None:
+        from chexkeras.files import NO_ROOM
+
+        if error.errno in NO_ROOM:
+            name = f" for {os.path.basename(os.fsdecode(error.filename))!r}" if error.filename else ""
+            message = f"there is no room{name} ({error.strerror}); free some space, or write elsewhere."
+            kept = kept or "nothing is left half-written; run the command again"
+    if kept:
+        message = f"{message.rstrip('.')}. {kept[0].upper()}{kept[1:]}."
+    typer.secho(printable(f"error: {message}", "\n"), err=True, fg=typer.colors.RED)
     raise typer.Exit(2) from None
 
 
+class Ended(KeyboardInterrupt):
+    """The system asked the program to end, as a batch system does; what ends at Ctrl-C ends in the same way.
+
+    Args:
+        number: The signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+# SIGTERM, and SIGHUP of a terminal that is gone, where the system has it.
+_ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+@contextlib.contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Ends the block with an exception where the system would end the program at once, so that workers end too."""
+
+    def end(number: int, _: object) -> None:
+        # Once is enough: what is being written down and cleared away is not to be disturbed again.
+        for each in taken:
+            signal.signal(each, signal.SIG_IGN)
+        raise Ended(number)
+
+    # Signals reach the main thread alone; what is ignored (nohup) or taken by somebody else stays so.
+    is_main = threading.current_thread() is threading.main_thread()
+    taken = [each for each in _ENDING if is_main and signal.getsignal(each) is signal.SIG_DFL]
+    for each in taken:
+        signal.signal(each, end)
+    try:
+        yield
+    finally:
+        for each in taken:
+            signal.signal(each, signal.SIG_DFL)
+
+
+def leave(interruption: KeyboardInterrupt, kept: str = "") -> NoReturn:
+    """Ends a command that was interrupted: exit status 130 after Ctrl-C, 128 and the signal's number otherwise.
+
+    Args:
+        interruption: What ended it.
+        kept: What is left of its work, and how to go on with it; empty where that is said already, or nothing is left.
+    """
+    number = interruption.number if isinstance(interruption, Ended) else signal.SIGINT
+    words = f"ended by {signal.Signals(number).name}" if isinstance(interruption, Ended) else "interrupted"
+    typer.secho(printable(f"{words}: {kept}." if kept else f"{words}."), err=True, fg=typer.colors.YELLOW)
+    raise typer.Exit(128 + number) from None
+
+
 def errors_for_people(command: Callable[..., None]) -> Callable[..., None]:
-    """Shows what the user can fix as one message instead of a traceback; exit status 2."""
+    """Shows what the user can fix as one message instead of a traceback; exit status 2.
+
+    A command that is interrupted, or that the system ends (SIGTERM), ends its workers and says so; see `leave`.
+    """
 
     @functools.wraps(command)
     def wrapped(*arguments: Any, **options: Any) -> None:
         try:
-            command(*arguments, **options)
+            with _ended_in_order():
+                command(*arguments, **options)
+        except KeyboardInterrupt as interruption:
+            leave(interruption)
         except (ValueError, OSError) as error:
-            _fail(error)
+            fail(error)
         except RuntimeError as error:
             from chexkeras.parallel import WorkersUnavailable
 
             if not isinstance(error, WorkersUnavailable):
                 raise
-            _fail(error)
+            fail(error)
 
     return wrapped

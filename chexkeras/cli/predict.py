@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chexkeras.cli.app import Profile, app, errors_for_people, tell
+from chexkeras.cli.app import Profile, app, errors_for_people, fail, leave, tell
 from chexkeras.cli.destination import check_destination
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_REFUSED, _INTERRUPTED = 3, 130
+_REFUSED = 3
 
 
 @app.command()
@@ -61,7 +61,8 @@ def predict(
 ) -> None:
     """Scores a folder: a decision or a reasoned refusal for every file.
 
-    Exit status: 0 if every file was scored, 3 if any was refused, 2 for a mistake in the call, 130 if interrupted.
+    Exit status: 0 if every file was scored, 3 if any was refused, 2 for a mistake in the call, 130 if interrupted, 143
+    if the system ended it (SIGTERM).
     """
     from chexkeras.dicom.workers.options import ReadOptions
     from chexkeras.inference.results_file import FORMATS, results_path
@@ -90,12 +91,12 @@ def predict(
             engine=engine,
             precision=precision,
         )
-    except KeyboardInterrupt:
-        _show_interruption(results_path(out))
-        raise typer.Exit(_INTERRUPTED) from None
-    except WorkersUnavailable as error:
-        kept = _kept(results_path(out))
-        raise ValueError(f"{error} {kept.capitalize()}." if kept else str(error)) from None
+    except KeyboardInterrupt as interruption:
+        leave(interruption, _kept(results_path(out)) or "nothing done")
+    except (WorkersUnavailable, OSError) as error:
+        # An error of the system, in the middle of the work; one that we found before it has no number.
+        is_late = isinstance(error, WorkersUnavailable) or error.errno is not None
+        fail(error, _kept(results_path(out)) if is_late else "")
     for caution in loaded.cautions:
         tell(f"Caution: {caution}")
     refused = _show_results(results)
@@ -118,10 +119,6 @@ def _show_results(results: "pd.DataFrame") -> int:
         threshold = rows["threshold"].iloc[0]
         tell(f"  {finding}: {positive} positive, {len(rows) - positive} negative at the threshold {threshold:.3g}")
     return len(refused)
-
-
-def _show_interruption(out: Path) -> None:
-    typer.secho(f"interrupted: {_kept(out) or 'nothing done'}.", err=True, fg=typer.colors.YELLOW)
 
 
 def _kept(out: Path) -> str:

@@ -337,15 +337,25 @@ class Journal:
         self._opened().truncate(0)
 
     def close(self) -> None:
-        """Brings what was added onto the disk, and lets go of the journal; an empty one is removed."""
-        if self._handle is None:
+        """Brings what was added onto the disk, and lets go of the journal; an empty one is removed.
+
+        Raises:
+            OSError: If the disk is full; what was there before is kept.
+        """
+        handle, self._handle = self._handle, None
+        if handle is None:
             return
-        os.fsync(self._handle.fileno())
-        if os.fstat(self._handle.fileno()).st_size:
-            self._handle.close()
-            self._handle = None
-        else:
+        try:
+            os.fsync(handle.fileno())
+            is_empty = not os.fstat(handle.fileno()).st_size
+        except OSError:
+            handle.close()
+            raise
+        if is_empty:
+            self._handle = handle
             self.discard()
+        else:
+            handle.close()
 
     def discard(self) -> None:
         """Removes the journal, once the results are written, and lets go of it."""

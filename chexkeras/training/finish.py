@@ -179,7 +179,9 @@ def write_run(model: keras.Model, ended: FinishedTraining, folder: Path, number:
     folder.mkdir(parents=True, exist_ok=True)
     # A model of the same layers that was never compiled: Keras alone reads it, without the loss and the optimizer's
     # state, which checkpoints keep while a training is under way.
-    keras.Model(model.inputs, model.outputs, name=model.name).save(folder / "model.keras")
+    with files.replacing(folder / "model.keras") as temporary:
+        # Half a model, where the disk is full, would be kept as one.
+        keras.Model(model.inputs, model.outputs, name=model.name).save(temporary)
     recipe, fitted = ended.recipe, ended.fitted
     write_results(model, recipe, ended.splits, folder, ended.cautions, ended.store)
     write_data(ended.splits, ended.audit, folder)

@@ -1,14 +1,19 @@
+import errno
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 import chexkeras
 from chexkeras.cli import app
-from chexkeras.cli.app import tell
+from chexkeras.cli.app import errors_for_people, tell
 
 TRACES = """
 import sys
@@ -69,7 +74,7 @@ def test_what_cannot_be_seen_is_printed_by_its_number(capsys):
 
 
 def test_text_that_the_terminal_cannot_encode_is_printed_by_its_numbers():
-    code = "from chexkeras.cli.app import tell; tell('gr\\xfcn \\u80f8')"
+    code = "from chexkeras.cli.app import errors_for_people, tell; tell('gr\\xfcn \\u80f8')"
     done = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | {"PYTHONIOENCODING": "latin-1"}, capture_output=True, check=True
     )
@@ -86,3 +91,76 @@ def test_commands_print_through_one_function():
     # What it leaves out is written in one place: typer's own would print a stranger's file name as it is.
     for path in Path(chexkeras.cli.__file__).parent.glob("*.py"):
         assert path.name == "app.py" or "typer.echo" not in path.read_text(), path.name
+
+
+@errors_for_people
+def wait_to_be_ended(numbers, clearing_away):
+    try:
+        for number in numbers:
+            os.kill(os.getpid(), number)
+        time.sleep(60)
+    finally:
+        # Batch systems send it twice; what is being cleared away is not disturbed.
+        os.kill(os.getpid(), numbers[0])
+        clearing_away.append(True)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_command_that_the_system_ends_clears_away_and_says_so(name, capsys):
+    number, done = getattr(signal, name), []
+    before = signal.getsignal(number)
+    with pytest.raises(typer.Exit) as ended:
+        wait_to_be_ended([number], done)
+    assert (ended.value.exit_code, done) == (128 + number, [True])
+    assert capsys.readouterr().err == f"ended by {name}.\n"
+    assert signal.getsignal(number) is before
+
+
+def test_a_command_that_is_interrupted_says_so(capsys):
+    @errors_for_people
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(typer.Exit) as ended:
+        interrupted()
+    assert (ended.value.exit_code, capsys.readouterr().err) == (130, "interrupted.\n")
+
+
+def test_a_signal_that_is_ignored_or_taken_stays_so():
+    seen = []
+
+    @errors_for_people
+    def command():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            os.kill(os.getpid(), number)
+        time.sleep(0.01)
+
+    before = signal.signal(signal.SIGTERM, lambda *_: seen.append(True)), signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        command()
+    finally:
+        signal.signal(signal.SIGTERM, before[0])
+        signal.signal(signal.SIGHUP, before[1])
+    assert seen == [True]
+
+
+def test_a_command_in_another_thread_takes_no_signal():
+    done = []
+    thread = threading.Thread(target=errors_for_people(lambda: done.append(signal.getsignal(signal.SIGTERM))))
+    thread.start()
+    thread.join()
+    assert done == [signal.SIG_DFL]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_says_what_to_do_and_names_the_file_alone(number, capsys):
+    @errors_for_people
+    def writing():
+        raise OSError(number, os.strerror(number), "/data/people/results.csv")
+
+    with pytest.raises(typer.Exit) as ended:
+        writing()
+    said = capsys.readouterr().err
+    assert ended.value.exit_code == 2
+    assert said.startswith(f"error: there is no room for 'results.csv' ({os.strerror(number)}); free some space")
+    assert "Nothing is left half-written; run the command again." in said and "people" not in said

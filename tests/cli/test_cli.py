@@ -1,7 +1,11 @@
 import ast
+import errno
 import importlib
 import json
+import os
 import re
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -176,6 +180,39 @@ def test_an_interrupted_predict_keeps_what_is_done_and_goes_on_with_resume(toy_r
     assert "give resume=True (--resume)" in run(*arguments).output
     assert run(*arguments, "--resume").exit_code == 0
     assert len(pd.read_csv(out)) == 3
+
+
+@pytest.mark.keras
+def test_a_predict_that_the_system_ends_or_whose_disk_is_full_keeps_what_is_done(toy_run, tmp_path, monkeypatch):
+    module = importlib.import_module("chexkeras.inference.score_folder")
+    folder, out = images_of(tmp_path / "images", count=4), tmp_path / "results.csv"
+    arguments = ("predict", folder, "--run", toy_run.folder, "--workers", 0, "--out", out)
+
+    def ended_by_the_system(items, *_, **__):
+        yield next(items)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "track", ended_by_the_system)
+        stopped = run(*arguments)
+    assert stopped.exit_code == 143 and not out.exists()
+    kept = "the results of 1 files are kept; go on with the same command and --resume"
+    assert f"ended by SIGTERM: {kept}." in stopped.output
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / ".results.csv.x.csv"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_results", full)
+        stopped = run(*arguments, "--resume")
+    assert stopped.exit_code == 2 and not out.exists()
+    said = " ".join(stopped.output.split())
+    assert "there is no room for '.results.csv.x.csv' (No space left on device); free some space" in said
+    assert "The results of 4 files are kept; go on with the same command and --resume." in said
+    monkeypatch.setattr(module.Predictor, "records", lambda _, files, **__: iter(pytest.fail("scored") for _ in files))
+    assert run(*arguments, "--resume").exit_code == 0
+    assert len(pd.read_csv(out)) == 4
 
 
 @pytest.mark.keras

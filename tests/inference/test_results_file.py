@@ -1,9 +1,11 @@
+import contextlib
 import json
 import math
 
 import pandas as pd
 import pytest
 
+from chexkeras import files
 from chexkeras.inference import results_file as journal_module
 from chexkeras.inference.results_file import (
     FILE_COLUMNS,
@@ -260,3 +262,47 @@ def test_a_folder_of_results_is_whole_and_replaces_nothing_else(tmp_path):
     (tmp_path / "file.objects").write_text("")
     with pytest.raises(ValueError, match=r"results that end in \.objects are a folder"):
         results_path(tmp_path / "file.objects")
+
+
+@contextlib.contextmanager
+def files_of_at_most(size):
+    """No room beyond a size, as on a full disk."""
+    resource = pytest.importorskip("resource", reason="limits of Unix")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("cut", [0, 40])
+def test_a_full_disk_costs_the_record_that_was_being_written_and_no_other(tmp_path, cut):
+    journal = Journal(tmp_path / "results.csv")
+    size = len(to_line(ACCEPTED).encode()) + len(to_line(REFUSED).encode()) + cut
+    journal.open()
+    with files_of_at_most(size):
+        for record in RECORDS:
+            journal.add(record)
+        with pytest.raises(OSError) as full:
+            journal.add(ACCEPTED)
+        # What was not written is still waiting to be.
+        with contextlib.suppress(OSError):
+            journal.close()
+    assert full.value.errno in files.NO_ROOM
+    same(journal.read(), RECORDS)
+    journal.open()
+    journal.add({**ACCEPTED, "file": "next"})
+    journal.close()
+    same(journal.read(), [*RECORDS, {**ACCEPTED, "file": "next"}])
+
+
+@pytest.mark.parametrize("name", ["results.csv", "results.jsonl"])
+def test_a_full_disk_leaves_the_results_as_they_were(tmp_path, name):
+    write_results(tmp_path / name, [REFUSED])
+    before = (tmp_path / name).read_bytes()
+    with files_of_at_most(100), pytest.raises(OSError) as full:
+        write_results(tmp_path / name, RECORDS)
+    assert full.value.errno in files.NO_ROOM
+    assert (tmp_path / name).read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == [name]

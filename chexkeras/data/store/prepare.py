@@ -75,9 +75,10 @@ def prepare(
     if todo:
         try:
             _decode(root, manifest, images, todo, missing, chosen, threads)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, OSError) as stopped:
+            why = "interrupted" if isinstance(stopped, KeyboardInterrupt) else "stopped"
             progress.say(
-                f"interrupted: {_done(manifest):,} of {len(images):,} images are stored; the same call goes on there"
+                f"{why}: {_done(manifest):,} of {len(images):,} images are stored; the same call goes on there"
             )
             raise
     store = Store.load(root)

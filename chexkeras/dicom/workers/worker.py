@@ -94,8 +94,11 @@ def _own_streams() -> tuple[BinaryIO, BinaryIO]:
     """Takes the standard streams for itself, so that nothing that a C library prints gets among the messages."""
     import signal
 
-    # Ctrl-C reaches every process of a terminal; the one that started this one decides what becomes of it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C reaches every process of a terminal, and a batch system ends all processes of a job; the one that started
+    # this one decides what becomes of it. An end of the file being read would count against the file.
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)

@@ -30,7 +30,6 @@ from chexkeras.training.frozen.augmented_copies import AugmentedCopies
 
 DTYPES = ("float16", "float32")
 _SAVE_EVERY = 20
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class FeatureOverflow(ValueError):
@@ -176,7 +175,7 @@ class FeatureStore:
                     np.lib.format.open_memmap(path, mode="w+", dtype=self.spec.dtype, shape=shape)
                 _allocate(path)
         except OSError as error:
-            if error.errno not in _NO_ROOM:
+            if error.errno not in files.NO_ROOM:
                 raise
             if done is None:
                 shutil.rmtree(self.folder, ignore_errors=True)

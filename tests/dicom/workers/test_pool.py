@@ -2,6 +2,7 @@ import dataclasses
 import errno
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -234,6 +235,17 @@ def test_a_closed_pool_says_so(images):
     pool.close()
     with pytest.raises(WorkersUnavailable, match="was closed"):
         pool.read(images / "good")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of Unix")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_to_all_processes_of_a_job_is_answered_by_the_program_and_blames_no_image(images, name):
+    with ReaderPool("clinical", ReadOptions(workers=1)) as pool:
+        pool.read(images / "good")
+        for each in pool._workers:
+            os.kill(each._process.pid, getattr(signal, name))
+        assert pool.read(images / "good").view == "PA"
+        assert pool.restarts == 0
 
 
 def test_closing_ends_a_file_that_is_being_read(images):
