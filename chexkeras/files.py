@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
@@ -96,16 +97,82 @@ def write_text(path: str | Path, text: str) -> Path:
     return Path(path)
 
 
+FORMULA = re.compile(r"[\t\r]|[\s\"']*[" + re.escape("=+-@＝＋－＠﹦﹢﹣﹫") + "]")
+"""What a spreadsheet takes for the beginning of a formula, full-width and small forms among them; also behind blanks
+and quotation marks."""
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+def _runs(text: Any) -> bool:
+    """Returns whether a spreadsheet would run a cell."""
+    return isinstance(text, str) and FORMULA.match(text) is not None and not _NUMBER.fullmatch(text)
+
+
+def to_cell(value: Any) -> Any:
+    """Returns what to write for a cell: a text that a spreadsheet would run gets an apostrophe, all else stays.
+
+    Names and identifiers in a table are words that somebody else chose, and people open tables in spreadsheets.
+
+    Args:
+        value: A text, or anything else.
+
+    Source:
+        OWASP, CSV Injection.
+
+    Example:
+        >>> to_cell("=1+1"), to_cell("-0.5"), to_cell("a-1"), to_cell(-1)
+        ("'=1+1", '-0.5', 'a-1', -1)
+    """
+    return f"'{value}" if _runs(value) else value
+
+
+def from_cell(value: Any) -> Any:
+    """Returns what `to_cell` was given.
+
+    Args:
+        value: A text, or anything else.
+    """
+    return value[1:] if isinstance(value, str) and value.startswith("'") and _runs(value[1:]) else value
+
+
 def write_csv(path: str | Path, frame: pd.DataFrame) -> Path:
     """Writes a table atomically, without its index, floats with all their digits, and returns the path.
+
+    Texts that a spreadsheet would run are written as `to_cell` says; `read_csv` gives them back.
 
     Args:
         path: The file; its folder is made if needed.
         frame: The table.
     """
     with replacing(path) as temporary:
-        frame.to_csv(temporary, index=False)
+        _each_text(frame, to_cell).rename(columns=to_cell).to_csv(temporary, index=False)
     return Path(path)
+
+
+def read_csv(path: str | Path, **options: Any) -> pd.DataFrame:
+    """Reads a table that `write_csv` wrote.
+
+    Args:
+        path: The file.
+        **options: Options of `pandas.read_csv`.
+
+    Raises:
+        ValueError: If it is no CSV; errors of pandas are of this kind.
+    """
+    return _each_text(pd.read_csv(path, **options), from_cell)
+
+
+def _each_text(frame: pd.DataFrame, change: Callable[[Any], Any]) -> pd.DataFrame:
+    """Returns the table with its texts changed; the table itself where there is none to change."""
+    changed = None
+    for place in range(frame.shape[1]):
+        column = frame.iloc[:, place]
+        texts = not pd.api.types.is_numeric_dtype(column)
+        if texts and any(change(value) is not value for value in column.unique()):
+            changed = frame.copy() if changed is None else changed
+            changed.isetitem(place, column.map(change).array)
+    return frame if changed is None else changed
 
 
 def _plain(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """Writing files: whole or not at all, strict JSON, and fingerprints that depend on contents only."""
 
+import csv
 import hashlib
 import json
 import math
@@ -146,3 +147,21 @@ def test_only_files_of_a_size_that_can_be_read_are_opened(tmp_path):
     assert files.read_json(inside / "link.json") == 1
     with pytest.raises(ValueError, match=r"link\.json is a link to a file elsewhere"):
         files.readable(inside / "link.json", 100, within=inside)
+
+
+RUN = ["=1+1", "@SUM(A1)", "+cmd", "-2+3", "\tx", " =1", '"=1"', "'=1", "''=1", "＝1", '=HYPERLINK("a")']
+NOT_RUN = ["-0.5", "+3", "1e5", "-1.5e-3", "a=b", "x-1.dcm", "'quoted'", "'", "", "./=1", "Épanchement"]
+
+
+def test_texts_that_a_spreadsheet_would_run_are_written_behind_an_apostrophe_and_come_back(tmp_path):
+    frame = pd.DataFrame({"=name": [*RUN, *NOT_RUN], "number": np.arange(len(RUN + NOT_RUN)) - 3.5, "finding": "Mass"})
+    path = files.write_csv(tmp_path / "table.csv", frame)
+    with path.open(newline="") as handle:
+        header, *rows = csv.reader(handle)
+    assert header == ["'=name", "number", "finding"]
+    assert [row[0] for row in rows] == [*(f"'{text}" for text in RUN), *NOT_RUN]
+    assert [row[1] for row in rows[:2]] == ["-3.5", "-2.5"]
+    back = files.read_csv(path, keep_default_na=False)
+    assert back.iloc[:, 0].tolist() == frame["=name"].tolist()
+    assert frame["=name"].tolist() == [*RUN, *NOT_RUN]
+    assert files.to_cell("\rx") == "'\rx" and files.to_cell(-1.5) == -1.5 and files.from_cell("'\rx") == "\rx"

@@ -243,7 +243,7 @@ def read_scores(path: str | Path) -> Scores:
     # As text first: a patient called "NA" is a patient, "00000001" keeps its zeros, and Python's own conversion gives
     # back the very float that was written, which pandas' fast one does not promise.
     try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+        table = files.read_csv(file, dtype=str, keep_default_na=False)
     except pd.errors.EmptyDataError as error:
         raise ValueError(f"{file.name} is empty. {_FIX}") from error
     except (pd.errors.ParserError, UnicodeDecodeError) as error:

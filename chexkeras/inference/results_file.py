@@ -72,7 +72,7 @@ def write_table(path: Path, records: Iterable[Record], sources: Mapping[str, Pat
         table = csv.DictWriter(handle, FILE_COLUMNS, lineterminator="\n")
         table.writeheader()
         for row in (row for record in records for row in rows_of(record)):
-            table.writerow({name: "" if _is_nan(value) else value for name, value in row.items()})
+            table.writerow({name: "" if _is_nan(value) else files.to_cell(value) for name, value in row.items()})
 
 
 def read_table(path: Path) -> list[Record]:
@@ -86,7 +86,10 @@ def read_table(path: Path) -> list[Record]:
 
 
 def _record(rows: list[dict[str, str]]) -> Record:
-    values = [{name: _number(row[name]) if name in _NUMBERS else row[name] for name in FILE_COLUMNS} for row in rows]
+    values = [
+        {name: _number(row[name]) if name in _NUMBERS else files.from_cell(row[name]) for name in FILE_COLUMNS}
+        for row in rows
+    ]
     findings = [{name: row[name] for name in FINDING_COLUMNS} for row in values if row["finding"]]
     return {**{name: values[0][name] for name in _FIELDS[:-1]}, "findings": findings}
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from chexkeras import files
 from chexkeras.checks import existing_folder, one_of, typed_path
 from chexkeras.dicom.privacy import HASH_KEY_VARIABLE, keyed_hash
 from chexkeras.dicom.profiles import Profile, find_profile
@@ -40,9 +41,8 @@ _OUT_OF_REACH = ("(OSError E", *(
     if isinstance(kind, type) and issubclass(kind, (OSError, MemoryError)) and kind is not OSError
 ))  # fmt: skip
 
-# What a spreadsheet takes for the beginning of a formula, full-width and small forms among them; also behind blanks and
-# quotation marks, and behind a semicolon, which parts the columns in half of the world.
-_FORMULA = rf"[\s\"']*[{re.escape('=+-@＝＋－＠﹦﹢﹣﹫')}]"
+# A semicolon parts the columns in half of the world.
+_FORMULA_BEHIND_SEMICOLON = re.compile(f";(?={files.FORMULA.pattern})")
 
 
 def score_folder(
@@ -190,8 +190,8 @@ def _shown(path: Path, names: str) -> str:
     name = printable(path.as_posix().replace("\\", 2 * "\\"))
     if names == "hashed":
         return keyed_hash(name)
-    name = re.sub(f";(?={_FORMULA})", r"\\x3b", name)
-    return f"./{name}" if re.match(_FORMULA, name) else name
+    name = _FORMULA_BEHIND_SEMICOLON.sub(r"\\x3b", name)
+    return f"./{name}" if files.FORMULA.match(name) else name
 
 
 def _fingerprint(path: Path, settings: str) -> str:

@@ -104,7 +104,7 @@ class Run:
         """Returns a table of the run that has its columns, with a value in every row of those that must be filled."""
         path = self._file(name, files.MOST_TABLE_BYTES)
         try:
-            table = pd.read_csv(path, **options)
+            table = files.read_csv(path, **options)
         except (ValueError, OverflowError) as error:
             raise ValueError(f"{name} of the run cannot be read ({_brief(error)}). {_FIX}") from error
         require_columns(table, columns, f"{name} of the run", _FIX)

@@ -72,6 +72,24 @@ def test_results_are_read_back_as_they_were_written(tmp_path, name):
     assert read_results(tmp_path / "nothing.csv") == []
 
 
+def test_no_cell_of_a_table_is_run_by_a_spreadsheet_and_numbers_stay(tmp_path):
+    finding = {"finding": "=HYPERLINK(1)", "score": 0.5, "threshold": 0.5, "decision": "positive"}
+    record = {
+        **ACCEPTED,
+        "file": "@a.dcm",
+        "detail": "+cmd|x",
+        "profile": "-own",
+        "age_years": -1.0,
+        "findings": [finding],
+    }
+    write_results(tmp_path / "results.csv", [record])
+    (row,) = pd.read_csv(tmp_path / "results.csv", dtype=str).to_dict("records")
+    shown = {name: row[name] for name in ("file", "detail", "profile", "finding", "age_years")}
+    assert shown == {"file": "'@a.dcm", "detail": "'+cmd|x", "profile": "'-own", "finding": "'=HYPERLINK(1)",
+                     "age_years": "-1.0"}  # fmt: skip
+    same(read_results(tmp_path / "results.csv"), [record])
+
+
 def test_a_table_has_a_row_for_every_finding_and_one_for_a_refused_file(tmp_path):
     write_results(tmp_path / "results.csv", RECORDS)
     table = pd.read_csv(tmp_path / "results.csv", keep_default_na=False)

@@ -255,7 +255,7 @@ class Splits:
         lacking = [key for key in keys if not isinstance(made, dict) or key not in made]
         if lacking:
             raise ValueError(f"{sidecar.name} lacks {', '.join(lacking)}; it was not written by Splits.save.")
-        assignment = pd.read_csv(origin, dtype=str, keep_default_na=False)
+        assignment = files.read_csv(origin, dtype=str, keep_default_na=False)
         if files.sha256_table(assignment) != made["fingerprint"]:
             raise ValueError(
                 f"{origin.name} is not what was saved (its fingerprint differs): it was edited or cut short. Restore "
