@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from chexkeras.report.answers import question
 from chexkeras.report.facts.facts import Facts
 from chexkeras.report.figures.figure import Figure
+from chexkeras.report.markdown import Marked, as_code, escaped, prose
 
 if TYPE_CHECKING:
     import jinja2
@@ -75,14 +76,14 @@ class TemplateContext:
         )
 
     def text(self, key: str) -> str:
-        """A fact as printed."""
+        """A fact as printed; the template escapes it where it is not `Marked`."""
         return self.facts[key].text
 
     def value(self, key: str) -> Any:
         """A fact's value, for conditions and lists."""
         return self.facts[key].value
 
-    def gap(self, key: str, finding: str = "") -> str:
+    def gap(self, key: str, finding: str = "") -> Marked:
         """The author's answer; an open field where there is none."""
         answer = self._answer(key)
         if answer is not None:
@@ -91,14 +92,14 @@ class TemplateContext:
         text = asked.text.format(finding=finding.replace("_", " "))
         named = f"{key}.{finding}" if finding else key
         self.gaps.setdefault(named, OpenField(asked.section, named, text))
-        return GAP.format(text)
+        return Marked(GAP.format(escaped(text)))
 
-    def again(self, key: str) -> str:
+    def again(self, key: str) -> Marked:
         """The author's answer where it is printed a second time; a gap stands where it is first met."""
         answer = self._answer(key)
-        return "not named yet, see the head of this document" if answer is None else answer
+        return Marked("not named yet, see the head of this document") if answer is None else answer
 
-    def _answer(self, key: str) -> str | None:
+    def _answer(self, key: str) -> Marked | None:
         given = f"answer.{key}"
         return prose(self.facts[given].text) if question(key).kind == "text" and given in self.facts else None
 
@@ -106,22 +107,11 @@ class TemplateContext:
         """Whether the report has this figure."""
         return name in self.figures
 
-    def figure(self, name: str) -> str:
+    def figure(self, name: str) -> Marked:
         """A figure with its caption; the caption is also its alternative text."""
         figure = self.figures[name]
-        return f"![{cell(figure.caption)}.]({self.link}/{figure.file})\n\n*{cell(figure.caption)}. {figure.source}*"
-
-
-def cell(value: Any) -> str:
-    """Returns text that can neither break a Markdown table nor smuggle in HTML."""
-    text = " ".join(str(value).split())
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("[", "\\[").replace("]", "\\]")
-
-
-def prose(value: Any) -> str:
-    """Returns an author's answer as text that opens no heading, list or quotation where it begins a line."""
-    text = cell(value)
-    return f"\\{text}" if text[:1] in ("#", ">", "-", "+", "*") else text
+        caption, source = escaped(figure.caption), escaped(figure.source)
+        return Marked(f"![{caption}.]({self.link}/{figure.file})\n\n*{caption}. {source}*")
 
 
 def number(value: Any) -> str:
@@ -131,23 +121,28 @@ def number(value: Any) -> str:
 
 @functools.cache
 def environment() -> "jinja2.Environment":
-    """Returns what fills templates: anything that they name and do not get is an error."""
+    """Returns what fills templates: anything that they name and do not get is an error, and what they print is escaped.
+
+    Jinja escapes for HTML what is no Markup; `finalize` comes before, and makes it Markup by escaping it for Markdown.
+    """
     import jinja2
+    from markupsafe import Markup
 
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         undefined=jinja2.StrictUndefined,
-        autoescape=False,
+        autoescape=True,
+        finalize=lambda value: value if isinstance(value, Markup) else Markup(escaped(value)),
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
     made.filters |= {
-        "cell": cell,
+        "code": as_code,
         "words": lambda name: str(name).replace("_", " "),
         "number": number,
         # An answer in the middle of a sentence ends no sentence.
-        "phrase": lambda text: str(text).rstrip("."),
+        "phrase": lambda text: type(text)(text.rstrip(".")),
     }
     return made
 

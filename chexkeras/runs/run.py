@@ -138,7 +138,7 @@ class Run:
     @cached_property
     def cautions(self) -> tuple[str, ...]:
         """Sentences a reader must see beside any number of this run."""
-        return tuple(map(printable, self.provenance["cautions"]))
+        return tuple(self.provenance["cautions"])
 
     @cached_property
     def stages(self) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from chexkeras.evaluation.group_columns import ADULT_AGE_YEARS, columns_to_measu
 from chexkeras.findings import ABNORMAL
 from chexkeras.report.facts.facts import NOT_RECORDED, NOT_STATED, UNKNOWN_NUMBER, Facts, percent
 from chexkeras.report.facts.run_reader import MODEL, Documents
+from chexkeras.report.markdown import Marked, as_code, escaped
 
 PARTS = ("train", "validation", "test")
 NIH_REFERENCE = (
@@ -46,14 +47,14 @@ def add_provenance(facts: Facts, documents: Documents) -> None:
     documents.add(facts, "source.implausible_ages", _PROVENANCE, "source.implausible_ages", default=0)
     hashes = documents.pick(_PROVENANCE, "source.files", {})
     listed = dict(hashes) if isinstance(hashes, dict) else {str(name): str(digest) for name, digest in hashes}
-    text = "; ".join(f"{name} `{digest[:16]}`" for name, digest in listed.items())
-    facts.add("source.files", listed, text or NOT_STATED, file=_PROVENANCE, field="source.files")
+    listing = Marked("; ".join(f"{escaped(name)} {as_code(digest[:16])}" for name, digest in listed.items()))
+    facts.add("source.files", listed, listing or NOT_STATED, file=_PROVENANCE, field="source.files")
     for key, path in (("hash.table", "split.table_fingerprint"), ("hash.split", "split.fingerprint")):
         digest = documents.pick(_PROVENANCE, path, "") or ""
-        facts.add(key, digest, f"`{digest[:16]}`" if digest else NOT_STATED, file=_PROVENANCE, field=path)
+        facts.add(key, digest, as_code(digest[:16]) if digest else NOT_STATED, file=_PROVENANCE, field=path)
     documents.add(facts, "run.weights", _PROVENANCE, "weights.origin", default="")
     digest = documents.pick(_PROVENANCE, "model.sha256", "") or ""
-    text = f"`{digest[:16]}`" if digest else NOT_STATED
+    text = as_code(digest[:16]) if digest else NOT_STATED
     facts.add("hash.model", digest, text, file=_PROVENANCE, field="model.sha256")
     documents.add(facts, "run.model", _PROVENANCE, "model.name", default="")
     documents.add(facts, "run.parameters", _PROVENANCE, "model.parameters", default=None)

@@ -11,6 +11,7 @@ from chexkeras.report.facts import integrity
 from chexkeras.report.facts.facts import UNKNOWN_NUMBER, Facts, estimate_text, interval_text
 from chexkeras.report.facts.run_reader import Documents
 from chexkeras.report.goals import PerformanceGoals, judge, overall
+from chexkeras.report.markdown import as_code
 from chexkeras.results import Estimate, FindingEvaluation
 
 CHANCE_AUROC = 0.5
@@ -53,7 +54,7 @@ def _add_point(facts: Facts, documents: Documents, finding: str) -> None:
         documents.add(facts, f"{key}.{name}", _POINTS, f"{at}.{name}")
     digest = str(documents.pick(_POINTS, f"{at}.scores_fingerprint"))
     field = f"{at}.scores_fingerprint"
-    facts.add(f"{key}.fingerprint", digest, f"`{digest[:16]}`" if digest else "none", file=_POINTS, field=field)
+    facts.add(f"{key}.fingerprint", digest, as_code(digest[:16]) if digest else "none", file=_POINTS, field=field)
     for name in ("sensitivity", "specificity"):
         estimate = Estimate.from_dict(documents.pick(_POINTS, f"{at}.{name}"))
         facts.add(f"{key}.{name}", estimate, file=_POINTS, field=f"{at}.{name}")
@@ -191,7 +192,7 @@ def _add_checks(facts: Facts, run: Any) -> None:
     facts.add("check.test_scores", agree, verdict[agree], file="scores_test.csv", field="fingerprint of all rows")
     facts.add("test.score_rows", len(test), file="scores_test.csv", field="rows")
     digest = run.evaluation.scores_fingerprint
-    facts.add("hash.test_scores", digest, f"`{digest[:16]}`", file=_EVALUATION, field="scores_fingerprint")
+    facts.add("hash.test_scores", digest, as_code(digest[:16]), file=_EVALUATION, field="scores_fingerprint")
     frozen = {point.finding: point.threshold for point in run.operating_points}
     used = {e.finding: e.operating_point.threshold for e in run.evaluation.findings if e.operating_point}
     facts.add("check.thresholds", used == frozen, "yes" if used == frozen else "NO: they differ",

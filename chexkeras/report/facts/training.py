@@ -13,6 +13,7 @@ from chexkeras.models.losses import loss_words
 from chexkeras.models.optimizers import optimizer_words
 from chexkeras.report.facts.facts import Facts, percent, printed
 from chexkeras.report.facts.run_reader import Documents
+from chexkeras.report.markdown import Marked, as_code
 
 _RECIPE = "recipe.json"
 _ORIGINS = {"imagenet": "ImageNet"}
@@ -66,7 +67,7 @@ def trained_words(trainable: Any, batchnorm: str) -> str:
     """
     held = " but their BatchNorm layers" if batchnorm == "held" else ""
     if isinstance(trainable, str):
-        return f"the backbone's layers from `{trainable}` on{held}, and the head"
+        return Marked(f"the backbone's layers from {as_code(trainable)} on{held}, and the head")
     if trainable == 0:
         return "the head alone; the backbone is frozen"
     if trainable == 1:
@@ -136,8 +137,8 @@ def names_text(names: list[str]) -> str:
     if not names:
         return "none"
     if len(names) <= _MOST_NAMES:
-        return ", ".join(f"`{name}`" for name in names)
-    return f"{len(names):,} layers from `{names[0]}` to `{names[-1]}`"
+        return Marked(", ".join(map(as_code, names)))
+    return Marked(f"{len(names):,} layers from {as_code(names[0])} to {as_code(names[-1])}")
 
 
 def _add_stage(facts: Facts, documents: Documents, index: int, history: pd.DataFrame) -> str:

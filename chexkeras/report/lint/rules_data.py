@@ -259,7 +259,8 @@ def synthetic_as_clinical(document: Document, known: RunFacts | None) -> Iterato
     if not found and not (known and known.synthetic):
         return
     for passage in document.words:
-        if _NOT_REAL_WORDS.search(passage.text) and _CAUTIONED.search(passage.text):
+        # A cell, such as what a rule of the DICOM gate expects, announces nothing.
+        if passage.kind != CELL and _NOT_REAL_WORDS.search(passage.text) and _CAUTIONED.search(passage.text):
             return
         if stated_values(passage.text) or (passage.kind == CELL and any(True for _ in measures(passage.column))):
             yield (
