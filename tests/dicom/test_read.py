@@ -327,3 +327,19 @@ def test_several_threads_read_the_same_image(make_image):
         thread.join()
     assert found == [("age_format",)] * 20
     assert warnings.filters == filters
+
+
+@pytest.mark.parametrize(
+    ("charset", "text"),
+    [
+        *((charset, "胸部側面") for charset in ("ISO_IR 192", "GB18030", ["", "ISO 2022 IR 87"])),
+        (["", "ISO 2022 IR 149"], "흉부 측면"),
+        ("ISO_IR 144", "Грудная клетка, боковая"),
+        ("ISO_IR 101", "Płuca boczne"),
+    ],
+)
+def test_descriptions_in_any_declared_character_set_are_compared(tmp_path, charset, text):
+    file = write(tmp_path / "image.dcm", image(ramp(), SpecificCharacterSet=charset, SeriesDescription=text))
+    with pytest.raises(DicomRejected) as caught:
+        read_dicom(file)
+    assert caught.value.code == "view_conflict"

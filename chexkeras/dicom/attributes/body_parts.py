@@ -58,7 +58,7 @@ def _body_part(header: Header, accepted: tuple[str, ...], qualifiers: tuple[str,
 def _is_accepted(part: str, accepted: tuple[str, ...], qualifiers: tuple[str, ...]) -> bool:
     if fold(part) in accepted:
         return True
-    if not qualifiers:
+    if not qualifiers or len(part) > descriptions.LONGEST:
         return False
     # Beside qualifiers, names of the chest in any language may stand together: "CHEST/THORAX".
     words = descriptions.words_of(part)

@@ -11,6 +11,9 @@ _ENCODINGS = (
 )
 # Of these, Unicode knows no parts.
 _UNDIVIDED = str.maketrans({"Ł": "L", "Ø": "O", "Đ": "D", "Ð": "D", "Æ": "AE", "Œ": "OE"})
+# Words of several such letters in a row are no words of Western Europe, whose letters these encodings share mostly.
+_FOREIGN = re.compile(r"[^\x00-\x7F]{2}|\x1b")
+_CENTRAL = ("cp1250", "iso8859_2")
 # Of ISO 2022 with a Korean or Chinese set; what it announces is read without it.
 _ANNOUNCEMENTS = re.compile(r"\x1b\$\)[AC]")
 
@@ -38,7 +41,7 @@ def readings(text: str) -> list[str]:
     found, stored = [text], _stored(_ANNOUNCEMENTS.sub("", text))
     if not stored:
         return found
-    for encoding in ("utf-8", *_ENCODINGS):
+    for encoding in ("utf-8", *(_ENCODINGS if _FOREIGN.search(text) else _CENTRAL)):
         with contextlib.suppress(UnicodeError):
             found.append(stored.decode(encoding))
             if encoding == "utf-8" and not found[-1].isascii():

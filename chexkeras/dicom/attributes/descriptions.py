@@ -8,7 +8,8 @@ from chexkeras.dicom.attributes import charsets, vocabulary
 from chexkeras.dicom.header import fold
 
 _ALL = (vocabulary.CHEST, vocabulary.OTHER_PART, vocabulary.OTHER_VIEW, vocabulary.SAYS_FRONTAL)
-_LONGEST = 1024
+LONGEST = 1024
+"""Characters of a text that are read; a description has at most 64 (PS3.5 6.2, VR LO)."""
 
 
 def words_of(text: str) -> str:
@@ -31,8 +32,8 @@ def plain(text: str) -> str:
         >>> plain("Tórax_p.a."), plain("胸部".encode("shift_jis").decode("latin-1"))
         ('TORAX P A', '胸部')
     """
-    readings = charsets.readings(text) if len(text) <= _LONGEST else [text]
-    return max((fold(charsets.letters(reading)) for reading in readings), key=_count_known)
+    readings = [fold(charsets.letters(reading)) for reading in charsets.readings(text[:LONGEST])]
+    return max(readings, key=_count_known) if len(readings) > 1 else readings[0]
 
 
 def _count_known(words: str) -> int:
