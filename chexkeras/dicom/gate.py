@@ -175,7 +175,7 @@ def _check_view(header: Header, profile: Profile, notes: _Notes) -> None:
         notes.add("view_study")
     if answer.value and answer.source != "ViewPosition":
         notes.add("view_fallback", answer.value, keyword=answer.source)
-    if orientation.find_orientation(header, answer.value) is None:
+    if orientation.find_orientation(header, answer) is None:
         notes.add("orientation", header.text("PatientOrientation"))
 
 

@@ -163,13 +163,13 @@ def _read(handle: BinaryIO, profile: Profile) -> Radiograph:
     quality += _saturation(rendered.pixels, rendered.padding_fraction)
     header = Header(dataset)
     years, _ = ages.find_age(header, from_dates=profile.age_from_dates)
-    view = views.find_view(header, profile.view_sources).value
+    view = views.find_view(header, profile.view_sources)
     lies = orientation.find_orientation(header, view) if profile.turns_upright else ""
     pixels, turned, code = _upright(rendered.pixels, lies or "")
     uid, sex = header.text("SOPInstanceUID"), header.word("PatientSex")
     return Radiograph(
         pixels=pixels,
-        view=view,
+        view=view.value,
         age_years=math.nan if years is None else years,
         sex=sex if sex in ("M", "F") else "",
         pixel_spacing_mm=_spacing(header, upright.swaps_sides(turned)),

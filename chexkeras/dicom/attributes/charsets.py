@@ -4,7 +4,7 @@ import contextlib
 import re
 import unicodedata
 
-# PS3.3 C.12.1.1.2 and what older systems write without saying so. The first in which a known word appears is believed.
+# PS3.3 C.12.1.1.2 and what older systems write without saying so. The one with most known words is believed.
 _ENCODINGS = (
     *("iso2022_jp", "shift_jis", "euc_jp", "gb18030", "big5", "euc_kr", "cp1251", "iso8859_5", "koi8_r"),
     *("cp1250", "iso8859_2", "iso8859_9", "cp1253", "cp1256", "cp1255", "cp874"),

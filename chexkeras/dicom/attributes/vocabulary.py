@@ -3,7 +3,7 @@ r"""The words by which hospitals name the chest, other parts of the body and vie
 Words in Latin letters stand alone, in upper case and without accents, a space in them as ``_``; languages in the order
 English, German, French, Spanish, Portuguese, Italian, Dutch, those of the North, of the East, others. Words in other
 letters count within others too, as many are written without spaces. Only words count that are rare in reasons for an
-image and in names: no list is complete, and a missing word does less harm than one that means two things.
+image and in names; so no list is complete.
 """
 
 import re

@@ -1,12 +1,15 @@
 import pytest
 
 from chexkeras.dicom.attributes.orientation import find_orientation
+from chexkeras.dicom.attributes.views import find_view
 from chexkeras.dicom.header import Header
+from chexkeras.dicom.profiles import CLINICAL
 from tests.dicom.dicom_images import image, ramp
 
 
 def _lies(written, view="PA", **tags):
-    return find_orientation(Header(image(ramp(4, 4), PatientOrientation=written, **tags)), view)
+    header = Header(image(ramp(4, 4), PatientOrientation=written, ViewPosition=view, **tags))
+    return find_orientation(header, find_view(header, CLINICAL.view_sources))
 
 
 @pytest.mark.parametrize("written", ["", ["L", "F"], ["l", "f"], "L", ["L ", " F"], ["", ""]])
@@ -26,6 +29,8 @@ def test_only_a_pa_image_can_be_one_that_was_never_mirrored(written):
     assert _lies(written) == _lies(written, FieldOfViewHorizontalFlip="NO") == "\\".join(written)
     assert _lies(written, "AP") is None
     assert _lies(written, FieldOfViewHorizontalFlip="YES") is None
+    assert _lies(written, PatientPosition="AP") is None
+    assert _lies(written, SeriesDescription="Chest AP") is None
 
 
 @pytest.mark.parametrize(
