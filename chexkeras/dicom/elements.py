@@ -36,6 +36,11 @@ _TAGS = (
 )
 
 
+def header_tags() -> tuple[str, ...]:
+    """Returns the tags that are kept of a file: their keywords, or their numbers where a group repeats."""
+    return _TAGS
+
+
 class BoundedFile:
     """A file for the parser: it gives no more than there is, and never all that is left at once.
 

@@ -9,7 +9,8 @@ _JP2_SIGNATURE = b"\x00\x00\x00\x0cjP  "
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
 # Markers without a segment behind them: TEM, RST0-RST7, SOI, EOI.
 _BARE = frozenset({0x01, *range(0xD0, 0xDA)})
-_HUFFMAN_TABLES, _START_OF_SCAN = 0xC4, 0xDA
+_HUFFMAN_TABLES, _START_OF_SCAN, _APP0 = 0xC4, 0xDA, 0xE0
+_JFIF = b"JFIF\0"
 _END = b"\xff\xd9"
 # SOI and the marker after it, SOC and SIZ, and a JP2 file.
 _BEGINNINGS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", _JP2_SIGNATURE)
@@ -111,7 +112,8 @@ def check_jpeg_segments(stream: bytes) -> None:
             not name components of the frame.
 
     Source:
-        ITU-T T.81 B.1.1.4 (segments), B.2.3 (scan header), B.2.4.2 (Huffman tables), Annex C (their codes).
+        ITU-T T.81 B.1.1.4 (segments), B.2.3 (scan header), B.2.4.2 (Huffman tables), Annex C (their codes); T.871 10.1
+        (JFIF, of which there are versions 1.00 to 1.02).
     """
     samples, identifiers = 0, b""
     for marker, at in _jpeg_segments(stream):
@@ -120,6 +122,8 @@ def check_jpeg_segments(stream: bytes) -> None:
             samples, identifiers = segment[5], segment[6::3]
             if len(segment) != 6 + 3 * samples or not samples:
                 raise ValueError("a frame header does not hold its components")
+        elif marker == _APP0 and segment.startswith(_JFIF) and segment[5:6] != b"\x01":
+            raise ValueError("a JFIF segment of a version that there is not")
         elif marker == _HUFFMAN_TABLES:
             _check_huffman_tables(segment)
         elif marker == _START_OF_SCAN:

@@ -38,6 +38,8 @@ _PREFERRED = ("pillow", "pyjpegls", "pydicom", "pylibjpeg")
 _LAST_RESORT = "gdcm"
 # What a run-length coded segment may hold beyond its rows and columns: fill bytes of careless writers.
 _RLE_SLACK = 128
+# A codestream of fewer is damaged, or no film; one decoder ends the process over it.
+_LEAST_BITS = 8
 # Rows from which is told whether one reading of the values is smoother than another.
 _SAMPLED_ROWS = 256
 
@@ -101,6 +103,8 @@ def stored_values(dataset: "Dataset") -> StoredPixels:
             warnings.append("excess_padding")
     else:
         frame = _checked_frame(header, syntax, rows, columns, cell)
+        if frame and frame.bits < min(bits, _LEAST_BITS):
+            raise DicomRejected.because("bits", str(frame.bits), f"at least {_LEAST_BITS} bits in the codestream")
     for keyword, usual in (("SamplesPerPixel", 1), ("PlanarConfiguration", 0)):
         if keyword not in dataset:
             setattr(dataset, keyword, usual)
@@ -119,9 +123,9 @@ def stored_values(dataset: "Dataset") -> StoredPixels:
         # Native and run-length cells are bytes as stored; what a codec gives is right-aligned whatever High Bit says.
         _check_unused_bits(header, values, bits, high)
         values >>= high + 1 - bits
-        values = _kept(values, bits, sign)
+        _keep_bits(values, bits, sign)
     else:
-        values = _as_described(values, frame, bits, sign)
+        _describe(values, frame, bits, sign)
         if frame.signed is not None and frame.signed != bool(sign):
             warnings.append("codestream_sign")
         if frame.bits < bits:
@@ -132,32 +136,31 @@ def stored_values(dataset: "Dataset") -> StoredPixels:
     return StoredPixels(values, lowest, lowest + (1 << bits) - 1, bits, decoder, tuple(warnings))
 
 
-def _kept(values: np.ndarray, bits: int, sign: int) -> np.ndarray:
-    """Returns the stored bits of right-aligned values, sign-extended; bits outside them may hold anything."""
-    kept = values & ((1 << bits) - 1)
+def _keep_bits(values: np.ndarray, bits: int, sign: int) -> None:
+    """Leaves the stored bits of right-aligned values, sign-extended; bits outside them may hold anything."""
+    # In place, here and below: an image can have 50 million values.
+    values &= (1 << bits) - 1
     if sign:
-        kept -= (kept >> (bits - 1)) << bits
-    return kept
+        values -= (values >> (bits - 1)) << bits
 
 
-def _as_described(values: np.ndarray, frame: codestream.Frame, bits: int, sign: int) -> np.ndarray:
-    """Returns the values of a codestream with the sign and the bits that the header gives them.
+def _describe(values: np.ndarray, frame: codestream.Frame, bits: int, sign: int) -> None:
+    """Gives the values of a codestream the sign and the bits that the header says.
 
     Where the two disagree on the sign, the writer gave the encoder the bits of the cells under the wrong name, and the
     bits are right. This is so where the values as the header says run on from pixel to pixel where those of the
     codestream jump by its whole range; where it is the other way round, nobody knows what was meant.
     """
-    read = values
+    as_coded = _roughness(values)
     if sign and not frame.signed:
-        read = values - ((values >> (frame.bits - 1)) << frame.bits)
+        values -= (values >> (frame.bits - 1)) << frame.bits
     elif frame.signed and not sign:
-        read = values & ((1 << frame.bits) - 1)
-    _check_range(read, bits, sign)
-    kept = _kept(read, bits, sign)
-    if bool(frame.signed) != bool(sign) and _roughness(kept) > _roughness(values):
+        values &= (1 << frame.bits) - 1
+    _check_range(values, bits, sign)
+    _keep_bits(values, bits, sign)
+    if bool(frame.signed) != bool(sign) and _roughness(values) > as_coded:
         expected = f"{'signed' if sign else 'unsigned'} values in the codestream, as in the header"
         raise DicomRejected.because("bits", "", expected)
-    return kept
 
 
 def _roughness(values: np.ndarray) -> int:
@@ -332,8 +335,14 @@ def _check_unused_bits(header: Header, cells: np.ndarray, bits: int, high: int) 
         free &= ~(1 << min(max(header.integer(f"{group:04X}0102") or 0, 0), 31))
     if not free:
         return
-    unused = cells & free
-    is_constant = unused.min() == unused.max()
-    if is_constant or (header.integer("PixelRepresentation") and np.array_equal(unused, -(cells >> high & 1) & free)):
+    first = int(cells[0, 0]) & free
+    is_constant, is_sign = True, bool(header.integer("PixelRepresentation"))
+    for row in cells:
+        unused = row & free
+        is_constant = is_constant and bool((unused == first).all())
+        is_sign = is_sign and bool((unused == (-(row >> high & 1) & free)).all())
+        if not is_constant and not is_sign:
+            break
+    else:
         return
     raise DicomRejected.because("bits", str(bits), "values that fit into the stored bits, with the others unused")

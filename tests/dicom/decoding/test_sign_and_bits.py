@@ -190,3 +190,12 @@ def test_run_length_coded_cells_are_judged_as_native_ones():
             np.testing.assert_array_equal(stored_values(dataset).values, values & 0x0FFF)
         else:
             assert rejection(dataset).code == "bits"
+
+
+def test_a_codestream_of_fewer_bits_than_a_film_has_is_refused_before_a_decoder_ends_the_process_over_it():
+    values = bump(4)
+    dataset = image(values, syntax=JPEG2000Lossless, raw=jpeg_2000(values, bits=4, signed=False), **described(12))
+    rejected = rejection(dataset)
+    assert (rejected.code, rejected.found) == ("bits", "4")
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 8, 4, 3
+    np.testing.assert_array_equal(stored_values(dataset).values, values)

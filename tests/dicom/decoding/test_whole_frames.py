@@ -171,6 +171,7 @@ def test_a_lossless_jpeg_stream_written_by_hand_is_decoded():
 
 DAMAGED = {
     "a segment too short": {"before": bytes.fromhex("ffee0002") + b"Adobe\0\0\0\0\0\0\0"},
+    "a JFIF version that there is not": {"before": bytes.fromhex("ffe0 0010 4a46494600 0502 00 0001 0001 0000")},
     "a table without a length": {"table": TABLE[:2] + b"\0\2" + TABLE[4:]},
     "more codes than there are": {
         "table": TABLE.replace(b"\0\x02\0", b"\0\x03\0", 1).replace(b"\x15", b"\x16") + b"\2"
@@ -189,7 +190,7 @@ DAMAGED = {
 def test_damaged_segments_are_refused_before_a_decoder_ends_the_process_over_them(name, monkeypatch):
     stream = lossless(**DAMAGED[name])
     assert stream != lossless()
-    with pytest.raises(ValueError, match=r"marker|table|scan|frame"):
+    with pytest.raises(ValueError, match=r"marker|table|scan|frame|version"):
         codestream.check_jpeg_segments(stream)
     # Nothing is given to a decoder.
     monkeypatch.setattr("pydicom.pixels.get_decoder", None)
