@@ -12,9 +12,9 @@ import numpy as np
 from chexkeras import checks
 from chexkeras.dicom import elements, gate, privacy
 from chexkeras.dicom.attributes import ages, orientation, views
-from chexkeras.dicom.header import Header
+from chexkeras.dicom.header import Header, name_tag
 from chexkeras.dicom.pixels import decoding, display, image_file, plausibility, upright
-from chexkeras.dicom.pixels.display import percentiles
+from chexkeras.dicom.pixels.contrast import FEWEST_GREY_LEVELS, contrast_of_counts, percentiles, value_counts
 from chexkeras.dicom.profiles import Profile, find_profile
 from chexkeras.dicom.rejection import DicomRejected, Violation
 from chexkeras.dicom.rules import OFF, REJECT
@@ -31,6 +31,9 @@ _MOST_COLOUR = 8
 # An image's own contrast fills the grey scale; what spans less is a blank plate with some noise or a single mark on it.
 _LEAST_SPAN = 8
 _MIDDLE = (0.5, 99.5)
+_SAVE_ANEW = (
+    "; save the file anew from the original with its values scaled to all of 0 to 255, or 0 to 65535 in 16 bits"
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -158,9 +161,9 @@ def _read(handle: BinaryIO, profile: Profile) -> Radiograph:
         raise DicomRejected.because("truncated" if more else "no_pixels")
     with _rejecting("decode"):
         rendered = display.render(dataset, profile.pixel_steps)
-    _check_is_picture(rendered.pixels)
     quality: tuple[str, ...] = ("padding",) if rendered.padding_fraction > _MAXIMUM_PADDING else ()
-    quality += _saturation(rendered.pixels, rendered.padding_fraction)
+    quality += _check_grey_values(rendered.grey_counts, profile, *_shown_by(rendered))
+    _check_is_picture(rendered.pixels)
     header = Header(dataset)
     years, _ = ages.find_age(header, from_dates=profile.age_from_dates)
     view = views.find_view(header, profile.view_sources)
@@ -202,21 +205,54 @@ def _applicable(codes: tuple[str, ...], profile: Profile) -> tuple[str, ...]:
     return tuple(dict.fromkeys(code for code in codes if profile.severity(code) != OFF))
 
 
-def _check_is_picture(grey: np.ndarray) -> None:
-    counts = np.bincount(grey.ravel(), minlength=256)
-    low, high = percentiles(np.arange(256.0), counts, _MIDDLE)
+def _shown_by(rendered: display.Rendered) -> tuple[str, str]:
+    """Returns the tag that decides what the image shows, and in words what it is given and how it shows it."""
+    stored = f"stored values in use: {rendered.stored_levels}"
+    way = {"VOILUTSequence": "VOI table", "WindowWidth": "window"}.get(rendered.shown_by)
+    if way is None or rendered.stored_levels < FEWEST_GREY_LEVELS:
+        return "PixelData", stored
+    return rendered.shown_by, f"{stored}, shown through {way} {rendered.window}"
+
+
+def _check_grey_values(
+    counts: np.ndarray, profile: Profile, tag: str = "file", cause: str = "", remedy: str = "", *, is_low: bool = False
+) -> tuple[str, ...]:
+    """Checks that an image shows something.
+
+    Args:
+        counts: How many pixels have each grey value, padding left out.
+        profile: The profile.
+        tag: Keyword of the tag that decides the grey values.
+        cause: What is to be said of it.
+        remedy: How the image is mended.
+        is_low: Whether the contrast is known to be low, whatever the counts.
+
+    Returns:
+        The codes of the warnings.
+
+    Raises:
+        DicomRejected: If the image shows nothing ("constant"), or too little for the profile.
+    """
+    low, high = percentiles(np.arange(256.0), counts, _MIDDLE) if counts.any() else (0.0, 0.0)
+    shown = contrast_of_counts(counts)
     if high - low < _LEAST_SPAN:
-        raise DicomRejected.because("constant", f"{low:.0f}" if low == high else f"{low:.0f} to {high:.0f}")
+        code, found = "constant", f"{low:.0f}" if low == high else f"{low:.0f} to {high:.0f}"
+    elif shown.problem or is_low:
+        code, found = "low_contrast", shown.problem or f"{shown.grey_levels} grey levels in use"
+    elif shown.black + shown.white > _MAXIMUM_SATURATION:
+        code, found = "saturated", f"{shown.black + shown.white:.0%}"
+    else:
+        return ()
+    if profile.severity(code) == REJECT:
+        where, found = name_tag(tag), "; ".join(filter(None, (found, cause)))
+        raise DicomRejected((Violation(code, REJECT, where, found, profile.expected(code) + remedy),))
+    return (code,)
+
+
+def _check_is_picture(grey: np.ndarray) -> None:
     disorder = plausibility.disorder(grey)
     if disorder:
         raise DicomRejected.because("scrambled", disorder)
-
-
-def _saturation(grey: np.ndarray, padding_fraction: float = 0.0) -> tuple[str, ...]:
-    """Returns the code of an image that shows little but black or little but white, padding left aside."""
-    black = np.count_nonzero(grey == 0) / grey.size - padding_fraction
-    white = np.count_nonzero(grey == 255) / grey.size
-    return ("saturated",) if max(black, white) > _MAXIMUM_SATURATION else ()
 
 
 def _check_file(handle: BinaryIO, profile: Profile) -> int:
@@ -265,16 +301,19 @@ def read_image(path: str | Path, profile: str | Profile = "clinical") -> Radiogr
 def _read_image_file(file: Path, profile: Profile) -> Radiograph | DicomRejected:
     try:
         with privacy.quiet(), _rejecting("unreadable"):
-            grey, warnings = _grey_image(file, profile)
+            grey, warnings, narrow = _grey_image(file, profile)
+        cause = f"16-bit values of which none takes more than {narrow} bits" if narrow else ""
+        counts = value_counts(grey, 256)
+        quality = _check_grey_values(counts, profile, cause=cause, remedy=_SAVE_ANEW, is_low=narrow > 0)
         _check_is_picture(grey)
-        codes = _applicable((*warnings, *_saturation(grey)), profile)
+        codes = _applicable((*warnings, *quality), profile)
         return Radiograph(grey, "", math.nan, "", math.nan, codes, "pillow", "", "")
     except DicomRejected as rejected:
         return rejected
 
 
-def _grey_image(file: Path, profile: Profile) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Decodes a PNG or JPEG file into uint8 grey values, and returns them with the codes of the warnings."""
+def _grey_image(file: Path, profile: Profile) -> tuple[np.ndarray, tuple[str, ...], int]:
+    """Returns a PNG or JPEG file's uint8 grey values, the codes of the warnings and `image_file.narrow_bits`."""
     from PIL import Image
 
     if file.stat().st_size > profile.maximum_file_bytes:
@@ -293,7 +332,7 @@ def _grey_image(file: Path, profile: Profile) -> tuple[np.ndarray, tuple[str, ..
             raise DicomRejected((Violation("multi_frame", REJECT, "file", str(pictures), expected),))
         warnings = gate.require(gate.check_size(image.height, image.width, profile))
         _check_colours(image)
-        return image_file.grey_values(image), ("no_header", *warnings)
+        return image_file.grey_values(image), ("no_header", *warnings), image_file.narrow_bits(image)
 
 
 def _check_colours(image: "Image") -> None:

@@ -12,6 +12,7 @@ REJECT, WARN, OFF = "reject", "warn", "off"
 _ALWAYS = (REJECT, REJECT)
 _CLINICAL = (REJECT, OFF)
 _STRICT_COURSE = (WARN, REJECT)
+_STRICT_CLINICAL = (REJECT, WARN)
 _NOTE = (WARN, OFF)
 _ALWAYS_NOTE = (WARN, WARN)
 
@@ -164,7 +165,11 @@ _PIXELS = (
     ("constant", "at least 8 grey values of 256 between the 0.5th and the 99.5th percentile", "PixelData", _ALWAYS,
      "there is nothing to score"),
     ("padding", "less than half of the pixels as padding", "PixelPaddingValue", _NOTE, "PS3.3 C.7.5.1.1.2"),
-    ("saturated", "less than half of the pixels at either end of the grey scale", "PixelData", _NOTE,
+    ("low_contrast",
+     "at least 64 grey levels of 256 in use, and at most 80 % of the pixels all black or all white (or 25 % each)",
+     "PixelData", _STRICT_CLINICAL, "radiographs use more than 100; fewer are left where values are shown over a range "
+     "that is not theirs"),
+    ("saturated", "at most half of the pixels all black or all white", "PixelData", _NOTE,
      "what is shown all black or all white cannot be read"),
 )  # fmt: skip
 
@@ -173,13 +178,19 @@ _DISPLAY = (
      "PS3.3 C.7.6.1.1.1; turned upright, as the tag says"),
     ("modality_lut_invalid", "a usable table or slope", "ModalityLUTSequence", _ALWAYS_NOTE,
      "PS3.3 C.11.1; left out, and with it every window and table made for its values"),
+    ("modality_lut_range", "entries within the bits that the table declares", "ModalityLUTSequence", _ALWAYS_NOTE,
+     "PS3.3 C.11.1.1.1; the entries are used as they are"),
+    ("rescale_incomplete", "slope and intercept, both or neither", "RescaleSlope", _ALWAYS_NOTE,
+     "PS3.3 C.11.1.1.2; a missing slope is 1, a missing intercept 0"),
+    ("voi_lut_range", "entries that reach the end of the bits that the table declares", "VOILUTSequence", _ALWAYS_NOTE,
+     "PS3.3 C.11.2.1.1; shown over the bits that the entries take"),
     ("voi_lut_invalid", "a usable table", "VOILUTSequence", _ALWAYS_NOTE, "PS3.3 C.11.2.1.1; left out"),
     ("window_invalid", "a usable window", "WindowWidth", _ALWAYS_NOTE, "PS3.3 C.11.2.1.2; left out"),
-    ("window_other", "a usable first window or table", "WindowWidth", _ALWAYS_NOTE,
-     "PS3.3 C.11.2.1; the first usable one of several is used"),
+    ("window_other", "a first window or table that shows the image", "WindowWidth", _ALWAYS_NOTE,
+     "PS3.3 C.11.2.1; the first of several that shows it is used"),
     ("window_missing", "a window or table for more than 8 bits", "WindowWidth", _ALWAYS_NOTE,
      "PS3.3 C.11.2; the values from the 0.5th to the 99.5th percentile are used"),
-    ("padding_invalid", "a whole number", "PixelPaddingValue", _ALWAYS_NOTE,
+    ("padding_invalid", "a whole number, none of the values of the image itself", "PixelPaddingValue", _ALWAYS_NOTE,
      "PS3.3 C.7.5.1.1.2; nothing is taken for padding"),
     ("voi_function_unknown", "LINEAR, LINEAR_EXACT or SIGMOID", "VOILUTFunction", _ALWAYS_NOTE,
      "PS3.3 C.11.2.1.3; LINEAR is used"),

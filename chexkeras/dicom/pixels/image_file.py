@@ -146,6 +146,24 @@ def grey_values(image: "Image") -> np.ndarray:
     return np.asarray(image.convert("L"))
 
 
+def narrow_bits(image: "Image") -> int:
+    """Returns how many bits the values of a 16-bit grey image take where these are fewer than 16, and else 0.
+
+    White is 65535 in 16 bits, and such an image is dark: 12 bits of a detector, saved as they are, fill a sixteenth of
+    the scale. Nothing scales them up, since a file does not say of how many bits its values are.
+
+    Args:
+        image: An opened PNG or JPEG file that `grey_values` takes.
+
+    Source:
+        PNG (ISO/IEC 15948) 13.12: samples of fewer bits are scaled to the full range when they are written.
+    """
+    if not image.mode.startswith("I"):
+        return 0
+    bits = int(np.asarray(image).max()).bit_length()
+    return bits if bits < 16 else 0
+
+
 def colour_difference(image: "Image") -> int:
     """Returns by how many grey values the channels of an image differ at most; 0 for a grey image.
 

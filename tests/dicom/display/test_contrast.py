@@ -38,15 +38,28 @@ def test_an_image_of_black_and_white_alone_is_found():
     assert contrast(np.where(RAMP > 128, 255, 0).astype(np.uint8)).problem == "50% of the pixels black and 50% white"
 
 
-def test_a_black_surround_alone_is_no_low_contrast():
-    surrounded = np.concatenate([np.tile(np.zeros_like(RAMP), (4, 1)), RAMP])
+@pytest.mark.parametrize(
+    ("black", "white", "problem"),
+    [
+        (0.75, 0.0, ""),
+        (0.0, 0.75, ""),
+        (0.5, 0.2, ""),
+        (0.81, 0.0, "81% of the pixels black and 0% white"),
+        (0.01, 0.8, "1% of the pixels black and 80% white"),
+        (0.26, 0.3, "26% of the pixels black and 30% white"),
+    ],
+)
+def test_a_surround_is_no_low_contrast_but_an_image_that_is_cut_off_is(black, white, problem):
+    pixels = np.resize(np.arange(1, 255, dtype=np.uint8), 10_000)
+    pixels[: round(black * 10_000)] = 0
+    pixels[10_000 - round(white * 10_000) :] = 255
 
-    assert not contrast(surrounded).problem
-    assert contrast(surrounded).black > 0.8
+    assert contrast(pixels).problem == problem
 
 
-def test_a_thumbnail_is_not_refused_for_its_size():
-    assert not contrast(np.arange(100, 164, dtype=np.uint8).reshape(8, 8)).problem
+def test_too_few_pixels_are_not_judged():
+    assert not contrast(np.full((63, 65), 100, dtype=np.uint8)).problem
+    assert contrast(np.full((64, 64), 100, dtype=np.uint8)).problem == "1 grey level in use"
 
 
 def test_no_pixels_at_all_are_said():

@@ -194,13 +194,45 @@ def test_a_falling_rescale_slope_turns_the_image_over():
     assert shown([0, 10, 255], RescaleSlope=-1, RescaleIntercept=0, drop=NO_WINDOW, **EIGHT) == ([255, 245, 0], ())
 
 
-@pytest.mark.parametrize("tags", [{"RescaleSlope": 0}, {"drop": ("RescaleIntercept",)}, {"RescaleIntercept": ""}])
+@pytest.mark.parametrize("tags", [{"RescaleSlope": 0}, {"RescaleSlope": [1, 1]}, {"RescaleSlope": 1e308}])
 def test_an_unusable_rescale_is_left_out_with_a_warning_and_so_is_the_window_made_for_its_values(tags):
     window = {"WindowCenter": 40.5, "WindowWidth": 81}
     codes = ("modality_lut_invalid", "window_missing")
     assert shown([1000, 1500, 3000], **window, **tags) == ([0, 64, 255], codes)
     table = lookup_item([0, 512, 1023], 0, 10)
     assert shown([1000, 1500, 3000], VOILUTSequence=table, **tags) == ([0, 64, 255], codes)
+
+
+@pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
+@pytest.mark.parametrize("value", [b"x ", b"1,5 "])
+def test_a_slope_or_intercept_that_is_no_number_is_unusable(keyword, value):
+    dataset = image(np.array([[1000, 1500, 3000]]))
+    dataset[Tag(keyword)] = RawDataElement(Tag(keyword), "DS", len(value), value, 0, False, True)
+    rendered = render(dataset)
+    assert rendered.pixels[0].tolist() == [0, 64, 255]
+    assert rendered.warnings == ("modality_lut_invalid", "window_missing")
+
+
+@pytest.mark.parametrize(
+    ("tags", "values"),
+    [
+        ({"drop": ("RescaleIntercept",)}, [0, 40, 80]),
+        ({"RescaleIntercept": ""}, [0, 40, 80]),
+        ({"drop": ("RescaleSlope",)}, [0, 40, 80]),
+        ({"RescaleSlope": ""}, [0, 40, 80]),
+        # The missing partner is 0 or 1, and the one that is there counts.
+        ({"RescaleSlope": 2, "drop": ("RescaleIntercept",)}, [0, 20, 40]),
+        ({"RescaleIntercept": -1000, "RescaleSlope": ""}, [1000, 1040, 1080]),
+    ],
+)
+def test_one_of_slope_and_intercept_is_completed_and_the_window_kept(tags, values):
+    found = shown(values, WindowCenter=40.5, WindowWidth=81, **tags)
+    assert found == ([0, 128, 255], ("rescale_incomplete",))
+
+
+def test_neither_slope_nor_intercept_needs_a_word():
+    for tags in ({"drop": ("RescaleSlope", "RescaleIntercept")}, {"RescaleSlope": "", "RescaleIntercept": ""}):
+        assert shown([0, 40, 80], WindowCenter=40.5, WindowWidth=81, **tags) == ([0, 128, 255], ())
 
 
 def test_a_modality_table_comes_before_the_window_and_replaces_rescaling():

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from pydicom.pixels.processing import apply_windowing
 
-from chexkeras.dicom.pixels.display import linear_exact_window, linear_window, render, sigmoid_window
+from chexkeras.dicom.pixels.display import render
+from chexkeras.dicom.pixels.windows import linear_exact_window, linear_window, sigmoid_window
 from tests.dicom.dicom_images import image
 
 

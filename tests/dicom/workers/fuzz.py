@@ -30,7 +30,11 @@ _SHOWN = ("Kind of image", "Body part", "View", "Age")
 EVERYTHING = dataclasses.replace(
     CLINICAL,
     name="everything that can be decoded",
-    overrides=(*((rule.code, "off") for rule in RULES if rule.item in _SHOWN), ("aspect", "off"), ("constant", "off")),
+    overrides=tuple(
+        (rule.code, "off")
+        for rule in RULES
+        if rule.item in _SHOWN or rule.code in ("aspect", "constant", "low_contrast")
+    ),
     minimum_side_px=1,
 )
 LIMITS = ReadOptions(workers=1, memory_bytes=2**30, seconds=20)

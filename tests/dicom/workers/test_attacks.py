@@ -22,6 +22,7 @@ from chexkeras.dicom.rules import RULE_BY_CODE
 from tests.dicom.dicom_images import code_item, encoded, image, lookup_item, ramp, write
 
 EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
+NO_WINDOW = ("WindowCenter", "WindowWidth")
 MIB = 2**20
 
 
@@ -121,8 +122,8 @@ def _compressed(syntax):
     values = ramp(highest=255).astype(np.uint8)
     formats = {JPEG2000Lossless: "JPEG2000", JPEGBaseline8Bit: "JPEG"}
     if syntax in formats:
-        return image(values, syntax=syntax, raw=encoded(values, formats[syntax]), **EIGHT)
-    dataset = image(values, **EIGHT)
+        return image(values, syntax=syntax, raw=encoded(values, formats[syntax]), drop=NO_WINDOW, **EIGHT)
+    dataset = image(values, drop=NO_WINDOW, **EIGHT)
     dataset.compress(syntax, generate_instance_uid=False)
     return dataset
 
