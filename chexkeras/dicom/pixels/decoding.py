@@ -40,8 +40,6 @@ _LAST_RESORT = "gdcm"
 _RLE_SLACK = 128
 # A codestream of fewer is damaged, or no film; one decoder ends the process over it.
 _LEAST_BITS = 8
-# Rows from which is told whether one reading of the values is smoother than another.
-_SAMPLED_ROWS = 256
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -130,6 +128,10 @@ def stored_values(dataset: "Dataset") -> StoredPixels:
             warnings.append("codestream_sign")
         if frame.bits < bits:
             warnings.append("codestream_bits")
+    if plausibility.other_sign_is_smoother(values, bits, sign):
+        # Whichever of the two is wrong: if it is not the sign, it is the values.
+        expected = f"{'signed' if sign else 'unsigned'} values, as the header says"
+        raise DicomRejected.because("bits", "", expected)
     if plausibility.lower_byte_is_foreign(values):
         raise DicomRejected.because("scrambled", "lower bytes that do not belong to the upper ones")
     lowest = -(1 << (bits - 1)) if sign else 0
@@ -148,25 +150,14 @@ def _describe(values: np.ndarray, frame: codestream.Frame, bits: int, sign: int)
     """Gives the values of a codestream the sign and the bits that the header says.
 
     Where the two disagree on the sign, the writer gave the encoder the bits of the cells under the wrong name, and the
-    bits are right. This is so where the values as the header says run on from pixel to pixel where those of the
-    codestream jump by its whole range; where it is the other way round, nobody knows what was meant.
+    bits are right: decoders that pydicom has besides the first one read them so.
     """
-    as_coded = _roughness(values)
     if sign and not frame.signed:
         values -= (values >> (frame.bits - 1)) << frame.bits
     elif frame.signed and not sign:
         values &= (1 << frame.bits) - 1
     _check_range(values, bits, sign)
     _keep_bits(values, bits, sign)
-    if bool(frame.signed) != bool(sign) and _roughness(values) > as_coded:
-        expected = f"{'signed' if sign else 'unsigned'} values in the codestream, as in the header"
-        raise DicomRejected.because("bits", "", expected)
-
-
-def _roughness(values: np.ndarray) -> int:
-    """Returns how far neighbours in the rows lie apart, as a sum over some of the rows."""
-    rows = values[:: max(1, len(values) // _SAMPLED_ROWS)]
-    return int(np.abs(np.diff(rows, axis=1)).sum(dtype=np.int64))
 
 
 def transfer_syntax(dataset: "Dataset") -> str:
@@ -323,9 +314,9 @@ def _check_range(values: np.ndarray, bits: int, sign: int) -> None:
 def _check_unused_bits(header: Header, cells: np.ndarray, bits: int, high: int) -> None:
     """Checks that the bits above the stored ones hold nothing that belongs to the values.
 
-    They may hold the sign once more, an overlay, or one and the same bits everywhere; what varies otherwise is a value
-    that needs more bits than the header says, and would turn from white to black where it is cut off. The bits below
-    the stored ones only make a value finer.
+    They may hold the sign once more or not, an overlay, or one and the same bits everywhere; what varies otherwise is a
+    value that needs more bits than the header says, and would turn from white to black where it is cut off. The bits
+    below the stored ones only make a value finer.
 
     Source:
         PS3.5 8.1.1; PS3.3 C.9.2 of 2004 (Overlay Bit Position, retired since).
@@ -340,7 +331,7 @@ def _check_unused_bits(header: Header, cells: np.ndarray, bits: int, high: int) 
     for row in cells:
         unused = row & free
         is_constant = is_constant and bool((unused == first).all())
-        is_sign = is_sign and bool((unused == (-(row >> high & 1) & free)).all())
+        is_sign = is_sign and bool(((unused == 0) | (unused == (-(row >> high & 1) & free))).all())
         if not is_constant and not is_sign:
             break
     else:

@@ -5,7 +5,7 @@ import pytest
 from openjpeg.utils import encode_array
 from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
-from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless
+from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
 
 from chexkeras.dicom.pixels.decoding import stored_values
 from chexkeras.dicom.read import read_dicom
@@ -74,7 +74,7 @@ def test_a_codestream_whose_own_sign_makes_the_picture_is_refused(sign):
     raw = jpeg_2000(values, bits=12, signed=not sign)
     rejected = rejection(image(values, syntax=JPEG2000Lossless, raw=raw, **described(12, sign)))
     assert (rejected.code, rejected.found) == ("bits", "")
-    assert rejected.expected == f"{'signed' if sign else 'unsigned'} values in the codestream, as in the header"
+    assert rejected.expected == f"{'signed' if sign else 'unsigned'} values, as the header says"
 
 
 def test_the_film_is_the_same_whatever_the_sign_of_the_codestream(tmp_path):
@@ -125,6 +125,29 @@ def test_jpeg_of_8_bits_in_12_stored_is_warned_about():
     values = bump(8).astype(np.uint8)
     dataset = image(values, syntax=JPEGBaseline8Bit, raw=encoded(values, "JPEG", quality=95), **described(12))
     assert stored_values(dataset).warnings == ("codestream_bits",)
+
+
+@pytest.mark.parametrize("syntax", [None, RLELossless, JPEGLSLossless, JPEG2000Lossless])
+@pytest.mark.parametrize("bits", [8, 12, 16])
+@pytest.mark.parametrize("sign", [0, 1])
+def test_a_header_of_the_wrong_sign_is_told_by_a_film_that_jumps_in_its_middle(syntax, bits, sign):
+    for right in (True, False):
+        is_signed = bool(sign) == right
+        lowest = -(1 << (bits - 1)) if is_signed else 0
+        # Cells without unused bits, and without the sign in them.
+        cells = bump(bits, lowest) & ((1 << bits) - 1)
+        dataset = image(cells, **described(bits, sign))
+        if syntax:
+            dataset.compress(syntax, generate_instance_uid=False)
+        if right:
+            np.testing.assert_array_equal(stored_values(dataset).values, bump(bits, lowest))
+        else:
+            assert rejection(dataset).code == "bits"
+
+
+def test_black_and_white_in_turn_say_nothing_of_the_sign():
+    values = np.kron(np.add.outer(np.arange(32), np.arange(32)) % 2 * 4095, np.ones((2, 2), dtype=int))
+    np.testing.assert_array_equal(stored_values(image(values)).values, values)
 
 
 # What stands above 12 stored bits. It may vary where it is the sign or an overlay, and nowhere else.
@@ -181,8 +204,6 @@ def test_what_stands_below_the_stored_bits_may_vary():
 
 
 def test_run_length_coded_cells_are_judged_as_native_ones():
-    from pydicom.uid import RLELossless
-
     for values, accepted in ((ramp(16, 16) | 0x8000, True), (ramp(16, 16, 16383), False)):
         dataset = image(values)
         dataset.compress(RLELossless, generate_instance_uid=False)
