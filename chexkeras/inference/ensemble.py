@@ -258,7 +258,7 @@ class Ensemble:
                 {
                     "run": run.folder.name,
                     "recipe": run.recipe.name,
-                    "model_sha256": run.provenance["model"]["sha256"],
+                    "model_sha256": (run.provenance.get("model") or {}).get("sha256"),
                     "weight": weight,
                 }
                 for run, weight in zip(self.members, self.weights, strict=True)

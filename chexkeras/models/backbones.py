@@ -14,6 +14,7 @@ from typing import Any
 
 from chexkeras.checks import existing_file, one_of, typed_path
 from chexkeras.models.registry import Registry
+from chexkeras.models.stored.model_file import check_weights_file
 
 NORMALISATIONS = ("imagenet", "caffe", "unit", "signed", "own")
 
@@ -241,13 +242,14 @@ def attach(backbone: Backbone, pixels: Any, weights: str | Path | None) -> Any:
         The feature map, a Keras tensor (batch, rows, columns, channels).
 
     Raises:
-        ValueError: If the backbone has no ImageNet weights, or the file does not fit.
+        ValueError: If the backbone has no ImageNet weights, or the file does not fit or holds more than arrays.
         OSError: If ImageNet weights cannot be downloaded; the message gives the ways out.
     """
     if weights is None:
         return backbone.build(pixels, None)
     if str(weights) != "imagenet":
         file = existing_file(typed_path(weights, "weights"), "weights")
+        check_weights_file(file)
         try:
             return backbone.build(pixels, str(file))
         except (ValueError, OSError, KeyError) as error:

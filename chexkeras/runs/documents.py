@@ -195,7 +195,7 @@ PROVENANCE = fields(
         "precision": one_of(*PRECISIONS[1:]),
         "seconds": or_none(number),
         "weights": fields({}, {"origin": text}),
-        "model": fields({}, {"name": _layer, "parameters": count, "sha256": _digest}),
+        "model": fields({}, {"name": _layer, "parameters": count, "sha256": _digest, "accepted_sha256": _digest}),
         "best": fields({}, {"stage": or_none(text), "epoch": or_none(count), "rank": count}),
     },
 )

@@ -5,8 +5,6 @@ Reading one imports neither TensorFlow nor Keras; only `Run.load_model` does.
 
 import contextlib
 import math
-import zipfile
-import zlib
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +19,7 @@ from chexkeras.data.image_table import TableSource
 from chexkeras.data.splits.splits import PARTS
 from chexkeras.evaluation.scores import Scores, read_scores, scores_fingerprint
 from chexkeras.evaluation.thresholds import RULES, check_rule
-from chexkeras.progress import printable
+from chexkeras.progress import printable, say
 from chexkeras.recipes.recipe import Recipe
 from chexkeras.results import Estimate, Evaluation, FindingEvaluation, HeatmapStudy, OperatingPoint, Robustness
 from chexkeras.runs import documents
@@ -34,6 +32,9 @@ if TYPE_CHECKING:
 _TEXT_COLUMNS = {"image_id": str, "patient_id": str}
 EPOCHS = "epochs"
 """Folder inside a run for the further epochs that were kept."""
+MODEL = "model.keras"
+ACCEPTED = "accepted_sha256"
+"""Under "model" in provenance.json: the fingerprint of a model that took the trained one's place on purpose."""
 ROBUSTNESS = "robustness.json"
 """Where a run keeps what changed images do to its scores."""
 INTENSITIES = "intensities.json"
@@ -341,27 +342,31 @@ class Run:
         return self, *sorted(map(Run.load, folders), key=_rank)
 
     def load_model(self) -> "keras.Model":
-        """Loads the model in Keras' safe mode: no code stored in the file is run.
+        """Loads the model, if its file is the one that was trained and holds no code.
 
         Raises:
-            ValueError: If the file is damaged, or holds code.
+            ValueError: If the file is another one than provenance.json states, is damaged, or holds what
+                `models.stored.model_file.load_model` does not open.
         """
-        import keras
+        from chexkeras.models.stored.model_file import load_model
 
-        from chexkeras.models.losses import register_keras_classes
+        file = self._file(MODEL)
+        self._check_model(file)
+        return load_model(file)
 
-        register_keras_classes()
-        file = self._file("model.keras")
-        try:
-            return keras.saving.load_model(file, compile=False, safe_mode=True)
-        except Exception:
-            # Looked at only now: a whole file costs no second reading.
-            if _is_damaged(file):
-                raise ValueError(
-                    f"{str(file)!r} is damaged: it is no whole file of Keras. Copy the run once more from where it was "
-                    "trained, or train it again."
-                ) from None
-            raise
+    def _check_model(self, file: Path) -> None:
+        stated = self.provenance.get("model", {})
+        known = {stated.get(key) for key in ("sha256", ACCEPTED)} - {None}
+        if not known:
+            say(f"{MODEL} of the run {self.folder.name!r}: no fingerprint was recorded when it was trained, so another "
+                "model in its place would not be noticed.")  # fmt: skip
+        elif files.sha256_file(file) not in known:
+            raise ValueError(
+                f"{MODEL} of the run {self.folder.name!r} is not the file that was trained: it was replaced, changed "
+                "or damaged, and the thresholds are those of another model. Copy the run once more from where it was "
+                "trained, or train it again. Whoever replaced it on purpose says so once: "
+                "chexkeras.runs.writer.accept_model(folder)."
+            )
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r}, recipe={self.recipe.name!r}, targets={', '.join(self.recipe.targets)})"
@@ -423,12 +428,3 @@ def _check_within(finding: str, name: str, estimate: Estimate | None) -> None:
             f"the {name} of {finding}, {estimate.value:.4g}, lies outside its interval "
             f"{estimate.low:.4g} to {estimate.high:.4g}"
         )
-
-
-def _is_damaged(file: Path) -> bool:
-    """Returns whether a model's file is no whole archive, as every file of Keras is."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            return archive.testzip() is not None
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError):
-        return True

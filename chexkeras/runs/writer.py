@@ -8,9 +8,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from chexkeras import files
 from chexkeras.checks import typed_path
 from chexkeras.progress import say
-from chexkeras.runs.run import EPOCHS
+from chexkeras.runs.run import ACCEPTED, EPOCHS, MODEL, Run
 
 
 def check_free(run_dir: str | Path, overwrite: bool) -> Path:
@@ -49,6 +50,30 @@ def epoch_folder(folder: Path, number: int) -> Path:
     return folder / EPOCHS / f"epoch-{number:03d}"
 
 
+REPLACED = (
+    "The model file was replaced after training: the thresholds and results of this run are those of the model before."
+)
+
+
+def accept_model(folder: str | Path) -> None:
+    """Records that a run's model was replaced on purpose: `Run.load_model` opens it again.
+
+    Scores are made with the new model; the thresholds and all results stay those of the model before. A caution says so
+    wherever a number of the run is shown, and a report goes on to say that the model is another file.
+
+    Args:
+        folder: The run's folder.
+
+    Raises:
+        FileNotFoundError: If the run, its provenance or its model is not there.
+    """
+    run = Run.load(folder)
+    record = dict(run.provenance)
+    record["model"] = {**(record.get("model") or {}), ACCEPTED: files.sha256_file(run.folder / MODEL)}
+    record["cautions"] = list(dict.fromkeys([*record["cautions"], REPLACED]))
+    files.write_json(run.folder / "provenance.json", record)
+
+
 @contextlib.contextmanager
 def writing(run_dir: Path) -> Iterator[Path]:
     """Yields a working folder that becomes the run folder when the block ends without an error.
@@ -78,7 +103,7 @@ def writing(run_dir: Path) -> Iterator[Path]:
         if previous is not None:
             shutil.rmtree(previous)
     except BaseException:
-        if (working / "model.keras").is_file():
+        if (working / MODEL).is_file():
             kept = run_dir.with_name(f"{run_dir.name}.failed")
             shutil.rmtree(kept, ignore_errors=True)
             os.replace(working, kept)

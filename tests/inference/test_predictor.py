@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from chexkeras import files
 from chexkeras.data.pixels import to_model_pixels
 from chexkeras.dicom.read import read_image
 from chexkeras.dicom.workers.options import IN_PROCESS, ReadOptions
@@ -21,6 +22,7 @@ from chexkeras.inference.read_files import find_files, read_file, read_files
 from chexkeras.inference.results_file import COLUMNS
 from chexkeras.parallel import WorkersUnavailable
 from chexkeras.runs.run import Run
+from chexkeras.runs.writer import REPLACED, accept_model
 from tests.dicom.workers.worker_faults import FAULTY, SECONDS, end_what_hangs
 
 pytestmark = pytest.mark.keras
@@ -392,8 +394,37 @@ def test_a_model_file_that_holds_code_is_refused_and_none_of_it_runs(toy_run, tm
     pixels = keras.Input((32, 32, 1))
     scores = keras.layers.Dense(1)(keras.layers.Flatten()(keras.layers.Lambda(lambda values: values * 2)(pixels)))
     keras.Model(pixels, scores).save(run.folder / "model.keras")
-    with pytest.raises(ValueError, match=r"`?Lambda`? layer|safe_mode"):
+    accept_model(run.folder)
+    with pytest.raises(ValueError, match=r"'model\.keras' is not opened: it names the class keras\.layers\.Lambda"):
+        Predictor.load(run.folder)
+
+
+def test_another_model_in_the_place_of_the_trained_one_is_noticed(toy_run, tmp_path, capsys):
+    run = Run.load(shutil.copytree(toy_run.folder, tmp_path / "run"))
+    before = run.provenance
+    other = toy_run.load_model()
+    other.set_weights([weight * 0.5 for weight in other.get_weights()])
+    other.save(run.folder / "model.keras")
+    with pytest.raises(
+        ValueError, match=r"model\.keras of the run 'run' is not the file that was trained: .*accept_model"
+    ):
         Predictor.load(run)
+    accept_model(run.folder)
+    accept_model(run.folder)
+    again = Run.load(run.folder)
+    assert Predictor.load(again).model.count_params() == other.count_params()
+    # What was measured stays that of the model before, and says so.
+    assert again.cautions == (*run.cautions, REPLACED)
+    assert again.provenance["model"]["sha256"] == before["model"]["sha256"]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_run_without_a_fingerprint_of_its_model_is_scored_with_a_word(toy_run, tmp_path, capsys):
+    run = Run.load(shutil.copytree(toy_run.folder, tmp_path / "run"))
+    record = {**run.provenance, "model": {"name": "toy"}}
+    files.write_json(run.folder / "provenance.json", record)
+    assert Predictor.load(run.folder).points == run.operating_points
+    assert "no fingerprint was recorded when it was trained" in capsys.readouterr().err
 
 
 def test_a_damaged_model_file_is_named_as_such(toy_run, tmp_path):
@@ -406,8 +437,15 @@ def test_a_damaged_model_file_is_named_as_such(toy_run, tmp_path):
     flipped[weights.header_offset + 100 + weights.compress_size // 2] ^= 0xFF
     for damaged in (whole[: len(whole) // 2], b"", bytes(flipped)):
         model.write_bytes(damaged)
-        with pytest.raises(ValueError, match=r"model\.keras' is damaged: .* Copy the run once more"):
+        with pytest.raises(
+            ValueError, match=r"model\.keras .* replaced, changed or damaged, .* Copy the run once more"
+        ):
             Predictor.load(run)
+    files.write_json(run.folder / "provenance.json", {**run.provenance, "model": {}})
+    for damaged in (whole[: len(whole) // 2], b"", bytes(flipped)):
+        model.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"it is damaged: it is no whole file of Keras\. Copy it once more"):
+            Predictor.load(run.folder)
     model.unlink()
     with pytest.raises(FileNotFoundError, match=r"model\.keras"):
         Predictor.load(run)

@@ -1,0 +1,1 @@
+"""Model and weights files: looked into before Keras opens them."""
