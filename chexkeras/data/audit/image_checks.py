@@ -90,11 +90,12 @@ def image_facts(path: str, read_dicom: Callable[[str], Radiograph] | None = None
                 )
             if not image_file.is_decodable(image):
                 return ImageFacts("unreadable", f"an image of the mode {image.mode}; grey or RGB was expected")
-            if image_file.picture_count(image) > 1:
-                return ImageFacts(
-                    "unreadable", f"{image_file.picture_count(image)} pictures in one file; one was expected"
-                )
+            pictures = image_file.picture_count(image)
+            if pictures > 1:
+                return ImageFacts("unreadable", f"{pictures} pictures in one file; one was expected")
             image.load()
+            if image_file.is_cut_short(image):
+                return ImageFacts("unreadable", "the data end before the last rows; a whole image was expected")
             size, mode = image.size, image.mode
             pixels, colour = _gray(image)
     except Image.DecompressionBombError as error:

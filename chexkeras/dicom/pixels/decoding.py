@@ -150,7 +150,7 @@ def _describe(values: np.ndarray, frame: codestream.Frame, bits: int, sign: int)
     """Gives the values of a codestream the sign and the bits that the header says.
 
     Where the two disagree on the sign, the writer gave the encoder the bits of the cells under the wrong name, and the
-    bits are right: decoders that pydicom has besides the first one read them so.
+    bits are right. pydicom's `pixel_array` reads them so.
     """
     if sign and not frame.signed:
         values -= (values >> (frame.bits - 1)) << frame.bits

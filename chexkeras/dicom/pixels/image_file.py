@@ -111,6 +111,18 @@ def picture_count(image: "Image") -> int:
     return int(getattr(image, "n_frames", 1))
 
 
+def is_cut_short(image: "Image") -> bool:
+    """Returns whether the data of a JPEG image ended before its last rows, which decoders fill with gray.
+
+    Args:
+        image: An opened PNG or JPEG file; PNG files have a checksum.
+
+    Raises:
+        OSError: If the image cannot be decoded at all.
+    """
+    return image.format == "JPEG" and plausibility.ends_in_nothing(np.asarray(image.convert("L")))
+
+
 def is_decodable(image: "Image") -> bool:
     """Returns whether an image has a mode that `grey_values` takes."""
     return image.mode in _MODES
@@ -137,7 +149,7 @@ def grey_values(image: "Image") -> np.ndarray:
         raise ValueError(f"the image has the mode {image.mode}; expected grey or RGB.")
     if picture_count(image) > 1:
         raise ValueError(f"the file holds {picture_count(image)} pictures; expected one.")
-    if image.format == "JPEG" and plausibility.ends_in_nothing(np.asarray(image.convert("L"))):
+    if is_cut_short(image):
         raise ValueError("the data end before the last rows; expected a whole image.")
     ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith("I"):

@@ -53,6 +53,20 @@ def test_any_shape_has_a_thumbnail_between_its_darkest_and_brightest_pixel(shape
     assert small.mean() == pytest.approx(pixels.mean(), abs=10)
 
 
+def test_several_pictures_and_an_image_cut_short_are_told(tmp_path):
+    slope = np.add.outer(np.arange(64), np.arange(64)).astype(np.uint8)
+    pictures = [Image.fromarray(slope), Image.fromarray(slope[::-1])]
+    for name, form in (("several.png", "PNG"), ("several.jpg", "MPO")):
+        pictures[0].save(tmp_path / name, form, save_all=True, append_images=pictures[1:])
+        assert image_facts(str(tmp_path / name)).detail == "2 pictures in one file; one was expected"
+    pictures[0].save(tmp_path / "whole.jpg")
+    content = (tmp_path / "whole.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(content[:-150] + b"\xff\xd9")
+    assert image_facts(str(tmp_path / "whole.jpg")).problem == ""
+    facts = image_facts(str(tmp_path / "cut.jpg"))
+    assert (facts.problem, facts.detail[:32]) == ("unreadable", "the data end before the last row")
+
+
 def test_a_image_that_cannot_be_used_has_no_thumbnail(tmp_path):
     Image.new("L", (16, 16), 7).save(tmp_path / "constant.png")
     assert image_facts(str(tmp_path / "constant.png")).thumbnail == b""
