@@ -87,6 +87,9 @@ def page_text(report: Path) -> str:
     from markupsafe import Markup
 
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    # markdown-it follows no script; a link that carries a page or a picture of its own is none for a report either.
+    usual = parser.validateLink
+    parser.validateLink = lambda url: usual(url) and not url.strip().casefold().startswith("data:")  # type: ignore[method-assign]
     parser.add_render_rule("text", lambda _, tokens, at, *rest: _breakable(tokens[at].content))
     parser.add_render_rule("code_inline", lambda _, tokens, at, *rest: f"<code>{_breakable(tokens[at].content)}</code>")
     tokens = parser.parse(report.read_text(encoding="utf-8"))

@@ -185,7 +185,9 @@ class TestFigures:
         with pytest.raises(ValueError, match="only local figures are shown"):
             write_html(document(f"![x]({link})\n"))
 
-    @pytest.mark.parametrize("link", ["file:///etc/passwd", "data:,x", "javascript:alert(1)"])
+    @pytest.mark.parametrize(
+        "link", ["file:///etc/passwd", "data:,x", "javascript:alert(1)", "data:image/png;base64,AA"]
+    )
     def test_links_that_no_page_should_follow_stay_text(self, document, link):
         shown = page(document(f"![x]({link}) [y]({link})\n"))
         assert not shown.having("img") and not shown.having("a")

@@ -2,23 +2,25 @@
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
 
-SENTENCE, HEADING, CELL, CODE = "sentence", "heading", "cell", "code"
+SENTENCE, HEADING, CELL, CODE, HIDDEN = "sentence", "heading", "cell", "code", "hidden"
 _END = re.compile(r"(?<=[.!?])(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\bet al\.)(?<!\bvs\.)(?<!\bNo\.)(?<!\bFig\.)[*\"')\]]*\s+")
 
 
 @dataclass(frozen=True)
 class Passage:
-    """One sentence, heading, table cell or block of code.
+    """One sentence, heading, table cell or block of code, or words that a page does not show.
 
     Attributes:
         text: Its words, without Markdown's marks.
         line: Where it begins, counted from 1.
-        kind: "sentence", "heading", "cell" or "code".
+        kind: "sentence", "heading", "cell", "code", or "hidden": addresses and titles of links, words that stand for
+            pictures.
         section: The headings above it, from the outermost inwards.
         lead: For a sentence, what stands before it in its paragraph.
         column: For a cell, the heading of its column.
@@ -83,8 +85,8 @@ class Document:
 
     @property
     def words(self) -> tuple[Passage, ...]:
-        """Everything but code."""
-        return tuple(passage for passage in self.passages if passage.kind != CODE)
+        """Everything that is read but code."""
+        return tuple(passage for passage in self.passages if passage.kind not in (CODE, HIDDEN))
 
     @property
     def text(self) -> str:
@@ -147,6 +149,17 @@ def plain(token: "Token") -> str:
     return "".join(pieces)
 
 
+def _unseen(token: "Token") -> str:
+    """Returns the words of an inline token that are not seen: of its links and pictures."""
+    found = [
+        part
+        for child in token.children or ()
+        if child.type in ("link_open", "image")
+        for part in (child.attrs.get("href"), child.attrs.get("title"), child.content)
+    ]
+    return unquote(". ".join(str(part) for part in found if part))
+
+
 def parse(text: str) -> Document:
     r"""Takes a Markdown document apart.
 
@@ -154,7 +167,7 @@ def parse(text: str) -> Document:
         text: Markdown; HTML in it counts as words.
 
     Returns:
-        Its sentences, headings, cells and blocks of code, with their lines.
+        Its sentences, headings, cells, blocks of code and what links and pictures hide, with their lines.
 
     Example:
         >>> [(passage.line, passage.text) for passage in parse("# Title\n\nOne. Two\nthree.").passages]
@@ -162,7 +175,8 @@ def parse(text: str) -> Document:
     """
     from markdown_it import MarkdownIt
 
-    tokens = MarkdownIt("commonmark", {"html": False}).enable("table").parse(text)
+    known: dict[str, Any] = {}
+    tokens = MarkdownIt("commonmark", {"html": False}).enable("table").parse(text, known)
     reader = _Reader()
     header: list[str] = []
     rows: list[tuple[int, list[str]]] = []
@@ -181,6 +195,8 @@ def parse(text: str) -> Document:
             reader.passages.append(Passage(token.content, line, CODE, reader.section))
         elif token.type == "inline":
             words = plain(token)
+            if unseen := _unseen(token):
+                reader.passages.append(Passage(unseen, line, HIDDEN, reader.section))
             opened = tokens[at - 1]
             if opened.type == "th_open":
                 header.append(" ".join(words.split()))
@@ -190,4 +206,7 @@ def parse(text: str) -> Document:
                 reader.heading(int(opened.tag[1:]), " ".join(words.split()), line)
             else:
                 reader.paragraph(words, line)
+    for name, target in known.get("references", {}).items():
+        words = unquote(f"{name}. {target.get('href', '')}. {target.get('title', '')}")
+        reader.passages.append(Passage(words, target.get("map", [0])[0] + 1, HIDDEN))
     return Document(tuple(reader.passages), tuple(reader.tables))

@@ -1,6 +1,7 @@
 """Checks of claims: nothing stronger than the verdicts, no verdict that the numbers contradict, no field left open."""
 
 import re
+import unicodedata
 from collections.abc import Iterator
 
 from chexkeras.report.goals import MET, NOT_ESTIMABLE, NOT_MET
@@ -17,6 +18,9 @@ _CLAIMS: dict[str, re.Pattern[str]] = {
         r"\b(?:FDA|510\(k\)) (?:clearance|approval)\b",
         r"\bmarket(?:ing)? clearance\b",
         r"\bgranted clearance\b",
+        r"\bFDA(?: has| have)?(?: \w+)? (?:cleared|approved|authori[sz]ed|granted)\b",
+        r"\b(?:cleared|authori[sz]ed|approved) (?:under|as|with) (?:the )?(?:510\(k\)|PMA|De Novo|EUA|[A-Z]+\d)",
+        r"\b(?:De Novo|PMA|510\(k\))(?: \w+)? (?:granted|cleared|approved|authori[sz]ed|number)\b",
     ),
     "equivalence": any_of(
         rf"\b{_PEOPLE}[- ]level\b",
@@ -42,6 +46,9 @@ _CLAIMS: dict[str, re.Pattern[str]] = {
         r"\b(?:ready|suitable|safe|fit) for (?:\w+ ){0,2}?(?:use|practice|deployment|production)\b",
     ),
 }
+# The number of a submission is a claim by itself, whatever the words around it deny; that of a predicate is another's.
+_NUMBER = re.compile(r"\b(?:K|DEN|BK|EUA)[- ]?\d{6}\b|\bP\d{6}\b", re.IGNORECASE)
+_TAG = re.compile(r"<!--|-->|</?[A-Za-z][^<>]*>")
 _OF_OTHERS = any_of(r"\bet al\b", r"\bpredicates?\b", r"\bCheXNet\b", r"\barxiv\b", r"\bdoi\b")
 
 _VERDICT = re.compile(rf"\b({NOT_MET}|{NOT_ESTIMABLE}|{MET})\b")
@@ -69,18 +76,26 @@ def claim_beyond_evidence(document: Document, known: RunFacts | None) -> Iterato
     """No claim of clearance, equivalence, superiority, proof or readiness."""
     for what, pattern in _CLAIMS.items():
         found: list[Place] = []
-        for passage in document.words:
-            text = GAP.sub(lambda gap: " " * len(gap[0]), passage.text)
-            for match in pattern.finditer(text):
-                if _OF_OTHERS.search(text) or denied(text, match.start(), match.end()):
-                    continue
-                found.append(place(passage, match.start(), match.end()))
+        # A clearance is looked for where no reader looks, too.
+        for passage in document.passages if what == "clearance" else document.words:
+            text = GAP.sub(lambda gap: " " * len(gap[0]), _as_read(passage.text))
+            if _OF_OTHERS.search(text):
+                continue
+            claims = [match for match in pattern.finditer(text) if not denied(text, match.start(), match.end())]
+            claims += _NUMBER.finditer(text) if what == "clearance" else ()
+            found += [place(passage, match.start(), match.end()) for match in claims]
         if found:
             yield (
                 f"a claim of {what}, which no measurement of one run can carry",
                 tuple(found),
                 "say what was measured, with its interval, and leave the judgement to the reader.",
             )
+
+
+def _as_read(text: str) -> str:
+    """Returns a text as its reader takes it: without tags and characters that are not seen, in plain letters."""
+    seen = (each for each in unicodedata.normalize("NFKC", _TAG.sub("", text)) if unicodedata.category(each) != "Cf")
+    return " ".join("".join(seen).split())
 
 
 def _measure_before(text: str) -> str | None:
@@ -104,7 +119,7 @@ def _measure_of(passage: Passage, end: int) -> str:
 
 def _verdicts(document: Document) -> Iterator[tuple[Passage, str, str, str]]:
     """Yields every verdict in a document with its finding and its measure; "" stands for all."""
-    for passage in document.words:
+    for passage in document.passages:
         found = list(_VERDICT.finditer(passage.text))
         # "MET, NOT MET or NOT ESTIMABLE" explains the words and uses none.
         if len({match[1] for match in found}) == 3:
@@ -135,6 +150,13 @@ def verdict_differs(document: Document, known: RunFacts | None) -> Iterator[Foun
     for (finding, measure), entries in found.items():
         of = " of ".join(filter(None, (measure or "the goals", finding.replace("_", " "))))
         if known is not None:
+            if finding and finding not in only:
+                yield (
+                    f"a verdict is given on {finding.replace('_', ' ')}, which was not measured",
+                    places(passage for passage, _ in entries),
+                    "write the report again from this run.",
+                )
+                continue
             key = (finding or (next(iter(only)) if measure and len(only) == 1 else ""), measure)
             wanted = known.verdicts.get(key)
             wrong = [passage for passage, word in entries if wanted is not None and word != wanted]

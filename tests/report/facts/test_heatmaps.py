@@ -48,7 +48,7 @@ def test_checks_boxes_and_verdicts_stand_in_the_report(make_run):
     study_of(run).save(run.folder / HEATMAPS)
     general, text = sections(run)
     assert (
-        "Heat maps of its scores were made to study the model (section 13); they are no\npart of its output." in general
+        'made to study the model (section "Robustness and Repeatability"); they are no\npart of its output.' in general
     )
     assert 'relation to the model is "**depends on the model**": because it does.' in text
     assert "| whole network | 0.210 (95 % CI 0.160" in text
