@@ -26,11 +26,15 @@ _MAGIC_AT = 128
 _MAGIC = b"DICM"
 _MAXIMUM_PADDING = 0.5
 _MAXIMUM_SATURATION = 0.5
+# Radiographs of NIH ChestX-ray14 have 0.3 % of white at most.
+_MAXIMUM_WHITE = 0.1
 # JPEG rounds the colours of a grey image in YCbCr to a few grey values.
 _MOST_COLOUR = 8
 # An image's own contrast fills the grey scale; what spans less is a blank plate with some noise or a single mark on it.
 _LEAST_SPAN = 8
 _MIDDLE = (0.5, 99.5)
+# The same radiographs reach from at most 84 to at least 146.
+_MIDDLE_GREY = 128
 _SAVE_ANEW = (
     "; save the file anew from the original with its values scaled to all of 0 to 255, or 0 to 65535 in 16 bits"
 )
@@ -239,8 +243,10 @@ def _check_grey_values(
         code, found = "constant", f"{low:.0f}" if low == high else f"{low:.0f} to {high:.0f}"
     elif shown.problem or is_low:
         code, found = "low_contrast", shown.problem or f"{shown.grey_levels} grey levels in use"
-    elif shown.black + shown.white > _MAXIMUM_SATURATION:
-        code, found = "saturated", f"{shown.black + shown.white:.0%}"
+    elif shown.black + shown.white > _MAXIMUM_SATURATION or shown.white > _MAXIMUM_WHITE:
+        code, found = "saturated", f"{shown.black:.0%} black and {shown.white:.0%} white"
+    elif high < _MIDDLE_GREY or low >= _MIDDLE_GREY:
+        code, found = "half_scale", f"{low:.0f} to {high:.0f}"
     else:
         return ()
     if profile.severity(code) == REJECT:

@@ -169,8 +169,10 @@ _PIXELS = (
      "at least 64 grey levels of 256 in use, and at most 80 % of the pixels all black or all white (or 25 % each)",
      "PixelData", _STRICT_CLINICAL, "radiographs use more than 100; fewer are left where values are shown over a range "
      "that is not theirs"),
-    ("saturated", "at most half of the pixels all black or all white", "PixelData", _NOTE,
-     "what is shown all black or all white cannot be read"),
+    ("saturated", "at most half of the pixels all black or all white, and at most a tenth all white", "PixelData",
+     _NOTE, "what is shown all black or all white cannot be read"),
+    ("half_scale", "grey values in both halves of the scale, from the 0.5th to the 99.5th percentile", "PixelData",
+     _ALWAYS_NOTE, "a window or slope of twice the range of the values; radiographs use both"),
 )  # fmt: skip
 
 _DISPLAY = (

@@ -282,7 +282,7 @@ def test_pixels_are_not_read_when_the_header_is_refused(make_image, monkeypatch)
 
 def test_a_image_that_is_mostly_padding_is_warned_of(make_image):
     values = ramp()
-    values[:150] = 9
+    values[:, :150] = 9
     assert read_dicom(make_image(values, PixelPaddingValue=9)).warnings == ("padding",)
 
 

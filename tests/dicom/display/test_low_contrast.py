@@ -163,12 +163,28 @@ def test_a_falling_slope_and_its_window_turn_the_image_over():
     np.testing.assert_allclose(rendered.pixels, 255.0 - render(image(chest())).pixels, atol=1)
 
 
-def test_half_black_and_white_is_a_warning_as_is_padding_left_aside(make_image):
-    dark = windows((3300, 900))
-    assert "saturated" in read_dicom(make_image(chest(), **dark), profile=WARNING).warnings
+@pytest.mark.parametrize("window", [(3300, 900), (1700, 2200)])
+def test_half_black_or_a_tenth_white_is_a_warning(make_image, window):
+    assert read_dicom(make_image(chest(), **windows(window))).warnings == ("saturated",)
+
+
+def test_black_padding_does_not_saturate(make_image):
     padded = chest()
     padded[:, :150] = 0
     assert "saturated" not in read_dicom(make_image(padded, PixelPaddingValue=0)).warnings
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        windows((4096, 8192)),
+        windows((0, 8192)),
+        {"RescaleSlope": 0.5},
+        {"VOILUTSequence": lookup_item(np.clip(np.arange(4096) * 1.3, 0, 4090).round(), 0, 13)},
+    ],
+)
+def test_an_image_in_one_half_of_the_scale_is_a_warning(make_image, tags):
+    assert read_dicom(make_image(chest(), **tags)).warnings == ("half_scale",)
 
 
 SIXTEEN_BITS = [(8, "constant"), (10, "constant"), (12, "low_contrast"), (14, "low_contrast"), (15, "low_contrast")]

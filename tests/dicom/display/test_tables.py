@@ -3,6 +3,7 @@
 import numpy as np
 import pydicom
 import pytest
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from chexkeras.dicom.header import Header
 from chexkeras.dicom.pixels.display import render
@@ -128,45 +129,64 @@ def test_data_too_short_for_its_entries_is_unusable(data):
 
 
 STEP = [0, 21845, 43690, 65535]
+FIRST = [
+    (40000, [40000, 40001, 40002, 40003], SIXTEEN),
+    (-25536, [40000, 40001, 40002, 40003], SIXTEEN),
+    (-1, [0, 1, 2], {}),
+    (65535, [0, 1, 2], {}),
+    (-2000, [-2000, -1999, -1998, -1997], {"PixelRepresentation": 1}),
+    (63536, [-2000, -1999, -1998, -1997], {"PixelRepresentation": 1}),
+]
+# Rescaled values leave 16 bits at either end.
+RESCALED = {"RescaleIntercept": -10000, **SIXTEEN}
+FIRST_RESCALED = [
+    (40000, [50000, 50001, 50002, 50003], RESCALED),
+    (-5000, [5000, 5001, 5002, 5003], RESCALED),
+    (60536, [5000, 5001, 5002, 5003], RESCALED),
+]
 
 
-@pytest.mark.parametrize(
-    ("first", "values", "tags"),
-    [
-        (40000, [40000, 40001, 40002, 40003], SIXTEEN),
-        (-25536, [40000, 40001, 40002, 40003], SIXTEEN),
-        (-1, [0, 1, 2], {}),
-        (65535, [0, 1, 2], {}),
-        (-2000, [-2000, -1999, -1998, -1997], {"PixelRepresentation": 1}),
-        (63536, [-2000, -1999, -1998, -1997], {"PixelRepresentation": 1}),
-        # Rescaled values leave 16 bits at either end.
-        (40000, [50000, 50001, 50002, 50003], {"RescaleIntercept": -10000, **SIXTEEN}),
-        (-5000, [5000, 5001, 5002, 5003], {"RescaleIntercept": -10000, **SIXTEEN}),
-        (60536, [5000, 5001, 5002, 5003], {"RescaleIntercept": -10000, **SIXTEEN}),
-    ],
-)
-@pytest.mark.parametrize("sequence", ["VOILUTSequence", "ModalityLUTSequence"])
-def test_the_first_value_is_found_whatever_its_sign_was_written_as(first, values, tags, sequence):
-    if sequence == "ModalityLUTSequence":
-        if "RescaleIntercept" in tags:
-            pytest.skip("a modality table takes stored values")
-        # The window shows the entries as they are.
-        tags = {**tags, "WindowCenter": 32768, "WindowWidth": 65536, "drop": ()}
+def through_table(first, values, sequence, **tags):
     item = lookup_item(STEP, first, 16)
-    if first > 32767:
-        item[0]["LUTDescriptor"].VR = "US"
-    values = np.asarray([values], dtype=np.int16 if min(values) < 0 else np.uint16)
-    found = render(image(values, **{"drop": NO_WINDOW, **tags}, **{sequence: item})).pixels[0]
-    assert found.tolist() == [0, 85, 170, 255][4 - values.size :]
+    stored = np.asarray([values], dtype=np.int16 if min(values) < 0 else np.uint16)
+    return render(image(stored, **{sequence: item}, **tags)).pixels[0].tolist()
 
 
-def test_a_first_value_read_from_a_file_as_signed(tmp_path):
+@pytest.mark.parametrize(("first", "values", "tags"), FIRST + FIRST_RESCALED)
+def test_the_first_value_is_found_whatever_its_sign_was_written_as(first, values, tags):
+    found = through_table(first, values, "VOILUTSequence", drop=NO_WINDOW, **tags)
+    assert found == [0, 85, 170, 255][4 - len(values) :]
+
+
+@pytest.mark.parametrize(("first", "values", "tags"), FIRST)
+def test_so_is_that_of_a_modality_table(first, values, tags):
+    # The window shows the entries as they are.
+    found = through_table(first, values, "ModalityLUTSequence", WindowCenter=32768, WindowWidth=65536, **tags)
+    assert found == [0, 85, 170, 255][4 - len(values) :]
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
+@pytest.mark.parametrize("first", [40000, -25536])
+def test_a_first_value_is_read_from_a_file_whatever_its_representation(tmp_path, syntax, first):
     values = ramp(highest=25535) + 40000
     expected = pixels(values, VOILUTSequence=table(ending_at(65535, 25536), 16, 40000), **SIXTEEN)[0]
-    signed = image(values, drop=NO_WINDOW, VOILUTSequence=table(ending_at(65535, 25536), 16, -25536), **SIXTEEN)
-    found = render(pydicom.dcmread(write(tmp_path / "image.dcm", signed)))
+    item = table(ending_at(65535, 25536), 16, first)
+    written = image(values, drop=NO_WINDOW, syntax=syntax, VOILUTSequence=item, **SIXTEEN)
+    found = render(pydicom.dcmread(write(tmp_path / "image.dcm", written)))
     np.testing.assert_array_equal(found.pixels, expected)
     assert np.ptp(expected) == 255
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
+@pytest.mark.parametrize("vr", ["US", "SS"])
+def test_a_first_value_below_zero_is_read_from_a_file_whatever_its_representation(tmp_path, syntax, vr):
+    values = ramp().astype(np.int16) - 2048
+    (item,) = table(ending_at(4095), 12, -2048)
+    item.add_new("LUTDescriptor", vr, [4096, -2048 if vr == "SS" else 63488, 12])
+    signed = {"PixelRepresentation": 1, "drop": NO_WINDOW}
+    written = image(values, syntax=syntax, VOILUTSequence=[item], **signed)
+    found = render(pydicom.dcmread(write(tmp_path / "image.dcm", written)))
+    np.testing.assert_array_equal(found.pixels, np.rint((values + 2048.0) / 4095 * 255))
 
 
 def test_a_falling_table_is_shown_as_it_is():
