@@ -29,10 +29,11 @@ MONITORS = {"val_auroc": "max", "val_loss": "min"}
 """What may decide which epoch was best, and which direction of it is better."""
 _SHARES = {"all": 1.0, "none": 0.0}
 _LARGEST_IMAGE = 4096
+_LONGEST_TEXT = 200
 
 
 def text(value: Any, name: str, example: str) -> str:
-    """Returns a value that is text and not blank.
+    """Returns a value that is text, not blank and not too long to be shown.
 
     Args:
         value: What the caller gave.
@@ -40,10 +41,12 @@ def text(value: Any, name: str, example: str) -> str:
         example: A value that it may have.
 
     Raises:
-        ValueError: If it is something else.
+        ValueError: If it is something else, or too long to be shown.
     """
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"{name}={value!r} must be text, such as {example!r}.")
+    if len(value) > _LONGEST_TEXT:
+        raise ValueError(f"{name} has {len(value):,} characters, at most {_LONGEST_TEXT} were expected; shorten it.")
     return value
 
 

@@ -89,6 +89,8 @@ def _required(record: type[Record]) -> tuple[str, ...]:
     )
 
 
+# A sentence, a name or a method; what is longer would fill a page, and a figure the memory.
+_LONGEST_TEXT = 2_000
 _PLAIN: dict[type, tuple[type, str]] = {
     float: (Real, "a number"), int: (Integral, "a whole number"), str: (str, "text"), bool: (bool, "true or false"),
 }  # fmt: skip
@@ -122,6 +124,8 @@ def _rebuilt(kind: Any, value: Any, name: str) -> Any:
         # True is a whole number to Python, and to nobody else.
         if isinstance(value, bool) and kind is not bool:
             raise ValueError(f"{name} is true or false, {_PLAIN[kind][1]} was expected")
+        if kind is str and len(value) > _LONGEST_TEXT:
+            raise ValueError(f"{name} is a text of {len(value):,} characters, at most {_LONGEST_TEXT:,} were expected")
     return value
 
 

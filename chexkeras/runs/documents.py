@@ -16,8 +16,8 @@ from chexkeras.models.classifier import PRECISIONS
 Check = Callable[[Any, str], None]
 """Called with a value and where it stands; raises ValueError where the value is none that belongs there."""
 
-LONGEST_TEXT = 10_000
-"""The longest text in a document, characters: many times what a run writes."""
+LONGEST_TEXT = 2_000
+"""The longest text in a file of a run, characters: several times what a run writes, and what a figure can hold."""
 
 _VERSION = re.compile(r"\d+(\.\d+)+[\w.+!-]*")
 _PACKAGE, _PACKAGE_VERSION = re.compile(r"[A-Za-z0-9][\w.-]*"), re.compile(r"\d[\w.+!-]*|not installed")

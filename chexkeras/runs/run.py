@@ -113,6 +113,10 @@ class Run:
             lacking = int((table[column].isna() | (table[column].astype(str) == "")).sum())
             if lacking:
                 raise ValueError(f"{lacking} row(s) of the run's {name} have no {column}. {_FIX}")
+        for column in columns:
+            texts = table[column].unique() if not pd.api.types.is_numeric_dtype(table[column]) else ()
+            if any(isinstance(value, str) and len(value) > documents.LONGEST_TEXT for value in texts):
+                raise ValueError(f"{name} of the run holds a text without end in {column}. {_FIX}")
         for column in numbers:
             blank = table[column].isna() | (table[column].astype(str) == "")
             try:
@@ -317,7 +321,12 @@ class Run:
             return None
         document = files.read_json(self._file(HEATMAPS, files.MOST_JSON_BYTES))
         with _fields_of(HEATMAPS, "Make them again: chexkeras explain --overwrite."):
-            return HeatmapStudy.from_dict(document)
+            study = HeatmapStudy.from_dict(document)
+            boxed = [entry.finding for entry in study.localization.findings] if study.localization else [study.finding]
+            self._check_findings(boxed)
+            if study.finding not in boxed:
+                raise ValueError(f"its boxes are of {', '.join(boxed) or 'nothing'}, not of {study.finding}")
+        return study
 
     def scores(self, part: str) -> Scores:
         """Returns the scores of a part.

@@ -17,7 +17,7 @@ from chexkeras.runs.run import Run
 
 PROPERTIES = ("recipe", "provenance", "cautions", "stages", "history", "kept_epoch", "table", "splits", "split_record",
               "audit", "left_out", "operating_points", "evaluation", "dicom_results", "recalibrations", "robustness",
-              "intensities", "epochs")  # fmt: skip
+              "heatmaps", "intensities", "epochs")  # fmt: skip
 FILES = ("audit.json", "dicom_results.csv", "evaluation.json", "history.csv", "intensities.json", "left_out.csv",
          "operating_points.json", "provenance.json", "recalibration.json", "recipe.json", "robustness.json",
          "scores_test.csv", "scores_validation.csv", "splits.csv", "splits.json", "stages.json",
@@ -151,6 +151,18 @@ def test_links_to_files_elsewhere_are_refused(spoilt, tmp_path, name):
     assert "is a link to a file elsewhere" in refused(spoilt, name)
 
 
+def test_what_was_found_of_heat_maps_is_read_as_strictly(spoilt):
+    for text in ("[]", "{}", "null", '{"finding": 1}', "[" * 10_000):
+        (spoilt / "heatmaps.json").write_text(text)
+        refused(spoilt, "heatmaps.json")
+
+
+def test_a_word_that_would_fill_a_figure_is_refused(spoilt):
+    text = (spoilt / "dicom_results.csv").read_text()
+    (spoilt / "dicom_results.csv").write_text(text.replace("modality", "m" * 2001))
+    assert "holds a text without end in code" in refused(spoilt, "dicom_results.csv")
+
+
 @pytest.mark.parametrize("name", ["recipe.json", "scores_test.csv", "table.csv"])
 def test_a_pipe_is_not_waited_for(spoilt, name):
     (spoilt / name).unlink()
@@ -229,12 +241,15 @@ def test_a_finding_has_one_operating_point_and_that_of_these_scores(spoilt, smal
         ("recipe.json", lambda d: d.update(targets=["Effusion", "Effusion"]), "more than once: Effusion"),
         ("recipe.json", lambda d: d.update(targets=["=1+1"]), "holds '='"),
         ("recipe.json", lambda d: d.update(surprise=1), "surprise"),
+        ("recipe.json", lambda d: d["stages"][0].update(name="x" * 201), "stage name has 201 characters"),
         ("provenance.json", lambda d: d.update(python="**3.12** cleared under K123456"), "python is no version"),
         ("provenance.json", lambda d: d.update(created_utc="today"), "created_utc is no date and time"),
         ("provenance.json", lambda d: d.update(precision="<b>"), "precision is none of float32"),
         ("provenance.json", lambda d: d["packages"].update({"a|b": "1"}), "is no name of a package"),
         ("provenance.json", lambda d: d["model"].update(name="`x`"), "model.name is no name of a layer"),
         ("provenance.json", lambda d: d["split"].update(kind="cleared"), "split.kind is none of patient"),
+        ("provenance.json", lambda d: d["source"].update(dataset="x" * 2001), "a text of 2,001 characters"),
+        ("evaluation.json", lambda d: d["findings"][0]["auroc"].update(method="x" * 2001), "method is a text of 2,001"),
         ("stages.json", lambda d: d[0].update(first_trainable_layer="` [x](http://y)"), "no name of a layer"),
         ("evaluation.json", lambda d: d.update(split="MET"), "split is none of train"),
         ("evaluation.json", lambda d: d["findings"][0].update(finding="Mass"), "Mass is no target"),
