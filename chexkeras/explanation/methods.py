@@ -44,8 +44,7 @@ def grad_cam(features: np.ndarray, gradients: np.ndarray) -> np.ndarray:
     Source:
         Selvaraju et al., ICCV 2017, equations 1 and 2.
     """
-    weights = gradients.mean(axis=(1, 2), keepdims=True)
-    return np.maximum((weights * features).sum(axis=-1), 0.0)
+    return _weighed(features, gradients.mean(axis=(1, 2)))
 
 
 def grad_cam_plus_plus(features: np.ndarray, gradients: np.ndarray) -> np.ndarray:
@@ -62,11 +61,16 @@ def grad_cam_plus_plus(features: np.ndarray, gradients: np.ndarray) -> np.ndarra
     Source:
         Chattopadhyay et al., WACV 2018, equations 5 and 19.
     """
-    squared, cubed = gradients**2, gradients**3
-    below = 2 * squared + features.sum(axis=(1, 2), keepdims=True) * cubed
-    shares = np.divide(squared, below, out=np.zeros_like(squared), where=np.abs(below) > 1e-12)
-    weights = (shares * np.maximum(gradients, 0.0)).sum(axis=(1, 2), keepdims=True)
-    return np.maximum((weights * features).sum(axis=-1), 0.0)
+    # Of a rising gradient g, the share g^2 / (2 g^2 + s g^3) times g, where s is the sum of the channel: g / (2 + s g).
+    rising = np.maximum(gradients, 0.0)
+    below = 2 + features.sum(axis=(1, 2), keepdims=True) * rising
+    shares = np.divide(rising, below, out=np.zeros_like(rising), where=np.abs(below) > 1e-12)
+    return _weighed(features, shares.sum(axis=(1, 2)))
+
+
+def _weighed(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Returns the sum of channels with weights (batch, channels), 0 where it is below."""
+    return np.maximum(np.einsum("bijc,bc->bij", features, weights, optimize=True), 0.0)
 
 
 def hires_cam(features: np.ndarray, gradients: np.ndarray) -> np.ndarray:

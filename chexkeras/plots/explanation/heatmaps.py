@@ -69,7 +69,7 @@ def heatmap(
     scale = _overlay(ax, maps.of(image, name, (rows, columns)), (0, columns, rows, 0))
     if boxes is not None:
         of_image = _boxes_of(boxes, image, name)
-        _draw_boxes(ax, of_image, (0.0, 0.0), columns / float(boxes.attrs.get("image_px", width_px)))
+        _draw_boxes(ax, of_image, (0.0, 0.0), columns / _boxes_px(boxes, width_px))
     ax.set_xlim(0, columns)
     ax.set_ylim(rows, 0)
     ax.set_xticks([])
@@ -136,7 +136,7 @@ def heatmap_gallery(
         ax.imshow(shown, cmap="gray", vmin=0, vmax=255, extent=extent, interpolation="antialiased")
         scale = _overlay(ax, maps.of(image, name, shown.shape), extent)
         if boxes is not None:
-            across = wide / float(boxes.attrs.get("image_px", width_px))
+            across = wide / _boxes_px(boxes, width_px)
             _draw_boxes(ax, _boxes_of(boxes, image, name), (left, top), across)
         told = titles[index] if titles is not None else _label(table.iloc[index], name)
         text = f"{told}\nscore {maps.score(image, name):.3f}" if told else f"score {maps.score(image, name):.3f}"
@@ -193,6 +193,12 @@ def _colour(share: float) -> tuple[float, float, float, float]:
 def _boxes_of(boxes: pd.DataFrame, image: str, finding: str) -> NDArray[np.float64]:
     chosen = boxes[(boxes["image_id"].astype(str) == image) & (boxes["finding"] == finding)]
     return chosen[list(_BOX)].to_numpy(float)
+
+
+def _boxes_px(boxes: pd.DataFrame, width_px: float) -> float:
+    """Returns the width of the image that boxes were measured on."""
+    given = boxes.attrs.get("image_px")
+    return float(width_px if given is None else given)
 
 
 def _draw_boxes(ax: "Axes", boxes: NDArray[np.float64], corner: tuple[float, float], scale: float) -> None:
