@@ -150,6 +150,7 @@ def no_verdict(facts: Facts) -> str:
         (not facts["check.split"].value, "the split in the run folder is not the one that was trained on"),
         (not facts["check.test_scores"].value, "the test scores on file are not the scores that were measured"),
         (not facts["check.thresholds"].value, "the thresholds on file are not the thresholds that were measured"),
+        (not facts["check.model"].value, "the model in the run folder is not the one that was measured"),
         (facts["check.limits"].value, "the limits in evaluation.json are those of another version of chexkeras"),
         (not facts["check.numbers"].value, "the numbers in evaluation.json are not those of the scores on file"),
         (
