@@ -1,8 +1,14 @@
 """What is installed for whom: requirements.txt, pyproject.toml and the stubs agree."""
 
+import ast
+import datetime
+import importlib.metadata
 import re
+import sys
 import tomllib
 from pathlib import Path
+
+import pytest
 
 import chexkeras
 
@@ -38,3 +44,64 @@ def test_the_version_is_the_same_everywhere():
     assert PROJECT["version"] == chexkeras.__version__
     assert re.search(r"^version: (\S+)$", citation, re.MULTILINE)[1] == chexkeras.__version__
     assert f"## [{chexkeras.__version__}]" in changelog or "## [Unreleased]" in changelog
+
+
+def floors():
+    """Returns the oldest version of each package that may be installed, as numbers, by its name."""
+    every = [*PROJECT["dependencies"], *(one for extra in PROJECT["optional-dependencies"].values() for one in extra)]
+    found = [re.fullmatch(r"([a-z0-9-]+)(?:\[.*\])?>=([\d.]+)", requirement) for requirement in every]
+    # A package may stand in several extras; the one that asks for least counts.
+    return {match[1]: min(numbers(other[2]) for other in found if other[1] == match[1]) for match in found}
+
+
+def numbers(version):
+    return tuple(int(part) for part in [*re.findall(r"\d+", version), 0, 0][:3])
+
+
+def vulnerabilities():
+    """Returns the rows of the table of known vulnerabilities, and the packages without any."""
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8").split("## Known vulnerabilities")[1]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:2] == "| "]
+    without = re.search(r"None known: (.*?)\.\n", text, re.DOTALL)[1]
+    return rows[2:], {name.strip() for name in without.replace("\n", " ").split(",")}, text
+
+
+def test_every_package_is_in_the_list_of_known_vulnerabilities_once():
+    rows, without, text = vulnerabilities()
+    listed = [row[0] for row in rows]
+    assert len(set(listed)) == len(listed)
+    assert not set(listed) & without
+    assert set(listed) | without == set(floors())
+    assert datetime.date.fromisoformat(re.search(r"As of (\S+),", text)[1]) >= datetime.date(2026, 11, 30)
+    assert all(re.search(r"CVE-20\d\d-\d{4,}", row[2]) for row in rows)
+
+
+@pytest.mark.parametrize("row", vulnerabilities()[0], ids=lambda row: row[0])
+def test_no_package_with_a_vulnerability_that_reaches_us_may_be_installed(row):
+    name, corrected, _, done = row
+    if not done.startswith("floor"):
+        # What is done in place of a floor is said.
+        assert len(done) > 40
+        return
+    assert floors()[name] >= numbers(corrected)
+    try:
+        installed = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return
+    assert numbers(installed) >= numbers(corrected)
+
+
+def test_what_is_imported_is_asked_for():
+    """A package that the library imports is one that it names, not one that others happen to bring."""
+    distributions = {"sklearn": "scikit-learn", "PIL": "pillow", "lazy_loader": "lazy-loader", "gdcm": "python-gdcm",
+                     "markdown_it": "markdown-it-py", "openjpeg": "pylibjpeg-openjpeg"}  # fmt: skip
+    found = set()
+    for path in Path(chexkeras.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.split(".")[0])
+    outside = {distributions.get(name, name) for name in found - set(sys.stdlib_module_names) - {"chexkeras"}}
+    # The escaping of jinja2, and the backends that Keras may have in place of TensorFlow.
+    assert outside - set(floors()) == {"markupsafe", "jax", "torch"}

@@ -66,8 +66,9 @@ def _checked_bytes(array: "h5py.Dataset") -> int:
     settings = array.id.get_create_plist()
     if array.is_virtual or settings.get_external_count():
         raise Refused("has weights that lie in other files")
-    if settings.get_nfilters():
-        raise Refused("has weights that are compressed, which Keras does not write")
+    # Neither does Keras write; reading pieces and filters is where most faults of HDF5 itself are.
+    if array.chunks is not None or settings.get_nfilters():
+        raise Refused("has weights that are compressed or lie in pieces, which Keras does not write")
     # Where HDF5 has no bfloat16, Keras writes its two bytes as they are.
     if array.dtype.kind not in "fiub" and not (array.dtype.kind == "V" and array.dtype.itemsize == 2):
         raise Refused("has weights that are no numbers")

@@ -1,11 +1,13 @@
 """Opening model and weights files: what is in them is checked before Keras sees them.
 
-Keras' safe mode has been broken again and again (SECURITY.md lists how), and the versions that Kaggle and Colab install
-are older than the corrections. What is checked here does not depend on the version.
+Keras' safe mode has been broken again and again (SECURITY.md lists how), the versions that Kaggle and Colab install are
+older than the corrections, and 3.15.1 still calls functions of Keras that a file names. What is checked here does not
+depend on the version.
 """
 
 import functools
 import io
+import re
 import stat
 import zipfile
 import zlib
@@ -25,8 +27,8 @@ MAXIMUM_BYTES = 4 * 2**30
 """Size of a model's or weights file: a billion float32 weights, fifty times those of the largest backbone here."""
 MAXIMUM_CONFIG_BYTES = 16 * 2**20
 """Size of a model's configuration; DenseNet201's has 0.7 MB."""
-SAFE_KERAS = (3, 15)
-"""First version of Keras of which no vulnerability to crafted model files is known, see SECURITY.md."""
+CORRECTED_KERAS = (3, 15, 1)
+"""Version of Keras that corrects the published vulnerabilities to crafted model files, see SECURITY.md."""
 
 _DAMAGED = "Copy it once more from where the model was trained, or train it again."
 
@@ -127,9 +129,9 @@ def _tell_of_version() -> None:
     """Says once that the installed Keras is known to be vulnerable to crafted model files."""
     import keras
 
-    numbers = tuple(int(part) for part in keras.__version__.split(".")[:2])
-    if numbers < SAFE_KERAS:
+    numbers = tuple(int(part) for part in re.findall(r"\d+", keras.__version__)[:3])
+    if numbers < CORRECTED_KERAS:
         say(
             f"Keras {keras.__version__} has known vulnerabilities to crafted model files. Files are checked before it "
-            f"opens them; still, update it where you can: pip install 'keras>={'.'.join(map(str, SAFE_KERAS))}'."
+            f"opens them; still, update it where you can: pip install 'keras>={'.'.join(map(str, CORRECTED_KERAS))}'."
         )

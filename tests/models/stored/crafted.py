@@ -105,6 +105,7 @@ def code_that_runs(marker):
     code = {"class_name": "__lambda__", "config": {"value": "4wAA"}}
     words = {"class_name": "__numpy__", "config": {"value": [1], "dtype": "S99999999"}}
     dense = layer("Dense", units=1)
+    policy = {"module": "keras.config", "class_name": "function", "config": "set_dtype_policy", "registered_name": None}
     return {
         # CVE-2025-1550: any function of any module.
         "function of a module": network(called("system", "os", command)),
@@ -113,6 +114,11 @@ def code_that_runs(marker):
         "download": network(called("get_file", "keras.utils", "name", {"origin": f"file://{marker}"})),
         "safe mode off": network(called("enable_unsafe_deserialization", "keras.config", "on")),
         "load another": network(called("load_model", "keras.models", str(marker), {"safe_mode": False})),
+        # As Keras 3.15.1 does: functions of Keras as arguments of a layer that nothing leads to.
+        "dead end": network(
+            {**layer("Switch", "keras.src.ops.core", "Switch"), "inbound_nodes": [{"args": [0, [policy], "float16"]}]},
+            dense,
+        ),
         # CVE-2024-3660 and CVE-2026-12481: code in the file itself.
         "lambda": stored("Lambda", function=code),
         "lambda alone": network(layer("Dense", units=1, activation=code)),
@@ -187,6 +193,7 @@ def weights_elsewhere(folder):
         "declared": weights(many),
         "declared whole": weights(lambda s: s.create_dataset("0", (2**33,), "f4")),
         "compressed": weights(lambda s: s.create_dataset("0", data=np.zeros(2**20), compression="gzip")),
+        "in pieces": weights(lambda s: s.create_dataset("0", data=np.zeros(64), chunks=(8,))),
         "texts": weights(lambda s: s.create_dataset("0", data=["text"], dtype=h5py.string_dtype())),
         "references": weights(lambda s: s.create_dataset("0", data=s.ref, dtype=h5py.ref_dtype)),
         "records": weights(lambda s: s.create_dataset("0", data=np.zeros(2, [("a", "f4"), ("b", "f4")]))),

@@ -207,7 +207,8 @@ def test_a_damaged_archive_is_named_as_such(saved, tmp_path, unreached):
 
 @pytest.mark.parametrize("name", [
     "link to a file", "link inside", "link to an array", "stored elsewhere", "virtual", "one under two names", "round",
-    "declared", "declared whole", "compressed", "texts", "references", "records", "type", "no hdf5", "nothing",
+    "declared", "declared whole", "compressed", "in pieces", "texts", "references", "records", "type",
+    "no hdf5", "nothing",
 ])  # fmt: skip
 def test_weights_that_lead_out_of_their_file_are_refused(name, tmp_path, unreached):
     content = crafted.weights_elsewhere(tmp_path)
