@@ -257,6 +257,8 @@ def _decode(dataset: "Dataset", syntax: str, sign: int, frame: codestream.Frame 
     failures: list[str] = []
     # Unused bits are cleared after the shift, which pydicom does not do for a high bit out of place.
     options: dict[str, Any] = {"correct_unused_bits": False, "number_of_frames": 1, "pixel_representation": sign}
+    # Without the spaces around it, which count for nothing (PS3.5 6.2) and which decoders take for another kind.
+    options["photometric_interpretation"] = Header(dataset).text("PhotometricInterpretation").upper()
     if frame:
         options |= {"pixel_representation": int(bool(frame.signed)), "bits_stored": frame.bits}
         options["bits_allocated"] = 8 if frame.bits <= 8 else 16

@@ -189,7 +189,9 @@ def _usual_vr(tag, length):
     if length == UNDEFINED:
         return b"OB" if tag == PIXEL_DATA else b"SQ"
     try:
-        return dictionary_VR(tag)[:2].encode()
+        # Of several, words of 16 bits, which implicit files hold (PS3.5 A.1).
+        known = dictionary_VR(tag)
+        return b"OW" if known.endswith("OW") else known[:2].encode()
     except KeyError:
         return b"UN"
 
