@@ -115,9 +115,14 @@ def train(
     asked = TrainingRequest(recipe, given, _inputs(recipe, splits, features, draws, store), options)
     with unfinished.claimed(asked, resume=resume, overwrite=overwrite):
         checkpoints = Checkpoints(unfinished.folder)
-        audit = audit or audit_images(
-            pd.concat([splits.train, splits.validation, splits.test]), splits, decode=store is None
-        )
+        if audit is None:
+            audit = audit_images(
+                pd.concat([splits.train, splits.validation, splits.test]), splits, decode=store is None
+            )
+            for line in audit.suspicions:
+                say(line)
+        if store is not None and (dim := store.told_of_contrast(splits.table["image_id"])):
+            say(dim)
         model = _classifier(recipe, splits, store, checkpoints)
         rows = training_labels(recipe, splits.training_rows)
         loss = build_loss(recipe, rows)

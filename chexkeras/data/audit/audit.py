@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from chexkeras import checks
+from chexkeras.data.audit.appearance import appearance_issues, measured
 from chexkeras.data.audit.image_checks import ImageFacts, blurred, duplicate_issues, image_issues, open_images
 from chexkeras.data.audit.result import CODES, ERROR, Audit, AuditIssue
 from chexkeras.data.audit.shortcuts import shortcuts
@@ -79,6 +80,7 @@ def audit(
             raise ValueError(_cannot_be_used(list(unusable.values()), len(table)))
         part_of = dict(zip(splits.assignment["image_id"], splits.assignment["part"], strict=True)) if splits else {}
         issues += [*found, *duplicate_issues(table, facts, thumbnails, part_of)]
+        issues += appearance_issues(table, facts, thumbnails)
     usable = ~table["image_id"].isin(unusable).to_numpy()
     kept = table[usable].reset_index(drop=True)
     seen = [fact for fact, kept_one in zip(facts, usable, strict=True) if kept_one] if decode else []
@@ -95,6 +97,7 @@ def audit(
         decoded=decode,
         sizes=tuple(Counter(f"{fact.size[0]} x {fact.size[1]}" for fact in facts if fact.mode).most_common()),
         split=splits.description if splits is not None else "",
+        appearance=measured(facts),
         shortcuts=shortcuts(_with_sizes(kept, seen), targets, thumbnails=pictures),
     )
 

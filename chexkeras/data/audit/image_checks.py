@@ -14,13 +14,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL import Image, ImageOps
 
 from chexkeras import checks, progress
 from chexkeras.data.audit.duplicates import TooAlike, near_duplicates
 from chexkeras.data.audit.result import AuditIssue
 from chexkeras.data.image_table import ImageTable
 from chexkeras.dicom.pixels import image_file
+from chexkeras.dicom.pixels.contrast import contrast_of_counts, value_counts
 from chexkeras.dicom.read import Radiograph, is_dicom
 from chexkeras.dicom.rejection import DicomRejected
 from chexkeras.dicom.workers.options import ISOLATED
@@ -36,6 +37,8 @@ DICOM = "DICOM"
 GRAY_STEPS = 256
 """Steps of a thumbnail in one gray value of 0-255, so that images of low contrast and of 16 bits keep their detail."""
 
+_DEEP = 65535
+
 
 @dataclass(frozen=True)
 class ImageFacts:
@@ -48,6 +51,10 @@ class ImageFacts:
         mode: Pillow's mode, for example "L" (8-bit gray), or "DICOM"; "" when not decoded.
         colour: Whether the channels differ, that is, whether gray would lose something.
         digest: Hash of the gray pixels and their size, equal for equal images whatever the file format; "" if none.
+        brightness: Mean gray value, 0-255; 0 where not decoded, as the following.
+        contrast: Standard deviation of the gray values, 0-255.
+        gray_levels: Gray values in use, see `dicom.pixels.contrast`.
+        low_contrast: Why the image shows too little to be read, in words; "" for an image in order.
         thumbnail: 16 x 16 area averages as little-endian uint16, in 1/256 of a gray value of 0-255; b"" if none.
     """
 
@@ -57,6 +64,10 @@ class ImageFacts:
     mode: str = ""
     colour: bool = False
     digest: str = ""
+    brightness: float = 0.0
+    contrast: float = 0.0
+    gray_levels: int = 0
+    low_contrast: str = ""
     thumbnail: bytes = field(default=b"", repr=False)
 
 
@@ -96,6 +107,8 @@ def image_facts(path: str, read_dicom: Callable[[str], Radiograph] | None = None
             image.load()
             if image_file.is_cut_short(image):
                 return ImageFacts("unreadable", "the data end before the last rows; a whole image was expected")
+            # As it is shown to the classifier.
+            ImageOps.exif_transpose(image, in_place=True)
             size, mode = image.size, image.mode
             pixels, colour = _gray(image)
     except Image.DecompressionBombError as error:
@@ -121,8 +134,25 @@ def _seen(pixels: np.ndarray, size: tuple[int, int], mode: str, colour: bool) ->
         return ImageFacts("constant", f"an empty image{value}", size, mode, colour)
     digest = hashlib.sha256(f"{size} {pixels.dtype}".encode())
     digest.update(np.ascontiguousarray(pixels).data)
+    scale = _DEEP if mode.startswith("I") else 255
+    counts = value_counts(np.clip(pixels, 0, scale), scale + 1)
+    shown = np.rint(np.arange(scale + 1) / (scale / 255)).astype(np.int64)
+    # As gray values of 0-255, which is how the image is trained on and scored.
+    levels = np.bincount(shown, weights=counts, minlength=256).astype(np.int64)
+    brightness = float(levels @ np.arange(256) / levels.sum())
+    used = contrast_of_counts(levels)
+    highest = int(pixels.max())
+    part = f"values reach {highest} of {scale}" if highest < scale / 2 else ""
     return ImageFacts(
-        size=size, mode=mode, colour=colour, digest=digest.hexdigest(), thumbnail=thumbnail(pixels).tobytes()
+        size=size,
+        mode=mode,
+        colour=colour,
+        digest=digest.hexdigest(),
+        brightness=brightness,
+        contrast=float(np.sqrt(levels @ (np.arange(256) - brightness) ** 2 / levels.sum())),
+        gray_levels=used.grey_levels,
+        low_contrast="; ".join(reason for reason in (used.problem, part) if reason),
+        thumbnail=thumbnail(pixels).tobytes(),
     )
 
 
@@ -232,7 +262,10 @@ def image_issues(table: ImageTable, facts: Sequence[ImageFacts]) -> Iterator[Aud
         if fact.size != usual[0][0]:
             (width, height), (usual_width, usual_height) = fact.size, usual[0][0]
             yield AuditIssue("unusual_size", image, f"{width} x {height}; most are {usual_width} x {usual_height}")
-        if fact.mode not in ("L", DICOM):
+        if fact.low_contrast:
+            yield AuditIssue("low_contrast", image, fact.low_contrast)
+        # 16 bits of gray are gray.
+        if fact.mode not in ("L", DICOM) and not fact.mode.startswith("I"):
             content = "colour" if fact.colour else "gray"
             yield AuditIssue("not_grayscale", image, f"{content} pixels stored as {fact.mode}")
 

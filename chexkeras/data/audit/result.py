@@ -23,6 +23,15 @@ CODES: dict[str, tuple[str, str]] = {
     "duplicate_labels_differ": (WARNING, "the same pixels with other labels"),
     "duplicate_pixels": (WARNING, "the same pixels as another image"),
     "films_too_alike": (WARNING, "near duplicates could not be told"),
+    "low_contrast": (WARNING, "shows too little: few gray levels, or nearly all black or white"),
+    "looks_inverted": (WARNING, "black and white exchanged, beside the other images"),
+    "looks_upside_down": (WARNING, "on its head, beside the other images"),
+    "looks_on_its_side": (WARNING, "turned by 90 degrees, beside the other images"),
+    "mixed_polarity": (WARNING, "images of both polarities in one data set"),
+    "mixed_orientation": (WARNING, "images turned in several ways in one data set"),
+    "unlike_the_rest": (WARNING, "resembles no other image"),
+    "unusual_brightness": (WARNING, "far darker or brighter than most images"),
+    "unusual_contrast": (WARNING, "far less or more contrast than most images"),
     "repeated_image_id": (WARNING, "the table names the image more than once"),
     "unknown_patient": (WARNING, "no patient_id"),
     "patient_two_sexes": (WARNING, "patient whose images give two sexes"),
@@ -37,7 +46,21 @@ CODES: dict[str, tuple[str, str]] = {
 }
 """Every code with its severity (error = the image cannot be used) and meaning, the gravest first."""
 
+APPEARANCE = (
+    "low_contrast",
+    "looks_inverted",
+    "looks_upside_down",
+    "looks_on_its_side",
+    "mixed_polarity",
+    "mixed_orientation",
+    "unlike_the_rest",
+    "unusual_brightness",
+    "unusual_contrast",
+)
+"""Codes of what an image looks like: suspicions, for which no image is left out."""
+
 _EXAMPLES = 20
+_NAMED = 3
 
 
 class AuditIssue(NamedTuple):
@@ -59,6 +82,8 @@ class Audit:
         decoded: Whether the images were opened.
         sizes: ("width x height", images) of the decoded images, the commonest first.
         split: The split's description, when one was checked.
+        appearance: Of the decoded images' "brightness" (mean gray value, 0-255), "contrast" (standard deviation) and
+            "gray_levels" (in use, of 256), each "lowest", "median" and "highest"; empty where none was decoded.
         shortcuts: How well view, age and sex, image size and a thumbnail alone tell each finding.
     """
 
@@ -68,6 +93,7 @@ class Audit:
     decoded: bool
     sizes: tuple[tuple[str, int], ...] = ()
     split: str = ""
+    appearance: dict[str, dict[str, float]] = field(default_factory=dict, repr=False)
     shortcuts: tuple[Shortcut, ...] = field(default=(), repr=False)
 
     @property
@@ -79,11 +105,13 @@ class Audit:
     @property
     def summary(self) -> str:
         """A text for a terminal: the data set in a few lines, the shortcuts, then one line per code that occurred."""
-        width = max(map(len, self.counts), default=0)
-        rows = [
-            f"{CODES[code][0]:<8} {code:<{width}} {count:>7}  {CODES[code][1]}" for code, count in self.counts.items()
-        ]
+        rows = [self._line(code) for code in self.counts]
         return "\n".join([*self._headline(), *self._shortcut_lines(), *(rows or ["no issues"])])
+
+    @property
+    def suspicions(self) -> tuple[str, ...]:
+        """The lines of the summary on what images look like, such as inverted ones, to show before a training."""
+        return tuple(self._line(code) for code in self.counts if code in APPEARANCE)
 
     def shortcut_table(self) -> pd.DataFrame:
         """Returns one row per finding and one column per shortcut: the AUROC with its interval, "*" = informative."""
@@ -110,6 +138,7 @@ class Audit:
             "left_out": len(source.left_out),
             "decoded": self.decoded,
             "sizes": dict(self.sizes),
+            "appearance": self.appearance,
             "issues": issues,
             "demographics": _demographics(self.table),
             "findings": {
@@ -148,8 +177,23 @@ class Audit:
             lines.append("images not opened: files and pixels are unchecked")
         elif self.sizes:
             lines.append("pixels: " + ", ".join(f"{size} ({count})" for size, count in self.sizes[:3]))
+        if self.appearance:
+            spans = [
+                f"{name.replace('_', ' ')} {span['median']:.0f} ({span['lowest']:.0f} to {span['highest']:.0f})"
+                for name, span in self.appearance.items()
+            ]
+            lines.append(f"median (lowest to highest): {', '.join(spans)}")
         lines += [self.split] if self.split else []
         return [*lines, *source.cautions]
+
+    def _line(self, code: str) -> str:
+        """Returns a code's line of the summary; what is seen only by looking at images names the first of them."""
+        severity, meaning = CODES[code]
+        images = [image for image in self.issues["image_id"][self.issues["code"] == code] if image]
+        named = f": {', '.join(images[:_NAMED])}{' ...' if len(images) > _NAMED else ''}"
+        width = max(map(len, self.counts))
+        shown = named if code in APPEARANCE and images else ""
+        return f"{severity:<8} {code:<{width}} {self.counts[code]:>7}  {meaning}{shown}"
 
     def _shortcut_lines(self) -> list[str]:
         if not self.shortcuts:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chexkeras.data.audit.image_checks import image_facts
+from chexkeras.dicom.pixels.contrast import contrast
 from chexkeras.dicom.profiles import Profile
 from chexkeras.dicom.read import Radiograph, is_dicom
 from chexkeras.dicom.rejection import DicomRejected
@@ -27,11 +28,19 @@ class Problem(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """Some images: their rows, their pixels (rows, size, size), black where there is a problem, and problems by row."""
+    """Some images.
+
+    Attributes:
+        rows: Which.
+        images: uint8 array (rows, size, size), black where there is a problem.
+        problems: Why images are not used, by row.
+        low_contrast: Why images that are used show too little, in words by row; judged at the size wanted.
+    """
 
     rows: range
     images: np.ndarray
     problems: dict[int, Problem]
+    low_contrast: dict[int, str]
 
 
 def decode_images(
@@ -131,7 +140,8 @@ def _decode(rows: range, paths: list[str], size: int, read_dicom: Callable[[str]
         except DicomRejected as rejected:
             problems[rows[place]] = Problem(rejected.code, str(rejected))
     radiographs[[row - rows.start for row in problems]] = 0
-    return Decoded(rows, radiographs, problems)
+    found = {row: contrast(radiographs[row - rows.start]).problem for row in rows if row not in problems}
+    return Decoded(rows, radiographs, problems, {row: problem for row, problem in found.items() if problem})
 
 
 def _unreadable(path: str) -> Problem:

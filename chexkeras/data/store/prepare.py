@@ -69,6 +69,7 @@ def prepare(
     root = checks.typed_path(folder, "folder")
     larger = _larger_store(root, images, size, missing, chosen)
     if larger is not None:
+        _tell_of_contrast(larger, images)
         return larger
     manifest = _manifest_to_go_on(root, images, table, size, chosen)
     todo = _begin(root, manifest, images, missing)
@@ -85,11 +86,18 @@ def prepare(
     if len(store.left_out) == len(store):
         reasons = ", ".join(sorted(set(store.left_out.values())))
         raise ValueError(f"none of the {len(store)} images can be used ({reasons}); 'chexkeras audit' tells more.")
+    _tell_of_contrast(store, images)
     progress.say(
         f"{len(store) - len(store.left_out):,} images of {size} px are stored in {root} "
         f"({len(store) * size * size / 1e9:.2f} GB), {len(store.left_out):,} left out"
     )
     return store
+
+
+def _tell_of_contrast(store: Store, images: pd.DataFrame) -> None:
+    told = store.told_of_contrast(images["image_id"])
+    if told:
+        progress.say(told)
 
 
 def _images(table: pd.DataFrame, missing: str) -> pd.DataFrame:
@@ -215,6 +223,7 @@ def _begin(root: Path, manifest: Manifest, images: pd.DataFrame, missing: str) -
         manifest.chunks[chunk] = None
         for image_id in images["image_id"].iloc[rows.start : rows.stop]:
             manifest.left_out.pop(image_id, None)
+            manifest.low_contrast.pop(image_id, None)
     manifest.index_sha256 = index_sha256
     # The manifest comes first: a folder with something else and no manifest is not ours.
     manifest.save(root)
@@ -253,6 +262,8 @@ def _decode(
     file = manifest.images_file(root)
     pixels = np.empty((min(manifest.chunk_images, manifest.images), size, size), np.uint8)
     problems: dict[str, Problem] = {}
+    low_contrast: dict[str, str] = {}
+    told = False
     spans = [manifest.rows(chunk) for chunk in todo]
     decoding = decode_images(images["path"].tolist(), spans, size=size, profile=profile, threads=threads)
     # Closed here: an error that is caught somewhere would keep threads and processes alive.
@@ -263,6 +274,11 @@ def _decode(
             rows = manifest.rows(chunk)
             pixels[decoded.rows.start - rows.start : decoded.rows.stop - rows.start] = decoded.images
             problems.update({image_ids[row]: problem for row, problem in decoded.problems.items()})
+            low_contrast.update({image_ids[row]: problem for row, problem in decoded.low_contrast.items()})
+            if low_contrast and not told:
+                image, why = next(iter(low_contrast.items()))
+                progress.say(f"{image} shows too little: {why}; all such images are counted at the end")
+                told = True
             shown.advance(task, len(decoded.rows))
             if decoded.rows.stop < rows.stop:
                 continue
@@ -271,9 +287,11 @@ def _decode(
             checksum = hashlib.sha256(pixels[: len(rows)].data).hexdigest()
             file.write(rows, pixels)
             manifest.left_out.update({image_id: problem.code for image_id, problem in problems.items()})
+            manifest.low_contrast.update(low_contrast)
             manifest.chunks[chunk] = {"pixels": checksum, "sources": _source_of(images, rows)}
             manifest.save(root)
             problems.clear()
+            low_contrast.clear()
 
 
 def _done(manifest: Manifest) -> int:

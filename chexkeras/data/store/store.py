@@ -159,6 +159,7 @@ class Manifest:
         chunks: Of each chunk the hash of its `pixels`, and of its `sources`: ids, file names and sizes in bytes, which
             tell a replaced image without reading it; None while it is not decoded.
         left_out: Code of the reason by image id, for images that could not be decoded.
+        low_contrast: By image id, why images that are in the store show too little, in words.
     """
 
     images: int
@@ -172,6 +173,7 @@ class Manifest:
     index_sha256: str = ""
     chunks: list[dict[str, str] | None] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
+    low_contrast: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.chunks:
@@ -318,6 +320,22 @@ class Store:
     def left_out(self) -> dict[str, str]:
         """Code of the reason by image id, for images that could not be decoded."""
         return dict(self.manifest.left_out)
+
+    def told_of_contrast(self, image_ids: Iterable[str]) -> str:
+        """Returns a sentence on those of some images that show too little to be read; "" where none does.
+
+        Args:
+            image_ids: The images.
+        """
+        dim = self.manifest.low_contrast
+        found = list(dict.fromkeys(image for image in image_ids if image in dim))
+        if not found:
+            return ""
+        return (
+            f"{len(found):,} image(s) show too little, few gray levels or nearly all black or white: "
+            f"{', '.join(f'{image} ({dim[image]})' for image in found[:3])}{', ...' if len(found) > 3 else ''}; "
+            "'chexkeras audit' tells more."
+        )
 
     @property
     def fingerprint(self) -> str:
