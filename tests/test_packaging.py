@@ -3,6 +3,7 @@
 import ast
 import datetime
 import importlib.metadata
+import json
 import re
 import sys
 import tomllib
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import chexkeras
+from chexkeras import provenance
 
 ROOT = Path(chexkeras.__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -105,3 +107,80 @@ def test_what_is_imported_is_asked_for():
     outside = {distributions.get(name, name) for name in found - set(sys.stdlib_module_names) - {"chexkeras"}}
     # The escaping of jinja2, and the backends that Keras may have in place of TensorFlow.
     assert outside - set(floors()) == {"markupsafe", "jax", "torch"}
+
+
+class Installed:
+    """A package as `importlib.metadata` describes it."""
+
+    def __init__(self, version="1.0", requires=(), files=()):
+        self.version, self.requires, self.files = version, list(requires), [Path(file) for file in files]
+
+
+@pytest.fixture
+def packages(monkeypatch):
+    """A world in which only these packages are installed."""
+    world = {
+        "chexkeras": Installed("0.1", ["Reached_Directly[fast]>=1", 'onnx; extra == "onnx"', 'pytest; extra == "dev"']),
+        "reached-directly": Installed("2.0", [
+            "plain", 'through-extra>=1; extra == "fast"', 'not-asked; extra == "slow"',
+            'elsewhere; sys_platform == "other"', 'here; python_version >= "3"', "no requirement at all !",
+        ]),
+        # Names itself with an extra, as packages do that gather their extras in one.
+        "through-extra": Installed("3.0", [
+            'through-extra[deep]; extra == "all"', 'deep-down; extra == "deep"', "circle[all]",
+        ]),
+        "circle": Installed("4.0", ['through-extra[all]; extra == "all"']),
+        "deep-down": Installed(), "plain": Installed(), "here": Installed(), "elsewhere": Installed(),
+        "not-asked": Installed(), "pytest": Installed(), "onnx": Installed(), "unrelated": Installed(),
+    }  # fmt: skip
+
+    def distribution(name):
+        if name not in world:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return world[name]
+
+    monkeypatch.setattr(importlib.metadata, "distribution", distribution)
+    for cached in (provenance._needed, provenance.bundled):
+        cached.cache_clear()
+    yield world
+    monkeypatch.undo()
+    for cached in (provenance._needed, provenance.bundled):
+        cached.cache_clear()
+
+
+def test_what_runs_is_followed_through_extras_and_markers(packages):
+    assert list(provenance.installed()) == [
+        "chexkeras", "circle", "deep-down", "here", "onnx", "plain", "reached-directly", "through-extra",
+    ]  # fmt: skip
+    assert provenance.depends() == {
+        "chexkeras": ["onnx", "reached-directly"],
+        "circle": ["through-extra"],
+        "reached-directly": ["here", "plain", "through-extra"],
+        "through-extra": ["circle", "deep-down", "through-extra"],
+    }
+    del packages["onnx"]
+    provenance._needed.cache_clear()
+    assert "onnx" not in provenance.installed()
+    assert provenance.depends()["chexkeras"] == ["reached-directly"]
+
+
+def test_libraries_inside_packages_are_named_by_their_files(packages):
+    packages["plain"].files = [Path(file) for file in (
+        "plain.libs/libjpeg-6dc8d115.so.62.4.0", "plain.libs/libgfortran-040039e1-0352e75f.so.5.0.0",
+        "plain.libs/libscipy_openblas64_-32a4b2a6.so", "plain/libclang.so", "plain/libtensorflow_cc.so.2",
+        "plain/.dylibs/libz.1.3.1.dylib", "plain.libs/libscipy_openblas-6cdc3b4a.dll",
+        "plain.libs/libcrypto-5409cd36.so.1.1.1k",
+        "plain/_module.cpython-311-x86_64-linux-gnu.so", "plain/library.py", "plain/libs.txt", "plain/libexec.py",
+    )]  # fmt: skip
+    assert provenance.bundled() == {"plain": {
+        "libclang": "", "libcrypto": "1.1.1k", "libgfortran": "5.0.0", "libjpeg": "62.4.0", "libscipy_openblas": "",
+        "libscipy_openblas64_": "", "libtensorflow_cc": "2", "libz": "1.3.1",
+    }}  # fmt: skip
+
+
+def test_provenance_of_this_machine_is_json_a_run_may_hold():
+    record = provenance.collect()
+    assert json.loads(json.dumps(record)) == record
+    assert {"keras", "numpy", "h5py"} <= set(record["installed"])
+    assert set(record["depends"]) <= set(record["installed"]) >= set(record["bundled"])
+    assert all(set(needs) <= set(record["installed"]) for needs in record["depends"].values())

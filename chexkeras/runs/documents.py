@@ -21,6 +21,7 @@ LONGEST_TEXT = 2_000
 
 _VERSION = re.compile(r"\d+(\.\d+)+[\w.+!-]*")
 _PACKAGE, _PACKAGE_VERSION = re.compile(r"[A-Za-z0-9][\w.-]*"), re.compile(r"\d[\w.+!-]*|not installed")
+_LIBRARY_VERSION = re.compile(r"[\w.]*")
 _LAYER = re.compile(r"[A-Za-z0-9][\w./:+-]*")
 _CODE = re.compile(r"\w[\w.-]*")
 _DIGEST = re.compile(r"[0-9a-f]*")
@@ -153,7 +154,8 @@ def fields(required: Mapping[str, Check], optional: Mapping[str, Check] | None =
 
 _digest = matching(_DIGEST, "fingerprint in hexadecimal digits")
 _layer = matching(_LAYER, "name of a layer")
-_versions = named(matching(_PACKAGE, "name of a package"), matching(_PACKAGE_VERSION, "version"))
+_package = matching(_PACKAGE, "name of a package")
+_versions = named(_package, matching(_PACKAGE_VERSION, "version"))
 
 _SPLIT: dict[str, Check] = {
     "kind": one_of("patient", "image", "official", "official_image"),
@@ -192,6 +194,8 @@ PROVENANCE = fields(
         "platform": text,
         "packages": _versions,
         "installed": or_none(_versions),
+        "depends": named(_package, listed(_package)),
+        "bundled": named(_package, named(_package, matching(_LIBRARY_VERSION, "version"))),
         "precision": one_of(*PRECISIONS[1:]),
         "seconds": or_none(number),
         "weights": fields({}, {"origin": text}),

@@ -156,7 +156,7 @@ def _check_entry(entry: dict[str, Any], registered: Mapping[str, Any]) -> None:
         # Keras takes the registered class whatever the module is; a missing one makes it look the name up elsewhere.
         if not isinstance(module, str) or name != getattr(registered[known_as], "__name__", None):
             raise Refused(f"names the registered class {_shown(None, known_as)} as another one")
-    elif not _among(module, CLASSES) or not _among(name, CLASSES[module]):
+    elif not isinstance(module, str) or not _among(name, CLASSES.get(module, frozenset())):
         raise Refused(
             f"names the class {_shown(module, name)}, which is no part of an image classifier that is known to run no "
             "code and to read no other file",

@@ -1,6 +1,7 @@
 """Facts on the device as software: packages, failure modes seen, limits of the input, what to watch in use.
 
-`bill_of_materials` lists its parts in CycloneDX: the model, and every package that ran where it was trained.
+`bill_of_materials` lists its parts in CycloneDX: the model, every package that ran where it was trained, which of them
+needs which, and the libraries of other languages inside them.
 """
 
 import functools
@@ -21,15 +22,18 @@ FILE = "sbom.cdx.json"
 _ROOT = "chexkeras"
 
 
-def components(packages: Mapping[str, str]) -> list[dict[str, Any]]:
+def components(
+    packages: Mapping[str, str], bundled: Mapping[str, Mapping[str, str]] | None = None
+) -> list[dict[str, Any]]:
     """Returns packages as CycloneDX components, chexkeras first and the others by name.
 
     Args:
         packages: Their names and versions.
+        bundled: The libraries inside them, as `provenance.bundled`.
 
     Returns:
-        Type, name, version and purl of each, and the licence as its author declared it where the package is installed
-        here too.
+        Type, name, version and purl of each, the licence as its author declared it where the package is installed
+        here too, and as components of it the libraries that it brings along.
     """
     found: list[dict[str, Any]] = []
     for name in sorted(packages, key=lambda name: (name != _ROOT, name)):
@@ -39,6 +43,13 @@ def components(packages: Mapping[str, str]) -> list[dict[str, Any]]:
         licence = _licence(name)
         if licence:
             entry["licenses"] = [{"license": {"name": licence}}]
+        inside = [
+            {"type": "library", "bom-ref": f"{purl}#{library}", "name": library}
+            | ({"version": version} if version else {})
+            for library, version in (bundled or {}).get(name, {}).items()
+        ]
+        if inside:
+            entry["components"] = inside
         found.append(entry)
     return found
 
@@ -68,15 +79,32 @@ def _model(facts: Facts) -> dict[str, Any]:
     return entry
 
 
+def _graph(facts: Facts, parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns which part needs which, by their references; the model is what chexkeras runs."""
+    references = {part["name"]: part["bom-ref"] for part in parts}
+    needs = {
+        references[name]: [references[needed] for needed in needed_by if needed in references]
+        for name, needed_by in facts["sbom.depends"].value.items()
+        if name in references
+    }
+    for part in parts:
+        inside = [library["bom-ref"] for library in part.get("components", ())]
+        if inside:
+            needs[part["bom-ref"]] = [*needs.get(part["bom-ref"], ()), *inside]
+    if _ROOT in references:
+        needs[references[_ROOT]] = [_model(facts)["bom-ref"], *needs.get(references[_ROOT], ())]
+    return [{"ref": reference, "dependsOn": needed} for reference, needed in sorted(needs.items())]
+
+
 def bill_of_materials(facts: Facts) -> dict[str, Any]:
-    """Returns the document: the packages that ran where the model was trained, and the model.
+    """Returns the document: the packages that ran where the model was trained, which needs which, and the model.
 
     Args:
-        facts: From `collect_facts`; of them the time of the run, its packages, the model's name and its fingerprint are
-            used.
+        facts: From `collect_facts`; of them the time of the run, its packages ("sbom"), the model's name and its
+            fingerprint are used.
     """
     made = str(facts["run.created_utc"].value)
-    parts = components(dict(facts["sbom.packages"].value))
+    parts = components(dict(facts["sbom.packages"].value), facts["sbom.bundled"].value)
     own = [part for part in parts if part["name"] == _ROOT]
     listed = [_model(facts), *(part for part in parts if part["name"] != _ROOT)]
     serial = uuid.uuid5(uuid.NAMESPACE_URL, json.dumps([made, own, listed], sort_keys=True))
@@ -91,6 +119,7 @@ def bill_of_materials(facts: Facts) -> dict[str, Any]:
         "version": 1,
         "metadata": metadata,
         "components": listed,
+        "dependencies": _graph(facts, parts),
     }
 
 
@@ -117,6 +146,11 @@ def _add_packages(facts: Facts, documents: Documents) -> None:
         known = {name: version for name, version in packages.items() if version != "not installed"}
         recorded = {**provenance.installed(), **known}
         origin = "those above as recorded with the run, the others as installed where this text was made"
+    for name, here in (("depends", provenance.depends), ("bundled", provenance.bundled)):
+        found = documents.pick("provenance.json", name, None)
+        facts.add(f"sbom.{name}", here() if found is None else found, "", file="provenance.json", field=name)
+    libraries = sum(len(inside) for inside in facts["sbom.bundled"].value.values())
+    facts.add("sbom.libraries", libraries, file="provenance.json", field="bundled: libraries of all packages")
     listed = [[str(name), str(version)] for name, version in sorted(recorded.items())]
     facts.add("sbom.packages", listed, "", file="provenance.json", field="installed: name and version")
     facts.add("sbom.origin", origin, file="provenance.json", field="whether installed is recorded")

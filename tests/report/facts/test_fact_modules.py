@@ -205,6 +205,19 @@ def test_the_bill_of_materials_names_the_model_and_what_is_installed(facts):
     references = [part["bom-ref"] for part in made["components"]]
     assert len(set(references)) == len(references)
     assert re.fullmatch(r"urn:uuid:[0-9a-f-]{36}", made["serialNumber"])
+    inside = [library["bom-ref"] for part in made["components"] for library in part.get("components", ())]
+    assert len(inside) == facts["sbom.libraries"].value
+    known = {*references, *inside, made["metadata"]["component"]["bom-ref"]}
+    graph = {entry["ref"]: entry["dependsOn"] for entry in made["dependencies"]}
+    assert len(graph) == len(made["dependencies"])
+    assert set(graph) <= known
+    assert {needed for needs in graph.values() for needed in needs} <= known
+    # Everything is reached from chexkeras.
+    reached, waiting = set(), [made["metadata"]["component"]["bom-ref"]]
+    while waiting:
+        reached.add(part := waiting.pop())
+        waiting += [needed for needed in graph.get(part, ()) if needed not in reached]
+    assert reached == known
     json.dumps(made, allow_nan=False)
 
 
@@ -212,12 +225,21 @@ def test_the_bill_of_materials_is_of_the_machine_that_trained(finished_run, tmp_
     run = tmp_path / "run"
     shutil.copytree(finished_run, run)
     recorded = json.loads((run / "provenance.json").read_text())
+    recorded["depends"] = {"chexkeras": ["pandas", "numpy"]}
+    recorded["bundled"] = {"pandas": {"libjpeg": "62.4.0", "libother": ""}}
     for installed, expected in (({"chexkeras": "0.1.0", "pandas": "2.0.1"}, "2.0.1"), (None, "1.9.9")):
         recorded["installed"], recorded["packages"] = installed, {"pandas": "1.9.9", "keras": "not installed"}
         (run / "provenance.json").write_text(json.dumps(recorded))
         made = software.bill_of_materials(collect_facts(Run.load(run)))
         packages = {part["name"]: part["version"] for part in made["components"][1:]}
         assert packages["pandas"] == expected
+        (pandas,) = (part for part in made["components"] if part["name"] == "pandas")
+        assert [(each["name"], each.get("version")) for each in pandas["components"]] == [
+            ("libjpeg", "62.4.0"), ("libother", None),
+        ]  # fmt: skip
+        (needs,) = (each["dependsOn"] for each in made["dependencies"] if each["ref"].startswith("pkg:pypi/chexkeras@"))
+        assert f"pkg:pypi/pandas@{expected}" in needs
+        assert ("pkg:pypi/numpy@" in "".join(needs)) == (installed is None)
         assert ("numpy" in packages) == (installed is None)
 
 
