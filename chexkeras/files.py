@@ -22,11 +22,11 @@ import pandas as pd
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """The numbers of errors that mean: the disk is full, or a quota or a limit of size is reached."""
 
-MOST_JSON_BYTES = 64 * 2**20
+MOST_JSON_BYTES = 16 * 2**20
 """The largest JSON file that is read: some hundred times what a run writes."""
 
-MOST_TABLE_BYTES = 2**30
-"""The largest table that is read: scores of a million images on 14 findings are smaller."""
+MOST_TABLE_BYTES = 512 * 2**20
+"""The largest table that is read: scores of 500,000 images on 14 findings are smaller."""
 
 _DEEPEST = 64
 _MOST_DIGITS = 18
