@@ -80,3 +80,14 @@ def test_files_of_a_run_are_all_described(workplace):
         sys.path.remove(str(DOCS))
     written = {path.name for path in (workplace / "runs" / "quick").iterdir()}
     assert written == set(hooks.RUN_FILES)
+
+
+def test_codes_that_the_page_on_checks_names_exist():
+    from chexkeras.data.audit.result import CODES
+    from chexkeras.dicom.rules import RULE_BY_CODE
+
+    page = (DOCS / "explanation" / "what-is-checked.md").read_text(encoding="utf-8")
+    cells = [line.split("|")[3] for line in page.splitlines() if line.startswith("|") and "---" not in line]
+    named = {code for cell in cells for code in re.findall(r"`([a-z]+(?:_[a-z]+)*)`", cell)}
+    assert len(named) > 30
+    assert named <= {*CODES, *RULE_BY_CODE}
