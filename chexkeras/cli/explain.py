@@ -108,7 +108,7 @@ def _write(made: "StudiedMaps", boxes: "pd.DataFrame | None", folder: Path) -> N
     px = float(boxes.attrs["image_px"]) if boxes is not None else None
     files.write_csv(folder / _PEAKS, maps.marks(study.finding, image_px=px))
     if study.localization is not None:
-        files.write_csv(folder / _AGREEMENT, study.localization.to_frame())
+        files.write_csv(folder / _AGREEMENT, study.localization.numbers())
     shown = [entry["image_id"] for entry in study.examples]
     rows = made.table.set_index("image_id", drop=False).loc[shown]
     has_files = "path" in rows and all(Path(path).is_file() for path in rows["path"].astype(str))

@@ -159,12 +159,33 @@ class Localization(Record):
                 rows.append(counts | {"map": other.baseline, "hit rate": str(other.hit_rate)} | told)
         return pd.DataFrame(rows, columns=["finding", "images", "boxes", "map", "hit rate", "difference", "verdict"])
 
+    def numbers(self) -> pd.DataFrame:
+        """Returns a table for other programs, one row for each finding and each way of pointing, numbers as numbers.
+
+        Returns:
+            finding, images, boxes, map, hit_rate, hit_rate_low, hit_rate_high, difference (of the run's own maps less
+            this), difference_low, difference_high, p_value, verdict.
+        """
+        rows = []
+        for entry in self.findings:
+            counts = {"finding": entry.finding, "images": entry.n_images, "boxes": entry.n_boxes}
+            rows.append(counts | {"map": self.method} | _limits("hit_rate", entry.hit_rate))
+            for other in entry.baselines:
+                measured = _limits("hit_rate", other.hit_rate) | _limits("difference", other.difference)
+                told = {"p_value": other.p_value, "verdict": other.verdict}
+                rows.append(counts | {"map": other.baseline} | measured | told)
+        return pd.DataFrame(rows)
+
     def __str__(self) -> str:
         """Returns one line for each finding."""
         return "\n".join(
             f"{entry.finding}: hit rate {entry.hit_rate} on {entry.n_images} images, {entry.verdict}"
             for entry in self.findings
         )
+
+
+def _limits(name: str, estimate: Estimate) -> dict[str, float]:
+    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,9 @@ def test_better_than_the_mean_box_only_where_the_image_was_looked_at():
     assert same.verdict == "not distinguishable from the mean box"
     assert own.mean_box_from == "for each patient the boxes of the other patients, 60 in all"
     assert [each.baseline for each in own.baselines] == ["mean box", "image centre"]
+    numbers = compare_with_boxes(looking, boxes, table).numbers()
+    assert numbers["map"].tolist() == ["gradcam", "mean box", "image centre"]
+    assert numbers["difference"].iloc[1] == own.baselines[0].difference.value > 0
     untrained = compare_with_boxes(looking, boxes, table, untrained=blind).findings[0].baselines[-1]
     assert (untrained.baseline, untrained.verdict) == ("untrained network", "better than the untrained network")
 
