@@ -7,7 +7,9 @@ import difflib
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,9 +135,23 @@ def require_columns(frame: "pd.DataFrame", columns: Iterable[str], what: str, fi
         # A file that is no table may have all that it holds for a column.
         present = ", ".join(printable(str(column))[:_LONGEST_COLUMN] for column in frame.columns[:20])
         raise ValueError(f"{what} lacks the column(s) {', '.join(map(str, missing))}; it has: {present}. {fix}")
-    twice = [column for column in wanted if (frame.columns == column).sum() > 1]
-    if twice:
-        raise ValueError(f"{what} has more than one column {twice[0]}; keep one of each name.")
+    refuse_repeated_columns(frame.columns[frame.columns.isin(wanted)], what)
+
+
+def refuse_repeated_columns(columns: Iterable[object], what: str) -> None:
+    """Checks that no two columns of a table have one name.
+
+    Args:
+        columns: The names.
+        what: The table's name in the message.
+
+    Raises:
+        ValueError: If two have; the message lists the names.
+    """
+    counts = Counter(columns)
+    repeated = sorted(str(name) for name, count in counts.items() if count > 1)
+    if repeated:
+        raise ValueError(f"{what} has more than one column for {', '.join(repeated)}; keep one of each.")
 
 
 def typed_path(path: str | Path, name: str) -> Path:
@@ -206,6 +222,12 @@ def existing_file(path: str | Path, name: str, fix: str = "check the spelling, o
     return file
 
 
+# As text: what a table was written with that had no value there. "NA" may be a name.
+_MISSING = frozenset({"nan", "NaN", "None", "<NA>", "NaT"})
+_NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?")
+_ROUNDED = re.compile(r"[0-9](\.[0-9]+)?E\+[0-9]+")
+# Blanks that Python does not count as such: the mark at the beginning of a file, and one of no width.
+_INVISIBLE = "\ufeff\u200b"
 _DECIMAL_ZEROS = re.compile(r"[+-]?\d+\.0+")
 
 
@@ -215,7 +237,8 @@ def identifiers(values: "ArrayLike | Iterable[object] | pd.Series", name: str) -
     A table that was put together of others may hold one patient as the number 1, as 1.0 (which pandas makes of it
     beside a blank) and as "1 ". As three patients their images would count as independent, and every interval would
     be too narrow. So whole numbers become text without a decimal point, and blanks around a text go. The texts "1" and
-    "1.0" in one column are refused, since nothing tells whether they are one patient. "001" and "1" are two.
+    "1.0" in one column are refused, since nothing tells whether they are one patient. "001" and "1" are two; of
+    patients see `patient_identifiers`. What pandas, NumPy and Python write for a missing value is missing.
 
     Args:
         values: Shape (n,), text, numbers or both; missing values are allowed.
@@ -247,7 +270,7 @@ def identifiers(values: "ArrayLike | Iterable[object] | pd.Series", name: str) -
     # Numbers in their own type, which says how exact they are.
     floating = isinstance(column.dtype, np.dtype) and column.dtype.kind == "f"
     distinct: Any = np.asarray(found, dtype=column.dtype) if floating else found  # type: ignore[arg-type]
-    texts = [value.strip() if isinstance(value, str) else _identifier(value, name) for value in distinct]
+    texts = [_stripped(value) if isinstance(value, str) else _identifier(value, name) for value in distinct]
     written = set(texts)
     plain_of: dict[str, str] = {}
     for text in sorted(text for text in written if text.endswith("0") and _DECIMAL_ZEROS.fullmatch(text)):
@@ -259,7 +282,50 @@ def identifiers(values: "ArrayLike | Iterable[object] | pd.Series", name: str) -
                 "numbers without a decimal point."
             )
     # One entry more, which the code of a missing value, -1, points at.
-    return np.array([*texts, None], dtype=object)[codes]
+    return np.array([*(None if text in _MISSING else text for text in texts), None], dtype=object)[codes]
+
+
+def patient_identifiers(values: "ArrayLike | Iterable[object] | pd.Series", name: str) -> NDArray[np.object_]:
+    """Returns the identifiers of patients as `identifiers` does, and refuses those that could be one patient or two.
+
+    "00001" and "1", or "1e3" and "1000", are one patient wherever tables of two origins were put together, and a
+    patient taken for two has images on both sides of a split.
+
+    Args:
+        values: Shape (n,), text, numbers or both; missing values are allowed.
+        name: What the identifiers are called, for the message.
+
+    Returns:
+        Shape (n,), text; None where a value is missing, "" where a text is blank.
+
+    Raises:
+        ValueError: As `identifiers`; if two texts are one number; or if a spreadsheet has rounded a number to a power
+            of ten, since patients whose numbers are alike are then written alike.
+
+    Example:
+        >>> patient_identifiers(["7", "007"], "patient_id")
+        Traceback (most recent call last):
+        ValueError: patient_id holds both '007' and '7', which are one number and may be one patient or two; write ...
+    """
+    ids = identifiers(values, name)
+    text_of: dict[Decimal, str] = {}
+    for text in sorted({text for text in ids if text is not None and _NUMBER.fullmatch(text)}):
+        if _ROUNDED.fullmatch(text):
+            raise ValueError(
+                f"{name} holds {text!r}, a number that a spreadsheet has rounded, so that several patients may be "
+                "written alike; export the column as text."
+            )
+        other = text_of.setdefault(Decimal(text), text)
+        if other != text:
+            raise ValueError(
+                f"{name} holds both {other!r} and {text!r}, which are one number and may be one patient or two; write "
+                "each patient in one way, and tell two patients apart by a letter before the number."
+            )
+    return ids
+
+
+def _stripped(text: str) -> str:
+    return text.strip().strip(_INVISIBLE).strip()
 
 
 def _identifier(value: Any, name: str) -> str:

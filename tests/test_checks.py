@@ -170,5 +170,5 @@ def test_numbers_are_float64_whatever_holds_them():
 def test_a_column_that_is_needed_stands_once():
     frame = pd.DataFrame([[1, 2, 3]], columns=["a", "b", "b"])
     checks.require_columns(frame, ["a"], "the table", "")
-    with pytest.raises(ValueError, match="the table has more than one column b"):
+    with pytest.raises(ValueError, match=r"the table has more than one column for b; keep one of each\."):
         checks.require_columns(frame, ["a", "b"], "the table", "")

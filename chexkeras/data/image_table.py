@@ -64,8 +64,8 @@ class ImageTable(pd.DataFrame):
 
         Raises:
             TypeError: If it is no data frame.
-            ValueError: If a column is missing, the message lists those that are; or identifiers could be one or two
-                (the texts "1" and "1.0").
+            ValueError: If a column is missing, the message lists those that are; two columns have one name; or
+                identifiers could be one or two (the texts "1" and "1.0", of patients "001" and "1" too).
 
         Example:
             >>> table = ImageTable.of(pd.DataFrame({"image_id": ["a"], "patient_id": [7], "Edema": [1.0]}))
@@ -73,14 +73,16 @@ class ImageTable(pd.DataFrame):
             (('Edema',), ['7'], 'own table')
         """
         # Renaming columns in place is pandas' one way to take them from an image table.
-        if isinstance(table, cls) and all(name in table.columns for name in _REQUIRED):
+        if isinstance(table, cls) and all(name in table.columns for name in _REQUIRED) and table.columns.is_unique:
             return table
         if not isinstance(table, pd.DataFrame):
             raise TypeError(f"{what} is a {type(table).__name__}; give a pandas DataFrame with one row per image.")
         checks.require_columns(table, _REQUIRED, what, fix)
+        checks.refuse_repeated_columns(table.columns, what)
+        checked = (checks.identifiers, checks.patient_identifiers)
         written = {
-            name: pd.Series(checks.identifiers(table[name], f"{name} of {what}"), index=table.index, dtype=object)
-            for name in _REQUIRED
+            name: pd.Series(check(table[name], f"{name} of {what}"), index=table.index, dtype=object)
+            for name, check in zip(_REQUIRED, checked, strict=True)
         }
         made = cls(
             table.assign(**{name: ids for name, ids in written.items() if not ids.equals(table[name].astype(object))})

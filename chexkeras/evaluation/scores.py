@@ -76,9 +76,9 @@ class Scores(pd.DataFrame):
         Raises:
             TypeError: If it is not a pandas DataFrame.
             ValueError: If columns are missing, there is no row, an identifier is missing or could be one or two (the
-                texts "1" and "1.0"), an image is scored twice for one finding or belongs to two patients, a label is
-                not 1/0/NaN, a score is not a probability, or a finding has a name that cannot be shown
-                (`findings.plain_name`).
+                texts "1" and "1.0", of patients "001" and "1" too), an image is scored twice for one finding or
+                belongs to two patients, a label is not 1/0/NaN, a score is not a probability, or a finding has a name
+                that cannot be shown (`findings.plain_name`).
         """
         if isinstance(scores, cls) and scores._checked and tuple(scores.columns) == COLUMNS and len(scores):
             return scores
@@ -88,7 +88,8 @@ class Scores(pd.DataFrame):
         if scores.empty:
             raise ValueError(f"the table of scores has no rows. {_FIX}")
         columns: dict[str, pd.Series] = {
-            column: pd.Series(checks.identifiers(scores[column], column), index=scores.index) for column in COLUMNS[:2]
+            column: pd.Series(check(scores[column], column), index=scores.index)
+            for column, check in zip(COLUMNS, (checks.identifiers, checks.patient_identifiers), strict=False)
         }
         columns["finding"] = scores["finding"]
         for column, values in columns.items():

@@ -4,6 +4,7 @@ Identifiers, ages and sexes become clean columns, labels values that are what th
 """
 
 import csv
+import io
 import re
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -11,7 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from chexkeras import checks
+
 _ENCODING = "utf-8-sig"
+_LONGEST_HEADER = 2**20
 
 
 def header(path: Path) -> list[str]:
@@ -23,11 +27,23 @@ def header(path: Path) -> list[str]:
     Raises:
         ValueError: If the file is not UTF-8 text.
     """
+    return _header(path)[0]
+
+
+_DELIMITERS = (",", ";", "\t")
+
+
+def _header(path: Path) -> tuple[list[str], str]:
+    """Returns the cells of the first line, and what separates them: where a comma is the decimal sign, a semicolon."""
     try:
         with path.open(encoding=_ENCODING, newline="") as handle:
-            return next(csv.reader(handle), [])
+            # A quoted cell may hold the end of a line; nobody writes a header of more.
+            start = handle.read(_LONGEST_HEADER)
+        rows = {mark: next(csv.reader(io.StringIO(start, newline=""), delimiter=mark), []) for mark in _DELIMITERS}
     except (UnicodeDecodeError, csv.Error) as error:
         raise _unreadable(path, error) from error
+    mark = max(_DELIMITERS, key=lambda each: len(rows[each]))
+    return rows[mark], mark
 
 
 def read_columns(path: Path, names: Sequence[str | None], numbers: Collection[str] = ()) -> pd.DataFrame:
@@ -47,16 +63,14 @@ def read_columns(path: Path, names: Sequence[str | None], numbers: Collection[st
     Raises:
         ValueError: If a name is given twice, the file is not UTF-8 text or not a CSV, or it has no rows.
     """
-    repeated = sorted({name for name in names if name is not None and names.count(name) > 1})
-    if repeated:
-        raise ValueError(f"{path.name} has more than one column for {', '.join(repeated)}; keep one of each.")
+    checks.refuse_repeated_columns((name for name in names if name is not None), path.name)
     kept = {place: name for place, name in enumerate(names) if name is not None}
     blank = {name: ["", "NaN", "nan"] for name in numbers}
     try:
         table = pd.read_csv(
             path, header=None, skiprows=1, usecols=list(kept), names=list(kept.values()), index_col=False,
             dtype={name: str for name in kept.values() if name not in blank}, keep_default_na=False, na_values=blank,
-            skipinitialspace=True, encoding=_ENCODING, low_memory=False,
+            sep=_header(path)[1], skipinitialspace=True, encoding=_ENCODING, low_memory=False,
         )  # fmt: skip
     except pd.errors.EmptyDataError:
         table = pd.DataFrame()
@@ -190,10 +204,18 @@ def sexes(column: pd.Series) -> np.ndarray:
     return per_unique(column, lambda value: _SEXES.get(value.strip().upper(), value.strip().upper())).astype(object)
 
 
+_PLAIN_NUMBER = re.compile(r"0*([0-9]+?)(\.0+)?")
+
+
 def patient_ids(column: pd.Series) -> np.ndarray:
-    """Returns patient identifiers as text without leading zeros, so that ``00000013`` and ``13`` are one patient.
+    """Returns patient numbers as text, so that ``00000013``, ``13`` and ``13.0`` are one patient, "13".
 
     Args:
-        column: Identifiers as text.
+        column: Whole numbers as text, as NIH numbers its patients; other text stays as it is.
     """
-    return per_unique(column, lambda value: value.strip().lstrip("0") or value.strip()).astype(object)
+
+    def plain(value: str) -> str:
+        match = _PLAIN_NUMBER.fullmatch(value.strip())
+        return match[1] if match else value.strip()
+
+    return per_unique(column, plain).astype(object)

@@ -48,11 +48,28 @@ def _files_below(folder: str | Path) -> Iterator[os.DirEntry[str]]:
         say(f"{count} below {str(folder)!r} cannot be searched for images, first {closed[0]}")
 
 
-def _search(folders: Collection[Path], names: Collection[str]) -> dict[str, str]:
+ENDINGS = (".png", ".jpg", ".jpeg")
+"""Endings of image files, without capitals."""
+
+
+def _stem(name: str) -> str:
+    """Returns what names of one image share: the name without capitals, and without the ending of an image file."""
+    plain = name.casefold()
+    stem, ending = os.path.splitext(plain)
+    return stem if ending in ENDINGS else plain
+
+
+def _search(folders: Collection[Path], names: Collection[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Returns the path of each image found by file name, and for each name the files that are called nearly so."""
     found: dict[str, str] = {}
+    alike: dict[str, list[str]] = {}
+    named = {_stem(name): name for name in names}
     for folder in folders:
         for entry in _files_below(folder):
             if entry.name not in names:
+                name = named.get(_stem(entry.name))
+                if name is not None:
+                    alike.setdefault(name, []).append(entry.path)
                 continue
             earlier = found.setdefault(entry.name, entry.path)
             if earlier != entry.path:
@@ -61,7 +78,80 @@ def _search(folders: Collection[Path], names: Collection[str]) -> dict[str, str]
                     f"{os.path.dirname(entry.path)}; name the one folder to use with images= (on the command line "
                     "--images)."
                 )
+    return found, {name: paths for name, paths in alike.items() if name not in found}
+
+
+def _with_alike(found: dict[str, str], alike: Mapping[str, list[str]]) -> dict[str, str]:
+    """Returns what was found, and for the other names the one file that is called nearly so."""
+    for name, paths in alike.items():
+        if len(paths) > 1:
+            raise ValueError(
+                f"the image {name} is not there, but {' and '.join(map(os.path.basename, paths[:2]))} are; keep the "
+                "one that is meant."
+            )
+        found[name] = paths[0]
+    tell_alike({name: paths[0] for name, paths in alike.items()})
     return found
+
+
+def tell_alike(path_of: Mapping[str, str]) -> None:
+    """Says that images lie under another ending, or in other capitals, than a label file writes.
+
+    Args:
+        path_of: The file taken for each name.
+    """
+    if path_of:
+        name, path = next(iter(path_of.items()))
+        _log.warning(
+            "%d images lie there under another ending or in other capitals (first: %s for %s)",
+            len(path_of), os.path.basename(path), name,
+        )  # fmt: skip
+
+
+def in_their_folders(paths: Sequence[str], *, other_endings: bool) -> tuple[list[str], str]:
+    """Finds images at their paths, or in their folders under a name in other capitals.
+
+    Args:
+        paths: Where each image should lie.
+        other_endings: Whether a file with another ending of an image is taken too. Beside images named by a table of
+            one's own it may be something else, such as a mask: there it is only told.
+
+    Returns:
+        The path of each image, "" where there is none; and a sentence on files with another ending that were not taken.
+
+    Raises:
+        ValueError: If two files may be meant.
+    """
+    listed: dict[str, dict[str, list[str]]] = {}
+    found, taken, hint = [], {}, ""
+    for path in paths:
+        if os.path.isfile(path):
+            found.append(path)
+            continue
+        folder, name = os.path.split(path)
+        if folder not in listed:
+            listed[folder] = _names_by_stem(folder)
+        alike = listed[folder].get(_stem(name), [])
+        same = [other for other in alike if other.casefold() == name.casefold()]
+        chosen = same or (alike if other_endings else [])
+        if len(chosen) > 1:
+            raise ValueError(f"{name} is not there, but {' and '.join(chosen[:2])} are; keep the one that is meant.")
+        if alike and not chosen:
+            hint = hint or f"{name} lies there as {alike[0]}: write the names as the files are called"
+        found.append(os.path.join(folder, chosen[0]) if chosen else "")
+        if chosen:
+            taken[name] = found[-1]
+    tell_alike(taken)
+    return found, hint
+
+
+def _names_by_stem(folder: str) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = {}
+    with contextlib.suppress(OSError), os.scandir(folder or ".") as entries:
+        for entry in sorted(entries, key=lambda one: one.name):
+            if entry.is_file():
+                names.setdefault(_stem(entry.name), []).append(entry.name)
+    return names
 
 
 def locate_images(
@@ -70,7 +160,8 @@ def locate_images(
     """Finds images by file name.
 
     Without `images`, the first of these that holds a wanted image is used: ``root/images``; Kaggle's
-    ``root/images_001/images`` to ``root/images_012/images``; everything below `root`.
+    ``root/images_001/images`` to ``root/images_012/images``; everything below `root`. An image that lies there under
+    another ending (``.jpg`` for ``.png``) or in other capitals is taken where no file has the very name.
 
     Args:
         root: The data set's folder.
@@ -83,19 +174,22 @@ def locate_images(
     Raises:
         FileNotFoundError: If `images` does not exist.
         NotADirectoryError: If `images` is a file.
-        ValueError: If a wanted name lies in two folders.
+        ValueError: If a wanted name lies in two folders, or two files are called nearly so.
     """
     if images is not None:
         chosen = checks.typed_path(images, "images")
         folder = checks.existing_folder(chosen if chosen.is_absolute() else root / chosen, "images")
-        return _search((folder,), names), (folder,)
+        return _with_alike(*_search((folder,), names)), (folder,)
     kaggle = tuple(folder for folder in (root / name / "images" for name in _KAGGLE) if folder.is_dir())
     flat = (root / "images",) if (root / "images").is_dir() else ()
-    for folders in (flat, kaggle):
-        found = _search(folders, names)
+    searched = []
+    for folders in (flat, kaggle, (root,)):
+        found, alike = _search(folders, names)
         if found:
-            return found, folders
-    return _search((root,), names), (root,)
+            return _with_alike(found, alike), folders
+        searched.append((alike, folders))
+    alike, folders = next((each for each in searched if each[0]), ({}, (root,)))
+    return _with_alike({}, alike), folders
 
 
 def refuse_missing(image_ids: Sequence[str], paths: Sequence[str], missing: str, where: str, fix: str) -> None:

@@ -7,6 +7,7 @@ Source:
     Irvin et al., "CheXpert: A Large Chest Radiograph Dataset with Uncertainty Labels and Expert Comparison", AAAI 2019.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +21,13 @@ from chexkeras import checks
 from chexkeras import findings as vocabulary
 from chexkeras.data import image_table
 from chexkeras.data.datasets import _csv
-from chexkeras.data.datasets._files import MISSING, assemble, refuse_missing, source_of_folder
+from chexkeras.data.datasets._files import (
+    MISSING,
+    assemble,
+    in_their_folders,
+    refuse_missing,
+    source_of_folder,
+)
 from chexkeras.data.datasets.labels import BLANKS, policies, settle, uncertain_mask
 from chexkeras.data.datasets.registry import CHEXPERT
 from chexkeras.data.image_table import ImageTable
@@ -46,8 +53,8 @@ def load_chexpert(
     """Loads CheXpert, full size or small, or phantoms in its layout, as one row per image.
 
     Args:
-        root: The folder with ``train.csv`` and ``valid.csv`` (``CheXpert-v1.0`` or ``CheXpert-v1.0-small``), or the
-            folder that holds it.
+        root: The folder with ``train.csv`` and ``valid.csv`` (``CheXpert-v1.0`` or ``CheXpert-v1.0-small``, or the
+            first of the four "batch" folders of the full-size download), or the folder that holds it.
         part: Which label file to read; "all" reads those that are there.
         views: Which images to load.
         uncertain: What an uncertain label becomes, one policy for all findings or a dictionary with one per finding
@@ -69,8 +76,8 @@ def load_chexpert(
 
     Raises:
         FileNotFoundError: If the folder, the label files, all images, or (with missing="error") any image is missing.
-        ValueError: If an argument is unknown, a label file is malformed, an image is named twice, or none has the views
-            asked for.
+        ValueError: If an argument is unknown, a label file is malformed, an image is named twice, none has the views
+            asked for, or a patient lies in two batches.
     """
     checks.one_of(part, (*LABEL_FILES, "all"), "part")
     checks.one_of(views, VIEWS, "views")
@@ -87,8 +94,12 @@ def load_chexpert(
     ages, implausible = _ages_in_years(rows["age"])
     labels, marked = settle(rows[list(wanted)].to_numpy(), policy_of, blank)
     image_ids = rows["image_id"].tolist()
-    paths = [path if os.path.isfile(path) else "" for path in (f"{folder}{os.sep}{image}" for image in image_ids)]
-    refuse_missing(image_ids, paths, missing, str(folder), "Put the images where the label file names them")
+    paths, _ = in_their_folders(_places(folder, image_ids), other_endings=True)
+    fix = (
+        "Put the images where the label file names them; the four folders of the full-size download stay beside one "
+        "another under their own names"
+    )
+    refuse_missing(image_ids, paths, missing, str(folder), fix)
     described = {
         "patient_id": rows["patient_id"],
         "follow_up": rows["study"],
@@ -130,8 +141,45 @@ def _label_files(root: Path, part: str) -> dict[str, Path]:
             "the folder that holds CheXpert's label files."
         )
     if len(found) > 1 and root not in found:
-        raise ValueError(f"root: both {' and '.join(FOLDERS)} are in {str(root)!r}; give the folder of one of them.")
+        names = " and ".join(folder.name for folder in found)
+        raise ValueError(f"root: both {names} are in {str(root)!r}; give the folder of one of them.")
     return next(iter(found.values()))
+
+
+def _places(folder: Path, image_ids: Sequence[str]) -> list[str]:
+    """Returns where each image should lie: below the label files, or below its patient in a batch of the download.
+
+    Raises:
+        ValueError: If a patient lies in two batches.
+    """
+    places = [f"{folder}{os.sep}{image}" for image in image_ids]
+    absent = [row for row, place in enumerate(places) if not os.path.isfile(place)]
+    patients = _patients_in_batches(folder) if absent else {}
+    for row in absent:
+        part, patient, rest = image_ids[row].split("/", 2)
+        found = {*patients.get(f"{part}/{patient}".casefold(), ()), *patients.get(patient.casefold(), ())}
+        if len(found) > 1:
+            names = " and ".join(sorted(os.path.basename(os.path.dirname(place)) for place in found)[:2])
+            raise ValueError(f"{patient} lies both in {names}; keep the one of CheXpert's download.")
+        if found:
+            places[row] = f"{found.pop()}{os.sep}{rest}"
+    return places
+
+
+def _patients_in_batches(folder: Path) -> dict[str, list[str]]:
+    """Returns the folders of each patient, and of each part and patient, in the batches that lie beside label files."""
+    # The label files lie in the first batch, or beside the batches.
+    around = folder.resolve().parent if "batch" in folder.resolve().name.casefold() else folder
+    batches = [path for path in sorted(around.iterdir()) if "batch" in path.name.casefold() and path.is_dir()]
+    found: dict[str, list[str]] = {}
+    for batch in batches:
+        for part in ("", *LABEL_FILES):
+            with contextlib.suppress(OSError), os.scandir(batch / part) as entries:
+                for entry in entries:
+                    if entry.name.casefold().startswith("patient") and entry.is_dir():
+                        key = f"{part}/{entry.name}" if part else entry.name
+                        found.setdefault(key.casefold(), []).append(entry.path)
+    return found
 
 
 def _rows(file: Path, part: str, wanted: tuple[str, ...]) -> pd.DataFrame:
@@ -240,7 +288,9 @@ def _parts_of_paths(text: pd.DataFrame, file_name: str) -> pd.DataFrame:
             "load_table for a table of your own (on the command line the CSV with --image-column)."
         )
     groups = [match.groups(default="") for match in matches if match is not None]
-    releases, image_ids, patients, studies = (list(values) for values in zip(*groups, strict=True))
+    releases, image_ids, written, studies = (list(values) for values in zip(*groups, strict=True))
+    # One patient however it is written.
+    patients = [patient.casefold() for patient in written]
     return pd.DataFrame(
         {
             "release": np.asarray(releases, dtype=object),

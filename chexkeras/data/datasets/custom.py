@@ -13,7 +13,7 @@ from chexkeras import checks, files
 from chexkeras import findings as vocabulary
 from chexkeras.data import image_table
 from chexkeras.data.datasets import _csv
-from chexkeras.data.datasets._files import MISSING, assemble, refuse_missing
+from chexkeras.data.datasets._files import MISSING, assemble, in_their_folders, refuse_missing
 from chexkeras.data.image_table import ImageTable, TableSource
 
 NO_PATIENTS_CAUTION = (
@@ -61,7 +61,8 @@ def load_table(
             `evaluation.group_columns.USUAL_COLUMNS` ("race", "ethnicity", "site", "manufacturer") are those that a
             report asks for; any other name of letters, digits and underscores will do.
         separator: What stands between the findings of one image, for example "|" in ``Edema|Mass``. "No Finding" is an
-            image without any, a blank one whose findings are unknown.
+            image without any, a blank one whose findings are unknown. A cell may also be a list, ``['edema', 'mass']``,
+            as PadChest writes them; an empty list counts as blank.
         missing: What to do with rows whose image is not there: "error"; "skip" drops them and lists them in the
             source's ``left_out``; "keep" leaves them with an empty path (labels only, for exploration and splits).
 
@@ -88,9 +89,13 @@ def load_table(
     """
     checks.one_of(missing, MISSING, "missing")
     given, name, folder, fingerprints = _read(table, root)
+    image_column = image_column.strip()
+    patient_column, view_column, sex_column, age_column = (
+        column and column.strip() for column in (patient_column, view_column, sex_column, age_column)
+    )
     wanted = [column for column in (image_column, patient_column, view_column, sex_column, age_column) if column]
-    name_of = _name_of(label_columns, separator)
-    further = dict(group_columns or {})
+    name_of = {column.strip(): label for column, label in _name_of(label_columns, separator).items()}
+    further = {new: column.strip() for new, column in (group_columns or {}).items()}
     checks.require_columns(given, [*wanted, *name_of, *further.values()], name, "Name the columns as the table does.")
     if given.empty:
         raise ValueError(f"{name} has no rows; give one row per image.")
@@ -100,8 +105,9 @@ def load_table(
     labels = _labels(given, name_of, separator, image_ids, name)
     patients = _patients(given, patient_column, image_ids, name)
     ages, implausible = _csv.ages_in_years(_optional(given, age_column))
-    paths = [path if os.path.isfile(path) else "" for path in full_paths]
-    refuse_missing(image_ids, paths, missing, str(folder), f"Give the folder that the paths begin at with {_ROOT}")
+    paths, hint = in_their_folders(full_paths, other_endings=False)
+    fix = f"Give the folder that the paths begin at with {_ROOT}"
+    refuse_missing(image_ids, paths, missing, str(folder), f"{hint[:1].upper()}{hint[1:]}. {fix}" if hint else fix)
     described = {
         "patient_id": patients,
         "follow_up": pd.Series(patients).groupby(patients).cumcount().to_numpy(dtype=np.int64),
@@ -145,7 +151,9 @@ def _read(
     """Returns the table, its name, the folder that paths begin at, and the fingerprint of the file."""
     if isinstance(table, pd.DataFrame):
         folder = checks.existing_folder(checks.typed_path(root, "root") if root is not None else Path.cwd(), "root")
-        return table.reset_index(drop=True), "own table", folder, ()
+        given = table.rename(columns=lambda name: name.strip() if isinstance(name, str) else name)
+        checks.refuse_repeated_columns(given.columns, "own table")
+        return given.reset_index(drop=True), "own table", folder, ()
     if not isinstance(table, (str, Path)):
         raise TypeError(f"table is a {type(table).__name__}; give the path of a CSV or a pandas DataFrame.")
     file = checks.existing_file(checks.typed_path(table, "table"), "table")
@@ -189,7 +197,11 @@ def _text(column: pd.Series) -> pd.Series:
 
 def _identifiers(column: pd.Series, name: str) -> pd.Series:
     """Returns a column of identifiers as text, each written in one way, blank where one is missing."""
-    ids = pd.Series(checks.identifiers(column, name), dtype=object)
+    return _or_blank(checks.identifiers(column, name))
+
+
+def _or_blank(identifiers: np.ndarray) -> pd.Series:
+    ids = pd.Series(identifiers, dtype=object)
     return ids.where(ids.notna(), "")
 
 
@@ -199,7 +211,7 @@ def _optional(given: pd.DataFrame, column: str | None) -> pd.Series:
 
 def _images(written: pd.Series, folder: Path, name: str) -> tuple[list[str], list[str]]:
     """Returns each image's identifier and its full path."""
-    texts = written.tolist()
+    texts = [_with_slashes(text, folder) for text in written]
     if "" in texts:
         raise ValueError(f"{name}: row {texts.index('') + 1} names no image file; fill it in or drop the row.")
     outside = [text for text in texts if ".." in Path(text).parts]
@@ -215,6 +227,13 @@ def _images(written: pd.Series, folder: Path, name: str) -> tuple[list[str], lis
     identifiers = [os.path.relpath(text, base) if os.path.isabs(text) else text for text in texts]
     full = [text if os.path.isabs(text) else f"{folder}{os.sep}{text}" for text in texts]
     return [str(PurePosixPath(*Path(text).parts)) for text in identifiers], full
+
+
+def _with_slashes(text: str, folder: Path) -> str:
+    """Returns a path that Windows wrote as every system reads it; elsewhere a backslash may be part of a name."""
+    if "\\" not in text or os.sep == "\\" or os.path.isfile(folder / text):
+        return text
+    return text.replace("\\", "/")
 
 
 def _labels(
@@ -237,8 +256,8 @@ def _listed(texts: pd.Series, separator: str, image_ids: list[str], name: str) -
     codes, combinations = pd.factorize(texts)
     parsed: list[tuple[str, ...] | None] = []
     for code, combination in enumerate(combinations):
-        words = [word.strip() for word in combination.split(separator) if word.strip()]
         try:
+            words = _words(combination, separator)
             parsed.append(vocabulary.label_names(words) if words else None)
         except ValueError as error:
             first = image_ids[int(np.argmax(codes == code))]
@@ -256,6 +275,29 @@ def _listed(texts: pd.Series, separator: str, image_ids: list[str], name: str) -
         label: np.asarray([np.nan if labels is None else float(label in labels) for labels in parsed])[codes]
         for label in order
     }
+
+
+# A list as Python and JSON write it: texts in quotes, between commas.
+_QUOTED = re.compile(r"""'([^']*)'|"([^"]*)\"""")
+_LIST = re.compile(rf"\[\s*(?:(?:{_QUOTED.pattern})\s*(?:,\s*(?:{_QUOTED.pattern})\s*)*,?)?\s*\]")
+
+
+def _words(text: str, separator: str) -> list[str]:
+    """Returns the findings that a cell lists, which may be written as a list: ['edema', 'mass'], or [edema, mass].
+
+    Raises:
+        ValueError: If brackets or quotes are left over.
+    """
+    if _LIST.fullmatch(text):
+        return [word for word in (first or second for first, second in _QUOTED.findall(text)) if word.strip()]
+    inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    words = [word.strip() for word in inner.split(separator) if word.strip()]
+    if any(set("[]\"'") & {word[0], word[-1]} for word in words):
+        raise ValueError(
+            f"brackets or quotes stand around the findings; write them plain, with {separator!r} between, or all as "
+            "one list such as ['Edema', 'Mass']"
+        )
+    return words
 
 
 def _groups(
@@ -285,7 +327,7 @@ def _groups(
 def _patients(given: pd.DataFrame, column: str | None, image_ids: list[str], name: str) -> np.ndarray:
     if column is None:
         return np.asarray(image_ids, dtype=object)
-    patients = _identifiers(given[column], f"{name}: {column!r}").to_numpy(dtype=object)
+    patients = _or_blank(checks.patient_identifiers(given[column], f"{name}: {column!r}")).to_numpy(dtype=object)
     blank = patients == ""
     if blank.any():
         raise ValueError(

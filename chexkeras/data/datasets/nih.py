@@ -107,8 +107,9 @@ def load_boxes(root: str | Path) -> pd.DataFrame:
     """
     path = checks.typed_path(root, "root")
     if not path.is_file():
+        folder = checks.existing_folder(path, "root")
         path = checks.existing_file(
-            checks.existing_folder(path, "root") / BOX_FILE, "boxes", "download NIH's box list into that folder."
+            _called(folder, BOX_FILE) or folder / BOX_FILE, "boxes", "download NIH's box list into that folder."
         )
     raw = pd.read_csv(path, encoding="utf-8-sig", skipinitialspace=True, index_col=False)
     # The header names the four numbers "Bbox [x,y,w,h]", unquoted, followed by three empty columns: only the order of
@@ -148,13 +149,36 @@ def _label_file(root: str | Path) -> Path:
     )
 
 
+def _called(folder: Path, name: str) -> Path | None:
+    """Returns the file of this name in a folder, or the one whose name begins as it does and ends alike.
+
+    Copies of the data set call them train_val_list_NIH.txt, or test_list (1).txt.
+
+    Raises:
+        ValueError: If there are two.
+    """
+    if (folder / name).is_file():
+        return folder / name
+    stem, ending = name.casefold().rsplit(".", 1)
+    found = sorted(
+        path
+        for path in folder.iterdir()
+        if path.name.casefold().startswith(stem) and path.name.casefold().endswith(f".{ending}") and path.is_file()
+    )
+    if len(found) > 1:
+        raise ValueError(
+            f"both {found[0].name} and {found[1].name} may be NIH's {name}; keep one, or give it that name."
+        )
+    return found[0] if found else None
+
+
 def _official_split(folder: Path, image_ids: list[str]) -> tuple[np.ndarray, list[Path]]:
     """Returns each image's official part, and which lists were read."""
     part_of: dict[str, str] = {}
     read = []
     for part, name in OFFICIAL_LISTS.items():
-        path = folder / name
-        if not path.is_file():
+        path = _called(folder, name)
+        if path is None:
             continue
         read.append(path)
         for image in path.read_text(encoding="utf-8-sig").split():
@@ -287,6 +311,7 @@ def _read_text(path: Path) -> pd.DataFrame:
         )
     names = [name if name and place_of[name] == place else None for place, name in enumerate(known)]
     text = _csv.read_columns(path, names)[list(_WRITTEN)]
+    text["image_id"] = text["image_id"].str.strip()
     _csv.refuse_repeated(text["image_id"], path.name)
     return text
 

@@ -125,7 +125,14 @@ class DataSet:
         """
         places = (folder, *(folder / name for name in self.folders))
         there = (place / name for place in places for name in self.label_files if (place / name).is_file())
-        return next((file for file in there if not self.by_header or self.is_label_file(file)), None)
+        file = next((file for file in there if not self.by_header or self.is_label_file(file)), None)
+        if file is not None or self.by_header:
+            return file
+        # Copies are called Data_Entry_2017 (1).csv, or in small letters.
+        begins = tuple(Path(name).stem.casefold() for name in self.label_files)
+        named = (path for path in sorted(folder.glob("*.[cC][sS][vV]")) if path.name.casefold().startswith(begins))
+        alike = [path for path in named if self.is_label_file(path)]
+        return alike[0] if len(alike) == 1 else None
 
 
 _IMAGES = Option("images", "Folder of the images, absolute or beside the label file, where there are several.")
@@ -162,7 +169,8 @@ CHEXPERT = DataSet(
     label_files=("train.csv", "valid.csv"),
     header=frozenset({"path", "frontallateral"}),
     by_header=True,
-    folders=("CheXpert-v1.0", "CheXpert-v1.0-small"),
+    # The last holds the label files of the full-size download, which comes as four folders.
+    folders=("CheXpert-v1.0", "CheXpert-v1.0-small", "CheXpert-v1.0 batch 1 (validate & csv)"),
     opens_file=False,
     vocabulary=findings.CHEXPERT14,
     source_name="CheXpert",
@@ -325,13 +333,26 @@ def _nothing_known(folder: Path) -> str:
     elsewhere = next(nearby, None)
     if elsewhere is not None:
         return f"{message} There is one at {str(elsewhere)!r}: give its folder."
-    own = sorted(file.name for file in folder.glob("*.csv"))
+    files = sorted(folder.glob("*.[cC][sS][vV]"))
+    own = [file.name for file in files]
+    for entry in _IN_FOLDERS:
+        known = next((file.name for file in files if _begins_as(entry, file)), None)
+        if known is not None:
+            fix = "give its path" if entry.opens_file else f"call it {' or '.join(entry.label_files)}"
+            return f"{message} {known} is a label file of {entry.owner} under another name: {fix}."
     if own:
         named = f"{' and '.join(_NEEDED)}{_on_command_line(_NEEDED)}"
         return f"{message} If {own[0]} is your own table, give its path, with {named}."
     if not any(folder.iterdir()):
         return f"{message} The folder is empty."
     return f"{message} Give the folder that holds it, or the path of a CSV of your own."
+
+
+def _begins_as(entry: DataSet, file: Path) -> bool:
+    try:
+        return entry.is_label_file(file)
+    except ValueError:
+        return False
 
 
 def _on_command_line(names: Iterable[str]) -> str:

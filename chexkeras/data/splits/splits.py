@@ -51,6 +51,7 @@ class Splits:
         checks.one_of(self.kind, KINDS, "kind")
         object.__setattr__(self, "table", ImageTable.of(self.table, fix="Give the table that was split."))
         checks.require_columns(self.assignment, _ASSIGNMENT, "the assignment", "Give one row per image.")
+        object.__setattr__(self, "assignment", _with_texts(self.assignment))
         unknown = sorted(set(self.assignment["part"]) - set(PARTS))
         if unknown:
             raise ValueError(f"unknown part(s) {', '.join(map(repr, unknown))}; expected {', '.join(PARTS)}.")
@@ -58,7 +59,7 @@ class Splits:
         if len(twice):
             raise ValueError(f"{len(twice)} image(s) are assigned twice, first {twice.iloc[0]!r}; assign each once.")
         if set(zip(self.assignment["image_id"], self.assignment["patient_id"], strict=True)) != set(
-            zip(self.table["image_id"], checks.identifiers(self.table["patient_id"], "patient_id"), strict=True)
+            zip(self.table["image_id"], checks.patient_identifiers(self.table["patient_id"], "patient_id"), strict=True)
         ):
             raise ValueError("the assignment and the table differ in their images or patients; split this table again.")
         crossing = self._wrongly_crossing
@@ -283,6 +284,17 @@ class Splits:
 
     def _repr_html_(self) -> str:
         return f"<p>{html.escape(self.description)}</p>{self.summary().to_html(float_format='{:.4g}'.format)}"
+
+
+def _with_texts(assignment: pd.DataFrame) -> pd.DataFrame:
+    """Returns the assignment with identifiers as the table has them: text, each written in one way."""
+    checked = {"image_id": checks.identifiers, "patient_id": checks.patient_identifiers}
+    written = {
+        name: pd.Series(check(assignment[name], f"{name} of the assignment"), index=assignment.index, dtype=object)
+        for name, check in checked.items()
+    }
+    changed = {name: ids for name, ids in written.items() if not ids.equals(assignment[name].astype(object))}
+    return assignment.assign(**changed) if changed else assignment
 
 
 def listed(names: tuple[str, ...]) -> str:

@@ -247,7 +247,8 @@ def _assign(table: ImageTable, targets: tuple[str, ...], shares: dict[str, float
     """Returns the part of each row."""
     # Sorted, so that the order of the table's rows does not matter.
     column = "image_id" if kind == "image" else "patient_id"
-    unit_of = pd.factorize(checks.identifiers(table[column], column), sort=True)[0]
+    check = checks.identifiers if kind == "image" else checks.patient_identifiers
+    unit_of = pd.factorize(check(table[column], column), sort=True)[0]
     units = int(unit_of.max()) + 1 if len(table) else 0
     if units < len(shares):
         unit = "images" if kind == "image" else "patients"
@@ -265,7 +266,7 @@ def _made(
     assignment = pd.DataFrame(
         {
             "image_id": table["image_id"].to_numpy(),
-            "patient_id": checks.identifiers(table["patient_id"], "patient_id"),
+            "patient_id": checks.patient_identifiers(table["patient_id"], "patient_id"),
             "part": part,
         }
     )

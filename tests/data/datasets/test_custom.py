@@ -236,7 +236,8 @@ def test_a_image_without_its_patient_is_refused(csv):
     [
         ("", r"images.csv lacks the column\(s\) file|has a header and no rows"),
         ("file,pneumonia,Tuberculosis\n", "has a header and no rows"),
-        ("file;pneumonia\na.png;1\n", r"images.csv lacks the column\(s\) file, pneumonia"),
+        ("file:pneumonia\na.png:1\n", r"images.csv lacks the column\(s\) file, pneumonia"),
+        ("file;pneumonia\na.png;1\n", r"images.csv lacks the column\(s\) Tuberculosis; it has: file, pneumonia"),
         ("file,file,pneumonia,Tuberculosis\na,b,1,1\n", "images.csv has more than one column for file"),
         (b"file\n\xff\xfe\n", "cannot be read as a CSV"),
     ],

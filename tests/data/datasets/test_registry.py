@@ -153,7 +153,8 @@ def test_what_was_looked_for_is_named(tmp_path, nih):
     folder.mkdir()
     looked_for = (
         r"no label file in '.*folder'; looked for NIH's Data_Entry_2017_v2020\.csv or Data_Entry_2017\.csv or "
-        r"sample_labels\.csv; CheXpert's train\.csv or valid\.csv, there or in CheXpert-v1\.0 or CheXpert-v1\.0-small\."
+        r"sample_labels\.csv; CheXpert's train\.csv or valid\.csv, there or in CheXpert-v1\.0 or CheXpert-v1\.0-small "
+        r"or CheXpert-v1\.0 batch 1 \(validate & csv\)\."
     )
     with pytest.raises(FileNotFoundError, match=looked_for + " The folder is empty"):
         open_data(folder)

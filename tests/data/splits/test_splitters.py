@@ -341,7 +341,7 @@ def test_images_may_move_and_rows_may_change_order(tmp_path):
 
 def test_patients_with_leading_zeros_or_named_na_survive(tmp_path):
     table = table_of()
-    table["patient_id"] = table["patient_id"].replace({"0": "007", "1": "NA", "2": "1.0"})
+    table["patient_id"] = table["patient_id"].replace({"0": "0070", "1": "NA", "2": "1.0"})
     splits = split_by_patient(table, "Pneumonia")
     assert Splits.load(splits.save(tmp_path / "s.csv"), table).fingerprint == splits.fingerprint
 
