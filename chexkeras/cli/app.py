@@ -146,6 +146,9 @@ def errors_for_people(command: Callable[..., None]) -> Callable[..., None]:
                 command(*arguments, **options)
         except KeyboardInterrupt as interruption:
             leave(interruption)
+        except BrokenPipeError:
+            # Whoever reads what is printed has read enough, as "head" has: Click ends without a word.
+            raise
         except (ValueError, OSError) as error:
             fail(error)
         except RuntimeError as error:

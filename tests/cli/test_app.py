@@ -164,3 +164,19 @@ def test_a_full_disk_says_what_to_do_and_names_the_file_alone(number, capsys):
     assert ended.value.exit_code == 2
     assert said.startswith(f"error: there is no room for 'results.csv' ({os.strerror(number)}); free some space")
     assert "Nothing is left half-written; run the command again." in said and "people" not in said
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of Unix")
+def test_a_reader_that_has_read_enough_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "chexkeras", "presets", "two-stage"],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")
