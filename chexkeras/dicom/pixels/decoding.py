@@ -97,6 +97,9 @@ def stored_values(dataset: "Dataset") -> StoredPixels:
     cell = samples * allocated // 8
     frame, warnings = None, list[str]()
     if syntax in NATIVE:
+        if dataset["PixelData"].is_undefined_length:
+            # Fragments (PS3.5 A.4): what stands between them would be read as pixels, and the image lie beside itself.
+            raise DicomRejected.because("pixel_length", "", "uncompressed data of a defined length, not in fragments")
         if _has_excess(header, rows, columns, cell):
             warnings.append("excess_padding")
     else:

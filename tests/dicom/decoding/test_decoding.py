@@ -18,8 +18,11 @@ from pydicom.uid import (
 )
 
 from chexkeras.dicom.pixels.decoding import stored_values
+from chexkeras.dicom.read import read_dicom
 from chexkeras.dicom.rejection import DicomRejected
-from tests.dicom.dicom_images import encoded, image, ramp, with_only
+from tests.dicom.dicom_images import encoded, image, ramp, with_only, write
+from tests.dicom.workers.tree import PIXEL_DATA, coding_of, parse
+from tests.dicom.workers.tree import write as write_tree
 
 EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
 
@@ -122,6 +125,21 @@ def test_jpeg_values_come_back_nearly_as_stored():
 def test_native_data_that_is_cut_short_is_rejected():
     assert rejection(image(ramp(4, 4), raw=b"\0" * 30)) == "truncated"
     assert rejection(image(ramp(4, 4), raw=b"")) == "no_pixels"
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+@pytest.mark.parametrize("bits", [{}, EIGHT])
+def test_uncompressed_data_in_fragments_is_refused_and_not_read_with_what_stands_between_them(tmp_path, syntax, bits):
+    # Sixteen bytes of items, and the values behind them: with padding at the end this looks like an image.
+    path = write(tmp_path / "image.dcm", image(ramp(highest=255 if bits else 4095), **bits))
+    file = parse(path.read_bytes())
+    pixels = file.find(PIXEL_DATA)
+    pixels.fragments = [b"", pixels.value]
+    file.coding, file.syntax = coding_of(syntax.encode()), syntax.encode()
+    path.write_bytes(write_tree(file))
+    with pytest.raises(DicomRejected, match="uncompressed data of a defined length, not in fragments") as caught:
+        read_dicom(path)
+    assert caught.value.code == "pixel_length"
 
 
 def test_one_byte_more_makes_the_length_even_and_is_accepted():

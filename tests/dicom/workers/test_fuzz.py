@@ -5,7 +5,7 @@ from chexkeras.dicom.rejection import DicomRejected
 from chexkeras.dicom.rules import RULE_BY_CODE
 from chexkeras.dicom.workers.pool import ReaderPool
 from tests.dicom.dicom_images import CANARY, leaks
-from tests.dicom.workers.fuzz import EVERYTHING, LIMITS, read_all
+from tests.dicom.workers.fuzz import EVERYTHING, LIMITS, good_pixels, read_all
 from tests.dicom.workers.mutations import MUTATIONS, fixtures, mutated
 from tests.dicom.workers.structure_mutations import STRUCTURE_MUTATIONS
 from tests.dicom.workers.tree import parse, write
@@ -43,10 +43,11 @@ def test_a_file_is_its_tree_and_holds_canaries(contents):
 
 
 def test_every_damaged_file_has_an_outcome_and_none_goes_over_the_limits(contents, pool, tmp_path):
-    tally = read_all(mutated(contents, FILES, SEED), pool, tmp_path)
+    tally = read_all(mutated(contents, FILES, SEED), pool, tmp_path, good_pixels(contents, pool, tmp_path))
     assert tally.files == FILES
     assert set(tally.codes) <= {"read", *RULE_BY_CODE}
     assert tally.leaking == []
+    assert tally.changed == []
     # Whoever reads hangs nowhere; a minute is for a new worker's start on a busy machine.
     assert tally.slowest[0] < LIMITS.seconds + 60
     assert tally.peak_bytes < LIMITS.memory_bytes + 2**29
