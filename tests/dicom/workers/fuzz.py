@@ -54,7 +54,7 @@ class Tally:
         lost: The files that cost a worker.
         leaking: The files whose answer repeats a canary in them.
         damage: How many files each kind of damage was done to, and how many of these were read all the same.
-        changed: The files whose pixels are not those of the good file, though nothing was damaged that they are meant to
+        changed: The files whose pixels are not those of the good file, though nothing was damaged that they are to
             depend on (`_BESIDE_PIXELS`).
     """
 
