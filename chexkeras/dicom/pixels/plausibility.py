@@ -153,13 +153,20 @@ def bytes_are_swapped(cells: np.ndarray) -> bool:
 def other_sign_is_smoother(values: np.ndarray, bits: int, sign: int) -> bool:
     """Returns whether values make a picture if they are signed where the header says unsigned, or the other way round.
 
-    In the wrong sign, what lies around the middle of the gray scale jumps from one of its ends to the other.
+    In the wrong sign, what lies around the middle of the gray scale jumps from one of its ends to the other. The gray
+    scale is that of the bits that the values take: 12 of them may stand in 16, with the highest four zero whatever the
+    sign was.
 
     Args:
         values: Stored values (rows, columns), as the header says.
         bits: Bits Stored.
         sign: Pixel Representation.
     """
+    low, high = int(values.min()), int(values.max())
+    if low >= 0:
+        bits, sign = min(bits, max(high.bit_length(), 1)), 0
+    else:
+        bits = min(bits, max(high, -1 - low).bit_length() + 1)
     rows = values[:: max(1, len(values) // _MOST_SAMPLED_ROWS)]
     # What is black or white through and through says nothing: from one to the other it is a small step in either sign.
     inside = (rows > rows.min()) & (rows < rows.max())

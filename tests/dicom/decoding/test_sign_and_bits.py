@@ -220,3 +220,22 @@ def test_a_codestream_of_fewer_bits_than_a_film_has_is_refused_before_a_decoder_
     assert (rejected.code, rejected.found) == ("bits", "4")
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 8, 4, 3
     np.testing.assert_array_equal(stored_values(dataset).values, values)
+
+
+@pytest.mark.parametrize("syntax", [None, RLELossless, JPEGLSLossless])
+@pytest.mark.parametrize("stored", [14, 16])
+@pytest.mark.parametrize("sign", [0, 1])
+def test_the_middle_of_the_gray_scale_is_that_of_the_bits_that_values_take(syntax, stored, sign):
+    # 12 signed bits without their sign, in a header of more: they wrap at 2048, which is not the middle of 14 or 16.
+    dataset = image(bump(12, -2048) & 4095, **described(stored, sign))
+    if syntax:
+        dataset.compress(syntax, generate_instance_uid=False)
+    assert rejection(dataset).code == "bits"
+
+
+@pytest.mark.parametrize("stored", [14, 16])
+@pytest.mark.parametrize("sign", [0, 1])
+def test_a_codestream_of_another_sign_and_of_fewer_bits_is_refused_where_its_own_sign_makes_the_picture(stored, sign):
+    values = bump(12, 0 if sign else -2048)
+    raw = jpeg_2000(values, bits=12, signed=not sign)
+    assert rejection(image(values, syntax=JPEG2000Lossless, raw=raw, **described(stored, sign))).code == "bits"
