@@ -31,6 +31,8 @@ from chexkeras.runs.run import Run
 
 # Files that wait for a batch to fill up, in batches: where most are refused, results must still come out.
 _MOST_WAITING = 4
+# Engines compute in fewer digits, and may end as far outside 0 to 1.
+_ROUNDING = 1e-3
 
 
 class Predictor:
@@ -43,7 +45,8 @@ class Predictor:
         engine: What computes the model's scores, from `engines.load_engine`; by default Keras.
 
     Raises:
-        ValueError: If there is no such profile, or not one operating point per output.
+        ValueError: If there is no such profile, the model takes no square gray images or gives no row of scores for
+            each, or there is not one operating point per output.
     """
 
     def __init__(
@@ -58,11 +61,7 @@ class Predictor:
         self.points = tuple(points)
         # Found here: an unknown name would otherwise refuse every file of a folder, one by one.
         self.profile = find_profile(profile)
-        if model.output_shape[-1] != len(self.points):
-            raise ValueError(
-                f"the model has {model.output_shape[-1]} output(s) but {len(self.points)} operating point(s) were "
-                "given; give one per output, in output order."
-            )
+        _check_shapes(model, len(self.points))
 
     @classmethod
     def load(
@@ -141,7 +140,7 @@ class Predictor:
 
         Raises:
             TypeError: If an image is no such array.
-            ValueError: If `batch_size` is below 1.
+            ValueError: If `batch_size` is below 1, or the model gives a score that is no probability, NaN included.
         """
         size = max(len(images), 1) if batch_size is None else positive_int(batch_size, "batch_size")
         batches = (images[start : start + size] for start in range(0, len(images), size))
@@ -149,7 +148,15 @@ class Predictor:
         return np.concatenate([np.empty((0, len(self.points))), *scored])
 
     def _score(self, pixels: list[np.ndarray], batch_size: int) -> np.ndarray:
-        return self.engine.score(np.stack(pixels).astype(np.float32), batch_size).astype(np.float64)
+        scores = self.engine.score(np.stack(pixels).astype(np.float32), batch_size).astype(np.float64)
+        # NaN is below no threshold and above none, and would be called negative.
+        wrong = scores[~((scores >= -_ROUNDING) & (scores <= 1 + _ROUNDING))]
+        if wrong.size:
+            raise ValueError(
+                f"the model gave the score {wrong[0]:.4g}, and thresholds are compared with probabilities, 0 to 1: its "
+                "training diverged, or its weights are damaged. Copy the run once more, or train it again."
+            )
+        return scores
 
     def records(
         self, paths: Iterable[str | Path], batch_size: int = 16, read_options: ReadOptions = ISOLATED
@@ -166,7 +173,7 @@ class Predictor:
             their own in "findings", empty for a refused file.
 
         Raises:
-            ValueError: If `batch_size` is below 1.
+            ValueError: If `batch_size` is below 1, or the model gives a score that is no probability, NaN included.
             WorkersUnavailable: If the processes that read cannot be started; what was read before comes out first.
         """
         positive_int(batch_size, "batch_size")
@@ -219,7 +226,7 @@ class Predictor:
         Raises:
             TypeError: If `paths` is a single path, whose characters would otherwise count as files, or holds what is
                 no path.
-            ValueError: If `batch_size` is below 1.
+            ValueError: If `batch_size` is below 1, or the model gives a score that is no probability, NaN included.
         """
         if isinstance(paths, (str, Path)):
             raise TypeError(f"paths={str(paths)!r} is one path; give a list, [{str(paths)!r}], or find_files(folder).")
@@ -253,3 +260,19 @@ class Predictor:
             "profile": self.profile.name,
             "key": image.key if image else "",
         }
+
+
+def _check_shapes(model: keras.Model, count: int) -> None:
+    taken, given = model.input_shape, model.output_shape
+    # A model of several inputs or outputs has a list of shapes, or shapes by name.
+    takes_images = isinstance(taken, tuple) and len(taken) == 4 and taken[1:] == (taken[1], taken[1], 1) and taken[1]
+    if not takes_images or not isinstance(given, tuple) or len(given) != 2:
+        raise ValueError(
+            f"the model takes {taken} and gives {given}; one that takes gray images (None, side, side, 1) and gives "
+            "scores (None, findings) was expected, as chexkeras builds it."
+        )
+    if given[1] != count:
+        raise ValueError(
+            f"the model has {given[1]} output(s) but {count} operating point(s) were given; give one per output, in "
+            "output order."
+        )

@@ -17,6 +17,7 @@ from chexkeras import files
 from chexkeras.data.pixels import to_model_pixels
 from chexkeras.dicom.read import read_image
 from chexkeras.dicom.workers.options import IN_PROCESS, ReadOptions
+from chexkeras.inference.engines import Engine
 from chexkeras.inference.predictor import Predictor
 from chexkeras.inference.read_files import find_files, read_file, read_files
 from chexkeras.inference.results_file import COLUMNS
@@ -454,3 +455,35 @@ def test_a_damaged_model_file_is_named_as_such(toy_run, tmp_path):
 def test_a_model_without_its_points_is_refused(predictor):
     with pytest.raises(ValueError, match="one per output"):
         Predictor(predictor.model, [])
+
+
+@pytest.mark.parametrize("score", [np.nan, np.inf, -0.5, 1.5])
+def test_a_score_that_is_no_probability_is_an_error_and_no_decision(toy_run, folder, image, score):
+    points = toy_run.operating_points
+    model = toy_run.load_model()
+    broken = Engine(
+        "keras", "0", "float32", 0.0, lambda pixels, _: np.full((len(pixels), len(points)), score, np.float32)
+    )
+    predictor = Predictor(model, points, engine=broken)
+    with pytest.raises(ValueError, match=r"score .* probabilities, 0 to 1"):
+        predictor.predict([folder / "a_good.dcm"], read_options=IN_PROCESS)
+    with pytest.raises(ValueError, match=r"score .* probabilities, 0 to 1"):
+        predictor.score([image])
+
+
+def _network(*, shape=(32, 32, 1), inputs=1, outputs=1, is_map=False):
+    taken = [keras.Input(shape) for _ in range(inputs)]
+    pooled = taken[0] if is_map else keras.layers.GlobalAveragePooling2D()(taken[-1])
+    given = [keras.layers.Dense(1, "sigmoid")(pooled) for _ in range(outputs)]
+    return keras.Model(taken if inputs > 1 else taken[0], given if outputs > 1 else given[0])
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"shape": (None, None, 1)}, {"shape": (32, 48, 1)}, {"shape": (32, 32, 4)}, {"inputs": 2}, {"outputs": 2},
+     {"is_map": True}],
+)  # fmt: skip
+def test_a_model_of_another_shape_than_a_classifier_is_named(toy_run, odd):
+    Predictor(_network(), toy_run.operating_points)
+    with pytest.raises(ValueError, match=r"the model takes .* was expected"):
+        Predictor(_network(**odd), toy_run.operating_points)
