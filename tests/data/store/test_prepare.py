@@ -523,13 +523,13 @@ def test_images_of_low_contrast_are_named_at_once_and_whenever_the_store_is_used
         deep = np.linspace(0, 4095 if number == 1 else 65535, 64 * 64).reshape(64, 64).astype(np.uint16)
         Image.fromarray(deep).save(tmp_path / name)
     table = pd.DataFrame({"image_id": names, "path": [str(tmp_path / name) for name in names]})
-    store = prepare(table, tmp_path / "store", size=32)
+    store = prepare(table, tmp_path / "store", size=64)
     said = capsys.readouterr().err
     assert "1.png shows too little: 16 grey levels in use" in said
     assert store.told_of_contrast(names) in said and "1 image(s)" in store.told_of_contrast(names)
     assert Store.load(tmp_path / "store").told_of_contrast(["1.png"]) and not store.told_of_contrast(["0.png"])
     # A smaller table of the same store, and one prepared again after the file was mended.
-    prepare(table.head(2), tmp_path / "store", size=32)
+    prepare(table.head(2), tmp_path / "store", size=64)
     assert "1.png (16 grey levels in use)" in capsys.readouterr().err
     Image.fromarray(np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)).save(tmp_path / "1.png")
-    assert prepare(table, tmp_path / "store", size=32).told_of_contrast(names) == ""
+    assert prepare(table, tmp_path / "store", size=64).told_of_contrast(names) == ""
