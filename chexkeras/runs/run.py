@@ -44,7 +44,7 @@ DICOM_RESULTS = "dicom_results.csv"
 HEATMAPS = "heatmaps.json"
 """Where a run keeps what was found out about its heat maps."""
 _FIX = "The file is damaged or was cut short: restore it, or train again."
-_LONGEST_WORDS = 300
+_LONGEST_WORDS = 500
 _HISTORY = ("stage", "epoch", "global_epoch", "loss", "val_loss", "val_auroc", "learning_rate")
 _TABLE = ("image_id", "patient_id", "age_years", "sex", "view", "part")
 _DICOM = ("file", "verdict", "code", "finding", "score", "threshold", "decision", "decoder", "seconds", "profile")
