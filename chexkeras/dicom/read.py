@@ -167,7 +167,7 @@ def _read(handle: BinaryIO, profile: Profile) -> Radiograph:
         rendered = display.render(dataset, profile.pixel_steps)
     quality: tuple[str, ...] = ("padding",) if rendered.padding_fraction > _MAXIMUM_PADDING else ()
     quality += _check_grey_values(rendered.grey_counts, profile, *_shown_by(rendered))
-    _check_is_picture(rendered.pixels)
+    quality += _check_is_picture(rendered.pixels, profile)
     header = Header(dataset)
     years, _ = ages.find_age(header, from_dates=profile.age_from_dates)
     view = views.find_view(header, profile.view_sources)
@@ -255,10 +255,13 @@ def _check_grey_values(
     return (code,)
 
 
-def _check_is_picture(grey: np.ndarray) -> None:
-    disorder = plausibility.disorder(grey)
-    if disorder:
+def _check_is_picture(grey: np.ndarray, profile: Profile) -> tuple[str, ...]:
+    """Returns the code of an image that is no picture, where the profile only warns of it."""
+    severity = profile.severity("scrambled")
+    disorder = "" if severity == OFF else plausibility.disorder(grey)
+    if disorder and severity == REJECT:
         raise DicomRejected.because("scrambled", disorder)
+    return ("scrambled",) if disorder else ()
 
 
 def _check_file(handle: BinaryIO, profile: Profile) -> int:
@@ -311,7 +314,7 @@ def _read_image_file(file: Path, profile: Profile) -> Radiograph | DicomRejected
         cause = f"16-bit values of which none takes more than {narrow} bits" if narrow else ""
         counts = value_counts(grey, 256)
         quality = _check_grey_values(counts, profile, cause=cause, remedy=_SAVE_ANEW, is_low=narrow > 0)
-        _check_is_picture(grey)
+        quality += _check_is_picture(grey, profile)
         codes = _applicable((*warnings, *quality), profile)
         return Radiograph(grey, "", math.nan, "", math.nan, codes, "pillow", "", "")
     except DicomRejected as rejected:

@@ -75,7 +75,7 @@ def neighbour_correlation(values: np.ndarray) -> tuple[float, float]:
 
     Example:
         >>> slope = np.add.outer(np.arange(32), np.arange(32))
-        >>> [round(r, 3) for r in neighbour_correlation(slope)]
+        >>> [round(float(r), 3) for r in neighbour_correlation(slope)]
         [0.997, 0.997]
     """
     rows, columns = (side // _TILE for side in values.shape)

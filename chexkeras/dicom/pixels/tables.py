@@ -11,6 +11,8 @@ _DEPTHS = range(8, 17)
 _NEAR = 15 / 16
 # Entries take so many bits fewer than declared only by mistake: what they show is darker than a quarter of white.
 _SPARE_BITS = 2
+# A table of so many entries is smooth; in a shorter one a step can be meant.
+_SMOOTH_FROM = 256
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -62,6 +64,9 @@ def read_table(item: Header, bits_stored: int) -> LookupTable | None:
       either takes the bits that the image stores or lies within a sixteenth of the end of the bits that it takes;
     * or it does not fit into the bits declared.
 
+    A table that jumps by more than half of its range between two neighbours is unusable: its entries are of the wrong
+    sign, or out of order.
+
     Any other table is shown over its declared range, however dark that is: one that ends at an odd place may be meant
     to be dark.
 
@@ -87,8 +92,20 @@ def read_table(item: Header, bits_stored: int) -> LookupTable | None:
     entries = entries[:count].astype(np.float64)
     # Entries are never signed, whatever their value representation says (PS3.3 C.11.1.1.1).
     entries[entries < 0] += 65536
+    if _is_torn(entries):
+        return None
     bits = _bits_of_range(float(entries.max()), declared, bits_stored)
     return LookupTable(np.clip(entries, 0, 2**bits - 1), first, bits, declared)
+
+
+def _is_torn(entries: np.ndarray) -> bool:
+    """Returns whether neighbouring values would be shown as black and white, as where entries have the wrong sign.
+
+    Near its ends a table may jump, as from a black surround to the brightest value of a falling table; one of few
+    entries is all steps.
+    """
+    inner = entries[entries.size // 16 : entries.size - entries.size // 16]
+    return entries.size >= _SMOOTH_FROM and bool(np.abs(np.diff(inner)).max() > np.ptp(entries) / 2)
 
 
 def _entries(item: Header, count: int) -> np.ndarray:

@@ -181,3 +181,22 @@ def test_a_corner_of_the_middle_gray_is_what_a_decoder_puts_where_data_ends(phan
     filled[200:] = 128
     assert ends_in_nothing(filled) and not ends_in_nothing(phantom)
     assert not ends_in_nothing(np.full((64, 64), 128, np.uint8))
+
+
+def test_a_profile_may_only_warn_of_snow_or_pass_it(tmp_path):
+    from dataclasses import replace
+
+    from PIL import Image
+
+    from chexkeras.dicom.profiles import find_profile
+    from chexkeras.dicom.read import read_image
+    from chexkeras.dicom.rejection import DicomRejected
+
+    snow = np.random.default_rng(0).integers(0, 256, (300, 300)).astype(np.uint8)
+    Image.fromarray(snow).save(tmp_path / "snow.png")
+    with pytest.raises(DicomRejected) as refused:
+        read_image(tmp_path / "snow.png")
+    assert refused.value.code == "scrambled"
+    for severity, codes in (("warn", ("no_header", "scrambled")), ("off", ("no_header",))):
+        profile = replace(find_profile("clinical"), overrides=(("scrambled", severity),))
+        assert read_image(tmp_path / "snow.png", profile).warnings == codes

@@ -191,3 +191,27 @@ def test_a_first_value_below_zero_is_read_from_a_file_whatever_its_representatio
 
 def test_a_falling_table_is_shown_as_it_is():
     assert pixels([[0, 1, 2]], VOILUTSequence=table([65535, 32768, 0], 16))[0][0].tolist() == [255, 128, 0]
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        # From the least to the greatest signed number, as unsigned: white after black in the middle.
+        np.linspace(-32768, 32767, 4096).round().astype(np.int16).view(np.uint16),
+        np.tile(np.linspace(0, 65535, 2048).round(), 2),
+    ],
+    ids=["signed", "sawtooth"],
+)
+def test_a_table_that_jumps_in_its_middle_is_unusable(entries):
+    assert read_table(Header(table(entries, 16)[0]), 12) is None
+    assert pixels(ramp(), VOILUTSequence=table(entries, 16))[1][0] == "voi_lut_invalid"
+
+
+def test_a_falling_table_may_begin_with_a_black_surround():
+    entries = np.linspace(65535, 0, 4096).round()
+    entries[0] = 0
+    assert read_table(Header(table(entries, 16)[0]), 12) is not None
+
+
+def test_a_table_of_few_entries_is_all_steps():
+    assert read_table(Header(table([0, 255], 8)[0]), 8) is not None
