@@ -224,11 +224,12 @@ def existing_file(path: str | Path, name: str, fix: str = "check the spelling, o
 
 # As text: what a table was written with that had no value there. "NA" may be a name.
 _MISSING = frozenset({"nan", "NaN", "None", "<NA>", "NaT"})
-_NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?")
-_ROUNDED = re.compile(r"[0-9](\.[0-9]+)?E\+[0-9]+")
+# Digits of any script; a spreadsheet may write the decimal sign as a comma.
+_NUMBER = re.compile(r"[+-]?\d{1,40}([.,]\d{1,40})?([eE][+-]?\d{1,3})?")
+_ROUNDED = re.compile(r"[0-9]([.,][0-9]+)?E\+[0-9]+")
 # Blanks that Python does not count as such: the mark at the beginning of a file, and one of no width.
 _INVISIBLE = "\ufeff\u200b"
-_DECIMAL_ZEROS = re.compile(r"[+-]?\d+\.0+")
+_DECIMAL_ZEROS = re.compile(r"([+-]?\d+)[.,]0+")
 
 
 def identifiers(values: "ArrayLike | Iterable[object] | pd.Series", name: str) -> NDArray[np.object_]:
@@ -273,8 +274,11 @@ def identifiers(values: "ArrayLike | Iterable[object] | pd.Series", name: str) -
     texts = [_stripped(value) if isinstance(value, str) else _identifier(value, name) for value in distinct]
     written = set(texts)
     plain_of: dict[str, str] = {}
-    for text in sorted(text for text in written if text.endswith("0") and _DECIMAL_ZEROS.fullmatch(text)):
-        plain = text[: text.index(".")]
+    for text in sorted(text for text in written if text.endswith("0")):
+        match = _DECIMAL_ZEROS.fullmatch(text)
+        if match is None:
+            continue
+        plain = match[1]
         other = plain if plain in written else plain_of.setdefault(plain, text)
         if other != text:
             raise ValueError(
@@ -315,7 +319,7 @@ def patient_identifiers(values: "ArrayLike | Iterable[object] | pd.Series", name
                 f"{name} holds {text!r}, a number that a spreadsheet has rounded, so that several patients may be "
                 "written alike; export the column as text."
             )
-        other = text_of.setdefault(Decimal(text), text)
+        other = text_of.setdefault(Decimal(text.replace(",", ".")), text)
         if other != text:
             raise ValueError(
                 f"{name} holds both {other!r} and {text!r}, which are one number and may be one patient or two; write "

@@ -321,21 +321,22 @@ def phantom_cautions(marker: Path) -> tuple[str, ...]:
     return (SYNTHETIC_CAUTION, CASE_CONTROL_CAUTION) if enriched else (SYNTHETIC_CAUTION,)
 
 
-# Names that tell an image file; only files with other names are opened to see whether they are DICOM.
+# Names that tell an image file.
 _IMAGE_NAMES = (".png", ".jpg", ".jpeg")
 
 
-def refuse_dicom(table: pd.DataFrame) -> None:
+def refuse_dicom(table: pd.DataFrame, *, by_content: bool = False) -> None:
     """Checks that images are image files, which training can read one by one; DICOM files go through the gate first.
 
     Args:
         table: Image table with `image_id` and `path`.
+        by_content: Whether files that are named as image files are opened too, once before a training.
 
     Raises:
         ValueError: If images are DICOM files.
     """
     paths = table["path"].fillna("").astype(str)
-    other = [row for row, path in enumerate(paths) if path and not path.lower().endswith(_IMAGE_NAMES)]
+    other = [row for row, path in enumerate(paths) if path and (by_content or not path.lower().endswith(_IMAGE_NAMES))]
     from chexkeras.dicom.read import is_dicom
 
     dicom = [row for row in other if is_dicom(paths.iloc[row])]

@@ -219,7 +219,7 @@ def usable_table(
     if not recipe.three_way:
         refuse_third_class(table, targets)
     if store is None:
-        refuse_dicom(table)
+        refuse_dicom(table, by_content=True)
     elif missing == "skip":
         table = store.leave_out_absent(table)
     else:

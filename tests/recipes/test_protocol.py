@@ -89,7 +89,16 @@ def test_labels_are_read_as_the_source_did_and_a_run_says_where_they_were_not(to
     assert reading_cautions("two-stage", as_chexpert(toy, "zeros"), RECIPE) == ()
 
 
-def test_what_cannot_be_trained_on_is_refused_before_an_image_is_opened(toy):
+def test_dicom_files_are_known_by_their_content_before_a_training(toy, tmp_path):
+    (tmp_path / "a.png").write_bytes(bytes(128) + b"DICM")
+    table = toy.copy()
+    table.attrs = toy.attrs
+    table.loc[table.index[0], "path"] = str(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"1 of \d+ images are DICOM files .*'chexkeras prepare'"):
+        usable_table(table, RECIPE)
+
+
+def test_what_cannot_be_trained_on_is_refused_before_an_image_is_decoded(toy):
     assert "Abnormal" in usable_table(toy, Recipe(targets=("Abnormal",)))
     with pytest.raises(ValueError, match="model with a third class"):
         usable_table(as_chexpert(toy, "multiclass"), RECIPE)

@@ -141,8 +141,8 @@ def _label_files(root: Path, part: str) -> dict[str, Path]:
             "the folder that holds CheXpert's label files."
         )
     if len(found) > 1 and root not in found:
-        names = " and ".join(folder.name for folder in found)
-        raise ValueError(f"root: both {names} are in {str(root)!r}; give the folder of one of them.")
+        folders = " and ".join(folder.name for folder in found)
+        raise ValueError(f"root: both {folders} are in {str(root)!r}; give the folder of one of them.")
     return next(iter(found.values()))
 
 
