@@ -37,6 +37,7 @@ _BUNDLED = (
 )
 
 
+_IMAGE_FILES = ("png_file", "jpeg_file")
 _DECODED = {
     *("rle", "jpeg", "jpeg_2000", "jp2_file", "jpeg_ls", "png_file", "jpeg_file", "693_J2KI.dcm", "JPEG2000.dcm"),
     *("JPEGLSNearLossless_08.dcm", "JPEGLSNearLossless_16.dcm", "MR_small_RLE.dcm", "MR_small_jp2klossless.dcm"),
@@ -231,6 +232,8 @@ def mutated(contents: dict[str, bytes], files: int, seed: int, first: int = 0) -
         content, done = bytearray(contents[name]), []
         if number % 3:
             done = [str(each) for each in rng.choice(list(STRUCTURE_MUTATIONS), rng.integers(1, 3))]
+            # Image files have no other structure than their own segments and chunks.
+            done = ["codestream"] if name in _IMAGE_FILES else done
             yield f"{number:06d} {name} {' '.join(done)}", damaged(contents[name], done, rng)
             continue
         for _ in range(rng.integers(1, 4)):
