@@ -71,12 +71,14 @@ OTHER_VIEW_ELSEWHERE = (
     "X quang tim phổi nghiêng", "Foto thorax samping", "ChestLat", "Lat Chest", "CHEST_LAT", "CHEST LLAT",
     "ThoraxLateral", "W Chest Lat L-R", "Th. seitl. li. anl.", "Radio poumons profil gauche",
     "RX TORAX LATERAL IZQ", "Torace L.L.", "Raio-X tórax perfil esquerdo", "X-table", "Krūtinė, šoninė",
+    "Thorax sidoprojektion", "Thorax sidebillede", "Pljuča stranska", "Akciğer yandan", "Thorax kyljeltä",
+    "Krūtinė šonas", "Plaušas sānskats",
 )  # fmt: skip
 OTHER_PART_ELSEWHERE = (
     "胸椎", "腰椎 正面", "腹部", "膝関節", "頭部", "手指", "흉추", "복부", "무릎", "Коленный сустав",
     "Органы брюшной полости", "Грудной отдел позвоночника", "בטן", "بطن", "Buikoverzicht", "Wervelkolom", "Bekken",
     "Jama brzuszna", "Kręgosłup", "Kolano", "Lonkka", "Vatsa", "Ryggrad", "Gerinc", "Batın grafisi",
-    "Coloana lombară",
+    "Coloana lombară", "Füße beidseits", "肋骨",
 )  # fmt: skip
 IDIOMS_ELSEWHERE = ("手術後", "barking cough", "Karin", "Prone 腹臥位", "pulse", "Pater", "has fever")
 

@@ -34,11 +34,12 @@ COMPUTED = (
     "Rib suppression", "Dual energy soft tissue", "SOFT TISSUE IMAGE", "Subtraction", "Stitched",
     "Knochensubtraktion", "suppression osseuse", "supresión ósea", "Screenshot", "Dose report", "Tube enhancement",
     "AI analysis", "Tomosynthesis", "骨抑制", "heat map", "Companion view", "Montage",
+    "CAD marks", "Chest topogram", "CT scout", "Soft tissue DES",
 )  # fmt: skip
 AS_TAKEN = (
     "CHEST PA", "No overlay", "AI", "CAD known", "bone metastases", "soft tissue swelling", "line placement",
     "stitch abscess", "dose 5 mg", "PTX?", "Bones", "rib fracture", "AIR under diaphragm", "post PTX",
-    "CHEST PA W/O GRID", "tube check",
+    "CHEST PA W/O GRID", "tube check", "scout view", "CAD and COPD", "camera",
 )  # fmt: skip
 
 
@@ -147,6 +148,7 @@ def test_an_image_as_taken_is_not_taken_for_a_computed_one(text):
             "DRR",
         ),
         *("TOMOSYNTHESIS", "SCREENSHOT", "CAD", "DUAL_ENERGY", "COMPOSED"),
+        *("GRADCAM", "SEGMENTATION", "LUNG MASK", "SYNTHETIC", "GAN", "FAKE", "MPR"),
     ],
 )
 def test_what_makers_add_to_the_image_type_tells(value):
