@@ -211,7 +211,7 @@ def test_what_is_no_number_is_refused_with_what_to_write(column, value, message)
 
 def test_a_column_that_stands_twice_is_refused():
     given = table()
-    with pytest.raises(ValueError, match="more than one column rating"):
+    with pytest.raises(ValueError, match="more than one column for rating"):
         ReaderStudy.of(pd.concat([given, given[["rating"]]], axis=1))
 
 
