@@ -55,6 +55,7 @@ CLASSES: Mapping[str, frozenset[str]] = {
 ACTIVATIONS = frozenset(_ACTIVATIONS.split())
 """Functions of Keras that it may name."""
 
+_NETWORKS = (("keras.src.models.functional", "Functional"), ("keras", "Sequential"), ("keras", "Model"))
 _VALUES = frozenset({"__keras_tensor__", "__tensor__", "__numpy__", "__slice__", "__ellipsis__"})
 _DTYPE = re.compile(r"bool|(bfloat|float|u?int)[0-9]{1,3}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.>]{0,99}")
@@ -110,14 +111,14 @@ def check_classes(config: Any, registered: Mapping[str, Any]) -> None:
     Raises:
         Refused: If it names anything else.
     """
-    if not isinstance(config, dict) or (config.get("module"), config.get("class_name")) not in (
-        ("keras.src.models.functional", "Functional"),
-        ("keras", "Sequential"),
-        ("keras", "Model"),
+    outermost = config if isinstance(config, dict) else {}
+    inner = outermost.get("config")
+    if (outermost.get("module"), outermost.get("class_name")) not in _NETWORKS or not (
+        isinstance(inner, dict) and inner.get("layers") and isinstance(inner["layers"], list)
     ):
         raise Refused("has a configuration that is not that of a network")
     # How the whole model was compiled is not read: it is loaded without.
-    for entry in _entries({**config, "compile_config": None}):
+    for entry in _entries({**outermost, "compile_config": None}):
         if entry.get("compile_config"):
             raise Refused("has a configuration that compiles a part of the model")
         _check_entry(entry, registered)

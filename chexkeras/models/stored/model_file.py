@@ -43,8 +43,8 @@ def load_model(path: Path) -> "keras.Model":
         path: The file.
 
     Raises:
-        ValueError: If the file is damaged, holds anything but what Keras writes for such a model, or is beyond the
-            limits of this module.
+        ValueError: If the file is damaged, holds anything but what Keras writes for such a model, is beyond the limits
+            of this module, or cannot be read by the installed version of Keras.
     """
     import keras
 
@@ -56,7 +56,14 @@ def load_model(path: Path) -> "keras.Model":
         _check_model(path, dict(keras.saving.get_custom_objects()))
     except Refused as error:
         raise _error(path, error) from error
-    return keras.saving.load_model(path, compile=False, safe_mode=True)
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    # The boundary to Keras, which raises whatever a value leads to, and quotes the file.
+    except Exception as error:
+        raise ValueError(
+            f"Keras {keras.__version__} cannot make a network of the file {path.name!r} ({type(error).__name__}). Open "
+            "it with the version that wrote it, which provenance.json of a run names, or get the file again."
+        ) from error
 
 
 def check_weights_file(path: Path) -> None:

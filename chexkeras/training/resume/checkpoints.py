@@ -18,6 +18,7 @@ import json
 import os
 import time
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -182,7 +183,9 @@ class Checkpoints:
             with np.load(path, allow_pickle=False) as stored:
                 arrays = {key: stored[key] for key in stored.files if key == _RECORD or not record_only}
             return arrays, json.loads(arrays.pop(_RECORD).tobytes())
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (
+            OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError, RecursionError,
+        ) as error:  # fmt: skip
             raise ValueError(
                 f"the checkpoint {path} is damaged or missing ({error}); if the disk was away, try again when it is "
                 "back; otherwise discard the interrupted training and start again (overwrite=True, on the command line "

@@ -112,6 +112,21 @@ def test_every_crafted_file_without_its_code_would_be_opened(tmp_path):
     assert load_model(path).predict(np.array([[-1.0], [2.0]]), verbose=0).tolist() == [[0.0], [2.0]]
 
 
+def test_what_keras_makes_of_values_is_one_sentence(tmp_path):
+    dense = crafted.layer("Dense", units=1)
+    for config in (
+        crafted.network({**dense, "inbound_nodes": [{"args": ["secret text"], "kwargs": {}}]}),
+        crafted.network(crafted.layer("Dense", units="secret text")),
+        crafted.network(crafted.layer("Dense", unknown="secret text")),
+        {**crafted.network(dense), "config": {"layers": [1]}},
+    ):
+        with pytest.raises(
+            ValueError, match=r"^Keras \S+ cannot make a network of the file 'model\.keras' \(\w+\)"
+        ) as error:
+            load_model(crafted.model_file(tmp_path / "model.keras", config))
+        assert "secret" not in str(error.value)
+
+
 def test_how_the_whole_model_was_compiled_is_not_read(tmp_path):
     marker = tmp_path / "marker"
     config = crafted.network(crafted.layer("Activation", activation="relu"))
@@ -123,7 +138,7 @@ def test_how_the_whole_model_was_compiled_is_not_read(tmp_path):
 def test_a_document_that_is_deep_doubled_or_none_is_refused(tmp_path, unreached):
     nested = {"class_name": "Functional", "module": "keras.src.models.functional", "config": {}}
     for _ in range(MAXIMUM_DEPTH):
-        nested = {**nested, "config": {"layers": nested}}
+        nested = {**nested, "config": {"layers": [nested]}}
     for text, words in (
         ("[" * 200_000, "nested deeper than 64"),
         (json.dumps(nested), "nested deeper than 64"),
@@ -132,6 +147,8 @@ def test_a_document_that_is_deep_doubled_or_none_is_refused(tmp_path, unreached)
         (b"\xff\xfe", "no JSON"),
         ("1" * 5000, "no JSON|not that of a network"),
         ("null", "not that of a network"),
+        (json.dumps({**crafted.network(), "config": None}), "not that of a network"),
+        (json.dumps({**crafted.network(), "config": {"layers": {}}}), "not that of a network"),
         (" " * (model_file.MAXIMUM_CONFIG_BYTES + 1), "more than 16 MiB"),
     ):
         with pytest.raises(ValueError, match=rf"'model\.keras' is not opened: it .*({words})"):

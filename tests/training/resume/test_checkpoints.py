@@ -1,5 +1,6 @@
 import errno
 import json
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -115,7 +116,7 @@ def test_a_full_disk_leaves_the_epoch_before_and_says_what_to_do(three_epochs, t
 
 
 @pytest.mark.parametrize("name", ["last.npz", "best-2.npz"])
-@pytest.mark.parametrize("damage", ["cut", "flipped", "missing", "code"])
+@pytest.mark.parametrize("damage", ["cut", "flipped", "missing", "code", "declared", "deep"])
 def test_a_damaged_checkpoint_is_refused(three_epochs, tmp_path, name, damage):
     path = tmp_path / name
     content = bytearray(path.read_bytes())
@@ -128,6 +129,13 @@ def test_a_damaged_checkpoint_is_refused(three_epochs, tmp_path, name, damage):
         path.write_bytes(content)
     elif damage == "missing":
         path.unlink()
+    elif damage == "declared":
+        # An array of a million million values that the file does not hold.
+        header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (%d,), }" % 10**15
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("record.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    elif damage == "deep":
+        np.savez(path, record=np.frombuffer(b"[" * 200_000, np.uint8))
     else:
         np.savez(path, **{"variable.7": np.array([print], object), "record": np.frombuffer(b"{}", np.uint8)})
     if (name, damage) == ("last.npz", "missing"):
