@@ -119,15 +119,6 @@ def explain(
     )
 
 
-def _members(
-    run: Run | Ensemble | str | Path,
-) -> tuple[tuple[Run, ...], tuple[float, ...], tuple[str, ...], tuple[str, ...]]:
-    if isinstance(run, Ensemble):
-        return run.members, run.weights, run.targets, run.cautions
-    one = run if isinstance(run, Run) else Run.load(run)
-    return (one,), (1.0,), one.recipe.targets, one.cautions
-
-
 def _wanted(finding: str | Sequence[str] | None, targets: tuple[str, ...]) -> tuple[str, ...]:
     if finding is None:
         return targets
@@ -225,13 +216,26 @@ def maps_of(
     return maps.astype(np.float32), seen.scores[:, columns]
 
 
+def probabilities(model: keras.Model, images: NDArray[np.float32], batch_size: int) -> NDArray[np.float32]:
+    """Returns a model's scores of any number of images.
+
+    Args:
+        model: A classifier.
+        images: float32 array (n, height, width, 1), 0-255.
+        batch_size: Images the compiled model sees at a time.
+
+    Returns:
+        float32 array (n, n_targets).
+    """
+    parts = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
+    return np.concatenate([predict_padded(model, part, batch_size)[0] for part in parts])
+
+
 def _occluded(
     model: keras.Model, pixels: NDArray[np.float32], columns: list[int], batch_size: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     def score(images: NDArray[np.float32]) -> NDArray[np.float32]:
-        starts = range(0, len(images), batch_size)
-        parts = [predict_padded(model, images[start : start + batch_size], batch_size)[0] for start in starts]
-        return np.concatenate(parts)[:, columns]
+        return probabilities(model, images, batch_size)[:, columns]
 
     maps = np.stack([occlusion_maps(image, score) for image in pixels])
     return maps, score(pixels)
@@ -245,10 +249,7 @@ def _mean_maps(maps: Sequence[NDArray[np.float32]], weights: Sequence[float]) ->
     total = np.zeros((*maps[0].shape[:2], rows, columns), np.float64)
     for each, weight in zip(maps, weights, strict=True):
         flat = each.reshape(-1, *each.shape[2:])
-        same = each.shape[2:] == (rows, columns)
-        total += weight * (
-            each if same else np.stack([resized(one, (rows, columns)) for one in flat]).reshape(total.shape)
-        )
+        total += weight * np.stack([resized(one, (rows, columns)) for one in flat]).reshape(total.shape)
     return total.astype(np.float32)
 
 

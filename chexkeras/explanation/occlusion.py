@@ -49,7 +49,7 @@ def occlusion_maps(
     painted = np.repeat(image[np.newaxis], len(windows) + 1, axis=0)
     for picture, (rows, columns) in zip(painted[1:], windows, strict=True):
         picture[edges[rows.start] : edges[rows.stop], edges[columns.start] : edges[columns.stop]] = image.mean()
-    logits = _logits(np.asarray(score(painted), np.float64))
+    logits = logits_of(score(painted))
     total = np.zeros((logits.shape[1], cells, cells))
     covered = np.zeros((cells, cells))
     for (rows, columns), loss in zip(windows, logits[0] - logits[1:], strict=True):
@@ -65,6 +65,11 @@ def _windows(cells: int, patch: int) -> Iterator[tuple[slice, slice]]:
             yield slice(max(top, 0), min(top + patch, cells)), slice(max(left, 0), min(left + patch, cells))
 
 
-def _logits(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    kept = np.clip(probabilities, _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
-    return np.log(kept / (1 - kept))
+def logits_of(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Returns the logits of probabilities, those of 0 and 1 being where float32 ends.
+
+    Args:
+        probabilities: Any shape, each in [0, 1].
+    """
+    kept = np.clip(probabilities.astype(np.float64), _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
+    return np.asarray(np.log(kept / (1 - kept)))

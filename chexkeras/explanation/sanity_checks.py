@@ -18,11 +18,11 @@ from chexkeras import checks
 from chexkeras.data.image_table import ImageTable
 from chexkeras.data.pipeline import images_with_ids
 from chexkeras.evaluation.uncertainty.intervals import mean_interval
-from chexkeras.explanation.explain import WHAT_IT_IS_NOT, map_network, maps_of
+from chexkeras.explanation.explain import WHAT_IT_IS_NOT, map_network, maps_of, probabilities
 from chexkeras.explanation.heatmaps import resized
 from chexkeras.explanation.methods import METHODS, MapMethod
 from chexkeras.explanation.network import MapNetwork
-from chexkeras.models.scoring import predict_padded
+from chexkeras.explanation.occlusion import logits_of
 from chexkeras.models.stages import adapt_batchnorm, backbone_layers
 from chexkeras.progress import track
 from chexkeras.results import Estimate, MapChecks, RandomisedLevel
@@ -36,7 +36,6 @@ MOST_ALIKE = 0.5
 """Mean rank correlation with the maps of a randomised network from which on maps do not depend on the model."""
 
 _FEWEST, _STEPS, _RANDOM_ORDERS, _CELLS = 10, 10, 4, 7
-_LEAST_PROBABILITY = 1e-7
 # Of structural similarity: width of the window in cells, and the constants of Wang et al. 2004 for values up to 1.
 _SIGMA, _K1, _K2 = 1.5, 0.01**2, 0.03**2
 
@@ -305,9 +304,7 @@ def _orders(
     size = pixels.shape[1]
 
     def logits(images: NDArray[np.float32]) -> NDArray[np.float64]:
-        scored = np.concatenate([predict_padded(model, part, batch_size)[0] for part in _batches(images, batch_size)])
-        kept = np.clip(scored[:, column].astype(np.float64), _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
-        return np.log(kept / (1 - kept))
+        return logits_of(probabilities(model, images, batch_size)[:, column])
 
     deleted: list[float] = []
     inserted: list[float] = []
