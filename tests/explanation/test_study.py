@@ -32,7 +32,7 @@ def boxes(toy_splits):
 
 
 def test_a_study_is_kept_with_its_run_and_read_again(run, toy, boxes):
-    made = study_heatmaps(run, toy, boxes=boxes, images=24)
+    made = study_heatmaps(run, toy, boxes=boxes, images=24, seed=1)
     study = made.study
     assert study.checks.verdict == "depends on the model", str(study.checks)
     entry = study.localization.findings[0]
@@ -74,7 +74,9 @@ class TestCommand:
         columns = ["image_id", "patient_id", "Effusion"]
         toy[columns].to_csv(folder / "labels.csv", index=False)
         given = ["explain", str(run.folder), "--data", str(folder / "labels.csv"), "--out", str(folder / "maps")]
-        return CliRunner().invoke(app, [*given, *COLUMNS, "--images", str(Path(toy["path"].iloc[0]).parent), *options])
+        return CliRunner().invoke(
+            app, [*given, *COLUMNS, "--seed", "1", "--images", str(Path(toy["path"].iloc[0]).parent), *options]
+        )
 
     def test_figures_tables_and_the_study(self, run, toy, tmp_path):
         done = self.call(run, toy, tmp_path)
