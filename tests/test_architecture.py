@@ -46,7 +46,7 @@ LIGHT = (
 )  # fmt: skip
 MOST_FILES, MOST_LINES = 15, 500
 # A room that grows beyond its subject shows here: the statistics, heat maps, and all others together.
-MOST_LINES_OF = {"evaluation": 18_000, "explanation": 1_900, "all others": 40_700}
+MOST_LINES_OF = {"evaluation": 18_200, "explanation": 2_300, "all others": 45_000}
 
 
 @functools.cache
