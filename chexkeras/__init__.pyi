@@ -25,7 +25,7 @@ from .data.splits.splitters import (
     split_by_patient as split_by_patient,
 )
 from .data.store.prepare import prepare as prepare
-from .demo import find_data as find_data, run_demo as run_demo
+from .demo import find_data as find_data, find_run as find_run, run_demo as run_demo
 from .dicom.read import read_dicom as read_dicom
 from .dicom.rejection import DicomRejected as DicomRejected
 from .evaluation.comparison.compare import compare as compare, compare_all as compare_all
