@@ -7,6 +7,7 @@ then. `show_report` displays a finished report in a notebook, in a frame that ru
 import html
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,20 +72,20 @@ def render(facts: Facts, figures: dict[str, Figure], link: str = ".") -> Page:
         The report's Markdown and its open fields.
     """
 
-    def fill(open_sections: set[int], count: int) -> Page:
-        context = TemplateContext(facts, figures, link)
+    def fill(found: list[OpenField], numbered: Mapping[str, str] | None) -> tuple[Page, Mapping[str, str]]:
+        context = TemplateContext(facts, figures, link, numbered)
         text = context.fill(
             TEMPLATE,
             sections=sections(),
             sbom_file=software.FILE,
-            crosswalk=status_of(facts, open_sections),
-            open_fields=number(count),
+            crosswalk=status_of(facts, {entry.section for entry in found}),
+            open_fields=number(len(found)),
         )
-        return Page(text, list(context.gaps.values()))
+        return Page(text, list(context.gaps.values())), context.numbers
 
-    # The count of open fields stands in the banner, before they are met: counted first, printed second.
-    found = fill(set(), 0).open_fields
-    return fill({entry.section for entry in found}, len(found))
+    # The first page counts the open fields and refers to tables, before either is met: counted first, printed second.
+    page, numbered = fill([], None)
+    return fill(page.open_fields, numbered)[0]
 
 
 def open_run(run: Any, *, without_model: bool = False) -> Any:

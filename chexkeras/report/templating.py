@@ -1,9 +1,12 @@
 """What the report's templates may use: facts, figures, answers and the gaps where there is none."""
 
 import functools
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from chexkeras.checks import nearest
 from chexkeras.report.answers import question
 from chexkeras.report.facts.facts import Facts
 from chexkeras.report.figures.figure import Figure
@@ -13,6 +16,12 @@ if TYPE_CHECKING:
     import jinja2
 
 GAP = "[SPONSOR TO COMPLETE: {}]"
+TABLE, FIGURE = "Table", "Figure"
+"""What captions begin with, before the number."""
+
+_ONLY_TAGS = re.compile(r"\s*(?:\{%.*?%\}\s*)+\Z")
+_LAST_TAG = re.compile(r"(?<![-+])%\}(?=\n\Z)")
+_BLANK_LINES = re.compile(r"\n(?:[ \t]*\n){2,}")
 
 
 class OpenField(NamedTuple):
@@ -36,26 +45,38 @@ class TemplateContext:
         facts: From `collect_facts`.
         figures: From `draw_figures`, by name; empty for a text without figures.
         link: Relative path from the text to its figures, as a URL.
+        numbered: The `numbers` of an earlier filling, for what refers to a table or figure further down; None for
+            that earlier filling itself.
 
     Attributes:
         gaps: The open fields that were met, by the key that answers them.
+        numbers: What each table and figure is called, "Table 3" or "Figure 1", by its key, in the order in which they
+            were met.
     """
 
-    def __init__(self, facts: Facts, figures: dict[str, Figure] | None = None, link: str = "") -> None:
+    def __init__(
+        self,
+        facts: Facts,
+        figures: dict[str, Figure] | None = None,
+        link: str = "",
+        numbered: Mapping[str, str] | None = None,
+    ) -> None:
         self.facts = facts
         self.figures = figures or {}
         self.link = link
         self.gaps: dict[str, OpenField] = {}
+        self.numbers: dict[str, str] = {}
+        self._numbered = numbered
 
     def fill(self, template: str, **further: Any) -> str:
-        """Returns a template's text.
+        """Returns a template's text: paragraphs, lists and tables with one blank line between them.
 
         Args:
             template: Its file below `templates/`.
             **further: Values that only this template uses, by the name that it uses.
         """
         facts = self.facts
-        return (
+        return tidy(
             environment()
             .get_template(template)
             .render(
@@ -65,6 +86,8 @@ class TemplateContext:
                 gap_again=self.again,
                 drawn=self.drawn,
                 figure=self.figure,
+                table=self.table,
+                see=self.see,
                 keys=set(facts),
                 findings=facts["evaluated"].value,
                 synthetic=facts["source.synthetic"].value,
@@ -111,7 +134,50 @@ class TemplateContext:
         """A figure with its caption; the caption is also its alternative text."""
         figure = self.figures[name]
         caption, source = escaped(figure.caption), escaped(figure.source)
-        return Marked(f"![{caption}.]({self.link}/{figure.file})\n\n*{caption}. {source}*")
+        label = self._label(FIGURE, name)
+        return Marked(f"![{caption}.]({self.link}/{figure.file})\n\n*{label}. {caption}. {source}*")
+
+    def table(self, key: str, caption: str) -> Marked:
+        """The line above a table: its number and what it shows.
+
+        Args:
+            key: What `see` refers to it by; no two tables or figures of a document share one.
+            caption: A sentence without its full stop.
+        """
+        return Marked(f"**{self._label(TABLE, key)}.** {escaped(caption)}.")
+
+    def see(self, key: str) -> Marked:
+        """What a table or figure is called in a sentence, wherever it stands: "Table 3"."""
+        known = self.numbers if self._numbered is None else {**self._numbered, **self.numbers}
+        if key not in known and self._numbered is not None:
+            raise KeyError(f"no table or figure {key!r} is in this document; {nearest(key, known)}")
+        return Marked(known.get(key, key))
+
+    def _label(self, kind: str, key: str) -> str:
+        if key in self.numbers:
+            raise ValueError(f"two tables or figures are called {key!r}; a sentence could not say which it means.")
+        self.numbers[key] = f"{kind} {1 + sum(given.startswith(kind) for given in self.numbers.values())}"
+        return self.numbers[key]
+
+
+def tidy(text: str) -> str:
+    r"""Returns Markdown in which nothing stands on a line that is blank, and a table touches nothing above or below.
+
+    A table right after a sentence is a part of the sentence to many readers of Markdown.
+
+    Args:
+        text: Markdown; only tables have lines that begin with a bar.
+
+    Example:
+        >>> tidy("Two rows:\n| a |\n| - |\n\n\n\nAfter  \n")
+        'Two rows:\n\n| a |\n| - |\n\nAfter\n'
+    """
+    lines: list[str] = []
+    for line in map(str.rstrip, text.splitlines()):
+        if lines and line and lines[-1] and line.startswith("|") != lines[-1].startswith("|"):
+            lines.append("")
+        lines.append(line)
+    return _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip("\n") + "\n"
 
 
 def number(value: Any) -> str:
@@ -126,7 +192,19 @@ def environment() -> "jinja2.Environment":
     Jinja escapes for HTML what is no Markup; `finalize` comes before, and makes it Markup by escaping it for Markdown.
     """
     import jinja2
+    from jinja2.ext import Extension
     from markupsafe import Markup
+
+    class LinesStay(Extension):
+        """A line of tags alone leaves nothing behind; a line with words as well keeps its end.
+
+        `trim_blocks` takes the end of a line away after any tag, and glues two points of a list where one ends in
+        ``{% endif %}``.
+        """
+
+        def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
+            lines = source.splitlines(keepends=True)
+            return "".join(line if _ONLY_TAGS.match(line) else _LAST_TAG.sub("+%}", line) for line in lines)
 
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
@@ -136,6 +214,7 @@ def environment() -> "jinja2.Environment":
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        extensions=[LinesStay],
     )
     made.filters |= {
         "code": as_code,
