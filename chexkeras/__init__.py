@@ -6,8 +6,10 @@ used, so that statistics and DICOM checks start without TensorFlow. `__init__.py
 editors.
 """
 
-from chexkeras import _lazy
+from chexkeras import _lazy, _quiet
 
 __version__ = "0.1.0"
+
+_quiet.quiet_tensorflow()
 
 __getattr__, __dir__, __all__ = _lazy.attach(__name__, __file__)

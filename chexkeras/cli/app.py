@@ -16,9 +16,7 @@ import typer
 import chexkeras
 from chexkeras.progress import printable
 
-# TensorFlow's start-up notices would bury what the user wants to read; errors still come through.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# Nor do warnings on how a graph was traced belong between the lines of the epochs. By name, for neither is loaded yet.
+# Warnings on how a graph was traced do not belong between the lines of the epochs. By name, for neither is loaded yet.
 for _logger in ("tensorflow", "absl"):
     logging.getLogger(_logger).setLevel(logging.ERROR)
 
