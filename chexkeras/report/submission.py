@@ -80,12 +80,25 @@ def render(facts: Facts, figures: dict[str, Figure], link: str = ".") -> Page:
             sbom_file=software.FILE,
             crosswalk=status_of(facts, {entry.section for entry in found}),
             open_fields=number(len(found)),
+            open_sections=_listed({entry.section for entry in found}),
         )
         return Page(text, list(context.gaps.values())), context.numbers
 
     # The first page counts the open fields and refers to tables, before either is met: counted first, printed second.
     page, numbered = fill([], None)
     return fill(page.open_fields, numbered)[0]
+
+
+def _listed(sections_: set[int]) -> str:
+    """Returns sections in words, 0 for what stands before the first one.
+
+    Example:
+        >>> _listed({3, 0, 12})
+        'the head, and sections 3, 12'
+    """
+    numbers = ", ".join(str(section) for section in sorted(sections_ - {0}))
+    named = f"section{'s' if len(sections_ - {0}) > 1 else ''} {numbers}" if numbers else ""
+    return ", and ".join(filter(None, ("the head" if 0 in sections_ else "", named)))
 
 
 def open_run(run: Any, *, without_model: bool = False) -> Any:

@@ -19,6 +19,9 @@ GAP = "[SPONSOR TO COMPLETE: {}]"
 TABLE, FIGURE = "Table", "Figure"
 """What captions begin with, before the number."""
 
+WORDS = "dicom.words"
+"""Key of the table of words that DICOM rules accept, and of the fact that it prints."""
+
 _ONLY_TAGS = re.compile(r"\s*(?:\{%.*?%\}\s*)+\Z")
 _LAST_TAG = re.compile(r"(?<![-+])%\}(?=\n\Z)")
 _BLANK_LINES = re.compile(r"\n(?:[ \t]*\n){2,}")
@@ -88,6 +91,7 @@ class TemplateContext:
                 figure=self.figure,
                 table=self.table,
                 see=self.see,
+                shortened=self.shortened,
                 keys=set(facts),
                 findings=facts["evaluated"].value,
                 synthetic=facts["source.synthetic"].value,
@@ -153,6 +157,12 @@ class TemplateContext:
             raise KeyError(f"no table or figure {key!r} is in this document; {nearest(key, known)}")
         return Marked(known.get(key, key))
 
+    def shortened(self, expected: str) -> str:
+        """What DICOM rules expect, a reference in place of a list of words that is printed once for all of them."""
+        for item, words in self.value(WORDS):
+            expected = expected.replace(words, f"one of the words for {item[0].lower()}{item[1:]} in {self.see(WORDS)}")
+        return expected
+
     def _label(self, kind: str, key: str) -> str:
         if key in self.numbers:
             raise ValueError(f"two tables or figures are called {key!r}; a sentence could not say which it means.")
@@ -178,6 +188,17 @@ def tidy(text: str) -> str:
             lines.append("")
         lines.append(line)
     return _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip("\n") + "\n"
+
+
+def in_point(text: str) -> Marked:
+    r"""Returns an answer as the content of a list's point: what comes after its first line is indented.
+
+    Example:
+        >>> in_point(Marked("One.\n\n- Two."))
+        'One.\n\n  - Two.'
+    """
+    first, *others = str(text).split("\n")
+    return Marked("\n".join([first, *(f"  {line}" if line else "" for line in others)]))
 
 
 def number(value: Any) -> str:
@@ -221,6 +242,7 @@ def environment() -> "jinja2.Environment":
         "words": lambda name: str(name).replace("_", " "),
         "number": number,
         # An answer in the middle of a sentence ends no sentence.
+        "in_point": in_point,
         "phrase": lambda text: type(text)(text.rstrip(".")),
     }
     return made

@@ -18,14 +18,15 @@ from chexkeras.report.facts.run_reader import REQUIRED_FILES
 from chexkeras.runs.run import Run
 
 HEAD, CAUTIONS = 0, 99
+CHECKS, PROVENANCE = "A", "B"
 
 
 def sections(text):
-    """Returns the report's sections by number, each as one line: 0 is its head, 99 the cautions at its end."""
-    parts = re.split(r"^#{2,3} (?:(\d+)\. .*|(Data Cautions))$", text, flags=re.MULTILINE)
+    """Returns the report's sections by number, each as one line: 0 is its head, 99 the cautions, A and B appendices."""
+    parts = re.split(r"^#{2,3} (?:(\d+)\. .*|(Data Cautions)|Appendix ([A-Z])\. .*)$", text, flags=re.MULTILINE)
     found = {HEAD: " ".join(parts[0].split())}
-    for number, cautions, body in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
-        found[CAUTIONS if cautions else int(number)] = " ".join(body.split())
+    for number, cautions, letter, body in zip(parts[1::4], parts[2::4], parts[3::4], parts[4::4], strict=True):
+        found[CAUTIONS if cautions else letter or int(number)] = " ".join(body.split())
     return found
 
 
@@ -73,12 +74,12 @@ def _measure(name, **changes):
 CHANGES = [
     ("recipe.json", _json(lambda d: d.update(image_size=161)), {2: "161 × 161 pixels"}),
     ("recipe.json", _json(lambda d: d.update(batch_size=77, seed=7)),
-     {HEAD: "| Seed | 7 |", 3: "Batch size: 77", 13: "seed 7 is recorded"}),
+     {PROVENANCE: "| Seed | 7 |", 3: "Batch size: 77", 13: "seed 7 is recorded"}),
     ("recipe.json", _json(lambda d: d["stages"][1].update(learning_rate=0.00003)), {3: "0.00003 in stage2"}),
     ("recipe.json", _json(lambda d: d["stages"][1].update(optimizer="adamw", weight_decay=0.017)),
      {3: "AdamW, weight decay 0.017 in stage2"}),
     ("recipe.json", _json(lambda d: d["augment"].update(rotation_degrees=9.0)), {3: "at most 9 degrees"}),
-    ("provenance.json", _json(lambda d: d.update(seconds=600)), {HEAD: "trained in 10.0 minutes"}),
+    ("provenance.json", _json(lambda d: d.update(seconds=600)), {PROVENANCE: "trained in 10.0 minutes"}),
     ("provenance.json", _json(lambda d: d["cautions"].append("A case-control sample of 77.")),
      {HEAD: "> **Caution.** A case-control sample of 77.",
       1: "- The cautions at the head of this document (2) hold for all of it.",
@@ -93,19 +94,19 @@ CHANGES = [
     ("history.csv", _cell(2, "val_auroc", "0.9876"), {3: "0.988 (epoch 3)"}),
     ("splits.csv", _csv(_move_a_patient), {4: "**LEAKY:** patients with images in more than one part: 1;",
                                            22: "The split is leaky"}),
-    ("splits.json", _json(lambda d: d.update(fingerprint="00" * 32)), {HEAD: "NO: it is another split"}),
+    ("splits.json", _json(lambda d: d.update(fingerprint="00" * 32)), {HEAD: "measured: split (it is another split)", PROVENANCE: "NO: it is another split"}),
     ("table.csv", _cell(0, "age_years", "97.0"), {1: "to 97 years of age in all parts together"}),
     ("table.csv", _csv(lambda t: t.__setitem__("Effusion", t["Effusion"].where(t.index > 2, ""))), {5: "| 3 |"}),
     ("left_out.csv", _csv(lambda t: t.__setitem__("reason", "blank")), {4: "| blank | 3 |"}),
     ("audit.json", _json(lambda d: d["issues"]["unreadable"].update(count=23)), {4: "cannot be decoded | 23 |"}),
     ("model.keras", lambda path: path.write_bytes(b"another model"),
-     {HEAD: "NO: it is another file", 15: "NO", 8: "Sensitivity: NOT ESTIMABLE (the model in the run folder is not"}),
-    ("scores_validation.csv", _cell(0, "score", "0.123"), {HEAD: "validation: NO"}),
-    ("scores_test.csv", _cell(0, "score", "0.123"), {HEAD: "| test: NO"}),
+     {HEAD: "measured: model (it is another file", PROVENANCE: "NO: it is another file", 15: "NO", 8: "Sensitivity: NOT ESTIMABLE (the model in the run folder is not"}),
+    ("scores_validation.csv", _cell(0, "score", "0.123"), {HEAD: "measured: validation scores (", PROVENANCE: "validation: NO"}),
+    ("scores_test.csv", _cell(0, "score", "0.123"), {HEAD: "test scores (", PROVENANCE: "| test: NO"}),
     ("scores_test.csv", _csv(lambda t: t.__setitem__("score", "0.5")),
      {10: None, 19: "0.500, 0.500, 0.500, 0.500, 0.500"}),
     ("operating_points.json", _json(lambda d: d[0].update(threshold=0.2345, n_positive=991)),
-     {HEAD: "differs from operating_points.json", 3: "at least 0.2345", 8: "threshold 0.2345", 19: None,
+     {HEAD: "differs from operating_points.json", PROVENANCE: "| NO: they differ |", 3: "at least 0.2345", 8: "threshold 0.2345", 19: None,
       20: "at least 0.2345"}),
     ("operating_points.json", _json(lambda d: d[0].update(n_positive=991)), {3: "991 positive"}),
     ("evaluation.json", _measure("sensitivity", value=0.9512, low=0.8765),
@@ -132,7 +133,7 @@ CHANGES = [
      {13: "Of the 78 test images, whole patients were drawn at random."}),
     ("robustness.json", _json(lambda d: d.update(scores_fingerprint="00" * 32)),
      {13: "NOT SHOWN: robustness.json was measured on other scores"}),
-    ("dicom_results.csv", _csv(lambda t: t.__setitem__("profile", "course")), {17: "1 px to 10,000 px"}),
+    ("dicom_results.csv", _csv(lambda t: t.__setitem__("profile", "course")), {17: "1 px to 10,000 px", CHECKS: "rules of the profile `course`"}),
 ]  # fmt: skip
 
 
@@ -214,7 +215,7 @@ def test_a_report_with_every_question_answered_has_no_open_field(answered_run, b
     page = submission.preview(facts)
     assert page.open_fields == []
     assert "SPONSOR TO COMPLETE" not in page.text
-    assert set(before_answered) == {*range(23), CAUTIONS}
+    assert set(before_answered) == {*range(23), CAUTIONS, CHECKS, PROVENANCE}
 
 
 def test_recalibrated_scores_are_those_of_the_saved_line(answered_run):
@@ -282,8 +283,8 @@ def test_what_perfect_scores_would_have_is_a_number(before):
 
 
 def test_dicom_limits_read_as_sizes(before):
-    assert "at most 256 MiB" in before[2] and "at most 50,000,000 pixels" in before[2]
-    assert "268435456" not in before[2]
+    assert "at most 256 MiB" in before[CHECKS] and "at most 50,000,000 pixels" in before[CHECKS]
+    assert "268435456" not in before[CHECKS]
 
 
 def test_no_sentence_says_the_same_twice_or_leaves_a_plural_open(before):

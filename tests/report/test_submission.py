@@ -58,6 +58,8 @@ HEADINGS = [
     "## 21. Crosswalk to Reporting Guidelines",
     "## 22. Conclusion",
     "## Data Cautions",
+    "## Appendix A. DICOM Checks",
+    "## Appendix B. Provenance",
 ]
 CONDITIONAL = {
     "auroc_bars", "intensities", "triage_waiting", "roc_comparison", "difference_forest", "reader_roc", "reader_forest",

@@ -10,6 +10,8 @@ from chexkeras.report.facts.facts import Facts, percent
 _FILE = "dicom_results.csv"
 _CLINICAL = "clinical"
 _MEBI = 2**20
+_LIST_OF_WORDS = 120
+"""What a rule expects is a list of words from this many characters on: a table of rules refers to it."""
 
 
 def in_units(expected: str) -> str:
@@ -52,6 +54,12 @@ def _gate(facts: Facts, table: pd.DataFrame, profile_name: str) -> None:
         ],
     }
     facts.add("dicom.rules", plain, str(len(rules)), file="convention", field=where)
+    counted = rules.groupby("item", sort=False)["severity"]
+    items = [[str(item), int((kinds == "reject").sum()), int((kinds == "warn").sum())] for item, kinds in counted]
+    facts.add("dicom.items", items, "", file="convention", field=f"{where}: rules by item and severity")
+    expected = [(str(row[1]), str(row[2])) for row in plain["rows"]]
+    words = [list(entry) for entry in dict.fromkeys(expected) if len(entry[1]) >= _LIST_OF_WORDS]
+    facts.add("dicom.words", words, "", file="convention", field=f"{where}: item and expected, where it is a long list")
     facts.add("dicom.profile", profile.name, file="convention", field=where)
     youngest, oldest = profile.minimum_age_years, profile.maximum_age_years
     facts.add("dicom.youngest", youngest, f"{youngest:g}", file="convention", field=f"minimum_age_years, {where}")
