@@ -212,8 +212,8 @@ def _data_asked_for() -> Path | None:
     folder = existing_folder(typed_path(named, DATA_VARIABLE), DATA_VARIABLE)
     if NIH.label_file_in(folder) is None:
         raise FileNotFoundError(
-            f"{DATA_VARIABLE}: the folder {named!r} holds no label file in NIH's layout ({' or '.join(NIH.label_files)}); "
-            "name the folder that does."
+            f"{DATA_VARIABLE}: the folder {named!r} holds no label file in NIH's layout "
+            f"({' or '.join(NIH.label_files)}); name the folder that does."
         )
     return folder
 

@@ -108,7 +108,7 @@ def test_a_named_folder_that_is_not_there_or_holds_no_labels_is_an_error_and_nev
     with pytest.raises(FileNotFoundError, match="CHEXKERAS_DATA"):
         demo.find_data("phantoms")
     (tmp_path / "gone").mkdir()
-    with pytest.raises(FileNotFoundError, match="CHEXKERAS_DATA: the folder .* holds no label file"):
+    with pytest.raises(FileNotFoundError, match=r"CHEXKERAS_DATA: the folder .* holds no label file"):
         demo.find_data("phantoms")
     assert not Path("phantoms").exists()
 
@@ -192,7 +192,7 @@ class TestTheRunOfTheNotebooks:
     def test_a_named_run_that_is_not_there_is_an_error(self, monkeypatch, no_training):
         monkeypatch.setenv(demo.RUN_VARIABLE, "runs/pneumnia")
         for given in (None, "runs/pneumnia"):
-            with pytest.raises(FileNotFoundError, match="pneumnia.*CHEXKERAS_RUN"):
+            with pytest.raises(FileNotFoundError, match=r"pneumnia.*CHEXKERAS_RUN"):
                 demo.find_run(given)
         assert not no_training
 

@@ -1,5 +1,6 @@
 """``chexkeras robustness``."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -27,9 +28,11 @@ def robustness(
     only: Annotated[
         list[str] | None, typer.Option(help=f"Only these changes: {', '.join(GROUPS)}; repeat for several.")
     ] = None,
-    margin: Annotated[
-        float, typer.Option(help="Loss of AUROC, sensitivity or specificity from which on a change matters.")
-    ] = 0.05,
+    margin: Annotated[float, typer.Option(help="Loss of AUROC from which on a change matters.")] = 0.05,
+    operating_margin: Annotated[
+        float,
+        typer.Option(help="Loss of sensitivity or specificity at the frozen threshold from which on a change matters."),
+    ] = 0.1,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draw of patients and of the noise.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier measurement of the run.")] = False,
 ) -> None:
@@ -38,10 +41,12 @@ def robustness(
     The result is kept with the run as robustness.json, for its report.
     """
     from chexkeras.data.store.store import Store
+    from chexkeras.results.robustness import VERDICTS
     from chexkeras.runs.run import ROBUSTNESS, Run
 
     chosen = perturbations_of(only) if only else PERTURBATIONS
     probability(margin, "--margin", open_interval=True)
+    probability(operating_margin, "--operating-margin", open_interval=True)
     wanted = positive_int(sample, "--sample") if sample != 0 else None
     loaded, opened = Run.load(run), Store.load(store) if store is not None else None
     table = load(data, missing="keep")
@@ -54,6 +59,7 @@ def robustness(
         perturbations=chosen,
         store=opened,
         margin=margin,
+        operating_margin=operating_margin,
         seed=seed,
         overwrite=overwrite,
     )
@@ -65,6 +71,11 @@ def robustness(
         f"{repeated}"
     )
     for effect in measured.effects:
-        difference = effect["AUROC"].difference
-        tell(f"{effect.finding}, {effect.perturbation}: {effect.verdict('AUROC')}, AUROC {difference}")
+        called = effect.operating_point or "none frozen"
+        tell(f"{effect.finding}, {effect.perturbation}: {effect.leading}")
+        tell(f"    discrimination {effect.discrimination}, operating point {called}; changed minus unchanged:")
+        for entry in effect.comparisons:
+            tell(f"    {entry.statistic:11} {entry.difference}")
+    counts = Counter(effect.leading for effect in measured.effects)
+    tell("changes by the worse of both verdicts: " + ", ".join(f"{counts[word]} {word}" for word in VERDICTS))
     tell(f"written: {loaded.folder / ROBUSTNESS}")

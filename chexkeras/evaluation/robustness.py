@@ -9,7 +9,12 @@ from chexkeras.evaluation.comparison.compare import adjusted, compare, match_sco
 from chexkeras.evaluation.scores import Scores
 from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval
 from chexkeras.results import Comparison, Estimate, OperatingPoint
-from chexkeras.results.robustness import AS_IS, PerturbationEffect
+from chexkeras.results.robustness import AS_IS, RATES, PerturbationEffect
+
+MARGIN = 0.05
+"""Loss of AUROC from which on a change matters, where nothing else is stated."""
+OPERATING_MARGIN = 0.10
+"""The same for sensitivity and specificity at the frozen threshold, which the shift of a few scores moves further."""
 
 
 def perturbation_effects(
@@ -18,13 +23,15 @@ def perturbation_effects(
     *,
     groups: Mapping[str, str] | None = None,
     points: Sequence[OperatingPoint] = (),
-    margin: float = 0.05,
+    margin: float = MARGIN,
+    operating_margin: float = OPERATING_MARGIN,
     confidence: float = 0.95,
 ) -> tuple[PerturbationEffect, ...]:
     """Compares the scores of changed images with those of the same images as they are.
 
     AUROC by the paired DeLong test, sensitivity and specificity at the frozen threshold by McNemar's test, all of them
-    clustered by patient (see `cx.compare`). The comparisons' own verdicts are corrected by Holm over
+    clustered by patient (see `cx.compare`): a change is judged by both, since a device calls at its threshold, and a
+    ranking that has held says nothing of it. The comparisons' own verdicts are corrected by Holm over
     everything compared; `PerturbationEffect.verdict` is not. With few patients the interval of DeLong's difference
     promises too much; the effects count the patients, and below `results.robustness.FEWEST_PATIENTS` no AUROC has held.
 
@@ -33,7 +40,9 @@ def perturbation_effects(
         changed: Long tables of scores of the changed images, by the name of the change.
         groups: The kind of change, by its name; "" where it is not told.
         points: Frozen operating points, at most one for each finding, chosen on other scores.
-        margin: Loss from which on a change matters, in (0, 1); "held" needs it to be excluded, and enough patients.
+        margin: Loss of AUROC from which on a change matters, in (0, 1); "held" needs it to be excluded, and enough
+            patients.
+        operating_margin: Loss of sensitivity or specificity from which on a change matters, in (0, 1).
         confidence: Coverage of intervals, in (0, 1).
 
     Returns:
@@ -49,11 +58,12 @@ def perturbation_effects(
     comparisons: list[Comparison] = []
     rows: dict[tuple[str, str], pd.DataFrame] = {}
     before = Scores.of(as_is)
+    margins = {"AUROC": margin} | (dict.fromkeys(RATES, operating_margin) if points else {})
     for name, table in changed.items():
         scores = Scores.of(table)
         pair = (name, AS_IS)
         both = (points, points) if points else None
-        comparisons += compare(scores, before, names=pair, points=both, margin=margin, confidence=confidence)
+        comparisons += compare(scores, before, names=pair, points=both, margin=margins, confidence=confidence)
         matched = match_scores(scores, before, pair)
         rows |= {(name, finding): matched[finding] for finding in matched}
     made = adjusted(comparisons)

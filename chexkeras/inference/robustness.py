@@ -17,7 +17,7 @@ from chexkeras.checks import positive_int, probability
 from chexkeras.data.perturbations import PERTURBATIONS, Perturbation
 from chexkeras.data.pipeline import images_with_ids
 from chexkeras.data.store.store import Store
-from chexkeras.evaluation.robustness import perturbation_effects
+from chexkeras.evaluation.robustness import MARGIN, OPERATING_MARGIN, perturbation_effects
 from chexkeras.evaluation.scores import scores_fingerprint
 from chexkeras.inference.test_images import draw_patients, require_on_disk, rows_of
 from chexkeras.models.scoring import predict_padded
@@ -45,7 +45,8 @@ def measure_robustness(
     perturbations: Perturbation | Iterable[Perturbation] = PERTURBATIONS,
     store: Store | None = None,
     batch_size: int | None = None,
-    margin: float = 0.05,
+    margin: float = MARGIN,
+    operating_margin: float = OPERATING_MARGIN,
     seed: int = 0,
     keep: bool = True,
     overwrite: bool = False,
@@ -63,10 +64,13 @@ def measure_robustness(
         perturbations: The changes, or a single one.
         store: Images decoded before; None reads the files at `path`.
         batch_size: Images a batch; the recipe's by default.
-        margin: Loss of AUROC, sensitivity or specificity from which on a change matters, in (0, 1); state it before
-            looking. A change is "held" where the interval of the difference excludes such a loss and, for the AUROC,
-            enough patients stand behind it (see `PerturbationEffect.verdict`). A model that separates nothing has
-            nothing to lose: "held" then says nothing.
+        margin: Loss of AUROC from which on a change matters, in (0, 1); state it before looking. A statistic has "held"
+            where the interval of its difference excludes such a loss and, for the AUROC, enough patients stand behind it
+            (see `PerturbationEffect.verdict`). A model that separates nothing has nothing to lose: "held" then says
+            nothing.
+        operating_margin: Loss of sensitivity or specificity at the frozen threshold from which on a change matters, in
+            (0, 1). The verdict on a change is the worse of those on ranking and on the operating point
+            (`PerturbationEffect.leading`).
         seed: Of the draw of patients and of the noise; a whole number from 0.
         keep: Whether the result becomes the run's ``robustness.json``, from which its report tells.
         overwrite: Whether an earlier measurement of the run may be replaced.
@@ -78,7 +82,7 @@ def measure_robustness(
         TypeError: If the table is no pandas DataFrame, or a change no `Perturbation`.
         FileExistsError: If the run has been measured before.
         FileNotFoundError: If test images are not on disk, and no store is given.
-        ValueError: If the margin or the seed is out of range, no change or a change twice is given, test images are not
+        ValueError: If a margin or the seed is out of range, no change or a change twice is given, test images are not
             in the table or twice, or the images as they are do not give the scores that the run has saved.
     """
     run = run if isinstance(run, Run) else Run.load(run)
@@ -87,6 +91,7 @@ def measure_robustness(
     if not names or len(set(names)) < len(names):
         raise ValueError(f"{len(names)} changes with {len(set(names))} names; give at least one, and each once.")
     margin = probability(margin, "margin", open_interval=True)
+    operating_margin = probability(operating_margin, "operating_margin", open_interval=True)
     seed = positive_int(seed, "seed", least=0)
     if keep and not overwrite and (run.folder / ROBUSTNESS).exists():
         raise FileExistsError(
@@ -126,6 +131,7 @@ def measure_robustness(
             groups={entry.name: entry.group for entry in changes},
             points=run.operating_points,
             margin=margin,
+            operating_margin=operating_margin,
         ),
         cautions=(*run.cautions, *sampled),
         provenance=provenance.collect(),

@@ -19,6 +19,11 @@ AS_IS = "unchanged"
 VERDICTS = ("held", "worse", "not shown", "not estimable")
 """What can be said of a statistic after a change."""
 
+RATES = ("sensitivity", "specificity")
+"""What a device's operating point is judged by: its rates at the frozen threshold."""
+
+_WORST_FIRST = ("worse", "not estimable", "not shown", "held")
+
 # With few patients the variance of a difference is often too small by chance, and Student's t makes up for it in part:
 # in simulations "held" was false in 10-12 % with 3 positives, 5-6 % with 10 and 4 % with 30, where 2.5 % were meant.
 FEWEST_PATIENTS = 30
@@ -70,11 +75,34 @@ class PerturbationEffect(Record, nan=("shift_median", "shift_95")):
         there = ", ".join(entry.statistic for entry in self.comparisons)
         raise KeyError(f"{statistic!r} was not compared; there are: {there}")
 
+    @property
+    def discrimination(self) -> str:
+        """What can be said of the ranking of images: the verdict on the AUROC."""
+        return self.verdict(_AUROC)
+
+    @property
+    def operating_point(self) -> str | None:
+        """What can be said of calls at the frozen threshold: the worse verdict of sensitivity and specificity.
+
+        None where nothing was called, for want of an operating point.
+        """
+        called = {entry.statistic for entry in self.comparisons} & set(RATES)
+        return worse_of(*(self.verdict(name) for name in sorted(called))) if called else None
+
+    @property
+    def leading(self) -> str:
+        """The verdict on the change: the worse of those on discrimination and on the operating point.
+
+        Images may be ranked as before while every score has moved past the frozen threshold, by which the device
+        calls; such a change has not been borne.
+        """
+        return worse_of(self.discrimination, *filter(None, (self.operating_point,)))
+
     def verdict(self, statistic: str) -> str:
         """Returns what can be said of one statistic, one of `VERDICTS`.
 
-        "held": the interval of the difference excludes a loss of the stated margin or more. "worse": it does not, and
-        it lies below 0. "not shown": neither, for want of images; this is no robustness. An AUROC has not held with
+        "held": the interval of the difference excludes a loss of the statistic's margin or more. "worse": it does not,
+        and it lies below 0. "not shown": neither, for want of images; this is no robustness. An AUROC has not held with
         fewer than `FEWEST_PATIENTS` patients with or without the finding, where its interval promises too much: that
         too is not shown. Nothing is corrected for the number of changes, since to overlook a loss would be the graver
         mistake. A model that separates nothing has nothing to lose, so that "held" says nothing of it.
@@ -113,7 +141,7 @@ class Robustness(Record):
         repeat_difference: Largest difference of a score from the saved one when the images are scored again.
         single_difference: Largest difference between scoring images one at a time and in batches.
         single_images: How many images were scored one at a time.
-        margin: Loss of AUROC, sensitivity or specificity from which on a change matters, stated beforehand.
+        margin: Loss of AUROC from which on a change matters, stated beforehand.
         effects: Change by change, and within it finding by finding.
         cautions: Sentences a reader must see beside any of these numbers.
         provenance: Versions, commit and time of the measurement, from `provenance.collect`.
@@ -121,7 +149,7 @@ class Robustness(Record):
 
     Raises:
         ValueError: If there is no effect, a change and finding stand twice, an effect has no AUROC, or the margin is
-            out of range or not that of the comparisons.
+            out of range, not that of the AUROCs, or not one for all rates.
     """
 
     split: str
@@ -153,11 +181,19 @@ class Robustness(Record):
             if _AUROC not in {entry.statistic for entry in effect.comparisons}:
                 raise ValueError(f"{effect._what} has no comparison of the AUROC, which every effect must have.")
             for entry in effect.comparisons:
-                if entry.margin != self.margin:
+                # Files of earlier versions have the margin of the AUROC for the rates too.
+                stated = self.operating_margin if entry.statistic in RATES else self.margin
+                if entry.margin != stated:
                     raise ValueError(
-                        f"margin={self.margin!r}, but the {entry.statistic} of {effect._what} was compared with "
+                        f"margin={stated!r}, but the {entry.statistic} of {effect._what} was compared with "
                         f"margin {entry.margin!r}; one margin holds for all."
                     )
+
+    @property
+    def operating_margin(self) -> float | None:
+        """Loss of sensitivity or specificity from which on a change matters; None where nothing was called."""
+        rates = (entry for effect in self.effects for entry in effect.comparisons if entry.statistic in RATES)
+        return next((entry.margin for entry in rates), None)
 
     @property
     def findings(self) -> tuple[str, ...]:
@@ -176,10 +212,14 @@ class Robustness(Record):
         return found
 
     def to_frame(self) -> pd.DataFrame:
-        """Returns one row for each change and finding, each number with its interval as text."""
+        """Returns one row for each change and finding, each number with its interval as text.
+
+        "verdict" is the leading one, the worse of those on the AUROC and on the operating point.
+        """
         rows = []
         for effect in self.effects:
             row = {"finding": effect.finding, "group": effect.group, "change": effect.perturbation}
+            row |= {"verdict": effect.leading, "verdict on the operating point": effect.operating_point or "none"}
             for entry in effect.comparisons:
                 row[entry.statistic] = str(entry.first_value)
                 row[f"difference of {entry.statistic}"] = str(entry.difference)
@@ -202,6 +242,19 @@ class Robustness(Record):
         """
         _require_fields(cls, data)
         return super().from_dict(data)
+
+
+def worse_of(*verdicts: str) -> str:
+    """Returns the verdict that says least for a model: "worse", then "not estimable", "not shown", and last "held".
+
+    Args:
+        *verdicts: At least one, each of `VERDICTS`.
+
+    Example:
+        >>> worse_of("held", "not shown")
+        'not shown'
+    """
+    return min(verdicts, key=_WORST_FIRST.index)
 
 
 def _require_fields(kind: type, data: dict[str, Any]) -> None:

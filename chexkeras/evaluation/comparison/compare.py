@@ -21,6 +21,7 @@ from chexkeras.evaluation.uncertainty.bootstrap import bootstrap_interval
 from chexkeras.evaluation.uncertainty.intervals import auc_interval, clustered_proportion_interval
 from chexkeras.evaluation.uncertainty.limits import holm, p_text
 from chexkeras.evaluation.uncertainty.resampling import Statistic
+from chexkeras.evaluation.uncertainty.worth import too_few
 from chexkeras.results import Comparison, Estimate, OperatingPoint
 
 NAMED = ("AUROC", "average precision")
@@ -43,7 +44,8 @@ def compare(
 
     AUROC: paired DeLong test with Obuchowski's clustered covariance. Average precision and functions: bootstrap of
     whole patients, both models on the same draws. With operating points also sensitivity and specificity, each model
-    at its own frozen threshold: McNemar's exact test, or that of patients' signs for several images of a patient.
+    at its own frozen threshold: McNemar's exact test, or that of patients' signs for several images of a patient. A
+    difference of rates is not estimable where the patients are worth fewer than 5 (`worth.FEWEST`).
 
     Intervals are those of each comparison alone. The verdict rests on the p-value after Holm's correction over
     everything compared in this call, so it is the more cautious: "better" and "worse" mean that the interval excludes
@@ -373,5 +375,9 @@ def _by_calls(rows: pd.DataFrame, points: tuple[OperatingPoint, OperatingPoint],
             clustered_proportion_interval(right, owners, confidence=confidence, empty=empty)
             for right in (first, second)
         )
-        parts[name] = ((one, other), *paired_proportions(first, second, clusters=owners, confidence=confidence))
+        difference, p_value = paired_proportions(first, second, clusters=owners, confidence=confidence)
+        why = too_few(np.unique(owners, return_inverse=True)[1])
+        if why and difference.estimable:
+            difference, p_value = Estimate.not_estimable(why, n=difference.n, confidence=confidence), math.nan
+        parts[name] = ((one, other), difference, p_value)
     return parts

@@ -242,6 +242,28 @@ NORMAL_FROM = 50
 FEW = 10
 """Patients' worth below which an interval says that it is approximate."""
 
+FEWEST = 5
+"""Patients' worth below which no difference of two rates is estimated: its interval would be wider than 1, or nearly."""
+
+
+def too_few(owner: NDArray[np.int64]) -> str:
+    """Returns why patients tell too little of a difference of two rates, empty where they are worth enough.
+
+    Args:
+        owner: Shape (n,), the patient number of each image, 0 or above; not all numbers need occur.
+
+    Example:
+        >>> too_few(np.arange(5)), too_few(np.array([0] * 9 + [1, 2, 3, 4]))
+        ('', '5 patients, worth 2.0, are too few: a difference needs patients worth 5')
+    """
+    worth, patients = kish(owner), len(np.unique(owner))
+    if not 0 < worth < FEWEST:
+        return ""
+    counted = "1 patient is" if patients == 1 else f"{patients} patients are"
+    if worth < patients:
+        counted = f"{patients} patients, worth {worth:.1f}, are"
+    return f"{counted} too few: a difference needs patients worth {FEWEST}"
+
 
 def approximate(worth: float, unit: str = "patients") -> str:
     """Returns the caution to end the method of an interval with, empty where patients are worth enough.
