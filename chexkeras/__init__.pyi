@@ -30,6 +30,7 @@ from .dicom.read import read_dicom as read_dicom
 from .dicom.rejection import DicomRejected as DicomRejected
 from .evaluation.comparison.compare import compare as compare, compare_all as compare_all
 from .evaluation.evaluate import evaluate as evaluate
+from .evaluation.reference_standard.label_quality import label_quality as label_quality
 from .evaluation.thresholds import choose_threshold as choose_threshold
 from .explanation.explain import explain as explain
 from .findings import CHEXPERT14 as CHEXPERT14, NIH14 as NIH14
@@ -46,6 +47,7 @@ from .report.lint.check import check_report as check_report
 from .report.model_card import write_model_card as write_model_card
 from .report.submission import show_report as show_report, write_report as write_report
 from .results import Estimate as Estimate, Evaluation as Evaluation, OperatingPoint as OperatingPoint
+from .runs.analysis import evaluate_by_readers as evaluate_by_readers
 from .runs.run import Run as Run
 from .training.second_pass import fill_uncertain_from as fill_uncertain_from
 from .training.trainer import train as train

@@ -61,6 +61,7 @@ LATER_FILES = {
     "dicom_results.csv": "decisions on DICOM files, once a folder was scored with `keep=True`",
     "recalibration.json": "how scores are recalibrated, once that was fitted",
     "robustness.json": "what changed images do to the scores, once that was measured",
+    "readers.json": "its test scores against readers beside its labels, once they were compared",
     "heatmaps.json": "whether heat maps depend on the model, and how they meet boxes, once that was studied",
     "epochs/": "further epochs that a recipe keeps (`keep_epochs`), each a run folder of its own",
 }

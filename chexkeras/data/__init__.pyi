@@ -21,6 +21,7 @@ from .perturbations import (
     perturbations_of as perturbations_of,
 )
 from .pipeline import make_dataset as make_dataset
+from .readings.load import load_readings as load_readings
 from .splits.splits import Splits as Splits
 from .splits.splitters import (
     official_split as official_split,

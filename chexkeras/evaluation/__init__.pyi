@@ -52,8 +52,10 @@ from .reference_standard.imperfect import (
     ReferenceCorrected as ReferenceCorrected,
     correct_reference_error as correct_reference_error,
 )
+from .reference_standard.label_quality import judge_by_readers as judge_by_readers, label_quality as label_quality
 from .reference_standard.latent import LatentTruth as LatentTruth, latent_truth as latent_truth
 from .reference_standard.prevalence import true_prevalence as true_prevalence
+from .reference_standard.readings import Readings as Readings, ReadingsSource as ReadingsSource
 from .reference_standard.verification import (
     VerificationCorrected as VerificationCorrected,
     correct_verification_bias as correct_verification_bias,

@@ -39,10 +39,12 @@ from chexkeras.results.reader_study import (
     ReaderFigure,
     VarianceComponents,
 )
+from chexkeras.results.reference import AgainstReaders, FindingAgainstReaders, FindingLabelQuality, LabelQuality
 from chexkeras.results.robustness import PerturbationEffect, Robustness
 
 __all__ = [
     "AgainstBaseline",
+    "AgainstReaders",
     "BoxAgreement",
     "Calibration",
     "Comparison",
@@ -50,12 +52,15 @@ __all__ = [
     "EqualizedOdds",
     "Estimate",
     "Evaluation",
+    "FindingAgainstReaders",
     "FindingEvaluation",
+    "FindingLabelQuality",
     "GroupAgainstRest",
     "GroupRates",
     "GroupValue",
     "HeatmapStudy",
     "Interaction",
+    "LabelQuality",
     "Localization",
     "MapChecks",
     "ModalityDifference",

@@ -1,14 +1,18 @@
-"""What can be asked of finished runs: their results at another threshold, and whether they can be told apart."""
+"""What can be asked of finished runs: other thresholds, readers in place of labels, whether two can be told apart."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from chexkeras import files
 from chexkeras.checks import one_of, probability
 from chexkeras.evaluation.comparison.compare import compare_all
 from chexkeras.evaluation.evaluate import evaluate
+from chexkeras.evaluation.reference_standard.label_quality import judge_by_readers
+from chexkeras.evaluation.reference_standard.readings import Readings
 from chexkeras.evaluation.thresholds import choose_threshold
-from chexkeras.results import Comparison, Evaluation, OperatingPoint
-from chexkeras.runs.run import Run
+from chexkeras.results import AgainstReaders, Comparison, Evaluation, OperatingPoint
+from chexkeras.runs.run import READERS, Run
 
 SECOND_LOOK = "Exploratory: the test part was measured before; a rule picked by these numbers makes them optimistic."
 
@@ -31,6 +35,50 @@ def evaluate_at(run: Run, rule: str, target: float | None = None) -> Evaluation:
     validation = run.scores("validation")
     points = [choose_threshold(validation, rule=rule, target=aim, finding=name) for name in run.recipe.targets]
     return evaluate(run.scores("test"), points, cautions=(*run.cautions, SECOND_LOOK))
+
+
+def evaluate_by_readers(
+    run: Run | str | Path,
+    readings: Readings,
+    *,
+    consensus: str = "majority",
+    keep: bool = False,
+    overwrite: bool = False,
+) -> AgainstReaders:
+    """Judges a run's test scores by readers beside its labels, on the test images that readers read.
+
+    The frozen thresholds stay. Images of other parts that were read are counted and not used: the model has seen them.
+
+    Args:
+        run: A run or its folder.
+        readings: What readers said, see `chexkeras.data.load_readings`.
+        consensus: How several readings of an image become one: "majority", "any", "all" or "dawid_skene".
+        keep: Whether the result becomes the run's ``readers.json``, from which its report tells.
+        overwrite: Whether an earlier one may be replaced.
+
+    Returns:
+        Both judgements of each finding, their paired difference, and what the labels are worth on these images.
+
+    Raises:
+        FileExistsError: If the run keeps one already.
+        TypeError: If readings are no `Readings`.
+        ValueError: If no test image was read, or nothing that was read corresponds to what the run has learnt.
+    """
+    run = run if isinstance(run, Run) else Run.load(run)
+    if keep and not overwrite and (run.folder / READERS).exists():
+        raise FileExistsError(
+            f"the run {run.folder.name!r} was compared with readers already ({READERS}); overwrite=True (on the "
+            "command line --overwrite) replaces it."
+        )
+    read = set(readings.images) if isinstance(readings, Readings) else set()
+    elsewhere = run.splits[run.splits["image_id"].isin(read) & (run.splits["part"] != "test")]
+    found = judge_by_readers(
+        run.scores("test"), readings, points=run.checked_points(), consensus=consensus,
+        images_elsewhere=len(elsewhere), cautions=run.cautions,
+    )  # fmt: skip
+    if keep:
+        files.write_json(run.folder / READERS, found.to_dict())
+    return found
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,15 @@ from chexkeras.evaluation.scores import Scores, read_scores, scores_fingerprint
 from chexkeras.evaluation.thresholds import RULES, check_rule
 from chexkeras.progress import printable, say
 from chexkeras.recipes.recipe import Recipe
-from chexkeras.results import Estimate, Evaluation, FindingEvaluation, HeatmapStudy, OperatingPoint, Robustness
+from chexkeras.results import (
+    AgainstReaders,
+    Estimate,
+    Evaluation,
+    FindingEvaluation,
+    HeatmapStudy,
+    OperatingPoint,
+    Robustness,
+)
 from chexkeras.runs import documents
 
 if TYPE_CHECKING:
@@ -43,6 +51,8 @@ DICOM_RESULTS = "dicom_results.csv"
 """Where a run keeps the results of DICOM files that were scored with it."""
 HEATMAPS = "heatmaps.json"
 """Where a run keeps what was found out about its heat maps."""
+READERS = "readers.json"
+"""Where a run keeps how its test scores fare against readers."""
 _FIX = "The file is damaged or was cut short: restore it, or train again."
 _LONGEST_WORDS = 500
 _HISTORY = ("stage", "epoch", "global_epoch", "loss", "val_loss", "val_auroc", "learning_rate")
@@ -280,6 +290,17 @@ class Run:
             for entry in evaluation.findings:
                 _check_finding(entry)
         return evaluation
+
+    @property
+    def against_readers(self) -> AgainstReaders | None:
+        """Its test scores against readers, see `runs.analysis.evaluate_by_readers`; None where that was not asked."""
+        if not (self.folder / READERS).is_file():
+            return None
+        document = files.read_json(self._file(READERS, files.MOST_JSON_BYTES))
+        with _fields_of(READERS, "Compare again: chexkeras evaluate --reference --keep --overwrite."):
+            found = AgainstReaders.from_dict(document)
+            self._check_findings(list(dict.fromkeys(name for entry in found.findings for name in entry.quality.labels)))
+        return found
 
     @property
     def dicom_results(self) -> pd.DataFrame | None:
