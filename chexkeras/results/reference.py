@@ -26,7 +26,8 @@ class FindingLabelQuality(Record):
         ppv: Share of the labelled images that readers call.
         npv: Share of the images without the label that readers do not call.
         kappa: Agreement of labels and readers beyond chance.
-        perfect_auroc: The AUROC that a model would reach against these labels if it said what the readers say.
+        perfect_auroc: The AUROC that a model would reach against these labels if it said what the readers say, yes or
+            no; one that also ranks images by how plain the finding is may exceed it.
     """
 
     finding: str

@@ -57,8 +57,8 @@ def label_quality(
             was not read, or nothing that was read corresponds to a label.
 
     Source:
-        Cohen, Educational and Psychological Measurement 20, 1960 (kappa); the AUROC of the readers against the labels
-        is (PPV + NPV) / 2, what no model that says what the readers say can exceed.
+        Cohen, Educational and Psychological Measurement 20, 1960 (kappa). The AUROC of the readers' calls against the
+        labels is (PPV + NPV) / 2; scores that also rank by how plain a finding is may exceed it.
 
     Example:
         >>> labels = pd.DataFrame({"image_id": list("abcdef"), "Pneumothorax": [1, 1, 0, 0, 0, 0]})
