@@ -37,7 +37,7 @@ def _plain(cell: str) -> str:
     return re.sub(r"[^a-z0-9]", "", cell.casefold())
 
 
-class _Layout(NamedTuple):
+class _PublishedFile(NamedTuple):
     """One published kind of file."""
 
     source: ReadingsSource
@@ -91,7 +91,7 @@ def load_readings(
     return readings if image_ids is None else readings.renamed(_new_ids(image_ids))
 
 
-def _layout_of(path: Path) -> _Layout:
+def _layout_of(path: Path) -> _PublishedFile:
     header = {_plain(cell) for cell in _csv.header(path)}
     return next((layout for layout in _LAYOUTS if layout.recognised(header)), _OWN)
 
@@ -172,12 +172,12 @@ def _boxes_of_vindr(path: Path) -> pd.DataFrame:
 
 
 _LAYOUTS = (
-    _Layout(sources.NIH_FOUR_FINDINGS, lambda header: "airspaceopacity" in header and "fracture" in header
+    _PublishedFile(sources.NIH_FOUR_FINDINGS, lambda header: "airspaceopacity" in header and "fracture" in header
             and bool({"imageid", "imageindex"} & header), lambda path: _wide(path, _FOUR)),
-    _Layout(sources.NIH_ALL_FINDINGS, lambda header: {"abnormal", "other", "hernia", "effusion"} <= header
+    _PublishedFile(sources.NIH_ALL_FINDINGS, lambda header: {"abnormal", "other", "hernia", "effusion"} <= header
             and bool({"imageid", "imageindex"} & header), lambda path: _wide(path, _ALL)),
-    _Layout(sources.RSNA, lambda header: {"patientid", "x", "y", "width", "height", "target"} <= header,
+    _PublishedFile(sources.RSNA, lambda header: {"patientid", "x", "y", "width", "height", "target"} <= header,
             _boxes_of_rsna),
-    _Layout(sources.VINDR, lambda header: {"imageid", "classname", "radid"} <= header, _boxes_of_vindr),
+    _PublishedFile(sources.VINDR, lambda header: {"imageid", "classname", "radid"} <= header, _boxes_of_vindr),
 )  # fmt: skip
-_OWN = _Layout(ReadingsSource("readings of one's own"), lambda header: True, _wide)
+_OWN = _PublishedFile(ReadingsSource("readings of one's own"), lambda header: True, _wide)
