@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from chexkeras import checks
 from chexkeras.evaluation.metrics import placements
-from chexkeras.evaluation.readers.reader_study import ReaderStudy, Readings
+from chexkeras.evaluation.readers.reader_study import ReaderStudy, ModalityReadings
 from chexkeras.evaluation.uncertainty.delong import auc_contributions, contributions_covariance
 
 Figure = Callable[[NDArray[np.float64], NDArray[np.float64]], float]
@@ -118,7 +118,7 @@ def check_figure(figure: str | Figure, threshold: float | None, covariance: str)
 
 
 def figures_with_covariance(
-    readings: tuple[Readings, ...], figure: str | Figure, threshold: float | None, covariance: str
+    readings: tuple[ModalityReadings, ...], figure: str | Figure, threshold: float | None, covariance: str
 ) -> Figures:
     """Returns the figures and their covariances, of arguments that were checked.
 
@@ -149,15 +149,15 @@ def figures_with_covariance(
     return Figures(values, _unbiased_areas(parts) if figure == "auroc" else _unbiased_shares(parts, threshold, values))
 
 
-def _counted(part: Readings, figure: str | Figure) -> Readings:
+def _counted(part: ModalityReadings, figure: str | Figure) -> ModalityReadings:
     """Returns the images that count for a figure: positives for a sensitivity, negatives for a specificity."""
     if figure not in FIGURES[1:]:
         return part
     kept = part.positive if figure == "sensitivity" else ~part.positive
-    return Readings(part.modality, part.positive[kept], part.patient[kept], part.ratings[:, kept])
+    return ModalityReadings(part.modality, part.positive[kept], part.patient[kept], part.ratings[:, kept])
 
 
-def _too_few(readings: tuple[Readings, ...], figure: str | Figure) -> str:
+def _too_few(readings: tuple[ModalityReadings, ...], figure: str | Figure) -> str:
     """Returns why there is no figure or no covariance, empty if there are both."""
     needed = {"sensitivity": (True,), "specificity": (False,)}.get(
         figure if isinstance(figure, str) else "", (True, False)
@@ -173,7 +173,7 @@ def _too_few(readings: tuple[Readings, ...], figure: str | Figure) -> str:
     return ""
 
 
-def _refuse_several_images(readings: tuple[Readings, ...]) -> None:
+def _refuse_several_images(readings: tuple[ModalityReadings, ...]) -> None:
     truth: dict[int, bool] = {}
     for part in readings:
         same = all(truth.setdefault(patient, label) == label
@@ -186,7 +186,9 @@ def _refuse_several_images(readings: tuple[Readings, ...]) -> None:
             )
 
 
-def _value(part: Readings, ratings: NDArray[np.float64], figure: str | Figure, threshold: float | None) -> float:
+def _value(
+    part: ModalityReadings, ratings: NDArray[np.float64], figure: str | Figure, threshold: float | None
+) -> float:
     if figure == "auroc":
         positives = int(part.positive.sum())
         doubled = int(placements(part.positive, ratings)[part.positive].sum())
@@ -208,12 +210,12 @@ def _number(value: object, modality: str) -> float:
     return number
 
 
-def _right(part: Readings, threshold: float | None, ratings: NDArray[np.float64]) -> NDArray[np.float64]:
+def _right(part: ModalityReadings, threshold: float | None, ratings: NDArray[np.float64]) -> NDArray[np.float64]:
     """Returns which images were called rightly, 1.0 or 0.0."""
     return ((ratings >= (threshold or 0.0)) == part.positive).astype(np.float64)
 
 
-def _delong(parts: list[Readings]) -> Figures:
+def _delong(parts: list[ModalityReadings]) -> Figures:
     n_patients = _n_patients(parts)
     made = [auc_contributions(part.positive, row, part.patient, n_patients) for part in parts for row in part.ratings]
     areas = np.array([each.area for each in made]).reshape(len(parts), -1)
@@ -221,7 +223,7 @@ def _delong(parts: list[Readings]) -> Figures:
 
 
 def _clustered_shares(
-    parts: list[Readings], threshold: float | None, values: NDArray[np.float64]
+    parts: list[ModalityReadings], threshold: float | None, values: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Returns covariances of shares of images from the residuals of patients, as of a ratio of two sums."""
     n_patients, sums, sizes = _n_patients(parts), [], []
@@ -238,11 +240,11 @@ def _small_sample(rows: NDArray[np.float64], sizes: NDArray[np.float64], *, of_j
     return np.sqrt(np.outer(factors, factors)) * (rows @ rows.T)
 
 
-def _n_patients(parts: list[Readings]) -> int:
+def _n_patients(parts: list[ModalityReadings]) -> int:
     return max(int(part.patient.max()) for part in parts) + 1
 
 
-def _jackknife(parts: list[Readings], figure: str | Figure, threshold: float | None) -> NDArray[np.float64]:
+def _jackknife(parts: list[ModalityReadings], figure: str | Figure, threshold: float | None) -> NDArray[np.float64]:
     n_patients, rows, sizes = _n_patients(parts), [], []
     for part in parts:
         present = np.unique(part.patient)
@@ -256,7 +258,7 @@ def _jackknife(parts: list[Readings], figure: str | Figure, threshold: float | N
 
 
 def _without_each(
-    part: Readings, ratings: NDArray[np.float64], figure: str | Figure, threshold: float | None
+    part: ModalityReadings, ratings: NDArray[np.float64], figure: str | Figure, threshold: float | None
 ) -> NDArray[np.float64]:
     """Returns the figure without the first, the second, ... of the patients."""
     owner = np.unique(part.patient, return_inverse=True)[1]
@@ -280,7 +282,7 @@ def _without_each(
 
 
 def _unbiased_shares(
-    parts: list[Readings], threshold: float | None, values: NDArray[np.float64]
+    parts: list[ModalityReadings], threshold: float | None, values: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Returns share x share minus the mean of products of two different patients, which estimates the product."""
     n_patients, right, seen = _n_patients(parts), [], []
@@ -296,7 +298,7 @@ def _unbiased_shares(
     )
 
 
-def _unbiased_areas(parts: list[Readings]) -> NDArray[np.float64]:
+def _unbiased_areas(parts: list[ModalityReadings]) -> NDArray[np.float64]:
     """Returns area x area minus the mean of products of two pairs of patients without a common one.
 
     That mean estimates the product of both areas without bias, so the difference estimates their covariance without

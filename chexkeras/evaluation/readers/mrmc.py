@@ -15,7 +15,7 @@ from chexkeras.evaluation.readers.localization import afroc, afroc_figures, afro
 from chexkeras.evaluation.readers.localization_study import LocalizationStudy
 from chexkeras.evaluation.readers.obuchowski_rockette import ROLES
 from chexkeras.evaluation.readers.reader_analysis import Analysis, Merit
-from chexkeras.evaluation.readers.reader_study import ReaderStudy, Readings
+from chexkeras.evaluation.readers.reader_study import ReaderStudy, ModalityReadings
 from chexkeras.evaluation.uncertainty.intervals import auc_interval, clustered_proportion_interval
 from chexkeras.evaluation.uncertainty.limits import holm
 from chexkeras.evaluation.uncertainty.worth import student_quantile
@@ -187,7 +187,7 @@ def mrmc_localization(
     areas, covariance = afroc_figures(study, weighted=weighted, false_positives_on=false_positives_on)
     found = Figures(areas.to_numpy().reshape(len(study.modalities), -1), covariance.to_numpy())
     unrated = np.zeros((len(study.readers), len(study.patient)))
-    readings = tuple(Readings(name, ~study.normal, study.patient, unrated) for name in study.modalities)
+    readings = tuple(ModalityReadings(name, ~study.normal, study.patient, unrated) for name in study.modalities)
 
     def of_reader(number: int, row: int) -> Estimate:
         return afroc(
@@ -204,7 +204,7 @@ def _merit(
     name: str,
     figure: str | Figure,
     threshold: float | None,
-    readings: tuple[Readings, ...],
+    readings: tuple[ModalityReadings, ...],
     found: Figures,
     confidence: float,
 ) -> Merit:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from chexkeras.evaluation.readers.figures_of_merit import Figures
 from chexkeras.evaluation.readers.obuchowski_rockette import NOTHING, ContrastSpread, OrhModel
-from chexkeras.evaluation.readers.reader_study import PARTLY, Readings, design_of
+from chexkeras.evaluation.readers.reader_study import PARTLY, ModalityReadings, design_of
 from chexkeras.evaluation.uncertainty.limits import auc_limits, clopper_pearson, holm, logit_limits
 from chexkeras.evaluation.uncertainty.worth import approximate, kish, student_p_value, student_quantile
 from chexkeras.results import Estimate
@@ -73,7 +73,7 @@ class Analysis:
         confidence: Coverage of the intervals, in (0, 1).
     """
 
-    readings: tuple[Readings, ...]
+    readings: tuple[ModalityReadings, ...]
     names: tuple[str, ...]
     found: Figures
     merit: Merit
@@ -114,7 +114,7 @@ class Analysis:
         return np.array([[np.isin(one, other).any() for other in patients] for one in patients])
 
     @staticmethod
-    def _n_patients(parts: Sequence[Readings]) -> int:
+    def _n_patients(parts: Sequence[ModalityReadings]) -> int:
         return len(np.unique(np.concatenate([part.patient for part in parts])))
 
     def _figures_of_readers(self) -> tuple[ReaderFigure, ...]:
@@ -176,7 +176,7 @@ class Analysis:
         return Estimate(value, low, high, self.confidence, n_patients, method)
 
     def _estimate(
-        self, value: float, spread: ContrastSpread, parts: Sequence[Readings], bounds: tuple[float, float]
+        self, value: float, spread: ContrastSpread, parts: Sequence[ModalityReadings], bounds: tuple[float, float]
     ) -> Estimate:
         half = student_quantile(self.confidence, spread.degrees) * math.sqrt(spread.variance)
         low, high = value - half, value + half
@@ -190,18 +190,18 @@ class Analysis:
         return Estimate(value, low, high, self.confidence, n_patients, method)
 
     def _spread(
-        self, weights: NDArray[np.float64], parts: Sequence[Readings], *, alone: bool = False
+        self, weights: NDArray[np.float64], parts: Sequence[ModalityReadings], *, alone: bool = False
     ) -> ContrastSpread:
         """Returns the spread of a contrast; where readers are fixed, few patients leave it uncertain."""
         spread = self._model.spread(weights, alone=alone)
         return spread._replace(degrees=self._degrees(parts)) if self.readers == "fixed" else spread
 
-    def _degrees(self, parts: Sequence[Readings]) -> float:
+    def _degrees(self, parts: Sequence[ModalityReadings]) -> float:
         """Returns the degrees of freedom of a variance that rests on patients alone."""
         worth = min(self._worth(part)[0] for part in parts)
         return math.inf if worth >= _NORMAL_FROM else max(worth - 1, 1.0)
 
-    def _worth(self, part: Readings) -> tuple[float, str]:
+    def _worth(self, part: ModalityReadings) -> tuple[float, str]:
         """Returns what the patients of the rarer class that counts are worth, and which class that is."""
         worths = (
             (kish(part.patient[part.positive == label]), "positive" if label else "negative")

@@ -35,7 +35,7 @@ _FIX = (
 _SHOWN = 5
 
 
-class Readings(NamedTuple):
+class ModalityReadings(NamedTuple):
     """What all readers saw in one modality, for one finding.
 
     Attributes:
@@ -51,7 +51,7 @@ class Readings(NamedTuple):
     ratings: NDArray[np.float64]
 
 
-def design_of(readings: "tuple[Readings, ...]") -> str:
+def design_of(readings: "tuple[ModalityReadings, ...]") -> str:
     """Returns which patients the modalities share, in the words of `ReaderStudy.design`.
 
     Args:
@@ -194,7 +194,7 @@ class ReaderStudy:
             )
         return self.findings[0]
 
-    def readings(self) -> tuple[Readings, ...]:
+    def readings(self) -> tuple[ModalityReadings, ...]:
         """Returns the ratings of the one finding as arrays, modality by modality.
 
         Raises:
@@ -208,7 +208,7 @@ class ReaderStudy:
             # Rows lie reader by reader, each with the same images in the same order.
             n = int(chosen.sum()) // n_readers
             truth, ratings = (self._rows[column].to_numpy()[chosen] for column in ("truth", "rating"))
-            made.append(Readings(modality, truth[:n] == 1, numbers[chosen][:n], ratings.reshape(n_readers, n)))
+            made.append(ModalityReadings(modality, truth[:n] == 1, numbers[chosen][:n], ratings.reshape(n_readers, n)))
         return tuple(made)
 
     def to_frame(self) -> pd.DataFrame:

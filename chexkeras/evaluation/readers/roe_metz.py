@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from chexkeras import checks
 from chexkeras.evaluation.readers.figures_of_merit import figures_with_covariance
 from chexkeras.evaluation.readers.obuchowski_rockette import ROLES, OrhModel
-from chexkeras.evaluation.readers.reader_study import PARTLY, ReaderStudy, Readings, design_of
+from chexkeras.evaluation.readers.reader_study import PARTLY, ReaderStudy, ModalityReadings, design_of
 from chexkeras.evaluation.uncertainty.limits import clopper_pearson, logit_limits
 from chexkeras.evaluation.uncertainty.worth import student_quantile
 from chexkeras.results import Estimate
@@ -308,7 +308,7 @@ class _Design:
         apart = tuple(scale * float(special.ndtri(area)) for area in auroc.values())
         return cls(tuple(map(str, auroc)), apart, readers, tuple(images), images_each, chosen, places)  # type: ignore[arg-type]
 
-    def draw(self, rng: np.random.Generator) -> tuple[Readings, ...]:
+    def draw(self, rng: np.random.Generator) -> tuple[ModalityReadings, ...]:
         """Returns the readings of one study, on the scale of the effects."""
         n, model, each = sum(self.images), self.model, self.images_each
         n_groups, n_modalities = max(self.groups) + 1, len(self.modalities)
@@ -331,5 +331,5 @@ class _Design:
             ratings = self.separations[number] * positive + (of_readers + gains[number])[:, side]
             ratings = ratings + image[group] + modality_image[number] + reader_image[group] + rest[number]
             patients = (group * (n // each) + owner).astype(np.int64)
-            parts.append(Readings(self.modalities[number], positive, patients, ratings))
+            parts.append(ModalityReadings(self.modalities[number], positive, patients, ratings))
         return tuple(parts)
