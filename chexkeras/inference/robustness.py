@@ -65,8 +65,8 @@ def measure_robustness(
         store: Images decoded before; None reads the files at `path`.
         batch_size: Images a batch; the recipe's by default.
         margin: Loss of AUROC from which on a change matters, in (0, 1); state it before looking. A statistic has "held"
-            where the interval of its difference excludes such a loss and, for the AUROC, enough patients stand behind it
-            (see `PerturbationEffect.verdict`). A model that separates nothing has nothing to lose: "held" then says
+            where the interval of its difference excludes such a loss and, for the AUROC, enough patients stand behind
+            it (see `PerturbationEffect.verdict`). A model that separates nothing has nothing to lose: "held" then says
             nothing.
         operating_margin: Loss of sensitivity or specificity at the frozen threshold from which on a change matters, in
             (0, 1). The verdict on a change is the worse of those on ranking and on the operating point

@@ -3,6 +3,7 @@
 Read as CommonMark with tables, and line by line: what a lenient reader mends a strict one loses.
 """
 
+import itertools
 import re
 
 import pytest
@@ -152,7 +153,7 @@ def test_headings_come_in_order_and_each_has_something_below(name, texts):
         tokens = [token for token in _tokens(text) if token.level == 0 and not token.type.endswith("_close")]
         levels = [int(token.tag[1]) for token in tokens if token.type == "heading_open"]
         assert levels[0] == 1 and levels.count(1) == 1
-        assert all(below <= above + 1 for above, below in zip(levels, levels[1:], strict=False))
+        assert all(below <= above + 1 for above, below in itertools.pairwise(levels))
         kinds = [token.type for token in _tokens(text) if token.level == 0 and token.type != "inline"]
         for first, second in zip(kinds, kinds[2:], strict=False):
             assert first != "heading_open" or second != "heading_open" or "## Algorithm Description" in text
@@ -181,7 +182,7 @@ def test_a_reference_to_what_is_not_there_is_an_error(small_run):
     facts = collect_facts(Run.load(small_run))
     context = TemplateContext(facts, numbered={"time": "Table 4"})
     assert context.see("time") == "Table 4"
-    with pytest.raises(KeyError, match="no table or figure 'tine'.*time"):
+    with pytest.raises(KeyError, match=r"no table or figure 'tine'.*time"):
         context.see("tine")
     context.table("time", "Once")
     with pytest.raises(ValueError, match="two tables or figures are called 'time'"):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from chexkeras import checks
 from chexkeras.evaluation.metrics import placements
-from chexkeras.evaluation.readers.reader_study import ReaderStudy, ModalityReadings
+from chexkeras.evaluation.readers.reader_study import ModalityReadings, ReaderStudy
 from chexkeras.evaluation.uncertainty.delong import auc_contributions, contributions_covariance
 
 Figure = Callable[[NDArray[np.float64], NDArray[np.float64]], float]

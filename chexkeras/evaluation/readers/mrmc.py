@@ -15,7 +15,7 @@ from chexkeras.evaluation.readers.localization import afroc, afroc_figures, afro
 from chexkeras.evaluation.readers.localization_study import LocalizationStudy
 from chexkeras.evaluation.readers.obuchowski_rockette import ROLES
 from chexkeras.evaluation.readers.reader_analysis import Analysis, Merit
-from chexkeras.evaluation.readers.reader_study import ReaderStudy, ModalityReadings
+from chexkeras.evaluation.readers.reader_study import ModalityReadings, ReaderStudy
 from chexkeras.evaluation.uncertainty.intervals import auc_interval, clustered_proportion_interval
 from chexkeras.evaluation.uncertainty.limits import holm
 from chexkeras.evaluation.uncertainty.worth import student_quantile

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from chexkeras import checks
 from chexkeras.evaluation.readers.figures_of_merit import figures_with_covariance
 from chexkeras.evaluation.readers.obuchowski_rockette import ROLES, OrhModel
-from chexkeras.evaluation.readers.reader_study import PARTLY, ReaderStudy, ModalityReadings, design_of
+from chexkeras.evaluation.readers.reader_study import PARTLY, ModalityReadings, ReaderStudy, design_of
 from chexkeras.evaluation.uncertainty.limits import clopper_pearson, logit_limits
 from chexkeras.evaluation.uncertainty.worth import student_quantile
 from chexkeras.results import Estimate

@@ -243,7 +243,7 @@ FEW = 10
 """Patients' worth below which an interval says that it is approximate."""
 
 FEWEST = 5
-"""Patients' worth below which no difference of two rates is estimated: its interval would be wider than 1, or nearly."""
+"""Patients' worth below which no difference of two rates is estimated: its interval would be about as wide as 1."""
 
 
 def too_few(owner: NDArray[np.int64]) -> str:
