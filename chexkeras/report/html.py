@@ -1,6 +1,7 @@
 """A report as one HTML file: figures inside, a table of contents, fit for screen and paper, no script."""
 
 import base64
+import itertools
 import os
 import re
 import struct
@@ -22,17 +23,20 @@ CAUTION = "Caution."
 MANY_COLUMNS = 6
 """From this many columns on a table is printed in smaller type."""
 
-SHORT_ROWS = 12
+SHORT_ROWS = 8
 """Up to this many rows a table is kept on one page."""
 
 LONG_WORD = 14
 """From this many characters on a word may be broken: at its joints, or anywhere if it is a fingerprint."""
 
-PAGE_OF_CONTENTS = 12
-"""From more entries on the table of contents is printed on a page of its own."""
+COLUMNS_OF_CONTENTS = 12
+"""From more entries on the table of contents is set in two columns."""
 
-PRINTED_SCALE = 0.7
+PRINTED_SCALE = 0.62
 """Share of its own size at which a figure is printed: two fit on a page, and their type stays readable."""
+
+RUNNING_LENGTH = 100
+"""Characters of the first caution that stand at the head of every printed page; it is in full on the first."""
 
 _PRINTED_WIDTH_INCHES, _PRINTED_HEIGHT_INCHES = 6.8, 8.6
 _USUAL_DPI = 150.0
@@ -41,6 +45,8 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _FACTS = "facts.json"
 _SIGNATURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 _BADGES = {MET: "met", NOT_MET: "not-met", NOT_ESTIMABLE: "not-estimable"}
+_APPENDIX = re.compile(r"Appendix [A-Z]\. ")
+_TABLE_TITLE = re.compile(r"Table \d+\. ")
 _JOINTS = re.compile(r"(?<=[_/])(?=\w)|(?<=[a-z)])(?=[A-Z])")
 _SENTENCE = re.compile(r"\.\Z|\b(?:MET|ESTIMABLE)\b")
 _VERDICT = re.compile(r"\b(NOT MET|NOT ESTIMABLE|MET)\b")
@@ -102,17 +108,18 @@ def page_text(report: Path) -> str:
     tokens = _with_frames(tokens)
     # The contents stand after the front matter: the cautions stay the first thing that is read.
     front = next((at for at, token in enumerate(tokens) if token.type == "heading_open" and token.tag != "h1"), 0)
-    front = front or len(tokens)
-    before, after = (parser.renderer.render(part, parser.options, {}) for part in (tokens[:front], tokens[front:]))
+    parts = (tokens[: front or len(tokens)], _with_appendices(tokens[front or len(tokens) :]))
+    before, after = (parser.renderer.render(part, parser.options, {}) for part in parts)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES), undefined=jinja2.StrictUndefined, autoescape=True
     )
     return environment.get_template(PAGE).render(
         title=entries[0].text if entries else report.stem,
         style=Markup((_TEMPLATES / STYLE).read_text(encoding="utf-8")),
-        running=Markup(_css_string(_first_caution(tokens))),
+        heading=Markup(_css_string(_shortened(entries[0].text if entries else ""))),
+        running=Markup(_css_string(_shortened(_first_caution(tokens)))),
         contents=[entry for entry in entries if entry.level > 1],
-        page_of_contents=PAGE_OF_CONTENTS,
+        columns_of_contents=COLUMNS_OF_CONTENTS,
         before=Markup(before),
         after=Markup(after),
     )
@@ -172,6 +179,8 @@ def _mark_paragraphs(tokens: "list[Token]") -> None:
             name = "caution"
         elif kinds == ["image"]:
             name = "figure"
+        elif kinds[:1] == ["strong_open"] and _TABLE_TITLE.match(text):
+            name = "title"
         elif before == "figure" and kinds[:1] == ["em_open"] and kinds[-1:] == ["em_close"]:
             name = "caption"
         elif kinds[:1] == ["strong_open"] and kinds[-1:] == ["strong_close"] and not _SENTENCE.search(text):
@@ -190,10 +199,23 @@ def _first_caution(tokens: "list[Token]") -> str:
     return ""
 
 
+def _shortened(text: str) -> str:
+    """Returns as many whole words of a text as the head of a printed page holds."""
+    if len(text) <= RUNNING_LENGTH:
+        return text
+    return f"{text[:RUNNING_LENGTH].rpartition(' ')[0].rstrip(' ,;:(')} …"
+
+
 def _css_string(text: str) -> str:
-    """Returns text as the inside of a CSS string; whatever could end the string or the style sheet is a code."""
+    """Returns text as the inside of a CSS string; whatever could end the string or the style sheet is a code.
+
+    A code takes the blank after it for its end, so each has one of its own: the blanks of the text stay.
+
+    Source:
+        CSS Syntax Module Level 3, 4.3.7: consume an escaped code point.
+    """
     safe = re.compile(r"[A-Za-z0-9 .,]")
-    return "".join(char if safe.match(char) else f"\\{ord(char):06x}" for char in text)
+    return "".join(char if safe.match(char) else f"\\{ord(char):06x} " for char in text)
 
 
 def _embed(tokens: "list[Token]", report: Path) -> None:
@@ -300,3 +322,22 @@ def _with_frames(tokens: "list[Token]") -> "list[Token]":
         if token.type == "table_close":
             framed.append(Token("div_close", "div", -1, block=True))
     return framed
+
+
+def _with_appendices(tokens: "list[Token]") -> "list[Token]":
+    """Returns the tokens with every appendix in a part of its own, on broad pages where a table has many columns."""
+    from markdown_it.token import Token
+
+    starts = [at for at, token in enumerate(tokens) if token.type == "heading_open" and token.tag in ("h1", "h2")]
+    parted = list(tokens)
+    for at, end in reversed(list(itertools.pairwise([*starts, len(tokens)]))):
+        if not _APPENDIX.match(_plain(tokens[at + 1])):
+            continue
+        inside = tokens[at:end]
+        broad = any("many" in str(token.attrGet("class")).split() for token in inside)
+        parted[at:end] = [
+            Token("section_open", "section", 1, attrs={"class": "appendix" + " broad" * broad}, block=True),
+            *inside,
+            Token("section_close", "section", -1, block=True),
+        ]
+    return parted

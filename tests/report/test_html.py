@@ -118,8 +118,9 @@ class TestOurReport:
 
     def test_cautions_come_first_and_stand_on_every_printed_page(self, shown):
         order = [attributes.get("class", "") or tag for tag, attributes in shown.tags]
-        assert order.index("caution") < order.index("table") < order.index("long") < order.index("h2")
-        assert '@top-center { content: "Caution. Synthetic images' in shown.style
+        assert order.index("caution") < order.index("table many short") < order.index("long") < order.index("h2")
+        assert '@top-right { content: "Caution. Synthetic images' in shown.style
+        assert '@top-left { content: "FDA Submission"' in shown.style
 
     def test_gaps_and_verdicts_are_marked(self, report, shown):
         text = report.read_text()
@@ -165,11 +166,40 @@ class TestHostileText:
         assert shown.style.count("{") == shown.style.count("}")
 
 
+class TestPaper:
+    def test_the_head_of_a_page_keeps_its_blanks_whatever_stands_before_them(self, document):
+        """As a browser reads a CSS string: a code is a backslash, up to six digits and one blank that belongs to it."""
+        words = "Caution. 50.0 % (a case; control) of all: 'x' 3"
+        style = page(document(f"# T\n\n> **Caution.** {words.removeprefix('Caution. ')}\n")).style
+        found = re.search(r'@top-right \{ content: "(.*?)"', style)
+        assert found is not None
+        assert re.sub(r"\\([0-9a-f]{1,6})\s?", lambda code: chr(int(code[1], 16)), found[1]) == words
+
+    def test_a_long_caution_is_cut_at_a_word(self, document):
+        style = page(document("# T\n\n> **Caution.** " + "word " * 60 + "\n")).style
+        found = re.search(r'@top-right \{ content: "(.*?)"', style)
+        assert found is not None
+        assert found[1].endswith("word \\002026 ") and len(found[1]) < html.RUNNING_LENGTH + 12
+
+    def test_appendices_are_parts_of_their_own_and_broad_where_their_tables_are(self, document):
+        wide = "|a|b|c|d|e|f|\n|-|-|-|-|-|-|\n|1|2|3|4|5|6|\n"
+        text = f"# T\n\n## One\n\n{wide}\n## Appendix A. X\n\n{wide}\n## Appendix B. Y\n\nText.\n"
+        shown = page(document(text))
+        assert [part["class"] for part in shown.having("section")] == ["appendix broad", "appendix"]
+
+    def test_the_line_above_a_table_stays_with_it(self, document):
+        shown = page(document("**Table 3.** What it shows.\n\n|a|\n|-|\n|1|\n"))
+        assert len(shown.having("p", **{"class": "title"})) == 1
+
+    def test_the_contents_have_page_numbers_where_the_printing_engine_can_count_them(self, shown):
+        assert "target-counter(attr(href url), page)" in shown.style
+
+
 class TestFigures:
     def test_a_figure_has_the_size_that_its_file_states(self, document):
         (image,) = page(document("![A curve.](my%20figures/roc.png)\n")).having("img")
-        # 300 dots at 100 dots per inch; on paper seven tenths of it.
-        assert image["style"] == "--screen: 3.00in; --paper: 2.10in"
+        # 300 dots at 100 dots per inch; on paper about six tenths of it.
+        assert image["style"] == "--screen: 3.00in; --paper: 1.86in"
 
     def test_a_very_tall_figure_still_fits_on_a_page(self, document):
         tall = picture(width=600, height=3000)
@@ -258,8 +288,8 @@ def test_the_page_lies_beside_the_report_or_where_it_is_wanted(document, tmp_pat
     assert path.read_text().startswith("# A title")
 
 
-def test_only_a_long_table_of_contents_gets_a_page_of_its_own(document):
-    few = "# T\n\n" + "## H\n\n" * html.PAGE_OF_CONTENTS
+def test_only_a_long_table_of_contents_is_set_in_two_columns(document):
+    few = "# T\n\n" + "## H\n\n" * html.COLUMNS_OF_CONTENTS
     assert page(document(few)).having("nav")[0].get("class") is None
     assert page(document(few + "## H\n")).having("nav")[0]["class"] == "long"
 
