@@ -58,6 +58,70 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def replacing_folder(path: str | Path) -> Iterator[Path]:
+    """Yields a path that becomes the folder `path`, whole or not at all, when the block ends without an error.
+
+    Args:
+        path: The destination. A folder that is there is replaced with all that lies in it.
+
+    Yields:
+        A path beside it where there is nothing yet, for the caller to make a folder of.
+    """
+    destination = Path(path)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{destination.stem}.", dir=destination.parent) as beside:
+        new, old = Path(beside, "new"), Path(beside, "old")
+        yield new
+        # No folder can be put in another's place; the old one is moved out of the way, and back if that fails.
+        if destination.exists():
+            destination.rename(old)
+        try:
+            new.rename(destination)
+        except OSError:
+            if old.exists():
+                old.rename(destination)
+            raise
+
+
+def output_folder(path: Path, name: str, marker: str, what: str, *, overwrite: bool) -> Path:
+    """Returns the folder that outputs go to, if nothing but earlier outputs of the same kind can be lost.
+
+    Args:
+        path: What the caller gave.
+        name: Its name, for messages, such as "--out".
+        marker: The file by which a folder is known as one of these outputs.
+        what: What the outputs are, for messages, such as "heat maps".
+        overwrite: Whether earlier outputs may be replaced.
+
+    Raises:
+        FileExistsError: If it holds outputs already, and they may not be replaced.
+        OSError: If nothing can be written there.
+        ValueError: If it is a file, lies in a run folder, or holds something else.
+    """
+    folder = path.resolve()
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{name} {str(path)!r} is a file; name a folder.")
+    inside = [parent for parent in (folder, *folder.parents) if (parent / "recipe.json").is_file()]
+    if inside:
+        raise ValueError(f"{name} {str(path)!r} lies in the run folder {inside[0].name!r}; choose a place outside it.")
+    if folder.is_dir() and any(folder.iterdir()):
+        if not (folder / marker).is_file():
+            raise ValueError(f"{name} {str(path)!r} holds something else already; name a new folder.")
+        if not overwrite:
+            raise FileExistsError(f"{name} {str(path)!r} holds {what} already; --overwrite replaces them.")
+    for place in {folder, folder.parent}:
+        there = next(each for each in (place, *place.parents) if each.exists())
+        try:
+            tempfile.TemporaryFile(dir=there).close()
+        except OSError as error:
+            raise type(error)(
+                f"{name}: nothing can be written into {str(there)!r} ({error.strerror}); choose a folder where you may "
+                "write."
+            ) from None
+    return folder
+
+
 def lock(handle: IO[Any], taken: str) -> bool:
     """Holds an open file for this process, until it is closed or the process ends, however it ends.
 

@@ -52,12 +52,13 @@ def explain(
 
     Writes figures of images drawn at random, the peaks of all maps, and the comparison with boxes.
     """
+    from chexkeras import files
     from chexkeras.data.datasets.nih import BOX_FILE, load_boxes
     from chexkeras.data.store.store import Store
     from chexkeras.runs.run import Run
 
     loaded, opened = Run.load(run), Store.load(store) if store is not None else None
-    folder = _destination(out, overwrite)
+    folder = files.output_folder(typed_path(out, "--out"), "--out", _STUDY, "heat maps", overwrite=overwrite)
     root = typed_path(data, "--data")
     beside = (root if root.is_dir() else root.parent) / BOX_FILE
     drawn = load_boxes(boxes) if boxes is not None else load_boxes(beside) if beside.is_file() else None
@@ -82,21 +83,6 @@ def explain(
     tell(made.study)
     _write(made, drawn, folder)
     tell(f"written: {out}")
-
-
-def _destination(out: Path, overwrite: bool) -> Path:
-    folder = typed_path(out, "--out").resolve()
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"--out {str(out)!r} is a file; name a folder.")
-    inside = [parent for parent in (folder, *folder.parents) if (parent / "recipe.json").is_file()]
-    if inside:
-        raise ValueError(f"--out {str(out)!r} lies in the run folder {inside[0].name!r}; choose a place outside it.")
-    if folder.is_dir() and any(folder.iterdir()):
-        if not (folder / _STUDY).is_file():
-            raise ValueError(f"--out {str(out)!r} holds something else already; name a new folder.")
-        if not overwrite:
-            raise FileExistsError(f"--out {str(out)!r} holds heat maps already; --overwrite replaces them.")
-    return folder
 
 
 def _write(made: "StudiedMaps", boxes: "pd.DataFrame | None", folder: Path) -> None:

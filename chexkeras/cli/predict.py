@@ -3,7 +3,7 @@
 import math
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,8 @@ from chexkeras.cli.destination import check_destination
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from chexkeras.runs.run import Run
 
 _REFUSED = 3
 
@@ -58,6 +60,22 @@ def predict(
     memory: Annotated[float, typer.Option(help="Memory that a file may take in a worker, GiB (Linux).")] = 2.0,
     timeout: Annotated[float, typer.Option(help="Time that a file may take to be read, seconds.")] = 60.0,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the results with the run too, for its report.")] = False,
+    heatmaps: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for a PNG of every scored file with its heat map, a new one; only heat maps that 'chexkeras "
+            "explain' found to depend on the model are drawn. --overwrite replaces earlier ones."
+        ),
+    ] = None,
+    heatmap_finding: Annotated[
+        list[str] | None, typer.Option(help="Finding to draw, again for others; default: the one that was checked.")
+    ] = None,
+    heatmap_method: Annotated[
+        str | None, typer.Option(help="Method of the heat maps; default: the one that was checked.")
+    ] = None,
+    unchecked_heatmaps: Annotated[
+        bool, typer.Option("--unchecked-heatmaps", help="Draw heat maps that were not checked; each image says so.")
+    ] = False,
 ) -> None:
     """Scores a folder: a decision or a reasoned refusal for every file.
 
@@ -76,6 +94,10 @@ def predict(
         if not 0.0 < limit < math.inf:
             raise ValueError(f"{option} {limit:g} must be a number above 0.")
     loaded, read_options = Run.load(run), ReadOptions(workers, int(memory * 2**30), timeout)
+    asked: dict[str, Any] = {
+        "finding": heatmap_finding or None, "method": heatmap_method, "unchecked": unchecked_heatmaps,
+    }  # fmt: skip
+    can_draw = heatmaps is not None and _can_draw(loaded, heatmaps, folder, overwrite, asked)
     start = perf_counter()
     try:
         results = score_folder(
@@ -101,8 +123,28 @@ def predict(
         tell(f"Caution: {caution}")
     refused = _show_results(results)
     tell(f"done in {perf_counter() - start:.1f} s; written: {out}")
+    if heatmaps is not None and can_draw and (results["verdict"] != "reject").any():
+        from chexkeras.plots import save_heatmaps
+
+        table = save_heatmaps(
+            loaded, folder, heatmaps, results=results, names=names, profile=profile, read_options=read_options,
+            overwrite=overwrite, **asked,
+        )  # fmt: skip
+        tell(f"heat maps of {table['image'].nunique()} files: {heatmaps}")
     if refused:
         raise typer.Exit(_REFUSED)
+
+
+def _can_draw(run: "Run", heatmaps: Path, folder: Path, overwrite: bool, asked: dict[str, Any]) -> bool:
+    """Returns whether heat maps will be drawn, and says why if none are; before anything is scored."""
+    from chexkeras.explanation.of_files import drawable_maps
+    from chexkeras.plots.explanation.scored_files import heatmaps_folder
+
+    heatmaps_folder(heatmaps, folder, overwrite=overwrite, name="--heatmaps")
+    reason = drawable_maps(run, **asked).reason
+    if reason:
+        tell(f"--heatmaps: {reason}")
+    return not reason
 
 
 def _show_results(results: "pd.DataFrame") -> int:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Generator, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,6 +15,7 @@ from chexkeras.checks import positive_int
 from chexkeras.data.image_table import ImageTable
 from chexkeras.data.pipeline import images_with_ids
 from chexkeras.data.pixels import to_model_pixels
+from chexkeras.dicom.read import Radiograph
 from chexkeras.dicom.workers.options import ISOLATED, ReadOptions
 from chexkeras.explanation.heatmaps import Heatmaps, resized
 from chexkeras.explanation.methods import METHODS, MapMethod
@@ -80,46 +82,104 @@ def explain(
         ValueError: If the finding, the method or the layer is unknown or does not go together, a store holds images of
             another size, an image occurs twice, or no file is accepted.
     """
-    ensemble = run if isinstance(run, Ensemble) else Ensemble.of([run])
-    weights, wanted = ensemble.weights, _wanted(finding, ensemble.targets)
-    entry = METHODS.find(method, "method")
-    positive_int(batch_size, "batch_size")
-    if entry.formula is None and layer is not None:
-        raise ValueError(f"layer={layer!r}: {method} looks at no layer; leave it out.")
-    networks = [_Explained(member, entry, layer, wanted, augmentation) for member in ensemble.members]
-    sizes = sorted({network.image_px for network in networks})
-    if len(sizes) > 1:
-        raise ValueError(f"the runs take images of {' and '.join(map(str, sizes))} pixels; heat maps need one size.")
-    source = _source(images, sizes[0], batch_size, store, profile, read_options)
-    names: list[str] = []
-    maps: list[NDArray[np.float32]] = []
-    scores: list[NDArray[np.float32]] = []
+    explainer = Explainer(
+        run, finding=finding, method=method, layer=layer, augmentation=augmentation, batch_size=batch_size
+    )
+    source = _source(images, explainer.image_px, batch_size, store, profile, read_options)
+    made: list[Heatmaps] = []
     with contextlib.closing(source.batches) as batches:
         for pixels, ids in track(batches, "making heat maps", total=source.steps):
-            made = [network.explain(pixels, batch_size) for network in networks]
-            maps.append(_mean_maps([each[0] for each in made], weights))
-            scores.append(np.average([each[1] for each in made], axis=0, weights=weights))
-            names.extend(ids)
+            made.append(explainer.explain(pixels, ids))
+    names = [name for part in made for name in part.images]
     if not names:
         raise ValueError(f"no image to explain: {'; '.join(source.refused) or 'none was given'}.")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"image {twice!r} is there twice; heat maps are found by the image's name.")
-    left_out = _left_out(source.refused)
-    return Heatmaps(
-        np.concatenate(maps),
-        np.concatenate(scores).astype(np.float32),
-        tuple(names),
-        wanted,
-        entry.name,
-        networks[0].layer,
-        "logit" if entry.signed else "relative",
-        sizes[0],
-        (WHAT_IT_IS_NOT, *ensemble.cautions, *left_out),
+    return replace(
+        made[0],
+        maps=np.concatenate([part.maps for part in made]),
+        scores=np.concatenate([part.scores for part in made]),
+        images=tuple(names),
+        cautions=(*made[0].cautions, *left_out(source.refused)),
     )
 
 
-def _wanted(finding: str | Sequence[str] | None, targets: tuple[str, ...]) -> tuple[str, ...]:
+class Explainer:
+    """The models of a run or an ensemble, ready to make heat maps of any images.
+
+    Args:
+        run: A run, its folder, or an ensemble of runs.
+        finding: One of the run's findings, or several; None takes all.
+        method: See `METHODS`.
+        layer: Name of the layer; None takes the last one with rows and columns.
+        augmentation: Test-time augmentation.
+        batch_size: Images the compiled model sees at a time.
+
+    Attributes:
+        findings: The findings, in order.
+        method: Name of the method.
+        layer: Name of the layer; for occlusion "pixels".
+        image_px: Height and width of the images that the models take, pixels.
+        cautions: Sentences that a reader must see beside a map.
+
+    Raises:
+        FileNotFoundError: If the run or its model is not there.
+        ValueError: If the finding, the method or the layer is unknown or does not go together, or the models of an
+            ensemble take images of several sizes.
+    """
+
+    def __init__(
+        self,
+        run: Run | Ensemble | str | Path,
+        *,
+        finding: str | Sequence[str] | None = None,
+        method: str = "gradcam",
+        layer: str | None = None,
+        augmentation: TestTimeAugmentation | None = None,
+        batch_size: int = 16,
+    ) -> None:
+        ensemble = run if isinstance(run, Ensemble) else Ensemble.of([run])
+        self.findings = findings_wanted(finding, ensemble.targets)
+        entry = METHODS.find(method, "method")
+        self.batch_size = positive_int(batch_size, "batch_size")
+        if entry.formula is None and layer is not None:
+            raise ValueError(f"layer={layer!r}: {method} looks at no layer; leave it out.")
+        self._weights, self._unit = ensemble.weights, "logit" if entry.signed else "relative"
+        self._networks = [_Explained(member, entry, layer, self.findings, augmentation) for member in ensemble.members]
+        sizes = sorted({network.image_px for network in self._networks})
+        if len(sizes) > 1:
+            raise ValueError(
+                f"the runs take images of {' and '.join(map(str, sizes))} pixels; heat maps need one size."
+            )
+        self.method, self.layer, self.image_px = entry.name, self._networks[0].layer, sizes[0]
+        self.cautions = (WHAT_IT_IS_NOT, *ensemble.cautions)
+
+    def explain(self, pixels: NDArray[np.float32], names: Sequence[str]) -> Heatmaps:
+        """Returns the heat maps of one batch.
+
+        Args:
+            pixels: float32 array (n, image_px, image_px, 1), 0-255, n at most the batch size.
+            names: What the images are called.
+        """
+        made = [network.explain(pixels, self.batch_size) for network in self._networks]
+        scores = np.average([each[1] for each in made], axis=0, weights=self._weights).astype(np.float32)
+        maps = _mean_maps([each[0] for each in made], self._weights)
+        return Heatmaps(
+            maps, scores, tuple(names), self.findings, self.method, self.layer, self._unit, self.image_px, self.cautions
+        )
+
+
+def findings_wanted(finding: str | Sequence[str] | None, targets: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the findings that heat maps are asked of.
+
+    Args:
+        finding: One, or several; None takes all.
+        targets: What the run was trained for.
+
+    Raises:
+        ValueError: If one is unknown.
+    """
     if finding is None:
         return targets
     names = label_names((finding,) if isinstance(finding, str) else tuple(finding))
@@ -305,14 +365,10 @@ def _of_files(
     alike = len({path.name for path in paths}) < len(paths)
     waiting: list[NDArray[np.float32]] = []
     names: list[str] = []
-    with contextlib.closing(read_files(paths, profile, read_options, ahead=2 * batch_size)) as results:
-        for result in results:
-            if result.image is None:
-                refused.append(result.code)
-                continue
-            pixels = to_model_pixels(result.image.pixels[..., np.newaxis], size).numpy()
-            waiting.append(pixels.astype(np.float32))
-            names.append(str(result.path) if alike else result.path.name)
+    with contextlib.closing(accepted(paths, size, profile, read_options, refused, ahead=2 * batch_size)) as files:
+        for file in files:
+            waiting.append(file.pixels)
+            names.append(str(file.path) if alike else file.path.name)
             if len(waiting) == batch_size:
                 yield np.stack(waiting), names
                 waiting, names = [], []
@@ -320,7 +376,54 @@ def _of_files(
         yield np.stack(waiting), names
 
 
-def _left_out(refused: Iterable[str]) -> tuple[str, ...]:
+class AcceptedFile(NamedTuple):
+    """A file that the gate accepted.
+
+    Attributes:
+        path: The file.
+        image: What was read of it, as it is shown: turned upright where it was stored otherwise.
+        pixels: float32 array (side, side, 1), 0-255, as the model takes it.
+    """
+
+    path: Path
+    image: Radiograph
+    pixels: NDArray[np.float32]
+
+
+def accepted(
+    paths: Sequence[Path],
+    size: int,
+    profile: "str | Profile",
+    read_options: ReadOptions,
+    refused: list[str],
+    *,
+    ahead: int,
+) -> Generator[AcceptedFile, None, None]:
+    """Yields the files that the gate accepts, in order.
+
+    Args:
+        paths: Files.
+        size: Height and width of the images that the model takes, pixels.
+        profile: The gate's profile.
+        read_options: How many worker processes read, and their limits.
+        refused: Receives the code of each file that is refused.
+        ahead: Files that are read before they are asked for.
+    """
+    with contextlib.closing(read_files(paths, profile, read_options, ahead=ahead)) as results:
+        for result in results:
+            if result.image is None:
+                refused.append(result.code)
+                continue
+            pixels = to_model_pixels(result.image.pixels[..., np.newaxis], size).numpy()
+            yield AcceptedFile(result.path, result.image, pixels.astype(np.float32))
+
+
+def left_out(refused: Iterable[str]) -> tuple[str, ...]:
+    """Returns a sentence on files that were refused; none where there were none.
+
+    Args:
+        refused: The code of each.
+    """
     codes = pd.Series(list(refused), dtype=str).value_counts()
     if codes.empty:
         return ()

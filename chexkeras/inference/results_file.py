@@ -8,7 +8,6 @@ import csv
 import json
 import math
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -212,19 +211,8 @@ def write_results(path: Path, records: Iterable[Record], sources: Mapping[str, P
         with files.replacing(path) as temporary:
             form.write(temporary, records, sources)
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.stem}.", dir=path.parent) as beside:
-        new, old = Path(beside, "new"), Path(beside, "old")
+    with files.replacing_folder(path) as new:
         form.write(new, records, sources)
-        # No folder can be put in another's place; the old one is moved out of the way, and back if that fails.
-        if path.exists():
-            path.rename(old)
-        try:
-            new.rename(path)
-        except OSError:
-            if old.exists():
-                old.rename(path)
-            raise
 
 
 def read_results(path: Path) -> list[Record]:

@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +111,7 @@ def score_folder(
         raise ValueError("resume=True needs a file of results to resume; give out='results.csv', or keep=True.")
     own = {path.resolve() for path in destinations}
     # The table of an earlier run may lie among the images.
-    found = _by_name((path for path in find_files(root) if path.resolve() not in own), root, names)
+    found = files_by_name(root, names, leave_out=own)
     if not found:
         raise ValueError(f"no file in {str(folder)!r} but the results; give a folder with DICOM, PNG or JPEG files.")
     if keep:
@@ -169,15 +169,22 @@ def _check_writable(folder: Path) -> None:
         ) from None
 
 
-def _by_name(paths: Iterable[Path], root: Path, names: str) -> dict[str, Path]:
-    """Returns the files by their names in the results.
+def files_by_name(folder: Path, names: str = "path", *, leave_out: Container[Path] = ()) -> dict[str, Path]:
+    """Returns the files of a folder by their names in its results.
+
+    Args:
+        folder: The folder.
+        names: "path" or "hashed", see `score_folder`.
+        leave_out: Resolved paths that are not meant.
 
     Raises:
-        ValueError: If two would share one, since one of the two would have no row.
+        ValueError: If the folder holds no file, or two would share a name, since one of the two would have no row.
     """
     found: dict[str, Path] = {}
-    for path in paths:
-        name = _shown(path.relative_to(root), names)
+    for path in find_files(folder):
+        if path.resolve() in leave_out:
+            continue
+        name = _shown(path.relative_to(folder), names)
         if name in found:
             raise ValueError(f"two files have the name {name!r} in the results; rename one of them.")
         found[name] = path

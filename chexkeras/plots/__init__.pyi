@@ -26,6 +26,7 @@ from .dataset import (
     views as views,
 )
 from .explanation.heatmaps import heatmap as heatmap, heatmap_gallery as heatmap_gallery
+from .explanation.scored_files import save_heatmaps as save_heatmaps
 from .flowchart import flowchart as flowchart
 from .forest import (
     gaps_forest as gaps_forest,

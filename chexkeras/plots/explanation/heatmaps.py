@@ -37,6 +37,7 @@ def heatmap(
     *,
     finding: str | None = None,
     boxes: pd.DataFrame | None = None,
+    title: str | None = None,
     ax: "Axes | None" = None,
     note: str | Sequence[str] | None = None,
 ) -> "Axes":
@@ -49,6 +50,7 @@ def heatmap(
         finding: One of the maps' findings; None where there is one only.
         boxes: Boxes as `load_boxes` returns them, drawn where they are of this image and finding. They are measured on
             images ``boxes.attrs["image_px"]`` wide; without it, on the image drawn.
+        title: What stands above; by default the finding and its score.
         ax: Axes to draw on; a new figure by default.
         note: Sentences written on the figure; by default the maps' cautions.
 
@@ -76,7 +78,9 @@ def heatmap(
     ax.set_yticks([])
     bar = ax.figure.colorbar(scale, ax=ax, fraction=0.046, pad=0.03)
     bar.set_label(_unit(maps))
-    style.title(ax, f"{style.words(name)}: score {maps.score(image, name):.3f}", style.cautions(note, maps))
+    ax.set_xlabel(f"{maps.method}, layer {maps.layer}", fontsize=8)
+    above = f"{style.words(name)}: score {maps.score(image, name):.3f}" if title is None else title
+    style.title(ax, above, style.cautions(note, maps))
     return ax
 
 
