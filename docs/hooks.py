@@ -63,6 +63,7 @@ LATER_FILES = {
     "robustness.json": "what changed images do to the scores, once that was measured",
     "readers.json": "its test scores against readers beside its labels, once they were compared",
     "heatmaps.json": "whether heat maps depend on the model, and how they meet boxes, once that was studied",
+    "heatmaps.png": "a few images of that study, for the report: synthetic ones, others only where it was asked for",
     "epochs/": "further epochs that a recipe keeps (`keep_epochs`), each a run folder of its own",
 }
 """Files that a run has once something was done with it."""

@@ -46,6 +46,13 @@ def explain(
     keep: Annotated[
         bool, typer.Option("--keep/--no-keep", help="Keep the result with the run, for its report.")
     ] = True,
+    keep_images: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep-images/--no-keep-images",
+            help="Keep small copies of the gallery's images with the run for its report; default: synthetic ones only.",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what the run and the folder hold.")] = False,
 ) -> None:
     """Shows where a run looks: heat maps of test images, whether they depend on the model, and how they meet boxes.
@@ -76,6 +83,7 @@ def explain(
         images=sample,
         seed=seed,
         keep=keep,
+        keep_images=keep_images,
         overwrite=overwrite,
     )
     for caution in made.study.cautions:
@@ -101,7 +109,7 @@ def _write(made: "StudiedMaps", boxes: "pd.DataFrame | None", folder: Path) -> N
     if shown and has_files:
         titles = [_title(entry) for entry in study.examples]
         drawn, (ax,) = style.figure(width=10.4, height=2.95 * -(-len(shown) // 4) + 1.2)
-        heatmap_gallery(maps, rows, finding=study.finding, boxes=boxes, titles=titles, ax=ax)
+        heatmap_gallery(maps, rows, finding=study.finding, boxes=boxes, titles=titles, threshold=study.threshold, ax=ax)
         style.save(drawn, folder / "gallery.png")
         for image, path in zip(shown, rows["path"], strict=True):
             drawn, (ax,) = style.figure(width=6.4, height=6.2)

@@ -98,6 +98,11 @@ def predict(
         "finding": heatmap_finding or None, "method": heatmap_method, "unchecked": unchecked_heatmaps,
     }  # fmt: skip
     can_draw = heatmaps is not None and _can_draw(loaded, heatmaps, folder, overwrite, asked)
+    if keep and can_draw and (unchecked_heatmaps or loaded.heatmaps is None):
+        raise ValueError(
+            "--keep tells the run's report that heat maps are part of the output, and a report speaks of checked ones "
+            "only: run 'chexkeras explain' first and leave out --unchecked-heatmaps, or leave out --keep."
+        )
     start = perf_counter()
     try:
         results = score_folder(
@@ -131,6 +136,10 @@ def predict(
             overwrite=overwrite, **asked,
         )  # fmt: skip
         tell(f"heat maps of {table['image'].nunique()} files: {heatmaps}")
+    if keep:
+        from chexkeras.explanation.of_files import note_output
+
+        note_output(loaded, drawn=can_draw)
     if refused:
         raise typer.Exit(_REFUSED)
 

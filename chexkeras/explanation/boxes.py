@@ -135,6 +135,19 @@ def hits(maps: Heatmaps, boxes: pd.DataFrame, finding: str, *, image_px: float |
     }
 
 
+def boxes_of(boxes: pd.DataFrame, image: str, finding: str, *, image_px: float | None = None) -> NDArray[np.float64]:
+    """Returns the boxes of an image and a finding: left, top, width, height as shares of the side, shape (n, 4).
+
+    Args:
+        boxes: Boxes as `compare_with_boxes` takes them.
+        image: The image's name.
+        finding: The finding.
+        image_px: Width of the square image that the boxes were drawn on; None takes `boxes.attrs["image_px"]`.
+    """
+    shown = boxes[(boxes["finding"] == finding) & (boxes["image_id"].astype(str) == image)]
+    return np.asarray(shown[list(BOX)].to_numpy(float) / _side(boxes, image_px))
+
+
 def _side(boxes: pd.DataFrame, image_px: float | None) -> float:
     side = image_px if image_px is not None else boxes.attrs.get("image_px")
     if side is None or not side > 0:

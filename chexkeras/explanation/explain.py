@@ -111,7 +111,7 @@ class Explainer:
     Args:
         run: A run, its folder, or an ensemble of runs.
         finding: One of the run's findings, or several; None takes all.
-        method: See `METHODS`.
+        method: One of `METHODS`.
         layer: Name of the layer; None takes the last one with rows and columns.
         augmentation: Test-time augmentation.
         batch_size: Images the compiled model sees at a time.

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,7 +19,7 @@ from chexkeras.inference.ensemble import Ensemble
 from chexkeras.inference.read_files import as_path
 from chexkeras.results import HeatmapStudy
 from chexkeras.results.heatmaps import DEPENDS
-from chexkeras.runs.run import Run
+from chexkeras.runs.run import HEATMAPS, Run
 
 if TYPE_CHECKING:
     from chexkeras.dicom.profiles import Profile
@@ -66,7 +66,7 @@ def drawable_maps(
     Args:
         run: A run, its folder, or an ensemble.
         finding: One of the run's findings, or several; None takes the one that was checked, and without checks all.
-        method: See `METHODS`; None takes the one that was checked, and without checks "gradcam".
+        method: One of `METHODS`; None takes the one that was checked, and without checks "gradcam".
         unchecked: Whether maps are drawn whatever was found out about them; they then say so.
 
     Raises:
@@ -94,6 +94,18 @@ def drawable_maps(
     if unchecked:
         return DrawableMaps(wanted, given, layer, UNCHECKED if reason else _passed(studies))
     return DrawableMaps(wanted, given, layer, "" if reason else _passed(studies), reason)
+
+
+def note_output(run: Run, *, drawn: bool) -> None:
+    """Notes with a run whether its heat maps are part of what the device gives, by which its report is worded.
+
+    Args:
+        run: A run; one that was never studied keeps nothing.
+        drawn: Whether heat maps were drawn of the files whose results the run keeps.
+    """
+    study = run.heatmaps
+    if study is not None and study.part_of_output != drawn:
+        replace(study, part_of_output=drawn).save(run.folder / HEATMAPS)
 
 
 def _current_study(run: Run) -> HeatmapStudy | None:

@@ -1,5 +1,6 @@
 """What was found out about heat maps: whether they depend on the model, and how they agree with radiologists' boxes."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -188,8 +189,15 @@ def _limits(name: str, estimate: Estimate) -> dict[str, float]:
     return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
 
 
+OUTCOMES = ("found", "missed", "false alarm", "correct negative")
+"""What became of an image at the frozen threshold: positives called so or not, negatives called so or not."""
+
+PATIENTS_NOT_KEPT = "images of patients are not kept with the run"
+"""Why a run has no gallery of real images, unless it was asked for."""
+
+
 @dataclass(frozen=True)
-class HeatmapStudy(Record):
+class HeatmapStudy(Record, nan=("threshold",)):
     """What was found out about the heat maps of a run's test images, for one finding.
 
     Attributes:
@@ -198,12 +206,18 @@ class HeatmapStudy(Record):
         localization: How they agree with radiologists' boxes; None where no test image has one.
         afroc: Area under the weighted AFROC curve of the maps' peaks, images with boxes against normal ones.
         examples: For each image of the gallery its image_id, what became of it ("found", "missed", "false alarm",
-            "correct negative"), score and whether its highest place lies in a box (None without one).
+            "correct negative"), score and whether its highest place lies in a box (None without one); with a gallery
+            its map, rows of numbers, and its boxes (left, top, width, height as shares of the image's side).
         boxes_from: File name of the boxes; empty where there were none.
         scores_fingerprint: Of the run's test scores.
         seed: Of all draws.
         cautions: Sentences that a reader must see beside a map.
         provenance: Versions and commit.
+        threshold: The frozen threshold that parts the outcomes; NaN in files of earlier versions.
+        gallery_sha256: Of the file of the gallery's images; empty where there is none.
+        no_gallery: Why there is none, in words.
+        part_of_output: Whether heat maps were drawn of the files whose results the run keeps: they are then part of
+            what the device gives.
     """
 
     finding: str
@@ -216,6 +230,10 @@ class HeatmapStudy(Record):
     seed: int = 0
     cautions: tuple[str, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
+    threshold: float = math.nan
+    gallery_sha256: str = ""
+    no_gallery: str = ""
+    part_of_output: bool = False
 
     def __str__(self) -> str:
         """Returns some lines to read."""

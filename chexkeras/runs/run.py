@@ -31,6 +31,7 @@ from chexkeras.results import (
     Robustness,
 )
 from chexkeras.runs import documents
+from chexkeras.runs.gallery import EXAMPLES, Gallery, read_gallery
 
 if TYPE_CHECKING:
     import keras
@@ -343,11 +344,18 @@ class Run:
         document = files.read_json(self._file(HEATMAPS, files.MOST_JSON_BYTES))
         with _fields_of(HEATMAPS, "Make them again: chexkeras explain --overwrite."):
             study = HeatmapStudy.from_dict(document)
+            EXAMPLES(list(study.examples), "examples")
             boxed = [entry.finding for entry in study.localization.findings] if study.localization else [study.finding]
             self._check_findings(boxed)
             if study.finding not in boxed:
                 raise ValueError(f"its boxes are of {', '.join(boxed) or 'nothing'}, not of {study.finding}")
         return study
+
+    @property
+    def heatmap_gallery(self) -> Gallery | None:
+        """Images with their heat maps, drawn at random; None where the run keeps none, as with images of patients."""
+        study = self.heatmaps
+        return None if study is None else read_gallery(self.folder, study)
 
     def scores(self, part: str) -> Scores:
         """Returns the scores of a part.

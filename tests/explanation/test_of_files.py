@@ -259,3 +259,12 @@ class TestCommand:
         (folder / "notes.txt").write_text("no image")
         assert self.call(run, folder, tmp_path).exit_code == 3
         assert not (tmp_path / "maps").exists()
+
+    def test_the_run_notes_whether_heat_maps_are_part_of_what_it_gives(self, run, folder, tmp_path):
+        assert self.call(run, folder, tmp_path, "--keep").exit_code == 3
+        assert Run.load(run.folder).heatmaps.part_of_output
+        plain = ["predict", str(folder), "--run", str(run.folder), "--out", str(tmp_path / "r.csv"), "--workers", "0"]
+        assert CliRunner().invoke(app, [*plain, "--keep"]).exit_code == 3
+        assert not Run.load(run.folder).heatmaps.part_of_output
+        done = self.call(run, folder, tmp_path, "--keep", "--overwrite", "--unchecked-heatmaps")
+        assert done.exit_code == 2 and "a report speaks of checked ones only" in " ".join(done.output.split())

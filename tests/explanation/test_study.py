@@ -2,14 +2,17 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from chexkeras.cli import app
 from chexkeras.explanation import study_heatmaps
+from chexkeras.runs.gallery import GALLERY
 from chexkeras.runs.run import HEATMAPS, Run
 
 COLUMNS = ("--image-column", "image_id", "--patient-column", "patient_id", "--label-columns", "Effusion")
@@ -46,6 +49,101 @@ def test_a_study_is_kept_with_its_run_and_read_again(run, toy, boxes):
     assert str(run.heatmaps) == str(study) and run.heatmaps.boxes_from == "squares.csv"
     with pytest.raises(FileExistsError, match="has heat maps already"):
         study_heatmaps(run, toy, boxes=boxes, images=24)
+
+
+@pytest.fixture(scope="module")
+def studied(toy_run, toy, boxes, tmp_path_factory):
+    """A run that was studied, with its gallery."""
+    folder = tmp_path_factory.mktemp("studied") / "run"
+    shutil.copytree(toy_run.folder, folder)
+    return study_heatmaps(folder, toy, boxes=boxes, images=24, seed=1), folder
+
+
+def test_a_gallery_of_synthetic_images_is_kept_with_the_run(studied):
+    (study, maps, _), folder = studied
+    assert study.checks.verdict == "depends on the model", str(study.checks)
+    run = Run.load(folder)
+    gallery, kept = run.heatmap_gallery, run.heatmaps
+    names = [entry["image_id"] for entry in study.examples]
+    assert 1 <= len(names) <= 12 and gallery.images.shape == (len(names), 32, 32)
+    assert kept.threshold == run.operating_points[0].threshold
+    for place, entry in enumerate(kept.examples):
+        heat = maps.maps[maps.images.index(entry["image_id"]), 0]
+        np.testing.assert_allclose(gallery.maps[place], heat, rtol=1e-5)
+        called = entry["score"] >= kept.threshold
+        assert called == (entry["outcome"] in ("found", "false alarm"))
+        # The square of a positive fills rows 24-39 and columns 4-19 of 48, and is brighter than the image.
+        is_positive = entry["outcome"] in ("found", "missed")
+        assert gallery.boxes[place].tolist() == ([[4 / 48, 0.5, 16 / 48, 16 / 48]] if is_positive else [])
+        assert (gallery.images[place][17:26, 4:12].mean() > gallery.images[place].mean() + 20) == is_positive
+
+
+def test_images_of_patients_are_kept_only_where_it_was_asked_for(run, toy, studied, monkeypatch):
+    monkeypatch.setattr(sys.modules[study_heatmaps.__module__], "check_maps", lambda *_, **__: studied[0].study.checks)
+    document = json.loads((run.folder / "provenance.json").read_text())
+    document["source"]["synthetic"] = False
+    (run.folder / "provenance.json").write_text(json.dumps(document))
+    study = study_heatmaps(run.folder, toy, images=10, seed=1).study
+    assert study.no_gallery == "images of patients are not kept with the run"
+    assert not (run.folder / GALLERY).exists() and Run.load(run.folder).heatmap_gallery is None
+    assert all("map" not in entry for entry in study.examples)
+    asked = study_heatmaps(run.folder, toy, images=10, seed=1, keep_images=True, overwrite=True).study
+    assert asked.no_gallery == "" and len(Run.load(run.folder).heatmap_gallery.images) == len(asked.examples)
+    study_heatmaps(run.folder, toy, images=10, seed=1, overwrite=True)
+    assert not (run.folder / GALLERY).exists()
+
+
+def test_a_gallery_that_is_not_what_was_kept_is_refused_before_it_is_unpacked(studied, tmp_path):
+    from PIL import Image
+
+    from chexkeras import files
+
+    shutil.copytree(studied[1], tmp_path / "run")
+    run = Run.load(tmp_path / "run")
+    path, count = run.folder / GALLERY, len(run.heatmaps.examples)
+
+    def refused(words):
+        with pytest.raises(ValueError, match=words):
+            _ = run.heatmap_gallery
+
+    def stated():
+        """heatmaps.json states whatever the file is now."""
+        document = json.loads((run.folder / HEATMAPS).read_text())
+        document["gallery_sha256"] = files.sha256_file(path)
+        (run.folder / HEATMAPS).write_text(json.dumps(document))
+
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-30])
+    refused("is not the file that was made with its heatmaps.json")
+    stated()
+    refused("cannot be read")
+    Image.new("L", (20_000, 20_000)).save(path)
+    stated()
+    refused("20000 x 20000 pixels")
+    Image.new("RGB", (32, 32 * count)).save(path)
+    stated()
+    refused("no PNG file of 8-bit")
+    Image.new("L", (32, 32)).save(path, format="JPEG")
+    stated()
+    refused("no PNG file")
+    path.write_bytes(b"0" * (9 * 2**20))
+    stated()
+    refused(GALLERY)
+    path.unlink()
+    refused("has no heatmaps.png")
+    path.write_bytes(whole)
+    stated()
+    document = json.loads((run.folder / HEATMAPS).read_text())
+    for change, words in (
+        ({"map": [[1.0] * 5000] * 2}, "maps of shape"),
+        ({"map": [["a"]]}, "a number was expected"),
+        ({"map": [[]]}, "holds 0 entries"),
+        ({"boxes": [[1, 2, 3]]}, "holds 3 entries"),
+        ({"outcome": "cured"}, "is none of found, missed"),
+    ):
+        spoilt = {**document, "examples": [{**entry, **change} for entry in document["examples"]]}
+        (run.folder / HEATMAPS).write_text(json.dumps(spoilt))
+        refused(words)
 
 
 def test_without_boxes_there_is_nothing_to_compare_with(run, toy):

@@ -5,7 +5,7 @@ speaks for the finding is orange, what speaks against it is blue, and boxes are 
 can tell apart who see colours differently.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -92,6 +92,8 @@ def heatmap_gallery(
     finding: str | None = None,
     boxes: pd.DataFrame | None = None,
     titles: Sequence[str] | None = None,
+    threshold: float | None = None,
+    pixels: Sequence[NDArray[np.uint8]] | None = None,
     columns: int = 4,
     ax: "Axes | None" = None,
     note: str | Sequence[str] | None = None,
@@ -106,6 +108,8 @@ def heatmap_gallery(
         finding: One of the maps' findings; None where there is one only.
         boxes: Boxes as `load_boxes` returns them.
         titles: What each image is, for example "missed"; its score stands below. None writes its label.
+        threshold: The frozen threshold, written beside the scores.
+        pixels: The images themselves, (rows, columns), 0-255, in the table's order; None reads their files.
         columns: Images in a row.
         ax: Axes to draw on; a new figure by default.
         note: Sentences written on the figure; by default the maps' cautions.
@@ -130,7 +134,12 @@ def heatmap_gallery(
     ax.set_axis_off()
     scale = None
     names = table["image_id"].astype(str).tolist()
-    read = read_images(table["path"].astype(str).tolist(), names)
+    read: Iterable[tuple[NDArray[np.uint8], float]]
+    if pixels is None:
+        read = read_images(table["path"].astype(str).tolist(), names)
+    else:
+        read = [(image, float(image.shape[1])) for image in pixels]
+    beside = "" if threshold is None else f", threshold {threshold:.3f}"
     for index, (image, (shown, width_px)) in enumerate(zip(names, read, strict=True)):
         x, y = (index % columns) * step_x, (index // columns) * step_y + _TITLE_ROOM
         unit = 1 / max(shown.shape)
@@ -138,12 +147,16 @@ def heatmap_gallery(
         left, top = x + (1 - wide) / 2, y + (1 - tall) / 2
         extent = (left, left + wide, top + tall, top)
         ax.imshow(shown, cmap="gray", vmin=0, vmax=255, extent=extent, interpolation="antialiased")
-        scale = _overlay(ax, maps.of(image, name, shown.shape), extent)
+        heat = maps.of(image, name, shown.shape)
+        scale = _overlay(ax, heat, extent)
+        if not heat.max() > 0:
+            ax.text(left + wide / 2, top + tall / 2, "nothing above 0", fontsize=8, color="white", ha="center")
         if boxes is not None:
             across = wide / _boxes_px(boxes, width_px)
             _draw_boxes(ax, _boxes_of(boxes, image, name), (left, top), across)
         told = titles[index] if titles is not None else _label(table.iloc[index], name)
-        text = f"{told}\nscore {maps.score(image, name):.3f}" if told else f"score {maps.score(image, name):.3f}"
+        scored = f"score {maps.score(image, name):.3f}{beside}"
+        text = f"{told}\n{scored}" if told else scored
         ax.text(x, y - 0.03, text, fontsize=8, va="bottom", ha="left")
     ax.set_xlim(0, columns * step_x - _GAP)
     ax.set_ylim(count_rows * step_y - _GAP, 0)

@@ -93,7 +93,7 @@ def save_heatmaps(
         results: What `score_folder` or `Predictor.predict` returned on the same files: scores, thresholds and calls
             stand on the images as they stand there. None scores the files.
         finding: One of the run's findings, or several; None takes the one whose heat maps were checked.
-        method: See `explanation.METHODS`; None takes the one that was checked.
+        method: One of `explanation.METHODS`; None takes the one that was checked.
         augmentation: Test-time augmentation, whose scores are averaged as the maps are.
         unchecked: Whether maps are drawn although the run's have not passed the checks; each image then says so.
         names: How `results` names files, see `score_folder`.

@@ -3,7 +3,8 @@
 from typing import Any
 
 from chexkeras.report.facts.facts import Facts, difference_text, estimate_text
-from chexkeras.results.heatmaps import DEPENDS
+from chexkeras.results import HeatmapStudy
+from chexkeras.results.heatmaps import DEPENDS, OUTCOMES
 
 _FILE = "heatmaps.json"
 
@@ -28,6 +29,12 @@ def add_heatmaps(facts: Facts, run: Any) -> None:
     )
     file = _FILE if study else "convention"
     facts.add("heatmaps", current, file=file, field="whether heat maps were made, on the scores on file")
+    facts.add(
+        "heatmaps.part_of_output",
+        current and study is not None and study.part_of_output,
+        file=file,
+        field="whether heat maps were drawn of the files whose results the run keeps",
+    )
     facts.add("heatmaps.stale", study is not None and not current, file=file,
               field="scores_fingerprint and finding, against scores_test.csv and evaluation.json")  # fmt: skip
     if study is None or not current:
@@ -45,6 +52,7 @@ def add_heatmaps(facts: Facts, run: Any) -> None:
     ):
         facts.add(f"heatmaps.{name}", value, text, file=_FILE, field=name)
     facts.add("heatmaps.believed", checks.verdict == DEPENDS, file=_FILE, field="checks.verdict")
+    _add_gallery(facts, run, study)
     levels = [
         [level.name, estimate_text(level.rank_correlation), estimate_text(level.similarity)] for level in checks.levels
     ]
@@ -73,3 +81,18 @@ def add_heatmaps(facts: Facts, run: Any) -> None:
         for other in entry.baselines
     ]
     facts.add("heatmaps.rows", rows, "", file=_FILE, field="localization.baselines")
+
+
+def _add_gallery(facts: Facts, run: Any, study: HeatmapStudy) -> None:
+    """Records the images of the gallery, drawn only of maps that depend on the model."""
+    gallery = run.heatmap_gallery if study.checks.verdict == DEPENDS else None
+    facts.add("heatmaps.gallery", gallery is not None, file="heatmaps.png", field="whether there are images")
+    # What a run of an earlier version says nothing of.
+    facts.add("heatmaps.no_gallery", study.no_gallery, file=_FILE, field="no_gallery")
+    if gallery is None:
+        return
+    facts.add("heatmaps.gallery.images", len(study.examples), file=_FILE, field="examples")
+    facts.add("heatmaps.gallery.threshold", study.threshold, f"{study.threshold:.3f}", file=_FILE, field="threshold")
+    counts = [sum(entry["outcome"] == outcome for entry in study.examples) for outcome in OUTCOMES]
+    told = ", ".join(f"{outcome} {count}" for outcome, count in zip(OUTCOMES, counts, strict=True))
+    facts.add("heatmaps.gallery.outcomes", counts, told, file=_FILE, field="examples: outcome")

@@ -16,6 +16,7 @@ from chexkeras.plots.forest import height_of
 from chexkeras.report.answers import Answers
 from chexkeras.report.facts.calibration import decision_rows, probabilities_of
 from chexkeras.report.facts.facts import Facts
+from chexkeras.report.figures import heatmaps
 from chexkeras.report.figures.figure import FEW, PlannedFigure
 from chexkeras.results import Comparison, MrmcResult, SubgroupAnalysis
 from chexkeras.results.evaluation import STATISTICS
@@ -381,6 +382,9 @@ def robustness(inputs: FigureInputs) -> PlannedFigure | None:
         findings,
         columns=1,
     )
+
+
+figure(heatmaps.heatmap_gallery)
 
 
 @figure
