@@ -3,6 +3,7 @@
 The file is read strictly: an unknown key or an answer of the wrong kind is an error that names it.
 """
 
+import inspect
 import textwrap
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -23,7 +24,8 @@ class Question:
         key: Where the answer stands in submission.toml: the table's name, a dot, the key's name.
         section: Number of the report's section that asks; 0 for its head.
         text: What is asked, as printed in an open field; "{finding}" stands for a finding.
-        kind: "text", or "number" where the answer is printed by the sentence that uses it.
+        kind: "text", of paragraphs, lists and tables; "phrase", a text that stands within a sentence or a cell; or
+            "number", where the answer is printed by the sentence that uses it.
     """
 
     key: str
@@ -33,9 +35,9 @@ class Question:
 
 
 QUESTIONS: tuple[Question, ...] = (
-    Question("device.submitter", 0, "name of the submitter"),
-    Question("device.name", 0, "name of the device"),
-    Question("device.intended_user", 1, "intended user, for example radiologists, and the clinical setting"),
+    Question("device.submitter", 0, "name of the submitter", "phrase"),
+    Question("device.name", 0, "name of the device", "phrase"),
+    Question("device.intended_user", 1, "intended user, for example radiologists, and the clinical setting", "phrase"),
     Question(
         "device.intended_use",
         1,
@@ -143,6 +145,12 @@ def _text(value: Any, key: str) -> str:
     return " ".join(value.split())
 
 
+def _prose(value: Any, key: str) -> str:
+    """Returns a text with its paragraphs, lists and tables, without the indentation that it has in the file."""
+    _text(value, key)
+    return "\n".join(line.rstrip() for line in inspect.cleandoc(value).splitlines())
+
+
 def _number(value: Any, key: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{key} is {_described(value)}; a number without quotes was expected.")
@@ -239,7 +247,7 @@ _VALUES: dict[str, tuple[Callable[[Any, str], Any], str, str]] = {
 }
 """Answers that are no prose: how each is checked, an example, and what it means."""
 
-_PROSE = {question.key: question for question in QUESTIONS if question.kind == "text"}
+_PROSE = {question.key: question for question in QUESTIONS if question.kind != "number"}
 
 
 @dataclass(frozen=True)
@@ -309,7 +317,8 @@ def load_answers(path: str | Path) -> Answers:
             key = f"{table}.{name}"
             if table != "prevalence" and key not in known:
                 raise ValueError(f"{file.name} has an unknown key {key!r}; {checks.nearest(key, known)}")
-            check = _share if table == "prevalence" else _VALUES[key][0] if key in _VALUES else _text
+            written = _prose if key in _PROSE and _PROSE[key].kind == "text" else _text
+            check = _share if table == "prevalence" else _VALUES[key][0] if key in _VALUES else written
             answer = check(value, f"{file.name}: {key}")
             if answer != "":
                 values[key] = answer
@@ -403,7 +412,8 @@ def answers_template(findings: Iterable[str] = ()) -> str:
         tables.setdefault(table, []).extend([f"# {meaning}", f"# {name} = {example}", ""])
     head = [
         "# Answers to what no training run can know. Remove the # before a line and fill it in; what stays commented",
-        "# stays an open field of the report. Texts stand in quotes, shares are fractions: 5 % is 0.05.",
+        "# stays an open field of the report. Texts stand in quotes, shares are fractions: 5 % is 0.05. A text between",
+        '# three quotes (""") may have paragraphs, lists and tables, written as in Markdown.',
         "",
         "[prevalence]",
         "# section 1: share of images with each finding where the device will be used",

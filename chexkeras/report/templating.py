@@ -10,7 +10,7 @@ from chexkeras.checks import nearest
 from chexkeras.report.answers import question
 from chexkeras.report.facts.facts import Facts
 from chexkeras.report.figures.figure import Figure
-from chexkeras.report.markdown import Marked, as_code, escaped, prose
+from chexkeras.report.markdown import Marked, as_code, escaped, indented, passage, prose
 
 if TYPE_CHECKING:
     import jinja2
@@ -127,8 +127,10 @@ class TemplateContext:
         return Marked("not named yet, see the head of this document") if answer is None else answer
 
     def _answer(self, key: str) -> Marked | None:
-        given = f"answer.{key}"
-        return prose(self.facts[given].text) if question(key).kind == "text" and given in self.facts else None
+        given, kind = f"answer.{key}", question(key).kind
+        if kind == "number" or given not in self.facts:
+            return None
+        return passage(self.facts[given].text) if kind == "text" else prose(self.facts[given].text)
 
     def drawn(self, name: str) -> bool:
         """Whether the report has this figure."""
@@ -190,17 +192,6 @@ def tidy(text: str) -> str:
     return _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip("\n") + "\n"
 
 
-def in_point(text: str) -> Marked:
-    r"""Returns an answer as the content of a list's point: what comes after its first line is indented.
-
-    Example:
-        >>> in_point(Marked("One.\n\n- Two."))
-        'One.\n\n  - Two.'
-    """
-    first, *others = str(text).split("\n")
-    return Marked("\n".join([first, *(f"  {line}" if line else "" for line in others)]))
-
-
 def number(value: Any) -> str:
     """Returns a whole number with thousands commas."""
     return f"{int(value):,}"
@@ -242,7 +233,7 @@ def environment() -> "jinja2.Environment":
         "words": lambda name: str(name).replace("_", " "),
         "number": number,
         # An answer in the middle of a sentence ends no sentence.
-        "in_point": in_point,
+        "in_point": lambda text: type(text)(indented(text)),
         "phrase": lambda text: type(text)(text.rstrip(".")),
     }
     return made

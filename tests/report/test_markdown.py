@@ -14,9 +14,10 @@ from markdown_it import MarkdownIt
 from chexkeras.progress import printable
 from chexkeras.report.answers import QUESTIONS, load_answers
 from chexkeras.report.facts.collect import collect_facts
-from chexkeras.report.markdown import Marked, as_code, escaped, prose
+from chexkeras.report.markdown import Marked, as_code, escaped, passage, prose
 from chexkeras.report.model_card import card_text
 from chexkeras.report.submission import preview
+from chexkeras.report.templating import tidy
 from chexkeras.runs.run import Run
 
 PAYLOADS = (
@@ -120,6 +121,52 @@ def test_an_answer_keeps_its_whole_marks_and_opens_nothing(payload):
     assert prose("Not **for** *use* in `x`") == "Not **for** *use* in `x`"
 
 
+BLOCKS = {
+    "paragraph_open", "inline", "bullet_list_open", "ordered_list_open", "list_item_open", "table_open", "thead_open",
+    "tbody_open", "tr_open", "th_open", "td_open",
+}  # fmt: skip
+INLINE = {"text", "softbreak", "code_inline", "strong_open", "strong_close", "em_open", "em_close"}
+
+
+def harmless_around(answer):
+    """Checks an answer between a paragraph, a table and a heading of ours: they stay, and nothing in it is live."""
+    text = tidy(f"Before. {passage(answer)}\n\nAfter.\n\n| a | b |\n| --- | --- |\n| c | d |\n\n## Ours\n\nEnd.\n")
+    tokens = parse(text)
+    assert [token.content for token in tokens[-15:] if token.type == "inline"][-3:] == ["d", "Ours", "End."], text
+    assert [token for token in tokens if token.type == "heading_open"] == [tokens[-6]], text
+    for token in tokens[:-6]:
+        assert token.type in BLOCKS or token.type.endswith("_close"), (token.type, text)
+        assert {child.type for child in token.children or ()} <= INLINE, text
+    # A second pass finds what the first has written: no mark comes into being by being printed.
+    assert passage(str(passage(answer)).strip()).strip() == passage(answer).strip(), text
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+@pytest.mark.parametrize(
+    "place", ["{}", "One.\n\n{}", "- {}\n- b", "1. a\n   {}", "| a | b |\n| - | - |\n| {} | x |", "# {}"]
+)
+def test_an_answer_of_several_blocks_opens_nothing_but_lists_and_tables(place, payload):
+    harmless_around(place.replace("{}", payload))
+
+
+@given(st.text(alphabet="ab1 \n#>-+=*_~`|[]()<>!&;\\:/.\"'\t"))
+def test_any_answer_leaves_what_stands_around_it(answer):
+    harmless_around(answer)
+
+
+@pytest.mark.parametrize(("answer", "shown"), [
+    ("One.\n\nTwo\nlines.", "One.\n\nTwo lines."),
+    ("* a\n* b\n    1. c\n    2. d", "- a\n- b\n  1. c\n  2. d"),
+    ("3) x\n4) y", "3. x\n4. y"),
+    ("- a\n\n  more\n\n- b", "- a\n\n  more\n- b"),
+    ("|a|b|\n|:-:|-:|\n|1|**2**|\n|3|", "| a | b |\n| :---: | ---: |\n| 1 | **2** |\n| 3 |  |"),
+    ("## A [b](http://c)\n\nd", "**A \\[b\\](http:\\//c)**\n\nd"),
+    ("text\n\n![x](http://e/p.png)", "text\n\n!\\[x\\](http:\\//e/p.png)"),
+])  # fmt: skip
+def test_an_answer_of_several_blocks_is_written_anew(answer, shown):
+    assert passage(answer) == f"\n\n{shown}\n\n"
+
+
 def hostile(run, folder, text, fitted="validation"):
     """Returns a copy of a run that holds a text wherever one may be of any kind."""
     shutil.copytree(run, folder)
@@ -187,13 +234,11 @@ def test_no_text_of_a_run_changes_what_its_documents_are_made_of(payload, harmle
         assert not any(kind in ("html_block", "html_inline", "link_open") for kind, *_ in skeleton(text))
 
 
-@pytest.mark.parametrize(
-    "answer", ["~~~", "```", "<!--", "<details>", "# x", "1. x", "---", "**x", "`x", "[a](b)", "| x"]
-)
+@pytest.mark.parametrize("answer", ["~~~", "```", "<!--", "<details>", "---", "===", "**x", "`x", "[a](b)", "| x"])
 def test_no_answer_swallows_what_comes_after_it(answer, small_run, tmp_path):
     tables = {}
     for question in QUESTIONS:
-        if question.kind == "text":
+        if question.kind != "number":
             table, name = question.key.split(".")
             tables.setdefault(table, []).append(name)
 

@@ -10,7 +10,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from chexkeras import files
-from chexkeras.report.answers import load_answers
+from chexkeras.report.answers import QUESTIONS, load_answers
 from chexkeras.report.facts.collect import collect_facts
 from chexkeras.report.model_card import card_text
 from chexkeras.report.submission import preview
@@ -64,6 +64,42 @@ def _few_of_each_group(folder):
     return Run.load(write_run_folder(folder, Design(patients=24, prevalence=0.5)))
 
 
+AT_LENGTH = """
+First paragraph,
+on two lines.
+
+# A heading of the author's
+
+- one
+  - nested
+- two
+
+| Site | Images |
+| :--- | ---: |
+| here | 12 |
+
+Setext
+======
+
+> ## quoted <b>
+"""
+
+
+def _answered_at_length(folder):
+    run = _bare(folder)
+    asked = [each for each in QUESTIONS if each.kind != "number"]
+    tables = dict.fromkeys(each.key.split(".")[0] for each in asked)
+    lines = []
+    for table in tables:
+        lines.append(f"[{table}]")
+        for each in asked:
+            if each.key.startswith(f"{table}."):
+                said = AT_LENGTH if each.kind == "text" else "a phrase\non two lines"
+                lines.append(f'{each.key.split(".")[1]} = """{said}"""')
+    (folder.parent / "submission.toml").write_text("\n".join(lines))
+    return run
+
+
 MADE = {
     name.removeprefix("_"): make
     for name, make in list(globals().items())
@@ -81,14 +117,17 @@ def texts(tmp_path_factory, finished_run, answered):
             if name == "everything_answered":
                 facts = collect_facts(Run.load(finished_run), answers=load_answers(answered))
             else:
-                facts = collect_facts(MADE[name](tmp_path_factory.mktemp(name) / "run"))
+                run = MADE[name](tmp_path_factory.mktemp(name) / "run")
+                stated = run.folder.parent / "submission.toml"
+                facts = collect_facts(run, answers=load_answers(stated) if stated.exists() else None)
             made[name] = preview(facts).text, card_text(facts)
         return made[name]
 
     return text_of
 
 
-everywhere = pytest.mark.parametrize("name", [*MADE, "everything_answered"])
+CONFIGURATIONS = [*MADE, "everything_answered"]
+everywhere = pytest.mark.parametrize("name", CONFIGURATIONS)
 
 
 def _tokens(text):
@@ -107,7 +146,7 @@ def test_paragraphs_lists_and_tables_stand_apart(name, texts):
         assert [line for line in lines if line != line.rstrip()] == []
         for before, line in zip(["", *lines], lines, strict=False):
             if before and line:
-                assert before.startswith("|") == line.startswith("|"), (before, line)
+                assert before.lstrip().startswith("|") == line.lstrip().startswith("|"), (before, line)
                 # A list after a sentence is a part of it for readers that want a blank line.
                 assert not line.startswith("- ") or before.startswith(("- ", "  ")), (before, line)
 
@@ -124,17 +163,18 @@ def test_no_point_of_a_list_begins_in_the_middle_of_a_line(name, texts):
 @everywhere
 def test_every_table_is_whole_and_none_is_empty(name, texts):
     for text in texts(name):
-        blocks = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+        blocks = re.findall(r"(?:^ *\|.*\n)+", text, re.MULTILINE)
         assert len(blocks) == sum(token.type == "table_open" for token in _tokens(text)) > 5
         for block in blocks:
-            header, separator, *rows = block.splitlines()
+            header, separator, *rows = map(str.strip, block.splitlines())
             assert re.fullmatch(r"\|(?: :?-{3,}:? \|)+", separator), block
             assert rows, block
             assert {len(_cells(line)) for line in (header, separator, *rows)} == {len(_cells(header))}, block
             assert all(any(cell.strip() for cell in _cells(row)) for row in rows), block
 
 
-@everywhere
+# An author's tables have no number.
+@pytest.mark.parametrize("name", [name for name in CONFIGURATIONS if name != "answered_at_length"])
 def test_tables_and_figures_are_numbered_in_order_and_those_referred_to_exist(name, texts):
     report, _ = texts(name)
     tables = re.findall(r"^\*\*Table (\d+)\.\*\* \S.*\.\n\n\|", report, re.MULTILINE)
@@ -208,6 +248,23 @@ def test_the_first_page_says_how_it_did_on_whom_and_what_is_missing(small_run, t
     assert "nothing on file contradicts what was measured" in front
     bare, _ = texts("bare")
     assert "| Not measured | DICOM files, changed images, where the model looks" in bare
+
+
+def test_an_answer_keeps_its_paragraphs_lists_and_tables_and_changes_no_heading(texts):
+    report, _ = texts("answered_at_length")
+    asked = sum(
+        each.kind == "text" and each.key not in ("data.label_source", "data.labeller_accuracy") for each in QUESTIONS
+    )
+    without, _ = texts("bare")
+    for text, count in ((report, asked), (without, 0)):
+        assert len(re.findall(r"^ *\| Site \| Images \|$", text, re.MULTILINE)) == count
+        assert len(re.findall(r"^ *- one$", text, re.MULTILINE)) == count
+    headings = [re.findall("^#.*$", text, re.MULTILINE) for text in (report, without)]
+    assert headings[0] == headings[1]
+    assert "\n  **A heading of the author's**\n" in report and "\n**A heading of the author's**\n" in report
+    assert "\n\\> ## quoted &lt;b>\n" in report
+    # Within a sentence and in a cell one line is what fits.
+    assert "assist a phrase on two lines" in report
 
 
 def test_where_nothing_is_open_the_first_page_says_so(texts):

@@ -155,7 +155,7 @@ def test_an_answer_can_neither_open_a_heading_nor_hide_a_gap(finished_run, tmp_p
     path.write_text('[device]\nname = "# Best | [SPONSOR TO COMPLETE: x] <b>"\n[data]\norigin = "- a\\n# b"\n')
     page = submission.preview(collect_facts(Run.load(finished_run), answers=load_answers(path)))
     assert r"\# Best \| \[SPONSOR TO COMPLETE: x\] &lt;b>" in page.text
-    assert r"\- a # b" in page.text
+    assert "\n\n- a\n\n**b**\n\n" in page.text
     assert "\n# b" not in page.text
 
 
