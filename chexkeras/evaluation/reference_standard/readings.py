@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from chexkeras import checks
 from chexkeras.evaluation.agreement.consensus import majority
@@ -101,9 +102,9 @@ class Readings:
             raise ValueError(f"the table of readings has no rows. {_FIX}")
         clean = pd.DataFrame(
             {
-                "image_id": checks.identifiers(given["image_id"], "image_id of the readings"),
+                "image_id": _identifiers(given["image_id"], "image_id of the readings"),
                 "finding": given["finding"].map({name: plain_name(name) for name in given["finding"].unique()}),
-                "reader": checks.identifiers(given["reader"], "the readers' names"),
+                "reader": _identifiers(given["reader"], "the readers' names"),
                 "value": pd.to_numeric(given["value"], errors="coerce").to_numpy(dtype=float, na_value=np.nan),
             },
             index=given.index,
@@ -212,3 +213,9 @@ class Readings:
         """Returns a line to read, for example ``readings of one's own: 4 findings on 30 images by 3 readers``."""
         by = f"{len(self.readers)} readers" if len(self.readers) > 1 else "one reading an image"
         return f"{self.source.name}: {len(self.findings)} findings on {len(self.images):,} images, {by}"
+
+
+def _identifiers(column: pd.Series, name: str) -> NDArray[np.object_]:
+    # Each image and reader stands there many times, and is checked once.
+    codes, each = pd.factorize(column, use_na_sentinel=False)
+    return checks.identifiers(pd.Series(each), name)[codes]
