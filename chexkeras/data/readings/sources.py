@@ -63,8 +63,8 @@ VINDR = ReadingsSource(
     drawn="15,000 frontal images of adults from two hospitals in Vietnam, the training part of VinDr-CXR.",
     cautions=(
         "Which reader read an image tells what is on it: of the 7,406 images that none of R8, R9 and R10 read, 248 "
-        "have any box, of the 5,501 that all three read 4,146 (counted). Readers must not be compared across panels, and "
-        "Dawid and Skene's model, which takes images for shared out at random, does not hold.",
+        "have any box, of the 5,501 that all three read 4,146 (counted). Readers must not be compared across "
+        "panels, and Dawid and Skene's model, which takes images for shared out at random, does not hold.",
     ),
     terms="PhysioNet Credentialed Health Data License, or the rules of the VinBigData challenge.",
     citation="Nguyen et al., Scientific Data 9, 2022, 429.",
