@@ -22,6 +22,7 @@ from .perturbations import (
 )
 from .pipeline import make_dataset as make_dataset
 from .readings.load import load_readings as load_readings
+from .splits.folds import k_fold as k_fold
 from .splits.splits import Splits as Splits
 from .splits.splitters import (
     official_split as official_split,

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import io
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from chexkeras.dicom import elements, gate, privacy
 from chexkeras.dicom.attributes import ages, orientation, views
 from chexkeras.dicom.header import Header, name_tag
 from chexkeras.dicom.pixels import decoding, display, image_file, plausibility, upright
+from chexkeras.dicom.pixels.array_image import GreyArray
 from chexkeras.dicom.pixels.contrast import FEWEST_GREY_LEVELS, contrast_of_counts, percentiles, value_counts
 from chexkeras.dicom.profiles import Profile, find_profile
 from chexkeras.dicom.rejection import DicomRejected, Violation
@@ -51,7 +53,8 @@ class Radiograph:
         sex: "M", "F" or "".
         pixel_spacing_mm: Distance of rows, as turned, at the detector or in the patient; NaN when unknown.
         warnings: Codes of the rules that the image breaks without being refused.
-        decoder: What decoded it: "native", the name of a pydicom plugin, or "pillow" for an image file.
+        decoder: What decoded it: "native", the name of a pydicom plugin, "pillow" for an image file, or "array" for
+            values that were handed over.
         photometric: "MONOCHROME1", "MONOCHROME2" or "RGB", as stored; the pixels are always in MONOCHROME2's sense.
         key: Keyed hash of the SOP instance UID; empty for an image file.
         turned: How the stored image lay where it was turned upright: the directions of its rows and columns (PS3.3
@@ -71,23 +74,28 @@ class Radiograph:
     turned: str = ""
 
 
-def is_dicom(path: str | Path) -> bool:
+def is_dicom(path: str | Path | bytes) -> bool:
     """Returns whether a file is DICOM by its content, whatever its name.
 
     Args:
-        path: A file.
+        path: A file, or its content.
 
     Source:
         PS3.10 7.1.
     """
     try:
-        with Path(path).open("rb") as handle:
+        with _opened(path if isinstance(path, bytes) else Path(path)) as handle:
             return handle.read(_MAGIC_AT + len(_MAGIC))[_MAGIC_AT:] == _MAGIC
     except OSError:
         return False
 
 
-def read_dicom(path: str | Path, *, profile: str | Profile = "clinical") -> Radiograph:
+def _opened(file: Path | bytes) -> BinaryIO:
+    """Returns a file, or its content, opened for reading."""
+    return io.BytesIO(file) if isinstance(file, bytes) else file.open("rb")
+
+
+def read_dicom(path: str | Path | bytes, *, profile: str | Profile = "clinical") -> Radiograph:
     """Reads an image from a DICOM file, if the profile accepts it.
 
     The header is judged first; pixels are read and decoded only when it passes.
@@ -98,7 +106,7 @@ def read_dicom(path: str | Path, *, profile: str | Profile = "clinical") -> Radi
     "course" does neither.
 
     Args:
-        path: A DICOM file.
+        path: A DICOM file, or its content as bytes.
         profile: "clinical", "course", or a `Profile` of your own.
 
     Returns:
@@ -108,9 +116,12 @@ def read_dicom(path: str | Path, *, profile: str | Profile = "clinical") -> Radi
         DicomRejected: If it must not be scored; says why, and repeats no free text of the file.
         FileNotFoundError: If there is no such file.
     """
-    file = checks.existing_file(checks.typed_path(path, "path"), "path")
-    chosen = find_profile(profile)
+    file, chosen = _checked_source(path), find_profile(profile)
     return _raise_or_return(_read_file(file, chosen))
+
+
+def _checked_source(path: str | Path | bytes) -> Path | bytes:
+    return path if isinstance(path, bytes) else checks.existing_file(checks.typed_path(path, "path"), "path")
 
 
 def _raise_or_return(result: Radiograph | DicomRejected) -> Radiograph:
@@ -121,9 +132,9 @@ def _raise_or_return(result: Radiograph | DicomRejected) -> Radiograph:
     return result
 
 
-def _read_file(file: Path, profile: Profile) -> Radiograph | DicomRejected:
+def _read_file(file: Path | bytes, profile: Profile) -> Radiograph | DicomRejected:
     try:
-        with file.open("rb") as handle, privacy.quiet(), _rejecting("unreadable"):
+        with _opened(file) as handle, privacy.quiet(), _rejecting("unreadable"):
             return _read(handle, profile)
     except DicomRejected as rejected:
         return rejected
@@ -284,16 +295,17 @@ def _spacing(header: Header, swapped: bool) -> float:
     return math.nan
 
 
-def read_image(path: str | Path, profile: str | Profile = "clinical") -> Radiograph:
+def read_image(path: str | Path | bytes | GreyArray, profile: str | Profile = "clinical") -> Radiograph:
     """Reads an image from a DICOM, PNG or JPEG file, told apart by content.
 
     An image file has no header: what it shows cannot be checked, which the warning "no_header" says. It must be grey
-    and without transparent pixels, and is turned as its EXIF orientation says.
+    and without transparent pixels, and is turned as its EXIF orientation says. An array is judged as the image file
+    that holds its values would be.
 
     Args:
-        path: A file.
-        profile: "clinical", "course", or a `Profile` of your own; of an image file only the size and the grey
-            values are checked.
+        path: A file, its content as bytes, or an array from `array_image.grey_array`.
+        profile: "clinical", "course", or a `Profile` of your own; of an image file or an array only the size and the
+            grey values are checked.
 
     Returns:
         The image.
@@ -302,36 +314,45 @@ def read_image(path: str | Path, profile: str | Profile = "clinical") -> Radiogr
         DicomRejected: If it must not be scored; "not_dicom" where it is neither DICOM nor PNG nor JPEG.
         FileNotFoundError: If there is no such file.
     """
-    file = checks.existing_file(checks.typed_path(path, "path"), "path")
     chosen = find_profile(profile)
-    return read_dicom(file, profile=chosen) if is_dicom(file) else _raise_or_return(_read_image_file(file, chosen))
+    if isinstance(path, GreyArray):
+        return _raise_or_return(_read_plain(path, chosen))
+    file = _checked_source(path)
+    return read_dicom(file, profile=chosen) if is_dicom(file) else _raise_or_return(_read_plain(file, chosen))
 
 
-def _read_image_file(file: Path, profile: Profile) -> Radiograph | DicomRejected:
+def _read_plain(file: Path | bytes | GreyArray, profile: Profile) -> Radiograph | DicomRejected:
+    """Reads what has grey values and no header."""
     try:
-        with privacy.quiet(), _rejecting("unreadable"):
-            grey, warnings, narrow = _grey_image(file, profile)
+        if isinstance(file, GreyArray):
+            grey, narrow, decoder = file.pixels, file.narrow_bits, "array"
+            warnings = ("no_header", *gate.require(gate.check_size(*grey.shape, profile)))
+        else:
+            with privacy.quiet(), _rejecting("unreadable"), _opened(file) as handle:
+                grey, warnings, narrow = _grey_image(handle, profile)
+            decoder = "pillow"
         cause = f"16-bit values of which none takes more than {narrow} bits" if narrow else ""
         counts = value_counts(grey, 256)
         quality = _check_grey_values(counts, profile, cause=cause, remedy=_SAVE_ANEW, is_low=narrow > 0)
         quality += _check_is_picture(grey, profile)
         codes = _applicable((*warnings, *quality), profile)
-        return Radiograph(grey, "", math.nan, "", math.nan, codes, "pillow", "", "")
+        return Radiograph(grey, "", math.nan, "", math.nan, codes, decoder, "", "")
     except DicomRejected as rejected:
         return rejected
 
 
-def _grey_image(file: Path, profile: Profile) -> tuple[np.ndarray, tuple[str, ...], int]:
+def _grey_image(handle: BinaryIO, profile: Profile) -> tuple[np.ndarray, tuple[str, ...], int]:
     """Returns a PNG or JPEG file's uint8 grey values, the codes of the warnings and `image_file.narrow_bits`."""
     from PIL import Image
 
-    if file.stat().st_size > profile.maximum_file_bytes:
+    if handle.seek(0, 2) > profile.maximum_file_bytes:
         raise DicomRejected.because("too_large", profile=profile)
-    with file.open("rb") as handle:
-        if not image_file.is_image(handle.read(_MAGIC_AT)):
-            raise DicomRejected.because("not_dicom", "", "a DICOM file, DICM after 128 bytes, or a PNG or JPEG file")
+    handle.seek(0)
+    if not image_file.is_image(handle.read(_MAGIC_AT)):
+        raise DicomRejected.because("not_dicom", "", "a DICOM file, DICM after 128 bytes, or a PNG or JPEG file")
+    handle.seek(0)
     try:
-        image = Image.open(file, formats=image_file.FORMATS)
+        image = Image.open(handle, formats=image_file.FORMATS)
     except Image.DecompressionBombError:
         raise DicomRejected.because("geometry", profile=profile) from None
     with image:

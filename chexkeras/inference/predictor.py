@@ -1,4 +1,4 @@
-"""Scoring DICOM, PNG and JPEG files with a finished run: its model, its operating points, its pixels."""
+"""Scoring DICOM, PNG and JPEG files, or arrays, with a finished run: its model, its operating points, its pixels."""
 
 import contextlib
 import dataclasses
@@ -22,7 +22,8 @@ from chexkeras.dicom.read import Radiograph
 from chexkeras.dicom.rules import RULES
 from chexkeras.dicom.workers.options import ISOLATED, ReadOptions
 from chexkeras.inference.engines import Engine, check_engine, keras_engine, load_engine
-from chexkeras.inference.read_files import FileResult, as_path, read_files
+from chexkeras.inference.given_images import GivenImage, given_images
+from chexkeras.inference.read_files import FileResult, read_files
 from chexkeras.inference.results_file import COLUMNS, rows_of
 from chexkeras.parallel import WorkersUnavailable
 from chexkeras.progress import track
@@ -159,12 +160,12 @@ class Predictor:
         return scores
 
     def records(
-        self, paths: Iterable[str | Path], batch_size: int = 16, read_options: ReadOptions = ISOLATED
+        self, paths: Iterable[str | Path | GivenImage], batch_size: int = 16, read_options: ReadOptions = ISOLATED
     ) -> Generator[dict[str, Any], None, None]:
         """Yields what became of each file, as soon as it is known, in the order given.
 
         Args:
-            paths: Files.
+            paths: Files, or images that are in memory (`given_images`).
             batch_size: Images scored at a time.
             read_options: How many worker processes read, and their limits.
 
@@ -208,15 +209,30 @@ class Predictor:
             yield self._record(result, None if result.image is None else next(scores), seconds)
 
     def predict(
-        self, paths: Iterable[str | Path], batch_size: int = 16, read_options: ReadOptions = ISOLATED
+        self,
+        paths: Iterable[str | Path | bytes | np.ndarray] | bytes | np.ndarray,
+        batch_size: int = 16,
+        read_options: ReadOptions = ISOLATED,
+        *,
+        value_range: tuple[float, float] | None = None,
     ) -> pd.DataFrame:
-        """Reads, checks and scores files.
+        """Reads, checks and scores files, or images that are in memory already.
+
+        An array goes the way of an image file: the same checks of its size and grey values, the same pixels for the
+        model, and so the same score as that of a PNG file with its values, bit for bit.
 
         Args:
-            paths: DICOM, PNG or JPEG files, told apart by content.
+            paths: DICOM, PNG or JPEG files, told apart by content, as paths or as the bytes of each; or arrays in
+                MONOCHROME2's sense, one (rows, columns) or (rows, columns, 1) for each image. Instead of a list: the
+                bytes of one file, or one array of shape (rows, columns), (rows, columns, 1), (n, rows, columns) or
+                (n, rows, columns, 1). Colours are refused. The column "file" of the results calls what has no path
+                "bytes 0" or "array 0", by its place.
             batch_size: Images scored at a time.
             read_options: How many worker processes read, and their limits; `ReadOptions(workers=0)` reads in this
                 process, without protection from a harmful file.
+            value_range: For arrays, the values of black and of white, such as (0, 1) or (0, 4095); it is never guessed.
+                uint8 arrays may do without: 0 is black and 255 white. What is scaled is rounded to 256 grey values,
+                as of a PNG file of 16 bits.
 
         Returns:
             One row per refused file, one row per finding of an accepted one, in the order given, with `COLUMNS`:
@@ -225,12 +241,11 @@ class Predictor:
 
         Raises:
             TypeError: If `paths` is a single path, whose characters would otherwise count as files, or holds what is
-                no path.
-            ValueError: If `batch_size` is below 1, or the model gives a score that is no probability, NaN included.
+                neither a path, bytes nor an array of real numbers.
+            ValueError: If `batch_size` is below 1; an array has colours or another shape, does not tell its range, or
+                has values outside; or the model gives a score that is no probability, NaN included.
         """
-        if isinstance(paths, (str, Path)):
-            raise TypeError(f"paths={str(paths)!r} is one path; give a list, [{str(paths)!r}], or find_files(folder).")
-        files = [as_path(path) for path in paths]
+        files = given_images(paths, value_range)
         with contextlib.closing(self.records(files, batch_size, read_options)) as records:
             shown = track(records, "scoring files", len(files))
             return pd.DataFrame((row for record in shown for row in rows_of(record)), columns=list(COLUMNS))

@@ -12,12 +12,14 @@ from typing import Any
 
 from chexkeras import files, progress
 from chexkeras.checks import existing_folder, typed_path
+from chexkeras.dicom.pixels.array_image import GreyArray
 from chexkeras.dicom.privacy import scrub
 from chexkeras.dicom.profiles import Profile
 from chexkeras.dicom.read import Radiograph, read_image
 from chexkeras.dicom.rejection import DicomRejected
 from chexkeras.dicom.workers.options import ISOLATED, ReadOptions
 from chexkeras.dicom.workers.pool import ReaderPool
+from chexkeras.inference.given_images import GivenImage, as_path
 from chexkeras.parallel import WorkersUnavailable, map_ordered
 
 _log = logging.getLogger(__name__)
@@ -31,14 +33,14 @@ class FileResult:
     """One file as it was read, before scoring.
 
     Attributes:
-        path: The file.
+        path: The file, or an image that is in none.
         image: The image, or None when it was refused.
         code: Why it was refused, or the codes of its warnings.
         detail: One sentence on the refusal, without patient text; empty for an accepted image.
         seconds: Time spent on reading and checking.
     """
 
-    path: Path
+    path: Path | GivenImage
     image: Radiograph | None
     code: str
     detail: str
@@ -114,14 +116,14 @@ def _is_file(entry: "os.DirEntry[str]") -> bool:
 
 
 def read_file(
-    path: Path,
-    read: Callable[[Path], Radiograph] = read_image,
+    path: Path | GivenImage,
+    read: Callable[[Path | bytes | GreyArray], Radiograph] = read_image,
     convert: Callable[[Radiograph], Radiograph] | None = None,
 ) -> FileResult:
     """Reads one file, and turns whatever goes wrong into a refusal.
 
     Args:
-        path: A file.
+        path: A file, or an image that is in memory.
         read: What reads it: `read_image`, or the `read` of a `ReaderPool`.
         convert: What becomes of the image that was read; None leaves it as it is.
 
@@ -133,9 +135,12 @@ def read_file(
     """
     start = perf_counter()
     try:
-        _refuse_what_is_no_file(path)
-        # Absolute, so that a folder called "~user" is taken by its name.
-        image = read(path.absolute())
+        if isinstance(path, GivenImage):
+            image = read(path.content)
+        else:
+            _refuse_what_is_no_file(path)
+            # Absolute, so that a folder called "~user" is taken by its name.
+            image = read(path.absolute())
         image = image if convert is None else convert(image)
     except DicomRejected as rejection:
         return FileResult(path, None, rejection.code, str(rejection), perf_counter() - start)
@@ -171,7 +176,7 @@ def _refuse_what_is_no_file(path: Path) -> None:
 
 
 def read_files(
-    paths: Iterable[str | Path],
+    paths: Iterable[str | Path | GivenImage],
     profile: str | Profile = "clinical",
     read_options: ReadOptions = ISOLATED,
     *,
@@ -181,7 +186,7 @@ def read_files(
     """Reads files ahead of their use, in order.
 
     Args:
-        paths: Files.
+        paths: Files, or images that are in memory (`given_images`).
         profile: The gate's profile.
         read_options: How many processes read, and their limits.
         convert: What becomes of an image as soon as it is read, by the thread that waited for it; for example a smaller
@@ -196,7 +201,8 @@ def read_files(
         TypeError: If something among them is no path.
         WorkersUnavailable: If the threads or processes that read cannot be started; what was read before comes first.
     """
-    wanted, threads = map(as_path, paths), read_options.processes or _IN_PROCESS_THREADS
+    wanted = (path if isinstance(path, GivenImage) else as_path(path) for path in paths)
+    threads = read_options.processes or _IN_PROCESS_THREADS
     options: dict[str, Any] = {"executor": "threads", "workers": threads, "ahead": max(ahead, 2 * threads)}
     if read_options.processes:
         # Each worker process is talked to by a thread of its own. The processes are ended before the threads are waited
@@ -206,17 +212,3 @@ def read_files(
     else:
         work = partial(read_file, read=partial(read_image, profile=profile), convert=convert)
     yield from map_ordered(work, wanted, **options)
-
-
-def as_path(file: str | Path) -> Path:
-    """Returns a file's path.
-
-    Args:
-        file: What the caller gave.
-
-    Raises:
-        TypeError: If it is neither text nor a path.
-    """
-    if not isinstance(file, (str, os.PathLike)):
-        raise TypeError(f"a file was given as {file!r:.40} ({type(file).__name__}); paths are text or pathlib.Path.")
-    return Path(file)

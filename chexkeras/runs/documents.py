@@ -161,6 +161,7 @@ _SPLIT: dict[str, Check] = {
     "kind": one_of("patient", "image", "official", "official_image"),
     "seed": or_none(count),
     "leaky": flag,
+    "fold": text,
     "description": text,
     "table_fingerprint": _digest,
     "fingerprint": _digest,

@@ -32,6 +32,7 @@ class Splits:
         table: The image table.
         assignment: One row per image: image_id, patient_id, part ("train", "validation" or "test").
         factors: (finding, how often an epoch of training shows its images), see `up_sampled`.
+        fold: With cross-validation, which of the folds is tested, such as "fold 2 of 5"; "" otherwise. See `k_fold`.
     """
 
     kind: str
@@ -41,6 +42,7 @@ class Splits:
     table: ImageTable = field(repr=False)
     assignment: pd.DataFrame = field(repr=False)
     factors: tuple[tuple[str, int], ...] = ()
+    fold: str = ""
 
     def __post_init__(self) -> None:
         """Checks that each image has one part and that no patient is in two that the kind keeps apart.
@@ -123,7 +125,7 @@ class Splits:
             )
         if self.kind == "official":
             return f"official test list; validation split by patient from the official training list, {over}"
-        return f"split by patient, {over}"
+        return f"split by patient, {f'cross-validation, {self.fold}, ' if self.fold else ''}{over}"
 
     @property
     def train(self) -> ImageTable:
@@ -208,6 +210,8 @@ class Splits:
             "shares": dict(self.shares),
             "leaky": self.leaky,
             "up_sampled": dict(self.factors),
+            # A split that is no fold is recorded as it always was.
+            **({"fold": self.fold} if self.fold else {}),
             "description": self.description,
             "table_fingerprint": self.table_sha256,
             "fingerprint": self.fingerprint,
@@ -270,8 +274,15 @@ class Splits:
                 f"{made['table_fingerprint'][:12]}; the one given has {len(table)} images, fingerprint {given[:12]}. "
                 "Load the same label file with the same options, or make a new split."
             )
+        shares = tuple(made["shares"].items())
         loaded = cls(
-            made["kind"], made["seed"], tuple(made["targets"]), tuple(made["shares"].items()), table.copy(), assignment
+            made["kind"],
+            made["seed"],
+            tuple(made["targets"]),
+            shares,
+            table.copy(),
+            assignment,
+            fold=str(made.get("fold", "")),
         )
         return loaded.up_sampled(made.get("up_sampled", {}))
 
@@ -280,7 +291,8 @@ class Splits:
         counts = self.assignment["part"].value_counts()
         sizes = ", ".join(f"{name} {counts.get(name, 0)}" for name in PARTS)
         shown = f" (an epoch shows {len(self.training_rows)})" if self.factors else ""
-        return f"<{'LEAKY ' if self.leaky else ''}Splits by {self.kind}, seed {self.seed}: {sizes} images{shown}>"
+        fold = f", {self.fold}" if self.fold else ""
+        return f"<{'LEAKY ' if self.leaky else ''}Splits by {self.kind}, seed {self.seed}{fold}: {sizes} images{shown}>"
 
     def _repr_html_(self) -> str:
         return f"<p>{html.escape(self.description)}</p>{self.summary().to_html(float_format='{:.4g}'.format)}"

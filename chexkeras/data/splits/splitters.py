@@ -133,7 +133,7 @@ def official_split_by_image(
 
 def _official(table: pd.DataFrame, targets: str | Sequence[str], validation: float, seed: int, unit: str) -> Splits:
     checked = checks.probability(validation, "validation", open_interval=True)
-    table, names = _checked(table, targets)
+    table, names = checked_for_split(table, targets)
     if image_table.OFFICIAL_SPLIT not in table.columns:
         raise ValueError(f"the table has no column {image_table.OFFICIAL_SPLIT!r}; {_BY_PATIENT}.")
     official = table[image_table.OFFICIAL_SPLIT].to_numpy(dtype=object)
@@ -149,9 +149,9 @@ def _official(table: pd.DataFrame, targets: str | Sequence[str], validation: flo
         empty = "train_val" if not rest.any() else "test"
         raise ValueError(f"none of the {len(table)} images is in the official {empty} list; {_BY_PATIENT}.")
     part = np.full(len(table), "test", dtype=object)
-    part[rest] = _assign(table[rest], names, {"train": 1 - checked, "validation": checked}, seed, unit)
+    part[rest] = assign_parts(table[rest], names, {"train": 1 - checked, "validation": checked}, seed, unit)
     kind = "official" if unit == "patient" else "official_image"
-    return _made(kind, seed, names, {"validation": checked}, table, part)
+    return made_split(kind, seed, names, {"validation": checked}, table, part)
 
 
 class Lacking(NamedTuple):
@@ -218,13 +218,21 @@ def _three_way(
     }
     if sum(asked.values()) >= 1:
         raise ValueError(f"validation={validation} and test={test} leave nothing for training; together keep below 1.")
-    table, names = _checked(table, targets)
+    table, names = checked_for_split(table, targets)
     shares = {"train": 1 - sum(asked.values()), **asked}
-    return _made(kind, seed, names, shares, table, _assign(table, names, shares, seed, kind))
+    return made_split(kind, seed, names, shares, table, assign_parts(table, names, shares, seed, kind))
 
 
-def _checked(table: pd.DataFrame, targets: str | Sequence[str]) -> tuple[ImageTable, tuple[str, ...]]:
-    """Returns the table, in which every image stands once and has a patient, and the targets as it spells them."""
+def checked_for_split(table: pd.DataFrame, targets: str | Sequence[str]) -> tuple[ImageTable, tuple[str, ...]]:
+    """Returns the table, in which every image stands once and has a patient, and the targets as it spells them.
+
+    Args:
+        table: What the caller gave.
+        targets: The findings to stratify over.
+
+    Raises:
+        ValueError: If an image stands twice or has no patient, or a target is no label of the table.
+    """
     table = ImageTable.of(table, fix="A split needs to know each image's patient.")
     repeated = table["image_id"][table["image_id"].duplicated()]
     if len(repeated):
@@ -243,8 +251,21 @@ def _checked(table: pd.DataFrame, targets: str | Sequence[str]) -> tuple[ImageTa
     return table, table.targets(targets)
 
 
-def _assign(table: ImageTable, targets: tuple[str, ...], shares: dict[str, float], seed: int, kind: str) -> np.ndarray:
-    """Returns the part of each row."""
+def assign_parts(
+    table: ImageTable, targets: tuple[str, ...], shares: dict[str, float], seed: int, kind: str
+) -> np.ndarray:
+    """Returns the part of each row.
+
+    Args:
+        table: From `checked_for_split`, or some of its rows.
+        targets: The findings to stratify over.
+        shares: Fraction of the images for each part, by name; they sum to 1.
+        seed: One seed, one assignment.
+        kind: "image" assigns image by image, anything else all images of a patient together.
+
+    Raises:
+        ValueError: If there are fewer patients (or images) than parts.
+    """
     # Sorted, so that the order of the table's rows does not matter.
     column = "image_id" if kind == "image" else "patient_id"
     check = checks.identifiers if kind == "image" else checks.patient_identifiers
@@ -260,9 +281,29 @@ def _assign(table: ImageTable, targets: tuple[str, ...], shares: dict[str, float
     return np.asarray(list(shares), dtype=object)[part[unit_of]]
 
 
-def _made(
-    kind: str, seed: int, targets: tuple[str, ...], shares: dict[str, float], table: ImageTable, part: np.ndarray
+def made_split(
+    kind: str,
+    seed: int,
+    targets: tuple[str, ...],
+    shares: dict[str, float],
+    table: ImageTable,
+    part: np.ndarray,
+    fold: str = "",
 ) -> Splits:
+    """Returns a split made of the part of each row, if its parts have the classes that they need.
+
+    Args:
+        kind: One of `KINDS`.
+        seed: The seed that made it.
+        targets: The findings it was stratified over.
+        shares: Fraction of images asked for, by part.
+        table: The image table.
+        part: "train", "validation" or "test" for each row.
+        fold: With cross-validation: which of the folds is tested.
+
+    Raises:
+        ValueError: If a part lacks a class that it needs, or a patient is in two.
+    """
     assignment = pd.DataFrame(
         {
             "image_id": table["image_id"].to_numpy(),
@@ -270,7 +311,7 @@ def _made(
             "part": part,
         }
     )
-    splits = Splits(kind, seed, targets, tuple(shares.items()), table.copy(), assignment)
+    splits = Splits(kind, seed, targets, tuple(shares.items()), table.copy(), assignment, fold=fold)
     check_classes(splits, targets)
     return splits
 

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from chexkeras.dicom.pixels.array_image import GreyArray
 from chexkeras.dicom.profiles import Profile, find_profile
-from chexkeras.dicom.read import Radiograph
+from chexkeras.dicom.read import Radiograph, read_image
 from chexkeras.dicom.rejection import DicomRejected, Violation
 from chexkeras.dicom.workers.options import ISOLATED, ReadOptions
 from chexkeras.dicom.workers.process import Worker, WorkerLost
@@ -36,7 +37,7 @@ class ReaderPool:
     def __init__(self, profile: str | Profile = "clinical", options: ReadOptions = ISOLATED):
         if options.processes < 1:
             raise ValueError("a pool needs at least 1 worker; use read_image to read in the program's own process.")
-        chosen = find_profile(profile)
+        self._profile = chosen = find_profile(profile)
         self.size = options.processes
         self._workers = [Worker(chosen, options) for _ in range(self.size)]
         self._free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
@@ -65,7 +66,7 @@ class ReaderPool:
             each.stop()
             self._free.put(each)
 
-    def prepare(self) -> Callable[[str | Path], Radiograph]:
+    def prepare(self) -> Callable[[str | Path | bytes | GreyArray], Radiograph]:
         """Starts one more worker, so that its start-up is no part of the time that its first file takes.
 
         Returns:
@@ -85,11 +86,12 @@ class ReaderPool:
         """Most memory that a worker has held at once; 0 where the system does not say."""
         return max(each.peak_bytes for each in self._workers)
 
-    def read(self, path: str | Path) -> Radiograph:
+    def read(self, path: str | Path | bytes | GreyArray) -> Radiograph:
         """Reads an image in a worker; as `read.read_image`, and no file can do harm.
 
         Args:
-            path: A DICOM, PNG or JPEG file, told apart by content.
+            path: A DICOM, PNG or JPEG file, told apart by content; its content as bytes, which is not written to disk;
+                or an array, in which nothing needs decoding, and no worker takes part.
 
         Returns:
             The image.
@@ -99,9 +101,13 @@ class ReaderPool:
             WorkersUnavailable: If the workers cannot be started, or the pool was closed.
         """
         self._check_open()
+        if isinstance(path, GreyArray):
+            return read_image(path, self._profile)
+        if isinstance(path, bytes) and len(path) > self._profile.maximum_file_bytes:
+            raise DicomRejected.because("too_large", str(len(path)), profile=self._profile)
         borrowed = self._free.get()
         try:
-            header, pixels = self._read(borrowed, Path(path).absolute())
+            header, pixels = self._read(borrowed, path if isinstance(path, bytes) else Path(path).absolute())
         finally:
             self._give_back(borrowed)
         with contextlib.suppress(KeyError, TypeError, ValueError):
@@ -114,7 +120,7 @@ class ReaderPool:
             borrowed.stop()
         self._free.put(borrowed)
 
-    def _read(self, borrowed: Worker, path: Path) -> tuple[dict[str, Any], bytearray]:
+    def _read(self, borrowed: Worker, path: Path | bytes) -> tuple[dict[str, Any], bytearray]:
         """Reads with a worker, and once more with a fresh one: the files before this one must not decide about it."""
         for _ in range(2):
             fresh, rejection = borrowed.files_read == 0, DicomRejected.because("decoder_limit")

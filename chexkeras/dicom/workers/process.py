@@ -158,8 +158,11 @@ class Worker:
             timer.cancel()
             timer.join()
 
-    def read(self, path: Path) -> tuple[dict[str, Any], bytearray]:
+    def read(self, file: Path | bytes) -> tuple[dict[str, Any], bytearray]:
         """Returns the worker's answer about one file.
+
+        Args:
+            file: Its path, or its content: no more than the profile lets a file have.
 
         Raises:
             WorkerLost: If the worker did not survive it.
@@ -169,7 +172,8 @@ class Worker:
             self.start()
         try:
             with self._watched(self._options.seconds):
-                worker.send(self._requests, {}, os.fsencode(path))
+                whole = isinstance(file, bytes)
+                worker.send(self._requests, {"whole": True} if whole else {}, file if whole else os.fsencode(file))
                 header, pixels = worker.receive(self._answers, largest=self._profile.maximum_pixels)
         except (EOFError, OSError, ValueError, RecursionError):
             raise WorkerLost(self._end(), expired=self._expired) from None

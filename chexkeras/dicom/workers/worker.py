@@ -71,7 +71,10 @@ def _exactly(stream: BinaryIO, length: int) -> bytearray:
 
 
 def main() -> None:
-    """Reads the settings and then one path after the other, and answers each with an image or a refusal."""
+    """Reads the settings and then one file after the other, and answers each with an image or a refusal.
+
+    A file comes as its path, or whole, where only the program has it.
+    """
     requests, answers = _own_streams()
     settings, packed = receive(requests, largest=2**20)
     # Pickle comes from the process that started this one, which is trusted; profiles hold tuples, JSON does not.
@@ -83,11 +86,13 @@ def main() -> None:
     send(answers, {"ready": True})
     while True:
         try:
-            _, path = receive(requests, largest=2**20)
+            header, file = receive(requests, largest=max(2**20, profile.maximum_file_bytes))
         except EOFError:
             return
         _limit_time(settings["seconds"])
-        send(answers, *_answer(os.fsdecode(bytes(path)), profile))
+        given = bytes(file)
+        del file
+        send(answers, *_answer(given if header.get("whole") else os.fsdecode(given), profile))
 
 
 def _own_streams() -> tuple[BinaryIO, BinaryIO]:
@@ -180,7 +185,7 @@ def _peak_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _answer(path: str, profile: "Profile") -> tuple[dict[str, Any], bytes | memoryview]:
+def _answer(path: str | bytes, profile: "Profile") -> tuple[dict[str, Any], bytes | memoryview]:
     """Returns the message about one file."""
     import numpy as np
 

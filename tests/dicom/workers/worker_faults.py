@@ -40,7 +40,8 @@ def _install(fields):
     intact = read.read_image
 
     def faulty(path, profile):
-        fault = os.path.basename(path)
+        # Of a file that came whole, its content names the fault.
+        fault = path[:10].decode("latin-1") if isinstance(path, bytes) else os.path.basename(path)
         if fault in _FAULTS:
             _FAULTS[fault]()
         return intact(path, profile)
