@@ -49,6 +49,7 @@ from .report.submission import show_report as show_report, write_report as write
 from .results import Estimate as Estimate, Evaluation as Evaluation, OperatingPoint as OperatingPoint
 from .runs.analysis import evaluate_by_readers as evaluate_by_readers
 from .runs.run import Run as Run
+from .training.elsewhere import run_from_model as run_from_model
 from .training.second_pass import fill_uncertain_from as fill_uncertain_from
 from .training.trainer import train as train
 

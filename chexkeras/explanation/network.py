@@ -55,7 +55,8 @@ class MapNetwork:
         if _POOL not in names or _PROBABILITY not in names:
             raise ValueError(
                 f"the model {model.name!r} has no layers {_POOL!r} and {_PROBABILITY!r}; heat maps are made of "
-                "classifiers that build_classifier made, or train."
+                "classifiers that build_classifier made, or train. Of a model or head of one's own they are made where "
+                "it pools (or flattens) its feature map once and ends with Dense(n, activation='sigmoid')."
             )
         self.model = model
         pooled = model.get_layer(_POOL).input
@@ -92,6 +93,8 @@ class MapNetwork:
     @cached_property
     def is_linear(self) -> bool:
         """Whether the logits are linear in the pooled feature map: no hidden layer of the head lies between."""
+        if not isinstance(self.model.get_layer(_POOL), keras.layers.GlobalAveragePooling2D):
+            return False
         between = [layer for layer in self.model.layers if layer.name.startswith("head_")]
         hidden = [layer for layer in between if layer.name not in (_POOL, _LOGITS, _PROBABILITY)]
         return all(isinstance(layer, keras.layers.Dropout) for layer in hidden)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from chexkeras.checks import existing_file, one_of, typed_path
-from chexkeras.models.registry import Registry
+from chexkeras.models.registry import GIVEN, Registry
 from chexkeras.models.stored.model_file import check_weights_file
 
 NORMALISATIONS = ("imagenet", "caffe", "unit", "signed", "own")
@@ -133,6 +133,13 @@ def _untrained(layers: Callable[[Any], Any]) -> Build:
     return build
 
 
+def _not_given(*_: Any) -> Any:
+    raise ValueError(
+        f"the recipe names a backbone or head {GIVEN!r}, a Keras object, and none was given: "
+        "train(recipe, ..., backbone=model, input_range=(0, 1), head=layer), or name one of the recipe's own."
+    )
+
+
 BACKBONES: Registry[Backbone] = Registry(
     "backbone",
     (
@@ -152,6 +159,7 @@ BACKBONES: Registry[Backbone] = Registry(
         Backbone("SmallCNN", _untrained(_small_cnn), "unit", pretrained=False, channels=64),
     ),
     register="register_backbone",
+    given=Backbone(GIVEN, _not_given, "own", pretrained=False),
 )
 
 

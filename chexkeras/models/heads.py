@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from chexkeras.models.registry import Registry
+from chexkeras.models.registry import GIVEN, Registry
 
 CLASSES = ("absent", "present", "uncertain")
 """What the head "three_way" tells apart for each finding, in the order of its logits."""
@@ -54,6 +54,12 @@ def _dense_bn(pooled: Any) -> Any:
     return keras.layers.BatchNormalization(momentum=0.9, name="head_batchnorm", dtype="float32")(_dense(pooled, 512))
 
 
+def _not_given(_: Any) -> Any:
+    raise ValueError(
+        f"the recipe names the head {GIVEN!r}, a Keras object, and none was given: train(recipe, ..., head=layer)."
+    )
+
+
 HEADS: Registry[Head] = Registry(
     "head",
     (
@@ -78,6 +84,7 @@ HEADS: Registry[Head] = Registry(
             three_way=True,
         ),
     ),
+    given=Head(GIVEN, "A Keras layer or model that was given to training.", _not_given),
 )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from chexkeras.models.class_weights import CLASS_WEIGHTS, ClassWeightRule
 from chexkeras.models.heads import CLASSES
 from chexkeras.models.loss_entry import LossEntry, keras_class
-from chexkeras.models.registry import Parameter, Registry, is_number, number
+from chexkeras.models.registry import GIVEN, Parameter, Registry, is_number, number
 
 UNCERTAIN = -1.0
 """What a training label says where the report was uncertain, as in CheXpert's own label files."""
@@ -132,6 +132,13 @@ _SMOOTHING = Parameter(
     number(at_least=0, below=1, usual=0.1),
     "Moves labels towards one half, in [0, 1): 0.1 makes them 0.05 and 0.95.",
 )
+
+
+def _not_given(*_: Any, **__: Any) -> Any:
+    raise ValueError(
+        f"the recipe names the loss {GIVEN!r}, a Keras object, and none was given: train(recipe, ..., loss=loss)."
+    )
+
 
 LOSSES: Registry[LossEntry] = Registry(
     "loss",
@@ -259,6 +266,7 @@ LOSSES: Registry[LossEntry] = Registry(
         ),
     ),
     register="register_loss",
+    given=LossEntry(GIVEN, "GivenLoss", "a Keras loss of one's own", _not_given, "A Keras loss given to training."),
 )
 
 

@@ -21,6 +21,9 @@ class Named(Protocol):
 
 Entry = TypeVar("Entry", bound=Named)
 
+GIVEN = "given"
+"""What a recipe names where a Keras object was given instead of a name; the run's provenance says which one."""
+
 
 class Registry(Mapping[str, Entry], Generic[Entry]):
     """Entries by name, in the order they were declared.
@@ -29,15 +32,19 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         kind: What the entries are, for messages: "loss".
         entries: Those that chexkeras brings along.
         register: Name of the function by which users add their own; "" where they cannot.
+        given: What stands for `GIVEN`: found by that name, and listed nowhere; None where no object can be given.
     """
 
-    def __init__(self, kind: str, entries: tuple[Entry, ...], register: str = "") -> None:
+    def __init__(self, kind: str, entries: tuple[Entry, ...], register: str = "", given: Entry | None = None) -> None:
         self.kind = kind
+        self._given = given
         self._entries = {entry.name: entry for entry in entries}
         self._built_in = frozenset(self._entries)
         self._register = register
 
     def __getitem__(self, name: str) -> Entry:
+        if name == GIVEN and self._given is not None:
+            return self._given
         return self._entries[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -56,7 +63,7 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         Raises:
             ValueError: If there is none of that name; the message gives the nearest, and how to add one.
         """
-        if not isinstance(name, str) or name not in self._entries:
+        if not isinstance(name, str) or name not in self:
             own = (
                 f" A {self.kind} of your own has to be registered before a recipe that names it is made or loaded: "
                 f"call chexkeras.models.{self._register}(...) first."
@@ -67,7 +74,7 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
                 f"{field}={name!r}: unknown {self.kind}; {nearest(str(name), self)} Expected one of: "
                 f"{', '.join(self)}.{own}"
             )
-        return self._entries[name]
+        return self[name]
 
     def add(self, entry: Entry) -> None:
         """Adds a user's entry, or replaces one that was added before, as a notebook does when a cell is run again.
@@ -80,7 +87,7 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         """
         if not isinstance(entry.name, str) or not entry.name.isidentifier():
             raise ValueError(f"name={entry.name!r} must be one word of letters, digits and underscores.")
-        if entry.name in self._built_in:
+        if entry.name in self._built_in or entry.name == GIVEN:
             raise ValueError(f"the {self.kind} {entry.name!r} is built in and stays as it is; choose another name.")
         self._entries[entry.name] = entry
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from chexkeras.models.registry import GIVEN
 from chexkeras.plots import style
 from chexkeras.results import OperatingPoint
 
@@ -37,7 +38,10 @@ def _recipe(recipe: Any) -> Mapping[str, Any]:
 
 def _network(recipe: Mapping[str, Any], stages: Sequence[Mapping[str, Any]], kept: str | None) -> str:
     weights = recipe.get("weights")
-    start = "untrained base" if weights is None else f"base with {_ORIGINS.get(weights, weights)} weights"
+    if recipe.get("backbone") == GIVEN:
+        start = "a Keras model of one's own, with its weights" if stages else "a Keras model that was trained elsewhere"
+    else:
+        start = "untrained base" if weights is None else f"base with {_ORIGINS.get(weights, weights)} weights"
     names = [str(stage.get("stage", "")) for stage in stages]
     at = names.index(kept) if kept in names else len(stages) - 1
     shown = stages[at] if stages else {}
@@ -66,6 +70,10 @@ def steps(
     """
     settings = _recipe(recipe)
     size = settings["image_size"]
+    elsewhere = settings["backbone"] == GIVEN and not settings.get("stages")
+    head = str(settings["head"]).replace("_", " ") + ", sigmoid output"
+    if settings["head"] == GIVEN:
+        head = "a Keras layer of one's own, giving probabilities"
     targets = [style.words(name) for name in settings["targets"]]
     named = ", ".join(targets[:3]) + (f" and {len(targets) - 3} more" if len(targets) > 3 else "")
     points = tuple(points)
@@ -80,8 +88,10 @@ def steps(
         FlowStep("DICOM checks", "file, modality, body part, view, age, geometry, pixels", "#FFF4DC"),
         FlowStep("Display pixels", "modality and VOI transforms, one polarity, 8-bit grey"),
         FlowStep("Resize", f"area average to {size} × {size} pixels"),
-        FlowStep(f"{settings['backbone']}", _network(settings, stages, kept)),
-        FlowStep("Head", f"{str(settings['head']).replace('_', ' ')}, sigmoid output"),
+        FlowStep(
+            "Network" if settings["backbone"] == GIVEN else settings["backbone"], _network(settings, stages, kept)
+        ),
+        *(() if elsewhere else (FlowStep("Head", head),)),
         FlowStep("Score", f"one value from 0 to 1 for {named}"),
         FlowStep("Threshold", decision, "#FFF4DC"),
     )

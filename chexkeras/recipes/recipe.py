@@ -20,7 +20,7 @@ from chexkeras.models.classifier import BATCHNORM, PRECISIONS, check_clahe
 from chexkeras.models.heads import HEADS
 from chexkeras.models.losses import LOSSES
 from chexkeras.models.optimizers import OPTIMIZERS, SCHEDULES
-from chexkeras.models.registry import Registry, number
+from chexkeras.models.registry import GIVEN, Registry, number
 from chexkeras.recipes.loss import Loss, finding_pairs, refuse_idle
 
 __all__ = ["Loss", "Recipe", "Stage", "ThresholdRule"]
@@ -168,8 +168,9 @@ class Recipe:
         targets: Findings in output order.
         image_size: Side of the model's input, pixels.
         backbone: A name in `models.backbones.BACKBONES`, or one added by `models.register_backbone`.
-        weights: "imagenet", a weights file, or None for an untrained base.
-        head: A name in `models.heads.HEADS`.
+        weights: "imagenet", a weights file, or None for an untrained base; "given" where a backbone of one's own was
+            given to `train` with its weights.
+        head: A name in `models.heads.HEADS`. Backbone, head and loss are "given" where `train` was given Keras objects.
         clahe: Limit of the contrast-limited equalisation that the model begins with, 1 to 256 (usual is 2); None leaves
             images as they are. See `models.clahe`.
         loss: The loss.
@@ -234,7 +235,7 @@ class Recipe:
                 f"({', '.join(heads)}) is trained by a loss that has one ({', '.join(names)}), and no other head is; "
                 "set both or neither."
             )
-        if not self.stages:
+        if not self.stages and not self.trained_elsewhere:
             raise ValueError("stages is empty; give at least one Stage.")
         names = [stage.name for stage in self.stages]
         if len(set(names)) < len(names):
@@ -272,6 +273,11 @@ class Recipe:
                 f"batch_size={self.batch_size} has no room for {len(balanced) + 1} groups: {', '.join(balanced)} and "
                 "none of them; raise it, or balance fewer findings."
             )
+
+    @property
+    def trained_elsewhere(self) -> bool:
+        """Whether the model was given as it is (`Run.from_model`) and no stage of this recipe trained it."""
+        return not self.stages and {self.backbone, self.head, self.loss.name, self.weights} == {GIVEN}
 
     @property
     def three_way(self) -> bool:

@@ -225,9 +225,8 @@ STAGES = listed(
             "total_parameters": or_none(count),
         },
     ),
-    least=1,
 )
-"""stages.json: what each stage trained."""
+"""stages.json: what each stage trained; none of a model that was trained elsewhere."""
 
 AUDIT = fields(
     {

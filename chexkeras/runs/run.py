@@ -36,6 +36,7 @@ from chexkeras.runs.gallery import EXAMPLES, Gallery, read_gallery
 if TYPE_CHECKING:
     import keras
 
+    from chexkeras.data.splits.splits import Splits
     from chexkeras.evaluation.calibration.recalibration import Recalibration
 
 _TEXT_COLUMNS = {"image_id": str, "patient_id": str}
@@ -87,6 +88,32 @@ class Run:
         run = cls(existing_folder(typed_path(folder, "run"), "run"))
         run._file("recipe.json")
         return run
+
+    @classmethod
+    def from_model(
+        cls,
+        model: "keras.Model | str | Path",
+        splits: "Splits",
+        run_dir: str | Path,
+        *,
+        input_range: tuple[float, float] | str,
+        **options: Any,
+    ) -> "Run":
+        """Measures a model that was trained elsewhere, and writes a run of it: see `chexkeras.run_from_model`.
+
+        Args:
+            model: The fitted Keras model, or its ``.keras`` file.
+            splits: Which image belongs to which part.
+            run_dir: Folder to write.
+            input_range: The model's values of black and white, such as (0, 1), or "imagenet" or "caffe".
+            **options: The other arguments of `run_from_model`, by name.
+
+        Returns:
+            The run.
+        """
+        import chexkeras
+
+        return chexkeras.run_from_model(model, splits, run_dir, input_range=input_range, **options)
 
     def _file(self, name: str, most_bytes: int | None = None) -> Path:
         """Returns the path of a file of the run that is there and, with `most_bytes`, can be read."""
@@ -160,13 +187,19 @@ class Run:
     def stages(self) -> list[dict[str, Any]]:
         """What each stage trained, as `models.stages.StageBoundary`, and how it ended."""
         stages: list[dict[str, Any]] = self._json("stages.json", documents.STAGES)
+        if not stages and not self.recipe.trained_elsewhere:
+            raise ValueError(f"stages.json of the run holds 0 entries, at least 1 were expected. {_FIX}")
         return stages
 
     @cached_property
     def history(self) -> pd.DataFrame:
-        """One row per epoch: stage, epoch, global_epoch, loss, val_loss, val_auroc, learning_rate, seconds."""
+        """One row per epoch: stage, epoch, global_epoch, loss, val_loss, val_auroc, learning_rate, seconds.
+
+        None of a model that was trained elsewhere.
+        """
         filled = ("stage", "epoch", "global_epoch", "loss")
-        return _not_empty(self._csv("history.csv", _HISTORY, filled, _HISTORY[1:]), "history.csv")
+        history = self._csv("history.csv", _HISTORY, filled, _HISTORY[1:])
+        return history if self.recipe.trained_elsewhere else _not_empty(history, "history.csv")
 
     @property
     def kept_epoch(self) -> int | None:

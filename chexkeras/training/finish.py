@@ -177,11 +177,7 @@ def write_run(model: keras.Model, ended: FinishedTraining, folder: Path, number:
         number: The epoch that the weights are of; None for the best one.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    # A model of the same layers that was never compiled: Keras alone reads it, without the loss and the optimizer's
-    # state, which checkpoints keep while a training is under way.
-    with files.replacing(folder / "model.keras") as temporary:
-        # Half a model, where the disk is full, would be kept as one.
-        keras.Model(model.inputs, model.outputs, name=model.name).save(temporary)
+    save_model(model, folder)
     recipe, fitted = ended.recipe, ended.fitted
     write_results(model, recipe, ended.splits, folder, ended.cautions, ended.store)
     write_data(ended.splits, ended.audit, folder)
@@ -194,6 +190,20 @@ def write_run(model: keras.Model, ended: FinishedTraining, folder: Path, number:
         row = fitted.history[number - 1]
         record["best"] = {"stage": row["stage"], "epoch": row["epoch"], "rank": fitted.kept.index(number) + 1}
     files.write_json(folder / "provenance.json", {**record, **ended.further})
+
+
+def save_model(model: keras.Model, folder: Path) -> None:
+    """Writes the model's file, for inference: Keras alone reads it where all layers are Keras' own.
+
+    Args:
+        model: The classifier.
+        folder: Where to.
+    """
+    # A model of the same layers that was never compiled: without the loss and the optimizer's state, which checkpoints
+    # keep while a training is under way.
+    with files.replacing(folder / "model.keras") as temporary:
+        # Half a model, where the disk is full, would be kept as one.
+        keras.Model(model.inputs, model.outputs, name=model.name).save(temporary)
 
 
 def write_results(

@@ -65,6 +65,8 @@ def add_provenance(facts: Facts, documents: Documents) -> None:
     rank = int(best.get("rank", 1))
     facts.add("run.rank", rank, file=_PROVENANCE, field="best.rank, 1 where none is stated")
     chosen = "best on the validation part" if rank == 1 else f"number {rank} on the validation part"
+    if documents.pick(_PROVENANCE, "given.model", None):
+        chosen = "as it was given; trained elsewhere"
     facts.add("run.chosen", chosen, file=_PROVENANCE, field="best.rank in words")
     facts.add("convention.fingerprint", "SHA-256, first 16 digits", file="convention", field="printed fingerprints")
     facts.add("reference.nih", NIH_REFERENCE, file="convention", field="the data set's paper")

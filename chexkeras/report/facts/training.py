@@ -11,6 +11,7 @@ import pandas as pd
 
 from chexkeras.models.losses import loss_words
 from chexkeras.models.optimizers import optimizer_words
+from chexkeras.models.registry import GIVEN
 from chexkeras.report.facts.facts import Facts, percent, printed
 from chexkeras.report.facts.run_reader import Documents
 from chexkeras.report.markdown import Marked, as_code
@@ -77,8 +78,11 @@ def trained_words(trainable: Any, batchnorm: str) -> str:
 
 def add_recipe(facts: Facts, documents: Documents) -> None:
     """Records what holds for all stages: network, images, loss, augmentation, and what picked the epoch."""
-    for key in ("image_size", "backbone", "head", "batch_size", "seed"):
+    for key in ("image_size", "head", "batch_size", "seed"):
         documents.add(facts, f"recipe.{key}", _RECIPE, key)
+    backbone = documents.pick(_RECIPE, "backbone")
+    text = "a Keras model of one's own" if backbone == GIVEN else None
+    facts.add("recipe.backbone", backbone, text, file=_RECIPE, field="backbone")
     weights = documents.pick(_RECIPE, "weights", None)
     text = (
         "no pretrained weights (the base starts untrained)"
@@ -184,10 +188,46 @@ def _add_kept(facts: Facts, names: list[str]) -> None:
         facts.add(f"kept.{kind}", count.value if known else None, file=_STAGES, field=f"[{at}].{kind}_parameters")
 
 
+def given_words(records: dict[str, Any]) -> str:
+    """Returns the Keras objects that were given in words, each with its class.
+
+    Args:
+        records: "given" of provenance.json: by what it was given as, what is recorded of each.
+
+    Example:
+        >>> given_words({"loss": {"class": "BinaryFocalCrossentropy"}, "callbacks": ["Timer"]})
+        'loss `BinaryFocalCrossentropy`, callbacks `Timer`'
+    """
+    parts = []
+    for part, entry in records.items():
+        if isinstance(entry, dict):
+            parts.append(f"{part} {as_code(str(entry.get('class', '')))}")
+        else:
+            parts.append(f"{part} {', '.join(as_code(str(name)) for name in entry)}")
+    return Marked(", ".join(parts))
+
+
+def _add_given(facts: Facts, documents: Documents) -> None:
+    """Records the Keras objects of one's own, and the model that was trained elsewhere with what was stated of it."""
+    records = documents.pick("provenance.json", "given", {})
+    facts.add("given", records, given_words(records) or "none", file="provenance.json", field="given")
+    model = records.get("model") or {}
+    facts.add("elsewhere", bool(model), file="provenance.json", field="given.model, whether there is one")
+    stated = model.get("input_range")
+    shown = stated if isinstance(stated, str) else " and ".join(f"{value:g}" for value in stated or ())
+    facts.add("elsewhere.input_range", stated, shown, file="provenance.json", field="given.model.input_range")
+    origin = documents.pick("provenance.json", "weights.origin", "")
+    facts.add("elsewhere.origin", origin, str(origin), file="provenance.json", field="weights.origin")
+
+
 def add_training(facts: Facts, documents: Documents, history: pd.DataFrame) -> None:
     """Records the recipe, each stage with its layers and parameters, and how validation went."""
     add_recipe(facts, documents)
+    _add_given(facts, documents)
     count = len(documents.pick(_STAGES, ""))
+    if not count:
+        _add_no_training(facts, documents)
+        return
     names = [_add_stage(facts, documents, index, history) for index in range(count)]
     facts.add("stages", names, file=_STAGES, field="stage of every entry")
     _add_kept(facts, names)
@@ -205,6 +245,18 @@ def add_training(facts: Facts, documents: Documents, history: pd.DataFrame) -> N
     for field in ("loss", "val_loss"):
         facts.add(f"training.last_{field}", float(last[field]), f"{last[field]:.3f}", file="history.csv",
                   field=f"{field} of the last row")  # fmt: skip
+
+
+def _add_no_training(facts: Facts, documents: Documents) -> None:
+    """Records that no stage was run: the model was trained elsewhere."""
+    facts.add("stages", [], "none", file=_STAGES, field="stage of every entry")
+    facts.add("kept", False, file="provenance.json", field="best.stage, whether it is one of the stages")
+    facts.add("kept.stage", "", file="provenance.json", field="best.stage")
+    facts.add("kept.dropped", [], "none", file=_STAGES, field="stages after best.stage")
+    facts.add("training.epochs", 0, file="history.csv", field="rows")
+    facts.add("training.batchnorm_held", False, file="recipe.json", field="batchnorm of every stage")
+    facts.add("network.head_layers", [], "none", file=_STAGES, field="layers_trainable, head")
+    documents.add(facts, "network.parameters", "provenance.json", "model.parameters")
 
 
 def _checked(entry: dict[str, Any], finding: str) -> dict[str, Any]:

@@ -107,9 +107,11 @@ def flowchart(inputs: FigureInputs) -> PlannedFigure:
 
 
 @figure
-def training_curves(inputs: FigureInputs) -> PlannedFigure:
-    """How it was trained."""
+def training_curves(inputs: FigureInputs) -> PlannedFigure | None:
+    """How it was trained; None of a model that was trained elsewhere."""
     run = inputs.run
+    if inputs.facts["elsewhere"].value:
+        return None
     return PlannedFigure(
         f"Loss and validation AUROC over {inputs.facts['training.epochs'].text} epochs; the vertical line parts the "
         "stages; the star marks the epoch whose weights were kept",
