@@ -107,9 +107,6 @@ class Run:
             run_dir: Folder to write.
             input_range: The model's values of black and white, such as (0, 1), or "imagenet" or "caffe".
             **options: The other arguments of `run_from_model`, by name.
-
-        Returns:
-            The run.
         """
         import chexkeras
 
