@@ -7,6 +7,7 @@ import difflib
 import math
 import os
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from decimal import Decimal
@@ -50,9 +51,34 @@ def one_of(value: str, choices: Iterable[str], name: str) -> str:
         ValueError: If it is not.
     """
     allowed = tuple(choices)
-    if value not in allowed:
-        raise ValueError(f"{name}={value!r}; {nearest(str(value), allowed)} Expected one of: {', '.join(allowed)}.")
+    try:
+        known = value in allowed
+    except ValueError:
+        # An array or a table, which is equal to nothing as a whole.
+        known = False
+    if not known:
+        given = (
+            f"{name}={value!r}; {nearest(value, allowed)}" if isinstance(value, str) else f"{name} is {said(value)}."
+        )
+        raise ValueError(f"{given} Expected one of: {', '.join(allowed)}.")
     return value
+
+
+def no_such(name: object, known: Iterable[str], what: str) -> str:
+    """Returns the message of a KeyError: what is not there, what looks like it, and what there is.
+
+    Args:
+        name: What was looked up.
+        known: The names there are.
+        what: What is said of a name that is not there, such as "was not evaluated".
+
+    Example:
+        >>> no_such("Mas", ["Mass", "Edema"], "was not evaluated")
+        "'Mas' was not evaluated; did you mean 'Mass'? There are: Mass, Edema."
+    """
+    names = [str(each) for each in known]
+    there = f"There are: {', '.join(names)}." if names else "There is none."
+    return f"{shown(name)} {what}; {nearest(str(name), names)} {there}"
 
 
 def probability(value: float, name: str, *, open_interval: bool = False) -> float:
@@ -112,6 +138,83 @@ def numbers(values: ArrayLike, name: str) -> NDArray[np.float64]:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name} are not numbers ({error}); give a list or array of numbers.") from error
+
+
+_LONGEST_SHOWN = 60
+
+
+def is_table(value: object) -> bool:
+    """Returns whether a value is a DataFrame, without importing pandas.
+
+    Args:
+        value: What the caller gave.
+    """
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(value, pandas.DataFrame)
+
+
+def is_short(value: object) -> bool:
+    """Returns whether a value can be shown in a message: text or a number, as `shown` shows it.
+
+    Args:
+        value: What the caller gave.
+    """
+    return isinstance(value, (str, int, float, np.number))
+
+
+def shown(value: object) -> str:
+    """Returns a value as a message shows it: on one line, and no longer than a line.
+
+    Args:
+        value: What the caller gave.
+    """
+    text = repr(value)
+    return printable(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}...")
+
+
+def came(value: object) -> str:
+    """Returns what came, in words, for a message.
+
+    Args:
+        value: What the caller gave.
+
+    Example:
+        >>> came(None), came("Mass"), came([1]), came(int)
+        ('None', 'text', 'a list', 'the class int')
+    """
+    if value is None:
+        return "None"
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if is_table(value):
+        return f"a table of {len(value):,} rows ({type(value).__name__})"  # type: ignore[arg-type]
+    if isinstance(value, os.PathLike):
+        return f"the path {shown(os.fspath(value))}"
+    return with_article(type(value).__name__)
+
+
+def said(value: object) -> str:
+    """Returns what came, in words, and as it is where it is short.
+
+    Args:
+        value: What the caller gave.
+
+    Example:
+        >>> said(3), said([3])
+        ('3, an int', 'a list')
+    """
+    return f"{shown(value)}, {came(value)}" if is_short(value) else came(value)
+
+
+def with_article(name: str) -> str:
+    """Returns a word with its article.
+
+    Args:
+        name: The word.
+    """
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
 
 
 _LONGEST_COLUMN = 100

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from chexkeras.arguments import checked
 from chexkeras.checks import existing_folder, typed_path
 from chexkeras.data.audit.audit import audit
 from chexkeras.data.datasets.kaggle import find_attached
@@ -44,6 +45,7 @@ CHANGES = tuple(
 """What the demo's test images are changed by: the milder strength of each kind, to stay short."""
 
 
+@checked
 def run_demo(
     run_dir: str | Path = "runs/demo",
     *,
@@ -103,6 +105,7 @@ PHANTOMS = "phantoms"
 KAGGLE_INPUT = Path("/kaggle/input")
 
 
+@checked
 def find_data(
     phantoms: str | Path = "data/phantoms", *, images: int = 400, prevalence: Mapping[str, float] | None = None
 ) -> Path:
@@ -139,6 +142,7 @@ def find_data(
     return make_phantoms(phantoms, images=images, prevalence=prevalence)
 
 
+@checked
 def find_run(
     run_dir: str | Path | None = None,
     *,

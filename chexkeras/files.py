@@ -43,6 +43,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
         A path in the same folder, with the same suffix, to be written by the caller.
     """
     destination = Path(path)
+    if destination.is_dir():
+        raise IsADirectoryError(f"{str(path)!r} is a folder, where a file was to be written; name a file.")
     destination.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{destination.stem}.", suffix=destination.suffix, dir=destination.parent)
     os.close(handle)

@@ -1,5 +1,7 @@
 """Progress that a person can watch, on standard error, and silence or a line now and then when nobody watches."""
 
+import os
+import textwrap
 import unicodedata
 from collections.abc import Iterable, Iterator, Sized
 from time import perf_counter
@@ -16,9 +18,11 @@ Item = TypeVar("Item")
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _JOINERS = "\u200c\u200d"
 
-# Lines are shown after every tenth of the work, but so many items apart at least, and after so long a silence.
+# Where nobody sees a bar, lines are shown after so long a silence; for work of hours after every tenth of it too, so
+# many items apart at least.
 _FEWEST_APART = 10
-_SILENCE_SECONDS = 60.0
+_SILENCE_SECONDS = 10.0
+_COLUMNS = 80
 
 
 def bar() -> "Progress":
@@ -47,14 +51,15 @@ def bar() -> "Progress":
 def track(items: Iterable[Item], description: str, total: int | None = None, *, lines: bool = False) -> Iterator[Item]:
     """Yields `items` behind a progress bar with the rate and the time left.
 
-    The bar goes to standard error and shows only on a terminal or in a notebook, so logs and pipes stay clean.
+    The bar goes to standard error and shows only on a terminal or in a notebook. Elsewhere, in a log or a pipe, a line
+    says how far the work is wherever nothing else was told for ten seconds.
 
     Args:
         items: What to go through.
         description: What is being done, a few words.
         total: How many there are, where `len` cannot tell.
-        lines: Whether a line is shown now and then where the bar does not show: for work of hours, whose log should
-            tell how far it is.
+        lines: Whether a line is shown after every tenth of the work too: for work of hours, whose log should tell how
+            far it is.
 
     Yields:
         The items, in order.
@@ -62,19 +67,19 @@ def track(items: Iterable[Item], description: str, total: int | None = None, *, 
     if total is None:
         total = len(items) if isinstance(items, Sized) else None
     with bar() as progress:
-        if lines and progress.disable:
-            items = _told(items, description, total)
+        if progress.disable:
+            items = _told(items, description, total, tenths=lines)
         yield from progress.track(items, total=total, description=description)
 
 
-def _told(items: Iterable[Item], description: str, total: int | None) -> Iterator[Item]:
-    """Yields the items, and says how many are done after every tenth of them and after a minute without a line."""
+def _told(items: Iterable[Item], description: str, total: int | None, *, tenths: bool) -> Iterator[Item]:
+    """Yields the items, and says how many are done after ten seconds without a line, and after every tenth of them."""
     apart = max((total or 0) // 10, _FEWEST_APART)
     start = last_line = perf_counter()
     for done, item in enumerate(items, 1):
         yield item
         now = perf_counter()
-        at_tenth = total is not None and done % apart == 0
+        at_tenth = tenths and total is not None and done % apart == 0
         # The end is told by whoever asked for the work.
         if done != total and (at_tenth or now - last_line >= _SILENCE_SECONDS):
             share = f" of {total:,} ({done / total:.0%})" if total else ""
@@ -105,12 +110,22 @@ def printable(text: str, keep: str = "") -> str:
     )
 
 
-def say(line: str) -> None:
+def say(line: str, indent: int | None = None) -> None:
     """Shows one line to a person, on standard error or in the notebook's cell.
+
+    A terminal breaks it between words; a log keeps it whole.
 
     Args:
         line: The line, without markup; what cannot be seen is shown as `printable` writes it, but for line breaks.
+        indent: Breaks the line between words in any case, at the terminal's width or 80 columns, and indents what
+            follows by so many blanks. None keeps it whole in a log.
     """
     from rich.console import Console
 
-    Console(stderr=True, highlight=False).print(printable(line, "\n"), markup=False, soft_wrap=True)
+    console = Console(stderr=True, highlight=False)
+    text = printable(line, "\n")
+    if indent is not None:
+        width = console.width if console.is_terminal or "COLUMNS" in os.environ else _COLUMNS
+        text = textwrap.fill(text, width, subsequent_indent=" " * indent, break_long_words=False,
+                             break_on_hyphens=False, drop_whitespace=True)  # fmt: skip
+    console.print(text, markup=False, soft_wrap=indent is not None or not console.is_terminal)

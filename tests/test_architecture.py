@@ -20,8 +20,8 @@ ROOT = Path(chexkeras.__file__).parent
 PROJECT = ROOT.parent
 PAGE = PROJECT / "ARCHITECTURE.md"
 LAYERS = {
-    "_lazy": 0, "_quiet": 0,
-    "findings": 0, "checks": 0, "files": 0, "progress": 0, "provenance": 0, "parallel": 0, "results": 0,
+    "_lazy": 0, "_quiet": 0, "findings": 0, "arguments": 0, "checks": 0, "plain": 0, "files": 0, "progress": 0,
+    "provenance": 0, "parallel": 0, "results": 0,
     "data": 1, "dicom": 1, "evaluation": 1,
     "phantoms": 2, "models": 2,
     "recipes": 3,
@@ -41,7 +41,8 @@ TENSORFLOW = {
 # Whole rooms that must start without TensorFlow and Keras, and single modules of rooms that need them elsewhere.
 LIGHT_ROOMS = ("results", "dicom", "evaluation", "phantoms", "recipes", "runs", "plots", "report", "cli")
 LIGHT = (
-    "findings", "checks", "files", "parallel", "progress", "provenance", "data.image_table", "data.sampling",
+    "findings", "arguments", "checks", "plain", "files", "parallel", "progress", "provenance", "data.image_table",
+    "data.sampling",
     "data.datasets.registry", "data.splits.splitters", "data.audit.audit", "data.store.store", "data.store.prepare",
     "inference.ensemble",
 )  # fmt: skip

@@ -26,17 +26,28 @@ def test_lines_are_ten_items_apart_at_least(capsys, count, lines):
     assert len(told(capsys)) == lines
 
 
-def test_a_line_is_told_after_a_minute_without_one(capsys, monkeypatch):
-    clock = iter(range(0, 1000, 25))
+@pytest.mark.parametrize("lines", [True, False])
+def test_a_line_is_told_after_ten_seconds_without_one(capsys, monkeypatch, lines):
+    clock = iter(range(0, 1000, 4))
     monkeypatch.setattr(progress, "perf_counter", lambda: next(clock))
-    assert len(list(progress.track(iter("abcdefg"), "working", lines=True))) == 7
-    # 25 s an item, and how many there are is not known: after 75 and 150 s.
-    assert told(capsys) == ["working: 3, 0.0 a second", "working: 6, 0.0 a second"]
+    assert len(list(progress.track(iter("abcdefg"), "working", lines=lines))) == 7
+    # 4 s an item, and how many there are is not known: after 12 and 24 s.
+    assert told(capsys) == ["working: 3, 0.2 a second", "working: 6, 0.2 a second"]
 
 
-def test_nothing_is_told_unasked(capsys):
+def test_short_work_is_done_in_silence(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "perf_counter", lambda: 0.0)
     assert list(progress.track(range(200), "working")) == list(range(200))
     assert told(capsys) == []
+
+
+def test_a_line_may_be_broken_between_words_at_the_width_of_the_terminal(capsys, monkeypatch):
+    line = "  one epoch 1/3: loss 0.2500, validation 0.6931, AUROC 0.600, 60 s; at most 2 min left of one"
+    progress.say(line, indent=6)
+    assert told(capsys) == [line[:80].rpartition(" ")[0], "      min left of one"]
+    monkeypatch.setenv("COLUMNS", "200")
+    progress.say(line, indent=6)
+    assert told(capsys) == [line]
 
 
 def test_a_line_is_told_when_its_items_are_done(capsys):

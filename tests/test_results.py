@@ -100,7 +100,7 @@ def test_evaluation_survives_strict_json_including_what_is_nan_or_none(evaluatio
 
 def test_a_finding_that_was_not_evaluated_is_named_with_those_that_were(evaluation):
     assert evaluation["Edema"].finding == "Edema"
-    with pytest.raises(KeyError, match=r"'Mass' was not evaluated; there are: Pneumonia, Edema"):
+    with pytest.raises(KeyError, match=r"'Mass' was not evaluated; .* There are: Pneumonia, Edema"):
         evaluation["Mass"]
 
 
@@ -137,7 +137,7 @@ def test_an_interval_that_few_patients_carry_says_so_beside_the_number():
         ({"threshold": -0.1}, "outside of the scores"),
         ({"n_positive": 2.5}, "n_positive is a float, a whole number was expected"),
         ({"finding": ["a"]}, "finding is a list, text was expected"),
-        ({"sensitivity": [1, 2]}, "a Estimate is given as a list"),
+        ({"sensitivity": [1, 2]}, "data must be a dict, not a list"),
         ({"sensitivity": {"value": {}, "low": 0, "high": 1}}, "value is a dict, a number was expected"),
         ({"sensitivity": {"value": 1, "low": 0, "high": 1, "confidence": 95}}, "has the confidence 95"),
     ],

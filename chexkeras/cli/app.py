@@ -2,19 +2,24 @@
 
 import contextlib
 import functools
+import inspect
 import logging
 import os
+import shlex
+import shutil
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, get_args
 
 import typer
+from typer.models import ArgumentInfo
 
 import chexkeras
-from chexkeras.progress import printable
+from chexkeras.progress import printable, say
 
 # Warnings on how a graph was traced do not belong between the lines of the epochs. By name, for neither is loaded yet.
 for _logger in ("tensorflow", "absl"):
@@ -52,19 +57,35 @@ Profile = Annotated[
 def tell(text: object) -> None:
     """Prints text on standard output; what cannot be seen, or not be encoded there, is written by its number.
 
+    A terminal gets long lines broken between words, a pipe or a file gets them whole.
+
     Args:
         text: One line or several.
     """
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    typer.echo(printable(str(text), "\n").encode(encoding, "backslashreplace").decode(encoding))
+    lines = printable(str(text), "\n").split("\n")
+    if sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+        lines = [_broken(line, width) for line in lines]
+    typer.echo("\n".join(lines).encode(encoding, "backslashreplace").decode(encoding))
 
 
-def fail(error: Exception, kept: str = "") -> NoReturn:
+def _broken(line: str, width: int) -> str:
+    if len(line) <= width:
+        return line
+    from chexkeras import plain
+
+    indent = line[: len(line) - len(line.lstrip())]
+    return plain.wrapped(line.strip(), indent, f"{indent}  ", width)
+
+
+def fail(error: Exception, kept: str = "", command: str = "") -> NoReturn:
     """Ends a command with an error that the user can do something about; exit status 2.
 
     Args:
         error: The error.
-        kept: What is left of the command's work, and how to go on with it; empty where nothing is left.
+        kept: What is left of the command's work; empty where nothing is left.
+        command: How to go on with it, as `command_line` writes it.
     """
     message = str(error)
     if isinstance(error, OSError) and error.errno is not None:
@@ -75,7 +96,7 @@ def fail(error: Exception, kept: str = "") -> NoReturn:
             message = f"there is no room{name} ({error.strerror}); free some space, or write elsewhere."
             kept = kept or "nothing is left half-written; run the command again"
     if kept:
-        message = f"{message.rstrip('.')}. {kept[0].upper()}{kept[1:]}."
+        message = f"{message.rstrip('.')}. {kept[0].upper()}{kept[1:]}{_going_on(command)}"
     typer.secho(printable(f"error: {message}", "\n"), err=True, fg=typer.colors.RED)
     raise typer.Exit(2) from None
 
@@ -118,17 +139,61 @@ def _ended_in_order() -> Iterator[None]:
             signal.signal(each, signal.SIG_DFL)
 
 
-def leave(interruption: KeyboardInterrupt, kept: str = "") -> NoReturn:
+def _going_on(command: str) -> str:
+    """Returns how a sentence ends that says how to go on: the command alone on a line, to be copied from it."""
+    return f"; go on with:\n{command}" if command else "."
+
+
+def leave(interruption: KeyboardInterrupt, kept: str = "", command: str = "") -> NoReturn:
     """Ends a command that was interrupted: exit status 130 after Ctrl-C, 128 and the signal's number otherwise.
 
     Args:
         interruption: What ended it.
-        kept: What is left of its work, and how to go on with it; empty where that is said already, or nothing is left.
+        kept: What is left of its work; empty where that is said already, or nothing is left.
+        command: How to go on with it, as `command_line` writes it.
     """
     number = interruption.number if isinstance(interruption, Ended) else signal.SIGINT
     words = f"ended by {signal.Signals(number).name}" if isinstance(interruption, Ended) else "interrupted"
-    typer.secho(printable(f"{words}: {kept}." if kept else f"{words}."), err=True, fg=typer.colors.YELLOW)
+    told = f"{words}: {kept}{_going_on(command)}" if kept else f"{words}."
+    typer.secho(printable(told, "\n"), err=True, fg=typer.colors.YELLOW)
     raise typer.Exit(128 + number) from None
+
+
+_CALL: ContextVar[tuple[Callable[..., None], dict[str, Any]]] = ContextVar("call")
+"""The command that is running, and what it was given."""
+
+
+def command_line(*without: str, adding: tuple[str, ...] = ()) -> str:
+    """Returns the command that is running as it can be pasted into a shell, without what is at its default.
+
+    Args:
+        *without: Parameters to leave out, by name.
+        adding: Words to add at the end; an option that is there already is not repeated.
+    """
+    command, given = _CALL.get()
+    words = ["chexkeras", command.__name__.replace("_", "-")]
+    for name, parameter in inspect.signature(command).parameters.items():
+        value = given.get(name, parameter.default)
+        if name in without or value == parameter.default:
+            continue
+        kind, info = get_args(parameter.annotation)[:2]
+        flag = next(iter(getattr(info, "param_decls", None) or ()), f"--{name.replace('_', '-')}")
+        on, _, off = flag.partition("/")
+        if isinstance(info, ArgumentInfo):
+            words += map(str, value) if isinstance(value, list) else [str(value)]
+        elif kind is bool:
+            words.append(on if value else off or f"--no-{on.removeprefix('--')}")
+        else:
+            words += [word for each in (value if isinstance(value, list) else [value]) for word in (on, str(each))]
+    if adding and adding[0] not in words:
+        words += adding
+    return shlex.join(words)
+
+
+def starting_tensorflow() -> None:
+    """Says that TensorFlow starts, which takes some seconds without a sign of life."""
+    if "keras" not in sys.modules:
+        say("starting TensorFlow ...")
 
 
 def errors_for_people(command: Callable[..., None]) -> Callable[..., None]:
@@ -139,6 +204,7 @@ def errors_for_people(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def wrapped(*arguments: Any, **options: Any) -> None:
+        token = _CALL.set((command, options))
         try:
             with _ended_in_order():
                 command(*arguments, **options)
@@ -155,5 +221,7 @@ def errors_for_people(command: Callable[..., None]) -> Callable[..., None]:
             if not isinstance(error, WorkersUnavailable):
                 raise
             fail(error)
+        finally:
+            _CALL.reset(token)
 
     return wrapped

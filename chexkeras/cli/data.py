@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from chexkeras.checks import one_of
-from chexkeras.cli.app import Profile, app, errors_for_people, tell
+from chexkeras.checks import one_of, typed_path
+from chexkeras.cli.app import Profile, app, command_line, errors_for_people, leave, tell
 from chexkeras.cli.destination import check_destination, object_with
 from chexkeras.cli.image_options import Load, Missing, Root, with_image_options
 
@@ -60,7 +60,12 @@ def prepare(
 
     one_of(missing, ("error", "skip"), "--missing")
     table = load(root, missing=missing)
-    made = prepare_store(table, store, size=size, missing=missing, profile=profile)  # type: ignore[arg-type]
+    try:
+        made = prepare_store(table, store, size=size, missing=missing, profile=profile)  # type: ignore[arg-type]
+    except KeyboardInterrupt as interruption:
+        is_there = typed_path(store, "--store").is_dir()
+        kept = "what was decoded is kept" if is_there else "nothing done"
+        leave(interruption, kept, command_line() if is_there else "")
     if source_of(table).left_out:
         tell(f"{len(source_of(table).left_out):,} rows of the table have no image and are not in the store")
     for image_id, code in made.left_out.items():

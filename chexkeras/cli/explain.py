@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chexkeras.checks import typed_path
-from chexkeras.cli.app import RunFolder, app, errors_for_people, tell
+from chexkeras.checks import one_of, typed_path
+from chexkeras.cli.app import RunFolder, app, errors_for_people, starting_tensorflow, tell
 from chexkeras.cli.image_options import ROOT, Load, with_image_options
 
 if TYPE_CHECKING:
@@ -62,14 +62,21 @@ def explain(
     from chexkeras import files
     from chexkeras.data.datasets.nih import BOX_FILE, load_boxes
     from chexkeras.data.store.store import Store
-    from chexkeras.runs.run import Run
+    from chexkeras.explanation.methods import METHODS
+    from chexkeras.runs.run import HEATMAPS, Run
+    from chexkeras.runs.writer import refuse_second
 
     loaded, opened = Run.load(run), Store.load(store) if store is not None else None
+    one_of(method, METHODS, "--method")
+    loaded.one_finding(finding, "--finding")
+    if keep:
+        refuse_second(loaded, HEATMAPS, overwrite)
     folder = files.output_folder(typed_path(out, "--out"), "--out", _STUDY, "heat maps", overwrite=overwrite)
     root = typed_path(data, "--data")
     beside = (root if root.is_dir() else root.parent) / BOX_FILE
     drawn = load_boxes(boxes) if boxes is not None else load_boxes(beside) if beside.is_file() else None
     table = load(data, missing="keep")
+    starting_tensorflow()
     from chexkeras.explanation.study import study_heatmaps
 
     made = study_heatmaps(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chexkeras.cli.app import Profile, app, errors_for_people, fail, leave, tell
+from chexkeras.cli.app import Profile, app, command_line, errors_for_people, fail, leave, starting_tensorflow, tell
 from chexkeras.cli.destination import check_destination
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ def predict(
             "--keep tells the run's report that heat maps are part of the output, and a report speaks of checked ones "
             "only: run 'chexkeras explain' first and leave out --unchecked-heatmaps, or leave out --keep."
         )
+    starting_tensorflow()
     start = perf_counter()
     try:
         results = score_folder(
@@ -119,11 +120,13 @@ def predict(
             precision=precision,
         )
     except KeyboardInterrupt as interruption:
-        leave(interruption, _kept(results_path(out)) or "nothing done")
+        kept = _kept(results_path(out))
+        leave(interruption, kept or "nothing done", _going_on() if kept else "")
     except (WorkersUnavailable, OSError) as error:
         # An error of the system, in the middle of the work; one that we found before it has no number.
         is_late = isinstance(error, WorkersUnavailable) or error.errno is not None
-        fail(error, _kept(results_path(out)) if is_late else "")
+        kept = _kept(results_path(out)) if is_late else ""
+        fail(error, kept, _going_on() if kept else "")
     for caution in loaded.cautions:
         tell(f"Caution: {caution}")
     refused = _show_results(results)
@@ -173,8 +176,12 @@ def _show_results(results: "pd.DataFrame") -> int:
 
 
 def _kept(out: Path) -> str:
-    """Returns what an unfinished run into a file has left, and how to go on with it; empty if it left nothing."""
+    """Returns what an unfinished run into a file has left; empty if it left nothing."""
     from chexkeras.inference.results_file import Journal
 
     done = len(Journal(out).read())
-    return f"the results of {done} files are kept; go on with the same command and --resume" if done else ""
+    return f"the results of {done} files are kept" if done else ""
+
+
+def _going_on() -> str:
+    return command_line(adding=("--resume",))

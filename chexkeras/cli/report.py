@@ -7,6 +7,7 @@ import typer
 
 from chexkeras.cli.app import RunFolder, app, errors_for_people, tell
 from chexkeras.cli.destination import check_destination, heading
+from chexkeras.progress import say
 
 if TYPE_CHECKING:
     from chexkeras.report.answers import Answers
@@ -50,6 +51,7 @@ def report(
 
     stated = _read(answers)
     check_destination(out, "--out", {".md": heading("FDA", "Submission")})
+    say("reading the run ...")
     written = write_report(run, out, assets=assets, answers=stated, strict=strict, without_model=without_model)
     tell(f"written: {written}")
     if html:

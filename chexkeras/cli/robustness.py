@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from chexkeras.checks import positive_int, probability
-from chexkeras.cli.app import RunFolder, app, errors_for_people, tell
+from chexkeras.cli.app import RunFolder, app, errors_for_people, starting_tensorflow, tell
 from chexkeras.cli.image_options import ROOT, Load, with_image_options
 from chexkeras.data.perturbations import GROUPS, PERTURBATIONS, perturbations_of
 
@@ -43,13 +43,16 @@ def robustness(
     from chexkeras.data.store.store import Store
     from chexkeras.results.robustness import VERDICTS
     from chexkeras.runs.run import ROBUSTNESS, Run
+    from chexkeras.runs.writer import refuse_second
 
     chosen = perturbations_of(only) if only else PERTURBATIONS
     probability(margin, "--margin", open_interval=True)
     probability(operating_margin, "--operating-margin", open_interval=True)
     wanted = positive_int(sample, "--sample") if sample != 0 else None
     loaded, opened = Run.load(run), Store.load(store) if store is not None else None
+    refuse_second(loaded, ROBUSTNESS, overwrite)
     table = load(data, missing="keep")
+    starting_tensorflow()
     from chexkeras.inference.robustness import measure_robustness
 
     measured = measure_robustness(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chexkeras.checks import existing_file, one_of, typed_path
-from chexkeras.cli.app import app, errors_for_people, tell
+from chexkeras.cli.app import app, command_line, errors_for_people, starting_tensorflow, tell
 from chexkeras.cli.image_options import ROOT, Load, Missing, with_image_options
 from chexkeras.cli.output import show_evaluation
 
@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from chexkeras.recipes.protocol import SplitPlan
     from chexkeras.recipes.recipe import Recipe
     from chexkeras.training.resume.interrupted import InterruptedTraining
+
+_KEPT = {
+    "finding": "--finding", "preset": "--preset", "weights": "--weights", "settings": "--set", "split": "--split",
+    "as_run": "--as-run", "validation": "--validation", "test": "--test", "features": "--features",
+    "caution": "--caution", "draws": "--draws", "seed": "--seed", "overwrite": "--overwrite",
+}  # fmt: skip
+"""What is kept with an interrupted training, by parameter."""
 
 
 @app.command()
@@ -104,23 +111,25 @@ def train(
     from chexkeras.recipes import protocol
     from chexkeras.runs import writer
     from chexkeras.training import second_pass
-    from chexkeras.training.resume.interrupted import InterruptedTraining
+    from chexkeras.training.resume.interrupted import InterruptedTraining, resumed_by
 
     if (run is None) == (resume is None):
         raise ValueError("give either --run, the folder of a new run, or --resume, the run of an interrupted training.")
+    # What is kept with an interrupted training cannot be given again.
+    going_on = command_line("run", "resume", *_KEPT, adding=("--resume", str(resume or run)))
     interrupted = None
     if resume is not None:
-        kept = {"--finding": finding, "--preset": preset, "--weights": weights, "--set": settings, "--split": split,
-                "--as-run": as_run, "--validation": validation, "--test": test, "--features": features,
-                "--caution": caution, "--draws": draws, "--seed": seed, "--overwrite": overwrite}  # fmt: skip
-        interrupted = _interrupted(resume, kept)
+        given = (finding, preset, weights, settings, split, as_run, validation, test, features, caution, draws, seed,
+                 overwrite)  # fmt: skip
+        interrupted = _interrupted(resume, dict(zip(_KEPT.values(), given, strict=True)))
         recipe = interrupted.recipe
         named = recipe.name
     else:
         named = preset or "two-stage"
         recipe = _recipe(named, finding, weights, settings, seed)
         writer.check_free(run, overwrite)
-        InterruptedTraining(run).check_free(overwrite)
+        with resumed_by(going_on):
+            InterruptedTraining(run).check_free(overwrite)
     one_of(missing, ("error", "skip"), "--missing")
     with _option_names():
         plan = _split_plan(preset, as_run, split, validation, test)
@@ -155,19 +164,21 @@ def train(
     else:
         splits = protocol.split_for(checked.table, recipe, plan)
     say(str(splits))
+    starting_tensorflow()
     from chexkeras.training.trainer import train as train_recipe
 
     options = {"cautions": (*cautions, *(caution or ())), "overwrite": overwrite, "features": features, "draws": draws}
-    finished = train_recipe(
-        recipe,
-        splits,
-        resume or run,
-        audit=checked,
-        store=opened,
-        resume=interrupted is not None,
-        tensorboard=tensorboard,
-        **(options if interrupted is None else interrupted.options),
-    )
+    with resumed_by(going_on):
+        finished = train_recipe(
+            recipe,
+            splits,
+            resume or run,
+            audit=checked,
+            store=opened,
+            resume=interrupted is not None,
+            tensorboard=tensorboard,
+            **(options if interrupted is None else interrupted.options),
+        )
     show_evaluation(finished.evaluation)
     tell(f"run folder: {finished.folder}")
 

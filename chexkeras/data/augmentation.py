@@ -9,6 +9,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from chexkeras.arguments import checked
 from chexkeras.checks import probability
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ _LARGEST_SIGMA_PX = 10.0
 _LARGEST_ERASED = 0.3
 
 
+@checked
 @dataclass(frozen=True)
 class Augmentation:
     """How far training images may be changed; every default leaves them alone.
@@ -111,6 +113,7 @@ def _range(values: Any, name: str, limit: float) -> tuple[float, float]:
     return float(values[0]), float(values[1])
 
 
+@checked
 def augment(image: "tf.Tensor", seed: "tf.Tensor", settings: Augmentation) -> "tf.Tensor":
     """Changes one image at random.
 

@@ -13,6 +13,8 @@ from typing import Any
 import pandas as pd
 
 from chexkeras import checks, files, findings
+from chexkeras.arguments import checked
+from chexkeras.plain import Described
 
 METADATA: tuple[str, ...] = (
     "image_id", "path", "patient_id", "follow_up", "age_years", "sex", "view", "width_px", "height_px",
@@ -35,6 +37,7 @@ _DERIVED = (findings.NO_FINDING, findings.ABNORMAL)
 _REQUIRED = ("image_id", "patient_id")
 
 
+@checked
 class ImageTable(pd.DataFrame):
     """A data frame of images that is known to have an `image_id` and a `patient_id`, both text, for every row.
 
@@ -224,8 +227,9 @@ PHANTOM_FILE = "PHANTOM.json"
 """The file that marks a folder's images as synthetic."""
 
 
+@checked
 @dataclass(frozen=True)
-class TableSource:
+class TableSource(Described):
     """The origin of an image table; travels in ``table.attrs["source"]``.
 
     Attributes:
@@ -299,6 +303,7 @@ class TableSource:
         }
 
 
+@checked
 def source_of(table: pd.DataFrame) -> TableSource:
     """Returns the table's source, or a neutral one for a table that carries none.
 

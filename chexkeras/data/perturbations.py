@@ -14,12 +14,14 @@ from numbers import Real
 import numpy as np
 from numpy.typing import NDArray
 
-from chexkeras.checks import one_of
+from chexkeras.arguments import checked
+from chexkeras.checks import numbers, one_of
 
 GrayImage = NDArray[np.float32]
 _WHITE = 255.0
 
 
+@checked(fields=True)
 @dataclass(frozen=True)
 class Perturbation:
     """One change of one strength.
@@ -75,7 +77,7 @@ class Perturbation:
             float32 array of the same shape, 0-255.
         """
         rng = np.random.default_rng([seed, zlib.crc32(image_id.encode())])
-        changed = _KINDS[self.kind].change(image.astype(np.float32), self.amount, rng)
+        changed = _KINDS[self.kind].change(numbers(image, "image").astype(np.float32), self.amount, rng)
         return np.clip(changed, 0.0, _WHITE).astype(np.float32)
 
 
@@ -191,6 +193,7 @@ strength. The kinds are those of Hendrycks & Dietterich, ICLR 2019, that a radio
 handling that a gate cannot see in the pixels."""
 
 
+@checked
 def perturbations_of(groups: str | Iterable[str]) -> tuple[Perturbation, ...]:
     """Returns those of `PERTURBATIONS` that belong to some groups.
 

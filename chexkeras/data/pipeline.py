@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from chexkeras.arguments import checked
 from chexkeras.checks import positive_int, require_columns
 from chexkeras.data.augmentation import Augmentation, augment, image_seed
 from chexkeras.data.image_table import refuse_dicom, resolve_targets
@@ -37,6 +38,7 @@ def _orders(n: int, order: Callable[[int], EpochRows], epochs: Iterable[int]) ->
     return passes.unbatch().apply(tf.data.experimental.assert_cardinality(n))
 
 
+@checked
 def make_dataset(
     table: pd.DataFrame,
     targets: str | tuple[str, ...],
@@ -85,7 +87,7 @@ def make_dataset(
     """
     images = _images(table, image_size, store)
     names = resolve_targets(table, targets)
-    if balance and not shuffle:
+    if len(balance) and not shuffle:
         raise ValueError(f"balance={balance!r} with shuffle=False; images in table order have the table's shares.")
     groups = balance_groups(table, balance)
     settings = augmentation or Augmentation()

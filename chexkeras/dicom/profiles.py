@@ -6,9 +6,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.dicom.attributes.vocabulary import POSTURES
 from chexkeras.dicom.header import name_tag
-from chexkeras.dicom.rules import REJECT, RULE_BY_CODE, RULES, WARN
+from chexkeras.dicom.rules import REJECT, RULE_BY_CODE, RULES, WARN, DicomRule
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,6 +84,7 @@ _CHEST_QUALIFIERS = (
 )
 
 
+@checked
 @dataclasses.dataclass(frozen=True)
 class Profile:
     """What a deployment accepts; change one with `dataclasses.replace`.
@@ -140,16 +142,16 @@ class Profile:
             checks.one_of(severity, (REJECT, WARN, OFF), f"severity of {code} in overrides")
 
     def severity(self, code: str) -> str:
-        """Returns how severe the violation of a rule is here: "reject", "warn" or "off"."""
-        return dict(self.overrides).get(code) or str(getattr(RULE_BY_CODE[code], self.severities))
+        """Returns how severe the violation of a rule is here: "reject", "warn" or "off"; a ValueError for no rule."""
+        return dict(self.overrides).get(code) or str(getattr(_rule(code), self.severities))
 
     def expected(self, code: str) -> str:
         """Returns what a rule expects here, with the limits of this profile filled in."""
-        return RULE_BY_CODE[code].check.format_map(self._words())
+        return _rule(code).check.format_map(self._words())
 
     def tag(self, code: str) -> str:
         """Returns the tag that a rule looks at here, with its number."""
-        return name_tag(RULE_BY_CODE[code].tag.format_map(self._words()))
+        return name_tag(_rule(code).tag.format_map(self._words()))
 
     def _words(self) -> dict[str, str]:
         return {
@@ -163,6 +165,10 @@ class Profile:
             "maximum_aspect": f"{self.maximum_aspect:g}",
             "maximum_file_bytes": str(self.maximum_file_bytes),
         }
+
+
+def _rule(code: str) -> DicomRule:
+    return RULE_BY_CODE[checks.one_of(code, RULE_BY_CODE, "code")]
 
 
 CLINICAL = Profile("clinical", "clinical")
@@ -186,6 +192,7 @@ COURSE = Profile(
 PROFILES = {profile.name: profile for profile in (CLINICAL, COURSE)}
 
 
+@checked
 def find_profile(profile: str | Profile) -> Profile:
     """Returns a profile by its name; a `Profile` is returned as it is.
 
@@ -195,6 +202,7 @@ def find_profile(profile: str | Profile) -> Profile:
     return profile if isinstance(profile, Profile) else PROFILES[checks.one_of(profile, PROFILES, "profile")]
 
 
+@checked
 def rules_table(profile: str | Profile = "clinical") -> "pd.DataFrame":
     """Returns the rules that a profile applies, one row each, for a report.
 
@@ -204,7 +212,7 @@ def rules_table(profile: str | Profile = "clinical") -> "pd.DataFrame":
     Returns:
         Columns code, item, expected, tag, severity, reason, in the order in which violations are reported.
     """
-    import pandas as pd
+    from chexkeras.plain import PlainTable
 
     chosen = find_profile(profile)
     rows = [
@@ -219,4 +227,4 @@ def rules_table(profile: str | Profile = "clinical") -> "pd.DataFrame":
         for rule in RULES
         if chosen.severity(rule.code) != OFF
     ]
-    return pd.DataFrame(rows, columns=["code", "item", "expected", "tag", "severity", "reason"])
+    return PlainTable(rows, columns=["code", "item", "expected", "tag", "severity", "reason"])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.dicom import elements, gate, privacy
 from chexkeras.dicom.attributes import ages, orientation, views
 from chexkeras.dicom.header import Header, name_tag
@@ -74,6 +75,7 @@ class Radiograph:
     turned: str = ""
 
 
+@checked
 def is_dicom(path: str | Path | bytes) -> bool:
     """Returns whether a file is DICOM by its content, whatever its name.
 
@@ -95,6 +97,7 @@ def _opened(file: Path | bytes) -> BinaryIO:
     return io.BytesIO(file) if isinstance(file, bytes) else file.open("rb")
 
 
+@checked
 def read_dicom(path: str | Path | bytes, *, profile: str | Profile = "clinical") -> Radiograph:
     """Reads an image from a DICOM file, if the profile accepts it.
 

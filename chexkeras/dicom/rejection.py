@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from chexkeras.arguments import checked
 from chexkeras.dicom.profiles import CLINICAL, Profile
 from chexkeras.dicom.rules import REJECT
 
@@ -30,6 +31,7 @@ class Violation:
         return f"{self.code}: {self.tag}: expected {self.expected}{found}"
 
 
+@checked
 class DicomRejected(Exception):
     """An image that must not be scored, with the reason.
 

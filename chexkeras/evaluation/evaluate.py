@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.calibration.calibration import measure_calibration
 from chexkeras.evaluation.clinical_use.deployment import deployment_from_outcomes
 from chexkeras.evaluation.group_columns import any_known
@@ -53,12 +54,13 @@ class _Wanted:
         return (float(stated),) if isinstance(stated, (int, float)) else tuple(stated)
 
 
+@checked
 def evaluate(
     scores: pd.DataFrame,
     points: OperatingPoint | Iterable[OperatingPoint] = (),
     *,
     split: str = "test",
-    cautions: Iterable[str] = (),
+    cautions: str | Iterable[str] = (),
     confidence: float = 0.95,
     table: pd.DataFrame | None = None,
     subgroups: str | Sequence[str] = (),

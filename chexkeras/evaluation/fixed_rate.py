@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.scores import clean, one_class, patient_numbers
 from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval
 from chexkeras.evaluation.uncertainty.limits import wilson
@@ -51,6 +52,7 @@ def unusable(positive: NDArray[np.bool_], group: NDArray[np.int64] | None) -> st
     return ""
 
 
+@checked
 def sensitivity_at_specificity(
     labels: ArrayLike,
     scores: ArrayLike,
@@ -95,6 +97,7 @@ def sensitivity_at_specificity(
     return _at_target("specificity", labels, scores, target, clusters, confidence)
 
 
+@checked
 def specificity_at_sensitivity(
     labels: ArrayLike,
     scores: ArrayLike,

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 
 AGE_EDGES = (0, 18, 22, 40, 60, 75)
 """Where age bands begin, in years. Adults begin at 22 in FDA's device terms; 18 to 21 are transitional adolescents.
@@ -61,6 +62,7 @@ class GroupedColumn:
         return self.levels.get(value, value)
 
 
+@checked
 def age_bands(ages: Iterable[float], edges: Sequence[float] = AGE_EDGES) -> pd.Series:
     """Returns the band of each age, as ordered categories.
 

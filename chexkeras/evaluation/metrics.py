@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.scores import clean, one_class
 
 
@@ -128,6 +129,7 @@ def _blocks(labels: ArrayLike, scores: ArrayLike) -> _Blocks:
     return _Blocks(score[ends], true_positives, ends + 1 - true_positives, n_positive, len(score) - n_positive)
 
 
+@checked
 def roc_curve(labels: ArrayLike, scores: ArrayLike) -> RocCurve:
     """Returns the ROC curve with a point at every distinct score and no artificial threshold.
 
@@ -151,6 +153,7 @@ def roc_curve(labels: ArrayLike, scores: ArrayLike) -> RocCurve:
     )
 
 
+@checked
 def precision_recall_curve(labels: ArrayLike, scores: ArrayLike) -> PrecisionRecallCurve:
     """Returns the precision-recall curve with a point at every distinct score.
 
@@ -177,6 +180,7 @@ def precision_recall_curve(labels: ArrayLike, scores: ArrayLike) -> PrecisionRec
     return PrecisionRecallCurve(precision[::-1], recall[::-1], blocks.threshold[::-1])
 
 
+@checked
 def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
     """Returns the area under the precision-recall curve as a sum of steps, without trapezoids.
 
@@ -204,6 +208,7 @@ def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
     return float((gained * blocks.true_positives / called).sum() / blocks.n_positive)
 
 
+@checked
 def confusion(labels: ArrayLike, scores: ArrayLike, threshold: float) -> Confusion:
     """Counts the four outcomes when an image is called positive at ``score >= threshold``.
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.fixed_rate import combined_side, mirrored, shares_at_ranks, unusable
 from chexkeras.evaluation.scores import clean, patient_numbers
 from chexkeras.evaluation.uncertainty.delong import AucContributions, class_contributions
@@ -70,6 +71,7 @@ class _Region(NamedTuple):
         return Estimate(value, low, high, area.confidence, area.n, method, area.reason)
 
 
+@checked
 def partial_auc(
     labels: ArrayLike,
     scores: ArrayLike,
@@ -124,6 +126,7 @@ def partial_auc(
     return _partial_area(region, positive, score, group, confidence)
 
 
+@checked
 def compare_partial_auc(
     labels: ArrayLike,
     first_scores: ArrayLike,

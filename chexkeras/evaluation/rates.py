@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.scores import known_labels, one_class, one_column, patient_numbers
 from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval, proportion_interval
 from chexkeras.evaluation.uncertainty.limits import clopper_pearson
@@ -62,6 +63,7 @@ class Rates(Record):
     youden: Estimate
 
 
+@checked
 def rates(
     labels: ArrayLike, called: ArrayLike, *, clusters: ArrayLike | None = None, confidence: float = 0.95
 ) -> Rates:
@@ -100,6 +102,7 @@ def rates(
     return _gather(PatientCounts.of(calls), _share_by_image(calls, confidence), confidence)
 
 
+@checked
 def rates_from_counts(tp: int, fn: int, fp: int, tn: int, *, confidence: float = 0.95) -> Rates:
     """Returns what four counts of independent images give, for example those of a published table.
 

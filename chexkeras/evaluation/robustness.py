@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from chexkeras.arguments import checked
 from chexkeras.evaluation.comparison.compare import adjusted, compare, match_scores
 from chexkeras.evaluation.scores import Scores
 from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval
+from chexkeras.progress import track
 from chexkeras.results import Comparison, Estimate, OperatingPoint
 from chexkeras.results.robustness import AS_IS, RATES, PerturbationEffect
 
@@ -17,6 +19,7 @@ OPERATING_MARGIN = 0.10
 """The same for sensitivity and specificity at the frozen threshold, which the shift of a few scores moves further."""
 
 
+@checked
 def perturbation_effects(
     as_is: pd.DataFrame,
     changed: Mapping[str, pd.DataFrame],
@@ -59,7 +62,7 @@ def perturbation_effects(
     rows: dict[tuple[str, str], pd.DataFrame] = {}
     before = Scores.of(as_is)
     margins = {"AUROC": margin} | (dict.fromkeys(RATES, operating_margin) if points else {})
-    for name, table in changed.items():
+    for name, table in track(changed.items(), "comparing changed images"):
         scores = Scores.of(table)
         pair = (name, AS_IS)
         both = (points, points) if points else None

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.scores import clean, one_class, patient_numbers
 from chexkeras.evaluation.uncertainty.influence import (
     Influence,
@@ -30,10 +31,12 @@ from chexkeras.evaluation.uncertainty.influence import (
 from chexkeras.evaluation.uncertainty.limits import auc_limits, clopper_pearson, normal_quantile
 from chexkeras.evaluation.uncertainty.precision_draws import average_precision_draws, weighted_average_precision
 from chexkeras.evaluation.uncertainty.worth import NORMAL_FROM, approximate, satterthwaite, student_quantile
+from chexkeras.plain import PlainTable
 from chexkeras.results import Estimate
 from chexkeras.results.record import Record
 
 
+@checked
 @dataclass(frozen=True)
 class WeightedEvaluation(Record):
     """What scores and a threshold achieve in a population, from images that stand for different parts of it.
@@ -74,9 +77,10 @@ class WeightedEvaluation(Record):
         """Returns one row for each statistic: its name, its value with the interval as text, and its method."""
         names = ("prevalence", "auroc", "average_precision", "sensitivity", "specificity", "ppv", "npv")
         rows = [(name, getattr(self, name)) for name in names]
-        return pd.DataFrame([{"statistic": name, "value": str(found), "method": found.method} for name, found in rows])
+        return PlainTable([{"statistic": name, "value": str(found), "method": found.method} for name, found in rows])
 
 
+@checked
 def population_weights(strata: ArrayLike | pd.DataFrame, shares: Mapping[Any, float]) -> NDArray[np.float64]:
     """Returns the weight of each image that gives strata the shares they have in a population.
 
@@ -128,6 +132,7 @@ def population_weights(strata: ArrayLike | pd.DataFrame, shares: Mapping[Any, fl
     return np.asarray((wanted / here)[numbers])
 
 
+@checked
 def weighted_evaluation(
     labels: ArrayLike,
     scores: ArrayLike,
@@ -246,6 +251,8 @@ def stratum_numbers(strata: ArrayLike | pd.DataFrame) -> tuple[NDArray[np.int64]
     Raises:
         ValueError: If there is none, or one is missing.
     """
+    if not isinstance(strata, pd.DataFrame) and np.ndim(strata) != 1:
+        raise ValueError(f"strata have shape {np.shape(strata)}; one for each image was expected.")
     table = (
         strata if isinstance(strata, pd.DataFrame) else pd.DataFrame({"stratum": pd.Series(list(np.asarray(strata)))})
     )

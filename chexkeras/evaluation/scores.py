@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks, files
+from chexkeras.arguments import checked
 from chexkeras.findings import plain_name
 from chexkeras.results import OperatingPoint
 
@@ -27,7 +28,7 @@ Points = OperatingPoint | Iterable[OperatingPoint]
 # What rounding in float32 may add to a probability; logits go far beyond it.
 _ROUNDING = 1e-6
 
-_FIX = "A table of scores has one row for each image and finding; chexkeras.predict_scores makes one."
+_FIX = "A table of scores has one row for each image and finding; chexkeras.models.predict_scores makes one."
 
 
 class LabelledImages(NamedTuple):
@@ -44,6 +45,7 @@ class LabelledImages(NamedTuple):
     patient: NDArray[np.object_]
 
 
+@checked
 class Scores(pd.DataFrame):
     """A long table of scores that was checked; to its user a DataFrame like any other.
 
@@ -226,6 +228,7 @@ def _floats(scores: pd.DataFrame, column: str) -> pd.Series:
         raise ValueError(f"the {column} column of the table of scores is not numeric ({error}).") from error
 
 
+@checked
 def read_scores(path: str | Path) -> Scores:
     """Reads a table of scores from CSV, every float exactly as it was written, and checks it.
 
@@ -257,6 +260,7 @@ def read_scores(path: str | Path) -> Scores:
     return Scores.of(table)
 
 
+@checked
 def write_scores(path: str | Path, scores: pd.DataFrame) -> Path:
     """Checks a table of scores and writes it as CSV with every digit, so that reading it gives the same fingerprint.
 
@@ -274,6 +278,7 @@ def write_scores(path: str | Path, scores: pd.DataFrame) -> Path:
     return files.write_csv(path, Scores.of(scores))
 
 
+@checked
 def scores_fingerprint(scores: pd.DataFrame) -> str:
     """Returns the SHA-256 that identifies scores with their labels, whatever the order of rows.
 

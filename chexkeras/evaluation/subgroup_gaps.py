@@ -20,6 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.group_columns import groups_of
 from chexkeras.evaluation.group_estimates import SetEstimates, joint, measure_areas, measure_shares
 from chexkeras.evaluation.scores import Scores, points_by_finding
@@ -38,6 +39,7 @@ from chexkeras.results import (
 from chexkeras.results.evaluation import STATISTICS
 
 
+@checked
 def subgroup_gaps(
     scores: pd.DataFrame,
     groups: pd.Series | pd.DataFrame,
@@ -114,6 +116,7 @@ def subgroup_gaps(
     )  # fmt: skip
 
 
+@checked
 def subgroups_non_inferior(
     scores: pd.DataFrame,
     groups: pd.Series | pd.DataFrame,
@@ -182,6 +185,7 @@ def subgroups_non_inferior(
     )
 
 
+@checked
 def equalized_odds_gap(
     scores: pd.DataFrame,
     groups: pd.Series | pd.DataFrame,

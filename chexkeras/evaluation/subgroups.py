@@ -15,12 +15,14 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.group_columns import groups_of
 from chexkeras.evaluation.group_estimates import variances_if_equal
 from chexkeras.evaluation.scores import Scores
 from chexkeras.evaluation.uncertainty.delong import AucContributions, auc_contributions, raised_covariance
 from chexkeras.evaluation.uncertainty.intervals import auc_interval, clustered_proportion_interval
 from chexkeras.evaluation.uncertainty.limits import holm, p_text
+from chexkeras.plain import PlainTable
 from chexkeras.results import Estimate, Interaction, OperatingPoint, Subgroup, SubgroupAnalysis
 from chexkeras.results.evaluation import STATISTICS
 
@@ -77,6 +79,7 @@ def subgroup_analysis(
     return subgroup_analyses(scores, table, [column], point=point, minimum=minimum, confidence=confidence)[0]
 
 
+@checked
 def subgroup_analyses(
     scores: pd.DataFrame,
     table: pd.DataFrame,
@@ -154,6 +157,7 @@ def _groups(count: int) -> str:
     return "1 group is" if count == 1 else f"{count} groups are"
 
 
+@checked
 def subgroup_table(analyses: Iterable[SubgroupAnalysis]) -> pd.DataFrame:
     """Returns the tests of interaction, one row for each column and statistic.
 
@@ -179,7 +183,7 @@ def subgroup_table(analyses: Iterable[SubgroupAnalysis]) -> pd.DataFrame:
                     "lowest in": f"{worst.level}: {getattr(worst, test.statistic)}" if worst else "–",
                 }
             )
-    return pd.DataFrame(rows)
+    return PlainTable(rows)
 
 
 def _analyse(

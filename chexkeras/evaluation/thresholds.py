@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.scores import Scores, one_class
 from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval
 from chexkeras.evaluation.uncertainty.worth import kish
@@ -29,6 +30,7 @@ STATED = 0.5
 """The threshold of a finding that none can be chosen for, among others for which one can."""
 
 
+@checked
 def choose_threshold(
     scores: pd.DataFrame | None,
     *,
@@ -128,6 +130,7 @@ def _stated(scores: Scores | None, target: float | None, finding: str | None, co
     )
 
 
+@checked
 def choose_thresholds(
     scores: pd.DataFrame,
     findings: Iterable[str],
@@ -169,6 +172,7 @@ def choose_thresholds(
     return tuple(points)
 
 
+@checked
 def positives_needed(target: float, confidence: float = 0.95) -> int:
     """Returns the smallest number of positives with which the guarded rule can promise `target`.
 

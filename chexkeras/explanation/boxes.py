@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.comparison.paired_tests import paired_proportions
 from chexkeras.evaluation.readers.lesion_marks import BOX, match_marks
 from chexkeras.evaluation.readers.localization_study import LocalizationStudy
@@ -27,6 +28,7 @@ _BELL = 1 / 6
 _FIX = "Boxes have one row each: image_id, finding, x_px, y_px, width_px, height_px, as load_boxes returns them."
 
 
+@checked
 def compare_with_boxes(
     maps: Heatmaps,
     boxes: pd.DataFrame,
@@ -88,6 +90,7 @@ def compare_with_boxes(
     return Localization(maps.method, maps.layer, IOU_THRESHOLDS, IOBB_THRESHOLDS, tuple(entries), maps.cautions)
 
 
+@checked
 def localization_study(
     maps: Heatmaps, boxes: pd.DataFrame, table: pd.DataFrame, finding: str, *, image_px: float | None = None
 ) -> LocalizationStudy:

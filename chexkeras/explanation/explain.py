@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from chexkeras.arguments import checked
 from chexkeras.checks import positive_int
 from chexkeras.data.image_table import ImageTable
 from chexkeras.data.pipeline import images_with_ids
@@ -43,6 +44,7 @@ _PIXELS = "pixels"
 _ROTATED = "rotated"
 
 
+@checked
 def explain(
     run: Run | Ensemble | str | Path,
     images: pd.DataFrame | Sequence[str | Path],
@@ -105,6 +107,7 @@ def explain(
     )
 
 
+@checked
 class Explainer:
     """The models of a run or an ensemble, ready to make heat maps of any images.
 

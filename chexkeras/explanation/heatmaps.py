@@ -8,12 +8,15 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from chexkeras.arguments import checked
 from chexkeras.checks import nearest
 from chexkeras.evaluation.readers.lesion_marks import marks_from_peaks
+from chexkeras.plain import Described
 
 
+@checked
 @dataclass(frozen=True, eq=False)
-class Heatmaps:
+class Heatmaps(Described):
     """Heat maps of some images.
 
     A map covers its image from edge to edge: the image was scaled to the model's square without padding, so that the

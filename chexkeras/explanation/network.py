@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from chexkeras.arguments import checked
 from chexkeras.checks import nearest
 from chexkeras.explanation.gradients import gradients
 from chexkeras.models.heads import CLASSES
@@ -30,6 +31,7 @@ class LayerOutput:
     images: np.ndarray
 
 
+@checked
 class MapNetwork:
     """A classifier seen from one of its layers.
 
@@ -141,6 +143,7 @@ def _gives(operation: keras.Operation, tensor: Any) -> bool:
     return not isinstance(operation, keras.Model) and operation.output is tensor
 
 
+@checked
 def spatial_layers(model: keras.Model) -> tuple[str, ...]:
     """Returns the names of the layers that heat maps can be made of, in graph order.
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from chexkeras.arguments import checked
 from chexkeras.dicom.workers.options import ISOLATED, ReadOptions
 from chexkeras.evaluation.scores import scores_fingerprint
 from chexkeras.explanation.explain import AcceptedFile, Explainer, accepted, findings_wanted
@@ -50,6 +51,7 @@ class DrawableMaps:
     reason: str = ""
 
 
+@checked
 def drawable_maps(
     run: Run | Ensemble | str | Path,
     *,
@@ -153,6 +155,7 @@ class ExplainedFile(NamedTuple):
     maps: Heatmaps
 
 
+@checked
 def explain_files(
     explainer: Explainer,
     files: Iterable[str | Path],

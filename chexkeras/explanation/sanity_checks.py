@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.data.image_table import ImageTable
 from chexkeras.data.pipeline import images_with_ids
 from chexkeras.evaluation.uncertainty.intervals import mean_interval
@@ -40,6 +41,7 @@ _FEWEST, _STEPS, _RANDOM_ORDERS, _CELLS = 10, 10, 4, 7
 _SIGMA, _K1, _K2 = 1.5, 0.01**2, 0.03**2
 
 
+@checked
 def check_maps(
     run: Run | str | Path,
     table: pd.DataFrame,

@@ -9,7 +9,8 @@ import pandas as pd
 from PIL import Image
 
 from chexkeras import files, provenance
-from chexkeras.checks import one_of, positive_int
+from chexkeras.arguments import checked
+from chexkeras.checks import positive_int
 from chexkeras.data.image_table import ImageTable
 from chexkeras.data.pipeline import images_with_ids
 from chexkeras.evaluation.readers.localization import afroc
@@ -23,6 +24,7 @@ from chexkeras.results import Estimate, HeatmapStudy, Localization
 from chexkeras.results.heatmaps import DEPENDS, OUTCOMES, PATIENTS_NOT_KEPT
 from chexkeras.runs.gallery import GALLERY, MOST_CELLS, MOST_SIDE_PX, write_gallery
 from chexkeras.runs.run import HEATMAPS, Run
+from chexkeras.runs.writer import refuse_second
 
 if TYPE_CHECKING:
     from chexkeras.data.store.store import Store
@@ -44,6 +46,7 @@ class StudiedMaps(NamedTuple):
     table: pd.DataFrame
 
 
+@checked
 def study_heatmaps(
     run: Run | str | Path,
     table: pd.DataFrame,
@@ -90,16 +93,10 @@ def study_heatmaps(
         ValueError: If the finding, method or layer is unknown, or test images are not in the table.
     """
     run = run if isinstance(run, Run) else Run.load(run)
-    targets = run.recipe.targets
-    if finding is None and len(targets) > 1:
-        raise ValueError(f"finding=None: the run has {', '.join(targets)}; name the one to explain.")
-    chosen = one_of(finding or targets[0], targets, "finding")
+    chosen = run.one_finding(finding)
     positive_int(images, "images", least=10)
-    if keep and not overwrite and (run.folder / HEATMAPS).exists():
-        raise FileExistsError(
-            f"the run {str(run.folder)!r} has heat maps already ({HEATMAPS}); overwrite=True (on the command line "
-            "--overwrite) replaces them."
-        )
+    if keep:
+        refuse_second(run, HEATMAPS, overwrite)
     saved = run.scores(_PART)
     of_finding = saved[saved["finding"] == chosen]
     drawn = boxes[boxes["finding"] == chosen] if boxes is not None else pd.DataFrame({"image_id": []})

@@ -13,17 +13,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import keras
 import numpy as np
 
+from chexkeras.arguments import checked
 from chexkeras.checks import one_of
-from chexkeras.data.pixels import to_model_pixels
-from chexkeras.models.scoring import predict_padded
 from chexkeras.phantoms.cohort import make_cohort
 from chexkeras.phantoms.render import render
 from chexkeras.progress import say
+
+if TYPE_CHECKING:
+    # Names of engines are checked before Keras and TensorFlow start, which takes some seconds.
+    import keras
 
 Scores = Callable[[np.ndarray, int], np.ndarray]
 
@@ -62,7 +64,8 @@ class Engine:
         return f"{self.name} {self.version}" + (" bf16" if self.precision == "bf16" else "")
 
 
-def load_engine(model: keras.Model, engine: str = "keras", precision: str = "float32") -> Engine:
+@checked
+def load_engine(model: "keras.Model", engine: str = "keras", precision: str = "float32") -> Engine:
     """Makes a model ready to be run by an engine, and compares it with Keras on a fixed set of synthetic images.
 
     The largest difference of a score is printed on standard error.
@@ -128,8 +131,11 @@ def check_engine(engine: str, precision: str = "float32") -> None:
         )
 
 
-def keras_engine(model: keras.Model) -> Engine:
+def keras_engine(model: "keras.Model") -> Engine:
     """Returns Keras itself as the engine of a model."""
+    import keras
+
+    from chexkeras.models.scoring import predict_padded
 
     def score(pixels: np.ndarray, batch_size: int) -> np.ndarray:
         return predict_padded(model, pixels, batch_size)[0]
@@ -137,7 +143,7 @@ def keras_engine(model: keras.Model) -> Engine:
     return Engine("keras", keras.__version__, "float32", 0.0, score)
 
 
-def _bound(model: keras.Model, precision: str) -> float:
+def _bound(model: "keras.Model", precision: str) -> float:
     used = {layer.compute_dtype for layer in model.layers} | {"bfloat16" if precision == "bf16" else "float32"}
     return max(bound for name, bound in LARGEST_DIFFERENCE.items() if name in used)
 
@@ -146,7 +152,7 @@ def _version(engine: str) -> str:
     return importlib.metadata.version(ENGINES[engine].distribution)
 
 
-def _largest_difference(reference: Scores, scores: Scores, model: keras.Model) -> float:
+def _largest_difference(reference: Scores, scores: Scores, model: "keras.Model") -> float:
     images = check_images(model.input_shape[1])
     return float(np.abs(scores(images, len(images)) - reference(images, len(images))).max())
 
@@ -165,12 +171,14 @@ def check_images(image_size: int) -> np.ndarray:
     drawn = [render(image, _CHECK_SEED, _CHECK_SIZE)[0] for image in cohort]
     noise = np.random.default_rng(_CHECK_SEED).integers(0, 256, drawn[0].shape, dtype=np.uint8)
     images = [*drawn, noise, np.zeros_like(noise), np.full_like(noise, 255)]
+    from chexkeras.data.pixels import to_model_pixels
+
     return np.stack([to_model_pixels(image[..., np.newaxis], image_size).numpy() for image in images]).astype(
         np.float32
     )
 
 
-def openvino_scores(model: keras.Model, precision: str = "float32") -> Scores:
+def openvino_scores(model: "keras.Model", precision: str = "float32") -> Scores:
     """Returns what scores images with OpenVINO on the processor.
 
     Args:
@@ -227,7 +235,7 @@ def _openvino() -> ModuleType:
     return importlib.import_module("openvino")
 
 
-def onnx_scores(model: keras.Model) -> Scores:
+def onnx_scores(model: "keras.Model") -> Scores:
     """Returns what scores images with ONNX Runtime on the processor.
 
     Args:
@@ -255,7 +263,9 @@ def _filled(pixels: np.ndarray, batch_size: int) -> np.ndarray:
     return np.concatenate([pixels, np.zeros((missing, *pixels.shape[1:]), pixels.dtype)]) if missing else pixels
 
 
-def _exported(model: keras.Model, form: str, path: Path) -> Path:
+def _exported(model: "keras.Model", form: str, path: Path) -> Path:
+    import keras
+
     try:
         with warnings.catch_warnings():
             # The converters' own, on names that numpy will change.
@@ -274,7 +284,7 @@ def _exported(model: keras.Model, form: str, path: Path) -> Path:
     return path
 
 
-def exportable(model: keras.Model) -> keras.Model:
+def exportable(model: "keras.Model") -> "keras.Model":
     """Returns a copy of a model, with the same weights, that the converters understand.
 
     It computes in float32, whatever precision the model was trained in. The means and variances of Normalization
@@ -283,8 +293,9 @@ def exportable(model: keras.Model) -> keras.Model:
     Args:
         model: A classifier.
     """
+    import keras
 
-    def in_single_precision(layer: keras.layers.Layer) -> keras.layers.Layer:
+    def in_single_precision(layer: "keras.layers.Layer") -> "keras.layers.Layer":
         return layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
 
     copy = keras.models.clone_model(model, clone_function=in_single_precision)
@@ -308,7 +319,7 @@ class _Library(NamedTuple):
         precisions: Those of `PRECISIONS` that it has.
     """
 
-    load: Callable[[keras.Model, str], Scores]
+    load: Callable[["keras.Model", str], Scores]
     distribution: str
     needs: tuple[str, ...] = ()
     precisions: tuple[str, ...] = ("float32",)

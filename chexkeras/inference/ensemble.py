@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.comparison.compare import match_scores
 from chexkeras.evaluation.evaluate import evaluate
 from chexkeras.evaluation.scores import Scores
 from chexkeras.evaluation.thresholds import choose_thresholds
 from chexkeras.inference.test_time_augmentation import TestTimeAugmentation, normalized_weights, predict_augmented
+from chexkeras.plain import Described
 from chexkeras.results import Evaluation, OperatingPoint
 from chexkeras.runs.run import Run
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from chexkeras.data.store.store import Store
 
 
+@checked
 def average_scores(
     tables: Sequence[pd.DataFrame], weights: Sequence[float] | None = None, names: Sequence[str] | None = None
 ) -> pd.DataFrame:
@@ -60,8 +63,9 @@ def average_scores(
     return first.assign(score=np.clip(mean, 0.0, 1.0))
 
 
+@checked
 @dataclass(frozen=True)
-class Ensemble:
+class Ensemble(Described):
     """Runs whose scores are averaged.
 
     Which runs, and how much each counts, is to be decided on validation results: an ensemble picked by test results

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 import chexkeras
+from chexkeras.arguments import checked
 from chexkeras.checks import positive_int
 from chexkeras.data.pixels import to_model_pixels
 from chexkeras.dicom.profiles import Profile, find_profile
@@ -26,6 +27,7 @@ from chexkeras.inference.given_images import GivenImage, given_images
 from chexkeras.inference.read_files import FileResult, read_files
 from chexkeras.inference.results_file import COLUMNS, rows_of
 from chexkeras.parallel import WorkersUnavailable
+from chexkeras.plain import PlainTable
 from chexkeras.progress import track
 from chexkeras.results import OperatingPoint
 from chexkeras.runs.run import Run
@@ -36,6 +38,7 @@ _MOST_WAITING = 4
 _ROUNDING = 1e-3
 
 
+@checked
 class Predictor:
     """A model with its operating points.
 
@@ -124,7 +127,7 @@ class Predictor:
             came = f"{image.dtype} array {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
             raise TypeError(
                 f"an image was given as {came}; a uint8 array (rows, columns), 0-255, was expected, as the pixels of "
-                "read_image(path)."
+                "cx.read_dicom(path).pixels."
             )
         return to_model_pixels(image[..., np.newaxis], self.model.input_shape[1]).numpy()
 
@@ -248,7 +251,7 @@ class Predictor:
         files = given_images(paths, value_range)
         with contextlib.closing(self.records(files, batch_size, read_options)) as records:
             shown = track(records, "scoring files", len(files))
-            return pd.DataFrame((row for record in shown for row in rows_of(record)), columns=list(COLUMNS))
+            return PlainTable((row for record in shown for row in rows_of(record)), columns=list(COLUMNS))
 
     def _record(self, result: FileResult, scores: np.ndarray | None, scoring_seconds: float) -> dict[str, Any]:
         image = result.image

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from chexkeras import files
+from chexkeras.arguments import checked
 from chexkeras.checks import typed_path
 from chexkeras.progress import say
 
@@ -198,6 +199,7 @@ def results_path(path: str | Path) -> Path:
     return chosen
 
 
+@checked
 def write_results(path: Path, records: Iterable[Record], sources: Mapping[str, Path] | None = None) -> None:
     """Writes results, all or nothing; the ending of the path says how.
 
@@ -215,6 +217,7 @@ def write_results(path: Path, records: Iterable[Record], sources: Mapping[str, P
         form.write(new, records, sources)
 
 
+@checked
 def read_results(path: Path) -> list[Record]:
     """Reads results back.
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from chexkeras import provenance
+from chexkeras.arguments import checked
 from chexkeras.checks import positive_int, probability
 from chexkeras.data.perturbations import PERTURBATIONS, Perturbation
 from chexkeras.data.pipeline import images_with_ids
@@ -24,6 +25,7 @@ from chexkeras.models.scoring import predict_padded
 from chexkeras.progress import track
 from chexkeras.results import Robustness
 from chexkeras.runs.run import ROBUSTNESS, Run
+from chexkeras.runs.writer import refuse_second
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,6 +39,7 @@ _SAMPLED = (
 )
 
 
+@checked
 def measure_robustness(
     run: Run | str | Path,
     table: pd.DataFrame,
@@ -93,11 +96,8 @@ def measure_robustness(
     margin = probability(margin, "margin", open_interval=True)
     operating_margin = probability(operating_margin, "operating_margin", open_interval=True)
     seed = positive_int(seed, "seed", least=0)
-    if keep and not overwrite and (run.folder / ROBUSTNESS).exists():
-        raise FileExistsError(
-            f"the run {str(run.folder)!r} has been measured before ({ROBUSTNESS}); overwrite=True (on the command line "
-            "--overwrite) replaces that measurement."
-        )
+    if keep:
+        refuse_second(run, ROBUSTNESS, overwrite)
     saved = run.scores(_PART)
     chosen = draw_patients(saved, images, seed)
     rows = rows_of(chosen["image_id"], table)

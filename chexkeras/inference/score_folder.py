@@ -14,14 +14,15 @@ from typing import Any
 import pandas as pd
 
 from chexkeras import files
+from chexkeras.arguments import checked
 from chexkeras.checks import existing_folder, one_of, typed_path
 from chexkeras.dicom.privacy import HASH_KEY_VARIABLE, keyed_hash
 from chexkeras.dicom.profiles import Profile, find_profile
 from chexkeras.dicom.workers.options import ISOLATED, ReadOptions
 from chexkeras.inference.engines import check_engine
-from chexkeras.inference.predictor import Predictor
 from chexkeras.inference.read_files import find_files
 from chexkeras.inference.results_file import FILE_COLUMNS, Journal, read_results, results_path, rows_of, write_results
+from chexkeras.plain import PlainTable
 from chexkeras.progress import printable, say, track
 from chexkeras.runs.run import Run
 
@@ -45,6 +46,7 @@ _OUT_OF_REACH = ("(OSError E", *(
 _FORMULA_BEHIND_SEMICOLON = re.compile(f";(?={files.FORMULA.pattern})")
 
 
+@checked
 def score_folder(
     run: Run | str | Path,
     folder: str | Path,
@@ -126,6 +128,9 @@ def score_folder(
             # What is kept with the run alone is what was scored last, whatever the folder.
             written = read_results(destinations[0]) if resume or (out is not None and not overwrite) else []
             earlier = _earlier(journal, written, set(found), resume, overwrite)
+        # TensorFlow starts here, for nothing that could have been refused before.
+        from chexkeras.inference.predictor import Predictor
+
         predictor = Predictor.load(loaded, chosen, engine, precision)
         prints = {name: _fingerprint(path, predictor.fingerprint) for name, path in found.items()}
         records = {
@@ -147,7 +152,7 @@ def score_folder(
             write_results(destination, in_order, found)
         if journal is not None:
             journal.discard()
-    return pd.DataFrame((row for record in in_order for row in rows_of(record)), columns=list(FILE_COLUMNS))
+    return PlainTable((row for record in in_order for row in rows_of(record)), columns=list(FILE_COLUMNS))
 
 
 def _check_names(names: str) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from chexkeras.arguments import checked
+
 if TYPE_CHECKING:
     import keras
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 _LARGEST_DEGREES = 45.0
 
 
+@checked(fields=True)
 @dataclass(frozen=True)
 class TestTimeAugmentation:
     """The versions of an image that are scored and averaged; the image itself is always the first.
@@ -113,6 +116,7 @@ class _AugmentedModel:
         return np.clip(mean, 0.0, 1.0)
 
 
+@checked
 def predict_augmented(
     model: "keras.Model",
     table: pd.DataFrame,

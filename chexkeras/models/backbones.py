@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chexkeras.arguments import checked
 from chexkeras.checks import existing_file, one_of, typed_path
 from chexkeras.models.registry import GIVEN, Registry
 from chexkeras.models.stored.model_file import check_weights_file
@@ -163,6 +164,7 @@ BACKBONES: Registry[Backbone] = Registry(
 )
 
 
+@checked
 def register_backbone(name: str, layers: Callable[[Any], Any], normalisation: str = "unit") -> Backbone:
     """Lets recipes name a backbone of your own, which starts untrained or from a weights file.
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chexkeras.arguments import checked
 from chexkeras.checks import one_of, positive_int
 from chexkeras.findings import label_names
 from chexkeras.models import backbones, heads
@@ -62,6 +63,7 @@ def _dtype_policy(policy: str) -> Iterator[None]:
         keras.config.set_dtype_policy(previous)
 
 
+@checked
 def build_classifier(
     targets: str | tuple[str, ...],
     *,

@@ -9,6 +9,7 @@ entry) are attributes of this module that are made when first asked for.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from chexkeras.arguments import checked
 from chexkeras.models.class_weights import CLASS_WEIGHTS, ClassWeightRule
 from chexkeras.models.heads import CLASSES
 from chexkeras.models.loss_entry import LossEntry, keras_class
@@ -270,6 +271,7 @@ LOSSES: Registry[LossEntry] = Registry(
 )
 
 
+@checked
 def register_loss(
     name: str, formula: Callable[..., Any], parameters: Sequence[Parameter] = (), *, words: str = "", doc: str = ""
 ) -> LossEntry:

@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
+from chexkeras.arguments import checked
+
 
 class Channels(NamedTuple):
     """A tensor in two groups of channels: those that no trained weight has touched, then the others."""
@@ -247,6 +249,7 @@ def crossing_layer(model: keras.Model) -> keras.Operation | None:
     return None
 
 
+@checked
 def partition(model: keras.Model) -> Partition | None:
     """Cuts a classifier at its crossing layer.
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+from chexkeras.arguments import checked
 from chexkeras.checks import nearest
 
 
@@ -104,6 +105,7 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         )
 
 
+@checked
 @dataclass(frozen=True)
 class Parameter:
     """A number that belongs to an entry of a registry.
@@ -128,6 +130,7 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
+@checked
 def number(
     *,
     above: float | None = None,

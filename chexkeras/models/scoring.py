@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pandas as pd
 
+from chexkeras.arguments import checked
 from chexkeras.checks import require_columns
 from chexkeras.data.image_table import ImageTable
 from chexkeras.data.pipeline import images_with_ids
@@ -32,6 +33,7 @@ def require_image_table(table: Any) -> None:
     require_columns(table, ["image_id", "patient_id"], "the image table", "Load it with open_data.")
 
 
+@checked
 def predict_scores(
     model: keras.Model,
     table: pd.DataFrame,

@@ -21,6 +21,7 @@ import keras
 import numpy as np
 from keras.ops import convert_to_numpy
 
+from chexkeras.arguments import checked
 from chexkeras.checks import nearest, one_of
 from chexkeras.models.classifier import BATCHNORM
 
@@ -128,6 +129,7 @@ def freeze(model: keras.Model, trainable: float | str, batchnorm: str = "held") 
     return start
 
 
+@checked
 def apply_stage(
     model: keras.Model,
     trainable: float | str,
@@ -191,6 +193,7 @@ class _TrainingMode(keras.layers.Layer):
         return keras.ops.mean(self._model(pixels, training=True), axis=(1, 2, 3))
 
 
+@checked
 def adapt_batchnorm(model: keras.Model, batches: Iterable[Any]) -> int:
     """Replaces the moving statistics of the backbone's BatchNorm layers by averages over one pass.
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from chexkeras import checks, files
+from chexkeras.arguments import checked
 from chexkeras.findings import CHEXPERT14, NO_FINDING, SUPPORT_DEVICES
 from chexkeras.phantoms.cohort import PhantomImage
 from chexkeras.phantoms.folder import make_folder
@@ -57,6 +58,7 @@ _DENIED = 0.2
 """Shares of negative images whose label is uncertain, and 0; the rest are blank."""
 
 
+@checked
 def make_chexpert_phantoms(
     folder: str | Path,
     *,

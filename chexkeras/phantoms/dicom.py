@@ -19,6 +19,7 @@ from pydicom.uid import (
 )
 
 from chexkeras import files
+from chexkeras.arguments import checked
 from chexkeras.findings import NO_FINDING
 from chexkeras.phantoms.canvas import Canvas
 from chexkeras.phantoms.cohort import PhantomImage
@@ -217,6 +218,7 @@ def _rejects(image: PhantomImage, pixels: Pixels) -> list[tuple[str, str, Callab
     ]
 
 
+@checked
 def write_dicom_folder(folder: Path, images: Sequence[PhantomImage], seed: int, size: int) -> None:
     """Writes DICOM files and ``dicom_expected.csv`` beside the folder (file, verdict, what).
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from chexkeras import checks, files
+from chexkeras.arguments import checked
 from chexkeras.findings import NIH14, NO_FINDING
 from chexkeras.phantoms.canvas import Box
 from chexkeras.phantoms.cohort import PhantomImage
@@ -22,6 +23,7 @@ _BOXES_PER_FINDING, _BOX_PIXELS = 180, 1024
 Boxes = dict[str, dict[str, list[Box]]]
 
 
+@checked
 def make_phantoms(
     folder: str | Path,
     *,

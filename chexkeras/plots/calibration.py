@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
+from chexkeras.arguments import checked
 from chexkeras.plots import style
 from chexkeras.plots._inputs import FindingScores, finding_scores
 from chexkeras.results import Calibration, Estimate, Evaluation, FindingEvaluation
@@ -51,6 +52,7 @@ def by_name(
     return [(name, table, evaluation[name] if evaluation else None) for name, table in scores.items()]
 
 
+@checked
 @style.styled
 def reliability(
     scores: pd.DataFrame | Mapping[str, pd.DataFrame],

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from chexkeras.arguments import checked
 from chexkeras.plots import style
 from chexkeras.plots._inputs import finding_scores
 from chexkeras.plots.calibration import LOOKS, by_name
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from chexkeras.evaluation.clinical_use.triage import TriageEffect
 
 
+@checked
 @style.styled
 def decision_curve(
     scores: pd.DataFrame | Mapping[str, pd.DataFrame],
@@ -103,6 +105,7 @@ def _draw_defaults(ax: "Axes", drawn: list[pd.DataFrame], names: list[str]) -> N
         )
 
 
+@checked
 @style.styled
 def triage_waiting(
     effect: "TriageEffect", *, ax: "Axes | None" = None, note: str | Sequence[str] | None = None
@@ -183,6 +186,7 @@ def _assumed(effect: "TriageEffect") -> str:
     )
 
 
+@checked
 @style.styled
 def triage_by_workload(
     effect: "TriageEffect", *, ax: "Axes | None" = None, note: str | Sequence[str] | None = None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from chexkeras.arguments import checked
 from chexkeras.evaluation.uncertainty.limits import p_text
 from chexkeras.plots import style
 from chexkeras.plots._inputs import FindingScores, finding_scores
@@ -45,6 +46,7 @@ def below(ax: "Axes") -> dict[str, Any]:
     return {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0), "bbox_transform": points}
 
 
+@checked
 @style.styled
 def roc_comparison(
     runs: Mapping[str, pd.DataFrame],
@@ -90,6 +92,7 @@ def roc_comparison(
     return ax
 
 
+@checked
 @style.styled
 def precision_recall_comparison(
     runs: Mapping[str, pd.DataFrame],
@@ -136,6 +139,7 @@ def precision_recall_comparison(
     return ax
 
 
+@checked
 @style.styled
 def threshold_comparison(
     runs: Mapping[str, pd.DataFrame],
@@ -177,6 +181,7 @@ def threshold_comparison(
     return ax
 
 
+@checked
 @style.styled
 def difference_forest(
     comparisons: Comparison | Iterable[Comparison],
@@ -264,6 +269,7 @@ def _same_images(runs: Mapping[str, pd.DataFrame], finding: str | None) -> dict[
     return parts
 
 
+@checked
 @style.styled
 def auroc_bars(
     evaluations: Evaluation | Mapping[str, Evaluation],
@@ -338,6 +344,7 @@ def auroc_bars(
     return ax
 
 
+@checked
 def draw_comparison(
     runs: "Mapping[str, Run]",
     comparisons: Sequence[Comparison],

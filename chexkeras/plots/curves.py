@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from chexkeras.arguments import checked
 from chexkeras.plots import style
 from chexkeras.plots._inputs import finding_scores, thinned
 from chexkeras.results import Estimate, Evaluation, FindingEvaluation, OperatingPoint
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@checked
 @style.styled
 def roc(
     scores: pd.DataFrame,
@@ -68,6 +70,7 @@ def roc(
     return ax
 
 
+@checked
 @style.styled
 def precision_recall(
     scores: pd.DataFrame,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from chexkeras.arguments import checked
 from chexkeras.checks import positive_int, require_columns
 from chexkeras.plots import style
 from chexkeras.plots._inputs import FIX, chosen_findings, table_counts
@@ -17,6 +18,7 @@ _FEW_IMAGES = 0.01
 _SEXES = {"F": ("female", style.ORANGE, "//"), "M": ("male", style.BLUE, "")}
 
 
+@checked
 @style.styled
 def prevalence(
     table: pd.DataFrame,
@@ -57,6 +59,7 @@ def prevalence(
     return ax
 
 
+@checked
 @style.styled
 def views(
     table: pd.DataFrame,
@@ -123,6 +126,7 @@ def _bars_of_counts(counts: pd.Series, ax: "Axes", most: int) -> None:
     ax.margins(y=0.12)
 
 
+@checked
 @style.styled
 def images_per_patient(
     table: pd.DataFrame, *, most: int = 12, ax: "Axes | None" = None, note: str | Sequence[str] | None = None
@@ -149,6 +153,7 @@ def images_per_patient(
     return ax
 
 
+@checked
 @style.styled
 def findings_per_image(
     table: pd.DataFrame, *, most: int = 6, ax: "Axes | None" = None, note: str | Sequence[str] | None = None
@@ -186,6 +191,7 @@ def _without_age(ages: pd.Series) -> str:
     return f" ({missing:,} images without a plausible age are not shown)" if missing else ""
 
 
+@checked
 @style.styled
 def age_sex(
     table: pd.DataFrame,
@@ -233,6 +239,7 @@ def age_sex(
     return ax
 
 
+@checked
 @style.styled
 def prevalence_by_age(
     table: pd.DataFrame,
@@ -291,6 +298,7 @@ def prevalence_by_age(
     return ax
 
 
+@checked
 @style.styled
 def cooccurrence(
     table: pd.DataFrame,
@@ -336,6 +344,7 @@ def cooccurrence(
     return ax
 
 
+@checked
 @style.styled
 def findings_with(
     table: pd.DataFrame,

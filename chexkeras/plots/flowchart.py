@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from chexkeras.arguments import checked
 from chexkeras.models.registry import GIVEN
 from chexkeras.plots import style
 from chexkeras.results import OperatingPoint
@@ -126,6 +127,7 @@ def _arrow(ax: "Axes", start: tuple[float, float], end: tuple[float, float], col
     ax.annotate("", xy=end, xytext=start, arrowprops=arrow)
 
 
+@checked
 @style.styled
 def flowchart(
     recipe: Any,

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from chexkeras.arguments import checked
 from chexkeras.checks import one_of
 from chexkeras.evaluation.comparison.pooling import PooledSites
 from chexkeras.evaluation.group_columns import column_words
@@ -147,6 +148,7 @@ def _numbers(estimate: Estimate, digits: int) -> str:
 _WORDS = {"auroc": "AUROC", "sensitivity": "sensitivity", "specificity": "specificity"}
 
 
+@checked
 @style.styled
 def subgroup_forest(
     analyses: Evaluation | FindingEvaluation | SubgroupAnalysis | Iterable[SubgroupAnalysis],
@@ -234,6 +236,7 @@ def _row(group: Subgroup, statistic: str, column: str) -> Row:
     )
 
 
+@checked
 @style.styled
 def gaps_forest(gaps: SubgroupGaps, *, ax: "Axes | None" = None, note: str | Sequence[str] | None = None) -> "Axes":
     """Draws one statistic in the groups of a column with intervals that hold together, and how far they lie apart.
@@ -273,6 +276,7 @@ def gaps_forest(gaps: SubgroupGaps, *, ax: "Axes | None" = None, note: str | Seq
     return ax
 
 
+@checked
 @style.styled
 def robustness_forest(
     robustness: Robustness,
@@ -327,6 +331,7 @@ def _loss_text(effect: PerturbationEffect, statistic: str) -> str:
     return difference_text(difference) + (f", {effect.verdict(statistic)}" if difference.estimable else "")
 
 
+@checked
 @style.styled
 def sites_forest(pooled: PooledSites, *, ax: "Axes | None" = None, note: str | Sequence[str] | None = None) -> "Axes":
     """Draws a statistic at every site, the mean of the sites, and where a new site is expected.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from chexkeras.arguments import checked
 from chexkeras.checks import require_columns
 from chexkeras.data.image_table import finding_columns
 from chexkeras.dicom.pixels import image_file
@@ -88,6 +89,7 @@ def _draw_boxes(ax: "Axes", boxes: pd.DataFrame, corner: tuple[float, float], wi
         )
 
 
+@checked
 @style.styled
 def images(
     table: pd.DataFrame,
@@ -156,6 +158,7 @@ def images(
     return ax
 
 
+@checked
 @style.styled
 def dicom_verdicts(
     results: pd.DataFrame, *, ax: "Axes | None" = None, note: str | Sequence[str] | None = None

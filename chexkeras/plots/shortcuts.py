@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from chexkeras.arguments import checked
 from chexkeras.checks import positive_int, require_columns
 from chexkeras.data.audit.result import Audit
 from chexkeras.data.audit.shortcuts import INFORMATIVE_AUROC, SHORTCUTS, Shortcut
@@ -24,6 +25,7 @@ _LOOKS = {
 }
 
 
+@checked
 @style.styled
 def shortcuts(
     audit: Audit | Sequence[Shortcut],
@@ -105,6 +107,7 @@ def _shares(rows: pd.DataFrame) -> np.ndarray:
     return np.array([np.histogram(image, _BINS, (0, 256))[0] * 100 / image.size for image, _ in images])
 
 
+@checked
 @style.styled
 def intensity_histogram(
     table: pd.DataFrame,
@@ -150,6 +153,7 @@ def intensity_histogram(
     return _finished(ax, finding, "mean image; band: middle 80 % of images", style.cautions(note, table))
 
 
+@checked
 @style.styled
 def intensity_profile(
     shares: Mapping[str, Any],

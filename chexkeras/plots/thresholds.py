@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from chexkeras.arguments import checked
 from chexkeras.plots import style
 from chexkeras.plots._inputs import FindingScores, evaluated, finding_scores, thinned
 from chexkeras.results import Evaluation, FindingEvaluation, OperatingPoint
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@checked
 @style.styled
 def threshold_tradeoff(
     scores: pd.DataFrame,
@@ -92,6 +94,7 @@ def _narrow(ax: "Axes") -> bool:
     return ax.get_window_extent().width / ax.figure.dpi < 4.5
 
 
+@checked
 @style.styled
 def confusion_matrix(
     evaluation: Evaluation | FindingEvaluation,
@@ -151,6 +154,7 @@ def confusion_matrix(
     return ax
 
 
+@checked
 @style.styled
 def score_histogram(
     scores: pd.DataFrame,

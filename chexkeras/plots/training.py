@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from chexkeras.arguments import checked
 from chexkeras.checks import require_columns
 from chexkeras.plots import style
 
@@ -34,6 +35,7 @@ def _boundaries(history: pd.DataFrame) -> list[tuple[str, float, float]]:
     return [(str(stage), epochs.min() - 0.5, epochs.max() + 0.5) for stage, epochs in groups]
 
 
+@checked
 @style.styled
 def training_curves(
     history: pd.DataFrame,

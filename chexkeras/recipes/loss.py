@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from chexkeras.arguments import checked
 from chexkeras.checks import nearest
 from chexkeras.findings import label_names
 from chexkeras.models.class_weights import CLASS_WEIGHTS
@@ -157,6 +158,7 @@ class Loss:
         """The numbers that the rule for class weights uses, by name."""
         return {own.name: getattr(self, own.name) for own in CLASS_WEIGHTS[self.class_weights].parameters}
 
+    @checked
     def replace(self, **changes: Any) -> "Loss":
         """Returns a copy with other values; numbers at their defaults take those of another loss or rule.
 
@@ -173,6 +175,7 @@ class Loss:
         return {key: getattr(self, key) for key in self._saved}
 
     @staticmethod
+    @checked
     def takes_null(name: str) -> bool:
         """Returns whether None is a value of a number.
 

@@ -6,15 +6,18 @@ from collections.abc import Iterable
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from chexkeras.arguments import checked
 from chexkeras.checks import nearest
+from chexkeras.recipes.presets import recipe_of
 from chexkeras.recipes.recipe import Loss, Recipe, Stage
 
 
-def with_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
+@checked
+def with_settings(recipe: Recipe | str, settings: Iterable[str]) -> Recipe:
     """Returns a recipe with some fields changed.
 
     Args:
-        recipe: The recipe to start from.
+        recipe: The recipe to start from, or a preset's name.
         settings: Each ``field=value`` or ``group.field=value``; a stage is named by its own name. Values are read as
             JSON where they are JSON (numbers, true, null) and as text otherwise; a list may have lost the quotes of its
             words to the shell. "none" means null where a field takes null, and no entries where it takes several.
@@ -30,6 +33,7 @@ def with_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
         >>> changed.stages[1].epochs, changed.augment.flip
         (3, True)
     """
+    recipe = recipe_of(recipe)
     data = recipe.to_dict()
     of_loss: dict[str, Any] = {}
     for setting in settings:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
+from chexkeras.arguments import checked
 from chexkeras.checks import one_of, probability
 from chexkeras.data.datasets.labels import add_abnormal, policies, refuse_third_class
 from chexkeras.data.image_table import refuse_dicom, resolve_targets, source_of
@@ -49,6 +50,7 @@ class SplitPlan(NamedTuple):
     test: float
 
 
+@checked
 def own_split(kind: str = "patient", validation: float | None = None, test: float | None = None) -> SplitPlan:
     """Returns a plan of your own.
 
@@ -74,6 +76,7 @@ def _checked_shares(validation: float | None, test: float | None) -> dict[str, f
     return shares
 
 
+@checked
 def source_split(preset: str, validation: float | None = None, test: float | None = None) -> SplitPlan:
     """Returns a plan to divide images as the source of a preset did, to repeat its result as it was obtained.
 
@@ -104,17 +107,19 @@ def source_split(preset: str, validation: float | None = None, test: float | Non
     return SplitPlan(kind, *shares)
 
 
-def split_for(table: pd.DataFrame, recipe: Recipe, plan: SplitPlan) -> splitters.Splits:
+@checked
+def split_for(table: pd.DataFrame, recipe: Recipe | str, plan: SplitPlan) -> splitters.Splits:
     """Divides an image table for a recipe: stratified over its targets, by its seed.
 
     Args:
         table: The image table.
-        recipe: The recipe.
+        recipe: The recipe, or a preset's name.
         plan: From `own_split` or `source_split`.
 
     Raises:
         ValueError: If the table has no official parts that the plan wants, or too few images.
     """
+    recipe = presets.recipe_of(recipe)
     if targets_to_fill(table, recipe.targets):
         say("first pass: the uncertain labels do not count; a second pass fills them with the scores of this run")
     options: dict[str, Any] = {"validation": plan.validation, "seed": recipe.seed}
@@ -123,10 +128,11 @@ def split_for(table: pd.DataFrame, recipe: Recipe, plan: SplitPlan) -> splitters
     return _SPLITTERS[plan.kind](table, recipe.targets, **options)
 
 
+@checked
 def split_like_source(
     table: pd.DataFrame,
     preset: str,
-    recipe: Recipe | None = None,
+    recipe: Recipe | str | None = None,
     *,
     validation: float | None = None,
     test: float | None = None,
@@ -136,7 +142,7 @@ def split_like_source(
     Args:
         table: The image table.
         preset: Name of the preset.
-        recipe: The recipe to train, which tells targets and seed; None takes the preset's.
+        recipe: The recipe to train, or a preset's name, which tells targets and seed; None takes the preset's.
         validation: Share for validation, in (0, 1), where the source does not state it; None takes the source's, else
             0.15.
         test: Share for test, in (0, 1), where the source does not state it; None takes the source's, else 0.15.
@@ -147,7 +153,8 @@ def split_like_source(
     return split_for(table, recipe or presets.preset(preset), source_split(preset, validation, test))
 
 
-def source_reading(preset: str, recipe: Recipe) -> dict[str, Any]:
+@checked
+def source_reading(preset: str, recipe: Recipe | str) -> dict[str, Any]:
     """Returns the options of `load_chexpert` by which the source of a preset read CheXpert.
 
     A policy that leaves a third class to learn and a head without one do not go together, nor does the reverse: where
@@ -155,11 +162,12 @@ def source_reading(preset: str, recipe: Recipe) -> dict[str, Any]:
 
     Args:
         preset: Name of the preset; any other name has no source.
-        recipe: The recipe made from it.
+        recipe: The recipe made from it, or a preset's name.
 
     Returns:
         views, uncertain and blank; empty where the source used other images.
     """
+    recipe = presets.recipe_of(recipe)
     reading = presets.source(preset).reading if preset in presets.names() else None
     options = {} if reading is None else reading.options
     if options and (options["uncertain"] == "multiclass") != recipe.three_way:
@@ -167,14 +175,16 @@ def source_reading(preset: str, recipe: Recipe) -> dict[str, Any]:
     return options
 
 
-def reading_cautions(preset: str, table: pd.DataFrame, recipe: Recipe) -> tuple[str, ...]:
+@checked
+def reading_cautions(preset: str, table: pd.DataFrame, recipe: Recipe | str) -> tuple[str, ...]:
     """Returns a caution where CheXpert was read otherwise than by the source of a preset; none elsewhere.
 
     Args:
         preset: Name of the preset.
         table: The image table, as it was loaded.
-        recipe: The recipe made from the preset; only labels of its targets count.
+        recipe: The recipe made from the preset, or a preset's name; only labels of its targets count.
     """
+    recipe = presets.recipe_of(recipe)
     reading, source = presets.source(preset).reading, source_of(table)
     here = dict(source.uncertain_policy)
     if reading is None or not here:

@@ -7,11 +7,13 @@ declared once, in the registries of `models`; nothing here needs Keras.
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from chexkeras import files
-from chexkeras.checks import nearest, one_of, positive_int, probability
+from chexkeras.arguments import checked
+from chexkeras.checks import came, is_table, nearest, one_of, positive_int, probability, shown, with_article
 from chexkeras.data.augmentation import Augmentation
 from chexkeras.evaluation.thresholds import check_rule
 from chexkeras.findings import label_names
@@ -21,6 +23,7 @@ from chexkeras.models.heads import HEADS
 from chexkeras.models.losses import LOSSES
 from chexkeras.models.optimizers import OPTIMIZERS, SCHEDULES
 from chexkeras.models.registry import GIVEN, Registry, number
+from chexkeras.plain import Described
 from chexkeras.recipes.loss import Loss, finding_pairs, refuse_idle
 
 __all__ = ["Loss", "Recipe", "Stage", "ThresholdRule"]
@@ -50,6 +53,7 @@ def text(value: Any, name: str, example: str) -> str:
     return value
 
 
+@checked
 @dataclass(frozen=True)
 class Stage:
     """One stage of training; a number without effect under its optimizer or schedule has to be the default.
@@ -98,7 +102,7 @@ class Stage:
         text(self.name, "stage name", "stage1")
         positive_int(self.epochs, f"{self.name}.epochs")
         number(above=0, usual=1e-4)(self.learning_rate, f"{self.name}.learning_rate")
-        if isinstance(self.trainable, bool) or self.trainable is None or self.trainable == "":
+        if isinstance(self.trainable, bool) or not isinstance(self.trainable, (str, Real)) or self.trainable == "":
             raise ValueError(
                 f"{self.name}.trainable={self.trainable!r} must be a share from 0 to 1, 'all', 'none', or the name of "
                 "the first layer to unfreeze."
@@ -141,6 +145,7 @@ class Stage:
         refuse_idle(self.to_dict(), defaults, self.name, needs)
 
 
+@checked
 @dataclass(frozen=True)
 class ThresholdRule:
     """How the operating point is chosen on the validation part.
@@ -159,8 +164,9 @@ class ThresholdRule:
         check_rule(self.rule, self.target)
 
 
+@checked
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Described):
     """A training recipe.
 
     Attributes:
@@ -215,6 +221,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         text(self.name, "name", "own")
+        self._check_parts()
         self._check_weights()
         object.__setattr__(self, "targets", _findings(self.targets, "targets"))
         BACKBONES.find(self.backbone, "backbone")
@@ -253,6 +260,23 @@ class Recipe:
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:
             raise ValueError(f"seed={self.seed!r} must be a whole number from 0 to {2**32 - 1}.")
 
+    def _check_parts(self) -> None:
+        """Checks that what a recipe is put together from is of its classes; a loss may be given by its name."""
+        if isinstance(self.loss, str):
+            object.__setattr__(self, "loss", Loss(self.loss))
+        for name, (kind, example) in _PARTS.items():
+            part = getattr(self, name)
+            if not isinstance(part, kind):
+                expected = f"expected {with_article(kind.__name__)}, such as {example}."
+                raise ValueError(f"{name} is {came(part)}; {expected}{_of_keras(part)}")
+        stages = self.stages
+        if isinstance(stages, (str, bytes)) or not isinstance(stages, Iterable):
+            raise ValueError(f"stages is {came(stages)}; expected several Stage, such as {_STAGE}.")
+        object.__setattr__(self, "stages", tuple(stages))
+        for stage in self.stages:
+            if not isinstance(stage, Stage):
+                raise ValueError(f"stages holds {came(stage)}; expected Stage, such as {_STAGE}.")
+
     def _check_weights(self) -> None:
         if self.weights is None:
             return
@@ -262,7 +286,9 @@ class Recipe:
         object.__setattr__(self, "weights", weights)
 
     def _check_balance(self) -> None:
-        balanced = _findings(self.balanced_batches, "balanced_batches") if self.balanced_batches else ()
+        given = self.balanced_batches
+        is_empty = isinstance(given, (tuple, list)) and not given
+        balanced = () if is_empty else _findings(given, "balanced_batches")
         object.__setattr__(self, "balanced_batches", balanced)
         if balanced and self.up_sample:
             raise ValueError(
@@ -315,6 +341,9 @@ class Recipe:
             KeyError: If a field is missing that every recipe has had.
             TypeError: If there is an unknown field.
         """
+        lacking = [name for name in ("loss", "stages", "augment", "operating_point") if name not in data]
+        if lacking:
+            raise KeyError(f"the recipe lacks {', '.join(lacking)}; Recipe.to_dict writes them.")
         return cls(
             **{
                 **data,
@@ -356,7 +385,21 @@ class Recipe:
             ) from error
 
 
+_STAGE = 'Stage("stage1", epochs=10, learning_rate=1e-3)'
+_PARTS: dict[str, tuple[type, str]] = {
+    "loss": (Loss, 'Loss("focal", gamma=2.0) or the name of a loss'),
+    "augment": (Augmentation, "Augmentation(flip=True)"),
+    "operating_point": (ThresholdRule, 'ThresholdRule("sensitivity", 0.9)'),
+}
+
+
+def _of_keras(part: Any) -> str:
+    """Returns what to do with an object of Keras, which no recipe can hold, or ""."""
+    is_keras = any(kind.__module__.split(".")[0] == "keras" for kind in type(part).__mro__)
+    return " A recipe is plain values, which are saved with the run." if is_keras else ""
+
+
 def _findings(values: Any, name: str) -> tuple[str, ...]:
-    if not isinstance(values, Iterable):
-        raise ValueError(f"{name}={values!r} must be a finding or a list of them, such as Mass or Mass,Edema.")
+    if not isinstance(values, Iterable) or is_table(values) or getattr(values, "ndim", 1) != 1:
+        raise ValueError(f"{name}={shown(values)} must be a finding or a list of them, such as Mass or Mass,Edema.")
     return label_names(values)

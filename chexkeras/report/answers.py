@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from chexkeras import checks, files
+from chexkeras.arguments import checked
 from chexkeras.checks import nearest
 from chexkeras.report.goals import PerformanceGoals
 
@@ -284,6 +285,7 @@ class Answers:
         return None if answer is None else (self.folder / answer).absolute()
 
 
+@checked
 def load_answers(path: str | Path) -> Answers:
     """Reads the author's answers.
 
@@ -373,6 +375,7 @@ def _described(value: Any) -> str:
     return f"{kinds.get(type(value), type(value).__name__)} {value!r}"
 
 
+@checked
 def write_answers_template(path: str | Path = FILE, *, findings: Iterable[str] = (), overwrite: bool = False) -> Path:
     """Writes the file to start from: every question as a comment, nothing answered.
 

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+from chexkeras.arguments import checked
 from chexkeras.checks import positive_int, probability
+from chexkeras.plain import Described
 from chexkeras.results import Estimate
 
 MET = "MET"
@@ -10,8 +12,9 @@ NOT_MET = "NOT MET"
 NOT_ESTIMABLE = "NOT ESTIMABLE"
 
 
+@checked(fields=True)
 @dataclass(frozen=True)
-class PerformanceGoals:
+class PerformanceGoals(Described):
     """Performance goals; a convention to be justified or replaced by whoever submits, never a requirement by itself.
 
     Attributes:

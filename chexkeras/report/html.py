@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from chexkeras import files
+from chexkeras.arguments import checked
 from chexkeras.checks import existing_file, typed_path
 from chexkeras.report.goals import MET, NOT_ESTIMABLE, NOT_MET
 
@@ -61,6 +62,7 @@ class Entry:
     anchor: str
 
 
+@checked
 def write_html(markdown_path: str | Path, out: str | Path | None = None) -> Path:
     """Writes a report as one self-contained HTML file.
 

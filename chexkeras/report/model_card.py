@@ -5,20 +5,25 @@ Source:
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from chexkeras import files
+from chexkeras.arguments import checked
 from chexkeras.report.answers import Answers
 from chexkeras.report.facts.collect import collect_facts
 from chexkeras.report.facts.facts import Facts
 from chexkeras.report.submission import open_run, read_answers
 from chexkeras.report.templating import TemplateContext
 
+if TYPE_CHECKING:
+    from chexkeras.runs.run import Run
+
 TEMPLATE = "model_card.md.j2"
 
 
+@checked
 def write_model_card(
-    run: Any,
+    run: "Run | str | Path",
     out: str | Path = "model_card.md",
     answers: str | Path | Answers | None = None,
     *,

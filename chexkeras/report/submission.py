@@ -10,10 +10,11 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from chexkeras import files
+from chexkeras.arguments import checked
 from chexkeras.checks import existing_file, typed_path
 from chexkeras.report.answers import Answers, load_answers
 from chexkeras.report.facts import software
@@ -25,6 +26,9 @@ from chexkeras.report.figures.draw import NAMES, Figure, draw_figures
 from chexkeras.report.goals import PerformanceGoals
 from chexkeras.report.html import page_text
 from chexkeras.report.templating import OpenField, TemplateContext, number, sections
+
+if TYPE_CHECKING:
+    from chexkeras.runs.run import Run
 
 TEMPLATE = "fda_submission.md.j2"
 HEIGHT_PX = 800
@@ -127,8 +131,9 @@ def read_answers(answers: str | Path | Answers | None) -> Answers:
     return answers if isinstance(answers, Answers) else load_answers(answers)
 
 
+@checked
 def open_fields(
-    run: Any, answers: str | Path | Answers | None = None, *, without_model: bool = False
+    run: "Run | str | Path", answers: str | Path | Answers | None = None, *, without_model: bool = False
 ) -> list[OpenField]:
     """Returns what the report of a run leaves to its author, in the order of the report.
 
@@ -154,8 +159,9 @@ def preview(facts: Facts) -> Page:
     return render(facts, {name: Figure(name, name, "") for name in NAMES})
 
 
+@checked
 def write_report(
-    run: Any,
+    run: "Run | str | Path",
     out: str | Path = "FDA_Submission.md",
     *,
     assets: str | Path | None = None,
@@ -236,6 +242,7 @@ class ShownReport:
         )
 
 
+@checked
 def show_report(path: str | Path) -> ShownReport:
     """Reads a report for display as the last line of a notebook's cell.
 

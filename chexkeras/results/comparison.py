@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from chexkeras.arguments import checked
 from chexkeras.results.estimate import Estimate
 from chexkeras.results.record import Record
 
@@ -9,6 +10,7 @@ VERDICTS = ("better", "worse", "not distinguishable", "not estimable")
 """What can be said of the first against the second; of a statistic that has no better direction, "different"."""
 
 
+@checked
 @dataclass(frozen=True)
 class Comparison(Record, nan=("p_value", "p_adjusted")):
     """One statistic of two models on the same images, of two sites with different patients, or of two publications.

@@ -7,9 +7,11 @@ import math
 import re
 from dataclasses import dataclass
 
+from chexkeras.arguments import checked
 from chexkeras.results.record import Record
 
 
+@checked
 @dataclass(frozen=True)
 class Estimate(Record, nan=("value", "low", "high")):
     """One number with its confidence interval.
@@ -77,11 +79,16 @@ class Estimate(Record, nan=("value", "low", "high")):
         caution = f"; {self.caution}" if self.caution else ""
         return f"{self.value:.3f} ({self.confidence * 100:g} % CI {self.low:.3f}{between}{self.high:.3f}{caution})"
 
+    def __repr__(self) -> str:
+        """Returns the same with the sample size, for the Python prompt."""
+        return f"<Estimate: {self}, n = {self.n:,}>" if self.estimable else f"<Estimate: {self}>"
+
 
 NOT_MEASURED = Estimate.not_estimable("not measured")
 """What stands where nothing was computed."""
 
 
+@checked
 @dataclass(frozen=True)
 class OperatingPoint(Record):
     """A decision threshold, frozen with the rule and the scores that chose it.
@@ -115,6 +122,13 @@ class OperatingPoint(Record):
     specificity: Estimate
     note: str = ""
     inequality: str = "score >= threshold"
+
+    def __str__(self) -> str:
+        """Returns the threshold, its rule, and which scores chose it, as one sentence."""
+        aim = "" if self.target is None else f" {self.target:g}"
+        chosen = "stated" if self.chosen_on == "stated" else f"chosen on {self.chosen_on}"
+        images = f" ({self.n_positive:,} positive, {self.n_negative:,} negative images)" if self.n_positive else ""
+        return f"{self.finding}: {self.threshold:.4g} by the rule {self.rule}{aim}, {chosen}{images}"
 
     def refuse_impossible(self) -> None:
         """Checks what was read: with a threshold outside [0, 1] every image would get the same call.

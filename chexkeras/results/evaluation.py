@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from chexkeras import files
+from chexkeras import plain
+from chexkeras.arguments import checked
+from chexkeras.checks import no_such
+from chexkeras.plain import PlainTable
 from chexkeras.results.estimate import NOT_MEASURED, Estimate, OperatingPoint
 from chexkeras.results.record import Record
 
@@ -143,6 +146,7 @@ class Interaction(Record, nan=("p_value", "p_adjusted")):
     reason: str = ""
 
 
+@checked
 @dataclass(frozen=True)
 class SubgroupAnalysis(Record):
     """The groups of one column, for one finding on one split.
@@ -178,7 +182,7 @@ class SubgroupAnalysis(Record):
             }
             for group in self.groups
         ]
-        return pd.DataFrame(rows)
+        return PlainTable(rows)
 
 
 @dataclass(frozen=True)
@@ -240,7 +244,38 @@ class FindingEvaluation(Record):
     calibration: Calibration | None = None
     subgroups: tuple[SubgroupAnalysis, ...] = ()
 
+    def __str__(self) -> str:
+        """Returns every number with its interval and what it was measured on, a line each."""
+        point = self.operating_point
+        counts = {
+            "sensitivity": f"{self.true_positives} of {self.n_positive:,} positive images",
+            "specificity": f"{self.true_negatives} of {self.n_negative:,} negative images",
+        }
+        rows = {
+            "AUROC": str(self.auroc),
+            "average precision": f"{self.average_precision}; prevalence {plain.number(self.prevalence.value)}",
+            "threshold": "none chosen" if point is None else str(point).removeprefix(f"{point.finding}: "),
+        }
+        for name in ("sensitivity", "specificity", "ppv", "npv", "f1"):
+            found = getattr(self, name)
+            if found.estimable or point is not None:
+                rows[plain.words(name)] = f"{found}; {counts[name]}" if name in counts and point else str(found)
+        images = f"{self.n_positive:,} positive of {self.n_images:,} images, {self.n_patients:,} patients"
+        wide = max(map(len, rows))
+        lines = [plain.wrapped(text, f"  {name:<{wide}}  ") for name, text in rows.items()]
+        if self.calibration is not None:
+            lines.append(plain.wrapped(f"calibration: slope {self.calibration.slope}, intercept "
+                                       f"{self.calibration.intercept}", "  ", "    "))  # fmt: skip
+        grouped = ", ".join(analysis.column for analysis in self.subgroups)
+        lines += [plain.wrapped(f"groups, each printed by .subgroups: {grouped}", "  ", "    ")] if grouped else []
+        return "\n".join([plain.wrapped(f"{self.finding}: {images}", later="    "), *lines])
 
+
+_LISTED = 3
+"""Findings up to which `print` lists each by itself."""
+
+
+@checked
 @dataclass(frozen=True)
 class Evaluation(Record):
     """Everything measured on one split; JSON both ways, a table in a notebook.
@@ -264,7 +299,37 @@ class Evaluation(Record):
         for entry in self.findings:
             if entry.finding == finding:
                 return entry
-        raise KeyError(f"{finding!r} was not evaluated; there are: {', '.join(e.finding for e in self.findings)}")
+        raise KeyError(no_such(finding, (entry.finding for entry in self.findings), "was not evaluated"))
+
+    def __str__(self) -> str:
+        """Returns the numbers as text of 80 columns, cautions first: a list for a few findings, tables for many."""
+        lines = plain.cautions(self.cautions)
+        if len(self.findings) <= _LISTED:
+            lines += [f"Results on the {self.split} part", *map(str, self.findings)]
+        else:
+            lines.append(
+                plain.wrapped(
+                    f"Results on the {self.split} part, positive images of all whose label is known, with "
+                    f"{self.findings[0].auroc.confidence * 100:g} % confidence intervals"
+                )
+            )
+            lines += ["", self._as_tables()]
+        if len(self.findings) > 1:
+            lines.append(plain.wrapped(f"Mean AUROC of the findings: {self.macro_auroc}"))
+        return "\n".join(lines)
+
+    def _as_tables(self) -> str:
+        columns = {
+            "finding": [entry.finding for entry in self.findings],
+            "positive": [f"{entry.n_positive:,} of {entry.n_images:,}" for entry in self.findings],
+            "patients": [f"{entry.n_patients:,}" for entry in self.findings],
+        }
+        notes = plain.Notes()
+        for name in ("auroc", "sensitivity", "specificity", "average_precision"):
+            columns[plain.words(name)] = [notes.cell(getattr(entry, name)) for entry in self.findings]
+        points = [entry.operating_point for entry in self.findings]
+        columns["threshold"] = [f"{point.threshold:.4g}" if point else "none chosen" for point in points]
+        return "\n".join([plain.table(columns), *notes.lines()])
 
     def to_frame(self) -> pd.DataFrame:
         """Returns one row per finding, each number with its interval as text."""
@@ -284,7 +349,7 @@ class Evaluation(Record):
             }
             for entry in self.findings
         ]
-        return pd.DataFrame(rows)
+        return PlainTable(rows)
 
     def _repr_html_(self) -> str:
         notes = "".join(f"<p><strong>Caution:</strong> {html.escape(caution)}</p>" for caution in self.cautions)
@@ -295,4 +360,4 @@ class Evaluation(Record):
     @classmethod
     def load(cls, path: str | Path) -> "Evaluation":
         """Reads an evaluation written by `save`."""
-        return cls.from_dict(files.read_json(path))
+        return cls.read(path)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from chexkeras.arguments import checked
+from chexkeras.plain import PlainTable
 from chexkeras.results.estimate import Estimate
 from chexkeras.results.record import Record
 
@@ -33,6 +35,7 @@ class GroupValue(Record):
     value: Estimate
 
 
+@checked
 @dataclass(frozen=True)
 class SubgroupGaps(Record, nan=("gap_by_chance",)):
     """How far the groups of one column lie apart in one statistic.
@@ -76,7 +79,7 @@ class SubgroupGaps(Record, nan=("gap_by_chance",)):
             }
             for group in self.groups
         ]
-        return pd.DataFrame(rows)
+        return PlainTable(rows)
 
     def __str__(self) -> str:
         """Returns one sentence on the gap between the best and the worst group."""
@@ -114,6 +117,7 @@ class GroupAgainstRest(Record):
     verdict: str
 
 
+@checked
 @dataclass(frozen=True)
 class SubgroupNonInferiority(Record):
     """Whether every group of one column is at most a margin worse than the rest.
@@ -163,7 +167,7 @@ class SubgroupNonInferiority(Record):
             }
             for group in self.groups
         ]
-        return pd.DataFrame(rows)
+        return PlainTable(rows)
 
 
 @dataclass(frozen=True)
@@ -185,6 +189,7 @@ class GroupRates(Record):
     false_positive_rate: Estimate
 
 
+@checked
 @dataclass(frozen=True)
 class EqualizedOdds(Record, nan=("gap_by_chance",)):
     """How far a frozen threshold is from equal sensitivities and equal false-positive rates in all groups.
@@ -222,4 +227,4 @@ class EqualizedOdds(Record, nan=("gap_by_chance",)):
             }
             for group in self.groups
         ]
-        return pd.DataFrame(rows)
+        return PlainTable(rows)

@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from chexkeras.arguments import checked
+from chexkeras.plain import PlainTable
 from chexkeras.results.estimate import NOT_MEASURED, Estimate
 from chexkeras.results.record import Record
 
@@ -128,6 +130,7 @@ class BoxAgreement(Record):
         return self.baselines[0].verdict if self.baselines else "not estimable"
 
 
+@checked
 @dataclass(frozen=True)
 class Localization(Record):
     """How the heat maps of a run agree with boxes, finding by finding.
@@ -158,7 +161,7 @@ class Localization(Record):
             for other in entry.baselines:
                 told = {"difference": str(other.difference), "verdict": other.verdict}
                 rows.append(counts | {"map": other.baseline, "hit rate": str(other.hit_rate)} | told)
-        return pd.DataFrame(rows, columns=["finding", "images", "boxes", "map", "hit rate", "difference", "verdict"])
+        return PlainTable(rows, columns=["finding", "images", "boxes", "map", "hit rate", "difference", "verdict"])
 
     def numbers(self) -> pd.DataFrame:
         """Returns a table for other programs, one row for each finding and each way of pointing, numbers as numbers.
@@ -175,7 +178,7 @@ class Localization(Record):
                 measured = _limits("hit_rate", other.hit_rate) | _limits("difference", other.difference)
                 told = {"p_value": other.p_value, "verdict": other.verdict}
                 rows.append(counts | {"map": other.baseline} | measured | told)
-        return pd.DataFrame(rows)
+        return PlainTable(rows)
 
     def __str__(self) -> str:
         """Returns one line for each finding."""

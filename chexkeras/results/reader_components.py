@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
+from chexkeras.arguments import checked
 from chexkeras.results.record import Record
 
 
@@ -33,6 +34,7 @@ class _Pilot(Protocol):
     def n_patients(self) -> int: ...
 
 
+@checked
 @dataclass(frozen=True)
 class ReaderVarianceComponents(Record, nan=("treatment_reader", "error", "cov1", "cov2", "cov3")):
     """Variance components of a figure of merit that every reader has in every modality, on the same cases.

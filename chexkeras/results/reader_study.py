@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from chexkeras import checks, files
+from chexkeras import checks, plain
+from chexkeras.arguments import checked
+from chexkeras.plain import PlainTable
 from chexkeras.results.comparison import Comparison
 from chexkeras.results.estimate import Estimate
 from chexkeras.results.record import Record
@@ -157,6 +159,7 @@ class OverallTest(Record, nan=("value", "numerator_degrees", "denominator_degree
         return f"{self.name}({within}) = {self.value:.2f}, {_p(self.p_value)}"
 
 
+@checked
 @dataclass(frozen=True)
 class MrmcResult(Record):
     """A reader study analysed for one finding; JSON both ways, a table in a notebook.
@@ -294,7 +297,7 @@ class MrmcResult(Record):
              pair.degrees, pair.p_value, pair.p_adjusted)
             for pair in self.differences
         ]  # fmt: skip
-        return pd.DataFrame(rows, columns=list(names))
+        return PlainTable(rows, columns=list(names))
 
     def __str__(self) -> str:
         """Returns the means, the differences with their intervals, the overall test and the cautions, line by line."""
@@ -309,7 +312,8 @@ class MrmcResult(Record):
             )
         if self.overall is not None and self.overall.value == self.overall.value:
             lines.append(f"  all modalities equal: {self.overall}")
-        return "\n".join([*lines, *(f"  Caution: {caution}" for caution in self.cautions)])
+        lines += [f"  Caution: {caution}" for caution in self.cautions]
+        return "\n".join(plain.wrapped(line.strip(), line[: len(line) - len(line.lstrip())], "    ") for line in lines)
 
     def _heading(self) -> str:
         about = f"{self.finding}: {self.figure}" if self.finding else self.figure
@@ -345,7 +349,7 @@ class MrmcResult(Record):
         Args:
             path: The JSON file.
         """
-        return cls.from_dict(files.read_json(path))
+        return cls.read(path)
 
 
 def turned(difference: Estimate) -> Estimate:

@@ -8,10 +8,14 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Self, get_args, get_origin, get_type_hints
 
-from chexkeras import files
+from chexkeras import files, plain
+from chexkeras.arguments import checked
+from chexkeras.checks import existing_file, typed_path
+from chexkeras.plain import Described
 
 
-class Record:
+@checked
+class Record(Described):
     """A frozen dataclass that is written as JSON and read again.
 
     Fields may be plain values, other records, tuples of these, or None. JSON has no NaN, so a null becomes NaN again in
@@ -20,8 +24,8 @@ class Record:
 
     _nan: ClassVar[tuple[str, ...]] = ()
 
-    def __init_subclass__(cls, nan: tuple[str, ...] = ()) -> None:
-        super().__init_subclass__()
+    def __init_subclass__(cls, nan: tuple[str, ...] = (), **further: Any) -> None:
+        super().__init_subclass__(**further)
         cls._nan = nan
 
     def to_dict(self) -> dict[str, Any]:
@@ -64,6 +68,25 @@ class Record:
         Raises:
             ValueError: If one is.
         """
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """Reads a record that `save` wrote.
+
+        Args:
+            path: The JSON file.
+
+        Raises:
+            FileNotFoundError: If it is not there.
+            ValueError: If it holds something else.
+        """
+        file = existing_file(typed_path(path, "path"), "path")
+        try:
+            return cls.from_dict(files.read_json(file))
+        except (KeyError, TypeError, ValueError) as error:
+            lacks = isinstance(error, KeyError)
+            why = f"it lacks {', '.join(map(str, error.args))}" if lacks else str(error).rstrip(".")
+            raise ValueError(f"{file.name} holds no {plain.words(cls.__name__).lower()}: {why}.") from error
 
     def save(self, path: str | Path) -> Path:
         """Writes the record as JSON, every digit kept, and returns the path.

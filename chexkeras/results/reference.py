@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from chexkeras.arguments import checked
 from chexkeras.results.estimate import Estimate
 from chexkeras.results.record import Record
 
@@ -50,6 +51,7 @@ _RATES = ("sensitivity", "specificity", "ppv", "npv", "kappa", "perfect_auroc")
 _WORDS = {"ppv": "PPV", "npv": "NPV", "perfect_auroc": "AUROC of the readers"}
 
 
+@checked
 @dataclass(frozen=True)
 class LabelQuality(Record):
     """Labels against readers, finding by finding.
@@ -133,6 +135,7 @@ class FindingAgainstReaders(Record, nan=("p_value",)):
     verdict: str
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class AgainstReaders(Record):
     """A model's scores against its labels and against readers, on the images that have both.

@@ -7,6 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from chexkeras import plain
+from chexkeras.arguments import checked
+from chexkeras.plain import PlainTable
 from chexkeras.results.comparison import Comparison
 from chexkeras.results.estimate import Estimate
 from chexkeras.results.record import Record
@@ -30,6 +33,7 @@ FEWEST_PATIENTS = 30
 """Patients with, and patients without a finding that it takes for an AUROC to be called held."""
 
 
+@checked
 @dataclass(frozen=True)
 class PerturbationEffect(Record, nan=("shift_median", "shift_95")):
     """One change's effect on one finding.
@@ -126,6 +130,7 @@ class PerturbationEffect(Record, nan=("shift_median", "shift_95")):
         return super().from_dict(data)
 
 
+@checked
 @dataclass(frozen=True)
 class Robustness(Record):
     """Effects of many changes on the images of one part.
@@ -211,6 +216,12 @@ class Robustness(Record):
             raise KeyError(f"{finding!r} was not measured; there are: {', '.join(self.findings)}")
         return found
 
+    def __str__(self) -> str:
+        """Returns how the images were chosen and every change's effect with its verdicts, cautions first."""
+        drawn = "" if self.n_images == self.n_images_in_part else f" of {self.n_images_in_part:,}, drawn by patient"
+        images = f"{self.n_images:,} {self.split} images{drawn}, {self.n_patients:,} patients, seed {self.seed}"
+        return "\n".join([plain.wrapped(f"{images}; a loss of {self.margin:g} matters"), str(self.to_frame())])
+
     def to_frame(self) -> pd.DataFrame:
         """Returns one row for each change and finding, each number with its interval as text.
 
@@ -228,7 +239,7 @@ class Robustness(Record):
             known = not math.isnan(effect.shift_median)
             row["median change of the score"] = f"{effect.shift_median:.3f}" if known else "not estimable"
             rows.append(row)
-        table = pd.DataFrame(rows)
+        table = PlainTable(rows)
         table.attrs["cautions"] = self.cautions
         return table
 

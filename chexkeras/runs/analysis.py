@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chexkeras import files
+from chexkeras.arguments import checked
 from chexkeras.checks import one_of, probability
 from chexkeras.evaluation.comparison.compare import compare_all
 from chexkeras.evaluation.evaluate import evaluate
@@ -37,6 +38,7 @@ def evaluate_at(run: Run, rule: str, target: float | None = None) -> Evaluation:
     return evaluate(run.scores("test"), points, cautions=(*run.cautions, SECOND_LOOK))
 
 
+@checked
 def evaluate_by_readers(
     run: Run | str | Path,
     readings: Readings,

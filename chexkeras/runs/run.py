@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from chexkeras import files
+from chexkeras.arguments import checked
 from chexkeras.checks import existing_folder, one_of, require_columns, typed_path
 from chexkeras.data.image_table import TableSource
 from chexkeras.data.splits.splits import PARTS
@@ -65,6 +66,7 @@ _VERDICTS = ("accept", "warn", "reject")
 _WITHIN = ("auroc", "sensitivity", "specificity", "ppv", "npv")
 
 
+@checked
 class Run:
     """A finished run, read file by file when asked.
 
@@ -322,6 +324,21 @@ class Run:
                 _check_finding(entry)
         return evaluation
 
+    def one_finding(self, finding: str | None, name: str = "finding") -> str:
+        """Returns one of the run's findings: the one that is named, or the only one.
+
+        Args:
+            finding: What the caller gave; None where the run has one only.
+            name: What it was given as, for the message.
+
+        Raises:
+            ValueError: If it is none of the run's, or none is named and there are several.
+        """
+        targets = self.recipe.targets
+        if finding is None and len(targets) > 1:
+            raise ValueError(f"{name} is not given, and the run has several: {', '.join(targets)}. Name one.")
+        return one_of(targets[0] if finding is None else finding, targets, name)
+
     @property
     def against_readers(self) -> AgainstReaders | None:
         """Its test scores against readers, see `runs.analysis.evaluate_by_readers`; None where that was not asked."""
@@ -422,6 +439,18 @@ class Run:
         self._check_model(file)
         return load_model(file)
 
+    def accept_model(self) -> None:
+        """Records that this run's model was replaced on purpose: `load_model` opens it again.
+
+        Thresholds and results stay those of the model before; a caution says so wherever a number of the run is shown.
+        """
+        from chexkeras.runs.writer import accept_model
+
+        accept_model(self.folder)
+        # What was read of them before is no longer so.
+        self.__dict__.pop("provenance", None)
+        self.__dict__.pop("cautions", None)
+
     def _check_model(self, file: Path) -> None:
         stated = self.provenance.get("model", {})
         known = {stated.get(key) for key in ("sha256", ACCEPTED)} - {None}
@@ -433,7 +462,7 @@ class Run:
                 f"{MODEL} of the run {self.folder.name!r} is not the file that was trained: it was replaced, changed "
                 "or damaged, and the thresholds are those of another model. Copy the run once more from where it was "
                 "trained, or train it again. Whoever replaced it on purpose says so once: "
-                "chexkeras.runs.writer.accept_model(folder)."
+                "cx.Run.load(folder).accept_model()."
             )
 
     def __repr__(self) -> str:

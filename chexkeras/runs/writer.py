@@ -55,6 +55,24 @@ REPLACED = (
 )
 
 
+def refuse_second(run: Run, name: str, overwrite: bool) -> None:
+    """Checks that what is measured would take nothing's place in a run.
+
+    Args:
+        run: The run.
+        name: The file that keeps the measurement.
+        overwrite: Whether an earlier one may be replaced.
+
+    Raises:
+        FileExistsError: If there is one, and it may not.
+    """
+    if not overwrite and (run.folder / name).exists():
+        raise FileExistsError(
+            f"the run {str(run.folder)!r} has {name} already; overwrite=True (on the command line --overwrite) "
+            "replaces it."
+        )
+
+
 def accept_model(folder: str | Path) -> None:
     """Records that a run's model was replaced on purpose: `Run.load_model` opens it again.
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from chexkeras import progress
 from chexkeras.evaluation import metrics
+from chexkeras.training.resume.checkpoints import better
 
 
 class FiniteLoss(keras.callbacks.Callback):
@@ -158,13 +159,6 @@ def one_class_targets(labels: np.ndarray, targets: Sequence[str]) -> tuple[str, 
     """
     classes = [len(np.unique(column[~np.isnan(column)])) for column in labels.T]
     return tuple(name for name, count in zip(targets, classes, strict=True) if count < 2)
-
-
-def better(value: float, best: float | None, mode: str) -> bool:
-    """Returns whether a value beats the best so far; one that is not a number never does, anything else beats None."""
-    if math.isnan(value):
-        return False
-    return best is None or (value > best if mode == "max" else value < best)
 
 
 @dataclass

@@ -306,6 +306,11 @@ def fit_stages(
             if on_epoch is not None:
                 on_epoch(row)
         under_way.finish()
+        if stopping.exhausted and epoch < stage.epochs:
+            of = "" if fitted.best_stage == stage.name else f"{fitted.best_stage} "
+            kept = f"; {of}epoch {fitted.best_epoch} kept" if fitted.best_epoch else ""
+            epochs = "epoch" if stage.patience == 1 else f"{stage.patience} epochs"
+            say(f"  {stage.name} stopped after epoch {epoch}: no better {name} in {epochs}{kept}", indent=6)
         ended = f"no better {name} for its patience" if stopping.exhausted else "all epochs run"
         fitted.stages.append(
             {**boundary.to_dict(), "epochs_run": epoch, "best_epoch": stopping.best_epoch, "ended": ended}
@@ -352,11 +357,11 @@ def _left(fitted: Fitted, stages: Sequence[Stage], stage: Stage, exhausted: bool
 
 
 def _report(row: dict[str, Any], stage: Stage, left: str) -> None:
-    say(
-        f"  {row['stage']} epoch {row['epoch']}/{stage.epochs}: loss {row['loss']:.4f}, validation loss "
-        f"{row['val_loss']:.4f}, validation AUROC {row['val_auroc']:.3f}, {_duration(row['seconds'])}"
-        + (f"; {left}" if left else "")
+    measured = (
+        f"  {row['stage']} epoch {row['epoch']}/{stage.epochs}: loss {row['loss']:.4f}, validation "
+        f"{row['val_loss']:.4f}, AUROC {row['val_auroc']:.3f}, {_duration(row['seconds'])}"
     )
+    say(f"{measured}; {left}" if left else measured, indent=6)
 
 
 def _duration(seconds: float) -> str:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from chexkeras.arguments import checked
+from chexkeras.recipes.presets import recipe_of
 from chexkeras.recipes.protocol import targets_to_fill
 from chexkeras.recipes.recipe import Recipe
 from chexkeras.runs.run import Run
@@ -51,8 +53,9 @@ def check_first_run(
     return first, wanted
 
 
+@checked
 def fill_uncertain_from(
-    run: Run | str | Path, table: pd.DataFrame, recipe: Recipe, store: "Store | None" = None
+    run: Run | str | Path, table: pd.DataFrame, recipe: Recipe | str, store: "Store | None" = None
 ) -> "Splits":
     """Returns the split of a first run, the uncertain labels of its training images filled with its scores.
 
@@ -61,7 +64,7 @@ def fill_uncertain_from(
     Args:
         run: The first run, trained on the same table, or its folder.
         table: The image table, CheXpert loaded with ``uncertain="self_trained"``.
-        recipe: The recipe of the second pass.
+        recipe: The recipe of the second pass, or a preset's name.
         store: Images decoded before; None reads their files.
 
     Raises:
@@ -77,7 +80,7 @@ def fill_uncertain_from(
     from chexkeras.data.splits.splits import Splits
     from chexkeras.models.scoring import predict_scores
 
-    first, wanted = check_first_run(run, table, recipe, store)
+    first, wanted = check_first_run(run, table, recipe_of(recipe), store)
     splits = Splits.load(first.folder / "splits.csv", table)
     scores = predict_scores(first.load_model(), splits.train, first.recipe.targets, store=store)
     filled = fill_uncertain(splits.table, scores[scores["finding"].isin(wanted)])

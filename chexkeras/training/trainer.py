@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pandas as pd
 
+from chexkeras.arguments import checked
 from chexkeras.data.audit.audit import Audit
 from chexkeras.data.audit.audit import audit as audit_images
 from chexkeras.data.image_table import resolve_targets
@@ -23,6 +24,7 @@ from chexkeras.data.store.store import Store
 from chexkeras.models.classifier import build_classifier, resolve_precision
 from chexkeras.models.stages import adapt_batchnorm, backbone_layers, trainable_start
 from chexkeras.progress import say, track
+from chexkeras.recipes.presets import recipe_of
 from chexkeras.recipes.recipe import Recipe, Stage
 from chexkeras.runs import writer
 from chexkeras.runs.run import Run
@@ -36,8 +38,9 @@ from chexkeras.training.resume.checkpoints import Checkpoints, assign_all, value
 from chexkeras.training.resume.interrupted import InterruptedTraining, TrainingRequest
 
 
+@checked
 def train(
-    recipe: Recipe,
+    recipe: Recipe | str,
     splits: Splits,
     run_dir: str | Path,
     *,
@@ -57,7 +60,7 @@ def train(
     training that was interrupted or killed is continued with `resume` and ends as if nothing had happened.
 
     Args:
-        recipe: What to do.
+        recipe: What to do, or the name of a preset.
         splits: Which image belongs to which part.
         run_dir: Folder to write.
         audit: An audit of the images made before; None makes one now.
@@ -85,6 +88,7 @@ def train(
         FileNotFoundError: If there is nothing to resume.
         OSError: If a checkpoint cannot be written.
     """
+    recipe = recipe_of(recipe)
     if tensorboard is not None:
         EpochLog.check(tensorboard)
     writer.clear_abandoned(run_dir)

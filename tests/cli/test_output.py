@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from chexkeras.cli.app import tell
 from chexkeras.cli.output import show_evaluation, show_side_by_side
 from chexkeras.evaluation.evaluate import evaluate
 from chexkeras.evaluation.thresholds import choose_threshold
@@ -56,3 +57,17 @@ def test_names_from_a_run_are_shown_without_markup_and_turn_nothing_round(capsys
     assert "\u202e" not in shown and "\x1b" not in shown
     for name in ("Mass", "[link=x]one", r"tw\u202eo"):
         assert name in shown
+
+
+def test_a_terminal_gets_long_lines_broken_between_words_and_a_pipe_gets_them_whole(capsys, monkeypatch):
+    line = "  Effusion, AUROC: first is not distinguishable from second, difference 0.000 (95 % CI 0.000-0.000)"
+    monkeypatch.setenv("COLUMNS", "60")
+    tell(line)
+    assert capsys.readouterr().out == f"{line}\n"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    tell(f"{line}\nshort")
+    assert capsys.readouterr().out.splitlines() == [
+        "  Effusion, AUROC: first is not distinguishable from second,",
+        "    difference 0.000 (95 % CI 0.000-0.000)",
+        "short",
+    ]

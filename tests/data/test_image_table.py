@@ -68,7 +68,7 @@ def test_a_data_frame_is_checked_once_and_becomes_an_image_table(images):
         ValueError, match=r"the table lacks the column\(s\) patient_id; it has: image_id\. Load it with"
     ):
         ImageTable.of(pd.DataFrame({"image_id": ["a"]}))
-    with pytest.raises(TypeError, match="the table is a list; give a pandas DataFrame"):
+    with pytest.raises(TypeError, match=r"table must be a table \(pandas.DataFrame\), not a list"):
         ImageTable.of(["a"])
 
 

@@ -421,7 +421,7 @@ def test_a_fixed_threshold_uses_no_data():
         ({"rule": "cost"}, "needs as target what a missed positive costs in false alarms"),
         ({"rule": "cost", "target": 0}, "target=0 must be above 0"),
         ({"rule": "cost", "target": math.inf}, "target=inf must be above 0"),
-        ({"rule": "cost", "target": "dear"}, "target='dear' is not a number"),
+        ({"rule": "cost", "target": "dear"}, "target='dear' must be a number"),
         ({"rule": "cost", "target": 5, "prevalence": -0.1}, "prevalence=-0.1 must lie strictly between 0 and 1"),
         ({"rule": "net_benefit"}, "needs as target the probability from which acting is worth it"),
         ({"rule": "net_benefit", "target": 1}, "target=1 must lie strictly between 0 and 1"),

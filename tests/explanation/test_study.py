@@ -47,7 +47,7 @@ def test_a_study_is_kept_with_its_run_and_read_again(run, toy, boxes):
         (row["hit"] is None) == (row["outcome"] in ("false alarm", "correct negative")) for row in study.examples
     )
     assert str(run.heatmaps) == str(study) and run.heatmaps.boxes_from == "squares.csv"
-    with pytest.raises(FileExistsError, match="has heat maps already"):
+    with pytest.raises(FileExistsError, match=r"has heatmaps\.json already"):
         study_heatmaps(run, toy, boxes=boxes, images=24)
 
 

@@ -410,7 +410,7 @@ def test_another_model_in_the_place_of_the_trained_one_is_noticed(toy_run, tmp_p
         ValueError, match=r"model\.keras of the run 'run' is not the file that was trained: .*accept_model"
     ):
         Predictor.load(run)
-    accept_model(run.folder)
+    run.accept_model()
     accept_model(run.folder)
     again = Run.load(run.folder)
     assert Predictor.load(again).model.count_params() == other.count_params()

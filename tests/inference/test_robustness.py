@@ -89,7 +89,7 @@ def test_the_run_keeps_it_and_an_earlier_one_is_not_lost(own_run, toy):
     assert found.thresholds == {"Effusion": point.threshold}
     labels = own_run.scores("test").groupby("label")["patient_id"].nunique()
     assert {(entry.n_positive, entry.n_negative) for entry in found.effects} == {(labels[1.0], labels[0.0])}
-    with pytest.raises(FileExistsError, match=r"measured before .*--overwrite"):
+    with pytest.raises(FileExistsError, match=r"has robustness.json already.*--overwrite"):
         measure_robustness(own_run, toy, perturbations=(MIRRORED,))
     measure_robustness(own_run, toy, perturbations=(MIRRORED,), overwrite=True)
     assert {effect.perturbation for effect in own_run.robustness.effects} == {"mirrored"}

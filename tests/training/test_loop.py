@@ -121,9 +121,13 @@ def test_every_epoch_is_one_line_with_the_time_that_may_be_left(toy_recipe, toy_
     monkeypatch.setattr(loop.StageFit, "epoch", lambda *_: 0.25)
     monkeypatch.setattr(loop.StageFit, "scores", lambda _: np.full((len(toy_splits.validation), 1), 0.5))
     fit(toy_recipe.replace(stages=stages), toy_splits)
-    lines = [line for line in capsys.readouterr().err.splitlines() if " epoch " in line]
-    assert lines[0].startswith("  one epoch 1/3: loss 0.2500, validation loss ")
-    ends = [line.split("validation AUROC ")[1] for line in lines]
+    shown = capsys.readouterr().err
+    assert max(map(len, (line for line in shown.splitlines() if " epoch " in line))) <= 80
+    # What does not fit goes on below, indented.
+    lines = [line for line in shown.replace("\n      ", " ").splitlines() if " epoch " in line]
+    assert lines[0].startswith("  one epoch 1/3: loss 0.2500, validation ")
+    assert lines.pop() == "  two stopped after epoch 4: no better validation AUROC in 2 epochs; one epoch 2 kept"
+    ends = [line.split("AUROC ")[1] for line in lines]
     # By hand: 2 epochs at 60 s, 1 at 20 s; then 8 at 100 s, 7 at 30 s, 6 at 30 s, and the patience is used up.
     assert ends == [
         "0.600, 60 s; at most 2 min left of one, then two of 9 epochs",

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.data.audit.appearance import appearance_issues, measured
 from chexkeras.data.audit.image_checks import ImageFacts, blurred, duplicate_issues, image_issues, open_images
 from chexkeras.data.audit.result import CODES, ERROR, Audit, AuditIssue
@@ -27,6 +28,7 @@ __all__ = ["CODES", "Audit", "audit"]
 _log = logging.getLogger(__name__)
 
 
+@checked
 def audit(
     table: pd.DataFrame,
     splits: Splits | None = None,

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
@@ -33,6 +34,7 @@ class TooAlike(ValueError):
     """So many images resemble each other that listing the pairs would tell nothing and fill the memory."""
 
 
+@checked
 def near_duplicates(thumbnails: np.ndarray, *, similarity: float = SIMILARITY) -> pd.DataFrame:
     """Finds every pair of images whose thumbnails correlate at least so much.
 

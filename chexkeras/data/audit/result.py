@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from chexkeras.arguments import checked
 from chexkeras.data.audit.shortcuts import SHORTCUTS, Shortcut
 from chexkeras.data.image_table import ImageTable
+from chexkeras.plain import PlainTable
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 CODES: dict[str, tuple[str, str]] = {
@@ -71,6 +73,7 @@ class AuditIssue(NamedTuple):
     detail: str
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Audit:
     """What an audit found.
@@ -119,7 +122,7 @@ class Audit:
         for shortcut in self.shortcuts:
             rows.setdefault(shortcut.finding, {})[shortcut.name] = str(shortcut)
         names = [name for name in SHORTCUTS if any(name in row for row in rows.values())]
-        table = pd.DataFrame.from_dict(rows, orient="index", columns=names)
+        table = PlainTable(pd.DataFrame.from_dict(rows, orient="index", columns=names))
         return table.rename_axis("finding").reset_index()
 
     def to_dict(self) -> dict[str, Any]:
@@ -198,10 +201,7 @@ class Audit:
     def _shortcut_lines(self) -> list[str]:
         if not self.shortcuts:
             return []
-        table = self.shortcut_table()
-        table["finding"] = table["finding"].str.ljust(table["finding"].str.len().max())
-        table.columns = ["", *table.columns[1:]]
-        return [_SHORTCUTS_TITLE, *table.to_string(index=False, justify="left").splitlines()]
+        return [_SHORTCUTS_TITLE, *str(self.shortcut_table()).splitlines()]
 
     def _repr_html_(self) -> str:
         head = "<br>".join(map(html.escape, self._headline()))

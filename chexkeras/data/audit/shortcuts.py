@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.data import image_table
 from chexkeras.data.splits.splitters import iterative_stratification
 from chexkeras.results import Estimate
@@ -182,6 +183,7 @@ class Shortcut:
         return cls(**kept, auroc=Estimate.from_dict(data["auroc"]))
 
 
+@checked
 def shortcuts(
     table: pd.DataFrame,
     targets: str | Sequence[str] | None = None,
@@ -229,6 +231,8 @@ def shortcuts(
     if not names:
         return ()
     patients = pd.factorize(checks.identifiers(table["patient_id"], "patient_id"), sort=True)[0]
+    if folds > (count := int(patients.max()) + 1):
+        raise ValueError(f"folds={folds} are more than the {count} patients of the table; give fewer.")
     labels = {name: _labels(table[name]) for name in names}
     classes = np.stack([labels[name] == label for name in names for label in (1, 0)], axis=1)
     fold_of = _deal(patients, classes, folds, seed)

@@ -19,6 +19,7 @@ import pandas as pd
 
 from chexkeras import checks
 from chexkeras import findings as vocabulary
+from chexkeras.arguments import checked
 from chexkeras.data import image_table
 from chexkeras.data.datasets import _csv
 from chexkeras.data.datasets._files import (
@@ -40,6 +41,7 @@ _OFFICIAL = {"train": "train_val", "valid": "test"}
 VIEWS = ("frontal", "lateral", "all")
 
 
+@checked
 def load_chexpert(
     root: str | Path,
     *,

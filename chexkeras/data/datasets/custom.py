@@ -11,6 +11,7 @@ import pandas as pd
 
 from chexkeras import checks, files
 from chexkeras import findings as vocabulary
+from chexkeras.arguments import checked
 from chexkeras.data import image_table
 from chexkeras.data.datasets import _csv
 from chexkeras.data.datasets._files import MISSING, assemble, in_their_folders, refuse_missing
@@ -27,6 +28,7 @@ MOST_GROUPS = 50
 _ROOT = "root= (images= of open_data, on the command line --images)"
 
 
+@checked
 def load_table(
     table: str | Path | pd.DataFrame,
     *,
@@ -90,6 +92,9 @@ def load_table(
     checks.one_of(missing, MISSING, "missing")
     given, name, folder, fingerprints = _read(table, root)
     image_column = image_column.strip()
+    for column, text in (("image_column", image_column), ("patient_column", patient_column)):
+        if text == "":
+            raise ValueError(f"{column} is empty; give the name of a column of the table.")
     patient_column, view_column, sex_column, age_column = (
         column and column.strip() for column in (patient_column, view_column, sex_column, age_column)
     )

@@ -15,6 +15,7 @@ import pandas as pd
 
 from chexkeras import checks
 from chexkeras import findings as vocabulary
+from chexkeras.arguments import checked
 from chexkeras.data import image_table
 from chexkeras.data.image_table import source_of
 from chexkeras.evaluation.scores import Scores
@@ -94,6 +95,7 @@ def settle(raw: np.ndarray, policy_of: Mapping[str, str], blank: str) -> tuple[d
     return labels, np.asarray(texts, dtype=object)[codes]
 
 
+@checked
 def uncertain_mask(table: pd.DataFrame, findings: str | Iterable[str] | None = None) -> pd.DataFrame:
     """Returns which labels were uncertain before a policy settled them.
 
@@ -137,6 +139,7 @@ def refuse_third_class(table: pd.DataFrame, targets: str | Iterable[str]) -> Non
             )
 
 
+@checked
 def fill_uncertain(table: pd.DataFrame, scores: pd.DataFrame, *, threshold: float | None = None) -> pd.DataFrame:
     """Replaces uncertain labels by what a first model says: the second pass of the policy "self_trained".
 
@@ -202,6 +205,7 @@ def fill_uncertain(table: pd.DataFrame, scores: pd.DataFrame, *, threshold: floa
     return filled
 
 
+@checked
 def add_abnormal(table: pd.DataFrame, findings: Iterable[str] | None = None) -> pd.DataFrame:
     """Returns the table with a column "Abnormal", a target like any other.
 

@@ -16,6 +16,7 @@ import pandas as pd
 
 from chexkeras import checks
 from chexkeras import findings as vocabulary
+from chexkeras.arguments import checked
 from chexkeras.data.datasets import _csv
 from chexkeras.data.datasets._files import MISSING, assemble, locate_images, refuse_missing, source_of_folder
 from chexkeras.data.datasets.registry import NIH
@@ -27,6 +28,7 @@ BOX_IMAGE_PX = 1024
 OFFICIAL_LISTS = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
 
 
+@checked
 def load_nih(
     root: str | Path,
     *,
@@ -90,6 +92,7 @@ def load_nih(
     return table
 
 
+@checked
 def load_boxes(root: str | Path) -> pd.DataFrame:
     """Loads NIH's 984 hand-drawn boxes, all on images of the official test list.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from chexkeras import checks, findings
+from chexkeras.arguments import checked
 
 if TYPE_CHECKING:
     from chexkeras.data.image_table import ImageTable
@@ -214,6 +215,7 @@ _IN_FOLDERS = tuple(entry for entry in DATA_SETS if entry.label_files)
 _NEEDED = tuple(option.name for option in OWN_TABLE.options if option.needed)
 
 
+@checked
 def open_data(root: str | Path, *, missing: Literal["error", "skip", "keep"] = "error", **options: Any) -> "ImageTable":
     """Loads images, telling their data set by what lies there.
 
@@ -299,6 +301,7 @@ def recognise(root: str | Path) -> DataSet:
     return found[0][0]
 
 
+@checked
 def data_set_of(source_name: str) -> DataSet | None:
     """Returns the entry of a table's data set, with its license and citation, or None for a table of one's own.
 

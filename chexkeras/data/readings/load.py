@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from chexkeras import checks, files
+from chexkeras.arguments import checked
 from chexkeras.data.datasets import _csv
 from chexkeras.data.readings import sources
 from chexkeras.evaluation.reference_standard.readings import Readings, ReadingsSource
@@ -45,6 +46,7 @@ class _PublishedFile(NamedTuple):
     read: Callable[[Path], pd.DataFrame]
 
 
+@checked
 def load_readings(
     file: str | Path | Sequence[str | Path],
     *,

@@ -10,15 +10,18 @@ from typing import Any
 import pandas as pd
 
 from chexkeras import checks, files
+from chexkeras.arguments import checked
 from chexkeras.data import image_table
 from chexkeras.data.image_table import ImageTable
 from chexkeras.data.sampling import checked_factors, repeated
+from chexkeras.plain import PlainTable
 
 PARTS = ("train", "validation", "test")
 _ASSIGNMENT = ("image_id", "patient_id", "part")
 KINDS = ("patient", "official", "image", "official_image")
 
 
+@checked
 @dataclass(frozen=True, eq=False, repr=False)
 class Splits:
     """An image table with a part for every image.
@@ -199,7 +202,7 @@ class Splits:
                 row[f"{target}_positives"] = int((part[target] == 1).sum())
                 row[f"{target}_prevalence"] = float(part[target].mean())
             rows.append(row)
-        return pd.DataFrame(rows).set_index("part")
+        return PlainTable(rows).set_index("part")
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what a run records of its split, as plain values."""

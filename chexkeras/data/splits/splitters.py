@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.data import image_table
 from chexkeras.data.image_table import ImageTable
 from chexkeras.data.splits.splits import KINDS, PARTS, Splits, listed
@@ -27,6 +28,7 @@ __all__ = [
 _BY_PATIENT = "use split_by_patient (on the command line --split patient)"
 
 
+@checked
 def split_by_patient(
     table: pd.DataFrame,
     targets: str | Sequence[str],
@@ -53,6 +55,7 @@ def split_by_patient(
     return _three_way(table, targets, validation, test, seed, "patient")
 
 
+@checked
 def split_by_image(
     table: pd.DataFrame,
     targets: str | Sequence[str],
@@ -82,6 +85,7 @@ def split_by_image(
     return _three_way(table, targets, validation, test, seed, "image")
 
 
+@checked
 def official_split(
     table: pd.DataFrame, targets: str | Sequence[str], *, validation: float = 0.125, seed: int = 0
 ) -> Splits:
@@ -106,6 +110,7 @@ def official_split(
     return _official(table, targets, validation, seed, "patient")
 
 
+@checked
 def official_split_by_image(
     table: pd.DataFrame, targets: str | Sequence[str], *, validation: float = 0.125, seed: int = 0
 ) -> Splits:

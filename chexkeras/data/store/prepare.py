@@ -16,6 +16,7 @@ import pandas as pd
 
 import chexkeras
 from chexkeras import checks, files, progress
+from chexkeras.arguments import checked
 from chexkeras.data import image_table
 from chexkeras.data.store.decoder import GROUP, Problem, decode_images
 from chexkeras.data.store.store import INDEX, MANIFEST, Manifest, Store, listed
@@ -26,6 +27,7 @@ _CHUNK_BYTES = 16_000_000
 _SOURCE = ["image_id", "file", "bytes"]
 
 
+@checked
 def prepare(
     table: pd.DataFrame,
     folder: str | Path,

@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from chexkeras import checks, files
+from chexkeras.arguments import checked
 from chexkeras.data.image_table import source_of
 
 
@@ -265,6 +266,7 @@ def _renamed(values: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
 _FIX = "prepare it again from the same table: what is sound is kept"
 
 
+@checked
 @dataclass(frozen=True, eq=False, repr=False)
 class Store:
     """Decoded images on disk; made by `data.store.prepare.prepare`, opened by `Store.load`.

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
+from chexkeras.arguments import checked
 from chexkeras.parallel import available_cores
 
 _MOST_WORKERS = 8
 
 
+@checked(fields=True)
 @dataclass(frozen=True)
 class ReadOptions:
     """How files are read: by how many processes, and within which limits.

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from chexkeras.arguments import checked
 from chexkeras.dicom.pixels.array_image import GreyArray
 from chexkeras.dicom.profiles import Profile, find_profile
 from chexkeras.dicom.read import Radiograph, read_image
@@ -23,6 +24,7 @@ from chexkeras.dicom.workers.process import Worker, WorkerLost
 from chexkeras.parallel import WorkersUnavailable
 
 
+@checked
 class ReaderPool:
     """Some worker processes that read images; use it in a ``with`` block, from as many threads as there are workers.
 

@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.agreement.ratings import (
     CALLS,
     Categories,
@@ -58,6 +59,7 @@ class ReaderPerformance(Record):
     by_category: tuple[CategoryPerformance, ...] = ()
 
 
+@checked
 def majority(ratings: pd.DataFrame, *, categories: Categories = CALLS) -> pd.Series:
     """Returns the consensus of readers: the category that more of them gave than any other, image by image.
 
@@ -99,6 +101,7 @@ def _most_frequent(
     return np.where(tied | (most == 0), np.nan, codes[readers.argmax(axis=1)]), tied
 
 
+@checked
 def readers_against_others(
     ratings: pd.DataFrame,
     *,

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.agreement.ratings import (
     Categories,
     Patients,
@@ -24,12 +25,13 @@ from chexkeras.evaluation.agreement.ratings import (
 )
 from chexkeras.evaluation.uncertainty.limits import clopper_pearson
 from chexkeras.evaluation.uncertainty.resampling import patient_counts, percentile_limits
+from chexkeras.plain import Described
 from chexkeras.results import Estimate
 from chexkeras.results.record import Record
 
 
 @dataclass(frozen=True, eq=False)
-class DawidSkene:
+class DawidSkene(Described):
     """A consensus by Dawid and Skene's model of calls.
 
     Attributes:
@@ -219,6 +221,7 @@ class _Fitted(NamedTuple):
         return Estimate(value, min(low, value), max(high, value), confidence, n, f"Dawid-Skene EM, {how}")
 
 
+@checked
 def dawid_skene(
     ratings: pd.DataFrame,
     *,
@@ -291,6 +294,7 @@ def dawid_skene(
     )
 
 
+@checked
 def dawid_skene_categories(
     ratings: pd.DataFrame,
     *,

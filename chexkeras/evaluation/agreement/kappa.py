@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.agreement.beyond_chance import Coefficient, Sums, coefficient_estimate
 from chexkeras.evaluation.agreement.ratings import (
     CALLS,
@@ -23,6 +24,7 @@ from chexkeras.results import Estimate
 WEIGHTS = ("none", "linear", "quadratic")
 
 
+@checked
 def fleiss_kappa(
     ratings: pd.DataFrame,
     *,
@@ -88,6 +90,7 @@ def fleiss_kappa(
     return coefficient_estimate(kappa, owner, confidence, basis=basis)
 
 
+@checked
 def cohen_kappa(
     ratings: pd.DataFrame,
     *,

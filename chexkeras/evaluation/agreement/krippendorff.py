@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.agreement.beyond_chance import Coefficient, Sums, coefficient_estimate
 from chexkeras.evaluation.agreement.ratings import Categories, Patients, category_name, check_ratings, patients_of
 from chexkeras.results import Estimate
@@ -18,6 +19,7 @@ LEVELS = ("nominal", "ordinal", "interval", "ratio")
 _MOST_RATIOS = 2000
 
 
+@checked
 def krippendorff_alpha(
     ratings: pd.DataFrame,
     *,

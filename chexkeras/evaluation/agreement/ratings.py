@@ -19,7 +19,7 @@ CALLS = (0, 1)
 Categories = Sequence[float] | Sequence[str]
 """The values that a rating may take, in their order."""
 
-Patients = pd.Series | Mapping[str, str]
+Patients = pd.Series | Mapping[Any, Any]
 """The patient of each image, by image id."""
 
 _CALLS_OF_GRADES = "make calls of grades first, for example (ratings >= 4).where(ratings.notna())"

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.calibration.logistic import CLIP, fit_line, fit_shift, log_odds, standard_errors, why_no_line
 from chexkeras.evaluation.scores import check_values, one_class
 from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval, proportion_interval
@@ -53,6 +54,7 @@ class _Scored(NamedTuple):
         return Estimate.not_estimable(reason, n=len(self.score), confidence=self.confidence)
 
 
+@checked
 def measure_calibration(
     labels: ArrayLike,
     scores: ArrayLike,

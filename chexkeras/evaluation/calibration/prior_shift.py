@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.scores import check_values, patient_numbers
 from chexkeras.evaluation.uncertainty.resampling import patient_counts
 from chexkeras.results import Estimate
@@ -41,6 +42,7 @@ class PrevalenceShift(NamedTuple):
     converged: bool
 
 
+@checked
 def shift_probabilities(scores: ArrayLike, *, from_prevalence: float, to_prevalence: float) -> NDArray[np.float64]:
     """Returns the probabilities that calibrated scores become at another prevalence.
 
@@ -77,6 +79,7 @@ def _shifted(scores: NDArray[np.float64], before: float, after: float) -> NDArra
     return np.asarray(of_positive / (of_positive + of_negative))
 
 
+@checked
 def estimate_prevalence(
     scores: ArrayLike,
     *,

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from chexkeras import checks, files
+from chexkeras.arguments import checked
 from chexkeras.evaluation.calibration.logistic import fit_line, fit_slope, log_odds, why_no_line
 from chexkeras.evaluation.scores import Scores, check_values, one_class
 from chexkeras.results.record import Record
@@ -29,6 +30,7 @@ FILE = "recalibration.json"
 _NAMES = {"temperature": "temperature scaling", "platt": "Platt scaling", "isotonic": "isotonic regression"}
 
 
+@checked
 @dataclass(frozen=True)
 class Recalibration(Record):
     """A map from a finding's scores to probabilities, frozen with the scores that fitted it.
@@ -129,9 +131,10 @@ class Recalibration(Record):
     @classmethod
     def load(cls, path: str | Path) -> "Recalibration":
         """Reads a recalibration written by `save`."""
-        return cls.from_dict(files.read_json(checks.existing_file(checks.typed_path(path, "path"), "recalibration")))
+        return cls.read(path)
 
 
+@checked
 def fit_recalibration(
     scores: pd.DataFrame, *, method: str = "platt", finding: str | None = None, fitted_on: str = "validation"
 ) -> Recalibration:
@@ -251,6 +254,7 @@ def _note(method: str, intercept: float, slope: float, n_knots: int) -> str:
     return f"Log odds multiplied by {slope:.4g}, then {intercept:+.4g}; the ranking stays. {again}"
 
 
+@checked
 def save_recalibrations(run_folder: str | Path, recalibrations: Recalibration | Iterable[Recalibration]) -> Path:
     """Writes recalibrations into a run folder, where `load_recalibrations` finds them, and returns the path.
 
@@ -271,6 +275,7 @@ def save_recalibrations(run_folder: str | Path, recalibrations: Recalibration | 
     return files.write_json(folder / FILE, [entry.to_dict() for entry in kept])
 
 
+@checked
 def load_recalibrations(run_folder: str | Path) -> tuple[Recalibration, ...]:
     """Reads the recalibrations that `save_recalibrations` wrote into a run folder.
 

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.metrics import confusion
 from chexkeras.evaluation.scores import check_values, one_class
 from chexkeras.evaluation.uncertainty.resampling import Images, as_sample, patient_counts
@@ -25,6 +26,7 @@ COLUMNS = (
 """Columns of a decision curve."""
 
 
+@checked
 def net_benefit(
     labels: ArrayLike, scores: ArrayLike, threshold_probability: float, prevalence: float | None = None
 ) -> float:
@@ -65,6 +67,7 @@ def net_benefit(
     return share * sensitivity - (1 - share) * false_alarms * cut / (1 - cut)
 
 
+@checked
 def decision_curve(
     labels: ArrayLike,
     scores: ArrayLike,

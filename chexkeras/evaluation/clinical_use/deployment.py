@@ -6,12 +6,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.rates import PatientCounts, clean_calls, log_likelihood_ratio
 from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval
 from chexkeras.evaluation.uncertainty.limits import normal_quantile
 from chexkeras.results import Deployment, Estimate
 
 
+@checked
 def deployment_from_outcomes(
     labels: ArrayLike,
     called: ArrayLike,
@@ -56,6 +58,7 @@ def deployment_from_outcomes(
     return _deployment(sensitivity, specificity, PatientCounts.of(calls), share, confidence)
 
 
+@checked
 def deployment(
     sensitivity: Estimate,
     specificity: Estimate,

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.results import Estimate
 from chexkeras.results.record import Record
 
@@ -91,6 +92,7 @@ class TriageEffect(
         )
 
 
+@checked
 def triage_effect(
     sensitivity: float | Estimate,
     specificity: float | Estimate,
@@ -265,6 +267,7 @@ def _mixed(share: float, flagged: float, unflagged: float) -> float:
     return flagged if share == 1 else share * flagged + (1 - share) * unflagged
 
 
+@checked
 def simulate_triage(
     sensitivity: float,
     specificity: float,

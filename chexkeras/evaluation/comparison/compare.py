@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.comparison.paired_tests import auroc_difference, bootstrap_difference, paired_proportions
 from chexkeras.evaluation.scores import Points, Scores, points_by_finding
 from chexkeras.evaluation.uncertainty.bootstrap import bootstrap_interval
@@ -22,12 +23,14 @@ from chexkeras.evaluation.uncertainty.intervals import auc_interval, clustered_p
 from chexkeras.evaluation.uncertainty.limits import holm, p_text
 from chexkeras.evaluation.uncertainty.resampling import Statistic
 from chexkeras.evaluation.uncertainty.worth import too_few
+from chexkeras.plain import PlainTable
 from chexkeras.results import Comparison, Estimate, OperatingPoint
 
 NAMED = ("AUROC", "average precision")
 """Statistics that `compare` knows by name; any other is given as a function."""
 
 
+@checked
 def compare(
     first: pd.DataFrame,
     second: pd.DataFrame,
@@ -108,6 +111,7 @@ def compare(
     return adjusted(made)
 
 
+@checked
 def compare_all(
     tables: Mapping[str, pd.DataFrame],
     *,
@@ -149,6 +153,7 @@ def compare_all(
     return adjusted(made)
 
 
+@checked
 def comparison_table(comparisons: Iterable[Comparison]) -> pd.DataFrame:
     """Returns one row for each comparison, numbers with their intervals as text.
 
@@ -177,7 +182,7 @@ def comparison_table(comparisons: Iterable[Comparison]) -> pd.DataFrame:
         }
         for entry in comparisons
     ]
-    table = pd.DataFrame(rows)
+    table = PlainTable(rows)
     return table.drop(columns="non-inferior") if len(table) and not table["non-inferior"].any() else table
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.comparison.random_effects import ESTIMATORS, prediction_limits, random_effects
 from chexkeras.evaluation.comparison.unpaired import refuse_shared_patients
 from chexkeras.evaluation.scores import LabelledImages, Points, Scores, patient_numbers, points_by_finding
@@ -21,6 +22,7 @@ from chexkeras.evaluation.uncertainty.delong import auc_contributions
 from chexkeras.evaluation.uncertainty.intervals import auc_interval, clustered_proportion_interval, size_behind
 from chexkeras.evaluation.uncertainty.limits import normal_quantile, variance_floor
 from chexkeras.evaluation.uncertainty.worth import Agreement, student_quantile
+from chexkeras.plain import PlainTable
 from chexkeras.results import Estimate, OperatingPoint
 from chexkeras.results.record import Record
 
@@ -68,6 +70,7 @@ class PooledSite(Record, nan=("weight", "scaled", "error")):
     weight: float
 
 
+@checked
 @dataclass(frozen=True)
 class PooledSites(Record, nan=("q", "q_p_value")):
     """One statistic over several sites.
@@ -117,7 +120,7 @@ class PooledSites(Record, nan=("q", "q_p_value")):
         ]
         for name, estimate in (("mean of sites", self.mean), ("a new site", self.prediction)):
             rows.append({"site": name, self.statistic: str(estimate), "images": estimate.n, "weight": math.nan})
-        return pd.DataFrame(rows)
+        return PlainTable(rows)
 
     def __str__(self) -> str:
         """Returns the mean, the prediction interval and how far sites differ as a sentence."""
@@ -127,6 +130,7 @@ class PooledSites(Record, nan=("q", "q_p_value")):
         return text + (f"; I² {self.i_squared}" if self.i_squared.estimable else "")
 
 
+@checked
 def pool_sites(
     estimates: Mapping[str, Estimate],
     *,
@@ -199,6 +203,7 @@ def pool_sites(
     return _pooled(sites, (statistic, ""), scale, estimator, confidence, cautions)
 
 
+@checked
 def pool_scores(
     tables: Mapping[str, pd.DataFrame],
     *,

@@ -13,20 +13,23 @@ from dataclasses import dataclass
 import pandas as pd
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.comparison.compare import adjusted, judge
 from chexkeras.evaluation.comparison.paired_tests import mcnemar
 from chexkeras.evaluation.rates import Rates, rates_from_counts
 from chexkeras.evaluation.readers.reader_f1 import f1_at_prevalence
 from chexkeras.evaluation.uncertainty.intervals import auc_interval_from_counts
 from chexkeras.evaluation.uncertainty.limits import correlation_needed, hanley_mcneil_error, normal_quantile
+from chexkeras.plain import Described, PlainTable
 from chexkeras.results import Comparison, Estimate
 
 CAUTION = "Published table; its counts are reconstructed from rounded rates, and images are taken as independent."
 """What must stand beside every number of this module."""
 
 
+@checked(fields=True)
 @dataclass(frozen=True)
-class PublishedResult:
+class PublishedResult(Described):
     """One published experiment: four counts and, where it is known, the AUC.
 
     Attributes:
@@ -123,6 +126,7 @@ def printed_auc(result: PublishedResult) -> str:
     return f"{result.auc:.4f}" if result.auc is not None else "{:.4f} to {:.4f}".format(*result.auc_range)
 
 
+@checked
 def published_table(
     results: Iterable[PublishedResult] = PNEUMONIA_PROJECT, *, confidence: float = 0.95
 ) -> pd.DataFrame:
@@ -158,11 +162,12 @@ def published_table(
                 "source": result.source,
             }
         )
-    table = pd.DataFrame(rows)
+    table = PlainTable(rows)
     table.attrs["cautions"] = (CAUTION,)
     return table
 
 
+@checked
 def compare_published(
     first: PublishedResult, second: PublishedResult, statistic: str = "AUROC", *, confidence: float = 0.95
 ) -> Comparison:
@@ -213,6 +218,7 @@ def compare_published(
     return judge(Comparison.measured((first.name, second.name), first.finding, statistic, *parts))
 
 
+@checked
 def compare_all_published(
     results: Sequence[PublishedResult] = PNEUMONIA_PROJECT,
     statistics: Sequence[str] = ("AUROC", "sensitivity", "specificity"),

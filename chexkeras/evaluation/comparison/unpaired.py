@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.calibration.calibration import measure_calibration
 from chexkeras.evaluation.comparison.compare import adjusted, margins_of, match_points
 from chexkeras.evaluation.scores import LabelledImages, Points, Scores, patient_numbers
@@ -29,6 +30,7 @@ NAMED = ("AUROC", "calibration slope", "calibration intercept")
 _LEAST_P = 1e-10
 
 
+@checked
 def compare_unpaired(
     first: pd.DataFrame,
     second: pd.DataFrame,

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.metrics import placements
 from chexkeras.evaluation.readers.reader_study import ModalityReadings, ReaderStudy
 from chexkeras.evaluation.uncertainty.delong import auc_contributions, contributions_covariance
@@ -43,6 +44,7 @@ class Figures(NamedTuple):
     reason: str = ""
 
 
+@checked
 def figures_of_merit(
     study: ReaderStudy,
     figure: str | Figure = "auroc",

@@ -12,10 +12,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.readers.localization_study import FALSE_POSITIVES_ON, LocalizationStudy
 from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval
 from chexkeras.evaluation.uncertainty.limits import normal_quantile
 from chexkeras.evaluation.uncertainty.worth import Agreement, approximate, student_quantile
+from chexkeras.plain import PlainTable
 from chexkeras.results import Estimate
 from chexkeras.results.record import Record
 
@@ -80,9 +82,10 @@ class Froc(Record):
             for name, number in (("lesion_fraction", point.lesion_fraction), ("false_marks", point.false_marks)):
                 row |= {name: number.value, f"{name}_low": number.low, f"{name}_high": number.high}
             rows.append(row)
-        return pd.DataFrame(rows)
+        return PlainTable(rows)
 
 
+@checked
 def froc(
     study: LocalizationStudy,
     thresholds: Iterable[float] | None = None,

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 
 BOX = ("x_px", "y_px", "width_px", "height_px")
 """Columns of a box: upper left corner, width and height."""
@@ -20,6 +21,7 @@ _FIX_MARKS = "A table of marks has one row for each mark: image_id, x_px, y_px, 
 _FIX_LESIONS = "A table of lesions has one row for each lesion: image_id, x_px, y_px, width_px, height_px."
 
 
+@checked
 def marks_from_peaks(peaks: Mapping[str, ArrayLike], *, scale: float = 1.0, reader: str = "model") -> pd.DataFrame:
     """Returns the marks of a model from the peaks of its heat maps.
 
@@ -67,6 +69,7 @@ def marks_from_peaks(peaks: Mapping[str, ArrayLike], *, scale: float = 1.0, read
     return pd.DataFrame({"reader": reader, "image_id": pd.Series(images, dtype=str)} | columns)
 
 
+@checked
 def match_marks(marks: pd.DataFrame, lesions: pd.DataFrame, *, overlap: float | None = None) -> pd.DataFrame:
     """Returns the marks with the lesion that each hits.
 

@@ -14,12 +14,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.readers.localization_study import FALSE_POSITIVES_ON, LocalizationStudy, Marks, many
 from chexkeras.evaluation.uncertainty.delong import AucContributions, class_contributions, contributions_covariance
 from chexkeras.evaluation.uncertainty.worth import approximate
 from chexkeras.results import Estimate
 
 
+@checked
 def afroc(
     study: LocalizationStudy,
     *,
@@ -97,6 +99,7 @@ def afroc_name(weighted: bool, false_positives_on: str) -> str:
     return ("weighted AFROC" if weighted else "AFROC") + ("" if false_positives_on == "normal" else "1")
 
 
+@checked
 def afroc_figures(
     study: LocalizationStudy, *, weighted: bool = True, false_positives_on: str = "normal"
 ) -> tuple[pd.Series, pd.DataFrame]:
@@ -132,6 +135,7 @@ def afroc_figures(
     return areas, pd.DataFrame(contributions_covariance(parts), names, names)
 
 
+@checked
 def afroc_curve(
     study: LocalizationStudy,
     *,

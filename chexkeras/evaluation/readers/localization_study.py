@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.readers.lesion_marks import named_lesions, names_as_text
 
 FALSE_POSITIVES_ON = ("normal", "all")
@@ -40,6 +41,7 @@ class Marks(NamedTuple):
     false_rating: NDArray[np.float64]
 
 
+@checked
 @dataclass(frozen=True, eq=False, repr=False)
 class LocalizationStudy:
     """Marks with ratings on images whose lesions are known, of one reader or several, checked; made by `of`.

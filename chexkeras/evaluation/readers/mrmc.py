@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.readers.figures_of_merit import Figure, Figures, check_figure, figures_with_covariance
 from chexkeras.evaluation.readers.localization import afroc, afroc_figures, afroc_name
 from chexkeras.evaluation.readers.localization_study import LocalizationStudy
@@ -23,6 +24,7 @@ from chexkeras.results import Estimate
 from chexkeras.results.reader_study import MrmcResult
 
 
+@checked
 def mrmc(
     study: ReaderStudy,
     figure: str | Figure = "auroc",
@@ -95,6 +97,7 @@ def _roles(readers: str, images: str, n_readers: int) -> tuple[str, str]:
     return ("fixed" if n_readers == 1 else readers), images
 
 
+@checked
 def mrmc_all(
     study: ReaderStudy,
     figure: str | Figure = "auroc",
@@ -148,6 +151,7 @@ def mrmc_all(
     )
 
 
+@checked
 def mrmc_localization(
     study: LocalizationStudy,
     *,

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.agreement.ratings import check_ratings, patients_of
 from chexkeras.evaluation.comparison.compare import judge
 from chexkeras.evaluation.uncertainty.resampling import p_value_of, patient_counts, percentile_limits
@@ -42,6 +43,7 @@ def f1_at_prevalence(sensitivity: ArrayLike, specificity: ArrayLike, prevalence:
     return np.asarray(2 * found / (found + (1 - share) * (1 - np.asarray(specificity, dtype=np.float64)) + share))
 
 
+@checked
 def model_against_readers(
     ratings: pd.DataFrame,
     calls: pd.Series,

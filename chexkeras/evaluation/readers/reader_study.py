@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 
 COLUMNS = ("reader", "modality", "image_id", "patient_id", "finding", "truth", "rating")
 """Columns of a reader study; `patient_id` and `finding` may be absent."""
@@ -69,6 +70,7 @@ def _design(patients: list[set[int]]) -> str:
     return NESTED if all(one.isdisjoint(other) for one, other in pairs) else PARTLY
 
 
+@checked
 @dataclass(frozen=True, eq=False, repr=False)
 class ReaderStudy:
     """The ratings of several readers on the same images, in one modality or several, checked; made by `of`.
@@ -230,6 +232,7 @@ class ReaderStudy:
         return f"ReaderStudy({self})"
 
 
+@checked
 def read_reader_study(
     path: str | Path, *, columns: Mapping[str, str] | None = None, missing: str = "error"
 ) -> ReaderStudy:

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.readers.figures_of_merit import figures_with_covariance
 from chexkeras.evaluation.readers.obuchowski_rockette import ROLES, OrhModel
 from chexkeras.evaluation.readers.reader_study import PARTLY, ModalityReadings, ReaderStudy, design_of
@@ -30,6 +31,7 @@ _IMAGES = {"H": (0.3, 0.3, 0.2, 0.2), "L": (0.1, 0.1, 0.2, 0.6)}
 _SEPARATIONS, _HIGH, _LOW = (0.75, 1.5, 2.5), (0.011, 0.030, 0.056), 0.0055
 
 
+@checked(fields=True)
 @dataclass(frozen=True)
 class RatingModel(Record):
     """The variances of the effects that make a rating.
@@ -91,6 +93,7 @@ class RatingModel(Record):
         return cls(reader, reader, *_IMAGES[structure[0]])
 
 
+@checked
 def simulate_reader_study(
     auroc: Mapping[str, float],
     *,
@@ -151,6 +154,7 @@ def simulate_reader_study(
     return ReaderStudy.of(pd.concat(tables, ignore_index=True))
 
 
+@checked
 def simulate_reader_study_power(
     auroc: Mapping[str, float],
     *,

@@ -14,15 +14,18 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.rates import clean_calls
 from chexkeras.evaluation.reference_standard.prevalence import KnownRate, prevalence_of, why_not
 from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval
 from chexkeras.evaluation.uncertainty.resampling import patient_counts
 from chexkeras.evaluation.uncertainty.worth import Agreement, approximate, kish, student_quantile
+from chexkeras.plain import PlainTable
 from chexkeras.results import Estimate
 from chexkeras.results.record import Record
 
 
+@checked
 @dataclass(frozen=True)
 class ReferenceCorrected(Record):
     """Rates of a device against an imperfect reference, and against the truth.
@@ -55,7 +58,7 @@ class ReferenceCorrected(Record):
 
     def to_frame(self) -> pd.DataFrame:
         """Returns one row for each rate: as it appears, corrected, and between which bounds it lies in any case."""
-        return pd.DataFrame(
+        return PlainTable(
             [
                 {
                     "rate": name,
@@ -69,6 +72,7 @@ class ReferenceCorrected(Record):
         )
 
 
+@checked
 def correct_reference_error(
     labels: ArrayLike,
     called: ArrayLike,

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.agreement.kappa import cohen_kappa
 from chexkeras.evaluation.rates import rates
 from chexkeras.evaluation.reference_standard.readings import CONSENSUS, Readings
@@ -25,6 +26,7 @@ _NO_PATIENTS = "patients are not known: images are taken for independent"
 _NOT_TOLD = Estimate.not_estimable("no frozen threshold")
 
 
+@checked
 def label_quality(
     labels: pd.DataFrame,
     readings: Readings,
@@ -104,6 +106,7 @@ def label_quality(
     )
 
 
+@checked
 def judge_by_readers(
     scores: pd.DataFrame,
     readings: Readings,

@@ -15,8 +15,10 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.scores import known_labels, patient_numbers
 from chexkeras.evaluation.uncertainty.worth import Agreement, approximate, kish, student_quantile
+from chexkeras.plain import PlainTable
 from chexkeras.results import Estimate
 from chexkeras.results.record import Record
 
@@ -40,6 +42,7 @@ class LatentReader(Record):
     specificity: Estimate
 
 
+@checked
 @dataclass(frozen=True)
 class LatentTruth(Record):
     """What a device and its readers are worth against a truth that nobody knows.
@@ -64,11 +67,12 @@ class LatentTruth(Record):
         """Returns one row for the device and one for each reader, numbers with their intervals as text."""
         rows = [(_DEVICE, self.sensitivity, self.specificity)]
         rows += [(reader.name, reader.sensitivity, reader.specificity) for reader in self.readers]
-        return pd.DataFrame(
+        return PlainTable(
             [{"of": name, "sensitivity": str(one), "specificity": str(other)} for name, one, other in rows]
         )
 
 
+@checked
 def latent_truth(
     called: ArrayLike,
     readings: ArrayLike | pd.DataFrame,

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.scores import known_labels, patient_numbers
 from chexkeras.evaluation.uncertainty.intervals import size_behind
 from chexkeras.evaluation.uncertainty.limits import clopper_pearson, normal_quantile
@@ -14,6 +15,7 @@ from chexkeras.evaluation.uncertainty.worth import Agreement, approximate, effec
 from chexkeras.results import Estimate
 
 
+@checked
 def true_prevalence(
     called: ArrayLike,
     sensitivity: float | Estimate,

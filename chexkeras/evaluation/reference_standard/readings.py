@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.agreement.consensus import majority
 from chexkeras.evaluation.agreement.dawid_skene import dawid_skene
 from chexkeras.findings import plain_name
@@ -28,6 +29,7 @@ CONSENSUS = {
 _FIX = "A table of readings has one row for each image, finding and reader; chexkeras.data.load_readings makes one."
 
 
+@checked
 @dataclass(frozen=True)
 class ReadingsSource(Record):
     """Where readings come from.
@@ -68,6 +70,7 @@ class ReadingsSource(Record):
         return dict(self.corresponds).get(finding, (finding,))
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Readings:
     """A table of readings that was checked; `Readings.of` makes it.

@@ -14,12 +14,14 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.sampling_weights import stratum_numbers
 from chexkeras.evaluation.scores import check_values, known_labels, one_column, patient_numbers
 from chexkeras.evaluation.uncertainty.influence import count_patients, share_limits, spread, weighted_auc, weighted_kish
 from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval
 from chexkeras.evaluation.uncertainty.limits import auc_limits, clopper_pearson
 from chexkeras.evaluation.uncertainty.worth import approximate
+from chexkeras.plain import PlainTable
 from chexkeras.results import Estimate
 from chexkeras.results.record import Record
 
@@ -43,6 +45,7 @@ class VerificationCell(Record):
     n_positive: int
 
 
+@checked
 @dataclass(frozen=True)
 class VerificationCorrected(Record):
     """Rates of a device, as they are among verified images and as they are among all.
@@ -93,9 +96,10 @@ class VerificationCorrected(Record):
                     "possible": "" if lies is None else f"{lies[0]:.3f} to {lies[1]:.3f}",
                 }
             )
-        return pd.DataFrame(rows)
+        return PlainTable(rows)
 
 
+@checked
 def correct_verification_bias(
     labels: ArrayLike,
     called: ArrayLike,

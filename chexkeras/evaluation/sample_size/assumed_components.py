@@ -8,6 +8,7 @@ and take the largest study.
 import math
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.results import ReaderVarianceComponents
 
 VAN_DYKE = (0.43, 0.43, 0.30)
@@ -15,6 +16,7 @@ VAN_DYKE = (0.43, 0.43, 0.30)
 readers in one modality, of two readers in two modalities."""
 
 
+@checked
 def conjectured_components(
     standard_error: float,
     n_cases: int,
@@ -81,6 +83,7 @@ def conjectured_components(
     )
 
 
+@checked
 def roe_metz_components(
     auc: float,
     n_positive: int,

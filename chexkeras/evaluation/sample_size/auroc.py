@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.sample_size.rates import PlannedSize
 from chexkeras.evaluation.uncertainty.limits import hanley_mcneil_variance, normal_quantile, pairs_variance
 
@@ -13,6 +14,7 @@ MODELS = ("binormal", "hanley_mcneil", "obuchowski")
 _LARGEST = 10_000_000
 
 
+@checked
 def auc_standard_error(auc: float, n_positive: float, n_negative: float, *, model: str = "binormal") -> float:
     """Returns the standard error to expect of an area under the ROC curve, before there are any scores.
 
@@ -57,6 +59,7 @@ def auc_standard_error(auc: float, n_positive: float, n_negative: float, *, mode
     return math.sqrt(hanley_mcneil_variance(area, n_positive, n_negative, averaged=False))
 
 
+@checked
 def sample_size_auc(
     expected: float,
     half_width: float,
@@ -92,6 +95,7 @@ def sample_size_auc(
     return _smallest(lambda n: auc_standard_error(area, n, n * ratio, model=model) <= wanted, ratio, purpose)
 
 
+@checked
 def power_auc_lower_bound(
     true: float,
     goal: float,
@@ -131,6 +135,7 @@ def power_auc_lower_bound(
     return float(special.ndtr(gain / error - _quantile(confidence, one_sided)))
 
 
+@checked
 def sample_size_auc_lower_bound(
     true: float,
     goal: float,
@@ -175,6 +180,7 @@ def sample_size_auc_lower_bound(
     return _smallest(enough, ratio, purpose)
 
 
+@checked
 def power_auc_difference(
     first: float,
     second: float,
@@ -230,6 +236,7 @@ def power_auc_difference(
     return float(special.ndtr(gap / error - needed) + special.ndtr(-gap / error - needed))
 
 
+@checked
 def sample_size_auc_difference(
     first: float,
     second: float,

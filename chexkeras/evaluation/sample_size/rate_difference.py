@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.sample_size.rates import BoundSize
 from chexkeras.evaluation.uncertainty.limits import normal_quantile
 
@@ -22,6 +23,7 @@ _MANY = 5_000
 _DEVIATIONS = 6
 
 
+@checked
 def power_paired_rates(
     n: int, new: float, old: float, *, margin: float, discordance: float | None = None, confidence: float = 0.95
 ) -> float:
@@ -58,6 +60,7 @@ def power_paired_rates(
     return _paired_power(cases, cells, shift, normal_quantile(_confidence(confidence)))
 
 
+@checked
 def sample_size_paired_rates(
     new: float,
     old: float,
@@ -111,6 +114,7 @@ def sample_size_paired_rates(
     return _lasting(lambda n: _paired_power(n, cells, shift, z), guess, spread, wanted, purpose)
 
 
+@checked
 def power_unpaired_rates(
     n_new: int, n_old: int, new: float, old: float, *, margin: float, confidence: float = 0.95
 ) -> float:
@@ -144,6 +148,7 @@ def power_unpaired_rates(
     return _unpaired_power(sizes, rates, shift, normal_quantile(_confidence(confidence)))
 
 
+@checked
 def sample_size_unpaired_rates(
     new: float,
     old: float,

@@ -12,13 +12,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.uncertainty.limits import clopper_pearson, normal_quantile
+from chexkeras.plain import Described
 
 _LARGEST = 10_000_000
 
 
 @dataclass(frozen=True)
-class PlannedSize:
+class PlannedSize(Described):
     """A number of cases, and what it is for.
 
     Attributes:
@@ -57,7 +59,7 @@ class PlannedSize:
 
 
 @dataclass(frozen=True)
-class BoundSize:
+class BoundSize(Described):
     """How many cases show that a rate lies above a goal.
 
     Attributes:
@@ -81,6 +83,7 @@ class BoundSize:
         return f"{self.lasting:,} cases (power {self.power:.3f}{fewer}): {self.purpose}"
 
 
+@checked
 def sample_size_proportion(
     expected: float, half_width: float, *, prevalence: float | None = None, confidence: float = 0.95
 ) -> PlannedSize:
@@ -147,6 +150,7 @@ def half_width_proportion(n: int, expected: float, *, confidence: float = 0.95) 
     return max(successes / n - low, high - successes / n)
 
 
+@checked
 def power_lower_bound(n: int, true: float, goal: float, *, confidence: float = 0.95, one_sided: bool = False) -> float:
     """Returns the exact probability that the Clopper-Pearson lower bound of a rate reaches a goal.
 
@@ -172,6 +176,7 @@ def power_lower_bound(n: int, true: float, goal: float, *, confidence: float = 0
     return float(_powers(np.array([n]), rate, aim, tail)[0])
 
 
+@checked
 def sample_size_lower_bound(
     true: float, goal: float, power: float = 0.8, *, confidence: float = 0.95, one_sided: bool = False
 ) -> BoundSize:
@@ -223,6 +228,7 @@ def sample_size_lower_bound(
     return BoundSize(lasting, int(sizes[np.argmax(enough)]), reached, purpose)
 
 
+@checked
 def design_effect(images_per_patient: float | ArrayLike, correlation: float) -> float:
     """Returns by how much the variance grows because patients give several images.
 

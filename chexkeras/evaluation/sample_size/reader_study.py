@@ -21,6 +21,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.results import ReaderVarianceComponents
 from chexkeras.results.record import Record
 
@@ -86,6 +87,7 @@ class _Error(NamedTuple):
     degrees: NDArray[np.float64]
 
 
+@checked
 def power_reader_study(
     components: ReaderVarianceComponents,
     n_readers: int,
@@ -138,6 +140,7 @@ def power_reader_study(
     return float(power_at(readers[0], np.array([parts.n_cases / cases]))[0])
 
 
+@checked
 def sample_size_reader_study(
     components: ReaderVarianceComponents,
     readers: Iterable[int] = tuple(range(4, 21)),
@@ -204,6 +207,7 @@ the same readers, for readers and cases like these, with the components of 114 c
     return _options(parts, numbers, power_at, wanted, purpose, modalities=2)
 
 
+@checked
 def power_reader_lower_bound(
     components: ReaderVarianceComponents,
     n_readers: int,
@@ -250,6 +254,7 @@ def power_reader_lower_bound(
     return float(power_at(readers[0], np.array([parts.n_cases / cases]))[0])
 
 
+@checked
 def sample_size_reader_lower_bound(
     components: ReaderVarianceComponents,
     readers: Iterable[int] = tuple(range(4, 21)),

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.scores import one_class
 from chexkeras.evaluation.uncertainty.limits import auc_limits, clopper_pearson, normal_quantile
 from chexkeras.evaluation.uncertainty.resampling import (
@@ -118,6 +119,7 @@ def bootstrap_differences(
     return both[:, 0] - both[:, 1]
 
 
+@checked
 def bootstrap_interval(
     statistic: Statistic | str,
     labels: ArrayLike,

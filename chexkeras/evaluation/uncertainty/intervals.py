@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.evaluation.metrics import average_precision
 from chexkeras.evaluation.scores import Scores, clean, one_class, patient_numbers
 from chexkeras.evaluation.uncertainty.bootstrap import bootstrap_replicates
@@ -38,6 +39,7 @@ from chexkeras.evaluation.uncertainty.worth import Agreement, Error, approximate
 from chexkeras.results import Estimate
 
 
+@checked
 def auc_interval(
     labels: ArrayLike, scores: ArrayLike, *, clusters: ArrayLike | None = None, confidence: float = 0.95
 ) -> Estimate:
@@ -136,6 +138,7 @@ def auc_variance(labels: ArrayLike, scores: ArrayLike, *, clusters: ArrayLike | 
     return float(areas[0]), float(covariance[0, 0])
 
 
+@checked
 def macro_auc_interval(scores_table: pd.DataFrame, *, confidence: float = 0.95) -> Estimate:
     """Returns the mean AUROC over findings, each counted once, with its confidence interval.
 
@@ -226,6 +229,7 @@ def _variance_of_mean(parts: list[AucContributions]) -> float:
     return float(floored.mean())
 
 
+@checked
 def average_precision_interval(
     labels: ArrayLike,
     scores: ArrayLike,
@@ -304,6 +308,7 @@ def average_precision_interval(
     return Estimate(value, low, high, confidence, n, method)
 
 
+@checked
 def proportion_interval(
     successes: int, n: int, *, method: str = "clopper-pearson", confidence: float = 0.95
 ) -> Estimate:
@@ -343,6 +348,7 @@ def proportion_interval(
     return Estimate(share, *clopper_pearson(successes, n, confidence), confidence, int(n), "Clopper-Pearson")
 
 
+@checked
 def clustered_proportion_interval(
     successes: ArrayLike, clusters: ArrayLike, *, confidence: float = 0.95, empty: str = "no cases (n = 0)"
 ) -> Estimate:
@@ -396,6 +402,7 @@ def clustered_proportion_interval(
     return Estimate(share, low, high, confidence, n, method)
 
 
+@checked
 def mean_interval(
     values: ArrayLike,
     *,

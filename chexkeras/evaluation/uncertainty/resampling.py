@@ -60,7 +60,7 @@ def as_sample(labels: ArrayLike, scores: ArrayLike, clusters: ArrayLike | None) 
     Raises:
         ValueError: If shapes differ or values are out of range; see `scores.clean`.
     """
-    label, score = np.asarray(labels, dtype=np.float64), np.asarray(scores, dtype=np.float64)
+    label, score = checks.numbers(labels, "labels"), checks.numbers(scores, "scores")
     table = score[:, np.newaxis] if score.ndim == 1 else score
     if label.ndim == 1 and table.ndim == 2 and len(label) == len(table):
         label = np.broadcast_to(label[:, np.newaxis], table.shape)

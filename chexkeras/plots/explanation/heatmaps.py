@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from chexkeras.arguments import checked
 from chexkeras.explanation.heatmaps import Heatmaps
 from chexkeras.plots import style
 from chexkeras.plots.images import read_images
@@ -29,6 +30,7 @@ _GAP, _TITLE_ROOM = 0.05, 0.24
 _BOX = ("x_px", "y_px", "width_px", "height_px")
 
 
+@checked
 @style.styled
 def heatmap(
     maps: Heatmaps,
@@ -84,6 +86,7 @@ def heatmap(
     return ax
 
 
+@checked
 @style.styled
 def heatmap_gallery(
     maps: Heatmaps,

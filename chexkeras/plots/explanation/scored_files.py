@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from chexkeras import files
+from chexkeras.arguments import checked
 from chexkeras.checks import existing_folder, require_columns, typed_path
 from chexkeras.dicom.workers.options import ISOLATED, ReadOptions
 from chexkeras.plots import style
@@ -66,6 +67,7 @@ def heatmaps_folder(
     return folder
 
 
+@checked
 def save_heatmaps(
     run: "Run | Ensemble | str | Path",
     scored: str | Path | Sequence[str | Path],

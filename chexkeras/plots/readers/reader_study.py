@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from chexkeras.arguments import checked
 from chexkeras.evaluation.metrics import roc_curve
 from chexkeras.evaluation.readers.mrmc import mrmc
 from chexkeras.evaluation.readers.reader_study import ReaderStudy
@@ -48,6 +49,7 @@ def average_roc(curves: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]
     return (along - above) / 2, (along + above) / 2
 
 
+@checked
 @style.styled
 def reader_roc(
     study: ReaderStudy,
@@ -98,6 +100,7 @@ def reader_roc(
     return ax
 
 
+@checked
 @style.styled
 def reader_forest(
     result: MrmcResult,
@@ -154,6 +157,7 @@ def reader_forest(
     return ax
 
 
+@checked
 @style.styled
 def plot_reader_study(
     study: ReaderStudy,

@@ -7,6 +7,7 @@ reached.
 
 from typing import TYPE_CHECKING
 
+from chexkeras.arguments import checked
 from chexkeras.checks import one_of
 from chexkeras.recipes.presets.chexpert import CHEXPERT
 from chexkeras.recipes.presets.chexvision import CHEXVISION
@@ -28,6 +29,7 @@ __all__ = [
     "explain",
     "names",
     "preset",
+    "recipe_of",
     "source",
     "table",
 ]
@@ -44,6 +46,7 @@ def _find(name: str) -> Preset:
     return _PRESETS[one_of(name, _PRESETS, "preset")]
 
 
+@checked
 def preset(name: str) -> Recipe:
     """Returns a recipe by name.
 
@@ -60,6 +63,24 @@ def preset(name: str) -> Recipe:
     return _find(name).recipe
 
 
+@checked
+def recipe_of(recipe: Recipe | str) -> Recipe:
+    """Returns a recipe as it came, or that of a preset's name.
+
+    Args:
+        recipe: A recipe, or one of `names()`.
+
+    Raises:
+        ValueError: If there is no preset of that name; the message gives the nearest.
+
+    Example:
+        >>> recipe_of("quick") == preset("quick")
+        True
+    """
+    return preset(recipe) if isinstance(recipe, str) else recipe
+
+
+@checked
 def source(name: str) -> Source:
     """Returns where a preset comes from: the system, its data and split, its results, and what was chosen here.
 
@@ -76,6 +97,7 @@ def source(name: str) -> Source:
     return _find(name).source
 
 
+@checked
 def explain(name: str) -> str:
     """Returns a preset as text: source, protocol, results, what was chosen here, and every setting of the recipe.
 
@@ -97,6 +119,7 @@ def table() -> "pd.DataFrame":
     return tabulated(_PRESETS.values())
 
 
+@checked
 def as_run_split(name: str) -> str:
     """Returns how the source of a preset divided its images, to repeat its result as it was obtained.
 

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from chexkeras.models.losses import loss_words
+from chexkeras.plain import PlainTable
 from chexkeras.recipes.presets.source import Claim, Preset, Source
 from chexkeras.recipes.recipe import Recipe, Stage
 
@@ -124,7 +125,7 @@ def tabulated(presets: Iterable[Preset]) -> pd.DataFrame:
         Columns preset, targets (the name of one, or how many), image_size, backbone, weights, head, loss, stages,
         batch_size, augment (the settings that change images), split (of the source), published (results), source.
     """
-    return pd.DataFrame([_row(preset.recipe, preset.source) for preset in presets])
+    return PlainTable([_row(preset.recipe, preset.source) for preset in presets])
 
 
 def _row(recipe: Recipe, source: Source) -> dict[str, Any]:

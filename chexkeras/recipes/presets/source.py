@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from chexkeras.checks import one_of, probability
+from chexkeras.plain import Described
 from chexkeras.recipes.recipe import Loss, Recipe, Stage
 
 Value = TypeVar("Value")
@@ -71,7 +72,7 @@ class ChexpertReading:
 
 
 @dataclass(frozen=True)
-class Source:
+class Source(Described):
     """The system that a preset follows.
 
     Attributes:

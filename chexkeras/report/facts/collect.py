@@ -1,7 +1,8 @@
 """Every fact of a report, in its order."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
+from chexkeras.arguments import checked
 from chexkeras.checks import one_of
 from chexkeras.report.answers import FILE as ANSWERS_FILE
 from chexkeras.report.answers import Answers
@@ -23,9 +24,13 @@ from chexkeras.report.facts.facts import Facts
 from chexkeras.report.facts.run_reader import Documents, ReadOnce, check_complete
 from chexkeras.report.goals import PerformanceGoals
 
+if TYPE_CHECKING:
+    from chexkeras.runs.run import Run
 
+
+@checked
 def collect_facts(
-    run: Any,
+    run: "Run | ReadOnce",
     goals: PerformanceGoals | None = None,
     answers: Answers | None = None,
     *,

@@ -44,6 +44,9 @@ class Facts(Mapping[str, Fact]):
     def __init__(self) -> None:
         self._facts: dict[str, Fact] = {}
 
+    def __repr__(self) -> str:
+        return f"<Facts: {len(self)} numbers and texts of a run's report, by key>"
+
     def __getitem__(self, key: str) -> Fact:
         """Returns a fact; a KeyError names the nearest keys."""
         if key not in self._facts:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from chexkeras import provenance
+from chexkeras.arguments import checked
 from chexkeras.report.facts.facts import Facts, estimate_text, percent
 from chexkeras.report.facts.run_reader import Documents
 
@@ -96,6 +97,7 @@ def _graph(facts: Facts, parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{"ref": reference, "dependsOn": needed} for reference, needed in sorted(needs.items())]
 
 
+@checked
 def bill_of_materials(facts: Facts) -> dict[str, Any]:
     """Returns the document: the packages that ran where the model was trained, which needs which, and the model.
 

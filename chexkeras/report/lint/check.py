@@ -1,8 +1,9 @@
 """Does a document of this kind hold together? Findings on text, tables and claims, with places and what to do."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from chexkeras.arguments import checked
 from chexkeras.checks import existing_file, typed_path
 from chexkeras.report.answers import Answers
 from chexkeras.report.lint import rules_claims, rules_data, rules_numbers
@@ -10,10 +11,14 @@ from chexkeras.report.lint.document import parse
 from chexkeras.report.lint.issue import RULES, ReportIssue, RunFacts, known_from_run
 from chexkeras.report.submission import open_run, read_answers
 
+if TYPE_CHECKING:
+    from chexkeras.runs.run import Run
+
 # Importing the modules registers their rules; findings are listed in this order.
 _RULE_MODULES = (rules_numbers, rules_data, rules_claims)
 
 
+@checked
 def check_text(text: str, known: RunFacts | None = None) -> list[ReportIssue]:
     """Checks a document that is already read.
 
@@ -32,9 +37,10 @@ def check_text(text: str, known: RunFacts | None = None) -> list[ReportIssue]:
     return [issue for rule in RULES.values() for issue in rule(document, known)]
 
 
+@checked
 def check_report(
     report_path: str | Path,
-    run: Any = None,
+    run: "Run | str | Path | None" = None,
     *,
     answers: str | Path | Answers | None = None,
     without_model: bool = False,

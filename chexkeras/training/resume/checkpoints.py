@@ -15,6 +15,7 @@ The weights of the best epochs so far, as many as the recipe keeps.
 """
 
 import json
+import math
 import os
 import time
 import zipfile
@@ -22,15 +23,16 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 import pandas as pd
 
 from chexkeras import files
-from chexkeras.models.partition import changes_in_training
-from chexkeras.training.callbacks import better
+
+if TYPE_CHECKING:
+    # Whether there is something to resume is asked before Keras and TensorFlow start.
+    import keras
 
 HISTORY = "history.csv"
 _LAST, _START = "last.npz", "start.npz"
@@ -212,7 +214,7 @@ class TrainedVariables:
         model: A classifier of `build_classifier`, as it is before training.
     """
 
-    def __init__(self, model: keras.Model) -> None:
+    def __init__(self, model: "keras.Model") -> None:
         self._model = model
         self._variables = model.variables
         self._position = {id(variable): position for position, variable in enumerate(self._variables)}
@@ -221,6 +223,8 @@ class TrainedVariables:
 
     def extend(self) -> None:
         """Takes in what the stage that was just applied can change."""
+        from chexkeras.models.partition import changes_in_training
+
         for layer in self._model.layers:
             if changes_in_training(layer):
                 for variable in layer.variables:
@@ -255,6 +259,8 @@ class TrainedVariables:
 
 def value(variable: Any) -> np.ndarray:
     """Returns a copy of a variable's value that later steps do not touch."""
+    import keras
+
     return np.array(keras.ops.convert_to_numpy(variable))
 
 
@@ -277,6 +283,13 @@ def assign_all(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
         )
     for variable, found in zip(variables, values, strict=True):
         variable.assign(found)
+
+
+def better(value: float, best: float | None, mode: str) -> bool:
+    """Returns whether a value beats the best so far; one that is not a number never does, anything else beats None."""
+    if math.isnan(value):
+        return False
+    return best is None or (value > best if mode == "max" else value < best)
 
 
 class BestEpochs:

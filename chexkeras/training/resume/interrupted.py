@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,7 @@ from chexkeras.training.resume.checkpoints import Checkpoints
 
 _ASKED, _RECIPE, _SPLITS, _PLAN, _LOCK = "asked.json", "recipe.json", "splits.csv", "plan.json", "lock"
 _MOST_SHOWN = 5
+_COMMAND: ContextVar[str] = ContextVar("command", default="")
 _DISCARD = "discard it with overwrite=True (on the command line --overwrite)"
 
 
@@ -177,7 +179,8 @@ class InterruptedTraining:
             self._asked  # noqa: B018
             raise FileExistsError(
                 f"a training of {str(self.run_dir)!r} was interrupted after {self._done()}: continue it with "
-                f"resume=True (chexkeras train --resume {self.run_dir}, and the same --data), or {_DISCARD}."
+                f"resume=True ({_COMMAND.get() or 'on the command line train --resume, with the same --data'}), or "
+                f"{_DISCARD}."
             )
 
     def require(self, inputs: dict[str, Any]) -> None:
@@ -256,10 +259,25 @@ class InterruptedTraining:
             shutil.rmtree(self.folder, ignore_errors=True)
             return
         done = f"after {self._done()}, which are kept" if epochs else "before the first epoch; what was stored is kept"
-        say(
-            f"stopped {done}: continue with resume=True, on the command line chexkeras train --resume {self.run_dir} "
-            f"and the same --data; or {_DISCARD}"
-        )
+        command = _COMMAND.get()
+        if command:
+            say(f"stopped {done}; go on with:\n{command}")
+        else:
+            say(f"stopped {done}: continue with resume=True and the same splits, or {_DISCARD}")
+
+
+@contextlib.contextmanager
+def resumed_by(command: str) -> Iterator[None]:
+    """Says how a training that breaks off in the block is continued on the command line.
+
+    Args:
+        command: The whole command, as it can be pasted into a shell.
+    """
+    token = _COMMAND.set(command)
+    try:
+        yield
+    finally:
+        _COMMAND.reset(token)
 
 
 @contextlib.contextmanager

@@ -259,7 +259,7 @@ def test_other_ways_to_go_wrong_are_said(csv, frame):
         load_table(csv.parent / "absent.csv", **ASK)
     with pytest.raises(FileNotFoundError, match="root: no folder at"):
         load_table(csv, root=csv.parent / "absent", **ASK)
-    with pytest.raises(TypeError, match="table is a list; give the path of a CSV or a pandas DataFrame"):
+    with pytest.raises(TypeError, match="table must be a path or a table"):
         load_table([], **ASK)
     with pytest.raises(ValueError, match="own table has no rows"):
         load_frame(frame.head(0))

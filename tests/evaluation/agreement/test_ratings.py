@@ -28,7 +28,7 @@ def test_a_rated_image_without_a_patient_is_refused():
     table, _ = rated(20)
     with pytest.raises(ValueError, match="19 of 20 rated images have no patient, first image 0001"):
         fleiss_kappa(table, patients={"image 0000": "a"})
-    with pytest.raises(TypeError, match="DataFrame of images by readers"):
+    with pytest.raises(TypeError, match="ratings must be a table"):
         majority(table.to_numpy())
 
 

@@ -369,7 +369,7 @@ def test_unequal_labels_patients_and_findings_are_refused():
     ("arguments", "message"),
     [
         ({"names": ("a", "a")}, "two different names"),
-        ({"names": "ab"}, "two different names"),
+        ({"names": "ab"}, "names='ab' must be a list, each text"),
         ({"statistics": ("AUC",)}, "did you mean 'AUROC'"),
         ({"statistics": ()}, "nothing to compare"),
         ({"margin": 0}, "margin=0 must lie"),
@@ -397,7 +397,7 @@ def test_operating_points_that_do_not_fit_are_refused():
         compare(first, second, points=((point, other), point))
     with pytest.raises(ValueError, match="expected for first, second"):
         compare(first, second, points={"first": point})
-    with pytest.raises(ValueError, match="must hold two entries"):
+    with pytest.raises(ValueError, match="points must be a dict"):
         compare(first, second, points=point)
 
 

@@ -200,7 +200,7 @@ def test_the_record_survives_json_and_reads_as_a_table():
     ("given", "how", "error", "message"),
     [
         ({}, {}, ValueError, "at least one site"),
-        ({"A": 0.9}, {}, TypeError, "A is a float"),
+        ({"A": 0.9}, {}, TypeError, "but holds 0.9, a float"),
         ({"A": Estimate(1.2, 1.1, 1.3)}, {}, ValueError, "logit scale"),
         ({"A": Estimate(0.9, 0.9, 0.9)}, {}, ValueError, "some length"),
         ({"A": SOME}, {"scale": "probit"}, ValueError, "scale='probit'"),

@@ -150,7 +150,7 @@ def test_independent_lesions_have_clopper_pearsons_limits(study):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"thresholds": ["high"]}, "are not numbers"),
+        ({"thresholds": ["high"]}, "but holds 'high', text"),
         ({"thresholds": [np.nan]}, "must be finite"),
         ({"false_positives_on": "some"}, "Expected one of: normal, all"),
         ({"confidence": 1}, "confidence=1"),

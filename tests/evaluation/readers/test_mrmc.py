@@ -538,7 +538,7 @@ def test_arguments_that_make_no_sense_are_refused(arguments, message):
     with pytest.raises(ValueError, match="one reader on fixed images"):
         mrmc(study(readers=1), images="fixed")
     for analyse in (mrmc, mrmc_all):
-        with pytest.raises(TypeError, match="a ReaderStudy was expected"):
+        with pytest.raises(TypeError, match="study must be a ReaderStudy, not a table of"):
             analyse(study().to_frame())
 
 
@@ -650,7 +650,7 @@ def test_areas_of_marks_follow_obuchowski_and_rockette_written_out(options):
 
 
 def test_what_no_marks_can_say_is_refused():
-    with pytest.raises(TypeError, match="LocalizationStudy was expected"):
+    with pytest.raises(TypeError, match="study must be a LocalizationStudy, not a ReaderStudy"):
         mrmc_localization(study())
     with pytest.raises(ValueError, match="both fixed"):
         mrmc_localization(marked(), readers="fixed", images="fixed")

@@ -165,7 +165,7 @@ def test_what_is_no_reader_study_is_refused(spoil, message):
 
 
 def test_wrong_arguments_are_refused(tmp_path):
-    with pytest.raises(TypeError, match="a pandas DataFrame was expected"):
+    with pytest.raises(TypeError, match="table must be a table"):
         ReaderStudy.of([1, 2])
     with pytest.raises(ValueError, match="key of columns='reeder'; did you mean 'reader'"):
         ReaderStudy.of(table(), columns={"reeder": "reader"})

@@ -80,7 +80,7 @@ def test_readings_that_share_no_case_effect_do_not_covary():
         (lambda: conjectured_components(0.1, 10, reader_range=10, within_range=0), "reader_range=10"),
         (
             lambda: conjectured_components(0.1, 9, reader_range=0.1, within_range=0, correlations=(0.5, 0.4)),
-            "must be three",
+            "must be 3 values",
         ),
         (
             lambda: conjectured_components(0.1, 9, reader_range=0.1, within_range=0, correlations=(0.6, 0.5, 0.1)),
@@ -88,7 +88,7 @@ def test_readings_that_share_no_case_effect_do_not_covary():
         ),
         (lambda: roe_metz_components(0.5, 10, 10), "above 0.5"),
         (lambda: roe_metz_components(0.8, 10, 10, cases=(0.5, 0.3, 0.2)), "must add up to less than 1"),
-        (lambda: roe_metz_components(0.8, 10, 10, readers=(0.1,)), "must be 2 variances"),
+        (lambda: roe_metz_components(0.8, 10, 10, readers=(0.1,)), "must be 2 values"),
         (lambda: roe_metz_components(0.8, 10, 10, readers=(0.1, -0.1)), "each at least 0"),
     ],
 )
