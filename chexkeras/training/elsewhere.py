@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from chexkeras import files, provenance
+from chexkeras.arguments import checked
 from chexkeras.checks import existing_file, one_of, positive_int, typed_path
 from chexkeras.data.audit.audit import Audit
 from chexkeras.data.audit.audit import audit as audit_images
@@ -50,6 +51,7 @@ _STATED = {
 }
 
 
+@checked
 def run_from_model(
     model: keras.Model | str | Path,
     splits: Splits,

@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 
 from chexkeras import checks
+from chexkeras.arguments import checked
 from chexkeras.data.image_table import ImageTable
 from chexkeras.data.splits.splits import Splits, listed
 from chexkeras.data.splits.splitters import assign_parts, checked_for_split, made_split
 
 
+@checked
 def k_fold(
     table: pd.DataFrame,
     targets: str | Sequence[str],
