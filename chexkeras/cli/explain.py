@@ -63,12 +63,13 @@ def explain(
     from chexkeras.data.datasets.nih import BOX_FILE, load_boxes
     from chexkeras.data.store.store import Store
     from chexkeras.explanation.methods import METHODS
+    from chexkeras.runs.analysis import one_finding
     from chexkeras.runs.run import HEATMAPS, Run
     from chexkeras.runs.writer import refuse_second
 
     loaded, opened = Run.load(run), Store.load(store) if store is not None else None
     one_of(method, METHODS, "--method")
-    loaded.one_finding(finding, "--finding")
+    one_finding(loaded, finding, "--finding")
     if keep:
         refuse_second(loaded, HEATMAPS, overwrite)
     folder = files.output_folder(typed_path(out, "--out"), "--out", _STUDY, "heat maps", overwrite=overwrite)

@@ -22,6 +22,7 @@ from chexkeras.explanation.sanity_checks import check_maps
 from chexkeras.inference.test_images import draw_patients, require_on_disk, rows_of
 from chexkeras.results import Estimate, HeatmapStudy, Localization
 from chexkeras.results.heatmaps import DEPENDS, OUTCOMES, PATIENTS_NOT_KEPT
+from chexkeras.runs.analysis import one_finding
 from chexkeras.runs.gallery import GALLERY, MOST_CELLS, MOST_SIDE_PX, write_gallery
 from chexkeras.runs.run import HEATMAPS, Run
 from chexkeras.runs.writer import refuse_second
@@ -93,7 +94,7 @@ def study_heatmaps(
         ValueError: If the finding, method or layer is unknown, or test images are not in the table.
     """
     run = run if isinstance(run, Run) else Run.load(run)
-    chosen = run.one_finding(finding)
+    chosen = one_finding(run, finding)
     positive_int(images, "images", least=10)
     if keep:
         refuse_second(run, HEATMAPS, overwrite)

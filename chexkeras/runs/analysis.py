@@ -152,3 +152,20 @@ def _points(
     frozen = {name: {point.finding: point for point in run.operating_points} for name, run in runs.items()}
     decided = [finding for finding in findings if all(finding in each for each in frozen.values())]
     return {name: [each[finding] for finding in decided] for name, each in frozen.items()}
+
+
+def one_finding(run: Run, finding: str | None, name: str = "finding") -> str:
+    """Returns one of a run's findings: the one that is named, or the only one.
+
+    Args:
+        run: The run.
+        finding: What the caller gave; None where the run has one only.
+        name: What it was given as, for the message.
+
+    Raises:
+        ValueError: If it is none of the run's, or none is named and there are several.
+    """
+    targets = run.recipe.targets
+    if finding is None and len(targets) > 1:
+        raise ValueError(f"{name} is not given, and the run has several: {', '.join(targets)}. Name one.")
+    return one_of(targets[0] if finding is None else finding, targets, name)

@@ -23,7 +23,6 @@ from chexkeras.evaluation.thresholds import RULES, check_rule
 from chexkeras.progress import printable, say
 from chexkeras.recipes.recipe import Recipe
 from chexkeras.results import (
-    AgainstReaders,
     Estimate,
     Evaluation,
     FindingEvaluation,
@@ -324,32 +323,6 @@ class Run:
                 _check_finding(entry)
         return evaluation
 
-    def one_finding(self, finding: str | None, name: str = "finding") -> str:
-        """Returns one of the run's findings: the one that is named, or the only one.
-
-        Args:
-            finding: What the caller gave; None where the run has one only.
-            name: What it was given as, for the message.
-
-        Raises:
-            ValueError: If it is none of the run's, or none is named and there are several.
-        """
-        targets = self.recipe.targets
-        if finding is None and len(targets) > 1:
-            raise ValueError(f"{name} is not given, and the run has several: {', '.join(targets)}. Name one.")
-        return one_of(targets[0] if finding is None else finding, targets, name)
-
-    @property
-    def against_readers(self) -> AgainstReaders | None:
-        """Its test scores against readers, see `runs.analysis.evaluate_by_readers`; None where that was not asked."""
-        if not (self.folder / READERS).is_file():
-            return None
-        document = files.read_json(self._file(READERS, files.MOST_JSON_BYTES))
-        with _fields_of(READERS, "Compare again: chexkeras evaluate --reference --keep --overwrite."):
-            found = AgainstReaders.from_dict(document)
-            self._check_findings(list(dict.fromkeys(name for entry in found.findings for name in entry.quality.labels)))
-        return found
-
     @property
     def dicom_results(self) -> pd.DataFrame | None:
         """Verdicts and scores of DICOM files scored with this run, or None when none were."""
@@ -440,16 +413,12 @@ class Run:
         return load_model(file)
 
     def accept_model(self) -> None:
-        """Records that this run's model was replaced on purpose: `load_model` opens it again.
-
-        Thresholds and results stay those of the model before; a caution says so wherever a number of the run is shown.
-        """
+        """Records that the model was replaced on purpose; a caution then says so beside every number of the run."""
         from chexkeras.runs.writer import accept_model
 
         accept_model(self.folder)
-        # What was read of them before is no longer so.
-        self.__dict__.pop("provenance", None)
-        self.__dict__.pop("cautions", None)
+        for read_before in ("provenance", "cautions"):
+            self.__dict__.pop(read_before, None)
 
     def _check_model(self, file: Path) -> None:
         stated = self.provenance.get("model", {})

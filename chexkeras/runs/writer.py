@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from chexkeras import files
+from chexkeras.arguments import checked
 from chexkeras.checks import typed_path
 from chexkeras.progress import say
 from chexkeras.runs.run import ACCEPTED, EPOCHS, MODEL, Run
@@ -73,6 +74,7 @@ def refuse_second(run: Run, name: str, overwrite: bool) -> None:
         )
 
 
+@checked
 def accept_model(folder: str | Path) -> None:
     """Records that a run's model was replaced on purpose: `Run.load_model` opens it again.
 
