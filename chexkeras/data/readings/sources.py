@@ -4,6 +4,7 @@ Counts are our own, made from the published tables; where the publisher states a
 """
 
 from chexkeras.evaluation.reference_standard.readings import ReadingsSource
+from chexkeras.results import Estimate, FindingLabelQuality
 
 _NIH_TERMS = (
     "The labels are for research and education, as their publisher states; the images are the NIH Clinical Center's, "
@@ -83,3 +84,30 @@ VINDR = ReadingsSource(
     ),
 )
 """Three readers' boxes an image; an image without a box of a reader was read as "No finding" by him."""
+
+
+def _measured(value: float, low: float, high: float, n: int) -> Estimate:
+    return Estimate(value, low, high, 0.95, n, "label_quality on Majkowska et al.'s table, by patient")
+
+
+NIH_LABELS = (
+    FindingLabelQuality(
+        "Pneumothorax", ("Pneumothorax",), 4376, 1695, 109, 129, 129, 4009,
+        sensitivity=_measured(0.458, 0.389, 0.529, 238),
+        specificity=_measured(0.969, 0.958, 0.977, 4138),
+        ppv=_measured(0.458, 0.385, 0.533, 238),
+        npv=_measured(0.969, 0.960, 0.976, 4138),
+        kappa=_measured(0.427, 0.366, 0.492, 4376),
+        perfect_auroc=_measured(0.713, 0.677, 0.748, 4376),
+    ),
+    FindingLabelQuality(
+        "Nodule or mass", ("Nodule", "Mass"), 4376, 1695, 256, 199, 349, 3572,
+        sensitivity=_measured(0.423, 0.375, 0.473, 605),
+        specificity=_measured(0.947, 0.935, 0.957, 3771),
+        ppv=_measured(0.563, 0.498, 0.626, 455),
+        npv=_measured(0.911, 0.895, 0.925, 3921),
+        kappa=_measured(0.413, 0.368, 0.460, 4376),
+        perfect_auroc=_measured(0.737, 0.707, 0.765, 4376),
+    ),
+)  # fmt: skip
+"""What NIH's labels are worth on the images that were read again: the 2020 revision's, numbers to three digits."""

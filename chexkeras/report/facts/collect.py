@@ -20,6 +20,7 @@ from chexkeras.report.facts import (
     subgroups,
     training,
 )
+from chexkeras.report.facts.bias import ground_truth
 from chexkeras.report.facts.facts import Facts
 from chexkeras.report.facts.run_reader import Documents, ReadOnce, check_complete
 from chexkeras.report.goals import PerformanceGoals
@@ -83,6 +84,7 @@ def collect_facts(
     comparison.add_comparison(facts, run, stated)
     comparison.add_robustness(facts, run)
     heatmaps.add_heatmaps(facts, run)
+    ground_truth.add_ground_truth(facts, run)
     comparison.add_readers(facts, run, stated)
     comparison.add_reader_study(facts, stated)
     software.add_software(facts, documents, run)
