@@ -54,6 +54,8 @@ RUN_FILES = {
     "scores_test.csv": "the same on the test part",
     "operating_points.json": "the frozen thresholds, their rule, and the fingerprint of the scores that chose them",
     "evaluation.json": "every figure with its interval",
+    "shortcuts.json": "the model beside view, age and sex, image size and a thumbnail, on the test part",
+    "shortcut_scores.csv": "their scores of the test images, from which that comparison can be made again",
 }
 """Files that every run has."""
 LOSSES_MODULE = "chexkeras.models.losses"

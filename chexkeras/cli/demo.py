@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from chexkeras.cli.app import app, errors_for_people, tell
-from chexkeras.cli.output import show_dicom, show_evaluation
+from chexkeras.cli.output import show_dicom, show_evaluation, show_shortcuts
 
 
 @app.command()
@@ -26,6 +26,7 @@ def demo(
         out / "runs" / "demo", phantoms=out / "data" / "phantoms", images=images, report=report, assets=assets
     )
     show_evaluation(run.evaluation)
+    show_shortcuts(run)
     show_dicom(run)
     for name, path in (("run folder", run.folder), ("figures and numbers", assets), ("report", report)):
         tell(f"{name:20} {path}")

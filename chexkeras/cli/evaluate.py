@@ -7,7 +7,7 @@ import typer
 
 from chexkeras.cli.app import RunFolder, app, errors_for_people, tell
 from chexkeras.cli.destination import check_destination, object_with
-from chexkeras.cli.output import show_evaluation
+from chexkeras.cli.output import show_evaluation, show_shortcuts
 
 if TYPE_CHECKING:
     from chexkeras.runs.run import Run
@@ -79,6 +79,7 @@ def evaluate(
     elif target is not None:
         raise ValueError("--target needs --rule; for example --rule sensitivity --target 0.9.")
     show_evaluation(evaluation)
+    show_shortcuts(loaded)
     if out is not None:
         tell(f"written: {evaluation.save(out)}")
 

@@ -47,6 +47,19 @@ def show_side_by_side(evaluations: "Mapping[str, Evaluation]") -> None:
         tell("\n".join([*notes.lines(), ""]))
 
 
+def show_shortcuts(run: "Run") -> None:
+    """Prints one line where a run's model is not shown to see more than a shortcut.
+
+    Args:
+        run: The run.
+    """
+    from chexkeras import plain
+
+    study = run.shortcuts
+    if study is not None and study.headline:
+        tell(plain.wrapped(f"Shortcuts: {study.headline}", later="  "))
+
+
 def show_dicom(run: "Run") -> None:
     """Prints how many of a run's DICOM files were accepted, where any were scored."""
     results = run.dicom_results

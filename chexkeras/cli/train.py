@@ -11,7 +11,7 @@ import typer
 from chexkeras.checks import existing_file, one_of, typed_path
 from chexkeras.cli.app import app, command_line, errors_for_people, starting_tensorflow, tell
 from chexkeras.cli.image_options import ROOT, Load, Missing, with_image_options
-from chexkeras.cli.output import show_evaluation
+from chexkeras.cli.output import show_evaluation, show_shortcuts
 
 if TYPE_CHECKING:
     from chexkeras.recipes.protocol import SplitPlan
@@ -180,6 +180,7 @@ def train(
             **(options if interrupted is None else interrupted.options),
         )
     show_evaluation(finished.evaluation)
+    show_shortcuts(finished)
     tell(f"run folder: {finished.folder}")
 
 

@@ -11,4 +11,5 @@ from .results_file import (
 )
 from .robustness import measure_robustness as measure_robustness
 from .score_folder import score_folder as score_folder
+from .shortcuts import measure_shortcuts as measure_shortcuts
 from .test_time_augmentation import TestTimeAugmentation as TestTimeAugmentation, predict_augmented as predict_augmented

@@ -43,6 +43,7 @@ from .readers.reader_study import (
 from .shortcuts import (
     intensity_histogram as intensity_histogram,
     intensity_profile as intensity_profile,
+    shortcut_comparison as shortcut_comparison,
     shortcuts as shortcuts,
 )
 from .thresholds import (

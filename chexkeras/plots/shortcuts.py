@@ -1,4 +1,7 @@
-"""What a model could learn in place of a finding: view, age and sex, image size, a thumbnail; and brightness."""
+"""What a model could learn in place of a finding: view, age and sex, image size, a thumbnail; and brightness.
+
+And whether a model was shown to see more than these.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,7 +15,9 @@ from chexkeras.data.audit.result import Audit
 from chexkeras.data.audit.shortcuts import INFORMATIVE_AUROC, SHORTCUTS, Shortcut
 from chexkeras.plots import style
 from chexkeras.plots._inputs import FIX, chosen_findings
+from chexkeras.plots.forest import Row, difference_axis, difference_text, draw_rows, height_of
 from chexkeras.plots.images import read_images
+from chexkeras.results import ShortcutStudy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -92,6 +97,55 @@ def shortcuts(
     ax.grid(axis="y", visible=False)
     what = style.words(findings[0]) if single else f"{len(findings)} findings"
     style.title(ax, f"Shortcuts to {what}", style.cautions(note, audit.table if isinstance(audit, Audit) else None))
+    return ax
+
+
+@checked
+@style.styled
+def shortcut_comparison(
+    study: ShortcutStudy,
+    finding: str | None = None,
+    *,
+    ax: "Axes | None" = None,
+    note: str | Sequence[str] | None = None,
+) -> "Axes":
+    """Draws a model's AUROC minus that of each shortcut, with its interval and the verdict in words.
+
+    Where an interval reaches 0, the model is not shown to see more than that shortcut.
+
+    Args:
+        study: A run's `shortcuts`; where that is None, what `inference.measure_shortcuts(run, table)` returns.
+        finding: Draw this finding only.
+        ax: Axes to draw on; a new figure by default.
+        note: Sentences written on the figure; by default the study's cautions.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: If nothing was compared, or nothing for `finding`.
+    """
+    chosen = [name for name in study.findings if finding in (None, name)]
+    if not chosen:
+        there = ", ".join(study.findings) or "none"
+        raise ValueError(f"the model was compared with no shortcut for {finding!r}; there are: {there}.")
+    rows: list[Row] = []
+    for name in chosen:
+        entries = study.of(name)
+        if len(chosen) > 1:
+            rows.append(Row(style.words(name), bold=True))
+        for entry in entries:
+            alone = f"{entry.alone.value:.3f}" if entry.alone.estimable else ""
+            numbers = f"{difference_text(entry.difference)}  {entry.verdict}"
+            rows.append(Row(entry.shortcut, entry.difference, (alone,), numbers if entry.difference.estimable else ""))
+    ax = style.axes(ax, 8.6, height_of(len(rows)) + 0.3)
+    draw_rows(ax, rows, columns=("alone",), right_heading="model minus shortcut (95 % CI), the model")
+    difference_axis(ax, [row.estimate for row in rows if row.estimate is not None], ())
+    models = [study.of(name)[0].model for name in chosen]
+    single = f"; model {models[0].value:.3f}" if len(chosen) == 1 and models[0].estimable else ""
+    ax.set_xlabel(f"AUROC of the model minus that of the shortcut{single}")
+    what = style.words(chosen[0]) if len(chosen) == 1 else f"{len(chosen)} findings"
+    style.title(ax, f"The model beside shortcuts: {what}", style.cautions(note, study))
     return ax
 
 

@@ -41,10 +41,12 @@ from chexkeras.results.reader_study import (
 )
 from chexkeras.results.reference import AgainstReaders, FindingAgainstReaders, FindingLabelQuality, LabelQuality
 from chexkeras.results.robustness import PerturbationEffect, Robustness
+from chexkeras.results.shortcuts import AgainstShortcut, ShortcutStudy
 
 __all__ = [
     "AgainstBaseline",
     "AgainstReaders",
+    "AgainstShortcut",
     "BoxAgreement",
     "Calibration",
     "Comparison",
@@ -78,6 +80,7 @@ __all__ = [
     "ReaderVarianceComponents",
     "ReliabilityBin",
     "Robustness",
+    "ShortcutStudy",
     "Subgroup",
     "SubgroupAnalysis",
     "SubgroupGaps",

@@ -4,6 +4,7 @@ A run folder may come from elsewhere. What is printed of it, or computed with, i
 behind has to; fields that only a person reads are left as they are.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -12,6 +13,7 @@ from typing import Any
 from chexkeras.data.splits.splits import PARTS
 from chexkeras.findings import plain_name
 from chexkeras.models.classifier import PRECISIONS
+from chexkeras.results import Estimate, FindingEvaluation
 
 Check = Callable[[Any, str], None]
 """Called with a value and where it stands; raises ValueError where the value is none that belongs there."""
@@ -268,3 +270,34 @@ EVALUATION = fields(
     }
 )
 """evaluation.json, beside what an `Evaluation` checks itself."""
+
+_WITHIN = ("auroc", "sensitivity", "specificity", "ppv", "npv")
+
+
+def check_finding(entry: FindingEvaluation) -> None:
+    """Checks that no group of a finding stands twice, and that numbers lie within their intervals.
+
+    Args:
+        entry: What was measured of the finding.
+
+    Raises:
+        ValueError: If a group stands twice, or a number lies outside its interval.
+    """
+    columns = [analysis.column for analysis in entry.subgroups]
+    tests = [(analysis.column, test.statistic) for analysis in entry.subgroups for test in analysis.interactions]
+    if len(set(columns)) < len(columns) or len(set(tests)) < len(tests):
+        raise ValueError(f"groups of {entry.finding} stand there twice")
+    groups = [group for analysis in entry.subgroups for group in analysis.groups]
+    for measured in (entry, *groups):
+        for name in _WITHIN:
+            _check_within(entry.finding, name, getattr(measured, name, None))
+
+
+def _check_within(finding: str, name: str, estimate: Estimate | None) -> None:
+    if estimate is None or not estimate.estimable or math.isnan(estimate.low) or math.isnan(estimate.high):
+        return
+    if not estimate.low - 1e-9 <= estimate.value <= estimate.high + 1e-9:
+        raise ValueError(
+            f"the {name} of {finding}, {estimate.value:.4g}, lies outside its interval "
+            f"{estimate.low:.4g} to {estimate.high:.4g}"
+        )

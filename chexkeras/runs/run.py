@@ -4,7 +4,6 @@ Reading one imports neither TensorFlow nor Keras; only `Run.load_model` does.
 """
 
 import contextlib
-import math
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -23,12 +22,11 @@ from chexkeras.evaluation.thresholds import RULES, check_rule
 from chexkeras.progress import printable, say
 from chexkeras.recipes.recipe import Recipe
 from chexkeras.results import (
-    Estimate,
     Evaluation,
-    FindingEvaluation,
     HeatmapStudy,
     OperatingPoint,
     Robustness,
+    ShortcutStudy,
 )
 from chexkeras.runs import documents
 from chexkeras.runs.gallery import EXAMPLES, Gallery, read_gallery
@@ -53,6 +51,10 @@ DICOM_RESULTS = "dicom_results.csv"
 """Where a run keeps the results of DICOM files that were scored with it."""
 HEATMAPS = "heatmaps.json"
 """Where a run keeps what was found out about its heat maps."""
+SHORTCUTS = "shortcuts.json"
+"""Where a run keeps its model's comparison with shortcuts."""
+SHORTCUT_SCORES = "shortcut_scores.csv"
+"""Where a run keeps the shortcuts' scores of its test images, from which the comparison can be made again."""
 READERS = "readers.json"
 """Where a run keeps how its test scores fare against readers."""
 _FIX = "The file is damaged or was cut short: restore it, or train again."
@@ -62,7 +64,6 @@ _TABLE = ("image_id", "patient_id", "age_years", "sex", "view", "part")
 _DICOM = ("file", "verdict", "code", "finding", "score", "threshold", "decision", "decoder", "seconds", "profile")
 _DICOM_NUMBERS = ("score", "threshold", "seconds")
 _VERDICTS = ("accept", "warn", "reject")
-_WITHIN = ("auroc", "sensitivity", "specificity", "ppv", "npv")
 
 
 @checked
@@ -320,7 +321,7 @@ class Run:
             evaluation = Evaluation.from_dict(document)
             self._check_findings([entry.finding for entry in evaluation.findings])
             for entry in evaluation.findings:
-                _check_finding(entry)
+                documents.check_finding(entry)
         return evaluation
 
     @property
@@ -376,6 +377,17 @@ class Run:
         """Images with their heat maps, drawn at random; None where the run keeps none, as with images of patients."""
         study = self.heatmaps
         return None if study is None else read_gallery(self.folder, study)
+
+    @property
+    def shortcuts(self) -> ShortcutStudy | None:
+        """Its model beside view, age and sex, image size and thumbnail; None where that was not measured."""
+        if not (self.folder / SHORTCUTS).is_file():
+            return None
+        document = files.read_json(self._file(SHORTCUTS, files.MOST_JSON_BYTES))
+        with _fields_of(SHORTCUTS, "Measure again: chexkeras.inference.measure_shortcuts(..., overwrite=True)."):
+            study = ShortcutStudy.from_dict(document)
+            self._check_findings(list(study.findings))
+        return study
 
     def scores(self, part: str) -> Scores:
         """Returns the scores of a part.
@@ -472,25 +484,3 @@ def _rank(run: Run) -> int:
     if rank is None:
         raise ValueError(f"provenance.json of {run.folder.name} does not say which rank the epoch has. {_FIX}")
     return int(rank)
-
-
-def _check_finding(entry: FindingEvaluation) -> None:
-    """Checks that no group stands twice, and that numbers lie within their intervals."""
-    columns = [analysis.column for analysis in entry.subgroups]
-    tests = [(analysis.column, test.statistic) for analysis in entry.subgroups for test in analysis.interactions]
-    if len(set(columns)) < len(columns) or len(set(tests)) < len(tests):
-        raise ValueError(f"groups of {entry.finding} stand there twice")
-    groups = [group for analysis in entry.subgroups for group in analysis.groups]
-    for measured in (entry, *groups):
-        for name in _WITHIN:
-            _check_within(entry.finding, name, getattr(measured, name, None))
-
-
-def _check_within(finding: str, name: str, estimate: Estimate | None) -> None:
-    if estimate is None or not estimate.estimable or math.isnan(estimate.low) or math.isnan(estimate.high):
-        return
-    if not estimate.low - 1e-9 <= estimate.value <= estimate.high + 1e-9:
-        raise ValueError(
-            f"the {name} of {finding}, {estimate.value:.4g}, lies outside its interval "
-            f"{estimate.low:.4g} to {estimate.high:.4g}"
-        )

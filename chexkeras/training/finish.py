@@ -3,6 +3,7 @@
 How bright the training images are with and without a finding: a run keeps it, since it keeps no image.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,9 @@ from chexkeras.data.splits.splitters import lacking_classes
 from chexkeras.data.store.store import Store
 from chexkeras.evaluation.evaluate import evaluate
 from chexkeras.evaluation.group_columns import columns_to_measure
-from chexkeras.evaluation.scores import write_scores
+from chexkeras.evaluation.scores import read_scores, write_scores
 from chexkeras.evaluation.thresholds import STATED, choose_thresholds
+from chexkeras.inference.shortcuts import against_shortcuts, thumbnails_of, write_study
 from chexkeras.models.class_weights import imbalance_record
 from chexkeras.models.classifier import resolve_precision
 from chexkeras.models.losses import LOSSES
@@ -166,6 +168,13 @@ class FinishedTraining:
     store: Store | None
     further: dict[str, Any]
 
+    @functools.cached_property
+    def thumbnails(self) -> tuple[np.ndarray, ...]:
+        """Thumbnails of the training and of the test images, read once however many epochs are kept."""
+        parts = (self.splits.train, self.splits.test)
+        seen = thumbnails_of(pd.concat(parts), self.recipe.image_size, self.store)
+        return tuple(np.stack([seen[name] for name in part["image_id"].astype(str)]) for part in parts)
+
 
 def write_run(model: keras.Model, ended: FinishedTraining, folder: Path, number: int | None = None) -> None:
     """Writes all files of a run, the model before anything that may fail.
@@ -180,6 +189,10 @@ def write_run(model: keras.Model, ended: FinishedTraining, folder: Path, number:
     save_model(model, folder)
     recipe, fitted = ended.recipe, ended.fitted
     write_results(model, recipe, ended.splits, folder, ended.cautions, ended.store)
+    parts = (ended.splits.train, ended.splits.test)
+    scores = read_scores(folder / "scores_test.csv")
+    study, scored = against_shortcuts(*parts, scores, recipe.targets, ended.cautions, ended.thumbnails)
+    write_study(folder, study, scored)
     write_data(ended.splits, ended.audit, folder)
     files.write_csv(folder / "history.csv", pd.DataFrame(fitted.history))
     files.write_json(folder / "stages.json", fitted.stages)

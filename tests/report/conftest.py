@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from chexkeras import files
+from chexkeras.data.audit.against_model import compare_with_shortcuts, shortcut_scores
 from chexkeras.data.augmentation import Augmentation
 from chexkeras.evaluation.calibration.recalibration import fit_recalibration, save_recalibrations
 from chexkeras.evaluation.evaluate import evaluate
@@ -24,7 +25,7 @@ from chexkeras.recipes.recipe import Recipe, Stage
 from chexkeras.report.answers import answers_template
 from chexkeras.report.submission import write_report
 from chexkeras.results import OperatingPoint, Robustness
-from chexkeras.runs.run import ROBUSTNESS, Run
+from chexkeras.runs.run import ROBUSTNESS, SHORTCUT_SCORES, SHORTCUTS, Run
 
 SYNTHETIC = "Synthetic images, not clinical evidence."
 MODEL = b"stands for a model"
@@ -41,6 +42,7 @@ class Design:
     dicom: bool = True
     recalibrated: bool = False
     robustness: bool = True
+    shortcuts: bool = True
     weights: str | None = "imagenet"
     patients: int = 260
     prevalence: float = 0.25
@@ -136,6 +138,21 @@ def _robustness(
     )  # fmt: skip
 
 
+def _shortcuts(
+    folder: Path, table: pd.DataFrame, test: pd.DataFrame, design: Design, cautions: tuple[str, ...]
+) -> None:
+    """Thumbnails of which one pixel tells some images with the finding from the others."""
+    parts = [table[table["part"] == part] for part in ("train", "test")]
+    noise = np.random.default_rng(design.seed + 1)
+    thumbnails = [noise.normal(100, 20, (len(part), 8, 8)) for part in parts]
+    for part, pictures in zip(parts, thumbnails, strict=True):
+        pictures[:, 3, 3] += 20 * part[design.targets[0]].to_numpy()
+    scores, reasons = shortcut_scores(*parts, design.targets, thumbnails=tuple(thumbnails))
+    training = dict.fromkeys(design.targets, len(parts[0]))
+    scores.to_csv(folder / SHORTCUT_SCORES, index=False)
+    compare_with_shortcuts(test, scores, reasons, training=training, cautions=cautions).save(folder / SHORTCUTS)
+
+
 def write_run_folder(folder: Path, design: Design | None = None) -> Path:
     """Writes every file that the run-folder contract names; the model is a few bytes that nobody opens."""
     design = design or Design()
@@ -158,6 +175,8 @@ def write_run_folder(folder: Path, design: Design | None = None) -> Path:
     evaluate(test, points, cautions=cautions, table=table, subgroups=columns).save(folder / "evaluation.json")
     if design.robustness:
         _robustness(test, points, cautions, rng).save(folder / ROBUSTNESS)
+    if design.shortcuts:
+        _shortcuts(folder, table, test, design, cautions)
     if design.recalibrated:
         fitted = [fit_recalibration(validation, finding=name) for name in design.targets]
         save_recalibrations(folder, fitted)

@@ -20,8 +20,8 @@ pytestmark = pytest.mark.keras
 
 FILES = [
     "audit.json", "evaluation.json", "history.csv", "intensities.json", "left_out.csv", "model.keras",
-    "operating_points.json", "provenance.json", "recipe.json", "scores_test.csv", "scores_validation.csv", "splits.csv",
-    "splits.json", "stages.json", "table.csv",
+    "operating_points.json", "provenance.json", "recipe.json", "scores_test.csv", "scores_validation.csv",
+    "shortcut_scores.csv", "shortcuts.json", "splits.csv", "splits.json", "stages.json", "table.csv",
 ]  # fmt: skip
 
 

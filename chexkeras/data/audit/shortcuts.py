@@ -30,6 +30,15 @@ class Features:
         values: Shape (images, numbers), finite.
     """
 
+    @classmethod
+    def together(cls, several: Sequence["Features"]) -> "Features":
+        """Returns the numbers of several features side by side.
+
+        Args:
+            several: Features of the same images.
+        """
+        return cls(np.concatenate([each.rows[each.row_of] for each in several], axis=1))
+
     def __init__(self, values: NDArray[np.float64]) -> None:
         self.rows, self.row_of = np.unique(values, axis=0, return_inverse=True)
         self.row_of = self.row_of.ravel()
@@ -64,66 +73,85 @@ def _one_hot(values: pd.Series) -> NDArray[np.float64]:
     return pd.get_dummies(values).to_numpy(dtype=np.float64)
 
 
-def _standard(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns columns of mean 0 and deviation 1, unknown values at the mean; a column of one value becomes 0."""
+Seen = NDArray[np.bool_] | slice
+"""Rows that a shortcut is known from: those of the training part, or all."""
+EVERY = slice(None)
+
+
+def _standard(values: NDArray[np.float64], seen: Seen) -> NDArray[np.float64]:
+    """Returns columns of mean 0 and deviation 1 among the rows seen; unknown values at the mean, a single one as 0."""
     known = ~np.isnan(values)
-    count = np.maximum(known.sum(axis=0), 1)
-    mean = np.where(known, values, 0).sum(axis=0) / count
+    count = np.maximum(known[seen].sum(axis=0), 1)
+    mean = np.where(known, values, 0)[seen].sum(axis=0) / count
     centred = np.where(known, values - mean, 0)
-    spread = np.sqrt((centred**2).sum(axis=0) / count)
-    return centred / np.where(spread > 0, spread, 1)
+    spread = np.sqrt((centred[seen] ** 2).sum(axis=0) / count)
+    return np.where(spread > 0, centred / np.where(spread > 0, spread, 1), 0)
 
 
-def _differing(values: NDArray[np.float64], what: str) -> Features | str:
+def _differing(values: NDArray[np.float64], what: str, seen: Seen) -> Features | str:
     features = Features(values)
-    return features if len(features.rows) > 1 else f"all images have the same {what}"
+    return features if len(np.unique(features.row_of[seen])) > 1 else f"all images have the same {what}"
 
 
-def _of_views(table: pd.DataFrame) -> Features | str:
+def _of_views(table: pd.DataFrame, seen: Seen) -> Features | str:
     if "view" not in table.columns:
         return "the table has no column view"
-    return _differing(_one_hot(table["view"].fillna("").astype(str)), "view")
+    return _differing(_one_hot(table["view"].fillna("").astype(str)), "view", seen)
 
 
-def _of_age_and_sex(table: pd.DataFrame) -> Features | str:
+def _of_age_and_sex(table: pd.DataFrame, seen: Seen) -> Features | str:
     present = [column for column in ("age_years", "sex") if column in table.columns]
     if not present:
         return "the table has neither age_years nor sex"
     parts = []
     if "age_years" in present:
         ages = table["age_years"].to_numpy(dtype=np.float64)
-        parts += [_standard(ages[:, None]), _one_hot(pd.Series(ages // _AGE_BAND_YEARS).fillna(-1))]
+        parts += [_standard(ages[:, None], seen), _one_hot(pd.Series(ages // _AGE_BAND_YEARS).fillna(-1))]
     if "sex" in present:
         parts.append(_one_hot(table["sex"].fillna("").astype(str)))
-    return _differing(np.concatenate(parts, axis=1), "age and sex")
+    return _differing(np.concatenate(parts, axis=1), "age and sex", seen)
 
 
-def _of_sizes(table: pd.DataFrame) -> Features | str:
+def _of_sizes(table: pd.DataFrame, seen: Seen) -> Features | str:
     if not {"width_px", "height_px"} <= set(table.columns):
         return "the table has no columns width_px and height_px"
     given = [column for column in ("width_px", "height_px", "pixel_spacing_mm") if column in table.columns]
     numbers = table[given].to_numpy(dtype=np.float64)
     size = table["width_px"].astype(str) + " x " + table["height_px"].astype(str)
-    share = size.map(size.value_counts(normalize=True))
+    share = size.map(size[seen].value_counts(normalize=True)).fillna(0.0)
     kinds = _one_hot(size.where(share >= _COMMON_SIZE, "another"))
-    return _differing(np.concatenate([kinds, _standard(numbers)], axis=1), "image size")
+    return _differing(np.concatenate([kinds, _standard(numbers, seen)], axis=1), "image size", seen)
 
 
-def of_thumbnails(thumbnails: NDArray[Any]) -> Features | str:
+def of_thumbnails(thumbnails: NDArray[Any], seen: Seen = EVERY) -> Features | str:
     """Returns thumbnails of shape (images, height, width) pixel by pixel, or why they tell nothing.
 
     Args:
         thumbnails: Gray images of one size.
+        seen: The rows that decide what is usual.
     """
-    return _differing(_standard(thumbnails.reshape(len(thumbnails), -1).astype(np.float64)), "thumbnail")
+    flat = thumbnails.reshape(len(thumbnails), -1).astype(np.float64)
+    return _differing(_standard(flat, seen), "thumbnail", seen)
 
 
-BUILDERS: dict[str, Callable[[pd.DataFrame], Features | str]] = {
+def features_of(table: pd.DataFrame, thumbnails: NDArray[Any] | None, seen: Seen = EVERY) -> dict[str, Features | str]:
+    """Returns the features of every shortcut, or the reason why there are none, in the order of `SHORTCUTS`.
+
+    Args:
+        table: An image table.
+        thumbnails: Shape (rows of the table, height, width), gray; None leaves the thumbnail out.
+        seen: The rows that decide what is usual: those of the training part, where others are to be scored.
+    """
+    made = {name: build(table, seen) for name, build in BUILDERS.items()}
+    return made if thumbnails is None else {**made, "thumbnail": of_thumbnails(thumbnails, seen)}
+
+
+BUILDERS: dict[str, Callable[[pd.DataFrame, Seen], Features | str]] = {
     "view": _of_views,
     "age and sex": _of_age_and_sex,
     "image size": _of_sizes,
 }
-"""From an image table to features, or to the reason why there are none."""
+"""From an image table, and the rows that decide what is usual, to features or to the reason why there are none."""
 
 
 SHORTCUTS = ("view", "age and sex", "image size", "thumbnail")
@@ -135,7 +163,8 @@ excludes 0.5 at differences that no model would live on."""
 FEWEST = 50
 """Images of each class that a finding needs to be measured where nobody asked for it by name."""
 
-_FEWEST_PATIENTS = 10
+FEWEST_PATIENTS = 10
+"""Patients of each class that a fit needs."""
 
 
 @dataclass(frozen=True)
@@ -233,12 +262,10 @@ def shortcuts(
     patients = pd.factorize(checks.identifiers(table["patient_id"], "patient_id"), sort=True)[0]
     if folds > (count := int(patients.max()) + 1):
         raise ValueError(f"folds={folds} are more than the {count} patients of the table; give fewer.")
-    labels = {name: _labels(table[name]) for name in names}
+    labels = {name: known_labels(table[name]) for name in names}
     classes = np.stack([labels[name] == label for name in names for label in (1, 0)], axis=1)
     fold_of = _deal(patients, classes, folds, seed)
-    made: dict[str, Features | str] = {name: build(table) for name, build in BUILDERS.items()}
-    if thumbnails is not None:
-        made["thumbnail"] = of_thumbnails(thumbnails)
+    made = features_of(table, thumbnails)
     return tuple(
         _measured(name, features, finding, labels[finding], patients, fold_of)
         for finding in names
@@ -257,7 +284,7 @@ def _measured(
     positive, known = labels == 1, ~np.isnan(labels)
     counts = int(positive.sum()), int((known & ~positive).sum())
     few = min(len(np.unique(patients[kind])) for kind in (positive, known & ~positive))
-    if isinstance(features, str) or few < _FEWEST_PATIENTS:
+    if isinstance(features, str) or few < FEWEST_PATIENTS:
         reason = features if isinstance(features, str) else f"one class has images of {few} patient(s) only"
         return Shortcut(name, finding, Estimate.not_estimable(reason, n=sum(counts)), *counts)
     scores = np.zeros(len(labels))
@@ -310,7 +337,7 @@ def _measurable(table: pd.DataFrame) -> tuple[str, ...]:
     )
 
 
-def _labels(column: pd.Series) -> NDArray[np.float64]:
+def known_labels(column: pd.Series) -> NDArray[np.float64]:
     """Returns labels as 1, 0 and NaN; a label that a first model filled in is a guess, and counts as unknown."""
     values = column.to_numpy(dtype=np.float64)
     return np.where((values == 0) | (values == 1), values, np.nan)

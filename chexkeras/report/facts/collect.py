@@ -21,6 +21,7 @@ from chexkeras.report.facts import (
     training,
 )
 from chexkeras.report.facts.bias import ground_truth
+from chexkeras.report.facts.bias.shortcuts import add_shortcuts
 from chexkeras.report.facts.facts import Facts
 from chexkeras.report.facts.run_reader import Documents, ReadOnce, check_complete
 from chexkeras.report.goals import PerformanceGoals
@@ -74,6 +75,7 @@ def collect_facts(
     training.add_training(facts, documents, run.history)
     performance.add_performance(facts, documents, run, wanted)
     performance.add_deployment(facts, run, stated)
+    add_shortcuts(facts, run)
     training.add_intensities(facts, run)
     dicom.add_dicom(facts, run.dicom_results, run.table)
     subgroups.add_subgroups(facts, documents, run, wanted.fewest_positives)

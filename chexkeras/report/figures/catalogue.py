@@ -16,7 +16,7 @@ from chexkeras.plots.forest import height_of
 from chexkeras.report.answers import Answers
 from chexkeras.report.facts.calibration import decision_rows, probabilities_of
 from chexkeras.report.facts.facts import Facts
-from chexkeras.report.figures import heatmaps
+from chexkeras.report.figures import heatmaps, shortcuts
 from chexkeras.report.figures.figure import FEW, PlannedFigure
 from chexkeras.results import Comparison, MrmcResult, SubgroupAnalysis
 from chexkeras.results.evaluation import STATISTICS
@@ -387,6 +387,7 @@ def robustness(inputs: FigureInputs) -> PlannedFigure | None:
 
 
 figure(heatmaps.heatmap_gallery)
+figure(shortcuts.shortcuts)
 
 
 @figure

@@ -1,9 +1,12 @@
+"""The model beside shortcuts, and how bright images are, as drawings."""
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from PIL import Image
 
 from chexkeras import plots
+from chexkeras.results import AgainstShortcut, Estimate, ShortcutStudy
 
 
 @pytest.fixture
@@ -65,3 +68,47 @@ def test_a_group_without_images_is_left_out_and_shares_that_do_not_fit_are_refus
     assert len(plots.intensity_profile({**SHARES, "positive": None, "n_positive": 0}, "Mass").lines) == 1
     with pytest.raises(ValueError, match="2 positive shares do not fit 4 edges"):
         plots.intensity_profile({**SHARES, "positive": [0.5, 0.5]}, "Mass")
+
+
+def _study(findings=("Edema",)):
+    model = Estimate(0.9, 0.85, 0.94, 0.95, 200, "DeLong")
+    alone = Estimate(0.7, 0.6, 0.8, 0.95, 200, "DeLong")
+    none = Estimate.not_estimable("all images have the same image size", n=200)
+    rows = []
+    for finding in findings:
+        for name, value in (("view", 0.3), ("age and sex", 0.25), ("image size", None), ("thumbnail", -0.02)):
+            difference = none if value is None else Estimate(value, value - 0.06, value + 0.06, 0.95, 200, "paired")
+            rows.append(AgainstShortcut(finding, name, model, none if value is None else alone, difference, 0.1, 500))
+    return ShortcutStudy("ab", tuple(rows), ("Toy images.",))
+
+
+def _words(ax):
+    return " ".join(text.get_text() for text in ax.texts)
+
+
+def test_each_shortcut_has_its_interval_and_its_verdict_in_words():
+    _, ax = plt.subplots(figsize=(8, 4))
+    assert plots.shortcut_comparison(_study(), ax=ax) is ax
+    assert "−0.020 (−0.080 to +0.040)  not shown to see more" in _words(ax)
+    assert "+0.300 (+0.240 to +0.360)  sees more" in _words(ax)
+    assert "all images have the same image size" in _words(ax)
+    assert "model 0.900" in ax.get_xlabel()
+    low, high = ax.get_xlim()
+    assert low < -0.08 and high > 0.36
+    plt.close("all")
+
+
+def test_several_findings_stand_under_their_headings_and_one_can_be_chosen():
+    study = _study(("Edema", "Pleural_Thickening"))
+    words = _words(plots.shortcut_comparison(study))
+    assert "Edema" in words and "Pleural thickening" in words.replace("Thickening", "thickening")
+    one = plots.shortcut_comparison(study, "Edema")
+    assert "Edema" in one.get_title(loc="left") + one.get_title()
+    plt.close("all")
+
+
+def test_what_is_no_comparison_is_refused_in_a_sentence():
+    with pytest.raises(TypeError, match=r"measure_shortcuts\(run, table\)"):
+        plots.shortcut_comparison(None)
+    with pytest.raises(ValueError, match="there are: Edema"):
+        plots.shortcut_comparison(_study(), "Mass")
