@@ -151,7 +151,8 @@ def _share_by_image(calls: "LabelledCalls", confidence: float) -> _Share:
     def share(cells: _Cells) -> Estimate:
         rows = np.isin(calls.kind, cells.whole)
         hits = np.isin(calls.kind[rows], cells.part)
-        return clustered_proportion_interval(hits, calls.owner[rows], confidence=confidence, empty=cells.empty)
+        found = clustered_proportion_interval(hits, calls.owner[rows], confidence=confidence, empty=cells.empty)
+        return found.unless_it_spans(0, 1)
 
     return share
 
@@ -217,6 +218,8 @@ def _f1(tally: "PatientCounts", share: _Share, confidence: float) -> Estimate:
         return Estimate.not_estimable("no positives", n=tally.n, confidence=confidence)
     # F1 = 2 J / (1 + J) for the share J of true positives among the images that are positive or called.
     overlap = share(_Cells((0,), (0, 1, 2), "no positives"))
+    if not overlap.estimable:
+        return Estimate.not_estimable(overlap.reason, n=tally.n, confidence=confidence)
     value, low, high = (2 * number / (1 + number) for number in (overlap.value, overlap.low, overlap.high))
     method = f"from the share of true positives among {overlap.n} images positive or called: {overlap.method}"
     return Estimate(value, low, high, confidence, tally.n, method)
@@ -240,7 +243,8 @@ def _mcc(tally: "PatientCounts", sensitivity: Estimate, specificity: Estimate, c
         half = error.half_width(confidence) / (1 - value**2)
         centre = math.atanh(value)
         method = "delta method on Fisher's z" + error.words + tally.basis
-        return Estimate(value, math.tanh(centre - half), math.tanh(centre + half), confidence, n, method)
+        limits = math.tanh(centre - half), math.tanh(centre + half)
+        return Estimate(value, *limits, confidence, n, method).unless_it_spans(-1, 1)
     # Without an error there is no variance: the other end is where both rates are at their joint worst.
     worst = [
         clopper_pearson(rate.value * size, size, 1 - (1 - confidence) / 2)
@@ -276,7 +280,8 @@ def _youden(sensitivity: Estimate, specificity: Estimate, confidence: float) -> 
     below = math.hypot(sensitivity.value - sensitivity.low, specificity.value - specificity.low)
     above = math.hypot(sensitivity.high - sensitivity.value, specificity.high - specificity.value)
     method = "Newcombe 1998 method 10 on the intervals of sensitivity and specificity"
-    return Estimate(value, max(-1.0, value - below), min(1.0, value + above), confidence, n, method)
+    limits = max(-1.0, value - below), min(1.0, value + above)
+    return Estimate(value, *limits, confidence, n, method).unless_it_spans(-1, 1)
 
 
 class LabelledCalls(NamedTuple):

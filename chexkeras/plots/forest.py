@@ -280,17 +280,20 @@ def gaps_forest(gaps: SubgroupGaps, *, ax: "Axes | None" = None, note: str | Seq
 @style.styled
 def robustness_forest(
     robustness: Robustness,
-    statistic: str = "AUROC",
+    statistic: str | None = None,
     *,
     finding: str | None = None,
     ax: "Axes | None" = None,
     note: str | Sequence[str] | None = None,
 ) -> "Axes":
-    """Draws how much each change of the images costs, with intervals, the line of no loss, and the stated margin.
+    """Draws how much each change of the images costs, with intervals, the line of no loss, and the stated margins.
+
+    A row for each change holds the differences of AUROC and, where images were called, of sensitivity and specificity;
+    beside it stands the verdict on the change, the worse of those on ranking and on the operating point.
 
     Args:
         robustness: From `inference.robustness.measure_robustness`, or a run's `robustness`.
-        statistic: "AUROC", "sensitivity" or "specificity".
+        statistic: Only "AUROC", "sensitivity" or "specificity", with its numbers and verdict; None draws all of them.
         finding: Which finding, where there are several.
         ax: Axes to draw on; a new figure by default.
         note: Sentences written on the figure; by default the measurement's cautions.
@@ -306,24 +309,57 @@ def robustness_forest(
         raise ValueError(f"{len(found)} findings were measured; name one with finding=: {', '.join(found)}.")
     finding = one_of(found[0] if finding is None else finding, found, "finding")
     effects = robustness.of(finding)
-    one_of(statistic, [entry.statistic for entry in effects[0].comparisons], "statistic")
+    measured = [entry.statistic for entry in effects[0].comparisons]
+    drawn = measured if statistic is None else [one_of(statistic, measured, "statistic")]
     rows: list[Row] = []
+    at: dict[str, int] = {}
     for group in dict.fromkeys(effect.group for effect in effects):
         rows.append(Row(group, bold=True))
-        rows += [
-            Row(effect.perturbation, effect[statistic].difference, right=_loss_text(effect, statistic))
-            for effect in effects
-            if effect.group == group
-        ]
-    ax = style.axes(ax, 9.6, height_of(len(rows)))
-    draw_rows(ax, rows, right_heading="difference (CI), verdict")
-    difference_axis(ax, [effect[statistic].difference for effect in effects], [robustness.margin])
+        for effect in (effect for effect in effects if effect.group == group):
+            at[effect.perturbation] = len(rows)
+            difference = effect[drawn[0]].difference
+            if len(drawn) > 1:
+                rows.append(Row(effect.perturbation, right=_verdict_text(effect)))
+            else:
+                rows.append(Row(effect.perturbation, difference, right=_loss_text(effect, drawn[0])))
+    ax = style.axes(ax, 9.6, height_of(len(rows) if len(drawn) == 1 else round(1.4 * len(rows))))
+    draw_rows(ax, rows, right_heading="difference (CI), verdict" if len(drawn) == 1 else "verdict: ranking, calls")
+    margins = sorted({entry.margin or 0.0 for entry in effects[0].comparisons if entry.statistic in drawn})
+    differences = [effect[name].difference for effect in effects for name in drawn]
+    difference_axis(ax, differences, margins)
+    if len(drawn) > 1:
+        for effect in effects:
+            _draw_side_by_side(ax, at[effect.perturbation], effect, drawn)
+        ax.legend(loc="upper left", bbox_to_anchor=(0, -0.16), ncols=len(drawn) + len(margins), fontsize=_POINTS)
+    stated = " and ".join(f"{margin:g}" for margin in margins)
+    of_which = " (AUROC; rates)" if len(margins) > 1 else ""
     ax.set_xlabel(
-        f"{statistic} of the changed images − of the same images unchanged (n = {robustness.n_images:,})\n"
-        f"dashed: the stated margin of {robustness.margin:g}; to its right a loss of so much is excluded"
+        f"{drawn[0] if len(drawn) == 1 else 'performance'} on the changed images − on the same images unchanged "
+        f"(n = {robustness.n_images:,})\n"
+        f"dashed: the stated margin of {stated}{of_which}; to its right a loss of so much is excluded"
     )
     style.title(ax, f"Changed images: {style.words(finding)}", style.cautions(note, robustness))
     return ax
+
+
+_MARKS = {"AUROC": ("s", style.BLUE), "sensitivity": ("o", style.PURPLE), "specificity": ("^", style.GREEN)}
+_APART = 0.26
+
+
+def _draw_side_by_side(ax: "Axes", y: int, effect: PerturbationEffect, statistics: Sequence[str]) -> None:
+    """Draws the differences of several statistics in one row; the first row's marks are named in the legend."""
+    named = set(ax.get_legend_handles_labels()[1])
+    for number, name in enumerate(statistics):
+        difference, (marker, colour) = effect[name].difference, _MARKS[name]
+        if difference.estimable:
+            label = "_nolegend_" if name in named else name
+            place = y + _APART * (number - (len(statistics) - 1) / 2)
+            style.error_bars(ax, difference, place, marker=marker, colour=colour, markersize=5, linewidth=1.3,
+                             label=label, zorder=3)  # fmt: skip
+
+
+def _verdict_text(effect: PerturbationEffect) -> str:
+    return f"{effect.leading}: {effect.discrimination}, {effect.operating_point}"
 
 
 def _loss_text(effect: PerturbationEffect, statistic: str) -> str:

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from chexkeras.arguments import checked
 from chexkeras.results.record import Record
 
+_PRINTED = 0.0005
+"""How near to a bound a limit lies that is printed as the bound."""
+
 
 @checked
 @dataclass(frozen=True)
@@ -45,6 +48,25 @@ class Estimate(Record, nan=("value", "low", "high")):
             method: How it would have been computed.
         """
         return cls(math.nan, math.nan, math.nan, confidence, n, method, reason)
+
+    def unless_it_spans(self, least: float, most: float) -> "Estimate":
+        """Returns the estimate, or none where its interval spans all that the number could be, as it would be printed.
+
+        Such an interval says nothing, and a value beside it would pass for a result.
+
+        Args:
+            least: The smallest value that there could be.
+            most: The largest one.
+
+        Example:
+            >>> print(Estimate(0.5, 0.0001, 0.9998, n=9).unless_it_spans(0, 1))
+            not estimable: the interval spans everything from 0 to 1
+        """
+        if not (self.low < least + _PRINTED and self.high > most - _PRINTED):
+            return self
+        reason = f"the interval spans everything from {least:g} to {most:g}"
+        reason += f" ({self.caution.partition(': ')[2]})" if self.caution else ""
+        return Estimate.not_estimable(reason, n=self.n, confidence=self.confidence, method=self.method)
 
     def refuse_impossible(self) -> None:
         """Checks what was read: a confidence that is no share, or a count below none.

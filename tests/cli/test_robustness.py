@@ -31,13 +31,18 @@ def trained(images, short_recipe, tmp_path_factory):
 
 
 def test_it_says_what_each_change_costs_and_keeps_it_with_the_run(trained, images):
-    result = run("robustness", trained.folder, "--data", images, "--only", "misuse", "--margin", "0.1")
+    result = run("robustness", trained.folder, "--data", images, "--only", "misuse", "--margin", "0.1",
+                 "--operating-margin", "0.2")  # fmt: skip
     assert result.exit_code == 0, result.output
     measured = Run.load(trained.folder).robustness
-    assert measured.margin == 0.1 and {effect.group for effect in measured.effects} == {"misuse"}
+    assert (measured.margin, measured.operating_margin) == (0.1, 0.2)
+    assert {effect.group for effect in measured.effects} == {"misuse"}
     for effect in measured.effects:
-        line = f"Effusion, {effect.perturbation}: {effect.verdict('AUROC')}, AUROC {effect['AUROC'].difference}"
-        assert line in result.output
+        assert f"Effusion, {effect.perturbation}: {effect.leading}\n" in result.output
+        assert f"discrimination {effect.discrimination}, operating point {effect.operating_point}; " in result.output
+        for entry in effect.comparisons:
+            assert f"{entry.statistic:11} {entry.difference}" in result.output
+    assert "changes by the worse of both verdicts: 0 held, 0 worse" in result.output
     assert "Caution: Synthetic images, not clinical evidence." in result.output
     assert f"written: {trained.folder / ROBUSTNESS}" in result.output
     again = run("robustness", trained.folder, "--data", images, "--only", "misuse")
@@ -52,6 +57,7 @@ def test_it_says_what_each_change_costs_and_keeps_it_with_the_run(trained, image
     [
         (("--only", "exposures"), "did you mean 'exposure'"),
         (("--margin", "0"), "--margin"),
+        (("--operating-margin", "1"), "--operating-margin"),
         (("--sample", "-1"), "--sample"),
         (("--seed", "-1"), "--seed"),
     ],

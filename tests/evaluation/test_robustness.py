@@ -1,17 +1,20 @@
 """Images against themselves: what a change did to ranking, calls and scores."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from chexkeras import files
 from chexkeras.evaluation.comparison.compare import compare
-from chexkeras.evaluation.robustness import perturbation_effects
+from chexkeras.evaluation.comparison.paired_tests import paired_proportions
+from chexkeras.evaluation.robustness import MARGIN, perturbation_effects
 from chexkeras.evaluation.thresholds import choose_threshold
 from chexkeras.results import PerturbationEffect, Robustness
-from chexkeras.results.robustness import AS_IS, FEWEST_PATIENTS
+from chexkeras.results.robustness import AS_IS, FEWEST_PATIENTS, VERDICTS, worse_of
 
 
 def table(labels, scores, finding="Mass", start=0):
@@ -39,15 +42,16 @@ def noisy(scores, share, seed=0):
 
 
 def test_numbers_by_hand():
-    before = table([1, 1, 0, 0], [0.9, 0.6, 0.4, 0.1])
-    after = table([1, 1, 0, 0], [0.8, 0.3, 0.5, 0.1]).iloc[::-1]
+    # Each image six times, since fewer than five patients tell too little of a difference of rates.
+    before = table([1, 1, 0, 0] * 6, [0.9, 0.6, 0.4, 0.1] * 6)
+    after = table([1, 1, 0, 0] * 6, [0.8, 0.3, 0.5, 0.1] * 6).iloc[::-1]
     point = choose_threshold(None, rule="fixed", target=0.45, finding="Mass")
     (effect,) = perturbation_effects(before, {"noise": after}, groups={"noise": "sharpness"}, points=[point])
     assert (effect.perturbation, effect.group, effect.finding) == ("noise", "sharpness", "Mass")
     # 0.6 falls below 0.45, 0.4 rises above it.
     assert effect.calls_changed.value == 0.5
-    # Moved by 0.1, 0.3, 0.1 and 0.
-    assert effect.shift_median == pytest.approx(0.1) and effect.shift_95 == pytest.approx(0.27)
+    # Moved by 0.1, 0.3, 0.1 and 0, six times each: a quarter by 0.3.
+    assert effect.shift_median == pytest.approx(0.1) and effect.shift_95 == pytest.approx(0.3)
     # Of four pairs one is now the wrong way round.
     assert effect["AUROC"].difference.value == pytest.approx(-0.25)
     assert effect["sensitivity"].difference.value == -0.5 and effect["specificity"].difference.value == -0.5
@@ -62,6 +66,80 @@ def test_verdicts_follow_from_interval_and_margin(scores, point):
     few = scores.head(12)
     (unsure,) = perturbation_effects(few, {"some": noisy(few, 0.3)}, margin=0.001)
     assert unsure["AUROC"].difference.high >= 0 and unsure.verdict("AUROC") == "not shown"
+
+
+def test_the_worse_of_ranking_and_operating_point_leads(scores, point):
+    # Every score halved: the images are ranked as before, and hardly one is called any more.
+    (effect,) = perturbation_effects(scores, {"halved": scores.assign(score=scores["score"] / 2)}, points=[point])
+    assert (effect.discrimination, effect.verdict("sensitivity"), effect.verdict("specificity")) == (
+        "held", "worse", "held"
+    )  # fmt: skip
+    assert (effect.operating_point, effect.leading) == ("worse", "worse")
+    raised = scores.assign(score=(scores["score"] + 0.2).clip(upper=1))
+    (effect,) = perturbation_effects(scores, {"raised": raised}, points=[point])
+    assert (effect.verdict("sensitivity"), effect.verdict("specificity")) == ("held", "worse")
+    assert effect.leading == effect.operating_point == "worse"
+    (unpointed,) = perturbation_effects(scores, {"raised": raised})
+    assert (unpointed.operating_point, unpointed.leading) == (None, unpointed.discrimination)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "worst"),
+    [(("held", "worse"), "worse"), (("not shown", "held"), "not shown"), (("not estimable", "worse"), "worse"),
+     (("not shown", "not estimable"), "not estimable"), (("held", "held"), "held")],
+)  # fmt: skip
+def test_a_verdict_is_no_better_than_the_worst_of_its_parts(verdicts, worst):
+    assert worse_of(*verdicts) == worse_of(*verdicts[::-1]) == worst
+
+
+def test_rates_have_a_margin_of_their_own(scores, point):
+    moved = {"some": noisy(scores, 0.12, seed=4)}
+    verdicts = []
+    for margin in (0.001, 0.5):
+        (effect,) = perturbation_effects(scores, moved, points=[point], operating_margin=margin)
+        assert {effect[name].margin for name in ("sensitivity", "specificity")} == {margin}
+        assert effect["AUROC"].margin == MARGIN
+        verdicts.append(effect.operating_point)
+    assert verdicts[0] != "held" and verdicts[1] == "held"
+
+
+def test_a_rate_of_few_patients_is_not_estimable_with_the_reason_and_no_wide_interval(scores, point):
+    few = scores.assign(patient_id=[str(n % 8) for n in range(len(scores))])
+    (effect,) = perturbation_effects(few, {"strong": noisy(few, 0.9)}, points=[point])
+    # Eight patients, of whom every second one has the finding.
+    assert "4 patients are too few" in effect["sensitivity"].difference.reason
+    assert (effect.discrimination, effect.operating_point, effect.leading) == ("worse", "not estimable", "worse")
+
+
+def test_intervals_of_changed_calls_cover_and_hold_is_seldom_said_wrongly():
+    """Calls of patients with many images, a shift of each patient's own, and a loss of just the margin."""
+    covered, held = np.zeros(2), 0
+    runs = 300
+    rng = np.random.default_rng(5)
+    for _ in range(runs):
+        owner = np.repeat(np.arange(25), np.minimum(rng.geometric(0.4, 25), 30))
+        before = 1 + np.sqrt(0.5) * (rng.normal(size=25)[owner] + rng.normal(size=len(owner)))
+        # Phi(1) is a sensitivity of 0.841; the change takes 0.1 of it.
+        spread = np.sqrt(1 + 0.3 + 0.1)
+        after = before - 1 + stats.norm.ppf(stats.norm.cdf(1) - 0.1) * spread
+        after += np.sqrt(0.3) * rng.normal(size=25)[owner] + np.sqrt(0.1) * rng.normal(size=len(owner))
+        found, _ = paired_proportions(after >= 0, before >= 0, clusters=owner)
+        covered += [found.low <= -0.1 <= found.high, found.high - found.low < 1]
+        held += found.low > -0.1
+    # Between 92.5 and 100 % of 95, and "held" in 2.5 %: three standard errors of 300 runs.
+    assert covered[0] / runs > 0.925
+    assert covered[1] == runs
+    assert held / runs < 0.052
+
+
+def test_a_measurement_of_an_earlier_version_loads_with_one_margin_for_all(scores, point, tmp_path):
+    effects = perturbation_effects(scores, {"x": noisy(scores, 0.2)}, points=[point], operating_margin=0.05)
+    measured = Robustness("test", "00", 32, 400, 400, 400, 0, 0.0, 0.0, 16, 0.05, effects)
+    again = Robustness.from_dict(files.read_json(measured.save(tmp_path / "robustness.json")))
+    assert again.operating_margin == again.margin == 0.05
+    committed = Path(__file__).parents[2] / "reports" / "nih-1000" / "run" / "robustness.json"
+    old = Robustness.from_dict(files.read_json(committed))
+    assert {effect.leading for effect in old.effects} <= set(VERDICTS)
 
 
 def test_a_small_but_sure_loss_within_the_margin_has_held(scores):
@@ -104,7 +182,8 @@ def test_verdicts_do_not_weaken_with_the_number_of_changes(scores):
 def test_differences_are_those_of_compare(scores, point):
     after = noisy(scores, 0.4)
     (effect,) = perturbation_effects(scores, {"x": after}, points=[point])
-    expected = compare(after, scores, names=("x", AS_IS), points=[point, point], margin=0.05)
+    expected = compare(after, scores, names=("x", AS_IS), points=[point, point],
+                       margin={"AUROC": 0.05, "sensitivity": 0.1, "specificity": 0.1})  # fmt: skip
     assert effect.comparisons == expected
 
 

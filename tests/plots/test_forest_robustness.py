@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from chexkeras.evaluation.robustness import perturbation_effects
+from chexkeras.evaluation.thresholds import choose_threshold
 from chexkeras.plots.forest import robustness_forest
 from chexkeras.results import Robustness
 
@@ -22,6 +23,32 @@ def measured():
     groups = {"darker by 10 %": "exposure", "mirrored": "misuse"}
     effects = perturbation_effects(both, changed, groups=groups)
     return Robustness("test", "00", 32, 300, 300, 300, 0, 0.0, 0.0, 16, 0.05, effects, ("Toy images.",))
+
+
+@pytest.fixture
+def called(measured):
+    """The same with an operating point: halved scores keep their order, and hardly one is called any more."""
+    point = choose_threshold(None, rule="fixed", target=0.45, finding="Mass")
+    rng = np.random.default_rng(2)
+    labels = np.arange(300) % 2
+    ids = [f"{number}" for number in range(300)]
+    scores = pd.DataFrame({"image_id": ids, "patient_id": ids, "finding": "Mass", "label": labels,
+                           "score": (0.3 + 0.3 * labels + rng.normal(0, 0.1, 300)).clip(0, 1)})  # fmt: skip
+    effects = perturbation_effects(scores, {"halved": scores.assign(score=scores["score"] / 2)}, points=[point])
+    return Robustness("test", "00", 32, 300, 300, 300, 0, 0.0, 0.0, 16, 0.05, effects, ("Toy images.",))
+
+
+def test_ranking_and_calls_are_drawn_in_one_row_with_both_verdicts_and_both_margins(called):
+    ax = robustness_forest(called)
+    (effect,) = called.effects
+    drawn = {box.get_label(): box[0].get_xdata()[0] for box in ax.containers}
+    assert drawn == {entry.statistic: entry.difference.value for entry in effect.comparisons}
+    assert "worse: held, worse" in texts(ax)
+    assert {-0.05, -0.1} <= {line.get_xdata()[0] for line in ax.lines if line.get_linestyle() == "--"}
+    assert "margin of 0.05 and 0.1 (AUROC; rates)" in ax.get_xlabel()
+    assert {text.get_text() for text in ax.get_legend().get_texts()} >= {"AUROC", "sensitivity", "specificity"}
+    alone = robustness_forest(called, "specificity")
+    assert [box[0].get_xdata()[0] for box in alone.containers] == [effect["specificity"].difference.value]
 
 
 def texts(ax):

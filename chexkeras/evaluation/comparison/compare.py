@@ -377,7 +377,7 @@ def _by_calls(rows: pd.DataFrame, points: tuple[OperatingPoint, OperatingPoint],
     ):
         owners, first, second = patients[among], right[0][among], right[1][among]
         one, other = (
-            clustered_proportion_interval(right, owners, confidence=confidence, empty=empty)
+            clustered_proportion_interval(right, owners, confidence=confidence, empty=empty).unless_it_spans(0, 1)
             for right in (first, second)
         )
         difference, p_value = paired_proportions(first, second, clusters=owners, confidence=confidence)

@@ -318,7 +318,7 @@ def auroc_difference(
 
     Returns:
         First minus second with its interval, and the two-sided p-value. Not estimable, with p NaN, when a class is
-        missing, comes from one patient, or the areas differ without any variance.
+        missing, comes from one patient, the areas differ without any variance, or the interval spans all from -1 to 1.
 
     Raises:
         ValueError: See `scores.clean`.
@@ -359,7 +359,8 @@ def auroc_difference(
         if not math.isinf(degrees):
             method += f", Student's t with {degrees:.0f} degrees of freedom"
         method += approximate(joint.worth, "images" if group is None else "patients")
-        return Estimate(joint.area, *limits, confidence, n, method), student_p_value(joint.area / error, degrees)
+        found = Estimate(joint.area, *limits, confidence, n, method).unless_it_spans(-1, 1)
+        return found, student_p_value(joint.area / error, degrees) if found.estimable else math.nan
     if joint.area != 0:
         reason = f"the areas {parts[0].area:.3f} and {parts[1].area:.3f} differ, but without any estimated variance"
         return Estimate.not_estimable(reason, n=n, confidence=confidence), math.nan

@@ -60,7 +60,7 @@ def auc_interval(
         confidence: Coverage, in (0, 1).
 
     Returns:
-        The estimate; not estimable when one class is missing.
+        The estimate; not estimable when one class is missing, or the interval spans everything from 0 to 1.
 
     Raises:
         ValueError: If lengths differ or values are out of range; see `scores.clean`.
@@ -86,7 +86,7 @@ def auc_interval(
     unit, of_patients = ("images", "") if group is None else ("patients", f", {n} images of {n_patients} patients")
     low, high, method = part.limits(confidence, unit=unit)
     method += of_patients + approximate(part.worth, unit)
-    return Estimate(part.area, low, high, confidence, n, method)
+    return Estimate(part.area, low, high, confidence, n, method).unless_it_spans(0, 1)
 
 
 def auc_interval_from_counts(area: float, n_positive: int, n_negative: int, *, confidence: float = 0.95) -> Estimate:

@@ -260,7 +260,7 @@ def too_few(owner: NDArray[np.int64]) -> str:
     if not 0 < worth < FEWEST:
         return ""
     counted = "1 patient is" if patients == 1 else f"{patients} patients are"
-    if worth < patients:
+    if worth < patients - 0.05:
         counted = f"{patients} patients, worth {worth:.1f}, are"
     return f"{counted} too few: a difference needs patients worth {FEWEST}"
 

@@ -11,7 +11,7 @@ from chexkeras.report.figures.figure import FEW
 from chexkeras.report.goals import MET, NOT_MET, judge
 from chexkeras.results import Estimate, PerturbationEffect
 from chexkeras.results.reader_study import turned
-from chexkeras.results.robustness import FEWEST_PATIENTS, VERDICTS
+from chexkeras.results.robustness import FEWEST_PATIENTS, RATES, VERDICTS
 
 _SCORES_FILE = "scores_test.csv"
 THIS = "this run"
@@ -215,6 +215,7 @@ def add_reader_study(facts: Facts, answers: Any) -> None:
 
 _ROBUSTNESS_FILE = "robustness.json"
 _AUROC = "AUROC"
+_NO_POINT = "no operating point"
 _LEAST = 1e-6
 
 
@@ -251,6 +252,7 @@ def add_robustness(facts: Facts, run: Any) -> None:
         ("image_size", measured.image_size, None),
         ("seed", measured.seed, str(measured.seed)),
         ("margin", measured.margin, f"{measured.margin:g}"),
+        ("operating_margin", measured.operating_margin, f"{measured.operating_margin or 0:g}"),
         ("repeat_difference", measured.repeat_difference, _small(measured.repeat_difference)),
         ("single_difference", measured.single_difference, _small(measured.single_difference)),
         ("single_images", measured.single_images, None),
@@ -264,10 +266,13 @@ def add_robustness(facts: Facts, run: Any) -> None:
     findings = [name for name in facts["evaluated"].value if name in measured.findings]
     facts.add("robustness.findings", findings, file=_ROBUSTNESS_FILE, field="effects: findings that were evaluated")
     for verdict in VERDICTS:
-        count = sum(effect.verdict(_AUROC) == verdict for effect in effects)
-        facts.add(
-            f"robustness.{verdict}", count, file=_ROBUSTNESS_FILE, field=f"effects: verdicts {verdict!r} on AUROC"
-        )
+        for key, whose, of_effect in (
+            ("", "the worse of both verdicts", [effect.leading for effect in effects]),
+            ("discrimination.", "verdicts on AUROC", [effect.discrimination for effect in effects]),
+            ("operating_point.", "verdicts on the operating point", [effect.operating_point for effect in effects]),
+        ):
+            facts.add(f"robustness.{key}{verdict}", of_effect.count(verdict), file=_ROBUSTNESS_FILE,
+                      field=f"effects: {verdict!r} among {whose}")  # fmt: skip
     facts.add("robustness.by_finding", len(findings) <= FEW, file="convention",
               field=f"each finding by itself up to {FEW} findings")  # fmt: skip
     if len(findings) <= FEW:
@@ -289,16 +294,16 @@ def _brief(estimate: Estimate) -> str:
 
 
 def _row(effect: PerturbationEffect) -> list[str]:
-    """Returns a change's row: kind, change, AUROC, its difference and verdict, other differences, calls changed."""
+    """Returns a change's row: kind, change, its three verdicts, three differences, calls changed."""
     others = {entry.statistic: difference_text(entry.difference) for entry in effect.comparisons}
     return [
         effect.group,
         effect.perturbation,
-        _brief(effect[_AUROC].first_value),
+        effect.leading,
+        effect.discrimination,
+        effect.operating_point or _NO_POINT,
         others[_AUROC],
-        effect.verdict(_AUROC),
-        others.get("sensitivity", "no operating point"),
-        others.get("specificity", "no operating point"),
+        *(others.get(name, _NO_POINT) for name in RATES),
         _brief(effect.calls_changed),
     ]
 
@@ -306,10 +311,16 @@ def _row(effect: PerturbationEffect) -> list[str]:
 def _summary(measured: Sequence[PerturbationEffect], change: str) -> list[Any]:
     """Returns a change's row over all findings: kind, change, verdicts by number, and where it costs most."""
     effects = [effect for effect in measured if effect.perturbation == change]
-    counts = [sum(effect.verdict(_AUROC) == verdict for effect in effects) for verdict in VERDICTS]
-    known = [effect for effect in effects if effect[_AUROC].difference.estimable]
-    worst = min(known, key=lambda effect: effect[_AUROC].difference.value, default=None)
-    most = "not estimable" if worst is None else (
-        f"{worst.finding.replace('_', ' ')} {difference_text(worst[_AUROC].difference)}"
-    )  # fmt: skip
-    return [effects[0].group, change, *counts, most]
+    counts = [sum(effect.leading == verdict for effect in effects) for verdict in VERDICTS]
+    return [effects[0].group, change, *counts, _largest_loss(effects, (_AUROC,)), _largest_loss(effects, RATES)]
+
+
+def _largest_loss(effects: Sequence[PerturbationEffect], statistics: Sequence[str]) -> str:
+    """Returns the finding that loses most of one of the statistics, with the difference."""
+    known = [(effect, entry) for effect in effects for entry in effect.comparisons
+             if entry.statistic in statistics and entry.difference.estimable]  # fmt: skip
+    if not known:
+        return "not estimable"
+    effect, entry = min(known, key=lambda pair: pair[1].difference.value)
+    named = f" {entry.statistic}" if len(statistics) > 1 else ""
+    return f"{effect.finding.replace('_', ' ')}{named} {difference_text(entry.difference)}"

@@ -374,10 +374,15 @@ def robustness(inputs: FigureInputs) -> PlannedFigure | None:
     if not facts["robustness"].value:
         return None
     findings = [finding for finding in inputs.leading if finding in measured.findings]
-    rows = len({effect.perturbation for effect in measured.effects} | {effect.group for effect in measured.effects})
+    changes = len({effect.perturbation for effect in measured.effects})
+    kinds = len({effect.group for effect in measured.effects})
+    rows = round((kinds + changes) * (1.4 if measured.operating_margin else 1))
+    margins = f"a loss of {facts['robustness.margin'].text} AUROC"
+    if measured.operating_margin:
+        margins += f" or of {facts['robustness.operating_margin'].text} sensitivity or specificity"
     return PlannedFigure(
-        f"AUROC of {facts['robustness.n_images'].text} changed test images minus that of the same images unchanged, "
-        f"for {inputs.led_by(findings)}; dashed: a loss of {facts['robustness.margin'].text}",
+        f"Performance on {facts['robustness.n_images'].text} changed test images minus that on the same images "
+        f"unchanged, for {inputs.led_by(findings)}; dashed: {margins}",
         "robustness.json",
         lambda finding, ax, notes: plots.robustness_forest(measured, finding=finding, ax=ax, note=notes),
         (9.2, height_of(rows)),
