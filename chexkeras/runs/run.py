@@ -22,6 +22,7 @@ from chexkeras.evaluation.thresholds import RULES, check_rule
 from chexkeras.progress import printable, say
 from chexkeras.recipes.recipe import Recipe
 from chexkeras.results import (
+    AgainstReaders,
     Evaluation,
     HeatmapStudy,
     OperatingPoint,
@@ -323,6 +324,17 @@ class Run:
             for entry in evaluation.findings:
                 documents.check_finding(entry)
         return evaluation
+
+    @property
+    def against_readers(self) -> AgainstReaders | None:
+        """Its test scores against readers, see `runs.analysis.evaluate_by_readers`; None where that was not asked."""
+        if not (self.folder / READERS).is_file():
+            return None
+        document = files.read_json(self._file(READERS, files.MOST_JSON_BYTES))
+        with _fields_of(READERS, "Compare again: chexkeras evaluate --reference --keep --overwrite."):
+            found = AgainstReaders.from_dict(document)
+            self._check_findings(list(dict.fromkeys(name for entry in found.findings for name in entry.quality.labels)))
+        return found
 
     @property
     def dicom_results(self) -> pd.DataFrame | None:
