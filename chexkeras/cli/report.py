@@ -35,6 +35,9 @@ def report(
     answers: AnswersFile = None,
     strict: Annotated[bool, typer.Option("--strict", help="Write nothing while a field is open; list them.")] = False,
     html: Annotated[bool, typer.Option(help="Also write the report as one HTML file that needs nothing else.")] = True,
+    docx: Annotated[
+        bool, typer.Option("--docx", help="Also write the report as a Word document; needs the extra docx.")
+    ] = False,
     model_card: Annotated[bool, typer.Option(help="Also write model_card.md beside the report.")] = True,
     assets: Annotated[
         Path | None, typer.Option(help="Folder for figures and numbers; default: the name of --out with _files.")
@@ -49,6 +52,10 @@ def report(
     from chexkeras.report.model_card import write_model_card
     from chexkeras.report.submission import write_report
 
+    if docx:
+        from chexkeras.report.word import pandoc_path
+
+        pandoc_path()
     stated = _read(answers)
     check_destination(out, "--out", {".md": heading("FDA", "Submission")})
     say("reading the run ...")
@@ -56,6 +63,10 @@ def report(
     tell(f"written: {written}")
     if html:
         tell(f"written: {write_html(written)}")
+    if docx:
+        from chexkeras.report.word import write_docx
+
+        tell(f"written: {write_docx(written)}")
     if model_card:
         card = write_model_card(run, written.with_name(_CARD), answers=stated, without_model=without_model)
         tell(f"written: {card}")

@@ -118,8 +118,8 @@ def page_text(report: Path) -> str:
     return environment.get_template(PAGE).render(
         title=entries[0].text if entries else report.stem,
         style=Markup((_TEMPLATES / STYLE).read_text(encoding="utf-8")),
-        heading=Markup(_css_string(_shortened(entries[0].text if entries else ""))),
-        running=Markup(_css_string(_shortened(_first_caution(tokens)))),
+        heading=Markup(_css_string(shortened(entries[0].text if entries else ""))),
+        running=Markup(_css_string(shortened(_first_caution(tokens)))),
         contents=[entry for entry in entries if entry.level > 1],
         columns_of_contents=COLUMNS_OF_CONTENTS,
         before=Markup(before),
@@ -201,7 +201,7 @@ def _first_caution(tokens: "list[Token]") -> str:
     return ""
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
     """Returns as many whole words of a text as the head of a printed page holds."""
     if len(text) <= RUNNING_LENGTH:
         return text
@@ -220,45 +220,73 @@ def _css_string(text: str) -> str:
     return "".join(char if safe.match(char) else f"\\{ord(char):06x} " for char in text)
 
 
+def checked_figure(report: Path, source: str) -> tuple[Path, bytes]:
+    """Returns the file of a figure that a report shows, and what is in it.
+
+    Args:
+        report: The report's Markdown file.
+        source: The figure's address as it stands in the report.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the address is no file beside the report, not in its folder of figures, or no PNG or JPEG.
+    """
+    if urlsplit(source).scheme or urlsplit(source).netloc or not source:
+        raise ValueError(f"the report shows {source!r}, which is no file beside it; only local figures are shown.")
+    figure = existing_file(report.parent / unquote(source), "figure", "write the report again.")
+    folder = figure.resolve().parent
+    # The folder that `write_report` made, and no other: a page must not carry a file that a link was bent to.
+    if not (folder / _FACTS).is_file() or Path(os.path.abspath(figure)).parent.resolve() != folder:
+        raise ValueError(
+            f"the figure {source!r} does not lie in the report's folder of figures, the one with {_FACTS}; "
+            "write the report again."
+        )
+    data = figure.read_bytes()
+    if not data.startswith(tuple(_SIGNATURES)):
+        raise ValueError(f"the figure {source!r} is neither PNG nor JPEG; write the report again.")
+    return figure, data
+
+
 def _embed(tokens: "list[Token]", report: Path) -> None:
     """Puts every figure into its own link."""
     images = [child for token in tokens for child in token.children or () if child.type == "image"]
     for image in images:
-        source = str(image.attrGet("src") or "")
-        if urlsplit(source).scheme or urlsplit(source).netloc or not source:
-            raise ValueError(f"the report shows {source!r}, which is no file beside it; only local figures are shown.")
-        figure = existing_file(report.parent / unquote(source), "figure", "write the report again.")
-        folder = figure.resolve().parent
-        # The folder that `write_report` made, and no other: a page must not carry a file that a link was bent to.
-        if not (folder / _FACTS).is_file() or Path(os.path.abspath(figure)).parent.resolve() != folder:
-            raise ValueError(
-                f"the figure {source!r} does not lie in the report's folder of figures, the one with {_FACTS}; "
-                "write the report again."
-            )
-        data = figure.read_bytes()
-        kind = next((kind for start, kind in _SIGNATURES.items() if data.startswith(start)), None)
-        if kind is None:
-            raise ValueError(f"the figure {source!r} is neither PNG nor JPEG; write the report again.")
+        _, data = checked_figure(report, str(image.attrGet("src") or ""))
+        kind = next(kind for start, kind in _SIGNATURES.items() if data.startswith(start))
         image.attrSet("style", _size(data))
         image.attrSet("src", f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}")
 
 
-def _size(data: bytes) -> str:
-    """Returns a figure's width on the screen and on paper, from the size and the resolution that its PNG states.
+def _inches(data: bytes) -> tuple[float, float]:
+    """Returns the width and the height of a figure, from the size and the resolution that its PNG states; 0 without.
 
     Source:
         PNG specification: width and height in IHDR, the first chunk; pixels per metre in pHYs.
     """
     if data[12:16] != b"IHDR":
-        return ""
+        return 0.0, 0.0
     width, height = struct.unpack(">II", data[16:24])
     at = data.find(b"pHYs", 0, data.find(b"IDAT"))
     dpi = struct.unpack(">I", data[at + 4 : at + 8])[0] * _INCH_METRES if at > 0 else _USUAL_DPI
-    if not (width and height and dpi):
-        return ""
-    inches = width / dpi
-    printed = min(inches * PRINTED_SCALE, _PRINTED_WIDTH_INCHES, _PRINTED_HEIGHT_INCHES * width / height)
-    return f"--screen: {inches:.2f}in; --paper: {printed:.2f}in"
+    return (width / dpi, height / dpi) if width and height and dpi else (0.0, 0.0)
+
+
+def printed_width(data: bytes, widest: float, tallest: float) -> float:
+    """Returns how broad a figure is printed, inches; 0 where its file does not state its size.
+
+    Args:
+        data: The figure's file.
+        widest: The breadth of the text, inches.
+        tallest: The height that a figure may take, inches.
+    """
+    width, height = _inches(data)
+    return min(width * PRINTED_SCALE, widest, tallest * width / height) if width else 0.0
+
+
+def _size(data: bytes) -> str:
+    """Returns a figure's width on the screen and on paper."""
+    printed = printed_width(data, _PRINTED_WIDTH_INCHES, _PRINTED_HEIGHT_INCHES)
+    return f"--screen: {_inches(data)[0]:.2f}in; --paper: {printed:.2f}in" if printed else ""
 
 
 def _marked(children: "list[Token]") -> "list[Token]":

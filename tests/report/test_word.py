@@ -1,0 +1,189 @@
+"""The report as a Word document, and what pandoc makes of the Markdown file by itself."""
+
+import json
+import re
+import subprocess
+import zipfile
+
+import pytest
+from typer.testing import CliRunner
+
+from chexkeras.cli import app
+from chexkeras.report import word, word_style
+from chexkeras.report.answers import load_answers
+from chexkeras.report.facts.collect import collect_facts
+from chexkeras.report.submission import preview
+from chexkeras.report.word import write_docx
+from chexkeras.runs.run import Run
+from tests.report.test_html import picture
+
+pypandoc = pytest.importorskip("pypandoc")
+try:
+    PANDOC = pypandoc.get_pandoc_path()
+except OSError:
+    pytest.skip("pypandoc is installed without pandoc", allow_module_level=True)
+
+
+def tables_of(text):
+    return len(re.findall(r"(?:^ *\|.*\n)+", text, re.MULTILINE))
+
+
+def read_by_pandoc(text, reader):
+    done = subprocess.run([PANDOC, "-f", reader, "-t", "json"], input=text.encode(), capture_output=True, check=True)
+    return json.loads(done.stdout)
+
+
+def parts(path):
+    with zipfile.ZipFile(path) as packed:
+        return {name: packed.read(name).decode("utf-8", "replace") for name in packed.namelist()}
+
+
+def paragraphs(document):
+    """Returns style and words of each paragraph, in order."""
+    found = []
+    for paragraph in re.findall(r"<w:p>.*?</w:p>|<w:p .*?</w:p>", document, re.DOTALL):
+        style = re.search(r'<w:pStyle w:val="(.*?)"', paragraph)
+        found.append((style[1] if style else "", "".join(re.findall(r"<w:t[ >][^<]*?>?([^<>]*)</w:t>", paragraph))))
+    return found
+
+
+@pytest.fixture(scope="module")
+def made(report, tmp_path_factory):
+    return write_docx(report, tmp_path_factory.mktemp("word") / "report.docx")
+
+
+@pytest.fixture(scope="module")
+def inside(made):
+    return parts(made)
+
+
+@pytest.mark.parametrize("reader", ["markdown", "gfm", "commonmark_x", word.READER])
+def test_pandoc_keeps_every_table_of_the_markdown_file_however_it_reads_it(reader, report, answered, finished_run):
+    full = preview(collect_facts(Run.load(finished_run), answers=load_answers(answered))).text
+    for text in (report.read_text(), full):
+        tree = read_by_pandoc(text, reader)
+        assert sum(1 for _ in word._each(tree["blocks"], "Table")) == tables_of(text) > 30
+        assert sum(1 for _ in word._each(tree["blocks"], "Header")) == len(re.findall("^#+ ", text, re.MULTILINE))
+
+
+def test_every_table_figure_and_word_is_in_the_document(report, inside):
+    text, document = report.read_text(), inside["word/document.xml"]
+    assert document.count("<w:tbl>") == tables_of(text)
+    assert document.count("<w:drawing>") == text.count("![") > 10
+    words = re.sub(r"\s+", "", "".join(shown for _, shown in paragraphs(document)))
+    for sentence in ("Verdict on the stated performance goals: NOT MET", "Table 1. Performance on the test part",
+                     "[SPONSOR TO COMPLETE: name of the device]", "Appendix B. Provenance"):  # fmt: skip
+        assert sentence.replace(" ", "") in words.replace("&amp;", "&"), sentence
+
+
+def test_captions_cautions_cells_and_open_fields_have_styles_of_their_own(report, inside):
+    text, found = report.read_text(), paragraphs(inside["word/document.xml"])
+    named = {style: [shown for given, shown in found if given == style] for style, _ in found}
+    assert len(named["TableCaption"]) == tables_of(text)
+    assert all(re.match(r"Table \d+\. ", shown) for shown in named["TableCaption"])
+    assert len(named["ImageCaption"]) == text.count("![")
+    assert len(named["CaptionedFigure"]) == text.count("![")
+    assert [shown[:9] for shown in named["Caution"]] == ["Caution. "] * text.count("> **Caution.**")
+    assert len(named["TableText"]) > 300
+    gaps = re.findall(r'<w:rStyle w:val="OpenField" ?/>', inside["word/document.xml"])
+    assert len(gaps) >= text.count("[SPONSOR TO COMPLETE:") > 10
+
+
+def test_the_contents_lead_to_the_page_of_every_heading(report, inside):
+    document = inside["word/document.xml"]
+    headings = len(re.findall("^##+ ", report.read_text(), re.MULTILINE))
+    lines = [shown for style, shown in paragraphs(document) if style == "Contents"]
+    assert len(lines) == headings > 20
+    wanted = re.findall(r"PAGEREF (\w+)", document)
+    assert len(wanted) == headings
+    assert set(wanted) <= set(re.findall(r'<w:bookmarkStart w:id="\d+" w:name="(\w+)"', document))
+
+
+def test_every_page_has_the_caution_above_and_its_number_below(inside):
+    document = inside["word/document.xml"]
+    assert "Caution. Synthetic images, not clinical evidence." in inside["word/header1.xml"]
+    assert "FDA Submission" in inside["word/header1.xml"]
+    assert " PAGE " in inside["word/footer1.xml"] and " NUMPAGES " in inside["word/footer1.xml"]
+    kinds = re.findall(r"<w:(header|footer)Reference [^>]*r:id=\"(\w+)\"", document)
+    assert [kind for kind, _ in kinds] == ["header", "footer"]
+    for kind, place in kinds:
+        assert re.search(rf'<Relationship [^>]*Id="{place}"[^>]*', inside["word/_rels/document.xml.rels"]), kind
+
+
+def test_tables_have_lines_and_their_heads_are_repeated(inside):
+    style = re.search(r'<w:style [^>]*w:styleId="Table".*?</w:style>', inside["word/styles.xml"], re.DOTALL)
+    assert style is not None
+    assert "<w:insideH " in style[0] and "<w:tblHeader" in style[0]
+    assert inside["word/document.xml"].count("<w:tblHeader") == inside["word/document.xml"].count("<w:tbl>")
+
+
+def test_columns_are_as_broad_as_what_they_hold_asks_for(inside):
+    """The table of DICOM rules has six columns: the code of a rule needs more room than what happens otherwise."""
+    grids = [
+        [int(width) for width in re.findall(r'<w:gridCol w:w="(\d+)"', grid)]
+        for grid in re.findall(r"<w:tblGrid>.*?</w:tblGrid>", inside["word/document.xml"], re.DOTALL)
+    ]
+    code, _, expected, _, otherwise, _ = max((grid for grid in grids if len(grid) == 6), key=lambda grid: grid[0])
+    assert code > otherwise and expected > otherwise
+    assert all(min(grid) > 0.04 * sum(grid) for grid in grids)
+
+
+def test_figures_fit_on_the_page(inside):
+    sizes = re.findall(r'<wp:extent cx="(\d+)" cy="(\d+)"', inside["word/document.xml"])
+    assert len(sizes) > 10
+    for across, down in sizes:
+        assert int(across) / 914_400 <= word_style.TEXT_WIDTH_INCHES + 0.01
+        assert int(down) / 914_400 <= word_style.TEXT_HEIGHT_INCHES
+
+
+def test_the_same_report_gives_the_same_document(report, made, tmp_path):
+    assert write_docx(report, tmp_path / "again.docx").read_bytes() == made.read_bytes()
+
+
+@pytest.fixture
+def document(tmp_path):
+    def write(text):
+        folder = tmp_path / "my figures"
+        folder.mkdir(exist_ok=True)
+        (folder / "facts.json").write_text("{}")
+        (folder / "roc.png").write_bytes(picture())
+        path = tmp_path / "report.md"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_what_is_text_in_the_page_is_text_in_word(document):
+    path = document("# T\n\n<b onclick='x'>bold</b> $x^2$ :smile: <!-- hidden -->\n\n![A.](my%20figures/roc.png)\n")
+    inside = parts(write_docx(path))
+    words = "".join(shown for _, shown in paragraphs(inside["word/document.xml"]))
+    for shown in ("&lt;b onclick=", "$x^2$", ":smile:", "&lt;!-- hidden --&gt;"):
+        assert shown in words, words
+    assert inside["word/document.xml"].count("<w:drawing>") == 1
+
+
+@pytest.mark.parametrize("link", ["https://example.org/x.png", "secret.png", "/etc/hostname", "../x.png"])
+def test_no_other_file_is_carried_along_and_nothing_is_fetched(link, document, tmp_path):
+    path = document(f"# T\n\n![x]({link})\n")
+    (tmp_path / "secret.png").write_bytes(picture())
+    with pytest.raises((ValueError, FileNotFoundError)):
+        write_docx(path)
+    assert not (tmp_path / "report.docx").exists()
+
+
+def test_the_document_is_not_written_over_the_report(document):
+    path = document("# T\n")
+    with pytest.raises(ValueError, match="is the report itself"):
+        write_docx(path, path)
+
+
+def test_without_pandoc_a_sentence_says_how_to_get_it_before_anything_is_written(finished_run, tmp_path, monkeypatch):
+    def missing():
+        raise OSError("No pandoc was found")
+
+    monkeypatch.setattr(pypandoc, "get_pandoc_path", missing)
+    result = CliRunner().invoke(app, ["report", str(finished_run), "--out", str(tmp_path / "r.md"), "--docx"])
+    assert result.exit_code == 2
+    assert "pip install 'chexkeras[docx]'" in " ".join(result.output.split())
+    assert list(tmp_path.iterdir()) == []
