@@ -163,7 +163,7 @@ def _block(node: "SyntaxTreeNode") -> str:
 
 def _list(node: "SyntaxTreeNode") -> str:
     first = int(node.attrs.get("start", 1)) if node.type == "ordered_list" else None
-    points = []
+    points: list[str] = []
     for item in node.children:
         sign = "- " if first is None else f"{first + len(points)}. "
         inside = ""

@@ -106,9 +106,11 @@ def _made(report: Path, blocks: list[Node]) -> int:
     image = next(_each(blocks, "Image"), None)
     if image is None:
         return 0
-    stated = files.read_json(Path(image["c"][2][0]).with_name("facts.json")).get("run.created_utc", {}).get("value", "")
+    facts: Any = files.read_json(Path(image["c"][2][0]).with_name("facts.json"))
     try:
-        return int(datetime.fromisoformat(str(stated)).astimezone(UTC).timestamp())
+        return int(datetime.fromisoformat(str(facts["run.created_utc"]["value"])).astimezone(UTC).timestamp())
+    except KeyError:
+        return 0
     except ValueError:
         return 0
 
@@ -118,10 +120,10 @@ def _each(part: Any, kind: str) -> Iterator[Node]:
     if isinstance(part, dict):
         if part.get("t") == kind:
             yield part
-        part = part.get("c")
-    if isinstance(part, list):
-        for inside in part:
-            yield from _each(inside, kind)
+    inside = part.get("c") if isinstance(part, dict) else part
+    if isinstance(inside, list):
+        for within in inside:
+            yield from _each(within, kind)
 
 
 def _as_text(part: Any) -> Any:

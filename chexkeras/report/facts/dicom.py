@@ -57,7 +57,7 @@ def _gate(facts: Facts, table: pd.DataFrame, profile_name: str) -> None:
     counted = rules.groupby("item", sort=False)["severity"]
     items = [[str(item), int((kinds == "reject").sum()), int((kinds == "warn").sum())] for item, kinds in counted]
     facts.add("dicom.items", items, "", file="convention", field=f"{where}: rules by item and severity")
-    expected = [(str(row[1]), str(row[2])) for row in plain["rows"]]
+    expected = [(str(row["item"]), in_units(str(row["expected"]))) for row in rules.to_dict("records")]
     words = [list(entry) for entry in dict.fromkeys(expected) if len(entry[1]) >= _LIST_OF_WORDS]
     facts.add("dicom.words", words, "", file="convention", field=f"{where}: item and expected, where it is a long list")
     facts.add("dicom.profile", profile.name, file="convention", field=where)
