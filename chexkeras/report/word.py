@@ -44,8 +44,8 @@ def write_docx(markdown_path: str | Path, out: str | Path | None = None) -> Path
 
     Raises:
         FileNotFoundError: If the report, or a figure that it shows, is missing.
-        ValueError: If pandoc is not installed; if a figure lies outside the report's folder of figures (the one with facts.json), or is no PNG or
-            JPEG; if `out` is the report itself; or if pandoc cannot read the report.
+        ValueError: If pandoc is not installed or cannot read the report; if a figure lies outside the report's folder
+            of figures (the one with facts.json), or is no PNG or JPEG; or if `out` is the report itself.
     """
     pandoc = pandoc_path()
     report = existing_file(typed_path(markdown_path, "report"), "report")
@@ -117,9 +117,8 @@ def _made(report: Path, blocks: list[Node]) -> int:
 
 def _each(part: Any, kind: str) -> Iterator[Node]:
     """Yields the parts of one kind, wherever they are."""
-    if isinstance(part, dict):
-        if part.get("t") == kind:
-            yield part
+    if isinstance(part, dict) and part.get("t") == kind:
+        yield part
     inside = part.get("c") if isinstance(part, dict) else part
     if isinstance(inside, list):
         for within in inside:
