@@ -53,6 +53,8 @@ class Augmentation:
         blur_kernel_px: Width to which the blur's kernel is cut, odd, 3 to 31.
         erase_probability: Share of the images in which a rectangle is filled with the image's mean, 0 to 1.
         erase_area: Smallest and largest area of the rectangle, as a share of the image, above 0 to 0.3.
+        given: Class of the Keras layer that was given to training and changes the images instead of all others
+            (`data.given_augmentation`); "" where none was.
     """
 
     flip: bool = False
@@ -68,6 +70,7 @@ class Augmentation:
     blur_kernel_px: int = 5
     erase_probability: float = 0.0
     erase_area: tuple[float, float] = (0.02, 0.08)
+    given: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.flip, bool):
@@ -90,12 +93,31 @@ class Augmentation:
     def active(self) -> bool:
         """Whether anything is changed at all."""
         return bool(
-            self.flip or self.blur_probability or self.erase_probability or any(getattr(self, name) for name in _LIMITS)
+            self.given
+            or self.flip
+            or self.blur_probability
+            or self.erase_probability
+            or any(getattr(self, name) for name in _LIMITS)
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as plain values."""
-        return asdict(self)
+        """Returns the fields as plain values; `given` only where something was."""
+        return {name: value for name, value in asdict(self).items() if name != "given" or value}
+
+    def apply(self, image: "tf.Tensor", seed: "tf.Tensor") -> "tf.Tensor":
+        """Changes one image by the Keras layer that was given; only an object that holds the layer can.
+
+        Args:
+            image: float32 tensor (height, width, 1), 0-255.
+            seed: int64 tensor (2,); one seed gives one result.
+
+        Raises:
+            ValueError: If this one does not hold it.
+        """
+        raise ValueError(
+            f"the recipe's images were changed by a Keras layer, {self.given}, which a recipe does not hold; give it "
+            "again: train(recipe, ..., augment=layer)."
+        )
 
 
 def _is_number(value: Any) -> bool:
@@ -127,6 +149,8 @@ def augment(image: "tf.Tensor", seed: "tf.Tensor", settings: Augmentation) -> "t
     """
     import tensorflow as tf
 
+    if settings.given:
+        return settings.apply(image, seed)
     # The first seven draws are one call, the later changes have calls of their own: adding one moves no other.
     draws = tf.random.stateless_uniform((7,), seed, -1.0, 1.0)
     if settings.flip:

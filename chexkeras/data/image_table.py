@@ -348,6 +348,7 @@ def refuse_dicom(table: pd.DataFrame, *, by_content: bool = False) -> None:
     if dicom:
         raise ValueError(
             f"{len(dicom)} of {len(table)} images are DICOM files (first {str(table['image_id'].iloc[dicom[0]])!r}), "
-            "which training does not read: let the DICOM gate judge and decode them once, with 'chexkeras prepare' or "
-            "data.store.prepare.prepare, and train from that store (--store, store=)."
+            "which training does not read: let the DICOM gate judge and decode them once, with 'chexkeras prepare' "
+            "(the same table and columns, and --store images.store) or store = cx.prepare(table, 'images.store', "
+            "size=recipe.image_size), and train from that store (--store images.store, store=store)."
         )

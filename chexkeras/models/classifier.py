@@ -12,7 +12,7 @@ from chexkeras.arguments import checked
 from chexkeras.checks import one_of, positive_int
 from chexkeras.findings import label_names
 from chexkeras.models import backbones, heads
-from chexkeras.models.registry import number
+from chexkeras.models.registry import GIVEN, number
 
 if TYPE_CHECKING:
     import keras
@@ -67,12 +67,13 @@ def _dtype_policy(policy: str) -> Iterator[None]:
 def build_classifier(
     targets: str | tuple[str, ...],
     *,
-    backbone: str = "DenseNet121",
+    backbone: "str | keras.layers.Layer" = "DenseNet121",
     weights: str | Path | None = "imagenet",
     image_size: int = 224,
-    head: str = "three_layer",
+    head: "str | keras.layers.Layer" = "three_layer",
     clahe: float | None = None,
     precision: str = "auto",
+    input_range: tuple[float, float] | str | None = None,
 ) -> "keras.Model":
     """Builds a classifier that takes raw gray pixels.
 
@@ -81,13 +82,17 @@ def build_classifier(
 
     Args:
         targets: One label or several, in output order.
-        backbone: A name in `models.backbones.BACKBONES`.
-        weights: "imagenet", a weights file, or None for an untrained base.
+        backbone: A name in `models.backbones.BACKBONES`, or a Keras model or layer from images (batch, height, width, 1
+            or 3) to a feature map (batch, rows, columns, channels), which is copied with its weights.
+        weights: "imagenet", a weights file, or None for an untrained base; a Keras object brings its own.
         image_size: Height and width of the input, pixels.
-        head: A name in `models.heads.HEADS`.
+        head: A name in `models.heads.HEADS`, or a Keras model or layer from the feature map, or from its average over
+            rows and columns, to one probability for each target.
         clahe: Limit of the contrast-limited equalisation that every image goes through first, in 8 x 8 tiles, 1 to 256;
             None for none.
         precision: "auto", "float32", "mixed_float16" or "mixed_bfloat16".
+        input_range: With a Keras object as backbone: its values of black and white, such as (0, 1), or "imagenet" or
+            "caffe".
 
     Returns:
         A Keras model from (batch, image_size, image_size, 1), 0-255, to (batch, n_targets) float32 probabilities. Not
@@ -102,7 +107,9 @@ def build_classifier(
     names = label_names(targets)
     if positive_int(image_size, "image_size") < _SMALLEST_IMAGE:
         raise ValueError(f"image_size={image_size} is too small for a backbone; use at least {_SMALLEST_IMAGE}.")
-    base = backbones.BACKBONES.find(backbone, "backbone")
+    base = backbones.BACKBONES.find(backbone, "backbone") if isinstance(backbone, str) else None
+    if base is not None and input_range is not None:
+        raise ValueError(f"input_range={input_range!r} is for a Keras object as backbone; {backbone} has its own.")
     check_clahe(clahe, "clahe")
     with _dtype_policy(resolve_precision(precision)):
         pixels = keras.Input((image_size, image_size, 1), name="pixels", dtype="float32")
@@ -111,6 +118,16 @@ def build_classifier(
             from chexkeras.models.clahe import Clahe
 
             seen = Clahe(clahe, name="preprocess_clahe")(pixels)
-        features = backbones.attach(base, backbones.normalise(seen, base.normalisation), weights)
-        probabilities = heads.attach(features, len(names), head)
-        return keras.Model(pixels, probabilities, name=f"chexkeras_{base.name.lower()}")
+        if base is not None:
+            features = backbones.attach(base, backbones.normalise(seen, base.normalisation), weights)
+        else:
+            from chexkeras.models import given
+
+            features = given.attach_backbone(backbone, seen, input_range)
+        if isinstance(head, str):
+            probabilities = heads.attach(features, len(names), head)
+        else:
+            from chexkeras.models import given
+
+            probabilities = given.attach_head(head, features, names)
+        return keras.Model(pixels, probabilities, name=f"chexkeras_{base.name.lower() if base else GIVEN}")

@@ -1,11 +1,9 @@
-"""Keras models and layers of one's own, copied into a classifier's graph; what is recorded of Keras objects.
+"""Keras models and layers of one's own, copied into a classifier's graph.
 
 A copy is taken apart layer by layer, models inside of it too, so that stages freeze single layers and heat maps reach
 them. The object that was given is left as it is.
 """
 
-import hashlib
-import json
 import math
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +13,7 @@ import numpy as np
 
 from chexkeras.checks import one_of
 from chexkeras.models import backbones
+from chexkeras.models.object_record import brief
 from chexkeras.models.stored.classes import Refused, check_classes, parse
 
 NAMED_RANGES = ("imagenet", "caffe")
@@ -22,98 +21,6 @@ NAMED_RANGES = ("imagenet", "caffe")
 
 _OWN_NAMES = ("preprocess_", "head_")
 _PREFIX = "given_"
-_REGISTER = (
-    "Register its class, @keras.saving.register_keras_serializable(), give it a get_config that holds its arguments, "
-    "and register it again in every process that loads the run."
-)
-
-
-def recorded(value: Any, what: str) -> dict[str, Any]:
-    """Returns what Keras says of an object: its class and configuration, from which it can be made again.
-
-    Args:
-        value: A layer, a model or a loss.
-        what: What it was given as, for the message: "loss".
-
-    Raises:
-        ValueError: If it cannot be made again from that: its class is not registered, or holds code.
-    """
-    try:
-        config = keras.saving.serialize_keras_object(value)
-        found: dict[str, Any] = json.loads(json.dumps(config))
-        rebuilt(found, what)
-    # Whatever a class makes of being asked for its configuration.
-    except Exception as error:
-        raise ValueError(
-            f"{what}={type(value).__name__} cannot be recorded with the run, since Keras cannot make it again from its "
-            f"configuration ({_brief(error)}). {_REGISTER}"
-        ) from error
-    for entry in _classes(found):
-        module = str(entry.get("module") or "builtins")
-        if entry.get("registered_name") not in keras.saving.get_custom_objects() and module.split(".")[0] not in (
-            "keras", "builtins",
-        ):  # fmt: skip
-            raise ValueError(
-                f"{what}={type(value).__name__} cannot be recorded with the run: {entry['class_name']} is neither "
-                f"Keras' own nor registered, and another process would not find it. {_REGISTER}"
-            )
-    return found
-
-
-def rebuilt(config: dict[str, Any], what: str) -> Any:
-    """Returns an object made again from what was recorded of it.
-
-    Args:
-        config: From `recorded`.
-        what: What it was given as, for the message.
-
-    Raises:
-        ValueError: If its class is not known here.
-    """
-    try:
-        return keras.saving.deserialize_keras_object(config, safe_mode=True)
-    except Exception as error:
-        raise ValueError(
-            f"{what}: {config.get('class_name')} cannot be made again from its configuration ({_brief(error)}). "
-            f"{_REGISTER}"
-        ) from error
-
-
-def digest(config: dict[str, Any]) -> str:
-    """Returns a fingerprint of what was recorded of an object; names that Keras counted up do not change it.
-
-    Args:
-        config: From `recorded`.
-    """
-    return hashlib.sha256(json.dumps(_without_names(config), sort_keys=True).encode()).hexdigest()
-
-
-def _without_names(value: Any) -> Any:
-    """Returns a configuration with the names of its layers by their place, since Keras counts names up."""
-    text = json.dumps(value)
-    names = list(dict.fromkeys(_names(value)))
-    # Longest first, lest a name is found inside another one.
-    for place, name in sorted(enumerate(names), key=lambda pair: -len(pair[1])):
-        text = text.replace(json.dumps(name), json.dumps(f"#{place}"))
-    return json.loads(text)
-
-
-def _names(value: Any) -> list[str]:
-    if isinstance(value, list):
-        return [name for each in value for name in _names(each)]
-    if not isinstance(value, dict):
-        return []
-    found = [value["name"]] if isinstance(value.get("name"), str) else []
-    return found + [name for each in value.values() for name in _names(each)]
-
-
-def _classes(value: Any) -> list[dict[str, Any]]:
-    if isinstance(value, list):
-        return [entry for each in value for entry in _classes(each)]
-    if not isinstance(value, dict):
-        return []
-    own = [value] if isinstance(value.get("class_name"), str) and not value["class_name"].startswith("__") else []
-    return own + [entry for each in value.values() for entry in _classes(each)]
 
 
 def check_loadable(model: keras.Model, what: str) -> None:
@@ -323,11 +230,6 @@ def as_float32(tensor: Any) -> Any:
     return keras.layers.Activation("linear", dtype="float32", name="head_float32")(tensor)
 
 
-def _brief(error: Exception) -> str:
-    first = str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {first[:200]}"
-
-
 def random_features(shape: tuple[int | None, ...], seed: int = 0) -> np.ndarray:
     """Returns made-up features of several sizes, to try a head on.
 
@@ -369,11 +271,114 @@ _POOLING = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D
 
 def _flat_layers(model: keras.Model) -> list[Any]:
     """Returns a model's layers and operations in graph order, those of models inside in the place of these."""
-    graph = _graph_of(model)
-    steps = graph.operations if graph is not None else [model]
+    graph = None if isinstance(model, keras.Sequential) else _graph_of(model)
+    steps = model.layers if isinstance(model, keras.Sequential) else graph.operations if graph is not None else [model]
     found: list[Any] = []
     for step in steps:
         if isinstance(step, keras.layers.InputLayer):
             continue
         found += _flat_layers(step) if _is_taken_apart(step) and step is not model else [step]
     return found
+
+
+def attach_backbone(backbone: Any, pixels: Any, input_range: Any) -> Any:
+    """Adds a copy of a Keras model or layer to a graph as its backbone.
+
+    Args:
+        backbone: From images of 1 or 3 channels to a feature map; a layer, or a model without an input yet, gets 3.
+        pixels: Keras tensor (batch, height, width, 1), 0-255.
+        input_range: The backbone's values of black and white, or one of `NAMED_RANGES`.
+
+    Returns:
+        The feature map, a Keras tensor (batch, rows, columns, channels).
+
+    Raises:
+        TypeError: If it is no Keras layer or model.
+        ValueError: If its range is not stated, or it takes or gives tensors of another shape.
+    """
+    _check_kind(backbone, "backbone")
+    shape = input_shape_of(backbone)
+    if shape is not None and len(shape) != 3:
+        raise ValueError(f"backbone: the model takes {shape}; images (height, width, 1 or 3) were expected.")
+    channels = 3 if shape is None else int(shape[2] or 0)
+    check_range(input_range, channels)
+    try:
+        features = Graft(free_name).add(backbone, prepared(pixels, input_range, channels))
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise ValueError(
+            f"backbone: {type(backbone).__name__} cannot be applied to images of {pixels.shape[1]} x {pixels.shape[2]} "
+            f"pixels and {channels} channels ({brief(error)})."
+        ) from error
+    found = tuple(getattr(features, "shape", ()))
+    if len(found) != 4 or None in found[1:]:
+        raise ValueError(
+            f"the backbone gives {found[1:]} for an image; a feature map (rows, columns, channels) was expected: take "
+            "its pooling and its last layers off (include_top=False, pooling=None), which the head brings."
+        )
+    return features
+
+
+def attach_head(head: Any, features: Any, targets: tuple[str, ...]) -> Any:
+    """Adds a copy of a Keras model or layer to a feature map as its head.
+
+    One that takes a vector gets the average of the feature map over rows and columns.
+
+    Args:
+        head: From a feature map, or a vector of its channels, to one probability for each target.
+        features: Keras tensor (batch, rows, columns, channels).
+        targets: The findings, in output order.
+
+    Returns:
+        Keras tensor (batch, n_targets), float32.
+
+    Raises:
+        TypeError: If it is no Keras layer or model.
+        ValueError: If it takes or gives something else, or has no weights to train.
+    """
+    _check_kind(head, "head")
+    shape = input_shape_of(head)
+    pooled = keras.layers.GlobalAveragePooling2D(name="head_pool")(features)
+    wanted = {None: (pooled, features), 1: (pooled,), 3: (features,)}.get(None if shape is None else len(shape), ())
+    problems = [] if wanted else [f"it takes {shape}"]
+    for tensor in wanted:
+        try:
+            made = Graft(_names_in_head(head, tensor is features)).add(head, tensor)
+        except (TypeError, ValueError, NotImplementedError) as error:
+            problems.append(brief(error))
+            continue
+        if len(made.shape) == 2:
+            break
+        problems.append(f"of {tuple(tensor.shape[1:])} it makes {tuple(made.shape[1:])}")
+    else:
+        raise ValueError(
+            f"head: {type(head).__name__} makes no probabilities of the feature map {tuple(features.shape[1:])} or of "
+            f"its average {tuple(pooled.shape[1:])} ({'; '.join(problems)}); a layer or model to ({len(targets)},) was "
+            "expected."
+        )
+    probabilities = as_float32(made)
+    tried = keras.Model(tensor, probabilities)
+    if not tried.trainable_weights:
+        raise ValueError(f"head: {type(head).__name__} has no weights to train; end it with Dense(n, 'sigmoid').")
+    check_probabilities(np.asarray(tried.predict_on_batch(random_features(tensor.shape[1:]))), targets, "head")
+    return probabilities
+
+
+def _check_kind(value: Any, what: str) -> None:
+    if not isinstance(value, keras.layers.Layer):
+        raise TypeError(
+            f"{what} is a {type(value).__name__}; a name, or a Keras model or layer, was expected"
+            + (f": call it, {value.__name__}(...), and give what it returns." if callable(value) else ".")
+        )
+
+
+def _names_in_head(head: Any, takes_features: bool) -> Callable[[str], str]:
+    """Returns names for the copies of a head's layers; heat maps find its pooling and its last layer by theirs."""
+    flat = _flat_layers(head)
+    last = flat[-1]
+    new = {layer.name: f"head_{layer.name.removeprefix('head_')}" for layer in flat}
+    if type(last) is keras.layers.Dense and last.activation is keras.activations.sigmoid:
+        new[last.name] = "head_probability"
+    pooling = [layer.name for layer in flat if isinstance(layer, _POOLING)]
+    if takes_features and len(pooling) == 1:
+        new[pooling[0]] = "head_pool"
+    return lambda name: new.get(name) or f"head_{name.removeprefix('head_')}"

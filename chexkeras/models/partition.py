@@ -188,8 +188,9 @@ def frozen_share(model: keras.Model, prefix: keras.Model) -> float:
 def _multiplications(layer: keras.layers.Layer) -> int:
     if isinstance(layer, keras.Model):
         return sum(_multiplications(inner) for inner in layer.layers)
-    kernel = getattr(layer, "kernel", None)
-    return 0 if kernel is None else math.prod(kernel.shape) * math.prod(layer.output.shape[1:-1])
+    # Inside of a layer that is code of its own, no output is known.
+    kernel, output = getattr(layer, "kernel", None), getattr(layer, "output", None)
+    return 0 if kernel is None or output is None else math.prod(kernel.shape) * math.prod(output.shape[1:-1])
 
 
 def _graph(model: keras.Model) -> tuple[dict[str, tuple[str, ...]], str] | None:

@@ -125,8 +125,19 @@ def freeze(model: keras.Model, trainable: float | str, batchnorm: str = "held") 
     held = one_of(batchnorm, BATCHNORM, "batchnorm") == "held"
     model.trainable = True
     for index, layer in enumerate(layers):
-        layer.trainable = index >= start and not (held and isinstance(layer, keras.layers.BatchNormalization))
+        layer.trainable = index >= start
+        for inner in batchnorm_layers(layer) if held else ():
+            inner.trainable = False
     return start
+
+
+def batchnorm_layers(layer: keras.layers.Layer) -> list[keras.layers.BatchNormalization]:
+    """Returns the BatchNorm layers of a layer: itself, or those inside of a model that stands in the graph as one.
+
+    Args:
+        layer: A layer of a classifier.
+    """
+    return [inner for inner in layer._flatten_layers() if isinstance(inner, keras.layers.BatchNormalization)]
 
 
 @checked
@@ -167,9 +178,7 @@ def apply_stage(
         first_trainable_layer=first,
         backbone_layers=len(layers),
         backbone_layers_trainable=len(layers) - start,
-        batchnorm_layers_held=sum(
-            isinstance(layer, keras.layers.BatchNormalization) and not layer.trainable for layer in layers
-        ),
+        batchnorm_layers_held=sum(not inner.trainable for layer in layers for inner in batchnorm_layers(layer)),
         layers_trainable=tuple(layer.name for layer in changing),
         trainable_parameters=_parameters(model.trainable_weights),
         frozen_parameters=_parameters(model.non_trainable_weights),
@@ -177,8 +186,12 @@ def apply_stage(
     )
 
 
+def _in_head(layer: keras.layers.Layer) -> bool:
+    return layer.name.startswith("head_")
+
+
 def _is_head(layer: keras.layers.Layer) -> bool:
-    return layer.name.startswith("head_") and bool(layer.weights)
+    return _in_head(layer) and bool(layer.weights)
 
 
 class _TrainingMode(keras.layers.Layer):
@@ -212,13 +225,14 @@ def adapt_batchnorm(model: keras.Model, batches: Iterable[Any]) -> int:
         ValueError: If `batches` is empty.
     """
     layers = backbone_layers(model)
-    normalisations = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+    normalisations = [inner for layer in layers for inner in batchnorm_layers(layer)]
     if not normalisations:
         return 0
     before = [
         (convert_to_numpy(layer.moving_mean), convert_to_numpy(layer.moving_variance)) for layer in normalisations
     ]
-    base = _TrainingMode(keras.Model(model.input, layers[-1].output))
+    # What the head reads: a sum of branches can come last, which is no layer.
+    base = _TrainingMode(keras.Model(model.input, next(layer for layer in model.layers if _in_head(layer)).input))
     compiled = keras.Model(model.input, base(model.input))
     trainable = [layer.trainable for layer in normalisations]
     for layer in normalisations:

@@ -327,7 +327,7 @@ class Recipe(Described):
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the recipe as plain values."""
-        return asdict(self) | {"loss": self.loss.to_dict()}
+        return asdict(self) | {"loss": self.loss.to_dict(), "augment": self.augment.to_dict()}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Recipe":

@@ -13,7 +13,7 @@ from chexkeras.arguments import checked
 from chexkeras.checks import existing_file, one_of, positive_int, typed_path
 from chexkeras.data.audit.audit import Audit
 from chexkeras.data.audit.audit import audit as audit_images
-from chexkeras.data.image_table import resolve_targets, source_of
+from chexkeras.data.image_table import refuse_dicom, resolve_targets, source_of
 from chexkeras.data.pipeline import images_with_ids
 from chexkeras.data.splits.splits import Splits
 from chexkeras.data.splits.splitters import check_classes
@@ -130,7 +130,9 @@ def run_from_model(
         operating_point=operating_point or ThresholdRule(),
     )
     finish.rehearse_operating_points(recipe, splits.validation)
-    if store is not None:
+    if store is None:
+        refuse_dicom(splits.table)
+    else:
         store.require_size(recipe.image_size)
         store.rows(splits.table["image_id"])
     _try(classifier, names, splits, recipe, store)

@@ -28,6 +28,7 @@ from chexkeras.inference.shortcuts import against_shortcuts, thumbnails_of, writ
 from chexkeras.models.class_weights import imbalance_record
 from chexkeras.models.classifier import resolve_precision
 from chexkeras.models.losses import LOSSES
+from chexkeras.models.registry import GIVEN
 from chexkeras.models.scoring import predict_scores, scores_table
 from chexkeras.recipes.recipe import Recipe
 from chexkeras.results import OperatingPoint
@@ -102,6 +103,12 @@ UNTRAINED_CAUTION = (
 )
 
 
+GIVEN_WEIGHTS_CAUTION = (
+    "The backbone is a Keras model that was given with its weights: which images these were trained on is not known, "
+    "and the images measured here may be among them."
+)
+
+
 def rehearse_operating_points(recipe: Recipe, validation: pd.DataFrame) -> None:
     """Chooses the operating points once for a perfect classifier: what fails here would fail after training.
 
@@ -133,6 +140,8 @@ def all_cautions(recipe: Recipe, splits: Splits, further: Sequence[str]) -> list
     shown = list(source_of(splits.train).cautions)
     if recipe.weights is None and all(stage.trainable != 1.0 for stage in recipe.stages):
         shown.append(UNTRAINED_CAUTION)
+    if recipe.weights == GIVEN and recipe.stages:
+        shown.append(GIVEN_WEIGHTS_CAUTION)
     if splits.leaky:
         shown.append(splits.description)
     for lacking in lacking_classes(splits, recipe.targets):
@@ -275,6 +284,8 @@ def weights_record(recipe: Recipe) -> dict[str, Any]:
         return {"origin": f"untrained, seed {recipe.seed}"}
     if recipe.weights == "imagenet":
         return {"origin": "ImageNet"}
+    if recipe.weights == GIVEN:
+        return {"origin": "given with the Keras model that is the backbone"}
     return {"origin": f"file {Path(recipe.weights).name}", "sha256": files.sha256_file(recipe.weights)}
 
 
@@ -302,7 +313,8 @@ def provenance_record(
         "source": source_of(splits.train).to_dict(),
         "split": splits.to_dict(),
         "weights": weights_record(recipe),
-        "loss": loss.get_config(),
+        # What was given is recorded with all of its configuration, under "given".
+        "loss": {"name": loss.name} if recipe.loss.name == GIVEN else loss.get_config(),
         "imbalance": imbalance_record(
             splits.training_rows, recipe.targets, weighed, splits.factors, recipe.balanced_batches
         ),

@@ -19,6 +19,7 @@ from chexkeras.progress import say
 from chexkeras.recipes.recipe import MONITORS, Recipe, Stage
 from chexkeras.training.callbacks import EarlyStopping, EpochProgress, FiniteLoss, mean_auc, one_class_targets
 from chexkeras.training.frozen.plan import FeaturePlan
+from chexkeras.training.given_callbacks import GivenCallbacks
 from chexkeras.training.memory import GatheredGradients, halving, in_pieces
 from chexkeras.training.optimizers import AveragedWeights, LearningRate, make_optimizer
 from chexkeras.training.resume.checkpoints import BestEpochs, Checkpoints, Snapshot, TrainedVariables, assign_all, value
@@ -37,6 +38,7 @@ class StageFit:
         batch_size: Images a step.
         trained: What training has changed so far, this stage included.
         seed: The recipe's seed.
+        further: Keras callbacks that are told of every step, after all others.
 
     Attributes:
         images_at_a_time: Images whose gradients are computed together: the batch size, or less where memory ran out.
@@ -52,7 +54,9 @@ class StageFit:
         batch_size: int,
         trained: TrainedVariables,
         seed: int,
+        further: Sequence[keras.callbacks.Callback] = (),
     ) -> None:
+        self._further = further
         self.classifier, self.data, self.loss, self.stage, self.steps = classifier, data, loss, stage, steps
         self.batch_size = self.images_at_a_time = self._images_scored_at_a_time = batch_size
         self._trained, self._seed = trained, seed
@@ -138,7 +142,7 @@ class StageFit:
         # Not before: what Keras looks at to build the model, it may draw from the same generator.
         seeding = keras.callbacks.LambdaCallback(on_epoch_begin=lambda *_: _seed_dropout(self._seed, global_epoch))
         averaging = [] if self._average is None else [self._average]
-        callbacks = [seeding, *averaging, FiniteLoss(where, self._pieces), progress]
+        callbacks = [seeding, *averaging, FiniteLoss(where, self._pieces), progress, *self._further]
         # The epoch's number fixes order and augmentation, so that a run can be resumed at any epoch.
         batches = self.data.train(global_epoch)
         if self._pieces > 1:
@@ -192,6 +196,7 @@ class Fitted:
         best_epoch: Its number within the stage, from 1.
         best_value: Its value of the recipe's monitor; None where no epoch had one.
         kept: Numbers within the run, from 1, of the epochs whose weights are kept, the best first.
+        stopped: Stages that a callback ended.
         images_at_a_time: By stage: images whose gradients were computed together, the batch size unless memory ran out.
         best_epochs: The weights of the epochs that are kept.
     """
@@ -203,6 +208,7 @@ class Fitted:
     best_value: float | None = None
     kept: list[int] = field(default_factory=list)
     images_at_a_time: dict[str, int] = field(default_factory=dict)
+    stopped: list[str] = field(default_factory=list)
     best_epochs: BestEpochs | None = field(default=None, repr=False, compare=False)
 
     def record(self) -> dict[str, Any]:
@@ -224,6 +230,7 @@ def fit_stages(
     store: Store | None = None,
     checkpoints: Checkpoints | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    callbacks: GivenCallbacks | None = None,
 ) -> Fitted:
     """Runs a recipe's stages; the model ends with the weights of the epoch that the recipe's monitor finds best.
 
@@ -237,6 +244,7 @@ def fit_stages(
         store: The store the images are read from; None reads their files.
         checkpoints: Where every epoch's state is kept, and resumed if there is one; None keeps none.
         on_epoch: Is given the history's row after each epoch.
+        callbacks: Callbacks that the user gave; None for none.
 
     Returns:
         History and boundaries.
@@ -263,6 +271,10 @@ def fit_stages(
         row = fitted.history[-1]
         say(f"resumed after {row['stage']} epoch {row['epoch']}, epoch {len(fitted.history)} of the run")
     ended_before = {entry["stage"] for entry in fitted.stages}
+    given = callbacks or GivenCallbacks()
+    if given and fitted.history:
+        say(f"callbacks begin anew, and see the rest of the training alone: {', '.join(given.names)}")
+    given.begin(model, sum(stage.epochs for stage in recipe.stages), steps)
     for stage, optimizer in zip(recipe.stages, optimizers, strict=True):
         if stage.name in ended_before:
             freeze(model, stage.trainable, stage.batchnorm)
@@ -278,7 +290,7 @@ def fit_stages(
             data = plan.stage_data(model, recipe, stage.name)
         else:
             data = image_data(model, recipe, train, validation, store)
-        under_way = StageFit(model, data, loss, stage, steps, recipe.batch_size, trained, recipe.seed)
+        under_way = StageFit(model, data, loss, stage, steps, recipe.batch_size, trained, recipe.seed, given.of_steps())
         rate, stopping = LearningRate(stage, optimizer, mode), EarlyStopping(stage.patience, mode)
         earlier = fitted.rows(stage.name)
         for row in earlier:
@@ -288,8 +300,9 @@ def fit_stages(
         if earlier and saved is not None:
             under_way.restore(saved.snapshot, fitted.images_at_a_time[stage.name])
         epoch = len(earlier)
-        while epoch < stage.epochs and not stopping.exhausted:
+        while epoch < stage.epochs and not stopping.exhausted and stage.name not in fitted.stopped:
             epoch += 1
+            given.epoch_begins(model, len(fitted.history) + 1)
             row = _epoch(under_way, epoch, len(fitted.history) + 1, labels)
             value = row[recipe.monitor]
             row["learning_rate"] = rate.after_epoch(value)
@@ -301,6 +314,10 @@ def fit_stages(
             fitted.kept = best.numbers
             _report(row, stage, _left(fitted, recipe.stages, stage, stopping.exhausted))
             snapshot = under_way.save()
+            if given.epoch_ends(model, row):
+                fitted.stopped.append(stage.name)
+                say(f"a callback ended {stage.name}")
+            _check_unchanged(trained, snapshot, given)
             if checkpoints is not None:
                 checkpoints.save(fitted.record(), snapshot, best.weights)
             if on_epoch is not None:
@@ -312,11 +329,26 @@ def fit_stages(
             epochs = "epoch" if stage.patience == 1 else f"{stage.patience} epochs"
             say(f"  {stage.name} stopped after epoch {epoch}: no better {name} in {epochs}{kept}", indent=6)
         ended = f"no better {name} for its patience" if stopping.exhausted else "all epochs run"
+        if stage.name in fitted.stopped:
+            ended = "a callback ended it"
         fitted.stages.append(
             {**boundary.to_dict(), "epochs_run": epoch, "best_epoch": stopping.best_epoch, "ended": ended}
         )
     best.assign()
+    given.end()
     return fitted
+
+
+def _check_unchanged(trained: TrainedVariables, snapshot: Snapshot, given: GivenCallbacks) -> None:
+    """Refuses callbacks that change weights after they were scored: neither history nor checkpoint would tell."""
+    if given and any(
+        not np.array_equal(found, snapshot.variables[place], equal_nan=True)
+        for place, found in trained.values().items()
+    ):
+        raise ValueError(
+            f"a callback changed weights at the end of an epoch ({', '.join(given.names)}), after they were scored: "
+            "what is recorded would be of other weights. Change them in on_train_batch_end, or in the model."
+        )
 
 
 def _epoch(under_way: StageFit, epoch: int, global_epoch: int, labels: np.ndarray) -> dict[str, Any]:

@@ -15,13 +15,14 @@ import pandas as pd
 from chexkeras.arguments import checked
 from chexkeras.data.audit.audit import Audit
 from chexkeras.data.audit.audit import audit as audit_images
-from chexkeras.data.image_table import resolve_targets
+from chexkeras.data.image_table import refuse_dicom, resolve_targets
 from chexkeras.data.pipeline import images_with_ids
 from chexkeras.data.sampling import balance_groups
 from chexkeras.data.splits.splits import Splits
 from chexkeras.data.splits.splitters import check_classes
 from chexkeras.data.store.store import Store
 from chexkeras.models.classifier import build_classifier, resolve_precision
+from chexkeras.models.given import check_loadable
 from chexkeras.models.stages import adapt_batchnorm, backbone_layers, trainable_start
 from chexkeras.progress import say, track
 from chexkeras.recipes.presets import recipe_of
@@ -34,6 +35,7 @@ from chexkeras.training.frozen.plan import FeaturePlan, check_draws, plan_featur
 from chexkeras.training.loop import fit_stages
 from chexkeras.training.memory import halving
 from chexkeras.training.objective import build_loss, training_labels
+from chexkeras.training.own_objects import OwnObjects, loss_for_labels
 from chexkeras.training.resume.checkpoints import Checkpoints, assign_all, value
 from chexkeras.training.resume.interrupted import InterruptedTraining, TrainingRequest
 
@@ -52,12 +54,22 @@ def train(
     store: Store | None = None,
     resume: bool = False,
     tensorboard: str | Path | None = None,
+    backbone: keras.layers.Layer | None = None,
+    input_range: tuple[float, float] | str | None = None,
+    head: keras.layers.Layer | None = None,
+    loss: keras.losses.Loss | None = None,
+    augment: keras.layers.Layer | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Run:
     """Trains, chooses the operating points on validation, evaluates on test and writes the run folder.
 
     Everything that can be refused is refused before the first epoch. A run of the same name stays as it was until the
     new one is complete. Every epoch leaves a checkpoint beside the run folder, which goes when the run is complete: a
     training that was interrupted or killed is continued with `resume` and ends as if nothing had happened.
+
+    Keras objects take the place of what the recipe names. Each is copied and left as it is, and recorded in the run by
+    its class and configuration; one that Keras cannot make again from these is refused. A resumed training makes them
+    again, all but callbacks, and refuses others than those it began with.
 
     Args:
         recipe: What to do, or the name of a preset.
@@ -76,14 +88,33 @@ def train(
             was is kept with it, see `resume.interrupted.InterruptedTraining`.
         tensorboard: Folder for TensorBoard's logs, a point for each epoch; None writes none. Needs the package
             tensorboard.
+        backbone: A Keras model or layer from images (batch, side, side, 1 or 3) to a feature map (batch, rows, columns,
+            channels), with the weights it is to start from; where `recipe.weights` is None it counts as untrained, and
+            its BatchNorm statistics are taken from the training images. Stages freeze and unfreeze its layers, models
+            inside of it layer by layer, but code of its own (a subclassed model) as one layer.
+        input_range: With `backbone`, what it expects: its values of black and white, such as (0, 1), (-1, 1), or (0,
+            255) where it scales them itself; or "imagenet" or "caffe", see `run_from_model`. Never guessed.
+        head: A Keras model or layer from the feature map, or from its average over rows and columns, to one probability
+            for each target.
+        loss: A loss of labels and probabilities, both (batch, n_targets). Where labels are unknown they are NaN: a loss
+            that gives NaN for them is computed finding by finding on the known ones, if it is a mean over findings.
+        augment: A Keras layer that changes training images (batch, side, side, 1), 0 to 255, at random, instead of the
+            recipe's changes: `keras.layers.RandomRotation`, or a Sequential of several. What it draws follows from the
+            recipe's seed, the epoch and the image; its own seed has no effect.
+        callbacks: Keras callbacks, called in this order after chexkeras' own, with epochs counted over the whole run.
+            They are recorded by the names of their classes, and may not change weights between epochs. Of a resumed
+            training they see the rest alone, and a caution says so. Those that do what the recipe decides
+            (EarlyStopping, ModelCheckpoint, schedules of the learning rate) are refused.
 
     Returns:
         The run.
 
     Raises:
         ValueError: If an image cannot be read, a part lacks a class, a stage names no layer, the operating point cannot
-            be chosen from so few positives, the loss stops being a number, memory does not suffice for one image, or a
-            training is to be resumed with other inputs.
+            be chosen from so few positives, the loss stops being a number, memory does not suffice for one image, a
+            training is to be resumed with other inputs, or a Keras object takes or gives something else than it should
+            or cannot be recorded.
+        TypeError: If a Keras object is of another kind.
         FileExistsError: If the folder is taken, or an interrupted training would be lost.
         FileNotFoundError: If there is nothing to resume.
         OSError: If a checkpoint cannot be written.
@@ -91,6 +122,7 @@ def train(
     recipe = recipe_of(recipe)
     if tensorboard is not None:
         EpochLog.check(tensorboard)
+    own = OwnObjects.of(backbone, input_range, head, loss, augment, callbacks)
     writer.clear_abandoned(run_dir)
     unfinished = InterruptedTraining.load(run_dir) if resume else InterruptedTraining(run_dir)
     if resume and unfinished.complete:
@@ -99,9 +131,14 @@ def train(
         return Run.load(run_dir)
     overwrite = overwrite or (resume and unfinished.options["overwrite"])
     folder = writer.check_free(run_dir, overwrite)
-    recipe = _for_table(recipe, splits.table)
+    if store is None:
+        refuse_dicom(splits.table)
+    if resume:
+        own = own.completed(unfinished.options.get("given", {}))
+    given = own.record()
+    recipe = own.named_in(_for_table(recipe, splits.table))
     check_classes(splits, recipe.targets)
-    given = splits
+    as_split = splits
     if recipe.up_sample:
         splits = splits.up_sampled(dict(recipe.up_sample))
     # What cannot be balanced is refused here, before anything is computed.
@@ -116,7 +153,18 @@ def train(
         store.require_size(recipe.image_size)
         store.rows(splits.table["image_id"])
     options = {"features": features, "draws": draws, "cautions": list(cautions), "overwrite": overwrite}
-    asked = TrainingRequest(recipe, given, _inputs(recipe, splits, features, draws, store), options)
+    inputs = _inputs(recipe, splits, features, draws, store)
+    if given:
+        options["given"] = given
+        inputs["given"] = {part: entry if part == "callbacks" else entry["sha256"] for part, entry in given.items()}
+        if "backbone" in given:
+            inputs["given"]["input_range"] = given["backbone"]["input_range"]
+        # Built before anything is kept or computed: what does not fit is refused here.
+        _built(recipe, own)
+    own_loss = None
+    if own.loss is not None:
+        own_loss, given["loss"]["unknown_labels"] = _own_loss(own, recipe, splits)
+    asked = TrainingRequest(recipe, as_split, inputs, options)
     with unfinished.claimed(asked, resume=resume, overwrite=overwrite):
         checkpoints = Checkpoints(unfinished.folder)
         if audit is None:
@@ -127,12 +175,14 @@ def train(
                 say(line)
         if store is not None and (dim := store.told_of_contrast(splits.table["image_id"])):
             say(dim)
-        model = _classifier(recipe, splits, store, checkpoints)
+        model = _classifier(recipe, splits, store, checkpoints, own)
         rows = training_labels(recipe, splits.training_rows)
-        loss = build_loss(recipe, rows)
+        fitted_loss = build_loss(recipe, rows) if own_loss is None else own_loss
         with _feature_folder(folder, unfinished) as stored, _epoch_log(tensorboard) as on_epoch:
             plan = _features(model, recipe, splits, rows, stored, unfinished, features, draws, store)
-            fitted = fit_stages(model, recipe, loss, rows, splits.validation, plan, store, checkpoints, on_epoch)
+            fitted = fit_stages(
+                model, recipe, fitted_loss, rows, splits.validation, plan, store, checkpoints, on_epoch, own.callbacks
+            )
         say(f"keeping the weights of {fitted.best_stage} epoch {fitted.best_epoch}, best on validation")
         further = {
             "run_id": unfinished.run_id,
@@ -140,9 +190,10 @@ def train(
             "seconds": checkpoints.seconds,
             "store": store.fingerprint if store is not None else None,
             "features": plan.to_dict() if plan else None,
+            **({"given": given} if given else {}),
         }
-        shown = finish.all_cautions(recipe, splits, cautions)
-        ended = finish.FinishedTraining(recipe, splits, audit, loss, fitted, tuple(shown), store, further)
+        shown = finish.all_cautions(recipe, splits, [*cautions, *_begun_anew(own, checkpoints.resumed_after)])
+        ended = finish.FinishedTraining(recipe, splits, audit, fitted_loss, fitted, tuple(shown), store, further)
         try:
             _write(model, ended, folder)
         except OSError as error:
@@ -200,20 +251,47 @@ def _leading_held(recipe: Recipe) -> tuple[Stage, ...]:
     return tuple(itertools.takewhile(lambda stage: stage.batchnorm == "held", recipe.stages))
 
 
-def _classifier(recipe: Recipe, splits: Splits, store: Store | None, checkpoints: Checkpoints) -> keras.Model:
-    """Returns the classifier with the weights that training starts from, now or when it was begun."""
+def _own_loss(own: OwnObjects, recipe: Recipe, splits: Splits) -> tuple[keras.losses.Loss, str]:
+    labels = pd.concat([splits.train, splits.validation])[list(recipe.targets)].to_numpy(float)
+    return loss_for_labels(own.loss, labels)
+
+
+def _begun_anew(own: OwnObjects, resumed_after: Sequence[int]) -> list[str]:
+    """Returns what is to be said of callbacks that saw a part of the training alone."""
+    if not own.callbacks or not resumed_after:
+        return []
+    epochs = ", ".join(map(str, resumed_after))
+    return [
+        f"The training was resumed after epoch {epochs} with callbacks that began anew "
+        f"({', '.join(own.callbacks.names)}): what they had kept of earlier epochs was lost."
+    ]
+
+
+def _built(recipe: Recipe, own: OwnObjects) -> keras.Model:
+    """Returns the classifier as it is built, with what does not depend on images checked."""
     keras.utils.set_random_seed(recipe.seed)
     model = build_classifier(
         recipe.targets,
-        backbone=recipe.backbone,
+        backbone=own.backbone or recipe.backbone,
         weights=recipe.weights,
         image_size=recipe.image_size,
-        head=recipe.head,
+        head=own.head or recipe.head,
         clahe=recipe.clahe,
         precision=recipe.precision,
+        input_range=own.input_range,
     )
     for stage in recipe.stages:
         trainable_start(backbone_layers(model), stage.trainable)
+    if own.any_given:
+        check_loadable(model, "classifier")
+    return model
+
+
+def _classifier(
+    recipe: Recipe, splits: Splits, store: Store | None, checkpoints: Checkpoints, own: OwnObjects
+) -> keras.Model:
+    """Returns the classifier with the weights that training starts from, now or when it was begun."""
+    model = _built(recipe, own)
     try:
         start = checkpoints.load_start()
     except ValueError as error:
@@ -222,6 +300,11 @@ def _classifier(recipe: Recipe, splits: Splits, store: Store | None, checkpoints
     if start is not None:
         assign_all(model.variables, start)
         return model
+    if own.weightless:
+        raise ValueError(
+            "the weights that the given backbone had are not among the checkpoints, and its configuration does not "
+            "hold them; give it again, train(..., backbone=model, resume=True), or begin anew with overwrite=True."
+        )
     if recipe.weights is None:
         _adapt(model, splits.train, recipe, store)
     checkpoints.save_start([value(variable) for variable in model.variables])

@@ -40,6 +40,8 @@ def augmentation_words(augment: dict[str, Any]) -> list[str]:
         "contrast": "change of contrast by at most {}",
     }
     found = []
+    if "given" in given:
+        return [f"those of the Keras layer {given['given']}, which was given to training"]
     if "flip" in given:
         found.append(f"mirroring left to right of {percent(float(given.get('flip_probability', 0.5)))} of the images")
     found += [text.format(printed(given[name])) for name, text in plain.items() if name in given]
@@ -213,9 +215,9 @@ def _add_given(facts: Facts, documents: Documents) -> None:
     facts.add("given", records, given_words(records) or "none", file="provenance.json", field="given")
     model = records.get("model") or {}
     facts.add("elsewhere", bool(model), file="provenance.json", field="given.model, whether there is one")
-    stated = model.get("input_range")
+    stated = (model or records.get("backbone") or {}).get("input_range")
     shown = stated if isinstance(stated, str) else " and ".join(f"{value:g}" for value in stated or ())
-    facts.add("elsewhere.input_range", stated, shown, file="provenance.json", field="given.model.input_range")
+    facts.add("given.input_range", stated, shown, file="provenance.json", field="given.*.input_range")
     origin = documents.pick("provenance.json", "weights.origin", "")
     facts.add("elsewhere.origin", origin, str(origin), file="provenance.json", field="weights.origin")
 
