@@ -12,6 +12,7 @@ from chexkeras.checks import nearest
 from chexkeras.explanation.gradients import gradients
 from chexkeras.models.heads import CLASSES
 from chexkeras.models.scoring import predict_padded
+from chexkeras.models.three_way import ANSWERS
 
 _LOGITS, _PROBABILITY, _POOL = "head_logits", "head_probability", "head_pool"
 
@@ -99,7 +100,8 @@ class MapNetwork:
             return False
         between = [layer for layer in self.model.layers if layer.name.startswith("head_")]
         hidden = [layer for layer in between if layer.name not in (_POOL, _LOGITS, _PROBABILITY)]
-        return all(isinstance(layer, keras.layers.Dropout) for layer in hidden)
+        # What makes a probability of three logits comes after what is linear.
+        return all(isinstance(layer, keras.layers.Dropout) or layer.name.startswith(ANSWERS) for layer in hidden)
 
     @cached_property
     def _forward(self) -> keras.Model:

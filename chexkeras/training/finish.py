@@ -30,6 +30,7 @@ from chexkeras.models.classifier import resolve_precision
 from chexkeras.models.losses import LOSSES
 from chexkeras.models.registry import GIVEN
 from chexkeras.models.scoring import predict_scores, scores_table
+from chexkeras.models.three_way import for_inference
 from chexkeras.recipes.recipe import Recipe
 from chexkeras.results import OperatingPoint
 from chexkeras.training.loop import Fitted
@@ -215,7 +216,7 @@ def write_run(model: keras.Model, ended: FinishedTraining, folder: Path, number:
 
 
 def save_model(model: keras.Model, folder: Path) -> None:
-    """Writes the model's file, for inference: Keras alone reads it where all layers are Keras' own.
+    """Writes the model's file, for inference: Keras opens it without chexkeras, unless it equalises (`models.clahe`).
 
     Args:
         model: The classifier.
@@ -225,7 +226,8 @@ def save_model(model: keras.Model, folder: Path) -> None:
     # keep while a training is under way.
     with files.replacing(folder / "model.keras") as temporary:
         # Half a model, where the disk is full, would be kept as one.
-        keras.Model(model.inputs, model.outputs, name=model.name).save(temporary)
+        plain = for_inference(model)
+        keras.Model(plain.inputs, plain.outputs, name=model.name).save(temporary)
 
 
 def write_results(
