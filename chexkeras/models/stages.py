@@ -125,9 +125,9 @@ def freeze(model: keras.Model, trainable: float | str, batchnorm: str = "held") 
     held = one_of(batchnorm, BATCHNORM, "batchnorm") == "held"
     model.trainable = True
     for index, layer in enumerate(layers):
-        layer.trainable = index >= start
-        for inner in batchnorm_layers(layer) if held else ():
-            inner.trainable = False
+        for inner in layer._flatten_layers():
+            # Each by itself: Keras hands a flag on to what is inside only where it changes.
+            inner.trainable = index >= start and not (held and isinstance(inner, keras.layers.BatchNormalization))
     return start
 
 
