@@ -89,19 +89,23 @@ def train(
         tensorboard: Folder for TensorBoard's logs, a point for each epoch; None writes none. Needs the package
             tensorboard.
         backbone: A Keras model or layer from images (batch, side, side, 1 or 3) to a feature map (batch, rows, columns,
-            channels), with the weights it is to start from; where `recipe.weights` is None it counts as untrained, and
-            its BatchNorm statistics are taken from the training images. Stages freeze and unfreeze its layers, models
+            channels), with its weights; one that goes by a name is set in the recipe, recipe.replace(backbone=name).
+            Where `recipe.weights` is None it counts as untrained, and its BatchNorm statistics are taken from the
+            training images. Stages freeze and unfreeze its layers, models
             inside of it layer by layer, but code of its own (a subclassed model) as one layer.
         input_range: With `backbone`, what it expects: its values of black and white, such as (0, 1), (-1, 1), or (0,
             255) where it scales them itself; or "imagenet" or "caffe", see `run_from_model`. Never guessed.
         head: A Keras model or layer from the feature map, or from its average over rows and columns, to one probability
-            for each target.
-        loss: A loss of labels and probabilities, both (batch, n_targets). Where labels are unknown they are NaN: a loss
+            for each target; one that goes by a name is set in the recipe, recipe.replace(head=name).
+        loss: An object of keras.losses.Loss, of labels and probabilities (batch, n_targets); one that goes by a name is
+            set in the recipe, recipe.replace(loss=cx.recipes.Loss(name)). Where labels are unknown they are NaN: a loss
             that gives NaN for them is computed finding by finding on the known ones, if it is a mean over findings.
-        augment: A Keras layer that changes training images (batch, side, side, 1), 0 to 255, at random, instead of the
-            recipe's changes: `keras.layers.RandomRotation`, or a Sequential of several. What it draws follows from the
+        augment: A Keras layer, or a Sequential of several, that changes training images (batch, side, side, 1), 0 to
+            255, at random; changes of chexkeras are set in the recipe,
+            recipe.replace(augment=cx.data.Augmentation(...)). It takes their place. What it draws follows from the
             recipe's seed, the epoch and the image; its own seed has no effect.
-        callbacks: Keras callbacks, called in this order after chexkeras' own, with epochs counted over the whole run.
+        callbacks: Objects of keras.callbacks.Callback, called in this order after chexkeras' own, with epochs counted
+            over the whole run.
             They are recorded by the names of their classes, and may not change weights between epochs. Of a resumed
             training they see the rest alone, and a caution says so. Those that do what the recipe decides
             (EarlyStopping, ModelCheckpoint, schedules of the learning rate) are refused.
