@@ -34,7 +34,8 @@ LAYERS = {
 HEAVY = {"tensorflow", "keras"}
 # The only modules that may import TensorFlow itself: tf.data and the GPU's capabilities are their subject.
 TENSORFLOW = {
-    "data.pipeline", "data.pixels", "data.store.decoder", "data.augmentation", "models.classifier",
+    "data.pipeline", "data.pixels", "data.store.decoder", "data.augmentation", "data.given_augmentation",
+    "models.classifier",
     "training.frozen.feature_store", "training.memory", "training.frozen.augmented_copies",
     "explanation.gradients",
 }  # fmt: skip

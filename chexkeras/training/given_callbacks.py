@@ -104,10 +104,10 @@ class GivenCallbacks:
 
     def of_steps(self) -> list[keras.callbacks.Callback]:
         """Returns what tells them of every step of an epoch, for `fit`."""
-        return [_Steps(self.callbacks)] if self.callbacks else []
+        return [_StepForwarding(self.callbacks)] if self.callbacks else []
 
 
-class _Steps(keras.callbacks.Callback):
+class _StepForwarding(keras.callbacks.Callback):
     """Hands on the steps of one `fit`, and nothing else of it: each epoch is a `fit` of its own."""
 
     def __init__(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
