@@ -286,7 +286,7 @@ def _threshold(threshold: float) -> float:
 
 
 def _weights(weights: ArrayLike, kept: NDArray[np.bool_]) -> NDArray[np.float64]:
-    weight = np.asarray(weights, dtype=np.float64)
+    weight = checks.numbers(weights, "weights")
     if weight.shape != kept.shape:
         raise ValueError(f"weights have shape {weight.shape}, expected {kept.shape}: one weight for each image.")
     broken = ~(np.isfinite(weight) & (weight > 0))

@@ -147,6 +147,7 @@ def chosen_findings(table: pd.DataFrame, findings: str | Iterable[str] | None) -
     Raises:
         ValueError: If a finding is no label of the table, or it has none.
     """
+    require_columns(table, ["patient_id"], "the image table", FIX)
     wanted = image_table.finding_columns(table) if findings is None else findings
     return list(image_table.resolve_targets(table, wanted))
 

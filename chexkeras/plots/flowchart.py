@@ -13,6 +13,8 @@ from chexkeras.results import OperatingPoint
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from chexkeras.recipes.recipe import Recipe
+
 _ORIGINS = {"imagenet": "ImageNet"}
 _WRAP = 60
 _LINE = 0.19
@@ -70,6 +72,9 @@ def steps(
         kept: Name of the stage that the kept model is from; None for the last.
     """
     settings = _recipe(recipe)
+    lacking = [name for name in ("image_size", "backbone", "head", "targets") if name not in settings]
+    if lacking:
+        raise ValueError(f"recipe lacks {', '.join(lacking)}; give a Recipe, or what its to_dict() returns.")
     size = settings["image_size"]
     elsewhere = settings["backbone"] == GIVEN and not settings.get("stages")
     head = str(settings["head"]).replace("_", " ") + ", sigmoid output"
@@ -130,7 +135,7 @@ def _arrow(ax: "Axes", start: tuple[float, float], end: tuple[float, float], col
 @checked
 @style.styled
 def flowchart(
-    recipe: Any,
+    recipe: "Recipe | Mapping[str, Any]",
     *,
     stages: Sequence[Mapping[str, Any]] = (),
     points: Iterable[OperatingPoint] = (),

@@ -231,6 +231,9 @@ def intensity_profile(
     Raises:
         ValueError: If shares and bins do not fit.
     """
+    lacking = [name for name in ("bins", "positive", "negative") if name not in shares]
+    if lacking:
+        raise ValueError(f"shares have no {', '.join(lacking)}; give those of a finding, as in run.intensities.")
     edges = np.asarray(shares["bins"], dtype=np.float64)
     ax = style.axes(ax)
     for (label, name), (colour, line) in zip(_groups(finding), _CURVES, strict=True):

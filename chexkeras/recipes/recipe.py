@@ -396,7 +396,7 @@ _PARTS: dict[str, tuple[type, str]] = {
 def _of_keras(part: Any) -> str:
     """Returns what to do with an object of Keras, which no recipe can hold, or ""."""
     is_keras = any(kind.__module__.split(".")[0] == "keras" for kind in type(part).__mro__)
-    return " A recipe is plain values, which are saved with the run." if is_keras else ""
+    return " A recipe is plain values; Keras objects are given to cx.train(...)." if is_keras else ""
 
 
 def _findings(values: Any, name: str) -> tuple[str, ...]:

@@ -48,7 +48,7 @@ COSTLY = {
 MADE_BY_USERS = {
     "Recipe", "Stage", "Run", "Predictor", "data.Augmentation", "data.Perturbation", "dicom.ReadOptions",
     "evaluation.PublishedResult", "evaluation.RatingModel", "inference.TestTimeAugmentation", "recipes.Loss",
-    "recipes.ThresholdRule", "report.PerformanceGoals", "models.Parameter",
+    "recipes.ThresholdRule", "report.PerformanceGoals",
 }  # fmt: skip
 # Keras calls these itself.
 KERAS_OWN = ("models.AsymmetricLoss", "models.AucMarginLoss", "models.FocalLoss", "models.ThreeWay", "models.Weighted")
@@ -265,7 +265,7 @@ class Samples:
             cx.data.ImageTable: cx.data.ImageTable.of(table), cx.data.Perturbation: cx.data.PERTURBATIONS[0],
             cx.results.SubgroupAnalysis: run.evaluation.findings[0].subgroups[0], cx.Stage: run.recipe.stages[0],
             cx.results.Comparison: comparisons[0], cx.recipes.Loss: run.recipe.loss,
-            cx.models.Parameter: cx.models.number(above=0),
+
         }  # fmt: skip
 
     def fitting(self, label, parameter):

@@ -70,7 +70,7 @@ def shift_probabilities(scores: ArrayLike, *, from_prevalence: float, to_prevale
     """
     before = checks.probability(from_prevalence, "from_prevalence", open_interval=True)
     after = checks.probability(to_prevalence, "to_prevalence", open_interval=True)
-    given = np.asarray(scores, dtype=np.float64)
+    given = checks.numbers(scores, "scores")
     return _shifted(check_values(given.ravel(), probabilities=True).reshape(given.shape), before, after)
 
 
@@ -123,7 +123,7 @@ def estimate_prevalence(
     checks.positive_int(iterations, "iterations")
     checks.positive_int(replicates, "replicates")
     checks.probability(tolerance, "tolerance", open_interval=True)
-    given = np.asarray(scores, dtype=np.float64)
+    given = checks.numbers(scores, "scores")
     if given.ndim != 1 or not len(given):
         raise ValueError(f"scores have shape {given.shape}; expected one column of at least one score.")
     given = check_values(given, probabilities=True)

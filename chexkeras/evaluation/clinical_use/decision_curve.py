@@ -164,7 +164,7 @@ def _require_both(n_positive: int, n_negative: int) -> None:
 
 
 def _grid(thresholds: ArrayLike) -> NDArray[np.float64]:
-    grid = np.asarray(thresholds, dtype=np.float64)
+    grid = checks.numbers(thresholds, "thresholds")
     if grid.ndim != 1 or not len(grid):
         raise ValueError(f"thresholds have shape {grid.shape}; give a list of threshold probabilities.")
     for value in grid:

@@ -55,7 +55,7 @@ def true_prevalence(
     """
     checks.probability(confidence, "confidence", open_interval=True)
     rates = KnownRate.of(sensitivity, "sensitivity"), KnownRate.of(specificity, "specificity")
-    call = np.asarray(called, dtype=np.float64)
+    call = checks.numbers(called, "called")
     if call.ndim != 1:
         raise ValueError(f"called has shape {call.shape}; one call for each image was expected.")
     kept = known_labels(call, "called: ")

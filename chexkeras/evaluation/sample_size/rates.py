@@ -254,7 +254,7 @@ def design_effect(images_per_patient: float | ArrayLike, correlation: float) -> 
         1.6
     """
     agree = checks.probability(correlation, "correlation")
-    images = np.atleast_1d(np.asarray(images_per_patient, dtype=np.float64))
+    images = np.atleast_1d(checks.numbers(images_per_patient, "images_per_patient"))
     if images.ndim != 1 or not len(images) or not np.isfinite(images).all() or (images < 1).any():
         raise ValueError(
             f"images_per_patient={images_per_patient!r} must be at least 1: the same number for every patient, or one "

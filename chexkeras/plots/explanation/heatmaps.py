@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chexkeras.arguments import checked
+from chexkeras.checks import require_columns
 from chexkeras.explanation.heatmaps import Heatmaps
 from chexkeras.plots import style
 from chexkeras.plots.images import read_images
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.cm import ScalarMappable
 
+_ROWS = "Give rows of the table that was loaded."
 MOST_IMAGES = 24
 CONTOURS = (0.5, 0.75)
 """Where contours run, as shares of the map's highest value."""
@@ -65,6 +67,8 @@ def heatmap(
     """
     column = maps.column(finding)
     name = maps.findings[column]
+    if not isinstance(pixels, str) and np.ndim(pixels) != 2:
+        raise ValueError(f"pixels have shape {np.shape(pixels)}; rows and columns of one image were expected.")
     (shown, width_px), *_ = read_images([pixels], [image]) if isinstance(pixels, str) else [(pixels, pixels.shape[1])]
     ax = style.axes(ax, 6.4, 6.2)
     ax.grid(visible=False)
@@ -125,6 +129,7 @@ def heatmap_gallery(
         FileNotFoundError: If an image's file is missing.
     """
     name = maps.findings[maps.column(finding)]
+    require_columns(table, ["image_id", *(["path"] if pixels is None else [])], "the image table", _ROWS)
     if not 1 <= len(table) <= MOST_IMAGES:
         raise ValueError(f"{len(table)} images to draw; give 1 to {MOST_IMAGES}.")
     if titles is not None and len(titles) != len(table):
@@ -211,6 +216,8 @@ def _colour(share: float) -> tuple[float, float, float, float]:
 
 
 def _boxes_of(boxes: pd.DataFrame, image: str, finding: str) -> NDArray[np.float64]:
+    fix = "load_boxes(...) returns such a table."
+    require_columns(boxes, ["image_id", "finding", *_BOX], "the table of boxes", fix)
     chosen = boxes[(boxes["image_id"].astype(str) == image) & (boxes["finding"] == finding)]
     return chosen[list(_BOX)].to_numpy(float)
 
