@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import re
+import shlex
 import signal
 import time
 from pathlib import Path
@@ -175,15 +176,19 @@ def test_an_interrupted_predict_keeps_what_is_done_and_goes_on_with_resume(toy_r
     interrupted_after(2)
     stopped = run(*arguments)
     assert stopped.exit_code == 130 and not out.exists()
-    assert "the results of 2 files are kept; go on with the same command and --resume" in stopped.output
+    told, line = stopped.output.splitlines()[-2:]
+    assert told == "interrupted: the results of 2 files are kept; go on with:"
+    assert sorted(shlex.split(line)) == sorted(["chexkeras", *map(str, arguments), "--resume"])
     monkeypatch.undo()
     assert "give resume=True (--resume)" in run(*arguments).output
-    assert run(*arguments, "--resume").exit_code == 0
+    assert run(*shlex.split(line)[1:]).exit_code == 0
     assert len(pd.read_csv(out)) == 3
 
 
 @pytest.mark.keras
 def test_a_predict_that_the_system_ends_or_whose_disk_is_full_keeps_what_is_done(toy_run, tmp_path, monkeypatch):
+    from chexkeras.inference.predictor import Predictor
+
     module = importlib.import_module("chexkeras.inference.score_folder")
     folder, out = images_of(tmp_path / "images", count=4), tmp_path / "results.csv"
     arguments = ("predict", folder, "--run", toy_run.folder, "--workers", 0, "--out", out)
@@ -197,8 +202,7 @@ def test_a_predict_that_the_system_ends_or_whose_disk_is_full_keeps_what_is_done
         patch.setattr(module, "track", ended_by_the_system)
         stopped = run(*arguments)
     assert stopped.exit_code == 143 and not out.exists()
-    kept = "the results of 1 files are kept; go on with the same command and --resume"
-    assert f"ended by SIGTERM: {kept}." in stopped.output
+    assert "ended by SIGTERM: the results of 1 files are kept; go on with:\nchexkeras predict " in stopped.output
 
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / ".results.csv.x.csv"))
@@ -209,8 +213,8 @@ def test_a_predict_that_the_system_ends_or_whose_disk_is_full_keeps_what_is_done
     assert stopped.exit_code == 2 and not out.exists()
     said = " ".join(stopped.output.split())
     assert "there is no room for '.results.csv.x.csv' (No space left on device); free some space" in said
-    assert "The results of 4 files are kept; go on with the same command and --resume." in said
-    monkeypatch.setattr(module.Predictor, "records", lambda _, files, **__: iter(pytest.fail("scored") for _ in files))
+    assert "The results of 4 files are kept; go on with: chexkeras predict" in said
+    monkeypatch.setattr(Predictor, "records", lambda _, files, **__: iter(pytest.fail("scored") for _ in files))
     assert run(*arguments, "--resume").exit_code == 0
     assert len(pd.read_csv(out)) == 4
 

@@ -67,7 +67,7 @@ def heatmap(
     """
     column = maps.column(finding)
     name = maps.findings[column]
-    if not isinstance(pixels, str) and np.ndim(pixels) != 2:
+    if not isinstance(pixels, str) and (np.ndim(pixels) != 2 or not np.size(pixels)):
         raise ValueError(f"pixels have shape {np.shape(pixels)}; rows and columns of one image were expected.")
     (shown, width_px), *_ = read_images([pixels], [image]) if isinstance(pixels, str) else [(pixels, pixels.shape[1])]
     ax = style.axes(ax, 6.4, 6.2)
