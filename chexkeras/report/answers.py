@@ -301,7 +301,7 @@ def load_answers(path: str | Path) -> Answers:
         ValueError: If it is no TOML, a key is unknown, or a number is out of range.
     """
     file = checks.existing_file(
-        checks.typed_path(path, "answers"), "answers", "write one to start from with: chexkeras report-init"
+        checks.typed_path(path, "answers"), "answers", "write one to start from with: chexkeras report-init."
     )
     try:
         document = tomllib.loads(file.read_text(encoding="utf-8"))

@@ -12,7 +12,7 @@ import pandas as pd
 
 from chexkeras import plain
 from chexkeras.arguments import checked
-from chexkeras.checks import no_such
+from chexkeras.checks import no_such, one_of
 from chexkeras.plain import PlainTable
 from chexkeras.results.estimate import NOT_MEASURED, Estimate, OperatingPoint
 from chexkeras.results.record import Record
@@ -165,6 +165,7 @@ class SubgroupAnalysis(Record):
 
     def worst(self, statistic: str) -> Subgroup | None:
         """Returns the group with the lowest estimate of a statistic; None where no group has one."""
+        one_of(statistic, STATISTICS, "statistic")
         measured = [group for group in self.groups if getattr(group, statistic).estimable]
         return min(measured, key=lambda group: getattr(group, statistic).value, default=None)
 

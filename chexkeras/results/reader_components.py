@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from chexkeras.arguments import checked
+from chexkeras.checks import came
 from chexkeras.results.record import Record
 
 
@@ -83,6 +84,8 @@ class ReaderVarianceComponents(Record, nan=("treatment_reader", "error", "cov1",
         Returns:
             The components, with the pilot's patients as cases; a covariance that the pilot has not stays NaN.
         """
+        if not hasattr(pilot, "components"):
+            raise TypeError(f"pilot is {came(pilot)}; the result of mrmc(study) was expected.")
         found = pilot.components
         # One modality alone has no interaction apart from the readers themselves.
         interaction = 0.0 if math.isnan(found.modality_reader) else found.modality_reader

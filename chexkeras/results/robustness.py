@@ -278,5 +278,5 @@ def _require_fields(kind: type, data: dict[str, Any]) -> None:
         found = [f"{word} {', '.join(some)}" for word, some in (("lacks", lacking), ("has unknown", unknown)) if some]
         raise ValueError(
             f"the measurement of changed images {' and '.join(found)}: it comes from another version of chexkeras, or "
-            "is damaged"
+            "is damaged."
         )
