@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from chexkeras import files
+from chexkeras.arguments import checked
 from chexkeras.checks import existing_file, typed_path
 from chexkeras.report import word_style
 from chexkeras.report.html import CAUTION, GAP_END, GAP_START, checked_figure, printed_width, shortened
@@ -30,6 +31,7 @@ Node = dict[str, Any]
 """A part of pandoc's document: its kind under "t", what is in it under "c"."""
 
 
+@checked
 def write_docx(markdown_path: str | Path, out: str | Path | None = None) -> Path:
     """Writes a report as a Word document.
 

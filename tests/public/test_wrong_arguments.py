@@ -19,6 +19,7 @@ import pytest
 
 import chexkeras as cx
 from chexkeras import _lazy
+from chexkeras.arguments import WrongArgument
 from chexkeras.evaluation.rates import rates_from_counts
 
 ROOT = Path(cx.__file__).parent
@@ -337,3 +338,49 @@ def test_a_wrong_argument_is_told_in_a_sentence(samples, tmp_path, monkeypatch):
         if wrong
     ]
     assert not found, f"{len(found)}:\n" + "\n".join(found)
+
+
+class TestNamedMistakes:
+    """What users of every kind did in their first hour."""
+
+    def test_a_loss_is_taken_by_its_name(self):
+        assert cx.preset("quick").replace(loss="focal").loss == cx.recipes.Loss("focal")
+        with pytest.raises(ValueError, match="did you mean 'focal'"):
+            cx.preset("quick").replace(loss="focall")
+
+    def test_a_preset_is_taken_by_its_name_wherever_a_recipe_is(self, toy, toy_splits, tmp_path):
+        # The toy images show no large heart: the recipe is looked up before that is found.
+        with pytest.raises(ValueError, match="leave Cardiomegaly out of the targets"):
+            cx.train("quick", toy_splits, tmp_path / "run")
+        with pytest.raises(ValueError, match=r"preset='quik'; did you mean 'quick'\?"):
+            cx.train("quik", toy_splits, tmp_path / "run")
+        assert cx.recipes.with_settings("quick", ["seed=7"]) == cx.preset("quick").replace(seed=7)
+        assert cx.recipes.source_reading("chexpert-uones", "chexpert-uones")
+        table = toy.assign(Cardiomegaly=toy["Effusion"])
+        plan = cx.recipes.own_split()
+        named, made = (cx.recipes.split_for(table, each, plan) for each in ("quick", cx.preset("quick")))
+        assert named.fingerprint == made.fingerprint
+
+    def test_a_table_is_no_split(self, toy, tmp_path):
+        with pytest.raises(
+            WrongArgument, match=r"train: splits must be a Splits, not a table of 120 rows .*split_by_patient"
+        ):
+            cx.train("quick", toy, tmp_path / "run")
+
+    def test_an_evaluation_is_no_run(self, toy_run, tmp_path):
+        with pytest.raises(
+            WrongArgument, match=r"write_report: run must be a Run or a path, not an Evaluation\..*Run\.load"
+        ):
+            cx.write_report(toy_run.evaluation, tmp_path / "report.md")
+
+    def test_a_keras_layer_belongs_to_no_recipe(self):
+        import keras
+
+        with pytest.raises(ValueError, match=r"augment is a RandomFlip; expected an Augmentation.* given to cx\.train"):
+            cx.preset("quick").replace(augment=keras.layers.RandomFlip())
+
+    def test_misspelt_and_missing_arguments_are_told(self):
+        with pytest.raises(WrongArgument, match="Recipe takes no argument 'epochs'"):
+            cx.Recipe(epochs=3)
+        with pytest.raises(WrongArgument, match=r"split_by_patient: targets is missing\. targets: "):
+            cx.split_by_patient(pd.DataFrame())
