@@ -81,6 +81,10 @@ class Augmentation:
                 raise ValueError(f"augment.{name}={value!r} must be a number from 0 to {limit:g}; 0 switches it off.")
         for name in ("flip_probability", "blur_probability", "erase_probability"):
             probability(getattr(self, name), f"augment.{name}")
+        if not isinstance(self.given, str) or not (self.given.isidentifier() or self.given == ""):
+            raise ValueError(
+                f"augment.given={self.given!r:.40} must be the name of a class; it is set where train is given a layer."
+            )
         if not self.flip_probability:
             raise ValueError("augment.flip_probability=0 mirrors nothing; set augment.flip=false instead.")
         for name, limit in (("blur_sigma_px", _LARGEST_SIGMA_PX), ("erase_area", _LARGEST_ERASED)):

@@ -329,7 +329,8 @@ def _read_plain(file: Path | bytes | GreyArray, profile: Profile) -> Radiograph 
     try:
         if isinstance(file, GreyArray):
             grey, narrow, decoder = file.pixels, file.narrow_bits, "array"
-            warnings = ("no_header", *gate.require(gate.check_size(*grey.shape, profile)))
+            rows, columns = grey.shape
+            warnings = ("no_header", *gate.require(gate.check_size(rows, columns, profile)))
         else:
             with privacy.quiet(), _rejecting("unreadable"), _opened(file) as handle:
                 grey, warnings, narrow = _grey_image(handle, profile)

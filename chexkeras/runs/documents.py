@@ -28,6 +28,7 @@ _LAYER = re.compile(r"[A-Za-z0-9][\w./:+-]*")
 _CODE = re.compile(r"\w[\w.-]*")
 _DIGEST = re.compile(r"[0-9a-f]*")
 _COLUMN = re.compile(r"[A-Za-z]\w*")
+_CLASS = re.compile(r"[^\W\d]\w*")
 
 
 def _wrong(where: str, value: Any, wanted: str) -> ValueError:
@@ -155,6 +156,24 @@ def fields(required: Mapping[str, Check], optional: Mapping[str, Check] | None =
 
 
 _digest = matching(_DIGEST, "fingerprint in hexadecimal digits")
+_class = matching(_CLASS, "name of a class")
+
+
+def _two_or_named(value: Any, where: str) -> None:
+    if isinstance(value, str):
+        one_of("imagenet", "caffe")(value, where)
+    else:
+        listed(number, least=2)(value, where)
+
+
+def _given(value: Any, where: str) -> None:
+    """Checks for what is recorded of Keras objects that were given to a training."""
+    if isinstance(value, list):
+        listed(_class)(value, where)
+    else:
+        fields({"class": _class}, {"input_range": _two_or_named})(value, where)
+
+
 _layer = matching(_LAYER, "name of a layer")
 _package = matching(_PACKAGE, "name of a package")
 _versions = named(_package, matching(_PACKAGE_VERSION, "version"))
@@ -203,6 +222,7 @@ PROVENANCE = fields(
         "seconds": or_none(number),
         "weights": fields({}, {"origin": text}),
         "model": fields({}, {"name": _layer, "parameters": count, "sha256": _digest, "accepted_sha256": _digest}),
+        "given": named(one_of("model", "backbone", "head", "loss", "augment", "callbacks"), _given),
         "best": fields({}, {"stage": or_none(text), "epoch": or_none(count), "rank": count}),
     },
 )

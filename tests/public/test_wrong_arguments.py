@@ -41,7 +41,7 @@ COSTLY = {
     "inference.predict_augmented", "inference.load_engine", "models.predict_scores", "models.adapt_batchnorm",
     "plots.draw_comparison", "Predictor.predict", "Predictor.records", "Predictor.load", "Predictor.score",
     "Ensemble.predict", "models.build_classifier", "check_report", "evaluation.simulate_reader_study", "plots.images",
-    "audit", "data.shortcuts", "evaluate_by_readers",
+    "audit", "data.shortcuts", "evaluate_by_readers", "run_from_model", "Run.from_model",
     "evaluation.sample_size_reader_study", "evaluation.sample_size_reader_lower_bound", "find_data",
     "dicom.ReaderPool", "dicom.ReaderPool.read", "models.partition", "evaluation.latent_truth", "find_run",
 }  # fmt: skip

@@ -237,3 +237,24 @@ def test_a_layer_that_is_not_registered_is_refused_since_no_other_process_would_
 
 def test_the_record_is_plain_json(run):
     assert json.loads((run.folder / "provenance.json").read_text())["given"]["model"]["class"] == "Functional"
+
+
+@pytest.mark.parametrize(
+    "given",
+    (
+        {"model": {"class": "A`b | c"}},
+        {"model": {"class": "Functional", "input_range": "<script>"}},
+        {"model": {"class": "Functional", "input_range": [0]}},
+        {"nothing": {"class": "Functional"}},
+        {"callbacks": ["a b"]},
+        [],
+    ),
+)
+def test_a_record_that_no_run_writes_is_refused(run, tmp_path, given):
+    import shutil
+
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    record = json.loads((folder / "provenance.json").read_text())
+    (folder / "provenance.json").write_text(json.dumps({**record, "given": given}))
+    with pytest.raises(ValueError, match=r"provenance\.json of the run"):
+        Run.load(folder).provenance  # noqa: B018

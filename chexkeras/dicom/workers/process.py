@@ -172,8 +172,10 @@ class Worker:
             self.start()
         try:
             with self._watched(self._options.seconds):
-                whole = isinstance(file, bytes)
-                worker.send(self._requests, {"whole": True} if whole else {}, file if whole else os.fsencode(file))
+                if isinstance(file, bytes):
+                    worker.send(self._requests, {"whole": True}, file)
+                else:
+                    worker.send(self._requests, {}, os.fsencode(file))
                 header, pixels = worker.receive(self._answers, largest=self._profile.maximum_pixels)
         except (EOFError, OSError, ValueError, RecursionError):
             raise WorkerLost(self._end(), expired=self._expired) from None

@@ -40,7 +40,7 @@ def augmentation_words(augment: dict[str, Any]) -> list[str]:
         "contrast": "change of contrast by at most {}",
     }
     found = []
-    if "given" in given:
+    if given.get("given"):
         return [f"those of the Keras layer {given['given']}, which was given to training"]
     if "flip" in given:
         found.append(f"mirroring left to right of {percent(float(given.get('flip_probability', 0.5)))} of the images")
