@@ -4,15 +4,16 @@ Each error names what came, what was expected and how to fix it.
 """
 
 import difflib
+import functools
 import math
 import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +22,40 @@ from chexkeras.progress import printable
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Parameters = ParamSpec("Parameters")
+Returned = TypeVar("Returned")
+Raised = TypeVar("Raised", bound=Exception)
+
+
+def in_a_sentence(error: Raised) -> Raised:
+    """Returns an error that a notebook shows as what it says, without the hundred lines of where it was raised.
+
+    IPython lets an error write its own traceback; everywhere else nothing changes.
+
+    Args:
+        error: One that says all that its reader needs.
+    """
+    said = f"{type(error).__name__}: {printable(str(error), chr(10))}"
+    error._render_traceback_ = lambda: said.splitlines()  # type: ignore[attr-defined]
+    return error
+
+
+def sentences_in_notebooks(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
+    """Returns a function whose refusals (ValueError, OSError) a notebook shows by `in_a_sentence`.
+
+    Args:
+        function: One that refuses what its user has named before it does anything.
+    """
+
+    @functools.wraps(function)
+    def wrapped(*arguments: Parameters.args, **options: Parameters.kwargs) -> Returned:
+        try:
+            return function(*arguments, **options)
+        except (ValueError, OSError) as error:
+            raise in_a_sentence(error)  # noqa: B904 - it is the same error
+
+    return wrapped
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from chexkeras.arguments import checked
-from chexkeras.checks import existing_folder, typed_path
+from chexkeras.checks import existing_folder, sentences_in_notebooks, typed_path
 from chexkeras.data.audit.audit import audit
 from chexkeras.data.datasets.kaggle import find_attached
 from chexkeras.data.datasets.nih import load_nih
@@ -105,6 +105,7 @@ PHANTOMS = "phantoms"
 KAGGLE_INPUT = Path("/kaggle/input")
 
 
+@sentences_in_notebooks
 @checked
 def find_data(
     phantoms: str | Path = "data/phantoms", *, images: int = 400, prevalence: Mapping[str, float] | None = None
@@ -133,7 +134,7 @@ def find_data(
         NotADirectoryError: If CHEXKERAS_DATA names a file.
         ValueError: If two different data sets in NIH's layout are attached on Kaggle.
     """
-    asked = _data_asked_for()
+    asked = data_asked_for()
     if asked is not None:
         return asked
     if os.environ.get(DATA_VARIABLE, "") != PHANTOMS:
@@ -142,6 +143,7 @@ def find_data(
     return make_phantoms(phantoms, images=images, prevalence=prevalence)
 
 
+@sentences_in_notebooks
 @checked
 def find_run(
     run_dir: str | Path | None = None,
@@ -176,7 +178,7 @@ def find_run(
     """
     named = os.environ.get(RUN_VARIABLE)
     folder = typed_path(run_dir if run_dir is not None else named or RUN_DIR, "run_dir")
-    asked = _data_asked_for()
+    asked = data_asked_for()
     # A path that the caller read from the environment is a run asked for, like a path that it did not give.
     asked_run = bool(named) and folder == typed_path(str(named), RUN_VARIABLE)
     if folder.exists():
@@ -206,7 +208,7 @@ def find_run(
     return run_demo(folder, phantoms=phantoms, images=images, prevalence=prevalence, recipe=recipe, report=None)
 
 
-def _data_asked_for() -> Path | None:
+def data_asked_for() -> Path | None:
     """Returns the folder of the images that were asked for, or None where phantoms will do."""
     named = os.environ.get(DATA_VARIABLE)
     if named == PHANTOMS:

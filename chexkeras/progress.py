@@ -1,6 +1,7 @@
 """Progress that a person can watch, on standard error, and silence or a line now and then when nobody watches."""
 
 import os
+import sys
 import textwrap
 import unicodedata
 from collections.abc import Iterable, Iterator, Sized
@@ -124,6 +125,10 @@ def say(line: str, indent: int | None = None) -> None:
 
     console = Console(stderr=True, highlight=False)
     text = printable(line, "\n")
+    if console.is_jupyter:
+        # There rich gives each line a box of its own, with a scroll bar; a cell's text is one block and wraps.
+        sys.stdout.write(f"{text}\n")
+        return
     if indent is not None:
         width = console.width if console.is_terminal or "COLUMNS" in os.environ else _COLUMNS
         text = textwrap.fill(text, width, subsequent_indent=" " * indent, break_long_words=False,

@@ -8,7 +8,6 @@ ones read the run that the second one trained.
 
 import argparse
 import os
-import re
 from pathlib import Path
 
 import nbformat
@@ -18,22 +17,8 @@ from nbconvert.preprocessors import TagRemovePreprocessor
 
 FOLDER = Path(__file__).resolve().parent.parent
 SECONDS_A_CELL = 1800
-# What TensorFlow's libraries write of themselves when they start, and nothing in Python can silence.
-START_UP = re.compile(r"^(?:WARNING: All log messages before absl|[IWE]\d{4} ).*\n?", re.M)
-
-
-def without_start_up(notebook: nbformat.NotebookNode) -> None:
-    """Takes TensorFlow's start-up lines out of the outputs of an executed notebook.
-
-    Args:
-        notebook: With its outputs, which change.
-    """
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            if output.get("name") == "stderr":
-                output["text"] = START_UP.sub("", output["text"])
-        if "outputs" in cell:
-            cell["outputs"] = [each for each in cell["outputs"] if each.get("name") != "stderr" or each["text"].strip()]
+# What a page leaves out: the cell that installs the library where it is not, and outputs marked so.
+INSTALL, NO_OUTPUT = "install", "no-output"
 
 
 def page_of(notebook: nbformat.NotebookNode, name: str, to: Path) -> Path:
@@ -45,7 +30,8 @@ def page_of(notebook: nbformat.NotebookNode, name: str, to: Path) -> Path:
         to: Folder of the pages.
     """
     exporter = MarkdownExporter()
-    exporter.register_preprocessor(TagRemovePreprocessor(remove_all_outputs_tags={"no-output"}), enabled=True)
+    left_out = TagRemovePreprocessor(remove_cell_tags={INSTALL}, remove_all_outputs_tags={NO_OUTPUT})
+    exporter.register_preprocessor(left_out, enabled=True)
     text, resources = exporter.from_notebook_node(notebook, resources={"output_files_dir": f"{name}_files"})
     for file, content in resources["outputs"].items():
         (to / file).parent.mkdir(parents=True, exist_ok=True)
@@ -66,10 +52,9 @@ def main() -> None:
     to.mkdir(parents=True, exist_ok=True)
     workplace = to.parent / "notebooks"
     workplace.mkdir(exist_ok=True)
-    # Copies of one's own images or of a run elsewhere have no place on the pages.
-    for variable in ("CHEXKERAS_DATA", "CHEXKERAS_RUN", "CHEXKERAS_DICOM"):
-        os.environ.pop(variable, None)
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    # One's own images or a run elsewhere have no place on the pages.
+    for variable in [name for name in os.environ if name.startswith("CHEXKERAS_")]:
+        del os.environ[variable]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(FOLDER), os.environ.get("PYTHONPATH"))))
     for path in sorted((FOLDER / "notebooks").glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
@@ -80,7 +65,6 @@ def main() -> None:
                 kernel_name="python3",
                 resources={"metadata": {"path": str(workplace)}},
             ).execute()
-            without_start_up(notebook)
         page_of(notebook, path.stem, to)
 
 

@@ -69,3 +69,11 @@ def test_a_name_shows_where_it_ends():
     assert progress.printable("a\nb", "\n") == "a\nb"
     for text in ("plain", "Grüße", "胸部", "a\u0301", "a b\u00a0c", "\u0645\u06cc\u200c\u0631\u0648\u0645"):
         assert progress.printable(text) == text
+
+
+def test_a_notebook_gets_its_lines_as_one_block_of_text(capsys, monkeypatch):
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    for line in ("epoch 1", "epoch\u202e 2"):
+        progress.say(line)
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("epoch 1\nepoch\\u202e 2\n", "")

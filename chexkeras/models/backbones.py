@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from chexkeras.arguments import checked
-from chexkeras.checks import existing_file, one_of, typed_path
+from chexkeras.checks import existing_file, in_a_sentence, one_of, typed_path
 from chexkeras.models.registry import GIVEN, Registry
 from chexkeras.models.stored.model_file import check_weights_file
 
@@ -274,11 +274,15 @@ def attach(backbone: Backbone, pixels: Any, weights: str | Path | None) -> Any:
     try:
         return backbone.build(pixels, "imagenet")
     # keras.utils.get_file wraps URLError and HTTPError in a bare Exception, so nothing narrower can be caught.
-    except Exception as error:
-        raise OSError(
-            f"ImageNet weights for {backbone.name} could not be loaded ({error}). Three ways out: "
-            "(1) run once with internet access (on Kaggle: Settings > Internet > On), Keras then keeps them; "
-            f"(2) download the 'notop' weights file of {backbone.name} elsewhere and pass weights='path/to/file.h5' "
-            "(--weights path/to/file.h5); (3) pass weights=None (--weights none) for an untrained base, which shows "
-            "that the software works, not what it can do."
-        ) from error
+    except Exception as error:  # noqa: BLE001 - its words are in the message
+        # What went wrong on the way is in the message; below it, in a notebook, it would fill two screens.
+        raise in_a_sentence(
+            OSError(
+                f"ImageNet weights for {backbone.name} could not be loaded ({error}). Three ways out: "
+                "(1) run once with internet access (on Kaggle: Settings > Internet > On), Keras then keeps them; "
+                f"(2) download the 'notop' weights file of {backbone.name} elsewhere and pass "
+                "weights='path/to/file.h5' (--weights path/to/file.h5, in the notebooks CHEXKERAS_WEIGHTS); "
+                "(3) pass weights=None (--weights none, CHEXKERAS_WEIGHTS=none) for an untrained base, which shows "
+                "that the software works, not what it can do."
+            )
+        ) from None

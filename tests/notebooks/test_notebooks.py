@@ -11,10 +11,11 @@ import pytest
 import chexkeras
 from chexkeras import _lazy
 
-FOLDER = Path(__file__).parent.parent / "notebooks"
+FOLDER = Path(__file__).parent.parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 MOST_LINES = 12
-ALLOWED = {"chexkeras", "numpy", "pandas", "matplotlib", "os", "json", "pathlib"}
+ALLOWED = {"chexkeras", "numpy", "pandas", "matplotlib", "os", "json", "pathlib", "importlib"}
+INSTALL = "install"
 # Kaggle's own paths may be spoken of; the library finds them.
 MACHINE_PATH = re.compile(r"(?<![\w.])(/(?:home|work|tmp|root|Users|mnt|content)/|[A-Z]:\\\\)")
 
@@ -25,7 +26,9 @@ def cells(path, kind="code"):
 
 
 def tree(path):
-    return ast.parse("\n".join(source for _, source in cells(path)))
+    # A line magic stands where a statement may stand.
+    sources = [re.sub(r"^(\s*)%.*", r"\1pass", source, flags=re.M) for _, source in cells(path)]
+    return ast.parse("\n".join(sources))
 
 
 def chexkeras_names(parsed):
@@ -65,17 +68,35 @@ class TestEveryNotebook:
             assert cell["execution_count"] is None
         assert json.loads(path.read_text(encoding="utf-8"))["metadata"]["kernelspec"]["name"] == "python3"
 
-    def test_opens_with_its_question_and_one_cell_of_parameters(self, path):
-        first, second = json.loads(path.read_text(encoding="utf-8"))["cells"][:2]
+    def test_opens_with_its_question_an_installation_and_one_cell_of_parameters(self, path):
+        first, second, third = json.loads(path.read_text(encoding="utf-8"))["cells"][:3]
         assert first["cell_type"] == "markdown"
         title = first["source"][0] if isinstance(first["source"], list) else first["source"].splitlines()[0]
         assert title.startswith(f"# {path.stem[0]}. ")
         assert title.rstrip().endswith("?")
-        assert second["cell_type"] == "code"
-        assert "import chexkeras as cx" in "".join(second["source"])
+        assert second["metadata"]["tags"] == [INSTALL]
+        assert third["cell_type"] == "code"
+        assert "import chexkeras as cx" in "".join(third["source"])
+        assert "SETTINGS = cx.notebook_settings()" in "".join(third["source"])
 
-    def test_says_that_phantoms_are_synthetic(self, path):
-        assert "synthetic" in cells(path, "markdown")[0][1]
+    def test_installs_from_what_is_attached_and_only_where_the_library_is_missing(self, path):
+        tagged = [source for cell, source in cells(path) if INSTALL in cell["metadata"].get("tags", [])]
+        assert tagged == [installation()]
+        assert 'if importlib.util.find_spec("chexkeras") is None:' in tagged[0]
+        assert "%pip install --quiet --no-index --find-links" in tagged[0]
+
+    def test_reads_no_variable_and_makes_no_run_or_phantoms_by_itself(self, path):
+        # What is asked for is looked for in one place, which never takes phantoms for real images.
+        sources = "\n".join(source for _, source in cells(path))
+        assert "environ" not in sources and "run_demo" not in sources and "make_phantoms" not in sources
+        assert "Run.load" not in sources and "phantoms" not in sources
+        reads = {"1": "find_data", "2": "find_data"}.get(path.stem[0], "find_run")
+        assert f"SETTINGS.{reads}()" in sources
+
+    def test_says_nothing_in_text_that_the_run_decides(self, path):
+        # Which images these are, how many and how they were answered is printed by code.
+        for cell, source in cells(path, "markdown")[1:]:
+            assert not re.search(r"\bphantoms?\b|synthetic|untrained|Cardiomegaly", source), cell["id"]
 
     def test_defines_nothing_and_keeps_its_cells_short(self, path):
         defined = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
@@ -100,6 +121,30 @@ class TestEveryNotebook:
     def test_hides_no_name_of_python(self, path):
         stored = {node.id for node in ast.walk(tree(path)) if isinstance(node, ast.Name) and not _reads(node)}
         assert not stored & set(dir(builtins))
+
+
+def installation():
+    return next(source for cell, source in cells(NOTEBOOKS[0]) if INSTALL in cell["metadata"].get("tags", []))
+
+
+def test_the_installation_looks_in_both_of_kaggles_mounts_and_says_where_it_found_nothing(
+    monkeypatch, tmp_path, capsys
+):
+    import importlib.util
+
+    code = re.sub(r"%pip.*--find-links \{(.*)\} chexkeras", r"print('from', \1)", installation())
+    code = code.replace('"/kaggle/input"', repr(str(tmp_path)))
+    exec(compile(code, "install", "exec"), {})
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    exec(compile(code, "install", "exec"), {})
+    assert "docs/how-to/kaggle.md" in capsys.readouterr().out
+    for mount in ("datasets/me/wheels", "wheels"):
+        folder = tmp_path / mount
+        folder.mkdir(parents=True)
+        (folder / "chexkeras-0.1.0-py3-none-any.whl").touch()
+        exec(compile(code, "install", "exec"), {})
+        assert capsys.readouterr().out == f"from {folder}\n"
 
 
 def _reads(node):
