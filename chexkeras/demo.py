@@ -47,16 +47,18 @@ CHANGES = tuple(
 
 @checked
 def run_demo(
-    run_dir: str | Path = "runs/demo",
+    run_dir: str | Path = "demo/runs/demo",
     *,
-    phantoms: str | Path = "data/phantoms",
+    phantoms: str | Path = "demo/data/phantoms",
     images: int = 800,
     prevalence: Mapping[str, float] | None = None,
     recipe: Recipe | None = None,
-    report: str | Path | None = "FDA_Submission.md",
-    assets: str | Path | None = "reports/demo",
+    report: str | Path | None = "demo/FDA_Submission.md",
+    assets: str | Path | None = "demo/reports/demo",
 ) -> Run:
     """Runs the whole job on synthetic images.
+
+    By default everything goes into the folder "demo" of the working directory.
 
     Args:
         run_dir: Run folder to write; an earlier run of that name is replaced when the new one is complete.

@@ -1,5 +1,9 @@
 """The main job, run as `make demo` runs it, and what its images are worth."""
 
+import inspect
+import re
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -67,6 +71,37 @@ def test_report_and_figures_are_where_the_demo_says_and_marked_synthetic(demo):
     assert "Synthetic images, not clinical evidence." in page.read_text()
     assert page.read_text().count("data:image/png;base64,") == report.count("![")
     assert "Synthetic images, not clinical evidence." in card.read_text()[:600]
+
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_demo_writes_where_nothing_is_committed_and_make_example_alone_renews_the_example(monkeypatch, tmp_path):
+    from typer.testing import CliRunner
+
+    from chexkeras import demo as main_job
+    from chexkeras.cli import app
+
+    job, asked = main_job.run_demo, {}
+
+    def run_demo(run_dir, **options):
+        asked.update(options, run_dir=run_dir)
+        raise ValueError("far enough")
+
+    monkeypatch.setattr(main_job, "run_demo", run_demo)
+    monkeypatch.chdir(tmp_path)
+    CliRunner().invoke(app, ["demo"])
+    paths = [asked[name] for name in ("run_dir", "phantoms", "report", "assets")]
+    assert {Path(path).parts[0] for path in paths} == {"demo"}
+    defaults = inspect.signature(inspect.unwrap(job)).parameters
+    for name in ("run_dir", "phantoms", "report", "assets"):
+        assert Path(defaults[name].default).parts[0] == "demo"
+    assert "/demo/" in (ROOT / ".gitignore").read_text().splitlines()
+    recipes = dict(re.findall(r"^(demo|example):.*\n\t(.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert recipes == {"demo": "$(BIN)/chexkeras demo", "example": "$(BIN)/chexkeras demo --out ."}
+    # The example's places are those that the committed report and its links have.
+    CliRunner().invoke(app, ["demo", "--out", "."])
+    assert (asked["report"], asked["assets"]) == (Path("FDA_Submission.md"), Path("reports/demo"))
 
 
 def pixels(table, size=24):

@@ -12,12 +12,12 @@ from chexkeras.cli.output import show_dicom, show_evaluation, show_shortcuts
 @app.command()
 @errors_for_people
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder that receives everything the demo writes.")] = Path("."),
+    out: Annotated[Path, typer.Option(help="Folder that receives everything the demo writes.")] = Path("demo"),
     images: Annotated[int, typer.Option(help="How many synthetic images.")] = 800,
 ) -> None:
     """Runs the whole job on synthetic images, from images to report, in minutes.
 
-    Replaces runs/demo, reports/demo and FDA_Submission.md in the folder of --out.
+    Replaces runs/demo, reports/demo and FDA_Submission.md in the folder of --out, and writes nothing outside it.
     """
     from chexkeras.demo import run_demo
 

@@ -19,7 +19,10 @@ _CARD = "model_card.md"
 
 AnswersFile = Annotated[
     Path | None,
-    typer.Option(help="The author's answers: submission.toml, made by 'chexkeras report-init' and filled in."),
+    typer.Option(
+        help="The author's answers, made by 'chexkeras report-init' and filled in; default: submission.toml beside the "
+        "report or in the working folder, if there is one."
+    ),
 ]
 WithoutModel = Annotated[
     bool,
@@ -33,7 +36,10 @@ def report(
     run: RunFolder,
     out: Annotated[Path, typer.Option(help="Markdown file to write.")] = Path("FDA_Submission.md"),
     answers: AnswersFile = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Write nothing while a field is open; list them.")] = False,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Write nothing while a field is open, or the check finds something; list it."),
+    ] = False,
     html: Annotated[bool, typer.Option(help="Also write the report as one HTML file that needs nothing else.")] = True,
     docx: Annotated[
         bool, typer.Option("--docx", help="Also write the report as a Word document; needs the extra docx.")
@@ -56,7 +62,7 @@ def report(
         from chexkeras.report.word import pandoc_path
 
         pandoc_path()
-    stated = _read(answers)
+    stated = _read(answers, out)
     check_destination(out, "--out", {".md": heading("FDA", "Submission")})
     say("reading the run ...")
     written = write_report(run, out, assets=assets, answers=stated, strict=strict, without_model=without_model)
@@ -91,7 +97,9 @@ def report_check(
 
     if without_model and run is None:
         raise ValueError("--without-model is used only with --run; leave it out.")
-    issues = check_report(document, run, answers=_read(answers), without_model=without_model)
+    # Answers say which goals a run is held to; a document alone is held against itself.
+    stated = _read(answers, document if run is not None else None)
+    issues = check_report(document, run, answers=stated, without_model=without_model)
     for issue in issues:
         tell(f"{issue}\n")
     if issues:
@@ -116,10 +124,26 @@ def report_init(
     tell(f"written: {write_answers_template(out, findings=findings)}")
 
 
-def _read(path: Path | None) -> "Answers | None":
-    """Reads the answers once, so that a mistake in them is found before anything is written."""
-    from chexkeras.report.answers import load_answers
+def _read(path: Path | None, beside: Path | None) -> "Answers | None":
+    """Reads the answers once, so that a mistake in them is found before anything is written.
 
+    Args:
+        path: The file that was named; None looks for submission.toml.
+        beside: The report in whose folder it is looked for, and then in the working folder; None looks nowhere.
+
+    Raises:
+        ValueError: If it is no such file, or two different ones lie there.
+    """
+    from chexkeras.report.answers import FILE, load_answers
+
+    if path is None and beside is not None:
+        there = {place.resolve(): place for place in (beside.parent / FILE, Path(FILE)) if place.is_file()}
+        if len(there) > 1:
+            named = " and ".join(repr(str(place)) for place in there.values())
+            raise ValueError(f"there are answers in {named}; say which are meant with --answers.")
+        path = next(iter(there.values()), None)
+        if path is not None:
+            say(f"answers: {path}")
     try:
         return None if path is None else load_answers(path)
     except TypeError as error:

@@ -203,6 +203,9 @@ def _figure(value: Any, key: str) -> str:
     return checks.one_of(_text(value, key), ("auroc", "sensitivity", "specificity"), key)
 
 
+_EXAMPLE = "Effusion"
+"""The finding of examples where no run says which there are."""
+
 _VALUES: dict[str, tuple[Callable[[Any, str], Any], str, str]] = {
     "goals.sensitivity_above": (_share, "0.80", "the lower limit of the sensitivity must lie above this"),
     "goals.specificity_above": (_share, "0.80", "the lower limit of the specificity must lie above this"),
@@ -220,14 +223,14 @@ _VALUES: dict[str, tuple[Callable[[Any, str], Any], str, str]] = {
     "comparison.run": (_text, '"runs/other"', "run folder to compare with, tested on the same images"),
     "comparison.name": (_text, '"the other run"', "what to call it"),
     "readers.file": (_text, '"readers.csv"', "readers' calls: image_id, and a column of 1 and 0 for each reader"),
-    "readers.finding": (_text, '"Effusion"', "the finding that they called"),
+    "readers.finding": (_text, f'"{_EXAMPLE}"', "the finding that they called"),
     "reader_study.file": (
         _text,
         '"reader_study.csv"',
         "readings with and without the device: reader, modality, "
         "image_id, patient_id, truth, rating, and finding where there are several",
     ),
-    "reader_study.finding": (_text, '"Effusion"', "the finding to report, where readers rated several"),
+    "reader_study.finding": (_text, f'"{_EXAMPLE}"', "the finding to report, where readers rated several"),
     "reader_study.with_device": (_text, '"with device"', "the modality in which readers saw the device's result"),
     "reader_study.without_device": (_text, '"without device"', "the modality in which they did not"),
     "reader_study.figure": (
@@ -381,7 +384,7 @@ def write_answers_template(path: str | Path = FILE, *, findings: Iterable[str] =
 
     Args:
         path: The file to write.
-        findings: Findings whose prevalence is asked for, for example a run's targets; one as an example by default.
+        findings: Findings that are asked about, for example a run's targets; one as an example by default.
         overwrite: Whether a file that is there may be replaced.
 
     Returns:
@@ -400,8 +403,9 @@ def answers_template(findings: Iterable[str] = ()) -> str:
     """Returns the text of the file to start from; it is read as no answer at all.
 
     Args:
-        findings: Findings whose prevalence is asked for; one as an example by default.
+        findings: Findings that are asked about; one as an example by default.
     """
+    asked = tuple(findings) or (_EXAMPLE,)
     tables: dict[str, list[str]] = {}
     for key, question in _PROSE.items():
         table, name = key.split(".")
@@ -412,7 +416,9 @@ def answers_template(findings: Iterable[str] = ()) -> str:
         )  # fmt: skip
     for key, (_, example, meaning) in _VALUES.items():
         table, name = key.split(".")
-        tables.setdefault(table, []).extend([f"# {meaning}", f"# {name} = {example}", ""])
+        # A finding that the run does not have would be refused.
+        shown = example.replace(_EXAMPLE, asked[0])
+        tables.setdefault(table, []).extend([f"# {meaning}", f"# {name} = {shown}", ""])
     head = [
         "# Answers to what no training run can know. Remove the # before a line and fill it in; what stays commented",
         "# stays an open field of the report. Texts stand in quotes, shares are fractions: 5 % is 0.05. A text between",
@@ -420,7 +426,7 @@ def answers_template(findings: Iterable[str] = ()) -> str:
         "",
         "[prevalence]",
         "# section 1: share of images with each finding where the device will be used",
-        *(f"# {finding} = 0.05" for finding in tuple(findings) or ("Effusion",)),
+        *(f"# {finding} = 0.05" for finding in asked),
         "",
     ]
     body = [line for table, lines in tables.items() for line in (f"[{table}]", *lines)]

@@ -28,6 +28,7 @@ from chexkeras.report.html import page_text
 from chexkeras.report.templating import OpenField, TemplateContext, number, sections
 
 if TYPE_CHECKING:
+    from chexkeras.report.lint.issue import ReportIssue
     from chexkeras.runs.run import Run
 
 TEMPLATE = "fda_submission.md.j2"
@@ -48,6 +49,22 @@ class OpenFields(ValueError):
         super().__init__(
             f"{len(fields)} field(s) of the report are open; answer them in submission.toml (chexkeras report-init "
             "writes one to start from), or leave strict out:\n" + "\n".join(listed)
+        )
+
+
+class ReportRejected(ValueError):
+    """A report that must be faultless is condemned by its own check.
+
+    Attributes:
+        issues: What `check_report` would find in it.
+    """
+
+    def __init__(self, issues: "list[ReportIssue]") -> None:
+        self.issues = issues
+        super().__init__(
+            f"the check condemns the report, so nothing was written ({len(issues)} rule(s) found something): mend the "
+            "answers it quotes, or leave strict out and look at it with chexkeras report-check:\n"
+            + "\n".join(str(issue) for issue in issues)
         )
 
 
@@ -183,7 +200,7 @@ def write_report(
         goals: What performance is asked for; by default the goals among the answers, or the conventional ones.
         answers: What the author states: a file as `write_answers_template` writes it, or what `load_answers` read.
             None leaves every such field open; no file is looked for.
-        strict: Whether open fields are an error.
+        strict: Whether open fields, and whatever `check_report` finds in the text, are an error.
         without_model: Whether the model file may be missing from the run folder: the report then names the
             fingerprint that training recorded, and says that the file was not at hand.
 
@@ -193,7 +210,8 @@ def write_report(
     Raises:
         FileNotFoundError: If the run folder, one of its files, or a file that the answers name is missing; the message
             names it.
-        OpenFields: With `strict`, if any field is open; nothing is written then.
+        OpenFields: With `strict`, if any field is open; nothing is written then, and an earlier report stays.
+        ReportRejected: With `strict`, if `check_report` finds something in the text; nothing is written then either.
         TypeError: If an answer is of the wrong kind.
         ValueError: If a file lacks a field, the answers do not fit the run, or goals are given twice.
     """
@@ -206,6 +224,7 @@ def write_report(
         fields = preview(facts).open_fields
         if fields:
             raise OpenFields(fields)
+        _refuse_condemned(preview(facts), facts)
     folder.mkdir(parents=True, exist_ok=True)
     link = quote(Path(os.path.relpath(folder.resolve(), report.resolve().parent)).as_posix())
     with tempfile.TemporaryDirectory(prefix=".drawing", dir=folder) as aside:
@@ -220,6 +239,16 @@ def write_report(
     facts.save(folder / "facts.json")
     files.write_text(folder / "evaluation.json", (opened.folder / "evaluation.json").read_text(encoding="utf-8"))
     return files.write_text(report, page.text)
+
+
+def _refuse_condemned(page: Page, facts: Facts) -> None:
+    """Raises where the check finds something in a report: whoever asks for a strict one would send it."""
+    from chexkeras.report.lint.check import check_text
+    from chexkeras.report.lint.issue import known_from_facts
+
+    issues = check_text(page.text, known_from_facts(facts))
+    if issues:
+        raise ReportRejected(issues)
 
 
 @dataclass(frozen=True)

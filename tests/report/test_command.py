@@ -82,6 +82,59 @@ def test_strict_lists_the_open_fields_and_writes_nothing(finished_run, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
+def test_answers_beside_the_report_or_in_the_working_folder_are_used_and_named(
+    finished_run, tmp_path, quick, monkeypatch
+):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "out").mkdir()
+    out = tmp_path / "out" / "report.md"
+    for place in (tmp_path / "out", tmp_path / "here"):
+        (place / "submission.toml").write_text('[device]\nname = "From the folder"\n')
+        result = run(finished_run, "--out", out, "--no-html")
+        assert result.exit_code == 0, result.output
+        assert "submission.toml" in result.output
+        assert "From the folder" in out.read_text() and "From the folder" in (out.parent / "model_card.md").read_text()
+        open_here = run(finished_run, "--out", out, "--strict")
+        assert open_here.exit_code == 2 and "device.name: name of the device" not in open_here.output
+        assert "answers" in check(out, "--run", finished_run).output
+        (place / "submission.toml").unlink()
+    for place in ("out", "here"):
+        (tmp_path / place / "submission.toml").write_text('[device]\nname = "Two"\n')
+    assert run(finished_run, "--out", out).exit_code == 2
+    assert "--answers" in run(finished_run, "--out", out).output
+    named = run(finished_run, "--out", out, "--answers", "submission.toml", "--no-html")
+    assert named.exit_code == 0 and "Two" in out.read_text()
+
+
+def test_a_strict_report_that_the_check_condemns_is_not_written(finished_run, answered, tmp_path, quick):
+    out = tmp_path / "report.md"
+    good = run(finished_run, "--out", out, "--answers", answered, "--strict")
+    assert good.exit_code == 0, good.output
+    before = {path: path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file()}
+    lines = answered.read_text().splitlines()
+    at = next(n for n, line in enumerate(lines) if line.startswith("reason = ") or line.startswith("design_reason"))
+    lines[at] = lines[at].split(" = ")[0] + ' = "The device is radiologist-level and FDA approved."'
+    bad = answered.with_name("boast.toml")
+    bad.write_text("\n".join(lines))
+    result = run(finished_run, "--out", out, "--answers", bad, "--strict")
+    assert result.exit_code == 2
+    assert "the check condemns the report, so nothing was written" in result.output
+    assert "claim-beyond-evidence" in result.output
+    assert before == {path: path.read_bytes() for path in before}
+    loose = run(finished_run, "--out", tmp_path / "loose.md", "--answers", bad, "--no-html")
+    assert loose.exit_code == 0
+    assert check(tmp_path / "loose.md", "--run", finished_run, "--answers", bad).exit_code == 4
+
+
+def test_init_for_a_run_asks_about_its_findings_alone(make_run, tmp_path):
+    made = make_run(targets=("Mass", "Nodule"))
+    assert init(made.folder, "--out", tmp_path / "questions.toml").exit_code == 0
+    text = (tmp_path / "questions.toml").read_text()
+    assert "Effusion" not in text
+    assert '# finding = "Mass"' in text and "# Nodule = 0.05" in text
+
+
 def test_init_writes_the_questions_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert init().exit_code == 0

@@ -134,7 +134,15 @@ def known_from_run(run: Any, answers: Any = None, *, without_model: bool = False
     """
     from chexkeras.report.facts.collect import collect_facts
 
-    facts = collect_facts(run, answers=answers, without_model=without_model)
+    return known_from_facts(collect_facts(run, answers=answers, without_model=without_model))
+
+
+def known_from_facts(facts: Any) -> RunFacts:
+    """Returns what the checks need to know of a run, from the facts of its report.
+
+    Args:
+        facts: The report's `Facts`.
+    """
     counts = {int(facts["network.parameters"].value)}
     for stage in facts["stages"].value:
         counts |= {int(facts[f"stage.{stage}.{kind}_parameters"].value) for kind in ("trainable", "frozen")}
