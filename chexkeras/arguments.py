@@ -390,7 +390,8 @@ def _of_class(kind: type) -> _Accepted:
         return _Accepted(lambda value: isinstance(value, os.PathLike), "a path")
     if getattr(kind, "_is_protocol", False):
         return _ANYTHING
-    words = "a table (pandas.DataFrame)" if kind.__name__ == "DataFrame" else with_article(kind.__name__)
+    of_pandas = {"DataFrame": "a table (pandas.DataFrame)", "Series": "a column (pandas.Series)"}
+    words = of_pandas.get(kind.__name__, with_article(kind.__name__))
     return _Accepted(lambda value: isinstance(value, kind), words)
 
 

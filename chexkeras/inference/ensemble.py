@@ -144,7 +144,8 @@ class Ensemble(Described):
         """Scores the images of a table with every member and averages.
 
         Args:
-            table: Image table, as `models.scoring.predict_scores` takes it.
+            table: Image table, as `models.predict_scores` takes it; files alone are scored by
+                `Predictor.load(run).predict(files)`.
             augmentation: Which versions of each image are scored and averaged; None scores the image alone.
             batch_size: Images a batch, at least 1.
             store: Images decoded before; None reads the files. All members must take images of its size.

@@ -133,7 +133,8 @@ def predict_augmented(
 
     Args:
         model: A classifier of `build_classifier` or one loaded from a run.
-        table: Image table, as `models.scoring.predict_scores` takes it.
+        table: Image table, as `models.predict_scores` takes it; files alone are scored by
+            `Predictor.load(run).predict(files)`.
         targets: The findings the model was built for, in output order.
         augmentation: Which versions are scored, and how much each counts.
         batch_size: Images a batch, at least 1.

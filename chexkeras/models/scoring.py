@@ -46,7 +46,8 @@ def predict_scores(
 
     Args:
         model: A classifier of `build_classifier` or one loaded from a run.
-        table: Image table with `image_id`, `patient_id`, `path` and, where known, one label column per target.
+        table: Image table with `image_id`, `patient_id`, `path` and, where known, one label column per target; files
+            alone, without a table, are scored by `Predictor.load(run).predict(files)`.
         targets: The findings the model was built for, in output order.
         batch_size: Images a batch; does not change the scores beyond rounding.
         store: Images decoded before (`data.store.prepare.prepare`), found by `image_id`; None reads the files at

@@ -109,7 +109,7 @@ def test_a_bad_table_is_refused_in_words(scores, change, message):
 
 
 def test_something_else_than_a_table_is_refused():
-    with pytest.raises(TypeError, match="is a list"):
+    with pytest.raises(TypeError, match="not a list"):
         Scores.of([0.1, 0.2])
 
 

@@ -296,7 +296,7 @@ def test_wrong_input_is_refused_with_what_to_do():
         subgroups_non_inferior(scores, groups, margin=5)
     with pytest.raises(ValueError, match="column is missing"):
         subgroup_gaps(scores, groups.rename(None))
-    with pytest.raises(TypeError, match="pandas Series"):
+    with pytest.raises(TypeError, match=r"groups must be a column \(pandas\.Series\)"):
         subgroup_gaps(scores, list(groups))
     with pytest.raises(ValueError, match="2 findings"):
         subgroup_gaps(pd.concat([scores, scores.assign(finding="Mass")]), groups)

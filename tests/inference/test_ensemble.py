@@ -153,7 +153,7 @@ def with_recipe(run, folder, **changes):
 @pytest.mark.keras
 def test_a_list_of_files_is_sent_to_the_predictor_before_a_model_is_loaded(two_runs, monkeypatch):
     monkeypatch.setattr(Run, "load_model", None)
-    with pytest.raises(TypeError, match=r"table is a list; an image table .* was expected.*by Predictor\.load\(run\)"):
+    with pytest.raises(TypeError, match=r"table must be a table .*, not a list\..*Predictor\.load\(run\)"):
         Ensemble.of(two_runs).predict(["image.dcm"])
 
 

@@ -329,13 +329,13 @@ def test_empty_and_missing_folders_are_errors(tmp_path):
 def test_what_would_refuse_every_file_or_none_is_an_error_at_once(predictor, folder, toy_run):
     with pytest.raises(ValueError, match="did you mean 'course'"):
         Predictor.load(toy_run, "corse")
-    with pytest.raises(TypeError, match="is one path; give a list"):
+    with pytest.raises(TypeError, match="paths=.* must be a list"):
         predictor.predict(str(folder / "a_good.dcm"))
     with pytest.raises(ValueError, match="batch_size=0"):
         predictor.predict(find_files(folder), batch_size=0)
-    with pytest.raises(TypeError, match=r"a file was given as None \(NoneType\); paths are text or pathlib\.Path"):
+    with pytest.raises(TypeError, match="but holds None"):
         predictor.predict([folder / "a_good.dcm", None])
-    with pytest.raises(TypeError, match="a file was given as 3 "):
+    with pytest.raises(TypeError, match="but holds 3, an int"):
         next(predictor.records([3], read_options=IN_PROCESS))
     assert list(predictor.predict([]).columns) == list(COLUMNS)
 
@@ -352,10 +352,10 @@ def test_images_are_scored_in_batches_of_the_size_given(predictor, image):
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        ([None], "given as NoneType; a uint8 array"),
+        ([None], "images must be a list, each an array, but holds None"),
         ([np.zeros((9, 9, 1), np.uint8)], r"given as uint8 array \(9, 9, 1\)"),
         ([np.zeros((9, 9))], r"given as float64 array \(9, 9\)"),
-        (np.zeros((9, 9), np.uint8), r"given as uint8 array \(9,\)"),
+        (np.zeros((9, 9), np.uint8), "images must be a list, each an array, not a ndarray"),
     ],
 )
 def test_what_is_no_image_is_named(predictor, images, message):

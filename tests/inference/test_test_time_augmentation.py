@@ -74,7 +74,7 @@ def test_rotated_versions_are_those_of_scipy(angle):
 
 
 def test_a_list_of_files_is_sent_to_the_predictor():
-    with pytest.raises(TypeError, match=r"table is a list; an image table .* was expected.*by Predictor\.load\(run\)"):
+    with pytest.raises(TypeError, match=r"table must be a table .*, not a list\..*Predictor\.load\(run\)"):
         predict_augmented(brightness_left(), ["image.dcm"], "Effusion", TestTimeAugmentation(flip=True))
 
 

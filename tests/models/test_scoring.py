@@ -63,9 +63,9 @@ def test_unusable_tables_are_refused(model, toy, change, targets, message):
         predict_scores(model, change(toy), targets)
 
 
-@pytest.mark.parametrize(("given", "named"), [(["image.dcm"], "list"), ("image.dcm", "str"), (None, "NoneType")])
+@pytest.mark.parametrize(("given", "named"), [(["image.dcm"], "a list"), ("image.dcm", "text"), (None, "None")])
 def test_what_is_no_table_is_sent_to_the_predictor(model, given, named):
-    message = rf"table is a {named}; an image table \(pandas DataFrame\) was expected.*Predictor\.load\(run\)\.predict"
+    message = rf"must be a table \(pandas\.DataFrame\), not {named}\..*Predictor\.load\(run\)\.predict"
     with pytest.raises(TypeError, match=message):
         predict_scores(model, given, ("Effusion", "Mass"))
 

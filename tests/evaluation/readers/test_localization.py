@@ -320,7 +320,7 @@ def test_bad_arguments_are_refused_in_words():
         afroc(study, false_positives_on="norml")
     with pytest.raises(ValueError, match="confidence=95"):
         afroc(study, confidence=95)
-    with pytest.raises(TypeError, match="marks is a list"):
+    with pytest.raises(TypeError, match="marks must be a table"):
         LocalizationStudy.of([], tables()["lesions"], tables()["images"])
 
 

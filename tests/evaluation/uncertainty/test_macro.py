@@ -176,5 +176,5 @@ def test_confidence_widens_and_must_be_a_fraction():
     assert wide.low < narrow.low < narrow.high < wide.high
     with pytest.raises(ValueError, match="confidence=95"):
         macro_auc_interval(table, confidence=95)
-    with pytest.raises(TypeError, match="a pandas DataFrame was expected"):
+    with pytest.raises(TypeError, match="scores_table must be a table"):
         macro_auc_interval([1, 2])
