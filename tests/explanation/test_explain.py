@@ -108,7 +108,7 @@ def test_a_run_without_its_model_is_named(toy_run, positives, tmp_path):
 
 
 def test_one_path_and_repeated_images_are_refused(toy_run, positives):
-    with pytest.raises(TypeError, match="images=.* must be a table .* or a list"):
+    with pytest.raises(TypeError, match=r"images=.* must be a table .* or a list"):
         cx.explain(toy_run, positives["path"].iloc[0])
     with pytest.raises(ValueError, match="is there twice"):
         cx.explain(toy_run, [positives["path"].iloc[0]] * 2, profile=SMALL)

@@ -329,7 +329,7 @@ def test_empty_and_missing_folders_are_errors(tmp_path):
 def test_what_would_refuse_every_file_or_none_is_an_error_at_once(predictor, folder, toy_run):
     with pytest.raises(ValueError, match="did you mean 'course'"):
         Predictor.load(toy_run, "corse")
-    with pytest.raises(TypeError, match="paths=.* must be a list"):
+    with pytest.raises(TypeError, match=r"paths=.* must be a list"):
         predictor.predict(str(folder / "a_good.dcm"))
     with pytest.raises(ValueError, match="batch_size=0"):
         predictor.predict(find_files(folder), batch_size=0)
