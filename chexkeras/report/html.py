@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 PAGE, STYLE = "page.html.j2", "page.css"
 GAP_START, GAP_END = "[SPONSOR TO COMPLETE:", "]"
 CAUTION = "Caution."
-MANY_COLUMNS = 6
-"""From this many columns on a table is printed in smaller type."""
+MANY_COLUMNS, MOST_COLUMNS = 6, 8
+"""From this many columns on a table is printed in smaller type, and in the smallest."""
 
 SHORT_ROWS = 8
 """Up to this many rows a table is kept on one page."""
@@ -35,6 +35,11 @@ COLUMNS_OF_CONTENTS = 12
 
 PRINTED_SCALE = 0.62
 """Share of its own size at which a figure is printed: two fit on a page, and their type stays readable."""
+
+TWO_ON_A_PAGE_INCHES = 4.1
+"""Height at which two figures with their captions fit on a page; what is a little taller is printed this tall."""
+
+_A_LITTLE_TALLER_INCHES = 4.8
 
 RUNNING_LENGTH = 100
 """Characters of the first caution that stand at the head of every printed page; it is in full on the first."""
@@ -280,7 +285,11 @@ def printed_width(data: bytes, widest: float, tallest: float) -> float:
         tallest: The height that a figure may take, inches.
     """
     width, height = _inches(data)
-    return min(width * PRINTED_SCALE, widest, tallest * width / height) if width else 0.0
+    if not width:
+        return 0.0
+    if TWO_ON_A_PAGE_INCHES < height * PRINTED_SCALE <= _A_LITTLE_TALLER_INCHES:
+        tallest = TWO_ON_A_PAGE_INCHES
+    return min(width * PRINTED_SCALE, widest, tallest * width / height)
 
 
 def _size(data: bytes) -> str:
@@ -346,7 +355,8 @@ def _with_frames(tokens: "list[Token]") -> "list[Token]":
             columns = sum(part.type == "th_open" for part in tokens[at:end])
             last = next(i for i in range(at, len(tokens)) if tokens[i].type == "table_close")
             rows = sum(part.type == "tr_open" for part in tokens[end:last])
-            name = "table" + " many" * (columns >= MANY_COLUMNS) + " short" * (rows <= SHORT_ROWS)
+            name = "table" + " many" * (columns >= MANY_COLUMNS) + " most" * (columns >= MOST_COLUMNS)
+            name += " short" * (rows <= SHORT_ROWS)
             framed.append(Token("div_open", "div", 1, attrs={"class": name}, block=True))
         framed.append(token)
         if token.type == "table_close":

@@ -382,7 +382,7 @@ def robustness(inputs: FigureInputs) -> PlannedFigure | None:
         margins += f" or of {facts['robustness.operating_margin'].text} sensitivity or specificity"
     return PlannedFigure(
         f"Performance on {facts['robustness.n_images'].text} changed test images minus that on the same images "
-        f"unchanged, for {inputs.led_by(findings)}; dashed: {margins}",
+        f"unchanged, for {inputs.led_by(findings)}; dashed: the margin, {margins}",
         "robustness.json",
         lambda finding, ax, notes: plots.robustness_forest(measured, finding=finding, ax=ax, note=notes),
         (9.2, height_of(rows)),
