@@ -47,7 +47,10 @@ def given_images(images: Any, value_range: Any = None) -> list[Path | GivenImage
     stated = checked_range(value_range)
     if isinstance(images, (str, os.PathLike)):
         path = os.fspath(images)
-        raise TypeError(f"paths={path!r} is one path; give a list, [{path!r}], or find_files(folder).")
+        raise TypeError(
+            f"paths={path!r} is one path; give a list, [{path!r}], or score a whole folder with "
+            "cx.score_folder(run, folder)."
+        )
     if type(images).__module__.split(".")[0] == "pandas" and hasattr(images, "columns"):
         raise TypeError(
             f"a table of {len(images)} rows was given; {_LISTED} was expected. Images of a table are scored by "
