@@ -11,9 +11,10 @@ from scipy import stats
 from chexkeras import files
 from chexkeras.evaluation.comparison.compare import compare
 from chexkeras.evaluation.comparison.paired_tests import paired_proportions
+from chexkeras.evaluation.rates import rates
 from chexkeras.evaluation.robustness import MARGIN, perturbation_effects
 from chexkeras.evaluation.thresholds import choose_threshold
-from chexkeras.results import PerturbationEffect, Robustness
+from chexkeras.results import Estimate, PerturbationEffect, Robustness
 from chexkeras.results.robustness import AS_IS, FEWEST_PATIENTS, VERDICTS, worse_of
 
 
@@ -265,3 +266,16 @@ def test_nothing_or_other_images_are_refused(scores):
         perturbation_effects(scores, {})
     with pytest.raises(ValueError, match="only scores of the same images"):
         perturbation_effects(scores, {"x": scores.iloc[1:]})
+
+
+def test_a_number_whose_interval_spans_everything_is_not_estimable():
+    """Two patients who disagree in all of their images say nothing of a rate, an area or a difference of areas."""
+    labels = np.array([1, 1, 1, 1, 0, 0, 0, 0])
+    patients = np.array(list("aabbccdd"))
+    found = rates(labels, np.array([1, 1, 0, 0, 0, 0, 1, 1]), clusters=patients)
+    for estimate in (found.sensitivity, found.specificity):
+        assert estimate.reason.startswith("the interval spans everything from 0 to 1")
+    whole = Estimate(-0.1, -1.0, 0.9996, method="x; interval approximate: worth 1 patient").unless_it_spans(-1, 1)
+    assert whole.reason == "the interval spans everything from -1 to 1 (worth 1 patient)"
+    told = Estimate(0.5, 0.001, 0.9998)
+    assert told.unless_it_spans(0, 1) is told
