@@ -34,7 +34,7 @@ from .forest import (
     sites_forest as sites_forest,
     subgroup_forest as subgroup_forest,
 )
-from .images import dicom_verdicts as dicom_verdicts, images as images
+from .images import dicom_verdicts as dicom_verdicts, image_gallery as image_gallery, images as images
 from .readers.reader_study import (
     plot_reader_study as plot_reader_study,
     reader_forest as reader_forest,

@@ -107,7 +107,7 @@ def reliability(
     ax.tick_params(labelbottom=False)
     _histogram(ax, drawn, top)
     # Below the drawing: slopes, intervals and counts need more room than any corner has.
-    ax.legend(loc="upper left", bbox_to_anchor=(-0.13, -0.42), borderaxespad=0)
+    style.legend_below(ax)
     style.title(ax, f"Calibration: {style.words(finding or '')}", notes)
     return ax
 
@@ -174,7 +174,7 @@ def _histogram(ax: "Axes", drawn: list[_RunOnAxes], top: float) -> None:
                 xycoords="axes fraction",
                 ha="right",
                 va="top" if sign > 0 else "bottom",
-                fontsize=8.5,
+                fontsize=style.points(8.5),
                 color=style.INK,
             )
         # Room for the words above and below the bars.
@@ -191,5 +191,7 @@ def _histogram(ax: "Axes", drawn: list[_RunOnAxes], top: float) -> None:
     beyond = sum(int((run.found.scores > top).sum()) for run in drawn)
     outside = f"; {beyond:,} scores above {top:g} are not shown" if beyond else ""
     panel.set_xlabel(f"score{outside}")
+    # Its uppermost number would stand beside the lowest of the diagram above.
+    panel.yaxis.set_major_locator(MaxNLocator(4, prune="both"))
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MaxNLocator(5))

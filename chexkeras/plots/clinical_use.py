@@ -83,7 +83,7 @@ def decision_curve(
     # Far below 0 treating all would squeeze everything else; that it is harmful there is seen well enough.
     ax.set_ylim(-0.25 * top, 1.08 * top)
     ax.set_xlim(0, drawn[0]["threshold_probability"].iloc[-1])
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16))
+    style.legend_below(ax)
     at = f" at a prevalence of {prevalence * 100:.3g} %" if prevalence is not None else ""
     style.title(ax, f"Decision curve: {style.words(finding or '')}{at}", notes)
     return ax
@@ -146,21 +146,14 @@ def triage_waiting(
         )
         ends[1] += more
     for y, (x, text) in enumerate(zip(ends, texts, strict=True)):
-        ax.annotate(text, (x, y), xytext=(5, 0), textcoords="offset points", va="center", fontsize=9)
+        ax.annotate(text, (x, y), xytext=(5, 0), textcoords="offset points", va="center", fontsize=style.points(9))
     ax.set_yticks(positions, [row[0] for row in rows])
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
     ax.set_xlim(0, max(ends) * 1.18)
     saved = f"Diseased images: {_saved(effect.saving_hours, effect.saving)}."
-    place = style.across(ax)
-    lines = [line for text in (saved, _assumed(effect)) for line in style.wrapped(text, place.inches)]
-    # The empty lines keep the room for the text below, which runs across the panel and not below the bars alone.
-    ax.set_xlabel("mean minutes from arrival to the end of reading" + "\n" * (len(lines) + 1))
-    below = ax.annotate(
-        "\n".join(lines), (place.x, 0), xytext=(0, -40), xycoords=(place.coordinates, "axes fraction"),
-        textcoords="offset points", ha="left", va="top", fontsize=style.NOTE_POINTS, color=style.INK,
-    )  # fmt: skip
-    below.set_in_layout(False)
+    # Text that belongs to the axis label has its room whatever the layout makes of the drawing.
+    ax.set_xlabel(f"mean minutes from arrival to the end of reading\n{saved}\n{_assumed(effect)}", linespacing=1.35)
     style.title(ax, "Reading queue with and without triage", style.cautions(note))
     return ax
 
@@ -233,6 +226,6 @@ def triage_by_workload(
     ax.set_ylim(0, None)
     ax.set_xlabel("readers busy, % of the time")
     ax.set_ylabel("mean minutes to the end of reading")
-    ax.legend(loc="upper left")
+    style.legend_inside(ax, "upper left")
     style.title(ax, "Reading queue with triage, by workload", style.cautions(note))
     return ax

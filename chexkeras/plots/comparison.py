@@ -31,20 +31,6 @@ LOOKS = (
 )  # fmt: skip
 """Colour, line style and marker of each run."""
 
-_LABEL_POINTS = 32
-
-
-def below(ax: "Axes") -> dict[str, Any]:
-    """Returns where a legend goes that shall stand under the axis label, however high the drawing is.
-
-    Args:
-        ax: The axes.
-    """
-    from matplotlib.transforms import offset_copy
-
-    points = offset_copy(ax.transAxes, fig=ax.figure, y=-_LABEL_POINTS, units="points")  # type: ignore[arg-type]
-    return {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0), "bbox_transform": points}
-
 
 @checked
 @style.styled
@@ -87,7 +73,8 @@ def roc_comparison(
     ax.set_xlim(-0.01, 1.01)
     ax.set_ylim(-0.01, 1.01)
     ax.set_aspect("equal")
-    ax.legend(loc="lower right", title=found.counts, title_fontsize=8.5, alignment="left")
+    looks = {"title": found.counts, "title_fontsize": style.points(8.5), "alignment": "left"}
+    style.legend_inside(ax, "lower right", **looks)
     style.title(ax, f"ROC of {len(parts)} runs: {style.words(found.finding)}", style.cautions(note, *runs.values()))
     return ax
 
@@ -133,7 +120,7 @@ def precision_recall_comparison(
     ax.set_ylim(-0.01, 1.03)
     heading = f"average precision, {found.counts}"
     # Below the drawing: curves of a rare and of a frequent finding lie in different corners.
-    ax.legend(**below(ax), title=heading, title_fontsize=8.5, alignment="left")
+    style.legend_below(ax, title=heading, title_fontsize=style.points(8.5))
     text = f"Precision and recall of {len(parts)} runs: {style.words(found.finding)}"
     style.title(ax, text, style.cautions(note, *runs.values()))
     return ax
@@ -175,7 +162,7 @@ def threshold_comparison(
     ax.set_xlabel("threshold (an image is called positive when its score is at least this)")
     ax.set_ylabel("share")
     ax.set_ylim(-0.02, 1.04)
-    ax.legend(**below(ax), ncols=2, title=found.counts, title_fontsize=8.5, alignment="left")
+    style.legend_below(ax, columns=2, title=found.counts, title_fontsize=style.points(8.5))
     text = f"Sensitivity and specificity of {len(parts)} runs: {style.words(found.finding)}"
     style.title(ax, text, style.cautions(note, *runs.values()))
     return ax
@@ -326,8 +313,10 @@ def auroc_bars(
             which = "" if len(unknown) == len(runs) else f"{', '.join(unknown)}: "
             reason = f"{which}not estimable, {next(iter(unknown.values()))}"
             at = 0.0 if not which else 0.42
-            ax.annotate(reason, (0.5, y + at), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8,
-                        fontstyle="italic", color=style.GREY)  # fmt: skip
+            ax.annotate(
+                reason, (0.5, y + at), xytext=(4, 0), textcoords="offset points", va="center",
+                fontsize=style.points(8), fontstyle="italic", color=style.GREY,
+            )  # fmt: skip
     ax.axvline(0.5, color=style.GREY, linewidth=1.2, linestyle=":")
     ax.set_yticks(range(len(order)), [f"{style.words(finding)} ({positives[finding]:,})" for finding in order])
     ax.set_ylim(len(order) - 0.4, -0.6)
@@ -336,9 +325,7 @@ def auroc_bars(
     confidence = next(iter(runs.values())).findings[0].auroc.confidence if order else 0.95
     ax.set_xlabel(f"AUROC with {confidence * 100:g} % CI; dotted: chance. In brackets: positive images")
     if len(runs) > 1:
-        # Half an inch of tick labels and axis label lies between the drawing and its legend.
-        below = -0.5 * ax.figure.dpi / ax.get_window_extent().height
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, below), ncols=len(runs))
+        style.legend_below(ax, columns=len(runs))
     split = " and ".join(dict.fromkeys(run.split for run in runs.values()))
     style.title(ax, f"AUROC by finding ({split})", style.cautions(note, *runs.values()))
     return ax

@@ -65,7 +65,7 @@ def roc(
         false_positives = Estimate(1 - right.value, 1 - right.high, 1 - right.low)
         bars = f"(bars: {entry.sensitivity.confidence * 100:g} % CI)"
         _draw_operating_point(ax, false_positives, entry.sensitivity, entry.operating_point, f"\n{bars}")
-    ax.legend(loc="lower right")
+    style.legend_inside(ax, "lower right")
     style.title(ax, text, notes)
     return ax
 
@@ -119,7 +119,7 @@ def precision_recall(
     ax.axhline(share, color=style.GREY, linewidth=1.2, linestyle=":", label=f"prevalence {share:.3f} (no skill)")
     if entry and entry.operating_point and entry.sensitivity.estimable and entry.ppv.estimable:
         _draw_operating_point(ax, entry.sensitivity, entry.ppv, entry.operating_point)
-    ax.legend(loc="best")
+    style.legend_inside(ax)
     style.title(ax, text, notes)
     return ax
 

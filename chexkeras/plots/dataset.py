@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _FEW_IMAGES = 0.01
+_LEAST_POINTS = 4.0
 _SEXES = {"F": ("female", style.ORANGE, "//"), "M": ("male", style.BLUE, "")}
 
 
@@ -51,7 +52,7 @@ def prevalence(
         f" {count:,} ({count / known[name] * 100:.1f} %)" if known[name] else f" {count:,} (no known label)"
         for name, count in zip(map(str, positives.index), positives.tolist(), strict=True)
     ]
-    ax.bar_label(bars, share, fontsize=8.5)
+    ax.bar_label(bars, share, fontsize=style.points(8.5))
     ax.margins(x=0.22)
     ax.set_xlabel("images labelled positive")
     ax.grid(axis="y", visible=False)
@@ -101,14 +102,16 @@ def views(
         positives = int((positive & (table["view"].astype(str) == kinds[row])).sum()) if finding else None
         share = f"; {positives / total * 100:.1f} % positive" if positives is not None and total else ""
         ax.annotate(
-            f" {total:,} ({total / max(len(table), 1) * 100:.1f} %){share}", (total, row), va="center", fontsize=8.5
+            f" {total:,} ({total / max(len(table), 1) * 100:.1f} %){share}",
+            (total, row),
+            va="center",
+            fontsize=style.points(8.5),
         )
     ax.margins(x=0.4 if finding else 0.2)
     ax.set_xlabel("images")
     ax.grid(axis="y", visible=False)
     if finding is not None:
-        ax.set_ylim(-0.5, len(kinds) + 0.1)
-        ax.legend(loc="upper right", ncols=2)
+        style.legend_below(ax, columns=2)
     style.title(ax, f"Views: {table_counts(table)}", style.cautions(note, table))
     return ax
 
@@ -119,9 +122,12 @@ def _bars_of_counts(counts: pd.Series, ax: "Axes", most: int) -> None:
     positions = range(int(counts.min()), min(int(counts.max()), most) + 1)
     heights = [int(clipped.get(position, 0)) for position in positions]
     bars = ax.bar(list(positions), heights, color=style.BLUE, width=0.75)
-    ax.bar_label(bars, [f"{height:,}" if height else "" for height in heights], fontsize=8.5)
+    ax.bar_label(bars, [f"{height:,}" if height else "" for height in heights], fontsize=style.points(8.5))
     names = [f"{position}+" if position == most and counts.max() > most else str(position) for position in positions]
     ax.set_xticks(list(positions), names)
+    # A single bar would fill the whole drawing.
+    middle, half = (positions[0] + positions[-1]) / 2, max(len(positions), 4) / 2 + 0.1
+    ax.set_xlim(middle - half, middle + half)
     ax.grid(axis="x", visible=False)
     ax.margins(y=0.12)
 
@@ -234,7 +240,8 @@ def age_sex(
     ax.set_xticks(edges)
     ax.grid(axis="x", visible=False)
     if sexes:
-        ax.legend(*(items[::-1] for items in ax.get_legend_handles_labels()))
+        # Below the drawing: bars may stand in every corner of it.
+        style.legend_below(ax, columns=2, handles=ax.get_legend_handles_labels()[0][::-1])
     style.title(ax, f"Age and sex: {table_counts(table)}", style.cautions(note, table))
     return ax
 
@@ -286,14 +293,14 @@ def prevalence_by_age(
         top = max(top, high if len(rows) >= _FEW_IMAGES * len(known) else value)
     whole = (known[name] == 1).mean() * 100 if len(known) else 0.0
     ax.axhline(whole, color=style.GREY, linestyle="--", linewidth=1.2, label=f"all ages: {whole:.1f} %")
-    ax.set_xticks(range(len(words)), words, fontsize=8)
+    ax.set_xticks(range(len(words)), words, fontsize=style.points(8))
     ax.set_xlim(-0.6, len(words) - 0.4)
     ax.set_ylim(0, min(1.25 * max(top, whole, 1e-6), 110))
     ax.set_yticks([tick for tick in ax.get_yticks() if tick <= 100])
     ax.set_xlabel("age, years; below, images" + _without_age(table["age_years"]))
     ax.set_ylabel(f"% of images with {style.words(name)} (95 % CI)")
     ax.grid(axis="x", visible=False)
-    ax.legend(loc="upper center")
+    style.legend_below(ax)
     style.title(ax, f"{style.words(name)} by age: {table_counts(table)}", style.cautions(note, table))
     return ax
 
@@ -331,10 +338,14 @@ def cooccurrence(
     rows = [f"{word} ({int(count):,})" for word, count in zip(spelled, alone, strict=True)]
     side = 2.2 + 0.42 * len(names)
     ax = style.axes(ax, side + 1.2, side)
+    place = style.room(ax)
+    # Where a cell is too small for a number that can be read, its shade alone tells.
+    cell_points = 72 * min(place.width - 1.8, place.height - 1.2) / len(names)
+    numbers = min(style.points(8), 0.45 * cell_points)
     top = max(1.0, float(np.nanmax(share))) if np.isfinite(share).any() else 1.0
     seaborn.heatmap(
-        pd.DataFrame(share, index=rows, columns=spelled), cmap="Blues", vmin=0, vmax=top, square=True, annot=True,
-        fmt=".0f", annot_kws={"fontsize": 8}, cbar=False, linewidths=0.5, ax=ax,
+        pd.DataFrame(share, index=rows, columns=spelled), cmap="Blues", vmin=0, vmax=top, square=True,
+        annot=bool(numbers >= _LEAST_POINTS), fmt=".0f", annot_kws={"fontsize": numbers}, cbar=False, linewidths=0.5, ax=ax,
     )  # fmt: skip
     ax.grid(visible=False)
     ax.set_xticks(ax.get_xticks(), spelled, rotation=55, ha="right", rotation_mode="anchor")
@@ -385,11 +396,11 @@ def findings_with(
             places + offset, shares[kind], height=0.38, color=colour, hatch=hatch, edgecolor="white",
             label=f"{kind} {word}, n = {len(groups[kind]):,}",
         )  # fmt: skip
-        ax.bar_label(bars, [f" {share:.1f} %" for share in shares[kind]], fontsize=7.5)
+        ax.bar_label(bars, [f" {share:.1f} %" for share in shares[kind]], fontsize=style.points(7.5))
     ax.set_yticks(places, [style.words(str(other)) for other in shares.index])
     ax.margins(x=0.12)
     ax.set_xlabel("% of images that also show")
     ax.grid(axis="y", visible=False)
-    ax.legend(loc="lower right")
+    style.legend_below(ax, columns=2)
     style.title(ax, f"What comes with {word}", style.cautions(note, table))
     return ax

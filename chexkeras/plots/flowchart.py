@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _ORIGINS = {"imagenet": "ImageNet"}
 _WRAP = 60
 _LINE = 0.19
+_NAMES_ONLY, _SMALL_POINTS = 0.6, 5.0
+"""In a panel smaller than this share of its full size, boxes hold their names and nothing that could not be read."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,9 @@ def _lines(step: FlowStep, wrap: int) -> list[str]:
     return textwrap.wrap(step.detail, wrap)
 
 
-def _box(ax: "Axes", x: float, top: float, size: tuple[float, float], step: FlowStep, wrap: int = _WRAP) -> None:
+def _box(
+    ax: "Axes", x: float, top: float, size: tuple[float, float], step: FlowStep, scale: float, wrap: int = _WRAP
+) -> None:
     from matplotlib.patches import FancyBboxPatch
 
     width, height = size
@@ -123,8 +127,13 @@ def _box(ax: "Axes", x: float, top: float, size: tuple[float, float], step: Flow
             label=step.name,
         )
     )
-    ax.text(x, top - 0.1, step.name, ha="center", va="top", fontsize=9.5, fontweight="bold")
-    ax.text(x, top - 0.34, "\n".join(_lines(step, wrap)), ha="center", va="top", fontsize=8.5, linespacing=1.15)
+    if scale < _NAMES_ONLY:
+        ax.text(x, top - height / 2, step.name, ha="center", va="center", fontsize=_SMALL_POINTS, fontweight="bold")
+        return
+    name, detail = 9.5 * scale, 8.5 * scale
+    ax.text(x, top - 0.1, step.name, ha="center", va="top", fontsize=name, fontweight="bold")
+    lines = "\n".join(_lines(step, wrap))
+    ax.text(x, top - 0.34, lines, ha="center", va="top", fontsize=detail, linespacing=1.15)
 
 
 def _arrow(ax: "Axes", start: tuple[float, float], end: tuple[float, float], colour: str = style.INK) -> None:
@@ -161,20 +170,26 @@ def flowchart(
     heights = [0.44 + _LINE * len(_lines(step, _WRAP)) for step in flow]
     last_height = 0.44 + 2 * _LINE
     total = sum(heights) + gap * len(flow) + last_height
-    ax = style.axes(ax, 7.2, 0.95 * total + 0.6)
+    width, height = 7.2, 0.95 * total + 0.6
+    ax = style.axes(ax, width, height)
+    place = style.room(ax)
+    # The boxes are as large as the panel lets them be, so their type is too.
+    scale = min(1.0, place.width / width, place.height / height)
     ax.grid(visible=False)
     ax.set_axis_off()
     centre, width = 2.6, 4.6
     top = total
     for index, (step, height) in enumerate(zip(flow, heights, strict=True)):
-        _box(ax, centre, top, (width, height), step)
+        _box(ax, centre, top, (width, height), step, scale)
         if step.name == "DICOM checks":
             refused = FlowStep("Rejected", "not scored; the reason is reported", "#FBE3D6")
             side = 0.44 + _LINE * len(_lines(refused, 24))
             middle = top - height / 2
-            _box(ax, 6.45, middle + side / 2, (2.1, side), refused, 24)
+            _box(ax, 6.45, middle + side / 2, (2.1, side), refused, scale, 24)
             _arrow(ax, (centre + width / 2, middle), (6.45 - 1.05, middle), style.ORANGE)
-            ax.text(centre + 0.1, top - height - gap / 2, "accepted", fontsize=8, va="center", color=style.GREY)
+            if scale >= _NAMES_ONLY:
+                at = centre + 0.1, top - height - gap / 2
+                ax.text(*at, "accepted", fontsize=8 * scale, va="center", color=style.GREY)
         top -= height
         if index < len(flow) - 1:
             _arrow(ax, (centre, top), (centre, top - gap))
@@ -183,7 +198,7 @@ def flowchart(
         (centre - 1.25, "Call: positive", "score at or above the threshold", "#FCE8CF"),
         (centre + 1.25, "Call: negative", "score below the threshold", style.PALE),
     ):
-        _box(ax, x, top - gap, (2.1, last_height), FlowStep(name, words, colour), 24)
+        _box(ax, x, top - gap, (2.1, last_height), FlowStep(name, words, colour), scale, 24)
         _arrow(ax, (centre, top), (x, top - gap))
     ax.set_xlim(0.15, 7.6)
     ax.set_ylim(top - gap - last_height - 0.05, total + 0.05)

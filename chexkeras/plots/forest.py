@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chexkeras.arguments import checked
 from chexkeras.checks import one_of
@@ -28,7 +28,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _INCHES_A_ROW = 0.29
-_POINTS = 10.0
+_POINTS, _LEAST_POINTS = 10.0, 4.5
+_LEAST_DRAWING, _LEAST_DRAWING_INCHES = 0.2, 0.8
+"""What a forest keeps for the intervals themselves, of its width; texts that find no room beside that are left off."""
+
+_HEAD_INCHES, _GAPS_INCHES = 1.1, 0.45
 
 
 @dataclass(frozen=True)
@@ -72,35 +76,86 @@ def draw_rows(
     ax.grid(axis="y", visible=False)
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0)
-    ax.tick_params(axis="x", labelsize=_POINTS)
+    rights = [right_heading, *(_right_text(row, digits) for row in rows)]
+    table = _columns(ax, rows, columns, rights)
+    ax.tick_params(axis="x", labelsize=table.points)
     positions = list(range(len(rows)))
     ax.set_ylim(len(rows) - 0.4, -1.2)
     ax.set_yticks(positions, [""] * len(rows))
     beside = ax.get_yaxis_transform()
-    # Offsets in points, so that columns keep their distance whatever the size of the drawing.
-    width = 52
-    label_at = -(width * len(columns) + 8)
 
     def text(x: float, y: float, content: str, offset: float, align: str, **looks: Any) -> None:
         ax.annotate(
             content, (x, y), xycoords=beside, xytext=(offset, 0), textcoords="offset points", ha=align, va="center",
-            fontsize=_POINTS, annotation_clip=False, **looks,
+            fontsize=table.points, annotation_clip=False, **looks,
         )  # fmt: skip
 
-    for number, heading in enumerate(columns):
-        text(0, -0.8, heading, -(width * (len(columns) - number - 1) + 10), "right", color=style.GREY)
-    text(1, -0.8, right_heading, 8, "left", color=style.GREY)
-    for y, row in zip(positions, rows, strict=True):
-        text(0, y, row.label, label_at, "right", fontweight="bold" if row.bold or row.summary else "normal")
-        for number, cell in enumerate(row.cells):
-            text(0, y, cell, -(width * (len(row.cells) - number - 1) + 10), "right")
-        if row.estimate is None:
-            text(1, y, row.right, 8, "left", fontstyle="italic")
-        elif not row.estimate.estimable:
-            text(1, y, row.right or row.estimate.reason.split(",")[0], 8, "left", color=style.GREY, fontstyle="italic")
-        else:
+    # Offsets in points, so that columns keep their distance whatever the size of the drawing.
+    width, cells = table.cell_points, len(columns) if table.with_cells else 0
+    label_at = -(width * cells + 8)
+    for number, heading in enumerate(columns[:cells]):
+        text(0, -0.8, heading, -(width * (cells - number - 1) + 10), "right", color=style.GREY)
+    if table.with_right:
+        text(1, -0.8, right_heading, 8, "left", color=style.GREY)
+    for y, row, right in zip(positions, rows, rights[1:], strict=True):
+        weight = "bold" if row.bold or row.summary else "normal"
+        label = style.shortened(row.label, table.label_inches, table.points, weight=weight)
+        text(0, y, label, label_at, "right", fontweight=weight)
+        for number, cell in enumerate(row.cells[:cells]):
+            text(0, y, cell, -(width * (cells - number - 1) + 10), "right")
+        if row.estimate is not None and row.estimate.estimable:
             _draw(ax, y, row.estimate, summary=row.summary)
-            text(1, y, row.right or _numbers(row.estimate, digits), 8, "left")
+        if not table.with_right:
+            continue
+        if row.estimate is None:
+            text(1, y, right, 8, "left", fontstyle="italic")
+        elif not row.estimate.estimable:
+            text(1, y, right, 8, "left", color=style.GREY, fontstyle="italic")
+        else:
+            text(1, y, right, 8, "left")
+
+
+class _Columns(NamedTuple):
+    """The texts of a forest in the room that they have.
+
+    Attributes:
+        points: Size of the type.
+        cell_points: Width of a column of cells.
+        label_inches: Room for a label.
+        with_cells: Whether there is room for the cells.
+        with_right: Whether there is room for the texts on the right.
+    """
+
+    points: float
+    cell_points: float
+    label_inches: float
+    with_cells: bool
+    with_right: bool
+
+
+def _columns(ax: "Axes", rows: Sequence[Row], columns: Sequence[str], rights: Sequence[str]) -> _Columns:
+    """Returns which texts fit beside a drawing that can still be read; labels stay, if need be shortened."""
+    place, points = style.room(ax), style.points(_POINTS)
+    # No larger than its row, title and axis labels taken off.
+    row_inches = max(place.height - _HEAD_INCHES, 0.5 * place.height) / (len(rows) + 1.6)
+    points = max(_LEAST_POINTS, min(points, 0.85 * row_inches * 72))
+    cell = 5.2 * points
+    label, right = (
+        max((style.text_inches(text, points, weight="bold") for text in texts), default=0.0)
+        for texts in ([row.label for row in rows], rights)
+    )
+    cells = len(columns) * cell / 72
+    room = place.width - max(_LEAST_DRAWING_INCHES, _LEAST_DRAWING * place.width) - _GAPS_INCHES
+    with_cells = label + cells + right <= room
+    with_right = label + right + (cells if with_cells else 0.0) <= room
+    taken = (cells if with_cells else 0.0) + (right if with_right else 0.0)
+    return _Columns(points, cell, max(room - taken, 0.3), with_cells, with_right)
+
+
+def _right_text(row: Row, digits: int) -> str:
+    if row.estimate is None or row.right:
+        return row.right
+    return _numbers(row.estimate, digits) if row.estimate.estimable else row.estimate.reason.split(",")[0]
 
 
 def _draw(ax: "Axes", y: float, estimate: Estimate, *, summary: bool) -> None:

@@ -78,13 +78,14 @@ def shortcuts(
             ax.annotate(f" {shortcut}", (area.high, place), xytext=(3, 0), textcoords="offset points", va="center")
     for shortcut in (one for one in chosen if single and not one.auroc.estimable):
         place = rows.index(shortcut.name)
-        ax.annotate(f"not estimable: {shortcut.auroc.reason}", (0.5, place), va="center", fontsize=8.5, xytext=(4, 0),
-                    textcoords="offset points")  # fmt: skip
+        ax.annotate(
+            f"not estimable: {shortcut.auroc.reason}", (0.5, place), va="center", fontsize=style.points(8.5),
+            xytext=(4, 0), textcoords="offset points",
+        )  # fmt: skip
     ax.axvline(0.5, color=style.INK, linewidth=1)
     ax.axvline(INFORMATIVE_AUROC, color=style.GREY, linewidth=1, linestyle=":")
     ax.set_yticks(range(len(rows)), [style.words(row) for row in rows])
-    room = 0.0 if single else 0.9
-    ax.set_ylim(len(rows) - 0.5 + room, -0.5)
+    ax.set_ylim(len(rows) - 0.5, -0.5)
     estimable = [shortcut.auroc for shortcut in chosen if shortcut.auroc.estimable]
     left, right = min([0.46, *(area.low - 0.01 for area in estimable)]), max([0.7, *(area.high for area in estimable)])
     # Beside the last interval there is room for its numbers.
@@ -92,7 +93,7 @@ def shortcuts(
     ax.set_xticks([tick for tick in ax.get_xticks() if left <= tick <= 1])
     if not single:
         handles = [ax.plot([], [], _LOOKS[name][1], color=_LOOKS[name][0], label=name)[0] for name in names]
-        ax.legend(handles=handles, loc="lower right", ncols=len(names))
+        style.legend_below(ax, columns=len(names), handles=handles)
     ax.set_xlabel(f"AUROC from this alone (95 % CI); filled from {INFORMATIVE_AUROC:g} (dotted): informative")
     ax.grid(axis="y", visible=False)
     what = style.words(findings[0]) if single else f"{len(findings)} findings"
@@ -263,6 +264,6 @@ def _finished(ax: "Axes", finding: str, legend: str, notes: tuple[str, ...]) -> 
     if not ax.get_ylabel():
         ax.set_ylabel("% of an image's pixels")
     if ax.lines:
-        ax.legend(title=legend, title_fontsize=8.5)
+        style.legend_inside(ax, title=legend, title_fontsize=style.points(8.5))
     style.title(ax, f"Brightness of images: {style.words(finding)}", notes)
     return ax

@@ -2,13 +2,34 @@
 
 import contextlib
 import functools
-import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
-import numpy as np
-
+from chexkeras.plots.cautions import cautions as cautions
+from chexkeras.plots.cautions import short_line
+from chexkeras.plots.fitting import (
+    EDGE_INCHES,
+    fit,
+)
+from chexkeras.plots.fitting import (
+    legend_below as legend_below,
+)
+from chexkeras.plots.fitting import (
+    legend_inside as legend_inside,
+)
+from chexkeras.plots.fitting import (
+    room as room,
+)
+from chexkeras.plots.fitting import (
+    shortened as shortened,
+)
+from chexkeras.plots.fitting import (
+    text_inches as text_inches,
+)
+from chexkeras.plots.fitting import (
+    wrapped as wrapped,
+)
 from chexkeras.results import Estimate
 
 if TYPE_CHECKING:
@@ -35,9 +56,13 @@ Source: Okabe and Ito, "Color Universal Design", jfly.uni-koeln.de/color.
 DPI = 150
 NOTE_COLOUR = "#8C2D04"
 NOTE_POINTS = 10.0
-_POINTS_A_LINE, _LETTERS_AN_INCH, _EDGE_INCHES = 14.0, 12.0, 0.06
+_USUAL_INCHES, _SMALLEST = (4.4, 3.2), 0.7
+"""In a panel narrower or lower than this type is smaller, but not by more than this factor."""
+
 _PAGE_INCHES, _LEAST_POINTS = 6.8, 7.0
 """A figure is at most so wide on a printed page; type below this size cannot be read there."""
+
+_FITTED_LATER = "_chexkeras_fitted_later"
 
 _RC: Any = {
     "figure.dpi": 100,
@@ -68,14 +93,19 @@ _RC: Any = {
 
 
 @contextlib.contextmanager
-def house_style() -> Iterator[None]:
-    """Applies the package's look inside a ``with`` block and restores whatever the caller had set."""
+def house_style(scale: float = 1.0) -> Iterator[None]:
+    """Applies the package's look inside a ``with`` block and restores whatever the caller had set.
+
+    Args:
+        scale: What sizes of type are multiplied by.
+    """
     from matplotlib import rcParams
 
     # Not rc_context, which restores every setting: the first figure of a notebook switches pyplot to interactive, and
     # with that undone Jupyter would show no figure after the first.
     before = {name: rcParams[name] for name in _RC}
     rcParams.update(_RC)
+    rcParams.update({name: _RC[name] * scale for name in _RC if name.endswith(("labelsize", "fontsize", "font.size"))})
     try:
         yield
     finally:
@@ -83,14 +113,41 @@ def house_style() -> Iterator[None]:
 
 
 def styled(draw: Callable[Parameters, Drawn]) -> Callable[Parameters, Drawn]:
-    """Returns `draw` wrapped so that it always draws in the house style."""
+    """Returns `draw` wrapped so that it always draws in the house style, and its texts fit into their panel.
+
+    In the narrow panel of a grid type is smaller. Figures from `figure` are fitted once, when they are saved.
+    """
 
     @functools.wraps(draw)
     def wrapper(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Drawn:
-        with house_style():
-            return draw(*args, **kwargs)
+        from matplotlib.axes import Axes
+
+        given = kwargs.get("ax")
+        before: list[Axes] = list(given.figure.axes) if isinstance(given, Axes) else []
+        with house_style(_scale(given) if isinstance(given, Axes) else 1.0):
+            if isinstance(given, Axes):
+                _dress(given)
+            drawn = draw(*args, **kwargs)
+            if isinstance(drawn, Axes) and not getattr(drawn.get_figure(root=True), _FITTED_LATER, False):
+                made = [ax for ax in drawn.figure.axes if ax not in before and ax is not drawn]
+                fit([drawn, *made])
+        return drawn
 
     return wrapper
+
+
+def _dress(ax: "Axes") -> None:
+    """Gives axes that came from elsewhere type of the size that everything else in the panel has."""
+    from matplotlib import rcParams
+
+    for axis, name in ((ax.xaxis, "x"), (ax.yaxis, "y")):
+        axis.set_tick_params(labelsize=rcParams[f"{name}tick.labelsize"])
+        axis.label.set_size(rcParams["axes.labelsize"])
+
+
+def _scale(ax: "Axes") -> float:
+    place = room(ax)
+    return max(_SMALLEST, min(1.0, place.width / _USUAL_INCHES[0], place.height / _USUAL_INCHES[1]))
 
 
 def axes(ax: "Axes | None", width: float = 6.4, height: float = 4.4) -> "Axes":
@@ -121,51 +178,58 @@ def figure(rows: int = 1, columns: int = 1, *, width: float = 6.4, height: float
 
     with house_style():
         drawn = Figure(figsize=(width * columns, height * rows), layout="constrained")
-        panels = drawn.subplots(rows, columns, squeeze=False)
-    return drawn, list(panels.ravel())
+        setattr(drawn, _FITTED_LATER, True)
+        if rows * columns == 1:
+            return drawn, [drawn.subplots()]
+        # Each panel in a part of its own, whose size is known before anything is drawn: titles and cautions fit it.
+        parts = drawn.subfigures(rows, columns, squeeze=False)
+        return drawn, [part.subplots() for part in parts.ravel()]
 
 
-def cautions(note: "str | Iterable[str] | None", *bearers: Any) -> tuple[str, ...]:
-    """Returns the sentences that must stand on a figure.
+def points(size: float) -> float:
+    """Returns a size of type as it is in this panel: smaller in a narrow one.
 
     Args:
-        note: What the caller wants there: a sentence, several, or "" for none. None means whatever the data carry.
-        *bearers: Objects which may carry cautions: an image table (through its source), an Evaluation, a Run.
+        size: The size in a panel of usual width.
     """
-    if note is not None:
-        return tuple(part for part in ([note] if isinstance(note, str) else note) if part)
-    found: list[str] = []
-    for bearer in bearers:
-        carried = getattr(bearer, "attrs", {})
-        found.extend(getattr(carried.get("source"), "cautions", ()) or carried.get("cautions", ()))
-        found.extend(getattr(bearer, "cautions", ()) or ())
-    return tuple(dict.fromkeys(found))
+    from matplotlib import rcParams
+
+    return size * float(rcParams["font.size"]) / _RC["font.size"]
 
 
 def title(ax: "Axes", text: str, notes: tuple[str, ...] = ()) -> None:
-    """Writes the title and, between it and the drawing, the cautions.
+    """Writes the title and, between it and the drawing, the cautions in one line: see `cautions.short_line`.
 
-    Above the drawing they cannot collide with tick labels of any length; they run across the whole panel, so that long
-    tick labels, which leave the drawing little room, cut none of them off.
+    Above the drawing they cannot collide with tick labels of any length; they begin at the edge of the panel, so that
+    long tick labels, which leave the drawing little room, cut none of them off.
 
     Args:
         ax: The axes.
         text: The title.
         notes: Cautions, from `cautions`.
     """
+    from matplotlib.transforms import blended_transform_factory
+
     place = across(ax)
-    lines = wrapped(" ".join(notes), place.inches)
-    ax.set_title(text, loc="left", pad=6 + _POINTS_A_LINE * len(lines))
-    if lines:
+    size, note_size = points(_RC["axes.titlesize"]), points(NOTE_POINTS)
+    line = short_line(notes, place.inches, note_size)
+    pad = 6 + (1.4 * note_size if line else 0)
+    heading = ax.set_title(
+        "\n".join(wrapped(text, place.inches, size, weight="bold")), loc="left", pad=pad, fontsize=size
+    )
+    if place.coordinates == "subfigure fraction":
+        heading.set_transform(blended_transform_factory(ax.figure.transSubfigure, ax.transAxes + ax.titleOffsetTrans))
+        heading.set_x(place.x)
+    if line:
         note = ax.annotate(
-            "\n".join(lines),
+            line,
             xy=(place.x, 1),
             xycoords=(place.coordinates, "axes fraction"),
             xytext=(0, 4),
             textcoords="offset points",
             ha="left",
             va="bottom",
-            fontsize=NOTE_POINTS,
+            fontsize=note_size,
             fontstyle="italic",
             color=NOTE_COLOUR,
             label="caution",
@@ -178,8 +242,9 @@ class Across(NamedTuple):
     """Where text that runs across a whole panel begins, and how much room it has.
 
     Attributes:
-        x: Left end.
-        coordinates: What `x` is measured in.
+        x: Left end, a share of the figure or of the drawing.
+        coordinates: What `x` is a share of: "subfigure fraction", which is that of the whole figure where the panel was
+            added to no part of it, or "axes fraction".
         inches: Width.
     """
 
@@ -192,31 +257,17 @@ def across(ax: "Axes") -> Across:
     """Returns where text across a panel goes: from edge to edge of its share of the figure, tick labels included.
 
     How wide the drawing itself becomes is known only once the figure is laid out; its share of the figure is fixed.
-    Without a layout the drawing's own width is all that is known.
+    Without a layout the drawing's place is known, and the text begins there.
 
     Args:
         ax: The axes.
     """
-    from matplotlib.figure import Figure
-
-    drawn, spec = ax.figure, ax.get_subplotspec()
-    if not isinstance(drawn, Figure) or drawn.get_layout_engine() is None or spec is None:
-        return Across(0, "axes fraction", ax.get_window_extent().width / ax.figure.dpi)
-    ratios = np.asarray(spec.get_gridspec().get_width_ratios(), dtype=np.float64)
-    start, stop = (float(ratios[:column].sum() / ratios.sum()) for column in (spec.colspan.start, spec.colspan.stop))
-    width = float(drawn.get_size_inches()[0])
-    return Across(start + _EDGE_INCHES / width, "figure fraction", width * (stop - start) - 2 * _EDGE_INCHES)
-
-
-def wrapped(text: str, inches: float, points: float = NOTE_POINTS) -> list[str]:
-    """Returns the lines of a text that has so much room, at a size of type.
-
-    Args:
-        text: One paragraph.
-        inches: Width.
-        points: Size of the type.
-    """
-    return textwrap.wrap(text, max(24, int(_LETTERS_AN_INCH * 10 / points * inches)))
+    place, box = room(ax), ax.figure.bbox
+    width = box.width / ax.figure.dpi
+    if place.laid_out:
+        return Across(place.left + EDGE_INCHES / width, "subfigure fraction", place.width - 2 * EDGE_INCHES)
+    begins = (ax.get_window_extent().x0 - box.x0) / ax.figure.dpi
+    return Across(0.0, "axes fraction", max(place.left * width + place.width - begins - EDGE_INCHES, 0.5))
 
 
 def interval_text(estimate: Estimate, digits: int = 3) -> str:
@@ -261,7 +312,7 @@ def error_bars(
 
 
 def figure_note(drawn: "Figure", notes: tuple[str, ...]) -> None:
-    """Writes cautions once above all panels of a figure.
+    """Writes cautions once above all panels of a figure, in one line.
 
     Args:
         drawn: The figure.
@@ -269,8 +320,11 @@ def figure_note(drawn: "Figure", notes: tuple[str, ...]) -> None:
     """
     if notes:
         width = float(drawn.get_size_inches()[0])
-        lines = wrapped(" ".join(notes), width - 2 * _EDGE_INCHES, note_points(width))
-        drawn.suptitle("\n".join(lines), fontsize=note_points(width), fontstyle="italic", color=NOTE_COLOUR)
+        size = note_points(width)
+        drawn.suptitle(
+            short_line(notes, width - 2 * EDGE_INCHES, size), x=EDGE_INCHES / width, ha="left", fontsize=size,
+            fontstyle="italic", color=NOTE_COLOUR,
+        )  # fmt: skip
 
 
 def note_points(width: float) -> float:
@@ -285,6 +339,24 @@ def note_points(width: float) -> float:
 _SQUARE_PAD_INCHES = 0.26
 
 
+def settle(drawn: "Figure") -> None:
+    """Settles the layout of a finished figure for good, with its texts fitted.
+
+    Args:
+        drawn: A figure from `figure`, or any other.
+    """
+    engine = drawn.get_layout_engine()
+    if engine is None:
+        return
+    if any(ax.get_aspect() == 1.0 for ax in drawn.axes):
+        # The layout takes a square drawing for lower than it becomes: title and label would touch the edges.
+        engine.set(h_pad=_SQUARE_PAD_INCHES)  # type: ignore[call-arg]
+    with house_style():
+        fit(drawn.axes)
+    # Drawing would settle the layout once more; for many panels that is most of the time.
+    drawn.set_layout_engine("none")
+
+
 def save(drawn: "Figure", path: str | Path, *, dpi: int = DPI) -> None:
     """Writes a finished figure as PNG.
 
@@ -295,14 +367,7 @@ def save(drawn: "Figure", path: str | Path, *, dpi: int = DPI) -> None:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    engine = drawn.get_layout_engine()
-    if engine is not None:
-        if any(ax.get_aspect() == 1.0 for ax in drawn.axes):
-            # The layout takes a square drawing for lower than it becomes: title and label would touch the edges.
-            engine.set(h_pad=_SQUARE_PAD_INCHES)  # type: ignore[call-arg]
-        # Saving would settle the layout twice over; for many panels that is most of the time.
-        engine.execute(drawn)
-        drawn.set_layout_engine("none")
+    settle(drawn)
     drawn.set_facecolor("white")
     drawn.set_dpi(dpi)
     # savefig would draw everything once more without drawing it, for layouts that are settled already.

@@ -72,7 +72,7 @@ def threshold_tradeoff(
                 looks: dict[str, Any] = {"markersize": 7, "markeredgecolor": "white", "linestyle": "none", "zorder": 4}
                 ax.plot([point.threshold], [estimate.value], marker=marker, color=colour, label=label, **looks)
     # Below the drawing: every corner of the drawing itself is crossed by one of the two curves.
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=1 if _narrow(ax) else 2)
+    style.legend_below(ax, columns=2)
     style.title(ax, text + (f" ({split})" if split else ""), notes)
     return ax
 
@@ -88,10 +88,6 @@ def rates_by_threshold(found: FindingScores) -> tuple[np.ndarray, np.ndarray, np
     sensitivity = 1 - np.searchsorted(positive, grid, side="left") / found.positives
     specificity = np.searchsorted(negative, grid, side="left") / found.negatives
     return grid, sensitivity, specificity
-
-
-def _narrow(ax: "Axes") -> bool:
-    return ax.get_window_extent().width / ax.figure.dpi < 4.5
 
 
 @checked
@@ -141,7 +137,7 @@ def confusion_matrix(
                 f"{int(counts[row, column]):,}\n{names[row][column]}\n{share[row, column] * 100:.1f} % of the row",
                 ha="center",
                 va="center",
-                fontsize=10,
+                fontsize=style.points(10),
                 color="white" if share[row, column] > 0.55 else style.INK,
             )
     ax.set_xticks([0, 1], ["called positive", "called negative"])
@@ -204,6 +200,7 @@ def score_histogram(
     ax.set_xlim(0, 1)
     ax.set_xlabel("score")
     ax.set_ylabel("% of the class")
-    ax.legend(loc="best")
+    # Below the drawing: bars may stand in every corner of it.
+    style.legend_below(ax, columns=3)
     style.title(ax, f"Scores: {style.words(found.finding)}", style.cautions(note, scores))
     return ax

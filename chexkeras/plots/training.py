@@ -13,6 +13,7 @@ from chexkeras.plots import style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_BESIDE_INCHES = 0.8
 _COLUMNS = ("stage", "global_epoch", "loss", "val_loss", "val_auroc")
 
 
@@ -103,15 +104,18 @@ def training_curves(
         if number:
             for panel in (ax, lower):
                 panel.axvline(first, color=style.INK, linewidth=1, linestyle="-.", label="_stage boundary")
+        # No name runs into the next stage, nor a first one into the numbers of the axis.
+        share = (last - first) / (stages[-1][2] - stages[0][1])
+        name = style.shortened(stage, share * (style.room(ax).width - _BESIDE_INCHES) - 0.05, style.points(9))
         ax.annotate(
-            stage,
+            name,
             xy=((first + last) / 2, 1),
             xycoords=("data", "axes fraction"),
             xytext=(0, -3),
             textcoords="offset points",
             ha="center",
             va="top",
-            fontsize=9,
+            fontsize=style.points(9),
             color=style.INK,
         )
     ax.margins(y=0.18)

@@ -16,7 +16,7 @@ from chexkeras.arguments import checked
 from chexkeras.checks import require_columns
 from chexkeras.explanation.heatmaps import Heatmaps
 from chexkeras.plots import style
-from chexkeras.plots.images import read_images
+from chexkeras.plots.images import Mosaic, read_images
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +28,6 @@ CONTOURS = (0.5, 0.75)
 """Where contours run, as shares of the map's highest value."""
 
 _STRONGEST = 0.6
-_GAP, _TITLE_ROOM = 0.05, 0.24
 _BOX = ("x_px", "y_px", "width_px", "height_px")
 
 
@@ -134,12 +133,8 @@ def heatmap_gallery(
         raise ValueError(f"{len(table)} images to draw; give 1 to {MOST_IMAGES}.")
     if titles is not None and len(titles) != len(table):
         raise ValueError(f"{len(titles)} titles for {len(table)} images; give one each.")
-    columns = min(columns, len(table))
-    step_x, step_y = 1 + _GAP, 1 + _GAP + _TITLE_ROOM
-    count_rows = -(-len(table) // columns)
-    ax = style.axes(ax, 2.3 * columns * step_x + 0.8, 2.3 * count_rows * step_y + 0.9)
-    ax.grid(visible=False)
-    ax.set_axis_off()
+    mosaic = Mosaic.on(ax, len(table), columns, lines=2, beside=0.8)
+    ax = mosaic.ax
     scale = None
     names = table["image_id"].astype(str).tolist()
     read: Iterable[tuple[NDArray[np.uint8], float]]
@@ -149,26 +144,17 @@ def heatmap_gallery(
         read = [(image, float(image.shape[1])) for image in pixels]
     beside = "" if threshold is None else f", threshold {threshold:.3f}"
     for index, (image, (shown, width_px)) in enumerate(zip(names, read, strict=True)):
-        x, y = (index % columns) * step_x, (index // columns) * step_y + _TITLE_ROOM
-        unit = 1 / max(shown.shape)
-        tall, wide = shown.shape[0] * unit, shown.shape[1] * unit
-        left, top = x + (1 - wide) / 2, y + (1 - tall) / 2
-        extent = (left, left + wide, top + tall, top)
-        ax.imshow(shown, cmap="gray", vmin=0, vmax=255, extent=extent, interpolation="antialiased")
+        told = titles[index] if titles is not None else _label(table.iloc[index], name)
+        scored = f"score {maps.score(image, name):.3f}{beside}"
+        extent = mosaic.put(index, shown, f"{told}\n{scored}" if told else scored)
         heat = maps.of(image, name, shown.shape)
         scale = _overlay(ax, heat, extent)
         if not heat.max() > 0:
-            ax.text(left + wide / 2, top + tall / 2, "nothing above 0", fontsize=8, color="white", ha="center")
+            middle = (extent[0] + extent[1]) / 2, (extent[2] + extent[3]) / 2
+            ax.text(*middle, "nothing above 0", fontsize=mosaic.points, color="white", ha="center")
         if boxes is not None:
-            across = wide / _boxes_px(boxes, width_px)
-            _draw_boxes(ax, _boxes_of(boxes, image, name), (left, top), across)
-        told = titles[index] if titles is not None else _label(table.iloc[index], name)
-        scored = f"score {maps.score(image, name):.3f}{beside}"
-        text = f"{told}\n{scored}" if told else scored
-        ax.text(x, y - 0.03, text, fontsize=8, va="bottom", ha="left")
-    ax.set_xlim(0, columns * step_x - _GAP)
-    ax.set_ylim(count_rows * step_y - _GAP, 0)
-    ax.set_aspect("equal")
+            across = (extent[1] - extent[0]) / _boxes_px(boxes, width_px)
+            _draw_boxes(ax, _boxes_of(boxes, image, name), (extent[0], extent[3]), across)
     if scale is not None:
         bar = ax.figure.colorbar(scale, ax=ax, fraction=0.03, pad=0.02, shrink=0.6)
         low, high = scale.get_clim()

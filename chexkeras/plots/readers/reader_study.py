@@ -15,7 +15,7 @@ from chexkeras.evaluation.readers.mrmc import mrmc
 from chexkeras.evaluation.readers.reader_study import ReaderStudy
 from chexkeras.evaluation.uncertainty.limits import p_text
 from chexkeras.plots import style
-from chexkeras.plots.comparison import LOOKS, below
+from chexkeras.plots.comparison import LOOKS
 from chexkeras.plots.forest import Row, difference_axis, difference_text, draw_rows, height_of
 from chexkeras.results import MrmcResult
 from chexkeras.results.reader_study import turned
@@ -95,7 +95,7 @@ def reader_roc(
     ax.set_aspect("equal")
     heading = f"{len(study.readers)} readers: thin each, thick their average"
     # Below the drawing: the curves of many readers leave no corner of it free.
-    ax.legend(**below(ax), title=heading, title_fontsize=8.5, alignment="left", handlelength=3)
+    style.legend_below(ax, title=heading, title_fontsize=style.points(8.5), handlelength=3)
     style.title(ax, f"ROC of the readers{_of(areas)}", style.cautions(note, areas))
     return ax
 

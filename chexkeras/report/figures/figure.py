@@ -9,13 +9,12 @@ from chexkeras.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as MatplotlibFigure
 
 FEW = 6
 """Panels above this number are drawn three in a row, so that a figure still fits on a page."""
 
 _SHARP_PANELS, _DPI_OF_MANY = 4, 100
-_INCHES_A_POINT = 1.3 / 72
-"""Height of a line of the cautions: what they need is added to a figure, so that the drawing keeps its room."""
 
 DrawPanel = Callable[[str, "Axes", tuple[str, ...]], Any]
 """Draws the panel of one name on axes, with the cautions that it shall carry."""
@@ -49,7 +48,7 @@ class PlannedFigure:
         caption: What it shows, with n.
         files: The files of the run folder that it is drawn from, in words.
         draw: Draws one panel.
-        size: Width and height of each panel, in inches; long cautions add to the height.
+        size: Width and height of each panel, in inches.
         panels: Names of the panels, in reading order, mostly findings; one without a name by default.
         columns: Panels in a row; None takes two, or three where there are many.
         notes_above: Whether the cautions stand above the panel rather than on it, for drawings with long labels.
@@ -77,18 +76,27 @@ class PlannedFigure:
             folder: Where the PNG file goes; must exist.
             notes: The cautions, a sentence each.
         """
+        count = len(self.panels)
+        style.save(
+            self.drawn(notes), folder / self.figure.file, dpi=style.DPI if count <= _SHARP_PANELS else _DPI_OF_MANY
+        )
+
+    def drawn(self, notes: tuple[str, ...]) -> "MatplotlibFigure":
+        """Returns the figure, its texts fitted, not yet written.
+
+        Args:
+            notes: The cautions, a sentence each.
+        """
         (width, height), count = self.size, len(self.panels)
         above = self.notes_above or count > 1
         columns = min(self.columns or (2 if count <= FEW else 3), count)
         rows = -(-count // columns)
-        points = style.note_points(width * columns) if above else style.NOTE_POINTS
-        lines = len(style.wrapped(" ".join(notes), width * columns, points))
-        height += _INCHES_A_POINT * points * max(0, lines - 1) / rows
-        drawn, panels = style.figure(rows, columns, width=width, height=height)
+        made, panels = style.figure(rows, columns, width=width, height=height)
         for name, ax in zip(self.panels, panels, strict=False):
             self.draw(name, ax, () if above else notes)
         for ax in panels[count:]:
             ax.remove()
         if above:
-            style.figure_note(drawn, notes)
-        style.save(drawn, folder / self.figure.file, dpi=style.DPI if count <= _SHARP_PANELS else _DPI_OF_MANY)
+            style.figure_note(made, notes)
+        style.settle(made)
+        return made
