@@ -22,6 +22,7 @@ LOOKS = (
 """Colour and marker of the first run, the second, and so on."""
 
 _HISTOGRAM_BINS = 40
+_ROOMY_INCHES = 4.0
 
 
 class _RunOnAxes(NamedTuple):
@@ -160,6 +161,7 @@ def _histogram(ax: "Axes", drawn: list[_RunOnAxes], top: float) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     panel = ax.inset_axes((0, -0.3, 1, 0.25), sharex=ax)
+    roomy = style.room(ax).height > _ROOMY_INCHES
     edges = np.linspace(0, top, _HISTOGRAM_BINS + 1)
     centres, width = (edges[:-1] + edges[1:]) / 2, top / _HISTOGRAM_BINS
     if len(drawn) == 1:
@@ -181,12 +183,12 @@ def _histogram(ax: "Axes", drawn: list[_RunOnAxes], top: float) -> None:
         low, high = panel.get_ylim()
         panel.set_ylim(low - 0.3 * (high - low), high + 0.3 * (high - low))
         panel.axhline(0, color=style.INK, linewidth=0.8)
-        panel.set_ylabel("% of class")
+        panel.set_ylabel("% of class" if roomy else "%")
     else:
         for run, (colour, _) in zip(drawn, LOOKS, strict=False):
             heights = np.histogram(run.found.scores, edges)[0] * 100 / len(run.found.scores)
             panel.stairs(heights, edges, color=colour, linewidth=1.3)
-        panel.set_ylabel("% of images")
+        panel.set_ylabel("% of images" if roomy else "%")
     panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):g}"))
     beyond = sum(int((run.found.scores > top).sum()) for run in drawn)
     outside = f"; {beyond:,} scores above {top:g} are not shown" if beyond else ""

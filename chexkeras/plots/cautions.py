@@ -21,6 +21,7 @@ _KINDS = tuple(
         (r"second look", "second look at the test part"),
         (r"too few|has no (positive|negative) image", "few images"),
         (r"few readers|readers say little|readers? only", "few readers"),
+        (r"sites say little", "few sites"),
         (r"heat map", "a map is no finding"),
     )
 )

@@ -344,8 +344,8 @@ def cooccurrence(
     numbers = min(style.points(8), 0.45 * cell_points)
     top = max(1.0, float(np.nanmax(share))) if np.isfinite(share).any() else 1.0
     seaborn.heatmap(
-        pd.DataFrame(share, index=rows, columns=spelled), cmap="Blues", vmin=0, vmax=top, square=True,
-        annot=bool(numbers >= _LEAST_POINTS), fmt=".0f", annot_kws={"fontsize": numbers}, cbar=False, linewidths=0.5, ax=ax,
+        pd.DataFrame(share, index=rows, columns=spelled), cmap="Blues", vmin=0, vmax=top, square=True, fmt=".0f",
+        annot=bool(numbers >= _LEAST_POINTS), annot_kws={"fontsize": numbers}, cbar=False, linewidths=0.5, ax=ax,
     )  # fmt: skip
     ax.grid(visible=False)
     ax.set_xticks(ax.get_xticks(), spelled, rotation=55, ha="right", rotation_mode="anchor")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _INCHES_A_ROW = 0.29
 _POINTS, _LEAST_POINTS = 10.0, 4.5
-_LEAST_DRAWING, _LEAST_DRAWING_INCHES = 0.2, 0.8
+_LEAST_DRAWING, _LEAST_DRAWING_INCHES = 0.16, 0.8
 """What a forest keeps for the intervals themselves, of its width; texts that find no room beside that are left off."""
 
 _HEAD_INCHES, _GAPS_INCHES = 1.1, 0.45
@@ -140,10 +140,8 @@ def _columns(ax: "Axes", rows: Sequence[Row], columns: Sequence[str], rights: Se
     row_inches = max(place.height - _HEAD_INCHES, 0.5 * place.height) / (len(rows) + 1.6)
     points = max(_LEAST_POINTS, min(points, 0.85 * row_inches * 72))
     cell = 5.2 * points
-    label, right = (
-        max((style.text_inches(text, points, weight="bold") for text in texts), default=0.0)
-        for texts in ([row.label for row in rows], rights)
-    )
+    label = max((style.text_inches(row.label, points, weight="bold") for row in rows), default=0.0)
+    right = max(style.text_inches(text, points) for text in rights)
     cells = len(columns) * cell / 72
     room = place.width - max(_LEAST_DRAWING_INCHES, _LEAST_DRAWING * place.width) - _GAPS_INCHES
     with_cells = label + cells + right <= room

@@ -106,7 +106,9 @@ def training_curves(
                 panel.axvline(first, color=style.INK, linewidth=1, linestyle="-.", label="_stage boundary")
         # No name runs into the next stage, nor a first one into the numbers of the axis.
         share = (last - first) / (stages[-1][2] - stages[0][1])
-        name = style.shortened(stage, share * (style.room(ax).width - _BESIDE_INCHES) - 0.05, style.points(9))
+        name = style.shortened(
+            style.words(stage), share * (style.room(ax).width - _BESIDE_INCHES) - 0.05, style.points(9)
+        )
         ax.annotate(
             name,
             xy=((first + last) / 2, 1),

@@ -29,12 +29,12 @@ from chexkeras.results.gaps import GroupValue
 
 CAUTIONS = (
     "Not a random sample of the data set (a case-control sample, for example): Pneumonia is on 50.0 % of these images, "
-    "1.3 % of the data set; Edema is on 9.6 % of these images, 2.1 % of the data set; Pneumothorax is on 1.2 % of these "
-    "images, 4.7 % of the data set. Predictive values and calibration do not carry over to other populations.",
+    "1.3 % of the data set; Edema is on 9.6 % of these images, 2.1 % of the data set; Pneumothorax is on 1.2 % of "
+    "these images, 4.7 % of the data set. Predictive values and calibration do not carry over to other populations.",
     "Untrained backbone: the frozen convolutions keep random weights, so the results show that the software works, not "
     "what pretrained weights reach.",
-    "Case-control sample of NIH ChestX-ray14: 500 images labelled Pneumonia and 500 labelled No Finding, reduced to 320 "
-    "px; prevalence, predictive values and calibration do not carry over to patients.",
+    "Case-control sample of NIH ChestX-ray14: 500 images labelled Pneumonia and 500 labelled No Finding, reduced to "
+    "320 px; prevalence, predictive values and calibration do not carry over to patients.",
     "View alone tells the classes apart in this sample (AUROC 0.617, 95 % CI 0.579-0.654), so part of any AUROC is not "
     "pneumonia.",
     "Enlarged Cardiomediastinum: none of the 500 negative images shows any other finding. The negatives are chosen "
@@ -273,8 +273,8 @@ CHANGED = {
 """Where a plot takes something else under a name."""
 
 LEFT_AS_THEY_ARE = {
-    "ax", "axes", "note", "columns", "bins", "bin_years", "most", "first", "outcome", "second", "split", "statistic", "overall",
-    "prevalence", "thresholds", "replicates", "titles", "findings",
+    "ax", "axes", "note", "columns", "bins", "bin_years", "most", "first", "second", "split", "statistic", "overall",
+    "outcome", "prevalence", "thresholds", "replicates", "titles", "findings",
 }  # fmt: skip
 """Settings whose defaults are drawn."""
 

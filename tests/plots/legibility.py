@@ -7,7 +7,7 @@ from matplotlib.axis import Tick
 from matplotlib.text import Annotation, Text
 
 _INSET_PX, _LINE_GAP = 0.6, 0.13
-"""Extents hold the blank above and below letters, and an outline of less than a pixel; letters themselves must touch."""
+"""Extents hold the blank above and below letters, and less than a pixel beside them; letters themselves must touch."""
 
 
 def texts_of(drawn):

@@ -49,17 +49,22 @@ def test_a_tables_own_cautions_are_found_and_an_empty_note_silences_them(table):
     assert style.cautions(["a", "b"], table) == ("a", "b")
 
 
+LONG = ("Untrained backbone: the frozen convolutions keep random weights, as this sentence says at length.", "Ask us.")
+
+
 def test_the_caution_stands_between_title_and_drawing_and_overlaps_neither():
     drawn, (ax,) = style.figure(width=3.0, height=3.0)
-    style.title(ax, "Title", ("A caution that is far too long for one line of a panel as narrow as this one is.",))
+    style.title(ax, "A title of so many words that it takes two lines", LONG)
     drawn.draw_without_rendering()
     (note,) = [text for text in ax.texts if text.get_label() == "caution"]
-    assert "\n" in note.get_text()
-    box = note.get_window_extent()
+    assert note.get_text() == "Untrained base; 1 more; see cautions"
+    box, heading = note.get_window_extent(), ax._left_title.get_window_extent()
     assert box.y0 >= ax.get_window_extent().y1
     # The title with loc="left" is a text of its own.
-    assert ax.get_title(loc="left") == "Title"
-    assert box.y1 <= ax._left_title.get_window_extent().y0 + 1
+    assert ax.get_title(loc="left").split() == "A title of so many words that it takes two lines".split()
+    assert "\n" in ax.get_title(loc="left") and heading.x1 <= drawn.bbox.width
+    assert box.y1 <= heading.y0 + 1
+    assert box.x0 == pytest.approx(heading.x0, abs=2)
 
 
 @pytest.mark.parametrize("columns", [1, 2])
@@ -68,17 +73,16 @@ def test_long_tick_labels_cut_no_caution(columns):
     drawn, panels = style.figure(columns=columns, width=5.0, height=3.0)
     for ax in panels:
         ax.set_yticks([0, 1], ["a label that takes more than half of the whole panel", "short"])
-        style.title(
-            ax, "Title", ("A sentence to warn the reader of these numbers, as long as such sentences are. " * 2,)
-        )
+        style.title(ax, "Title", ("Synthetic images. " * 10, *LONG))
     drawn.draw_without_rendering()
     edges = [number * drawn.bbox.width / columns for number in range(columns + 1)]
     for ax, left, right in zip(panels, edges[:-1], edges[1:], strict=True):
         (note,) = [text for text in ax.texts if text.get_label() == "caution"]
+        assert note.get_text() == "Synthetic images; untrained base; 1 more; see cautions"
         box = note.get_window_extent()
         assert ax.get_window_extent().width < 0.45 * (right - left)
         assert left <= box.x0 and box.x1 <= right
-        assert box.width > 0.7 * (right - left)
+        assert box.width > ax.get_window_extent().width
         assert box.y1 <= ax._left_title.get_window_extent().y0 + 1
 
 
@@ -86,6 +90,7 @@ def test_cautions_on_wide_figures_are_as_large_on_paper_as_on_narrow_ones():
     for width in (6.8, 9.2, 16.8):
         drawn, _ = style.figure(columns=2, width=width / 2, height=6)
         style.figure_note(drawn, ("A sentence to warn the reader of these numbers, as long as they come. " * 3,))
+        assert "\n" not in drawn.get_suptitle()
         printed = min(0.7, 6.8 / width)
         assert drawn._suptitle.get_fontsize() * printed >= 6.99
         drawn.draw_without_rendering()
