@@ -22,6 +22,7 @@ _KINDS = tuple(
         (r"too few|has no (positive|negative) image", "few images"),
         (r"few readers|readers say little|readers? only", "few readers"),
         (r"sites say little", "few sites"),
+        (r"intervals .*(cover|approximate)|interval is approximate", "approximate intervals"),
         (r"heat map", "a map is no finding"),
     )
 )

@@ -139,9 +139,9 @@ class TemplateContext:
     def figure(self, name: str) -> Marked:
         """A figure with its caption; the caption is also its alternative text."""
         figure = self.figures[name]
-        caption, source = escaped(figure.caption), escaped(figure.source)
+        caption, further = escaped(figure.caption), escaped(figure.small_print)
         label = self._label(FIGURE, name)
-        return Marked(f"![{caption}.]({self.link}/{figure.file})\n\n*{label}. {caption}. {source}*")
+        return Marked(f"![{caption}.]({self.link}/{figure.file})\n\n*{label}. {caption}. {further}*")
 
     def table(self, key: str, caption: str) -> Marked:
         """The line above a table: its number and what it shows.

@@ -61,7 +61,7 @@ def test_the_caution_stands_between_title_and_drawing_and_overlaps_neither():
     box, heading = note.get_window_extent(), ax._left_title.get_window_extent()
     assert box.y0 >= ax.get_window_extent().y1
     # The title with loc="left" is a text of its own.
-    assert ax.get_title(loc="left").split() == "A title of so many words that it takes two lines".split()
+    assert " ".join(ax.get_title(loc="left").split()) == "A title of so many words that it takes two lines"
     assert "\n" in ax.get_title(loc="left") and heading.x1 <= drawn.bbox.width
     assert box.y1 <= heading.y0 + 1
     assert box.x0 == pytest.approx(heading.x0, abs=2)

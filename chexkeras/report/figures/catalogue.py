@@ -28,6 +28,7 @@ _PAGE_INCHES = 12.0
 """Height of a figure that is printed on one page, at the scale of all the others."""
 
 _REPLICATES = 300
+
 _TEST_FILES = "scores_test.csv and evaluation.json"
 
 
@@ -209,6 +210,7 @@ def roc(inputs: FigureInputs) -> PlannedFigure:
         lambda finding, ax, notes: plots.roc(inputs.test, evaluation, finding=finding, ax=ax, note=notes),
         (5.6, 5.8),
         inputs.findings,
+        estimates=[entry.auroc for entry in evaluation.findings],
     )
 
 
@@ -222,6 +224,7 @@ def precision_recall(inputs: FigureInputs) -> PlannedFigure:
         lambda finding, ax, notes: plots.precision_recall(inputs.test, evaluation, finding=finding, ax=ax, note=notes),
         (5.6, 5.2),
         inputs.findings,
+        estimates=[entry.average_precision for entry in evaluation.findings],
     )
 
 
@@ -235,6 +238,7 @@ def auroc_bars(inputs: FigureInputs) -> PlannedFigure | None:
         "evaluation.json",
         lambda _, ax, notes: plots.auroc_bars(inputs.run.evaluation, ax=ax, note=notes),
         (7.0, 1.8 + 0.35 * len(inputs.findings)),
+        estimates=[entry.auroc for entry in inputs.run.evaluation.findings],
     )
 
 
@@ -264,6 +268,7 @@ def threshold_tradeoff(inputs: FigureInputs) -> PlannedFigure:
         lambda finding, ax, notes: plots.threshold_tradeoff(scores, inputs.points[finding], ax=ax, note=notes),
         (7.4, 5.0),
         decided,
+        estimates=[getattr(inputs.points[name], rate) for name in decided for rate in ("sensitivity", "specificity")],
     )  # fmt: skip
 
 
@@ -315,6 +320,7 @@ def _subgroup_forest(inputs: FigureInputs, statistic: str) -> PlannedFigure | No
         (9.2, height_of(rows)),
         panels,
         columns=1,
+        estimates=[getattr(group, statistic) for name in panels for one in grouped[name] for group in one.groups],
     )
 
 
@@ -388,6 +394,7 @@ def robustness(inputs: FigureInputs) -> PlannedFigure | None:
         (9.2, height_of(rows)),
         findings,
         columns=1,
+        estimates=[effect["AUROC"].difference for effect in measured.effects if effect.finding in findings],
     )
 
 
@@ -428,12 +435,15 @@ def roc_comparison(inputs: FigureInputs) -> PlannedFigure | None:
         return None
     name = inputs.facts["comparison.other"].text
     runs = {"this run": inputs.test, name: Run.load(folder).scores("test")}
+    entries = [Comparison.from_dict(entry) for entry in inputs.facts["comparison.made"].value]
+    made = [entry for entry in entries if entry.statistic == "AUROC"]
     return PlannedFigure(
         f"ROC curves of this run and {name} on the test part ({inputs.images_of('test')})",
         _BOTH_RUNS,
         lambda finding, ax, notes: plots.roc_comparison(runs, finding=finding, ax=ax, note=notes),
         (5.8, 6.0),
-        list(dict.fromkeys(entry["finding"] for entry in inputs.facts["comparison.made"].value)),
+        list(dict.fromkeys(entry.finding for entry in entries)),
+        estimates=[value for entry in made for value in (entry.first_value, entry.second_value)],
     )
 
 
@@ -449,6 +459,7 @@ def difference_forest(inputs: FigureInputs) -> PlannedFigure | None:
         _BOTH_RUNS,
         lambda _, ax, notes: plots.difference_forest(made, ax=ax, note=notes),
         (9.7, height_of(rows)),
+        estimates=[entry.difference for entry in made],
     )
 
 
@@ -476,6 +487,8 @@ def reader_roc(inputs: FigureInputs) -> PlannedFigure | None:
         # The cautions of the study itself: it was not made of the images of the run.
         lambda _, ax, notes: plots.reader_roc(study, result, ax=ax),
         (5.8, 7.4),
+        estimates=[mean.estimate for mean in result.means],
+        cautions=result.cautions,
     )
 
 
@@ -493,4 +506,6 @@ def reader_forest(inputs: FigureInputs) -> PlannedFigure | None:
         facts["reader_study.readers"].file,
         lambda _, ax, notes: plots.reader_forest(result, *modalities, margin=margin, ax=ax),
         (9.7, height_of(result.n_readers + 1)),
+        estimates=[pair.difference for pair in (*result.reader_differences, *result.differences)],
+        cautions=result.cautions,
     )

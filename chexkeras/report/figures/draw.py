@@ -1,6 +1,5 @@
 """The figures of a report: drawn from the run folder alone, each with a caption that is a sentence of facts."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,20 +40,8 @@ def draw_figures(run: Any, facts: Facts, folder: Path, answers: Answers | None =
         The figures by name; the same run, answers and versions give the same files.
     """
     planned = plan_figures(run, facts, answers)
-    notes = _first_of(facts["cautions"].value)
+    cautions = tuple(facts["cautions"].value)
     for entry in track(planned, "Drawing figures"):
-        entry.write(folder, notes)
-    return {entry.name: entry.figure for entry in planned}
-
-
-def _first_of(cautions: Sequence[str]) -> tuple[str, ...]:
-    """Returns the first caution, and how many more there are: all of them would leave no room for type to be read.
-
-    Example:
-        >>> _first_of(["Synthetic images.", "Untrained base.", "Few positives."])
-        ('Synthetic images.', 'And 2 more cautions: see the first page.')
-    """
-    more = len(cautions) - 1
-    if more < 1:
-        return tuple(cautions)
-    return cautions[0], f"And {more} more {'caution' if more == 1 else 'cautions'}: see the first page."
+        entry.write(folder, cautions)
+    told = {entry.name: cautions if entry.cautions is None else entry.cautions for entry in planned}
+    return {entry.name: replace(entry.figure, cautions=told[entry.name]) for entry in planned}

@@ -1,20 +1,51 @@
 """A figure of the report as it goes to its file: panels in rows, and the cautions where no drawing can hide them."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chexkeras.plots import style
+from chexkeras.results import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as MatplotlibFigure
 
+_LEADING = re.compile(r"^average precision(?: at the prevalence of these images, [\d.]+)?, ")
+_COUNTS = re.compile(r" of \d[\d,]* patients| at the effective sample size \d[\d.,]*|[,;]? worth \d[\d.]*")
+_ENDS = re.compile(r"[,;](?! clustered)| on \d| \(\d")
+_EFFECTIVE = " at the effective sample size"
+
 FEW = 6
 """Panels above this number are drawn three in a row, so that a figure still fits on a page."""
 
 _SHARP_PANELS, _DPI_OF_MANY = 4, 100
+
+
+def intervals_in_words(estimates: Iterable[Estimate]) -> str:
+    """Returns how intervals were computed, without the numbers of each: "95 % intervals: DeLong clustered by patient".
+
+    Args:
+        estimates: Those drawn; what is not estimable has no interval.
+    """
+    known = [estimate for estimate in estimates if estimate.estimable and estimate.method]
+    methods = dict.fromkeys(_method(estimate.method) for estimate in known)
+    levels = " and ".join(dict.fromkeys(f"{estimate.confidence * 100:g} %" for estimate in known))
+    return f"{levels} intervals: {'; '.join(methods)}" if methods else ""
+
+
+def _method(text: str) -> str:
+    """Returns a method's name.
+
+    Example:
+        >>> _method("Clopper-Pearson at the effective sample size 114.7 (Korn & Graubard 1998); 125 images")
+        'Clopper-Pearson at the effective sample size (Korn & Graubard 1998)'
+    """
+    text = _COUNTS.sub(lambda found: _EFFECTIVE if found[0].startswith(_EFFECTIVE) else "", _LEADING.sub("", text))
+    return _ENDS.split(text)[0].strip()
+
 
 DrawPanel = Callable[[str, "Axes", tuple[str, ...]], Any]
 """Draws the panel of one name on axes, with the cautions that it shall carry."""
@@ -26,18 +57,30 @@ class Figure:
 
     Attributes:
         name: Its name in the template and, with ".png", its file.
-        caption: What it shows, with n; also the text for those who cannot see it.
+        caption: What it shows, with n and the part; also the text for those who cannot see it.
         source: A sentence on the files of the run folder that it was drawn from.
+        intervals: Which level its intervals have and how they were computed; "" where it has none.
+        cautions: Every caution, in full: on the figure itself is room for their kinds only.
     """
 
     name: str
     caption: str
     source: str
+    intervals: str = ""
+    cautions: tuple[str, ...] = ()
 
     @property
     def file(self) -> str:
         """The file's name."""
         return f"{self.name}.png"
+
+    @property
+    def small_print(self) -> str:
+        """What stands under the figure after its caption: intervals, source and every caution, in sentences."""
+        told = [f"{self.intervals}." if self.intervals else "", self.source]
+        if self.cautions:
+            told.append(f"{'Caution' if len(self.cautions) == 1 else 'Cautions'}: {' '.join(self.cautions)}")
+        return " ".join(part for part in told if part)
 
 
 @dataclass(frozen=True)
@@ -52,6 +95,8 @@ class PlannedFigure:
         panels: Names of the panels, in reading order, mostly findings; one without a name by default.
         columns: Panels in a row; None takes two, or three where there are many.
         notes_above: Whether the cautions stand above the panel rather than on it, for drawings with long labels.
+        estimates: Those whose intervals are drawn, for the words on how they were computed.
+        cautions: Cautions of its own, in place of the run's; None for the run's.
         name: The figure's name in the template; the catalogue fills it in.
     """
 
@@ -62,12 +107,15 @@ class PlannedFigure:
     panels: Sequence[str] = ("",)
     columns: int | None = None
     notes_above: bool = False
+    estimates: Sequence[Estimate] = ()
+    cautions: tuple[str, ...] | None = None
     name: str = ""
 
     @property
     def figure(self) -> Figure:
-        """The figure as the template uses it."""
-        return Figure(self.name, self.caption, f"Source: {self.files}.")
+        """The figure as the template uses it, with cautions of its own if it has any."""
+        intervals = intervals_in_words(self.estimates)
+        return Figure(self.name, self.caption, f"Source: {self.files}.", intervals, self.cautions or ())
 
     def write(self, folder: Path, notes: tuple[str, ...]) -> None:
         """Draws it; the cautions stand on a single panel itself, above several (or long labels) once for all.
@@ -92,6 +140,7 @@ class PlannedFigure:
         columns = min(self.columns or (2 if count <= FEW else 3), count)
         rows = -(-count // columns)
         made, panels = style.figure(rows, columns, width=width, height=height)
+        notes = notes if self.cautions is None else self.cautions
         for name, ax in zip(self.panels, panels, strict=False):
             self.draw(name, ax, () if above else notes)
         for ax in panels[count:]:

@@ -1,7 +1,4 @@
 import re
-import warnings
-
-import pytest
 
 from chexkeras import files
 from chexkeras.plots import style
@@ -10,7 +7,8 @@ from chexkeras.report.facts.collect import collect_facts
 from chexkeras.report.facts.facts import Facts
 from chexkeras.report.figures.catalogue import _smallest_p
 from chexkeras.report.figures.draw import NAMES, draw_figures, plan_figures
-from chexkeras.results import Interaction, SubgroupAnalysis
+from chexkeras.report.figures.figure import intervals_in_words
+from chexkeras.results import Estimate, Interaction, SubgroupAnalysis
 from chexkeras.results.evaluation import STATISTICS
 from chexkeras.runs.run import Run
 
@@ -41,38 +39,57 @@ def test_every_caption_names_its_source_and_no_number_that_is_no_fact(finished_r
 
 
 def test_every_figure_carries_every_caution(finished_run, answered, monkeypatch, tmp_path):
-    """The figure is drawn without being written; the cautions must be among its texts."""
+    """The figure is drawn without being written; it names the caution, and what stands under it says it in full."""
     texts = {}
     monkeypatch.setattr(style, "save", lambda drawn, path, dpi: texts.update({path.stem: _words(drawn)}))
     run, answers = Run.load(finished_run), load_answers(answered)
     facts = collect_facts(run, answers=answers)
     made = draw_figures(run, facts, tmp_path, answers)
     assert set(texts) == set(made)
-    # A reader study was not made of the run's images: its figures carry cautions of its own.
-    of_study = dict.fromkeys(("reader_roc", "reader_forest"), "Means near 0 or 1 have intervals that cover less")
+    # A reader study was not made of the run's images: its figures carry cautions of their own.
+    of_study = dict.fromkeys(("reader_roc", "reader_forest"), ("approximate intervals", "Means near 0 or 1"))
     for name, found in texts.items():
-        wanted = of_study.get(name, "Synthetic images, not clinical evidence.")
-        assert wanted in found, name
+        named, sentence = of_study.get(name, ("synthetic images", "Synthetic images, not clinical evidence."))
+        assert named in found.casefold() or sentence in found, name
+        assert sentence in made[name].small_print, name
+        assert "Source: " in made[name].small_print
+
+
+def test_captions_say_how_intervals_were_computed(finished_run):
+    jobs = _plan(Run.load(finished_run))
+    for name in ("roc", "precision_recall", "threshold_tradeoff", "robustness", "subgroup_forest_sensitivity"):
+        assert jobs[name].figure.intervals.startswith("95 % intervals: "), name
+    method = Run.load(finished_run).evaluation["Effusion"].auroc.method
+    assert method.startswith(jobs["roc"].figure.intervals.removeprefix("95 % intervals: "))
+    assert "paired DeLong, clustered by patient (Obuchowski 1997)" in jobs["robustness"].figure.small_print
+    assert jobs["age_sex"].figure.intervals == ""
+
+
+def test_methods_are_named_without_the_numbers_of_each_estimate():
+    def of(method):
+        return intervals_in_words([Estimate(0.5, 0.4, 0.6, method=method)])
+
+    effective = "Clopper-Pearson at the effective sample size"
+    assert of(f"{effective} 114.7 (Korn & Graubard 1998); 125 images") == (
+        f"95 % intervals: {effective} (Korn & Graubard 1998)"
+    )
+    assert of("Clopper-Pearson on patients, worth 10.0, because the images do not vary; 20 images") == (
+        "95 % intervals: Clopper-Pearson on patients"
+    )
+    assert of("average precision at the prevalence of these images, 0.3, logit interval with the standard error of a "
+              "bootstrap of 61 patients (20 positive), 2000 replicates, seed 0") == (
+        "95 % intervals: logit interval with the standard error of a bootstrap"
+    )  # fmt: skip
+    assert of("Newcombe 2006 method 5 on 20 positive and 45 negative patients, worth 6") == (
+        "95 % intervals: Newcombe 2006 method 5"
+    )
+    assert intervals_in_words([Estimate.not_estimable("one class")]) == ""
 
 
 def _words(drawn):
     from matplotlib.text import Text
 
     return " ".join(" ".join(text.get_text().split()) for text in drawn.findobj(Text))
-
-
-@pytest.mark.parametrize("name", ["dicom_verdicts", "views", "confusion_matrix"])
-def test_long_cautions_and_labels_leave_the_drawing_its_room(name, make_run, tmp_path):
-    run = make_run()
-    results = run.dicom_results
-    results["code"] = results["code"].where(
-        results["verdict"] != "warn", "sop_class_secondary;view_fallback;age_format"
-    )
-    results.to_csv(run.folder / "dicom_results.csv", index=False)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
-        _plan(run)[name].write(tmp_path, (LONG, LONG, LONG))
-    assert (tmp_path / f"{name}.png").stat().st_size > 10_000
 
 
 def _analysis(*p_values):
@@ -134,14 +151,17 @@ def test_forests_can_be_read_on_paper(finished_run, tmp_path, monkeypatch):
     assert len(drawn) == 3
 
 
-def test_of_several_cautions_the_first_is_printed_and_the_others_are_counted(run_folder, tmp_path, monkeypatch):
+def test_of_several_cautions_the_kinds_stand_on_the_figure_and_all_of_them_under_it(run_folder, tmp_path, monkeypatch):
     texts = {}
     monkeypatch.setattr(style, "save", lambda drawn, path, dpi: texts.update({path.stem: _words(drawn)}))
     run = Run.load(run_folder)
     document = files.read_json(run_folder / "provenance.json")
-    document["cautions"] += ["A second caution.", "A third caution."]
+    document["cautions"] += ["Untrained backbone.", f"A third caution: {LONG}"]
     files.write_json(run_folder / "provenance.json", document)
-    draw_figures(run, collect_facts(run), tmp_path)
+    made = draw_figures(run, collect_facts(run), tmp_path)
     for name, found in texts.items():
-        assert "Synthetic images, not clinical evidence. And 2 more cautions: see the first page." in found, name
-        assert "A second caution." not in found
+        assert "Synthetic images; case-control sample; " in found, name
+        assert "see cautions" in found and "A third caution" not in found
+        assert f"Synthetic images, not clinical evidence. Untrained backbone. A third caution: {LONG}" in (
+            made[name].small_print
+        )
