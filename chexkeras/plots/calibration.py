@@ -76,7 +76,7 @@ def reliability(
             that is measured here.
         finding: Which finding, where there are several.
         bins: Bins of the diagram where it is measured here.
-        ax: Axes to draw on; a new figure by default. The histogram is hung below them.
+        ax: Axes to draw on, with the histogram hung below them; a new figure by default.
         note: Sentences written on the figure; by default the evaluation's cautions.
 
     Returns:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 POINTS_AN_INCH = 72.0
 EDGE_INCHES = 0.06
-_SAFE = 1.03
+_SAFE = 1.05
 """Type on the screen is up to so much wider than its outlines."""
 
 _PASSES = 3

@@ -8,8 +8,8 @@ from chexkeras.report.answers import load_answers
 from chexkeras.report.facts.collect import collect_facts
 from chexkeras.report.figures.draw import NAMES, plan_figures
 from chexkeras.runs.run import Run
-from tests.plots.every_plot import CAUTIONS
-from tests.plots.legibility import faults
+from tests.plots.legible.every_plot import CAUTIONS
+from tests.plots.legible.legibility import faults
 from tests.report.conftest import Design, write_run_folder
 
 

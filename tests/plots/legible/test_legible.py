@@ -12,8 +12,8 @@ from chexkeras import plots
 from chexkeras.plots import style
 from chexkeras.plots.cautions import kinds, short_line
 from chexkeras.plots.fitting import shortened, text_inches, wrapped
-from tests.plots import every_plot
-from tests.plots.legibility import faults
+from tests.plots.legible import every_plot
+from tests.plots.legible.legibility import faults
 
 
 def _drawn(result):

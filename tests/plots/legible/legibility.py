@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 from matplotlib.axis import Tick
-from matplotlib.text import Annotation, Text
+from matplotlib.text import Text
 
 _INSET_PX, _LINE_GAP = 0.6, 0.13
 """Extents hold the blank above and below letters, and less than a pixel beside them; letters themselves must touch."""
@@ -74,7 +74,7 @@ def faults(drawn, *, beyond_px=1.0, least_share=0.0):
     for text, shape in shapes:
         low, high = shape.min(axis=0), shape.max(axis=0)
         out = max(-low[0], -low[1], high[0] - width, high[1] - height)
-        if out > beyond_px and not (text.get_clip_on() and not isinstance(text, Annotation)):
+        if out > beyond_px and not (text.get_clip_on() and text.get_clip_box() is not None):
             found.append(f"{text.get_text()!r} leaves the canvas by {out:.0f} px")
     for (text, shape), (other, its) in itertools.combinations(shapes, 2):
         if _meet(shape, its):

@@ -46,7 +46,7 @@ LONGEST = "Enlarged Cardiomediastinum"
 FINDINGS = tuple(name for name in CHEXPERT14 if name != NO_FINDING) + ("Abnormal",)
 RUNS = ("two-stage_densenet121_seed0", "udacity-2a_flip_lr1e-5_seed0", "udacity-2b_top35_lr1e-5_seed0")
 
-WRITES_FILES = {"draw_comparison"}
+WRITES_FILES = {"draw_comparison", "save_heatmaps"}
 """Those that make figures of their own and write them, so that there is no axes to give."""
 
 
@@ -259,13 +259,14 @@ GIVEN = {
     ],
     "study": _study,
     "table": _table,
+    "threshold": lambda: 0.4321,
 }
 """What is given for a parameter, whichever plot it is of: a new plot that takes no other is covered by itself."""
 
 CHANGED = {
     "findings_with": {"finding": lambda: "Lung Opacity"},
     "flowchart": {"kept": lambda: "stage1"},
-    "heatmap_gallery": {"table": lambda: _table().head(8)},
+    "heatmap_gallery": {"table": lambda: _table().head(8), "pixels": lambda: None},
     "images": {"table": lambda: _table().head(12)},
     "shortcuts": {"finding": lambda: None},
     "decision_curve": {"replicates": lambda: 20},
