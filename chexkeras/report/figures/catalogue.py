@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any
 from chexkeras import plots
 from chexkeras.data.image_table import finding_columns
 from chexkeras.evaluation.readers.reader_study import ReaderStudy, read_reader_study
-from chexkeras.plots import style
 from chexkeras.plots.forest import height_of
-from chexkeras.report.answers import Answers
 from chexkeras.report.facts.calibration import decision_rows, probabilities_of
-from chexkeras.report.facts.facts import Facts
 from chexkeras.report.figures import heatmaps, shortcuts
 from chexkeras.report.figures.figure import FEW, PlannedFigure
+from chexkeras.report.figures.inputs import FigureInputs, words
 from chexkeras.results import Comparison, MrmcResult, SubgroupAnalysis
 from chexkeras.results.evaluation import STATISTICS
 
@@ -32,52 +30,6 @@ _REPLICATES = 300
 _TEST_FILES = "scores_test.csv and evaluation.json"
 
 
-class FigureInputs:
-    """What the figures of one report have in common: the run, its facts, and which findings are shown.
-
-    Attributes:
-        run: The `Run`.
-        facts: Its facts.
-        answers: The author's answers.
-        findings: Every finding that was evaluated.
-        leading: The findings whose curves are shown: all of a few; of many those with the most positives to learn from.
-        points: The frozen operating point of each finding that has one.
-        named: The findings in words.
-        test: The scores of the test part.
-    """
-
-    def __init__(self, run: Any, facts: Facts, answers: Answers) -> None:
-        self.run, self.facts, self.answers = run, facts, answers
-        self.findings = [str(name) for name in facts["evaluated"].value]
-        self.leading = self.findings
-        if len(self.findings) > FEW:
-            most = sorted(self.findings, key=lambda finding: -facts[f"test.{finding}.n_positive"].value)
-            self.leading = most[:FEW]
-        self.points = {point.finding: point for point in run.operating_points}
-        self.named = _words(self.findings)
-        self.test = run.scores("test")
-
-    def led_by(self, panels: Sequence[str]) -> str:
-        """Returns the words of a caption that say which findings are shown.
-
-        Args:
-            panels: The findings shown.
-        """
-        of_many = f", the {len(panels)} findings with the most positive test images"
-        return _words(panels) + (of_many if len(self.findings) > FEW else "")
-
-    def images_of(self, part: str) -> str:
-        """Returns how many images of how many patients a part has, where patients are known.
-
-        Args:
-            part: "train", "validation", "test" or "all".
-        """
-        images = f"{self.facts[f'data.{part}.images'].text} images"
-        if not self.facts["patients.known"].value:
-            return f"{images}, patients not known"
-        return f"{images} of {self.facts[f'data.{part}.patients'].text} patients"
-
-
 Planner = Callable[[FigureInputs], PlannedFigure | None]
 FIGURES: dict[str, Planner] = {}
 """Every figure by its name, in the order in which they are drawn."""
@@ -87,10 +39,6 @@ def figure(plan: Planner) -> Planner:
     """Adds a figure to the catalogue under its function's name."""
     FIGURES[plan.__name__] = plan
     return plan
-
-
-def _words(findings: Sequence[str]) -> str:
-    return ", ".join(map(style.words, findings))
 
 
 @figure
@@ -192,7 +140,7 @@ def intensities(inputs: FigureInputs) -> PlannedFigure:
     findings = list(inputs.facts["intensities.shown"].value)
     shares = {finding: inputs.facts[f"intensities.{finding}.shares"].value for finding in findings}
     return PlannedFigure(
-        f"Brightness of training images with and without {_words(findings)}: the mean image of each group",
+        f"Brightness of training images with and without {words(findings)}: the mean image of each group",
         "intensities.json",
         lambda finding, ax, notes: plots.intensity_profile(shares[finding], finding, ax=ax, note=notes),
         (6.2, 4.0),
@@ -304,7 +252,7 @@ def _subgroup_forest(inputs: FigureInputs, statistic: str) -> PlannedFigure | No
     if len(panels) > most:
         # Where groups differ most is what a reader must see; the tables hold every finding.
         panels = sorted(panels, key=lambda finding: _smallest_p(grouped[finding], statistic))[:most]
-        left_out = f", for {_words(panels)}, where they differ most clearly"
+        left_out = f", for {words(panels)}, where they differ most clearly"
 
     def draw(finding: str, ax: "Axes", notes: tuple[str, ...]) -> None:
         overall = getattr(inputs.run.evaluation[finding], statistic)
@@ -413,7 +361,7 @@ def triage_waiting(inputs: FigureInputs) -> PlannedFigure | None:
     findings = [finding for finding in inputs.findings if facts[f"waiting.{finding}"].value]
     effects = {finding: TriageEffect.from_dict(facts[f"waiting.{finding}.effect"].value) for finding in findings}
     return PlannedFigure(
-        f"Mean time from arrival to the end of reading for {_words(findings)}: a model's, no measurement",
+        f"Mean time from arrival to the end of reading for {words(findings)}: a model's, no measurement",
         "evaluation.json and the reading rates of submission.toml",
         lambda finding, ax, notes: plots.triage_waiting(effects[finding], ax=ax, note=notes),
         (9.2, 4.0),

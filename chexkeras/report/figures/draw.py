@@ -7,8 +7,9 @@ from typing import Any
 from chexkeras.progress import track
 from chexkeras.report.answers import Answers
 from chexkeras.report.facts.facts import Facts
-from chexkeras.report.figures.catalogue import FIGURES, FigureInputs
+from chexkeras.report.figures.catalogue import FIGURES
 from chexkeras.report.figures.figure import Figure, PlannedFigure
+from chexkeras.report.figures.inputs import FigureInputs
 
 NAMES = tuple(FIGURES)
 """Every figure that a report may have."""

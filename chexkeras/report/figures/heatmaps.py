@@ -13,7 +13,7 @@ from chexkeras.report.figures.figure import PlannedFigure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from chexkeras.report.figures.catalogue import FigureInputs
+    from chexkeras.report.figures.inputs import FigureInputs
 
 _COLUMNS, _INCHES, _ROW_INCHES = 4, 10.4, 2.95
 _PEAK = {True: ", peak in a box", False: ", peak outside", None: ""}

@@ -7,7 +7,7 @@ from chexkeras.plots.forest import height_of
 from chexkeras.report.figures.figure import PlannedFigure
 
 if TYPE_CHECKING:
-    from chexkeras.report.figures.catalogue import FigureInputs
+    from chexkeras.report.figures.inputs import FigureInputs
 
 
 def shortcuts(inputs: "FigureInputs") -> PlannedFigure | None:
