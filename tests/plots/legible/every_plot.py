@@ -291,7 +291,7 @@ CHANGED = {
 
 LEFT_AS_THEY_ARE = {
     "ax", "axes", "note", "columns", "bins", "bin_years", "most", "first", "second", "split", "statistic", "overall",
-    "outcome", "prevalence", "thresholds", "replicates", "titles", "findings",
+    "outcome", "prevalence", "thresholds", "replicates", "title", "titles", "findings",
 }  # fmt: skip
 """Settings whose defaults are drawn."""
 

@@ -10,10 +10,15 @@ _INSET_PX, _LINE_GAP = 0.6, 0.13
 """Extents hold the blank above and below letters, and less than a pixel beside them; letters themselves must touch."""
 
 
+def _every_axes(drawn):
+    """Returns the axes of a figure and those that hang on them."""
+    return [part for ax in drawn.axes for part in (ax, *ax.child_axes)]
+
+
 def texts_of(drawn):
     """Returns every text of a figure that is seen."""
     shown = {id(text): text for text in drawn.findobj(Text)}
-    for ax in drawn.axes:
+    for ax in _every_axes(drawn):
         for axis in (ax.xaxis, ax.yaxis):
             for tick in [*axis.majorTicks, *axis.minorTicks]:
                 for label in tick.findobj(Text):
@@ -23,7 +28,7 @@ def texts_of(drawn):
                 for tick in axis._update_ticks():
                     assert isinstance(tick, Tick)
                     shown |= {id(label): label for label in (tick.label1, tick.label2) if label.get_visible()}
-    hidden = {id(text) for ax in drawn.axes if not ax.get_visible() for text in ax.findobj(Text)}
+    hidden = {id(text) for ax in _every_axes(drawn) if not ax.get_visible() for text in ax.findobj(Text)}
     hidden |= {
         id(text) for ax in drawn.axes if not ax.axison for axis in (ax.xaxis, ax.yaxis) for text in axis.findobj(Text)
     }
