@@ -6,6 +6,7 @@ thinned out where they would leave their panel or run into each other; a second 
 
 import functools
 import itertools
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,7 +35,7 @@ _BELOW_POINTS = 7.0
 _INSIDE, _AXIS_INCHES = 0.62, 0.7
 """A legend in the drawing takes up at most this share of it; what a numbered axis and its label take of a panel."""
 
-_LEGEND_EDGES_INCHES = 0.3
+_LEGEND_EDGES_INCHES, _LEGEND_SHARE = 0.3, 0.8
 _BELOW, _WHOLE = "_chexkeras_below", "_chexkeras_whole"
 
 
@@ -172,7 +173,10 @@ def fit(panels: "Sequence[Axes]") -> None:
     drawn = _root(panels[0])
     every = [part for ax in panels for part in (*ax.child_axes, ax)]
     for _ in range(_PASSES):
-        lay_out(drawn)
+        with warnings.catch_warnings():
+            # Before its texts are fitted a narrow panel may have no room for its drawing.
+            warnings.filterwarnings("ignore", "constrained_layout not applied", UserWarning)
+            lay_out(drawn)
         # Every panel is looked at, whether or not one before it has changed.
         if not any([_fit_panel(ax) for ax in every]):
             return
@@ -308,6 +312,12 @@ def legend_below(ax: "Axes", *, columns: int = 1, **looks: Any) -> "Legend | Non
     columns = max(1, min(columns, int((room(ax).width - _LEGEND_EDGES_INCHES) / _widest(handles))))
     looks = {"alignment": "left", **looks}
     made = ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=columns, borderaxespad=0, **looks)
+    if columns == 1:
+        # One that is much wider than its drawing would make a layout narrow the drawing, again and again.
+        for text in made.get_texts():
+            size = text.get_fontsize()
+            inches = max(_LEGEND_SHARE * room(ax).width - 5 * size / POINTS_AN_INCH, 0.6)
+            text.set_text("\n".join(wrapped(text.get_text(), inches, size)))
     setattr(made, _BELOW, True)
     _put_below(ax, made)
     return made

@@ -345,8 +345,10 @@ def settle(drawn: "Figure") -> None:
     Args:
         drawn: A figure from `figure`, or any other.
     """
+    from matplotlib.layout_engine import PlaceHolderLayoutEngine
+
     engine = drawn.get_layout_engine()
-    if engine is None:
+    if engine is None or isinstance(engine, PlaceHolderLayoutEngine):
         return
     if any(ax.get_aspect() == 1.0 for ax in drawn.axes):
         # The layout takes a square drawing for lower than it becomes: title and label would touch the edges.
