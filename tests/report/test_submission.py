@@ -62,7 +62,8 @@ HEADINGS = [
     "## Appendix B. Provenance",
 ]
 CONDITIONAL = {
-    "auroc_bars", "heatmap_gallery", "intensities", "triage_waiting", "roc_comparison", "difference_forest", "reader_roc", "reader_forest",
+    "auroc_bars", "heatmap_gallery", "intensities", "triage_waiting", "roc_comparison", "difference_forest",
+    "reader_roc", "reader_forest", *({"shortcuts"} & set(NAMES)),
 }  # fmt: skip
 """Figures of several findings, images that were looked at in training, stated rates, another run, a reader study."""
 
