@@ -277,6 +277,7 @@ class Predictor:
             "seconds": round(result.seconds + (scoring_seconds if image else 0.0), 4),
             "profile": self.profile.name,
             "key": image.key if image else "",
+            "synthetic": result.synthetic,
         }
 
 

@@ -4,7 +4,7 @@ import errno
 import logging
 import os
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -12,6 +12,7 @@ from typing import Any
 
 from chexkeras import files, progress
 from chexkeras.checks import existing_folder, typed_path
+from chexkeras.dicom.origin import synthetic
 from chexkeras.dicom.pixels.array_image import GreyArray
 from chexkeras.dicom.privacy import scrub
 from chexkeras.dicom.profiles import Profile
@@ -38,6 +39,7 @@ class FileResult:
         code: Why it was refused, or the codes of its warnings.
         detail: One sentence on the refusal, without patient text; empty for an accepted image.
         seconds: Time spent on reading and checking.
+        synthetic: Whether the file says that a program made its image, see `dicom.origin`; "" where nothing was read.
     """
 
     path: Path | GivenImage
@@ -45,6 +47,7 @@ class FileResult:
     code: str
     detail: str
     seconds: float
+    synthetic: str = ""
 
     @property
     def verdict(self) -> str:
@@ -133,6 +136,19 @@ def read_file(
     Raises:
         WorkersUnavailable: If the processes that read cannot be started.
     """
+    result = _read_one(path, read, convert)
+    content = path.content if isinstance(path, GivenImage) else path
+    # What hung once is not opened again.
+    if result.code == "decoder_limit" or not isinstance(content, (bytes, Path)):
+        return result
+    return replace(result, synthetic=synthetic(content))
+
+
+def _read_one(
+    path: Path | GivenImage,
+    read: Callable[[Path | bytes | GreyArray], Radiograph],
+    convert: Callable[[Radiograph], Radiograph] | None,
+) -> FileResult:
     start = perf_counter()
     try:
         if isinstance(path, GivenImage):

@@ -24,9 +24,12 @@ Record = dict[str, Any]
 
 COLUMNS = (
     "file", "verdict", "code", "detail", "view", "age_years", "finding", "score", "threshold", "decision", "decoder",
-    "engine", "seconds", "profile", "key",
+    "engine", "seconds", "profile", "key", "synthetic",
 )  # fmt: skip
-"""Columns of the table of results; a rejected file has empty `finding`, `score`, `threshold` and `decision`."""
+"""Columns of the table of results; a rejected file has empty `finding`, `score`, `threshold` and `decision`.
+
+`synthetic` is "yes" where the file says that a program made its image, "no" where it does not, "" where nobody looked.
+"""
 
 FINDING_COLUMNS = ("finding", "score", "threshold", "decision")
 FILE_COLUMNS = (*COLUMNS, "fingerprint")
@@ -34,6 +37,8 @@ FILE_COLUMNS = (*COLUMNS, "fingerprint")
 
 _FIELDS = (*(name for name in FILE_COLUMNS if name not in FINDING_COLUMNS), "findings")
 _NUMBERS = ("age_years", "score", "threshold", "seconds")
+# Columns that results of earlier versions lack, and what they hold there.
+_ADDED = {"synthetic": ""}
 _NOTHING = {"finding": "", "score": math.nan, "threshold": math.nan, "decision": ""}
 
 
@@ -88,7 +93,7 @@ def read_table(path: Path) -> list[Record]:
 def _record(rows: list[dict[str, str]]) -> Record:
     values = [
         {name: _number(row[name]) if name in _NUMBERS else files.from_cell(row[name]) for name in FILE_COLUMNS}
-        for row in rows
+        for row in ({**_ADDED, **row} for row in rows)
     ]
     findings = [{name: row[name] for name in FINDING_COLUMNS} for row in values if row["finding"]]
     return {**{name: values[0][name] for name in _FIELDS[:-1]}, "findings": findings}
@@ -152,7 +157,7 @@ def from_line(line: str) -> Record:
     plain = json.loads(line)
     try:
         codes, age = plain.pop("codes"), plain["age_years"]
-        record = {**plain, "code": ";".join(codes), "age_years": math.nan if age is None else age}
+        record = {**_ADDED, **plain, "code": ";".join(codes), "age_years": math.nan if age is None else age}
         return {name: record[name] for name in _FIELDS}
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"no result: {type(error).__name__}") from None

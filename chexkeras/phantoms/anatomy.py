@@ -1,7 +1,8 @@
 """The body of a synthetic patient, how it lies on one image, and the curves and fields that follow.
 
-Lengths are fractions of the image's width (about 42 cm); x runs from the viewer's left, y from the top. The patient's
-right side is on the viewer's left. A border is a function of y (chest wall, heart) or of x (diaphragm), so an image
+Lengths are fractions of the exposed field's width (about 31 cm); x runs from the viewer's left, y from the top. The
+field lies somewhere on the plate, whose width is that of the image (about 42 cm). The patient's right side is on the
+viewer's left. A border is a function of y (chest wall, heart) or of x (diaphragm), so an image
 costs a few passes over its pixels.
 """
 
@@ -12,6 +13,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+FIELD = 0.74
+"""Width of the exposed field as a share of the plate's.
+
+The rest of the plate is black, and where the field lies on it differs by almost a quarter of the plate from patient to
+patient: what shows at a place of a thumbnail says little, while the heart beside the chest around it says all.
+"""
+_FIELD_SPREAD, _STANCE_SPREAD = 0.02, 0.015
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,7 @@ class Anatomy:
         gas: Position and size of the gastric bubble.
         vessels: Seed of the vessel tree and of the lung texture.
         exposure: Offset and contrast of the department's style.
+        stance: Where the field lies on the plate, from left to right and from top to bottom, each from 0 to 1.
     """
 
     chest_half_width: float
@@ -67,6 +77,7 @@ class Anatomy:
     gas: tuple[float, float, float]
     vessels: int
     exposure: tuple[float, float]
+    stance: tuple[float, float]
 
 
 def draw_anatomy(rng: np.random.Generator, sex: str, age_years: int) -> Anatomy:
@@ -84,13 +95,13 @@ def draw_anatomy(rng: np.random.Generator, sex: str, age_years: int) -> Anatomy:
     right_dome = 0.715 + 0.022 * normal[0]
     stoutness = float(np.clip(0.42 + 0.22 * normal[1], 0, 1))
     return Anatomy(
-        chest_half_width=0.366 + 0.014 * normal[2] - 0.016 * (sex == "F") - 0.05 * child,
+        chest_half_width=0.366 + 0.018 * normal[2] - 0.016 * (sex == "F") - 0.05 * child,
         apex=0.098 + 0.014 * normal[3] + 0.05 * child,
         domes=(right_dome, right_dome + 0.022 + 0.009 * normal[4]),
         angle=right_dome + 0.125 + 0.012 * normal[5],
         cage_power=2.8 + 0.25 * normal[6],
         heart_size=normal[7] + 0.4 * old,
-        heart_tilt=float(np.clip(0.675 + 0.03 * normal[8], 0.6, 0.75)),
+        heart_tilt=float(np.clip(0.675 + 0.05 * normal[8], 0.58, 0.78)),
         knob=float(np.clip(0.018 + 0.006 * normal[9] + 0.012 * old - 0.008 * child, 0.004, 0.05)),
         mediastinum=0.054 + 0.005 * normal[10] + 0.008 * stoutness,
         rib_spacing=0.0690 + 0.0035 * normal[11] - 0.006 * child,
@@ -107,6 +118,7 @@ def draw_anatomy(rng: np.random.Generator, sex: str, age_years: int) -> Anatomy:
         gas=(0.64 + 0.06 * uniform[1], 0.055 + 0.03 * uniform[2], 0.5 + 0.5 * uniform[3]),
         vessels=int(rng.integers(2**31)),
         exposure=(0.028 * normal[22], float(np.clip(1.0 + 0.07 * normal[23], 0.8, 1.2))),
+        stance=(float(rng.random()), float(rng.random())),
     )
 
 
@@ -130,6 +142,7 @@ class Pose:
         contrast: Contrast of the image.
         offset: Brightness of the image.
         noise: Standard deviation of the noise in grey levels.
+        field: (left, top, width) of the exposed field, fractions of the plate; it is as high as wide.
     """
 
     ap: bool
@@ -147,6 +160,7 @@ class Pose:
     contrast: float
     offset: float
     noise: float
+    field: tuple[float, float, float]
 
 
 def draw_pose(rng: np.random.Generator, anatomy: Anatomy, view: str, severity: Mapping[str, float]) -> Pose:
@@ -187,6 +201,8 @@ def draw_pose(rng: np.random.Generator, anatomy: Anatomy, view: str, severity: M
         contrast=anatomy.exposure[1] * (0.86 if ap else 1.0) * float(np.clip(1 + 0.04 * normal[7], 0.85, 1.15)),
         offset=anatomy.exposure[0] + 0.02 * normal[8] + (0.015 if ap else 0.0),
         noise=1.6 + 1.2 * uniform[0] + (1.0 if ap else 0.0),
+        # A generator of its own: what is drawn on the image does not depend on where it lies.
+        field=_draw_field(rng.spawn(1)[0], anatomy),
     )
     if "Emphysema" in severity:
         degree = 0.4 + 0.6 * severity["Emphysema"]
@@ -198,6 +214,17 @@ def draw_pose(rng: np.random.Generator, anatomy: Anatomy, view: str, severity: M
         if "Cardiomegaly" not in severity:
             pose.ratio = float(pose.ratio * (1 - 0.16 * degree))
     return pose
+
+
+def _draw_field(rng: np.random.Generator, anatomy: Anatomy) -> tuple[float, float, float]:
+    """Returns where the exposed field lies: about where it did on the patient's other images."""
+    numbers = rng.random(3)
+    width = FIELD + _FIELD_SPREAD * (2 * numbers[0] - 1)
+    left, top = (
+        float(np.clip(place * (1 - width) + _STANCE_SPREAD * (2 * number - 1), 0, 1 - width))
+        for place, number in zip(anatomy.stance, numbers[1:], strict=True)
+    )
+    return left, top, float(width)
 
 
 Field = NDArray[np.float32]

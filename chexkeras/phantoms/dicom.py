@@ -20,6 +20,7 @@ from pydicom.uid import (
 
 from chexkeras import files
 from chexkeras.arguments import checked
+from chexkeras.dicom.origin import MADE_BY
 from chexkeras.findings import NO_FINDING
 from chexkeras.phantoms.canvas import Canvas
 from chexkeras.phantoms.cohort import PhantomImage
@@ -70,7 +71,7 @@ def _image_dataset(image: PhantomImage, pixels: Pixels, seed: int, name: str) ->
     data.StudyDate = data.StudyTime = data.AccessionNumber = data.ReferringPhysicianName = data.StudyID = ""
     data.Modality = "DX"
     data.PresentationIntentType = "FOR PRESENTATION"
-    data.Manufacturer = "chexkeras phantom"
+    data.Manufacturer, data.SyntheticData = MADE_BY, "YES"
     data.PatientName = f"PHANTOM^{image.patient:04d}"
     data.PatientID = f"PHANTOM{image.patient:04d}"
     data.PatientBirthDate = ""

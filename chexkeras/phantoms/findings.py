@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from chexkeras.phantoms.anatomy import LEFT, RIGHT, Field, Pose
+from chexkeras.phantoms.anatomy import FIELD, LEFT, RIGHT, Field, Pose
 from chexkeras.phantoms.canvas import Box, Canvas, Layers, Site, clouds, within_lung
 
 
@@ -69,8 +69,8 @@ def _nodule_at(layers: Layers, x: float, y: float, radius: float, density: float
 
 def _mass(layers: Layers, site: Site, severity: float, rng: np.random.Generator) -> list[Box]:
     """One lobulated ball above 30 mm."""
-    # Above 30 mm: an image is about 420 mm wide, so a diameter from 0.08.
-    radius = 0.041 + 0.038 * severity
+    # Above 30 mm: a plate is about 420 mm wide, so a diameter from 0.08 of it.
+    radius = (0.041 + 0.038 * severity) / FIELD
     x, y = within_lung(layers.geometry, site.side, 0.15 + 0.6 * site.along, site.height, 0.2, 0.85)
     lobes = 0.05 * (np.array(site.shape[:3]) - 0.3)
     return [_nodule_at(layers, x, y, radius, 0.24 + 0.10 * severity, lobes)]
@@ -80,7 +80,7 @@ def _nodule(layers: Layers, site: Site, severity: float, rng: np.random.Generato
     """One or two round balls below 30 mm."""
     boxes = []
     for index in range(1 + (site.shape[0] > 0.75)):
-        radius = 0.0135 + 0.017 * severity * (1 - 0.3 * index)
+        radius = (0.0135 + 0.017 * severity * (1 - 0.3 * index)) / FIELD
         side = site.side if index == 0 else 1 - site.side
         x, y = within_lung(layers.geometry, side, (site.along + 0.4 * index) % 1, (site.height + 0.3 * index) % 1)
         boxes.append(_nodule_at(layers, x, y, radius, 0.19 + 0.10 * severity, np.zeros(1)))

@@ -13,7 +13,7 @@ from chexkeras.data.image_table import PHANTOM_FILE, SYNTHETIC_CAUTION
 from chexkeras.findings import NIH14, canonical
 from chexkeras.phantoms.cohort import PhantomImage, make_cohort
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Raised whenever the same parameters give other images."""
 
 _SEVERAL_PROCESSES_FROM = 200

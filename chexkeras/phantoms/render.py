@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from chexkeras import parallel, progress
+from chexkeras.dicom.origin import MADE_BY
 from chexkeras.phantoms.anatomy import (
     LEFT,
     RIGHT,
@@ -125,6 +127,8 @@ def _tone() -> NDArray[np.float32]:
 
 
 _TONE = _tone()
+# Grey of what got no radiation.
+_UNEXPOSED = 2
 
 
 def render(image: PhantomImage, seed: int, size: int) -> tuple[NDArray[np.uint8], dict[str, list[Box]]]:
@@ -159,6 +163,7 @@ def draw(image: PhantomImage, seed: int, size: int) -> Drawing:
     sites = {finding: site_of(seed, image.patient, finding) for finding in severity}
     pose = draw_pose(rng, anatomy, image.view, severity)
     reshape(pose, severity, sites)
+    plate, size = size, round(pose.field[2] * size)
     geometry = build_geometry(size, anatomy, pose)
     layers = blank_layers(geometry)
     boxes = draw_findings(layers, severity, sites, rng)
@@ -205,7 +210,29 @@ def draw(image: PhantomImage, seed: int, size: int) -> Drawing:
     _marker(marker, pose, rng)
     np.maximum(grey, 252 * marker.field(), out=grey)
     _collimate(grey, rng)
-    return Drawing(np.clip(grey, 0, 255).astype(np.uint8), boxes, bool(devices))
+    return _on_plate(Drawing(np.clip(grey, 0, 255).astype(np.uint8), boxes, bool(devices)), pose, plate)
+
+
+def _on_plate(drawn: Drawing, pose: Pose, plate: int) -> Drawing:
+    """Returns the exposed field in its place on the plate, which is black around it; boxes are fractions of the plate.
+
+    Args:
+        drawn: The field.
+        pose: The image.
+        plate: Pixels a side of the plate.
+    """
+    side = len(drawn.pixels)
+    left, top = (min(round(start * plate), plate - side) for start in pose.field[:2])
+    pixels = np.full((plate, plate), _UNEXPOSED, np.uint8)
+    pixels[top : top + side, left : left + side] = drawn.pixels
+    boxes = {
+        finding: [
+            ((left + a * side) / plate, (top + b * side) / plate, (left + c * side) / plate, (top + d * side) / plate)
+            for a, b, c, d in each
+        ]
+        for finding, each in drawn.boxes.items()
+    }
+    return Drawing(pixels, boxes, drawn.devices)
 
 
 def _collimate(grey: Field, rng: np.random.Generator) -> None:
@@ -217,7 +244,7 @@ def _collimate(grey: Field, rng: np.random.Generator) -> None:
             depth = int(max(0.0, number - 0.55) * 0.05 * size)
             if depth:
                 target = (grey[:depth], grey[-depth:], grey[:, :depth], grey[:, -depth:])[edge]
-                target[...] = 2.0
+                target[...] = _UNEXPOSED
 
 
 # Images handed to a process at once.
@@ -288,7 +315,13 @@ def _draw_to_file(planned: PlannedImage, *, seed: int, size: int, folder: str) -
     pixels, boxes, devices = draw(planned.image, seed, size)
     path = Path(folder) / planned.path
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(_squeezed(pixels) if planned.squeezed else pixels).save(path, **_SAVING[path.suffix])
+    # The file says so itself, wherever it is copied to.
+    if path.suffix == ".png":
+        marked: dict[str, Any] = {"pnginfo": PngInfo()}
+        marked["pnginfo"].add_text("Software", MADE_BY)
+    else:
+        marked = {"comment": MADE_BY}
+    Image.fromarray(_squeezed(pixels) if planned.squeezed else pixels).save(path, **_SAVING[path.suffix], **marked)
     return DrawnContent(boxes, devices)
 
 

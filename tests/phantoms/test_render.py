@@ -1,8 +1,11 @@
 """What is drawn is what the labels say, measured on the pixels where that is possible."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
+from chexkeras.data.audit.shortcuts import shortcuts
 from chexkeras.findings import NIH14
 from chexkeras.phantoms.cohort import PhantomImage, make_cohort
 from chexkeras.phantoms.render import render
@@ -21,6 +24,19 @@ def _pair(finding, severity=0.8, patient=1, **options):
     well, _ = render(_image(patient, **options), 0, SIZE)
     pixels = [tuple(int(np.clip(round(side * SIZE), 0, SIZE)) for side in box) for box in boxes[finding]]
     return ill.astype(float), well.astype(float), pixels
+
+
+def _exposed(pixels):
+    """Returns (left, top, right, bottom) of the exposed field in pixels: around it the plate is black."""
+    seen = pixels > 8
+    rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
+    return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+
+
+def _middle(pixels):
+    """Returns where the field's middle lies from left to right, as a fraction of the image."""
+    left, _, right, _ = _exposed(pixels)
+    return (left + right) / 2 / len(pixels)
 
 
 def _inside(image, box):
@@ -136,10 +152,10 @@ def test_ap_images_show_a_larger_heart_and_less_contrast():
 
 
 def test_the_heart_lies_on_the_viewers_right():
-    image = _image(Cardiomegaly=0.6)
-    _, boxes = render(image, 0, SIZE)
-    left, _, right, _ = boxes["Cardiomegaly"][0]
-    assert right - 0.5 > 1.2 * (0.5 - left)
+    for patient in range(1, 9):
+        pixels, boxes = render(_image(patient, Cardiomegaly=0.6), 0, SIZE)
+        (left, _, right, _), middle = boxes["Cardiomegaly"][0], _middle(pixels)
+        assert right - middle > 1.2 * (middle - left)
 
 
 def test_images_of_a_patient_resemble_each_other_more_than_images_of_others():
@@ -158,9 +174,52 @@ def test_a_finding_stays_on_its_side_on_the_next_image():
     for patient in range(1, 8):
         sides = []
         for follow_up in (0, 1):
-            _, boxes = render(_image(patient, follow_up, Mass=0.5), 0, 64)
-            sides.append(boxes["Mass"][0][0] < 0.5)
+            pixels, boxes = render(_image(patient, follow_up, Mass=0.5), 0, 64)
+            sides.append(boxes["Mass"][0][0] < _middle(pixels))
         assert sides[0] == sides[1]
+
+
+def _field_of(pixels, size):
+    """Returns the exposed field alone, at another size."""
+    return np.asarray(Image.fromarray(pixels).crop(_exposed(pixels)).resize((size, size), Image.Resampling.BOX), float)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_size_of_the_heart_cannot_be_read_from_a_thumbnail_of_the_plate(seed):
+    images = make_cohort(500, seed=seed, prevalence={"Cardiomegaly": 0.3})
+    table = pd.DataFrame(
+        {
+            "image_id": [image.image_id for image in images],
+            "patient_id": [str(image.patient) for image in images],
+            "Cardiomegaly": [float("Cardiomegaly" in image.labels) for image in images],
+        }
+    )
+    drawn = [render(image, seed, 64)[0] for image in images]
+    plates = np.stack([pixels.reshape(8, 8, 8, 8).mean((1, 3)) for pixels in drawn])
+    fields = np.stack([_field_of(pixels, 8) for pixels in drawn])
+    plate, field = (
+        next(each for each in shortcuts(table, "Cardiomegaly", thumbnails=pictures) if each.name == "thumbnail")
+        for pictures in (plates, fields)
+    )
+    assert plate.auroc.value < 0.8
+    # It is there to be seen by whoever finds the chest on the plate.
+    assert field.auroc.value > 0.9
+
+
+def test_boxes_lie_around_what_is_drawn_wherever_the_field_is():
+    for patient in range(1, 7):
+        ill, well, boxes = _pair("Mass", patient=patient)
+        change = np.abs(ill - well)
+        left, top, right, bottom = boxes[0]
+        rows, columns = np.unravel_index(np.argsort(change.ravel())[-20:], change.shape)
+        assert ((rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)).mean() > 0.9
+
+
+def test_the_field_lies_elsewhere_on_another_patients_plate_and_about_there_on_the_next_image():
+    places = np.array([[_exposed(render(_image(patient, number), 0, SIZE)[0])[:2] for number in (0, 1)]
+                       for patient in range(1, 25)]) / SIZE  # fmt: skip
+    assert np.ptp(places[:, 0], axis=0).min() > 0.15
+    assert np.abs(places[:, 0] - places[:, 1]).max() < 0.1
 
 
 def test_the_task_can_be_learned_and_a_leaky_split_looks_better():
@@ -173,7 +232,7 @@ def test_the_task_can_be_learned_and_a_leaky_split_looks_better():
     images = make_cohort(300, seed=0, prevalence={"Pneumonia": 0.35})
     labels = np.array(["Pneumonia" in image.labels for image in images])
     patients = np.array([image.patient for image in images])
-    pixels = np.stack([render(image, 0, 64)[0].reshape(32, 2, 32, 2).mean((1, 3)).ravel() for image in images]) / 255
+    pixels = np.stack([_field_of(render(image, 0, 88)[0], 32).ravel() for image in images]) / 255
     areas = {}
     for kind, folds in {"patient": GroupKFold(4), "image": KFold(4, shuffle=True, random_state=0)}.items():
         scores = np.empty(len(images))

@@ -99,7 +99,7 @@ def _history() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _dicom() -> pd.DataFrame:
+def _dicom(synthetic: bool) -> pd.DataFrame:
     rows = [(f"accept_{number}.dcm", "accept", "", "", "PA", 40 + number, 0.2 + 0.1 * number) for number in range(5)]
     rows.append(("accept_5.dcm", "warn", "age_unknown", "no PatientAge", "AP", None, 0.7))
     rows += [
@@ -116,6 +116,7 @@ def _dicom() -> pd.DataFrame:
     frame["decoder"] = "native"
     frame["seconds"] = 0.1
     frame["profile"] = "clinical"
+    frame["synthetic"] = "yes" if synthetic else "no"
     return frame
 
 
@@ -183,7 +184,7 @@ def write_run_folder(folder: Path, design: Design | None = None) -> Path:
     (folder / "model.keras").write_bytes(MODEL)
     _history().to_csv(folder / "history.csv", index=False)
     if design.dicom:
-        _dicom().to_csv(folder / "dicom_results.csv", index=False)
+        _dicom(design.synthetic).to_csv(folder / "dicom_results.csv", index=False)
     head = ["head_dense_1024", "head_dense_512", "head_probability"]
     stage = {"batchnorm_layers_held": 121, "backbone_layers": 427, "total_parameters": 8_612_417}
     stages = [

@@ -32,21 +32,24 @@ OWN: tuple[Preset, ...] = (
             protocol="Split by patient, stratified over the finding.",
         ),
     ),
-    # Small images and an untrained base: it shows in minutes that everything works. Heart size is what features of
-    # random convolutions can tell from few images; they miss subtler findings.
+    # Small images and a small network, all of which learns: in minutes it sees more than a thumbnail does. Shifted
+    # images, since patients stand anywhere on the plate. Heart size is what a few hundred images can teach.
     Preset(
         Recipe(
             name="demo",
             targets=("Cardiomegaly",),
             image_size=96,
+            backbone="SmallCNN",
             weights=None,
+            head="linear",
+            augment=Augmentation(shift_fraction=0.1),
             stages=(
-                Stage("stage1", epochs=20, learning_rate=5e-4, trainable=0.0, patience=6),
-                Stage("stage2", epochs=8, learning_rate=1e-4, trainable=0.2, patience=4),
+                Stage("stage1", epochs=30, learning_rate=3e-3, trainable=1.0, batchnorm="trained", schedule="cosine"),
+                Stage("stage2", epochs=6, learning_rate=1e-4, trainable=0.2, patience=3),
             ),
         ),
         Source(
-            system="The demonstration on synthetic images, with an untrained base: it shows that everything works.",
+            system="The demonstration on synthetic images: a small network that learns from scratch in minutes.",
             **_ON_PHANTOMS,
         ),
     ),

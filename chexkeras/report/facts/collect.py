@@ -20,7 +20,7 @@ from chexkeras.report.facts import (
     subgroups,
     training,
 )
-from chexkeras.report.facts.bias import ground_truth
+from chexkeras.report.facts.bias import ground_truth, sources
 from chexkeras.report.facts.bias.shortcuts import add_shortcuts
 from chexkeras.report.facts.facts import Facts
 from chexkeras.report.facts.run_reader import Documents, ReadOnce, check_complete
@@ -78,6 +78,7 @@ def collect_facts(
     add_shortcuts(facts, run)
     training.add_intensities(facts, run)
     dicom.add_dicom(facts, run.dicom_results, run.table)
+    sources.add_file_origin(facts, run.dicom_results)
     subgroups.add_subgroups(facts, documents, run, wanted.fewest_positives)
     calibration.add_calibration(facts, documents, run, stated)
     study.add_processing_time(facts, run.dicom_results)
@@ -88,7 +89,7 @@ def collect_facts(
     heatmaps.add_heatmaps(facts, run)
     ground_truth.add_ground_truth(facts, run)
     comparison.add_readers(facts, run, stated)
-    comparison.add_reader_study(facts, stated)
+    comparison.add_reader_study(facts, run, stated)
     software.add_software(facts, documents, run)
     regulation.add_regulation(facts)
     regulation.add_crosswalk(facts)

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from chexkeras import checks
+from chexkeras.report.facts.bias.sources import add_comparison_origin, add_reading_origin
 from chexkeras.report.facts.facts import Facts, difference_text, estimate_text, interval_text
 from chexkeras.report.figures.figure import FEW
 from chexkeras.report.goals import MET, NOT_MET, judge
@@ -40,6 +41,7 @@ def add_comparison(facts: Facts, run: Any, answers: Any) -> None:
     other = Run.load(folder)
     name = answers.get("comparison.name") or "the other run"
     facts.add("comparison.other", name, file="submission.toml", field="comparison.name")
+    add_comparison_origin(facts, run, other, name)
     points = None
     if {point.finding for point in run.operating_points} == {point.finding for point in other.operating_points}:
         points = [run.operating_points, other.operating_points]
@@ -115,6 +117,7 @@ def add_readers(facts: Facts, run: Any, answers: Any) -> None:
     facts.add("readers.finding", finding, finding.replace("_", " "), file="submission.toml", field="readers.finding")
     facts.add("readers.count", ratings.shape[1], file=file, field="columns of readers")
     facts.add("readers.images", len(ratings), file=file, field="rows")
+    add_reading_origin(facts, "readers", run, ratings.index, file)
     known = run.table.set_index("image_id")["patient_id"]
     patients = known if ratings.index.isin(known.index).all() else None
     kappa = fleiss_kappa(ratings, patients=patients)
@@ -145,11 +148,12 @@ def add_readers(facts: Facts, run: Any, answers: Any) -> None:
         facts.add(f"readers.device.{name}", found, file=file, field=f"{name} of the device against the majority")
 
 
-def add_reader_study(facts: Facts, answers: Any) -> None:
+def add_reader_study(facts: Facts, run: Any, answers: Any) -> None:
     """Records what readers gained by the device, from the study that the author named.
 
     Args:
         facts: Where they go.
+        run: The `Run`, whose images may be those that were read.
         answers: The author's `Answers`.
 
     Raises:
@@ -179,6 +183,7 @@ def add_reader_study(facts: Facts, answers: Any) -> None:
     def add(name: str, value: Any, field: str, text: str | None = None, source: str = file) -> None:
         facts.add(f"{key}.{name}", value, text, file=source, field=field)
 
+    add_reading_origin(facts, key, run, study.to_frame()["image_id"].unique(), file)
     add("result", result.to_dict(), "Obuchowski, Rockette and Hillis, readers and patients random, unrounded", "")
     add("finding", result.finding, "finding", result.finding.replace("_", " ") or "the finding")
     add("figure", result.figure, f"{key}.figure", source="submission.toml")

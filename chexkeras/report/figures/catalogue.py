@@ -79,7 +79,7 @@ def dicom_verdicts(inputs: FigureInputs) -> PlannedFigure | None:
     reasons = [code for kind in ("reject", "warn") for code, _ in inputs.facts[f"dicom.{kind}_reasons"].value]
     longest = max((len(str(code)) for code in reasons), default=0)
     return PlannedFigure(
-        f"Verdicts on {inputs.facts['dicom.files'].text} DICOM files, by reason",
+        f"Verdicts on {inputs.facts['dicom.files'].text} {inputs.facts['dicom.noun'].text}, by reason",
         "dicom_results.csv",
         lambda _, ax, notes: plots.dicom_verdicts(results, ax=ax, note=notes),
         # A file may have several warnings, all of them in its label.
