@@ -143,7 +143,8 @@ def read_lines(path: Path) -> list[Record]:
 def to_line(record: Record) -> str:
     """Returns a record as one line of JSON, NaN as null, the codes as a list."""
     # In the same order whether it was scored or read back.
-    plain: Record = {name: None if _is_nan(record[name]) else record[name] for name in _FIELDS}
+    told = {**_ADDED, **record}
+    plain: Record = {name: None if _is_nan(told[name]) else told[name] for name in _FIELDS}
     plain["codes"] = [code for code in plain.pop("code").split(";") if code]
     return json.dumps(plain, ensure_ascii=False, allow_nan=False) + "\n"
 

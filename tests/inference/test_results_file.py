@@ -38,6 +38,7 @@ ACCEPTED = {
     "seconds": 0.0123,
     "profile": "clinical",
     "key": "0123456789abcdef",
+    "synthetic": "no",
     "fingerprint": "00ff00ff00ff00ff",
 }
 REFUSED = {

@@ -128,7 +128,7 @@ CHANGES = [
      {10: "| 1.23 (95 % CI"}),
     ("dicom_results.csv", _cell(0, "verdict", "reject"),
      {1: "4 (44.4 %) were rejected", 2: "rejected: 4", 19: "0.444 (95 % CI"}),
-    ("dicom_results.csv", _cell(6, "code", "view"), {1: "`view` 3", 16: "3 of 9 DICOM files"}),
+    ("dicom_results.csv", _cell(6, "code", "view"), {1: "`view` 3", 16: "3 of 9 synthetic DICOM files"}),
     ("dicom_results.csv", _csv(lambda t: t.__setitem__("seconds", "0.37")),
      {2: "0.37 s", 11: "0.37 s", 20: "0.37 s"}),
     ("shortcuts.json", _json(lambda d: d["entries"][3]["difference"].update(value=0.0123, low=-0.0456)),
