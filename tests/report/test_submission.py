@@ -63,7 +63,7 @@ HEADINGS = [
 ]
 CONDITIONAL = {
     "auroc_bars", "heatmap_gallery", "intensities", "triage_waiting", "roc_comparison", "difference_forest",
-    "reader_roc", "reader_forest", *({"shortcuts"} & set(NAMES)),
+    "reader_roc", "reader_forest",
 }  # fmt: skip
 """Figures of several findings, images that were looked at in training, stated rates, another run, a reader study."""
 
