@@ -383,7 +383,13 @@ def robustness_forest(
     if len(drawn) > 1:
         for effect in effects:
             _draw_side_by_side(ax, at[effect.perturbation], effect, drawn)
-        ax.legend(loc="upper left", bbox_to_anchor=(0, -0.16), ncols=len(drawn) + len(margins), fontsize=_POINTS)
+        # Below the two lines of the axis label, which take as much as two and a half rows.
+        ax.legend(
+            loc="upper left",
+            bbox_to_anchor=(0, -2.6 / (len(rows) + 1)),
+            ncols=len(drawn) + len(margins),
+            fontsize=_POINTS,
+        )
     stated = " and ".join(f"{margin:g}" for margin in margins)
     of_which = " (AUROC; rates)" if len(margins) > 1 else ""
     ax.set_xlabel(
