@@ -146,8 +146,10 @@ def _words(part: Any) -> str:
     if not isinstance(part, dict):
         return ""
     kind, inside = part.get("t"), part.get("c")
-    if kind in ("Str", "Code"):
-        return str(inside if kind == "Str" else inside[1])
+    if kind == "Str":
+        return str(inside)
+    if kind == "Code" and inside:
+        return str(inside[1])
     if kind in ("Space", "SoftBreak", "LineBreak"):
         return " "
     return "" if kind == "Image" else _words(inside)

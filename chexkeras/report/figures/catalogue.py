@@ -454,6 +454,9 @@ def reader_forest(inputs: FigureInputs) -> PlannedFigure | None:
         facts["reader_study.readers"].file,
         lambda _, ax, notes: plots.reader_forest(result, *modalities, margin=margin, ax=ax),
         (9.7, height_of(result.n_readers + 1)),
-        estimates=[pair.difference for pair in (*result.reader_differences, *result.differences)],
+        estimates=[
+            *(reader.difference for reader in result.reader_differences),
+            *(pair.difference for pair in result.differences),
+        ],
         cautions=result.cautions,
     )
