@@ -35,7 +35,8 @@ def explain(
     boxes: Annotated[
         Path | None,
         typer.Option(
-            help="Boxes in NIH's format; default: BBox_List_2017.csv in the folder of --data, if it is there."
+            help="Boxes as NIH, RSNA's challenge, VinDr-CXR or CheXlocalize publish them; default: BBox_List_2017.csv "
+            "in the folder of --data, if it is there."
         ),
     ] = None,
     store: Annotated[
@@ -60,7 +61,8 @@ def explain(
     Writes figures of images drawn at random, the peaks of all maps, and the comparison with boxes.
     """
     from chexkeras import files
-    from chexkeras.data.datasets.nih import BOX_FILE, load_boxes
+    from chexkeras.data.datasets.boxes import load_boxes
+    from chexkeras.data.datasets.nih import BOX_FILE
     from chexkeras.data.store.store import Store
     from chexkeras.explanation.methods import METHODS
     from chexkeras.runs.analysis import one_finding
@@ -75,8 +77,12 @@ def explain(
     folder = files.output_folder(typed_path(out, "--out"), "--out", _STUDY, "heat maps", overwrite=overwrite)
     root = typed_path(data, "--data")
     beside = (root if root.is_dir() else root.parent) / BOX_FILE
-    drawn = load_boxes(boxes) if boxes is not None else load_boxes(beside) if beside.is_file() else None
     table = load(data, missing="keep")
+    drawn = None
+    if boxes is not None:
+        drawn = load_boxes(boxes, table=table, findings=loaded.recipe.targets)
+    elif beside.is_file():
+        drawn = load_boxes(beside, kind="nih")
     starting_tensorflow()
     from chexkeras.explanation.study import study_heatmaps
 

@@ -5,6 +5,7 @@ from .audit.duplicates import near_duplicates as near_duplicates
 from .audit.result import Audit as Audit
 from .audit.shortcuts import shortcuts as shortcuts
 from .augmentation import Augmentation as Augmentation, augment as augment
+from .datasets.boxes import load_boxes as load_boxes
 from .datasets.chexpert import load_chexpert as load_chexpert
 from .datasets.custom import load_table as load_table
 from .datasets.labels import (
@@ -12,7 +13,7 @@ from .datasets.labels import (
     fill_uncertain as fill_uncertain,
     uncertain_mask as uncertain_mask,
 )
-from .datasets.nih import load_boxes as load_boxes, load_nih as load_nih
+from .datasets.nih import load_nih as load_nih
 from .datasets.registry import DATA_SETS as DATA_SETS, data_set_of as data_set_of, open_data as open_data
 from .image_table import ImageTable as ImageTable, TableSource as TableSource, source_of as source_of
 from .perturbations import (

@@ -110,10 +110,7 @@ def load_boxes(root: str | Path) -> pd.DataFrame:
     """
     path = checks.typed_path(root, "root")
     if not path.is_file():
-        folder = checks.existing_folder(path, "root")
-        path = checks.existing_file(
-            _called(folder, BOX_FILE) or folder / BOX_FILE, "boxes", "download NIH's box list into that folder."
-        )
+        path = box_file(checks.existing_folder(path, "root"))
     raw = pd.read_csv(path, encoding="utf-8-sig", skipinitialspace=True, index_col=False)
     # The header names the four numbers "Bbox [x,y,w,h]", unquoted, followed by three empty columns: only the order of
     # the first six cells is dependable.
@@ -132,6 +129,21 @@ def load_boxes(root: str | Path) -> pd.DataFrame:
         boxes[column] = numbers.astype(float)
     boxes.attrs["image_px"] = BOX_IMAGE_PX
     return boxes
+
+
+def box_file(folder: Path) -> Path:
+    """Returns the file of NIH's boxes in a folder.
+
+    Args:
+        folder: Where it lies, also under a name such as ``BBox_List_2017 (1).csv``.
+
+    Raises:
+        FileNotFoundError: If it is missing.
+        ValueError: If there are two.
+    """
+    return checks.existing_file(
+        _called(folder, BOX_FILE) or folder / BOX_FILE, "boxes", "download NIH's box list into that folder."
+    )
 
 
 def _label_file(root: str | Path) -> Path:

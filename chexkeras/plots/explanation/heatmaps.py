@@ -76,7 +76,7 @@ def heatmap(
     scale = _overlay(ax, maps.of(image, name, (rows, columns)), (0, columns, rows, 0))
     if boxes is not None:
         of_image = _boxes_of(boxes, image, name)
-        _draw_boxes(ax, of_image, (0.0, 0.0), columns / _boxes_px(boxes, width_px))
+        _draw_boxes(ax, of_image, (0.0, 0.0), _boxes_scale(boxes, width_px, columns, rows))
     ax.set_xlim(0, columns)
     ax.set_ylim(rows, 0)
     ax.set_xticks([])
@@ -153,8 +153,8 @@ def heatmap_gallery(
             middle = (extent[0] + extent[1]) / 2, (extent[2] + extent[3]) / 2
             ax.text(*middle, "nothing above 0", fontsize=mosaic.points, color="white", ha="center")
         if boxes is not None:
-            across = (extent[1] - extent[0]) / _boxes_px(boxes, width_px)
-            _draw_boxes(ax, _boxes_of(boxes, image, name), (extent[0], extent[3]), across)
+            scale_xy = _boxes_scale(boxes, width_px, extent[1] - extent[0], extent[2] - extent[3])
+            _draw_boxes(ax, _boxes_of(boxes, image, name), (extent[0], extent[3]), scale_xy)
     if scale is not None:
         bar = ax.figure.colorbar(scale, ax=ax, fraction=0.03, pad=0.02, shrink=0.6)
         low, high = scale.get_clim()
@@ -208,16 +208,21 @@ def _boxes_of(boxes: pd.DataFrame, image: str, finding: str) -> NDArray[np.float
     return chosen[list(_BOX)].to_numpy(float)
 
 
-def _boxes_px(boxes: pd.DataFrame, width_px: float) -> float:
-    """Returns the width of the image that boxes were measured on."""
+def _boxes_scale(boxes: pd.DataFrame, width_px: float, wide: float, tall: float) -> tuple[float, float]:
+    """Returns what boxes are multiplied with, across and down, on an image drawn so wide and tall.
+
+    Boxes that say how wide their image is are those of a square, which the image was scaled to without padding.
+    """
     given = boxes.attrs.get("image_px")
-    return float(width_px if given is None else given)
+    return (wide / width_px, wide / width_px) if given is None else (wide / given, tall / given)
 
 
-def _draw_boxes(ax: "Axes", boxes: NDArray[np.float64], corner: tuple[float, float], scale: float) -> None:
+def _draw_boxes(
+    ax: "Axes", boxes: NDArray[np.float64], corner: tuple[float, float], scale: tuple[float, float]
+) -> None:
     from matplotlib.patches import Rectangle
 
-    for left, top, width, height in boxes * scale:
+    for left, top, width, height in boxes * (*scale, *scale):
         place: Any = ((corner[0] + left, corner[1] + top), width, height)
         ax.add_patch(Rectangle(*place, fill=False, edgecolor="black", linewidth=2.6))
         ax.add_patch(Rectangle(*place, fill=False, edgecolor="white", linewidth=1.2))
