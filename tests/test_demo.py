@@ -3,6 +3,7 @@
 import inspect
 import re
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pandas as pd
@@ -54,6 +55,37 @@ def test_the_model_sees_more_of_the_phantoms_than_a_thumbnail_does(demo):
     assert thumbnail.alone.value < 0.8
     assert thumbnail.model.value > thumbnail.alone.value
     assert "The Model Beside Shortcuts" in (folder / "FDA_Submission.md").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.keras
+def test_where_the_model_looks_is_studied_on_few_images(demo):
+    _, run = demo
+    study = run.heatmaps
+    assert study.finding == "Cardiomegaly" and study.localization.findings[0].n_boxes > 0
+    assert study.checks.n_images <= 20
+    # A gallery only where the maps depend on the model.
+    assert (run.heatmap_gallery is not None) == (study.checks.verdict == "depends on the model")
+
+
+def test_heat_maps_come_before_the_report_and_only_for_it(monkeypatch, tmp_path):
+    from chexkeras import demo
+
+    done = []
+    for name in ("make_phantoms", "load_nih", "load_boxes", "audit", "split_by_patient", "train", "measure_robustness",
+                 "score_folder", "write_report", "write_html", "write_model_card", "study_heatmaps"):  # fmt: skip
+        answer = {"make_phantoms": tmp_path, "write_report": tmp_path / "r.md"}.get(name, MagicMock())
+        monkeypatch.setattr(
+            demo, name, lambda *_, name=name, answer=answer, **given: done.append((name, given)) or answer
+        )
+    demo.run_demo(tmp_path / "run", report=tmp_path / "r.md", assets=None)
+    names = [name for name, _ in done]
+    assert names.index("score_folder") < names.index("study_heatmaps") < names.index("write_report")
+    (given,) = [given for name, given in done if name == "study_heatmaps"]
+    assert given["finding"] == "Cardiomegaly" and given["images"] == demo.HEATMAP_IMAGES
+    done.clear()
+    demo.run_demo(tmp_path / "run", report=None)
+    assert "study_heatmaps" not in {name for name, _ in done}
 
 
 @pytest.mark.slow
