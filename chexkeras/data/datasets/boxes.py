@@ -27,25 +27,16 @@ COLUMNS = ("image_id", "finding", "x_px", "y_px", "width_px", "height_px", "read
 SQUARE_PX = 1024
 """Boxes are given as on a square image this wide: images are scaled to the model's square without padding."""
 
-RSNA_FINDING = "Pneumonia"
-
 CORRESPONDING: dict[str, dict[str, str | None]] = {
     # The challenge's boxes are of lung opacities that its radiologists took for pneumonia.
-    "rsna": {"lung opacity": RSNA_FINDING},
+    "rsna": {"lung opacity": "Pneumonia"},
     "vindr": {
-        "atelectasis": "Atelectasis",
-        "cardiomegaly": "Cardiomegaly",
-        "consolidation": "Consolidation",
-        "edema": "Edema",
-        "emphysema": "Emphysema",
-        "infiltration": "Infiltration",
-        "lung opacity": "Lung Opacity",
+        "atelectasis": "Atelectasis", "cardiomegaly": "Cardiomegaly", "consolidation": "Consolidation", "edema": "Edema",
+        "emphysema": "Emphysema", "infiltration": "Infiltration", "lung opacity": "Lung Opacity",
+        "pleural effusion": "Effusion", "pleural thickening": "Pleural_Thickening", "pneumothorax": "Pneumothorax",
+        "pulmonary fibrosis": "Fibrosis",
         # Mass and nodule together, which is what CheXpert calls a lung lesion; no box says which of the two.
         "nodule/mass": "Lung Lesion",
-        "pleural effusion": "Effusion",
-        "pleural thickening": "Pleural_Thickening",
-        "pneumothorax": "Pneumothorax",
-        "pulmonary fibrosis": "Fibrosis",
         # No vocabulary here has these, or it means more or less by a similar name.
         **dict.fromkeys((
             "aortic enlargement", "calcification", "clavicle fracture", "enlarged pa", "ild", "lung cavity",
@@ -53,17 +44,10 @@ CORRESPONDING: dict[str, dict[str, str | None]] = {
         )),
     },
     "chexlocalize": {
-        "airspace opacity": "Lung Opacity",
-        "atelectasis": "Atelectasis",
-        "cardiomegaly": "Cardiomegaly",
-        "consolidation": "Consolidation",
-        "edema": "Edema",
-        "enlarged cardiomediastinum": "Enlarged Cardiomediastinum",
-        "lung lesion": "Lung Lesion",
-        "lung opacity": "Lung Opacity",
-        "pleural effusion": "Effusion",
-        "pneumothorax": "Pneumothorax",
-        "support devices": "Support Devices",
+        "airspace opacity": "Lung Opacity", "atelectasis": "Atelectasis", "cardiomegaly": "Cardiomegaly",
+        "consolidation": "Consolidation", "edema": "Edema", "lung lesion": "Lung Lesion", "lung opacity": "Lung Opacity",
+        "enlarged cardiomediastinum": "Enlarged Cardiomediastinum", "pleural effusion": "Effusion",
+        "pneumothorax": "Pneumothorax", "support devices": "Support Devices",
     },
 }  # fmt: skip
 """What the names of a data set mean here, None where nothing here means the same."""
