@@ -31,8 +31,8 @@ CORRESPONDING: dict[str, dict[str, str | None]] = {
     # The challenge's boxes are of lung opacities that its radiologists took for pneumonia.
     "rsna": {"lung opacity": "Pneumonia"},
     "vindr": {
-        "atelectasis": "Atelectasis", "cardiomegaly": "Cardiomegaly", "consolidation": "Consolidation", "edema": "Edema",
-        "emphysema": "Emphysema", "infiltration": "Infiltration", "lung opacity": "Lung Opacity",
+        "atelectasis": "Atelectasis", "cardiomegaly": "Cardiomegaly", "consolidation": "Consolidation",
+        "edema": "Edema", "emphysema": "Emphysema", "infiltration": "Infiltration", "lung opacity": "Lung Opacity",
         "pleural effusion": "Effusion", "pleural thickening": "Pleural_Thickening", "pneumothorax": "Pneumothorax",
         "pulmonary fibrosis": "Fibrosis",
         # Mass and nodule together, which is what CheXpert calls a lung lesion; no box says which of the two.
@@ -45,8 +45,8 @@ CORRESPONDING: dict[str, dict[str, str | None]] = {
     },
     "chexlocalize": {
         "airspace opacity": "Lung Opacity", "atelectasis": "Atelectasis", "cardiomegaly": "Cardiomegaly",
-        "consolidation": "Consolidation", "edema": "Edema", "lung lesion": "Lung Lesion", "lung opacity": "Lung Opacity",
-        "enlarged cardiomediastinum": "Enlarged Cardiomediastinum", "pleural effusion": "Effusion",
+        "consolidation": "Consolidation", "edema": "Edema", "lung lesion": "Lung Lesion",
+        "lung opacity": "Lung Opacity", "enlarged cardiomediastinum": "Enlarged Cardiomediastinum", "pleural effusion": "Effusion",
         "pneumothorax": "Pneumothorax", "support devices": "Support Devices",
     },
 }  # fmt: skip
