@@ -46,8 +46,8 @@ CORRESPONDING: dict[str, dict[str, str | None]] = {
     "chexlocalize": {
         "airspace opacity": "Lung Opacity", "atelectasis": "Atelectasis", "cardiomegaly": "Cardiomegaly",
         "consolidation": "Consolidation", "edema": "Edema", "lung lesion": "Lung Lesion",
-        "lung opacity": "Lung Opacity", "enlarged cardiomediastinum": "Enlarged Cardiomediastinum", "pleural effusion": "Effusion",
-        "pneumothorax": "Pneumothorax", "support devices": "Support Devices",
+        "lung opacity": "Lung Opacity", "enlarged cardiomediastinum": "Enlarged Cardiomediastinum",
+        "pleural effusion": "Effusion", "pneumothorax": "Pneumothorax", "support devices": "Support Devices",
     },
 }  # fmt: skip
 """What the names of a data set mean here, None where nothing here means the same."""
