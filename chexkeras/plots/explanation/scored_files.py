@@ -227,7 +227,7 @@ def _draw(file: "ExplainedFile", calls: Sequence[_Call], chosen: "DrawableMaps",
     maps = file.maps
     notes = (NOT_A_DEVICE, chosen.note, *((_TURNED,) if file.turned else ()), *maps.cautions)
     width, height = _PANEL_INCHES
-    lines = len(style.wrapped(" ".join(notes), width * columns))
+    lines = len(style.wrapped(" ".join(notes), width * columns, style.NOTE_POINTS))
     drawn, panels = style.figure(rows, columns, width=width, height=height + _LINE_INCHES * lines / rows)
     for call, ax in zip(calls, panels, strict=False):
         heatmap(
