@@ -175,17 +175,9 @@ def _boxes(
     flat = (corners[:, 2] <= corners[:, 0]) | (corners[:, 3] <= corners[:, 1])
     if flat.any():
         raise ValueError(f"{file}: a box of {images[flat].iloc[0]} has no width or height; download the file again.")
-    return pd.DataFrame(
-        {
-            "image_id": images.to_numpy(),
-            "finding": names.to_numpy(),
-            "x_px": corners[:, 0],
-            "y_px": corners[:, 1],
-            "width_px": corners[:, 2] - corners[:, 0],
-            "height_px": corners[:, 3] - corners[:, 1],
-            "reader": readers.to_numpy(),
-        }
-    )
+    places = np.column_stack([corners[:, :2], corners[:, 2:] - corners[:, :2]])
+    of_whom = {"image_id": images.to_numpy(), "finding": names.to_numpy(), "reader": readers.to_numpy()}
+    return pd.DataFrame(places, columns=list(COLUMNS[2:6])).assign(**of_whom)
 
 
 def _rsna(path: Path) -> _Read:
