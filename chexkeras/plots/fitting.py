@@ -8,7 +8,7 @@ import functools
 import itertools
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -52,7 +52,8 @@ def text_inches(text: str, points: float, *, style: str = "normal", weight: str 
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextToPath
 
-    font, measure = FontProperties(size=points, style=style, weight=weight), TextToPath()
+    looks: Any = {"style": style, "weight": weight}
+    font, measure = FontProperties(size=points, **looks), TextToPath()
     widths = [measure.get_text_width_height_descent(line, font, ismath=False)[0] for line in text.splitlines() if line]
     return max(widths, default=0.0) * _SAFE / POINTS_AN_INCH
 
@@ -157,8 +158,6 @@ def _nested(spec: Any) -> list[Any]:
 
 def _root(ax: "Axes") -> "Figure":
     """Returns the whole figure, of which the one that axes were added to may be a part."""
-    from typing import cast
-
     return cast("Figure", ax.get_figure(root=True))
 
 
@@ -171,7 +170,7 @@ def fit(panels: "Sequence[Axes]") -> None:
     if not panels:
         return
     drawn = _root(panels[0])
-    every = [part for ax in panels for part in (*ax.child_axes, ax)]
+    every = [cast("Axes", part) for ax in panels for part in (*ax.child_axes, ax)]
     for _ in range(_PASSES):
         with warnings.catch_warnings():
             # Before its texts are fitted a narrow panel may have no room for its drawing.
@@ -201,6 +200,11 @@ def lay_out(drawn: "Figure") -> None:
         if engine is None:
             # The places of labels are found by whoever measures them.
             ax.get_tightbbox()
+
+
+def _size(text: "Text") -> float:
+    """Returns the size of a text's type in points."""
+    return float(text.get_fontsize())
 
 
 def _cell(ax: "Axes") -> "Bbox":
@@ -239,7 +243,7 @@ def _fit_label(ax: "Axes", label: "Text", cell: "Bbox") -> bool:
     long = own.height if upright else cell.width
     whole = getattr(label, _WHOLE, text)
     setattr(label, _WHOLE, whole)
-    lines = wrapped(whole, max(long / dpi, 0.7), label.get_fontsize())
+    lines = wrapped(whole, max(long / dpi, 0.7), _size(label))
     label.set_text("\n".join(lines))
     box = label.get_window_extent()
     low, high, least, most = (box.y0, box.y1, cell.y0, cell.y1) if upright else (box.x0, box.x1, cell.x0, cell.x1)
@@ -266,9 +270,9 @@ def _thin_out(axis: "Axis", *, upright: bool) -> bool:
     )
     if slanted:
         middles = sorted(axis.axes.transData.transform([(at, 0) for at in axis.get_majorticklocs()])[:, 0])
-        pitch = float(np.diff(middles).min()) * 72 / axis.axes.figure.dpi  # type: ignore[union-attr]
+        pitch = float(np.diff(middles).min()) * 72 / axis.axes.figure.dpi
         points = max(_LEAST_POINTS, 0.62 * pitch)
-        if points >= named[0].get_fontsize():
+        if points >= _size(named[0]):
             return False
         axis.set_tick_params(labelsize=points)
         return True
@@ -284,7 +288,7 @@ def _thin_out(axis: "Axis", *, upright: bool) -> bool:
         return True
     words = [label.get_text() for label in axis.get_ticklabels()]
     pitch = float(np.median(np.diff(sorted(low + high for low, high in boxes)))) / 2
-    inches, points = pitch / _root(axis.axes).dpi, named[0].get_fontsize()
+    inches, points = pitch / _root(axis.axes).dpi, _size(named[0])
     if upright:
         # Each names a row, so none can go.
         axis.set_tick_params(labelsize=max(_LEAST_POINTS, min(points - 0.5, 0.8 * inches * POINTS_AN_INCH)))
@@ -315,7 +319,7 @@ def legend_below(ax: "Axes", *, columns: int = 1, **looks: Any) -> "Legend | Non
     if columns == 1:
         # One that is much wider than its drawing would make a layout narrow the drawing, again and again.
         for text in made.get_texts():
-            size = text.get_fontsize()
+            size = _size(text)
             inches = max(_LEGEND_SHARE * room(ax).width - 5 * size / POINTS_AN_INCH, 0.6)
             text.set_text("\n".join(wrapped(text.get_text(), inches, size)))
     setattr(made, _BELOW, True)
@@ -339,7 +343,7 @@ def legend_inside(ax: "Axes", loc: str = "best", **looks: Any) -> "Legend | None
         return None
     if _widest(handles) > _INSIDE * (room(ax).width - _AXIS_INCHES):
         return legend_below(ax, **looks)
-    return ax.legend(loc=loc, **looks)
+    return ax.legend(**{"loc": loc, **looks})
 
 
 def _widest(handles: "Sequence[Any]") -> float:
@@ -374,7 +378,7 @@ def _fit_legend(ax: "Axes", legend: "Legend", cell: "Bbox") -> bool:
     if too_wide > 0:
         for text in [*legend.get_texts(), legend.get_title()]:
             spare = before.width - text.get_window_extent().width if len(texts) else 0.0
-            lines = wrapped(text.get_text(), max((cell.width - spare) / _root(ax).dpi, 0.5), text.get_fontsize())
+            lines = wrapped(text.get_text(), max((cell.width - spare) / _root(ax).dpi, 0.5), _size(text))
             text.set_text("\n".join(lines))
     if not getattr(legend, _BELOW, False):
         return texts != [text.get_text() for text in legend.get_texts()]

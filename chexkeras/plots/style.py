@@ -140,9 +140,9 @@ def _dress(ax: "Axes") -> None:
     """Gives axes that came from elsewhere type of the size that everything else in the panel has."""
     from matplotlib import rcParams
 
-    for axis, name in ((ax.xaxis, "x"), (ax.yaxis, "y")):
-        axis.set_tick_params(labelsize=rcParams[f"{name}tick.labelsize"])
-        axis.label.set_size(rcParams["axes.labelsize"])
+    for axis, size in ((ax.xaxis, rcParams["xtick.labelsize"]), (ax.yaxis, rcParams["ytick.labelsize"])):
+        axis.set_tick_params(labelsize=size)
+        axis.label.set_fontsize(rcParams["axes.labelsize"])
 
 
 def _scale(ax: "Axes") -> float:
@@ -218,7 +218,9 @@ def title(ax: "Axes", text: str, notes: tuple[str, ...] = ()) -> None:
         "\n".join(wrapped(text, place.inches, size, weight="bold")), loc="left", pad=pad, fontsize=size
     )
     if place.coordinates == "subfigure fraction":
-        heading.set_transform(blended_transform_factory(ax.figure.transSubfigure, ax.transAxes + ax.titleOffsetTrans))
+        above: Any = ax
+        offset = above.transAxes + above.titleOffsetTrans
+        heading.set_transform(blended_transform_factory(above.figure.transSubfigure, offset))
         heading.set_x(place.x)
     if line:
         note = ax.annotate(
