@@ -1,5 +1,6 @@
 """Forest plots: rows of estimates with intervals and text beside them, for groups, changed images and sites."""
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -184,8 +185,8 @@ def difference_axis(ax: "Axes", differences: Iterable[Estimate], margins: Sequen
         margins: Losses from which on a difference matters, each above 0.
     """
     ax.axvline(0, color=style.INK, linewidth=1.2, zorder=1)
-    for margin in margins:
-        ax.axvline(-margin, color=style.ORANGE, linewidth=1.4, linestyle="--", label=f"margin −{margin:g}", zorder=1)
+    for margin, dashes in zip(margins, itertools.cycle(("--", ":")), strict=False):
+        ax.axvline(-margin, color=style.ORANGE, linewidth=1.4, linestyle=dashes, label=f"margin −{margin:g}", zorder=1)
     limits = [limit for entry in differences if entry.estimable for limit in (entry.low, entry.high)]
     low, high = min([0.0, *limits, *(-margin for margin in margins)]), max([0.0, *limits])
     reach = (high - low) * 0.06 or 0.1
@@ -391,11 +392,11 @@ def robustness_forest(
             fontsize=_POINTS,
         )
     stated = " and ".join(f"{margin:g}" for margin in margins)
-    of_which = " (AUROC; rates)" if len(margins) > 1 else ""
+    of_which, lines = (" (AUROC; rates)", "dashed and dotted") if len(margins) > 1 else ("", "dashed")
     ax.set_xlabel(
         f"{drawn[0] if len(drawn) == 1 else 'performance'} on the changed images − on the same images unchanged "
         f"(n = {robustness.n_images:,})\n"
-        f"dashed: the stated margin of {stated}{of_which}; to its right a loss of so much is excluded"
+        f"{lines}: the stated margin of {stated}{of_which}; to its right a loss of so much is excluded"
     )
     style.title(ax, f"Changed images: {style.words(finding)}", style.cautions(note, robustness))
     return ax

@@ -140,7 +140,7 @@ def shortcut_comparison(
             numbers = f"{difference_text(entry.difference)}  {entry.verdict}"
             rows.append(Row(entry.shortcut, entry.difference, (alone,), numbers if entry.difference.estimable else ""))
     ax = style.axes(ax, 8.6, height_of(len(rows)) + 0.3)
-    draw_rows(ax, rows, columns=("alone",), right_heading="model minus shortcut (95 % CI), the model")
+    draw_rows(ax, rows, columns=("alone",), right_heading="model minus shortcut (95 % CI), verdict")
     difference_axis(ax, [row.estimate for row in rows if row.estimate is not None], ())
     models = [study.of(name)[0].model for name in chosen]
     single = f"; model {models[0].value:.3f}" if len(chosen) == 1 and models[0].estimable else ""
