@@ -15,6 +15,7 @@ from chexkeras.checks import probability
 if TYPE_CHECKING:
     import numpy as np
     import tensorflow as tf
+    from numpy.typing import NDArray
 
 
 _LIMITS = {
@@ -140,12 +141,12 @@ def _range(values: Any, name: str, limit: float) -> tuple[float, float]:
 
 
 @checked
-def augment(image: "tf.Tensor", seed: "tf.Tensor", settings: Augmentation) -> "tf.Tensor":
+def augment(image: "tf.Tensor | NDArray[Any]", seed: "tf.Tensor | NDArray[Any]", settings: Augmentation) -> "tf.Tensor":
     """Changes one image at random.
 
     Args:
-        image: float32 tensor (height, width, 1), 0-255.
-        seed: int64 tensor (2,); one seed gives one result.
+        image: float32 tensor or array (height, width, 1), 0-255.
+        seed: int64 tensor or array (2,); one seed gives one result.
         settings: How far to go.
 
     Returns:

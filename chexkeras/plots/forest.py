@@ -384,13 +384,6 @@ def robustness_forest(
     if len(drawn) > 1:
         for effect in effects:
             _draw_side_by_side(ax, at[effect.perturbation], effect, drawn)
-        # Below the two lines of the axis label, which take as much as two and a half rows.
-        ax.legend(
-            loc="upper left",
-            bbox_to_anchor=(0, -2.6 / (len(rows) + 1)),
-            ncols=len(drawn) + len(margins),
-            fontsize=_POINTS,
-        )
     stated = " and ".join(f"{margin:g}" for margin in margins)
     of_which, lines = (" (AUROC; rates)", "dashed and dotted") if len(margins) > 1 else ("", "dashed")
     ax.set_xlabel(
@@ -398,6 +391,8 @@ def robustness_forest(
         f"(n = {robustness.n_images:,})\n"
         f"{lines}: the stated margin of {stated}{of_which}; to its right a loss of so much is excluded"
     )
+    if len(drawn) > 1:
+        style.legend_below(ax, columns=len(drawn) + len(margins), fontsize=_POINTS)
     style.title(ax, f"Changed images: {style.words(finding)}", style.cautions(note, robustness))
     return ax
 

@@ -44,7 +44,7 @@ def test_ranking_and_calls_are_drawn_in_one_row_with_both_verdicts_and_both_marg
     drawn = {box.get_label(): box[0].get_xdata()[0] for box in ax.containers}
     assert drawn == {entry.statistic: entry.difference.value for entry in effect.comparisons}
     assert "worse: held, worse" in texts(ax)
-    assert {-0.05, -0.1} <= {line.get_xdata()[0] for line in ax.lines if line.get_linestyle() == "--"}
+    assert {-0.05, -0.1} <= {line.get_xdata()[0] for line in ax.lines if line.get_linestyle() in ("--", ":")}
     assert "margin of 0.05 and 0.1 (AUROC; rates)" in ax.get_xlabel()
     assert {text.get_text() for text in ax.get_legend().get_texts()} >= {"AUROC", "sensitivity", "specificity"}
     alone = robustness_forest(called, "specificity")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from chexkeras import checks, files
 from chexkeras import findings as vocabulary
+from chexkeras.arguments import checked
 from chexkeras.data.datasets import _csv, nih
 from chexkeras.progress import say
 
@@ -66,6 +67,7 @@ class _Read(NamedTuple):
     sizes: dict[str, tuple[float, float]]
 
 
+@checked
 def load_boxes(
     root: str | Path,
     *,

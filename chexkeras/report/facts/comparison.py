@@ -257,12 +257,13 @@ def add_robustness(facts: Facts, run: Any) -> None:
         ("image_size", measured.image_size, None),
         ("seed", measured.seed, str(measured.seed)),
         ("margin", measured.margin, f"{measured.margin:g}"),
-        ("operating_margin", measured.operating_margin, f"{measured.operating_margin or 0:g}"),
         ("repeat_difference", measured.repeat_difference, _small(measured.repeat_difference)),
         ("single_difference", measured.single_difference, _small(measured.single_difference)),
         ("single_images", measured.single_images, None),
     ):
         facts.add(f"robustness.{name}", value, text, file=_ROBUSTNESS_FILE, field=name)
+    facts.add("robustness.operating_margin", measured.operating_margin, f"{measured.operating_margin or 0:g}",
+              file=_ROBUSTNESS_FILE, field="margin of the differences of sensitivity and specificity")  # fmt: skip
     facts.add("robustness.fewest_patients", FEWEST_PATIENTS, file="convention",
               field="patients with, and without the finding, below which no AUROC has held")  # fmt: skip
     effects = [effect for effect in measured.effects if effect.finding in facts["evaluated"].value]
