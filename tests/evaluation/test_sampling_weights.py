@@ -242,7 +242,7 @@ def test_population_weights_of_finding_and_view_by_hand():
         ([1, 0], {1: 0.0, 0: 1.0}, ValueError, "share of 1 is 0"),
         ([1, 0], {1: -0.1, 0: 1.1}, ValueError, "share of 1=-0.1"),
         ([1, None], {1: 0.5, 0: 0.5}, ValueError, "1 of 2 images have no stratum"),
-        ([1, 0], [0.5, 0.5], TypeError, "a mapping from stratum to its share"),
+        ([1, 0], [0.5, 0.5], TypeError, "shares must be a dict"),
     ],
 )
 def test_shares_that_make_no_population_are_refused(strata, shares, error, message):

@@ -61,6 +61,7 @@ def test_the_bar_goes_when_an_epoch_breaks_off(monkeypatch, error):
     under_way.data = StageData(model, lambda _: None, lambda _: None)
     under_way.stage, under_way.steps, under_way._average = Stage("stage1", 1, 1e-3), 1, None
     under_way.batch_size, under_way.images_at_a_time, under_way._seed = 1, 1, 0
+    under_way._further = ()
     with pytest.raises(error):
         under_way._fit(1, 1)
     assert not bars[0].live.is_started

@@ -216,6 +216,9 @@ _KINDS = {
 }
 
 
+_OF_STAGE = re.compile(r"stage\b|stage ?\d", re.IGNORECASE)
+
+
 def _kind(text: str) -> str:
     return next((name for name, pattern in _KINDS.items() if pattern.search(text)), "total")
 
@@ -282,6 +285,8 @@ def parameter_count(document: Document, known: RunFacts | None) -> Iterator[Foun
                 "take the counts from the run's stages.json.",
             )
         return
+    # What each stage trains differs from stage to stage; which of them the model is from, only its run can tell.
+    found = [entry for entry in found if not (entry.passage.kind == CELL and _OF_STAGE.match(entry.passage.label))]
     for kind in dict.fromkeys(entry.kind for entry in found):
         clashing = conflicts([entry for entry in found if entry.kind == kind])
         if clashing:

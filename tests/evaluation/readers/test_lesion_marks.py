@@ -114,7 +114,7 @@ def test_a_model_without_peaks_marks_nothing():
         (lambda: match_marks(points(("a", 1, 1)), boxes(("a", 1, 1, 2, 5)), overlap=0.5), ValueError, "width_px"),
         (lambda: match_marks(points(("a", 1, 1)), boxes(("a", 1, 1, 2, 5)), overlap=0), ValueError, "overlap=0 would"),
         (lambda: match_marks(points(("a", 1, 1)), boxes(("a", 1, 1, 2, 5)), overlap=50), ValueError, "overlap=50"),
-        (lambda: match_marks([], boxes(("a", 1, 1, 2, 5))), TypeError, "marks is a list"),
+        (lambda: match_marks([], boxes(("a", 1, 1, 2, 5))), TypeError, "marks must be a table"),
         (lambda: named_lesions(pd.DataFrame({"image_id": ["a"], "lesion": [None]})), ValueError, "have no name"),
         (
             lambda: named_lesions(pd.DataFrame({"image_id": ["a", "a"], "lesion": [1, 1]})),
@@ -125,7 +125,7 @@ def test_a_model_without_peaks_marks_nothing():
         (lambda: marks_from_peaks({"a": [["x", 2, 3]]}), ValueError, "peaks of image a are not numbers"),
         (lambda: marks_from_peaks({"a": [[1, 2, np.nan]]}), ValueError, "finite numbers"),
         (lambda: marks_from_peaks({"a": [[1, 2, 3]]}, scale=0), ValueError, "scale=0"),
-        (lambda: marks_from_peaks([[1, 2, 3]]), TypeError, "peaks is a list"),
+        (lambda: marks_from_peaks([[1, 2, 3]]), TypeError, "peaks must be a dict"),
     ],
 )
 def test_bad_input_is_refused_in_words(ask, error, message):

@@ -95,8 +95,8 @@ def test_results_survive_being_written_and_read(tmp_path):
 @pytest.mark.parametrize(
     ("labels", "readings", "error", "message"),
     [
-        ([1, 0], read([1, 0]), TypeError, "labels is a list"),
-        (table(Pneumothorax=[1, 0]), table(value=[1, 0]), TypeError, "readings is a DataFrame"),
+        ([1, 0], read([1, 0]), TypeError, "labels must be a table"),
+        (table(Pneumothorax=[1, 0]), table(value=[1, 0]), TypeError, "readings must be a Readings"),
         (pd.DataFrame({"Pneumothorax": [1]}), read([1]), ValueError, "image_id"),
         (pd.concat([table(Pneumothorax=[1])] * 2), read([1]), ValueError, "stand in the labels twice, first i000"),
     ],
