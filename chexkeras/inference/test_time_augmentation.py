@@ -147,12 +147,12 @@ def predict_augmented(
         TypeError: If the table is no pandas DataFrame.
         ValueError: If `predict_scores` refuses the table, the targets or the batch size.
     """
-    from chexkeras.models.scoring import predict_scores, require_image_table
+    from chexkeras.models.scoring import require_image_table, scores_of
 
     require_image_table(table)
     # Only the three attributes of _AugmentedModel are used of the model there.
     augmented: Any = _AugmentedModel(model, augmentation)
-    return predict_scores(augmented, table, targets, batch_size=batch_size, store=store)
+    return scores_of(augmented, table, targets, batch_size=batch_size, store=store)
 
 
 def normalized_weights(weights: Sequence[float] | None, names: Sequence[str], what: str) -> tuple[float, ...]:

@@ -61,6 +61,21 @@ def predict_scores(
         ValueError: If the model has another number of outputs, image ids repeat, or the table is unusable.
     """
     require_image_table(table)
+    return scores_of(model, table, targets, batch_size=batch_size, store=store)
+
+
+def scores_of(
+    model: Any, table: pd.DataFrame, targets: str | tuple[str, ...], *, batch_size: int = 32, store: Store | None = None
+) -> pd.DataFrame:
+    """Scores every image of a table by whatever has a model's shapes and `predict_on_batch`; see `predict_scores`.
+
+    Args:
+        model: Has `input_shape`, `output_shape` and `predict_on_batch`.
+        table: Image table with `image_id`, `patient_id`, `path` and, where known, one label column per target.
+        targets: The findings the model was built for, in output order.
+        batch_size: Images a batch.
+        store: Images decoded before; None reads the files at `path`.
+    """
     table = ImageTable.of(table)
     names = label_names(targets)
     if model.output_shape[-1] != len(names):

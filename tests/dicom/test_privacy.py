@@ -145,7 +145,7 @@ def test_a_rejection_carries_neither_the_cause_nor_the_frames_it_came_through(tm
     assert caught.value.code == "decode"
     assert caught.value.__context__ is None and caught.value.__cause__ is None
     names = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
-    assert names[1:] == ["read_dicom", "_raise_or_return"]
+    assert names[1:] == ["with_check", "read_dicom", "_raise_or_return"]
 
 
 def test_silence_ends_with_an_error_too():

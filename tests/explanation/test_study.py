@@ -184,7 +184,7 @@ class TestCommand:
         assert {"heatmaps.json", "peaks.csv", "gallery.png"} < names
         assert Run.load(run.folder).heatmaps is not None
         again = self.call(run, toy, tmp_path)
-        assert again.exit_code == 2 and "--overwrite replaces them" in again.output
+        assert again.exit_code == 2 and "--overwrite) replaces it" in again.output
         assert self.call(run, toy, tmp_path, "--overwrite", "--no-keep").exit_code == 0
 
     def test_wrong_calls(self, run, toy, tmp_path):

@@ -71,7 +71,7 @@ def test_a_mean_of_ones_stays_a_probability():
         ([FIRST, SECOND], [1.0], "1 weight.s. for 2 tables"),
         ([FIRST, SECOND], [1.0, 0.0], "numbers above 0"),
         ([FIRST, SECOND], [1.0, float("inf")], "numbers above 0"),
-        ([FIRST, SECOND], [1.0, True], "numbers above 0"),
+        ([FIRST, SECOND], [1.0, True], "weights must be a list, each a number"),
     ],
 )
 def test_what_cannot_be_averaged_is_refused(tables, weights, message):
