@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _LARGEST_DEGREES = 45.0
 
 
-@checked(fields=True)
+@checked
 @dataclass(frozen=True)
 class TestTimeAugmentation:
     """The versions of an image that are scored and averaged; the image itself is always the first.

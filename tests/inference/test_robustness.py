@@ -144,8 +144,8 @@ def test_changes_may_be_a_single_one_or_any_iterable(measured, toy_run, toy):
         ({"seed": -1}, ValueError, "seed=-1 must be a whole number"),
         ({"seed": 0.5}, ValueError, "seed=0.5 must be a whole number"),
         ({"seed": True}, ValueError, "seed=True must be a whole number"),
-        ({"perturbations": "mirrored"}, TypeError, "perturbations holds 'm'"),
-        ({"table": ["a.dcm"]}, TypeError, "an image table"),
+        ({"perturbations": "mirrored"}, TypeError, "must be a Perturbation or a list"),
+        ({"table": ["a.dcm"]}, TypeError, "table must be a table"),
         ({"table": pd.DataFrame({"image_id": ["x"], "patient_id": ["1"]})}, ValueError, "are not in the table, first"),
     ],
 )

@@ -113,8 +113,6 @@ def test_a_table_of_dicom_files_gets_the_verdicts_of_the_gate_and_trains_from_th
     table, verdicts = dicom_table
     told = r"images are DICOM files \(first 'accept.*'chexkeras prepare'.*store = cx.prepare"
     with pytest.raises(ValueError, match=told):
-        ValueError, match=r"images are DICOM files \(first 'accept.*'chexkeras prepare'.*store = cx.prepare"
-    ):
         make_dataset(table, "Effusion", image_size=32)
     with pytest.raises(ValueError, match=r"of \d+ images are DICOM files"):
         images_with_ids(table, image_size=32)
