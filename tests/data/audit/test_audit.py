@@ -499,7 +499,7 @@ def test_shortcuts_stand_in_the_summary_the_page_and_the_json(many):
     assert list(shown.columns) == ["finding", "view", "age and sex", "image size", "thumbnail"]
     assert shown["view"].iloc[0].startswith("1.000 (") and shown["view"].iloc[0].endswith(")*")
     assert shown["image size"].iloc[0] == "-"
-    assert "Infiltration 1.000 (" in found.summary and "1.000 (" in found._repr_html_()
+    assert "1.000 (" in found.summary and "1.000 (" in found._repr_html_()
     told = json.loads(json.dumps(found.to_dict()["shortcuts"], allow_nan=True))
     assert [one["name"] for one in told] == ["view", "age and sex", "image size", "thumbnail"]
     assert told[0]["informative"] is True
