@@ -19,7 +19,7 @@ from chexkeras.phantoms.cohort import make_cohort
 from chexkeras.phantoms.render import render
 from tests.dicom.dicom_images import image, write
 
-SIDE = 320
+SIDE = 640
 # A detector's noise in the lower bits, which eight bits do not have.
 GRAIN = 0.002
 
