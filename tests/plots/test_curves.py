@@ -18,7 +18,7 @@ def evaluation(scores):
 
 
 def _labels(ax):
-    return [text.get_text() for text in ax.get_legend().get_texts()]
+    return [text.get_text().replace("\n", " ") for text in ax.get_legend().get_texts()]
 
 
 def test_the_roc_curve_passes_the_points_counted_by_hand(scores, evaluation):
