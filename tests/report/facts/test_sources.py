@@ -24,7 +24,7 @@ def _text(run, answers=None):
 
 PLACES = (
     "Of 9 synthetic DICOM files offered to this run",
-    "Synthetic DICOM files offered to this run: 9.",
+    "Offered to this run: 9 synthetic DICOM files.",
     "2 of 9 synthetic DICOM files",
     "files that were scored (synthetic files)",
     "Processing time, median | 0.10 s (synthetic files)",
