@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import keras
 import numpy as np
@@ -418,7 +418,7 @@ def accepted(
                 refused.append(result.code)
                 continue
             pixels = to_model_pixels(result.image.pixels[..., np.newaxis], size).numpy()
-            yield AcceptedFile(result.path, result.image, pixels.astype(np.float32))
+            yield AcceptedFile(cast("Path", result.path), result.image, pixels.astype(np.float32))
 
 
 def left_out(refused: Iterable[str]) -> tuple[str, ...]:

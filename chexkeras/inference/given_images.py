@@ -86,7 +86,7 @@ def _is_array(image: Path | GivenImage) -> bool:
 
 def _given(image: Any, at: int, value_range: tuple[float, float] | None) -> Path | GivenImage:
     if isinstance(image, (str, os.PathLike)):
-        return as_path(image)
+        return as_path(image if isinstance(image, str) else Path(image))
     if isinstance(image, (bytes, bytearray, memoryview)):
         return GivenImage(f"bytes {at}", bytes(image))
     array = _as_array(image)

@@ -72,7 +72,9 @@ def measure_shortcuts(
             require_on_disk(rows)
         seen = thumbnails_of(rows, run.recipe.image_size, store)
         thumbnails = tuple(np.stack([seen[image_id] for image_id in part["image_id"]]) for part in parts)
-    study, scored = against_shortcuts(*parts, run.scores("test"), run.recipe.targets, run.cautions, thumbnails)
+    study, scored = against_shortcuts(
+        parts[0], parts[1], run.scores("test"), run.recipe.targets, run.cautions, thumbnails
+    )
     if keep:
         write_study(run.folder, study, scored)
     return study

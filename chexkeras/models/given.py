@@ -258,7 +258,8 @@ def names_for_maps(model: keras.Model) -> Callable[[str], str]:
         if isinstance(layer, _POOLING) and len(getattr(layer.output, "shape", ())) == 2
     ]
     last = flat[-1] if flat else None
-    ends_in_sigmoid = type(last) is keras.layers.Dense and last.activation is keras.activations.sigmoid
+    activation = getattr(last, "activation", None)
+    ends_in_sigmoid = type(last) is keras.layers.Dense and activation is keras.activations.sigmoid
     if len(pooled) != 1 or not ends_in_sigmoid:
         return free_name
     new = {flat[pooled[0]].name: "head_pool", flat[-1].name: "head_probability"}
