@@ -103,7 +103,7 @@ def test_both_drawings_stand_side_by_side(study):
     assert left.get_title(loc="left") == "ROC of the readers"
     assert right.get_title(loc="left") == "What readers gain"
     # The caution stands once above both.
-    assert left.figure.get_suptitle() == "Few readers; 2 more; see cautions"
+    assert left.figure.get_suptitle() == "Few readers; approximate intervals; see cautions"
     assert "these 4 readers" in texts(right)
     axes = plt.subplots(1, 2)[1]
     assert plot_reader_study(study, axes=tuple(axes)) == tuple(axes)
