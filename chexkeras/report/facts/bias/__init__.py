@@ -1,1 +1,1 @@
-"""Facts on what a result could rest on instead of the disease: shortcuts, and images of another source."""
+"""Facts on what a result could rest on instead of the disease: shortcuts, labels that err, images of another source."""
