@@ -1,6 +1,5 @@
 """What readers say of images: one row for each image, finding and reader, checked once, with where it comes from."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -205,9 +204,6 @@ class Readings:
         if table.empty:
             raise ValueError(f"image_ids names none of the {len(self.images):,} images that were read.")
         return Readings.of(table, self.source)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.findings)
 
     def __len__(self) -> int:
         return len(self.table)
