@@ -49,8 +49,8 @@ class TestTimeAugmentation:
     def __post_init__(self) -> None:
         if not isinstance(self.flip, bool):
             raise ValueError(f"flip={self.flip!r} must be true or false.")
-        given = self.rotations_degrees
-        angles = (given,) if isinstance(given, (int, float)) else tuple(given)
+        given: Any = self.rotations_degrees
+        angles = (given,) if _is_number(given) or not _is_list(given) else tuple(given)
         if not all(_is_number(angle) and 0.0 < abs(angle) <= _LARGEST_DEGREES for angle in angles):
             raise ValueError(
                 f"rotations_degrees={given!r} must be angles from -{_LARGEST_DEGREES:g} to {_LARGEST_DEGREES:g} "
@@ -60,6 +60,8 @@ class TestTimeAugmentation:
             raise ValueError(f"rotations_degrees={given!r} names an angle twice; use weights to count one more.")
         object.__setattr__(self, "rotations_degrees", angles)
         if self.weights is not None:
+            if not _is_list(self.weights):
+                raise ValueError(f"weights={self.weights!r} must be a list of numbers, one for each of {self.names}.")
             object.__setattr__(self, "weights", tuple(self.weights))
         normalized_weights(self.weights, self.names, "versions of an image")
 
@@ -97,6 +99,10 @@ class TestTimeAugmentation:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple, np.ndarray))
 
 
 class _AugmentedModel:

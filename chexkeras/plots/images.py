@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_IMAGES, MOST_IN_GALLERY = 48, 20
+BOX = ("x_px", "y_px", "width_px", "height_px")
 _LONG_EDGE_PX = 384
 _CELL_INCHES = 2.3
 _GAP, _TITLE_ROOM = 0.06, 0.085
@@ -71,11 +72,25 @@ def _describe(row: pd.Series, findings: Sequence[str], none: str = "No Finding")
     return f"{found} · {view}" if view else found
 
 
+def require_boxes(boxes: pd.DataFrame) -> None:
+    """Checks that a table of boxes has what drawing needs.
+
+    Args:
+        boxes: The table.
+
+    Raises:
+        ValueError: If it lacks a column; the message names them.
+    """
+    require_columns(
+        boxes, ["image_id", "finding", *BOX], "the table of boxes", "load_boxes(...) returns such a table."
+    )
+
+
 def _draw_boxes(mosaic: "Mosaic", boxes: pd.DataFrame, corner: tuple[float, float], wide: float, scale: float) -> None:
     from matplotlib.patches import Rectangle
 
     ax = mosaic.ax
-    places = boxes[["x_px", "y_px", "width_px", "height_px"]].to_numpy(float) * scale
+    places = boxes[list(BOX)].to_numpy(float) * scale
     points = min(style.points(7), mosaic.points)
     named: set[tuple[str, int]] = set()
     for (left, top, width, height), finding in zip(places, boxes["finding"].astype(str), strict=True):
@@ -200,6 +215,8 @@ def images(
         raise ValueError(f"{len(table)} images to draw; give 1 to {MOST_IMAGES}, for example images(table.head(8)).")
     if titles is not None and len(titles) != len(table):
         raise ValueError(f"{len(titles)} titles for {len(table)} images; give one line each.")
+    if boxes is not None:
+        require_boxes(boxes)
     findings = finding_columns(table)
     told = list(titles) if titles is not None else [_describe(row, findings) for _, row in table.iterrows()]
     lines = max(text.count("\n") for text in told) + 1
@@ -318,6 +335,7 @@ def image_gallery(
     others = [_describe(row, findings, none="no other finding") for _, row in chosen.iterrows()]
     titles = [f"score {score:.3f}\n{other}" for score, other in zip(shown["score"], others, strict=True)]
     if boxes is not None:
+        require_boxes(boxes)
         boxes = boxes[boxes["finding"].astype(str) == found.finding]
     ax = _drawn(Mosaic.on(ax, len(chosen), columns, lines=2), chosen, titles, boxes)
     style.title(ax, text, notes)

@@ -323,5 +323,5 @@ def test_wrong_ranges_are_refused_with_what_to_give():
     for ends, message in (((0.9, 0.9), "empty range"), ((90, 100), "fraction"), ((0.9,), "two fractions")):
         with pytest.raises(ValueError, match=message):
             partial_auc([0, 1], [0, 1], specificity=ends)
-    with pytest.raises(ValueError, match="two fractions"):
+    with pytest.raises(TypeError, match=r"specificity=0\.9 must be a list"):
         partial_auc([0, 1], [0, 1], specificity=0.9)

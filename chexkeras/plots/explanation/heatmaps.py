@@ -16,7 +16,7 @@ from chexkeras.arguments import checked
 from chexkeras.checks import require_columns
 from chexkeras.explanation.heatmaps import Heatmaps
 from chexkeras.plots import style
-from chexkeras.plots.images import Mosaic, read_images
+from chexkeras.plots.images import BOX, Mosaic, read_images, require_boxes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +28,6 @@ CONTOURS = (0.5, 0.75)
 """Where contours run, as shares of the map's highest value."""
 
 _STRONGEST = 0.6
-_BOX = ("x_px", "y_px", "width_px", "height_px")
 
 
 @checked
@@ -202,10 +201,9 @@ def _colour(share: float) -> tuple[float, float, float, float]:
 
 
 def _boxes_of(boxes: pd.DataFrame, image: str, finding: str) -> NDArray[np.float64]:
-    fix = "load_boxes(...) returns such a table."
-    require_columns(boxes, ["image_id", "finding", *_BOX], "the table of boxes", fix)
+    require_boxes(boxes)
     chosen = boxes[(boxes["image_id"].astype(str) == image) & (boxes["finding"] == finding)]
-    return chosen[list(_BOX)].to_numpy(float)
+    return chosen[list(BOX)].to_numpy(float)
 
 
 def _boxes_scale(boxes: pd.DataFrame, width_px: float, wide: float, tall: float) -> tuple[float, float]:

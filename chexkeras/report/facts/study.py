@@ -28,7 +28,7 @@ def quantile_interval(values: Any, share: float, *, confidence: float = 0.95) ->
 
     Example:
         >>> quantile_interval(range(1, 101), 0.5)
-        Estimate(value=50.5, low=40.0, high=61.0, confidence=0.95, n=100, method='order statistics', reason='')
+        <Estimate: 50.500 (95 % CI 40.000-61.000), n = 100>
     """
     from scipy import stats
 

@@ -250,7 +250,7 @@ def test_few_positive_patients_are_mentioned():
         ({"confidence": 95}, ValueError, "confidence=95 must lie strictly"),
         ({"replicates": 0}, ValueError, "replicates=0 must be a whole number"),
         ({"statistic": "auc"}, ValueError, "Expected one of: auroc, average_precision"),
-        ({"statistic": None}, TypeError, "statistic is a NoneType"),
+        ({"statistic": None}, TypeError, "statistic=None must be a function or text"),
         ({"scores": [0.1, math.nan, 0.3, 0.4]}, ValueError, "1 of 4 scores are NaN or infinite"),
         ({"labels": [1, 0, 2, 0]}, ValueError, "labels must be 1, 0 or NaN"),
         ({"scores": np.zeros((4, 2))}, ValueError, r"scores have shape \(4, 2\)"),
