@@ -81,9 +81,7 @@ def require_boxes(boxes: pd.DataFrame) -> None:
     Raises:
         ValueError: If it lacks a column; the message names them.
     """
-    require_columns(
-        boxes, ["image_id", "finding", *BOX], "the table of boxes", "load_boxes(...) returns such a table."
-    )
+    require_columns(boxes, ["image_id", "finding", *BOX], "the table of boxes", "load_boxes(...) returns such a table.")
 
 
 def _draw_boxes(mosaic: "Mosaic", boxes: pd.DataFrame, corner: tuple[float, float], wide: float, scale: float) -> None:
