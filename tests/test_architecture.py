@@ -49,7 +49,7 @@ LIGHT = (
 )  # fmt: skip
 MOST_FILES, MOST_LINES = 15, 500
 # A room that grows beyond its subject shows here: the statistics, heat maps, and all others together.
-MOST_LINES_OF = {"evaluation": 18_800, "explanation": 2_300, "all others": 50_000}
+MOST_LINES_OF = {"evaluation": 19_400, "explanation": 2_300, "all others": 57_000}
 
 
 @functools.cache
