@@ -3,23 +3,20 @@
 Reading one imports neither TensorFlow nor Keras; only `Run.load_model` does.
 """
 
-import contextlib
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from chexkeras import files
 from chexkeras.arguments import checked
-from chexkeras.checks import existing_folder, one_of, require_columns, typed_path
+from chexkeras.checks import existing_folder, one_of, typed_path
 from chexkeras.data.image_table import TableSource
 from chexkeras.data.splits.splits import PARTS
 from chexkeras.evaluation.scores import Scores, read_scores, scores_fingerprint
 from chexkeras.evaluation.thresholds import RULES, check_rule
-from chexkeras.progress import printable, say
+from chexkeras.progress import say
 from chexkeras.recipes.recipe import Recipe
 from chexkeras.results import (
     AgainstReaders,
@@ -31,6 +28,7 @@ from chexkeras.results import (
 )
 from chexkeras.runs import documents
 from chexkeras.runs.gallery import EXAMPLES, Gallery, read_gallery
+from chexkeras.runs.run_files import FIX, RunFiles, brief, fields_of
 
 if TYPE_CHECKING:
     import keras
@@ -58,8 +56,6 @@ SHORTCUT_SCORES = "shortcut_scores.csv"
 """Where a run keeps the shortcuts' scores of its test images, from which the comparison can be made again."""
 READERS = "readers.json"
 """Where a run keeps how its test scores fare against readers."""
-_FIX = "The file is damaged or was cut short: restore it, or train again."
-_LONGEST_WORDS = 500
 _HISTORY = ("stage", "epoch", "global_epoch", "loss", "val_loss", "val_auroc", "learning_rate")
 _TABLE = ("image_id", "patient_id", "age_years", "sex", "view", "part")
 _DICOM = ("file", "verdict", "code", "finding", "score", "threshold", "decision", "decoder", "seconds", "profile")
@@ -77,6 +73,7 @@ class Run:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        self._files = RunFiles(self.folder)
 
     @classmethod
     def load(cls, folder: str | Path) -> "Run":
@@ -89,7 +86,7 @@ class Run:
             FileNotFoundError: If the folder, or its recipe, is not there.
         """
         run = cls(existing_folder(typed_path(folder, "run"), "run"))
-        run._file("recipe.json")
+        run._files.file("recipe.json")
         return run
 
     @classmethod
@@ -115,67 +112,16 @@ class Run:
 
         return chexkeras.run_from_model(model, splits, run_dir, input_range=input_range, **options)
 
-    def _file(self, name: str, most_bytes: int | None = None) -> Path:
-        """Returns the path of a file of the run that is there and, with `most_bytes`, can be read."""
-        path = self.folder / name
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"the run folder {str(self.folder)!r} has no {name}; train again, or restore that file. "
-                "A run folder is what chexkeras train writes."
-            )
-        return path if most_bytes is None else files.readable(path, most_bytes, within=self.folder)
-
-    def _json(self, name: str, check: documents.Check) -> Any:
-        """Returns a JSON document of the run that holds what it should."""
-        document = files.read_json(self._file(name, files.MOST_JSON_BYTES))
-        with _fields_of(name):
-            check(document, "")
-        return document
-
-    def _csv(
-        self,
-        name: str,
-        columns: tuple[str, ...],
-        filled: tuple[str, ...],
-        numbers: tuple[str, ...] = (),
-        **options: Any,
-    ) -> pd.DataFrame:
-        """Returns a table of the run that has its columns, with a value in every row of those that must be filled."""
-        path = self._file(name, files.MOST_TABLE_BYTES)
-        try:
-            table = files.read_csv(path, **options)
-        except (ValueError, OverflowError) as error:
-            raise ValueError(f"{name} of the run cannot be read ({_brief(error)}). {_FIX}") from error
-        require_columns(table, columns, f"{name} of the run", _FIX)
-        for column in filled:
-            lacking = int((table[column].isna() | (table[column].astype(str) == "")).sum())
-            if lacking:
-                raise ValueError(f"{lacking} row(s) of the run's {name} have no {column}. {_FIX}")
-        for column in columns:
-            texts = table[column].unique() if not pd.api.types.is_numeric_dtype(table[column]) else ()
-            if any(isinstance(value, str) and len(value) > documents.LONGEST_TEXT for value in texts):
-                raise ValueError(f"{name} of the run holds a text without end in {column}. {_FIX}")
-        for column in numbers:
-            blank = table[column].isna() | (table[column].astype(str) == "")
-            try:
-                values = pd.to_numeric(table[column], errors="coerce").astype("float64")
-                wrong = int((~np.isfinite(values) & ~blank).sum())
-            except OverflowError:
-                wrong = 1
-            if wrong:
-                raise ValueError(f"{wrong} row(s) of the run's {name} have no number in {column}. {_FIX}")
-        return table
-
     @cached_property
     def recipe(self) -> Recipe:
         """The recipe it was trained by."""
-        with _fields_of("recipe.json"):
-            return Recipe.load(self._file("recipe.json", files.MOST_JSON_BYTES))
+        with fields_of("recipe.json"):
+            return Recipe.load(self._files.file("recipe.json", files.MOST_JSON_BYTES))
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """Data, split, versions, commit and seconds."""
-        provenance: dict[str, Any] = self._json("provenance.json", documents.PROVENANCE)
+        provenance: dict[str, Any] = self._files.json("provenance.json", documents.PROVENANCE)
         return provenance
 
     @cached_property
@@ -186,9 +132,9 @@ class Run:
     @cached_property
     def stages(self) -> list[dict[str, Any]]:
         """What each stage trained, as `models.stages.StageBoundary`, and how it ended."""
-        stages: list[dict[str, Any]] = self._json("stages.json", documents.STAGES)
+        stages: list[dict[str, Any]] = self._files.json("stages.json", documents.STAGES)
         if not stages and not self.recipe.trained_elsewhere:
-            raise ValueError(f"stages.json of the run holds 0 entries, at least 1 were expected. {_FIX}")
+            raise ValueError(f"stages.json of the run holds 0 entries, at least 1 were expected. {FIX}")
         return stages
 
     @cached_property
@@ -198,7 +144,7 @@ class Run:
         None of a model that was trained elsewhere.
         """
         filled = ("stage", "epoch", "global_epoch", "loss")
-        history = self._csv("history.csv", _HISTORY, filled, _HISTORY[1:])
+        history = self._files.table("history.csv", _HISTORY, filled, _HISTORY[1:])
         return history if self.recipe.trained_elsewhere else _not_empty(history, "history.csv")
 
     @property
@@ -214,7 +160,7 @@ class Run:
         source = self.provenance["source"]
         groups = tuple(source.get("group_columns", ()))
         # Only a blank is a missing value: a patient may be called "NA". A site may be called "1".
-        table = self._csv(
+        table = self._files.table(
             "table.csv",
             (*_TABLE, *groups, *self.recipe.targets),
             ("image_id", "patient_id", "part"),
@@ -242,37 +188,37 @@ class Run:
     def splits(self) -> pd.DataFrame:
         """The part of every image, all text: image_id, patient_id, part."""
         columns = ("image_id", "patient_id", "part")
-        splits = self._csv("splits.csv", columns, columns, dtype=str, keep_default_na=False)
+        splits = self._files.table("splits.csv", columns, columns, dtype=str, keep_default_na=False)
         return _check_parts(_not_empty(splits, "splits.csv"), "splits.csv")
 
     @cached_property
     def split_record(self) -> dict[str, Any]:
         """How the split was made, and its fingerprint, as splits.json says."""
-        record: dict[str, Any] = self._json("splits.json", documents.SPLITS)
+        record: dict[str, Any] = self._files.json("splits.json", documents.SPLITS)
         return record
 
     @cached_property
     def audit(self) -> dict[str, Any]:
         """What the audit found in the images."""
-        audit: dict[str, Any] = self._json("audit.json", documents.AUDIT)
+        audit: dict[str, Any] = self._files.json("audit.json", documents.AUDIT)
         return audit
 
     @cached_property
     def intensities(self) -> dict[str, Any] | None:
         """Gray levels of the training images with each finding and without it; None where the run keeps none."""
-        return self._json(INTENSITIES, documents.INTENSITIES) if (self.folder / INTENSITIES).is_file() else None
+        return self._files.json(INTENSITIES, documents.INTENSITIES) if self._files.has(INTENSITIES) else None
 
     @cached_property
     def left_out(self) -> pd.DataFrame:
         """Images that were listed but not used: image_id, reason."""
         columns = ("image_id", "reason")
-        return self._csv("left_out.csv", columns, columns, dtype=str, keep_default_na=False)
+        return self._files.table("left_out.csv", columns, columns, dtype=str, keep_default_na=False)
 
     @cached_property
     def operating_points(self) -> tuple[OperatingPoint, ...]:
         """The frozen thresholds, in target order."""
-        entries = self._json("operating_points.json", documents.POINTS)
-        with _fields_of("operating_points.json"):
+        entries = self._files.json("operating_points.json", documents.POINTS)
+        with fields_of("operating_points.json"):
             points = tuple(OperatingPoint.from_dict(entry) for entry in entries)
             self._check_findings([point.finding for point in points])
             for point in points:
@@ -293,16 +239,16 @@ class Run:
         if [point.finding for point in points] != list(self.recipe.targets):
             raise ValueError(
                 "operating_points.json of the run has not one threshold for each target of recipe.json, in the same "
-                f"order. {_FIX}"
+                f"order. {FIX}"
             )
-        if (self.folder / "scores_validation.csv").is_file():
+        if self._files.has("scores_validation.csv"):
             scores = self.scores("validation")
             for point in points:
                 rows = scores.of_finding(point.finding)
                 if point.chosen_on == "validation" and scores_fingerprint(rows) != point.scores_fingerprint:
                     raise ValueError(
                         f"the threshold of {point.finding} in operating_points.json of the run is of another one, or "
-                        f"was changed: it was not chosen on scores_validation.csv. {_FIX}"
+                        f"was changed: it was not chosen on scores_validation.csv. {FIX}"
                     )
         return points
 
@@ -317,8 +263,8 @@ class Run:
     @cached_property
     def evaluation(self) -> Evaluation:
         """The evaluation on the test part."""
-        document = self._json("evaluation.json", documents.EVALUATION)
-        with _fields_of("evaluation.json"):
+        document = self._files.json("evaluation.json", documents.EVALUATION)
+        with fields_of("evaluation.json"):
             evaluation = Evaluation.from_dict(document)
             self._check_findings([entry.finding for entry in evaluation.findings])
             for entry in evaluation.findings:
@@ -328,23 +274,22 @@ class Run:
     @property
     def against_readers(self) -> AgainstReaders | None:
         """Its test scores against readers, see `runs.analysis.evaluate_by_readers`; None where that was not asked."""
-        if not (self.folder / READERS).is_file():
-            return None
-        document = files.read_json(self._file(READERS, files.MOST_JSON_BYTES))
-        with _fields_of(READERS, "Compare again: chexkeras evaluate --reference --keep --overwrite."):
-            found = AgainstReaders.from_dict(document)
+
+        def check(found: AgainstReaders) -> None:
             self._check_findings(list(dict.fromkeys(name for entry in found.findings for name in entry.quality.labels)))
-        return found
+
+        fix = "Compare again: chexkeras evaluate --reference --keep --overwrite."
+        return self._files.record(READERS, AgainstReaders.from_dict, fix, check)
 
     @property
     def dicom_results(self) -> pd.DataFrame | None:
         """Verdicts and scores of DICOM files scored with this run, or None when none were."""
-        if not (self.folder / DICOM_RESULTS).is_file():
+        if not self._files.has(DICOM_RESULTS):
             return None
-        results = self._csv(DICOM_RESULTS, _DICOM, ("file", "verdict"), _DICOM_NUMBERS, keep_default_na=False)
+        results = self._files.table(DICOM_RESULTS, _DICOM, ("file", "verdict"), _DICOM_NUMBERS, keep_default_na=False)
         unknown = int((~results["verdict"].isin(_VERDICTS)).sum())
         if unknown:
-            raise ValueError(f"{unknown} row(s) of the run's {DICOM_RESULTS} have no verdict that is known. {_FIX}")
+            raise ValueError(f"{unknown} row(s) of the run's {DICOM_RESULTS} have no verdict that is known. {FIX}")
         return results
 
     @property
@@ -352,10 +297,10 @@ class Run:
         """The frozen recalibrations of the scores; none where none were saved."""
         from chexkeras.evaluation.calibration.recalibration import FILE, load_recalibrations
 
-        if not (self.folder / FILE).is_file():
+        if not self._files.has(FILE):
             return ()
-        self._file(FILE, files.MOST_JSON_BYTES)
-        with _fields_of(FILE):
+        self._files.file(FILE, files.MOST_JSON_BYTES)
+        with fields_of(FILE):
             found = load_recalibrations(self.folder)
             self._check_findings([entry.finding for entry in found])
         return found
@@ -363,26 +308,21 @@ class Run:
     @property
     def robustness(self) -> Robustness | None:
         """What changed images do to the scores, see `inference.robustness`; None where it was not measured."""
-        if not (self.folder / ROBUSTNESS).is_file():
-            return None
-        document = files.read_json(self._file(ROBUSTNESS, files.MOST_JSON_BYTES))
-        with _fields_of(ROBUSTNESS, "Measure again: chexkeras robustness --overwrite."):
-            return Robustness.from_dict(document)
+        return self._files.record(ROBUSTNESS, Robustness.from_dict, "Measure again: chexkeras robustness --overwrite.")
 
     @property
     def heatmaps(self) -> HeatmapStudy | None:
         """What was found out about its heat maps, see `explanation.study_heatmaps`; None where it was not asked."""
-        if not (self.folder / HEATMAPS).is_file():
-            return None
-        document = files.read_json(self._file(HEATMAPS, files.MOST_JSON_BYTES))
-        with _fields_of(HEATMAPS, "Make them again: chexkeras explain --overwrite."):
-            study = HeatmapStudy.from_dict(document)
+
+        def check(study: HeatmapStudy) -> None:
             EXAMPLES(list(study.examples), "examples")
             boxed = [entry.finding for entry in study.localization.findings] if study.localization else [study.finding]
             self._check_findings(boxed)
             if study.finding not in boxed:
                 raise ValueError(f"its boxes are of {', '.join(boxed) or 'nothing'}, not of {study.finding}")
-        return study
+
+        fix = "Make them again: chexkeras explain --overwrite."
+        return self._files.record(HEATMAPS, HeatmapStudy.from_dict, fix, check)
 
     @property
     def heatmap_gallery(self) -> Gallery | None:
@@ -393,13 +333,12 @@ class Run:
     @property
     def shortcuts(self) -> ShortcutStudy | None:
         """Its model beside view, age and sex, image size and thumbnail; None where that was not measured."""
-        if not (self.folder / SHORTCUTS).is_file():
-            return None
-        document = files.read_json(self._file(SHORTCUTS, files.MOST_JSON_BYTES))
-        with _fields_of(SHORTCUTS, "Measure again: chexkeras.inference.measure_shortcuts(..., overwrite=True)."):
-            study = ShortcutStudy.from_dict(document)
-            self._check_findings(list(study.findings))
-        return study
+        return self._files.record(
+            SHORTCUTS,
+            ShortcutStudy.from_dict,
+            "Measure again: chexkeras.inference.measure_shortcuts(..., overwrite=True).",
+            lambda study: self._check_findings(list(study.findings)),
+        )
 
     def scores(self, part: str) -> Scores:
         """Returns the scores of a part.
@@ -408,14 +347,16 @@ class Run:
             part: "validation" or "test".
         """
         name = f"scores_{one_of(part, PARTS[1:], 'part')}.csv"
-        path = self._file(name, files.MOST_TABLE_BYTES)
+        path = self._files.file(name, files.MOST_TABLE_BYTES)
         try:
             return read_scores(path)
         except (ValueError, TypeError, OverflowError) as error:
             # A row that was cut off has no score, which looks like a network that diverged.
             columns = ("image_id", "patient_id", "finding", "label", "score")
-            self._csv(name, columns, ("image_id", "patient_id", "finding", "score"), dtype=str, keep_default_na=False)
-            raise ValueError(f"{name} of the run: {_brief(error)}") from error
+            self._files.table(
+                name, columns, ("image_id", "patient_id", "finding", "score"), dtype=str, keep_default_na=False
+            )
+            raise ValueError(f"{name} of the run: {brief(error)}") from error
 
     @property
     def epochs(self) -> "tuple[Run, ...]":
@@ -432,7 +373,7 @@ class Run:
         """
         from chexkeras.models.stored.model_file import load_model
 
-        file = self._file(MODEL)
+        file = self._files.file(MODEL)
         self._check_model(file)
         return load_model(file)
 
@@ -462,37 +403,21 @@ class Run:
         return f"Run({str(self.folder)!r}, recipe={self.recipe.name!r}, targets={', '.join(self.recipe.targets)})"
 
 
-@contextlib.contextmanager
-def _fields_of(name: str, fix: str = _FIX) -> Iterator[None]:
-    """Says which file of the run lacks a field, or holds something else in its place."""
-    try:
-        yield
-    except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
-        what = f"lacks {error}" if isinstance(error, KeyError) else f"is not what a run writes ({_brief(error)})"
-        raise ValueError(f"{name} of the run {what}. {fix}") from error
-
-
-def _brief(error: Exception) -> str:
-    """Returns an error's words, which may quote the file, as far as a sentence can hold them."""
-    words = printable(str(error))
-    return words if len(words) <= _LONGEST_WORDS else f"{words[:_LONGEST_WORDS]} ..."
-
-
 def _not_empty(table: pd.DataFrame, name: str) -> pd.DataFrame:
     if table.empty:
-        raise ValueError(f"{name} of the run has no rows. {_FIX}")
+        raise ValueError(f"{name} of the run has no rows. {FIX}")
     return table
 
 
 def _check_parts(table: pd.DataFrame, name: str) -> pd.DataFrame:
     unknown = int((~table["part"].isin(PARTS)).sum())
     if unknown:
-        raise ValueError(f"{unknown} row(s) of the run's {name} are in no part of {', '.join(PARTS)}. {_FIX}")
+        raise ValueError(f"{unknown} row(s) of the run's {name} are in no part of {', '.join(PARTS)}. {FIX}")
     return table
 
 
 def _rank(run: Run) -> int:
     rank = run.provenance.get("best", {}).get("rank")
     if rank is None:
-        raise ValueError(f"provenance.json of {run.folder.name} does not say which rank the epoch has. {_FIX}")
+        raise ValueError(f"provenance.json of {run.folder.name} does not say which rank the epoch has. {FIX}")
     return int(rank)
