@@ -1,8 +1,13 @@
 # The public names of this package: what editors and type checkers see, and what Python loads when they are used.
 
 from .audit.audit import audit as audit
-from .audit.duplicates import near_duplicates as near_duplicates
+from .audit.duplicates import near_duplicates as near_duplicates, near_duplicates_between as near_duplicates_between
 from .audit.result import Audit as Audit
+from .audit.shared_images import (
+    SharedImages as SharedImages,
+    shared_images as shared_images,
+    shared_with_training as shared_with_training,
+)
 from .audit.shortcuts import shortcuts as shortcuts
 from .augmentation import Augmentation as Augmentation, augment as augment
 from .datasets.boxes import load_boxes as load_boxes

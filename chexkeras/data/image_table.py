@@ -32,6 +32,9 @@ Text, so that it is never taken for a label; a column, so that it stays with its
 joined and saved. `data.datasets.labels.uncertain_mask` reads it.
 """
 
+NIH_IMAGE = "nih_image_id"
+"""The column, where a data set is made of NIH's images and says of which, that names each image as NIH does."""
+
 _DERIVED = (findings.NO_FINDING, findings.ABNORMAL)
 
 _REQUIRED = ("image_id", "patient_id")
