@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from chexkeras import checks, files
 from chexkeras import findings as vocabulary
 from chexkeras.arguments import checked
-from chexkeras.data.datasets import _csv, nih
+from chexkeras.data.datasets import _csv, correspondence, nih
 from chexkeras.progress import say
 
 COLUMNS = ("image_id", "finding", "x_px", "y_px", "width_px", "height_px", "reader")
@@ -28,29 +28,7 @@ COLUMNS = ("image_id", "finding", "x_px", "y_px", "width_px", "height_px", "read
 SQUARE_PX = 1024
 """Boxes are given as on a square image this wide: images are scaled to the model's square without padding."""
 
-CORRESPONDING: dict[str, dict[str, str | None]] = {
-    # The challenge's boxes are of lung opacities that its radiologists took for pneumonia.
-    "rsna": {"lung opacity": "Pneumonia"},
-    "vindr": {
-        "atelectasis": "Atelectasis", "cardiomegaly": "Cardiomegaly", "consolidation": "Consolidation",
-        "edema": "Edema", "emphysema": "Emphysema", "infiltration": "Infiltration", "lung opacity": "Lung Opacity",
-        "pleural effusion": "Effusion", "pleural thickening": "Pleural_Thickening", "pneumothorax": "Pneumothorax",
-        "pulmonary fibrosis": "Fibrosis",
-        # Mass and nodule together, which is what CheXpert calls a lung lesion; no box says which of the two.
-        "nodule/mass": "Lung Lesion",
-        # No vocabulary here has these, or it means more or less by a similar name.
-        **dict.fromkeys((
-            "aortic enlargement", "calcification", "clavicle fracture", "enlarged pa", "ild", "lung cavity",
-            "lung cyst", "mediastinal shift", "other lesion", "rib fracture", "no finding",
-        )),
-    },
-    "chexlocalize": {
-        "airspace opacity": "Lung Opacity", "atelectasis": "Atelectasis", "cardiomegaly": "Cardiomegaly",
-        "consolidation": "Consolidation", "edema": "Edema", "lung lesion": "Lung Lesion",
-        "lung opacity": "Lung Opacity", "enlarged cardiomediastinum": "Enlarged Cardiomediastinum",
-        "pleural effusion": "Effusion", "pneumothorax": "Pneumothorax", "support devices": "Support Devices",
-    },
-}  # fmt: skip
+CORRESPONDING = {kind: correspondence.here(kind) for kind in ("rsna", "vindr", "chexlocalize")}
 """What the names of a data set mean here, None where nothing here means the same."""
 
 KINDS = ("nih", *CORRESPONDING)

@@ -3,6 +3,7 @@
 Counts are our own, made from the published tables; where the publisher states another number, both are given.
 """
 
+from chexkeras.data.datasets import correspondence
 from chexkeras.evaluation.reference_standard.readings import ReadingsSource
 from chexkeras.results import Estimate, FindingLabelQuality
 
@@ -50,7 +51,7 @@ RSNA = ReadingsSource(
     "labels; pneumonia is far more frequent than in NIH.",
     terms="The challenge's rules: academic and non-commercial use; cite Shih et al. and the NIH Clinical Center.",
     citation="Shih et al., Radiology: Artificial Intelligence 1, 2019, e180041; images from Wang et al., CVPR 2017.",
-    corresponds=(("Possible pneumonia", ("Pneumonia",)),),
+    corresponds=correspondence.corresponding("rsna"),
     cautions=(
         "RSNA's readers marked opacities that may be pneumonia on the image alone; a report's pneumonia also rests on "
         "what is known of the patient.",
@@ -69,19 +70,8 @@ VINDR = ReadingsSource(
     ),
     terms="PhysioNet Credentialed Health Data License, or the rules of the VinBigData challenge.",
     citation="Nguyen et al., Scientific Data 9, 2022, 429.",
-    corresponds=(
-        ("Pleural effusion", ("Effusion",)),
-        ("Pleural thickening", ("Pleural_Thickening",)),
-        ("Pulmonary fibrosis", ("Fibrosis",)),
-        ("Nodule/Mass", ("Nodule", "Mass")),
-    ),
-    differs=(
-        ("Aortic enlargement", "NIH has no such label"),
-        ("Calcification", "NIH has no such label"),
-        ("ILD", "interstitial lung disease is wider than Fibrosis"),
-        ("Lung Opacity", "it may be any of several labels"),
-        ("Other lesion", "NIH has no such label"),
-    ),
+    corresponds=correspondence.corresponding("vindr"),
+    differs=correspondence.differing("vindr"),
 )
 """Three readers' boxes an image; an image without a box of a reader was read as "No finding" by him."""
 

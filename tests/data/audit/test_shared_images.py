@@ -46,9 +46,7 @@ def test_pairs_between_two_sets_are_those_of_one_set_put_together():
     )
     assert found[["first", "second"]].values.tolist() == [[5, 3], [0, 7], [0, 8]]
     # Slowly: every pair's correlation.
-    slow = [
-        [i, j] for j in range(30) for i in range(40) if np.corrcoef(one[i].ravel(), two[j].ravel())[0, 1] >= 0.997
-    ]
+    slow = [[i, j] for j in range(30) for i in range(40) if np.corrcoef(one[i].ravel(), two[j].ravel())[0, 1] >= 0.997]
     assert found[["first", "second"]].values.tolist() == slow
 
 
