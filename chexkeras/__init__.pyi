@@ -35,6 +35,7 @@ from .evaluation.thresholds import choose_threshold as choose_threshold
 from .explanation.explain import explain as explain
 from .findings import CHEXPERT14 as CHEXPERT14, NIH14 as NIH14
 from .inference.ensemble import Ensemble as Ensemble
+from .inference.external import evaluate_external as evaluate_external
 from .inference.predictor import Predictor as Predictor
 from .inference.robustness import measure_robustness as measure_robustness
 from .inference.score_folder import score_folder as score_folder

@@ -55,6 +55,7 @@ RUN_FILES = {
     "operating_points.json": "the frozen thresholds, their rule, and the fingerprint of the scores that chose them",
     "evaluation.json": "every figure with its interval",
     "shortcuts.json": "the model beside view, age and sex, image size and a thumbnail, on the test part",
+    "thumbnail_shortcut.json": "what a thumbnail tells, as fitted to training images, to be asked elsewhere",
     "shortcut_scores.csv": "their scores of the test images, from which that comparison can be made again",
 }
 """Files that every run has."""
@@ -66,6 +67,7 @@ LATER_FILES = {
     "readers.json": "its test scores against readers beside its labels, once they were compared",
     "heatmaps.json": "whether heat maps depend on the model, and how they meet boxes, once that was studied",
     "heatmaps.png": "a few images of that study, for the report: synthetic ones, others only where it was asked for",
+    "external/": "its tests at other hospitals, a folder each: `external.json`, the scores, the shortcuts' scores",
     "epochs/": "further epochs that a recipe keeps (`keep_epochs`), each a run folder of its own",
 }
 """Files that a run has once something was done with it."""

@@ -1,21 +1,31 @@
 """``chexkeras evaluate``."""
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chexkeras.cli.app import RunFolder, app, errors_for_people, tell
+from chexkeras.cli.app import RunFolder, app, errors_for_people, starting_tensorflow, tell
 from chexkeras.cli.destination import check_destination, object_with
+from chexkeras.cli.image_options import ROOT, Load, Missing, with_image_options
 from chexkeras.cli.output import show_evaluation, show_shortcuts
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from chexkeras.runs.run import Run
+
+
+_OF_ANOTHER_HOSPITAL = "Another hospital"
 
 
 @app.command()
 @errors_for_people
+@with_image_options
 def evaluate(
+    load: Load,
     run: RunFolder,
     rule: Annotated[
         str | None,
@@ -49,12 +59,61 @@ def evaluate(
         bool, typer.Option("--keep", help="Keep the comparison with --reference in the run, for its report.")
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="With --keep: replace an earlier comparison of the run.")
+        bool,
+        typer.Option(
+            "--overwrite", help="With --keep or --data: replace an earlier comparison, or external test, of the run."
+        ),
     ] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help=f"Images of another hospital. {ROOT}", rich_help_panel=_OF_ANOTHER_HOSPITAL),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            help="What that hospital is called, for the run's external/NAME; the data set's name where left out.",
+            rich_help_panel=_OF_ANOTHER_HOSPITAL,
+        ),
+    ] = None,
+    findings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--finding",
+            help="Where that data set calls a finding otherwise: RUNS=THEIRS, such as Effusion='Pleural Effusion'; "
+            "repeat for several.",
+            rich_help_panel=_OF_ANOTHER_HOSPITAL,
+        ),
+    ] = None,
+    overlap: Annotated[
+        str,
+        typer.Option(
+            help="Images of patients of the run itself: 'error' refuses, 'leave_out' leaves them out and counts them.",
+            rich_help_panel=_OF_ANOTHER_HOSPITAL,
+        ),
+    ] = "error",
+    margin: Annotated[
+        float, typer.Option(help="Loss of AUROC from which on it matters.", rich_help_panel=_OF_ANOTHER_HOSPITAL)
+    ] = 0.05,
+    operating_margin: Annotated[
+        float,
+        typer.Option(
+            help="Loss of sensitivity or specificity at the frozen threshold from which on it matters.",
+            rich_help_panel=_OF_ANOTHER_HOSPITAL,
+        ),
+    ] = 0.1,
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            help="Store of those images made by 'chexkeras prepare'; the images themselves are then not opened.",
+            rich_help_panel=_OF_ANOTHER_HOSPITAL,
+        ),
+    ] = None,
+    missing: Missing = "error",
 ) -> None:
     """Shows a run's test results: as measured, at another threshold (--rule), or against readers (--reference).
 
-    The run folder stays as it is, unless --keep is given.
+    With --data the frozen model and thresholds are measured on images of another hospital, each scored once; the result
+    is kept with the run, for its report. Otherwise the run folder stays as it is, unless --keep is given.
     """
     from chexkeras.evaluation.thresholds import RULES
     from chexkeras.runs.analysis import evaluate_at
@@ -66,13 +125,31 @@ def evaluate(
     if out is not None:
         check_destination(out, "--out", {".json": object_with("findings", "split")})
     loaded = Run.load(run)
+    if data is not None:
+        if reference or rule is not None or target is not None or image_ids is not None or keep:
+            raise ValueError(
+                "--data measures the frozen run and keeps the result; leave --rule, --target, --reference, "
+                "--image-ids and --keep out."
+            )
+        given = {
+            "findings": _pairs(findings),
+            "overlap": overlap,
+            "margin": margin,
+            "operating_margin": operating_margin,
+        }
+        _elsewhere(loaded, functools.partial(load, data, missing=missing), name, store, given, overwrite, out)
+        return
+    if name is not None or findings or store is not None or overlap != "error":
+        raise ValueError("--name, --finding, --overlap and --store need --data, the images of another hospital.")
     if reference:
         if rule is not None or target is not None:
             raise ValueError("--reference goes with the frozen thresholds; leave --rule and --target out.")
         _against_readers(loaded, reference, image_ids, consensus, keep, overwrite, out)
         return
     if image_ids is not None or keep or overwrite:
-        raise ValueError("--image-ids, --keep and --overwrite need --reference, the CSV of what readers said.")
+        raise ValueError(
+            "--image-ids, --keep and --overwrite need --reference, the CSV of what readers said; --overwrite or --data."
+        )
     evaluation = loaded.evaluation
     if rule is not None:
         evaluation = evaluate_at(loaded, rule, target)
@@ -98,3 +175,42 @@ def _against_readers(
         tell(f"{found.images_elsewhere:,} images that were read belong to other parts of the run and are not counted")
     if out is not None:
         tell(f"written: {found.save(out)}")
+
+
+def _pairs(given: list[str] | None) -> dict[str, str]:
+    """Returns what --finding says, the other data set's column by the run's finding."""
+    pairs = {}
+    for text in given or ():
+        mine, between, theirs = (part.strip() for part in text.partition("="))
+        if not (mine and between and theirs):
+            raise ValueError(f"--finding {text!r} must say RUNS=THEIRS, such as Effusion='Pleural Effusion'.")
+        if mine in pairs:
+            raise ValueError(f"--finding names {mine} twice; give each finding of the run one column.")
+        pairs[mine] = theirs
+    return pairs
+
+
+def _elsewhere(
+    run: "Run", load: "Callable[[], pd.DataFrame]", name: str | None, store: Path | None, given: dict[str, Any],
+    overwrite: bool, out: Path | None,
+) -> None:  # fmt: skip
+    from chexkeras.checks import one_of, probability
+    from chexkeras.data.store.store import Store
+    from chexkeras.results.external import site_name
+    from chexkeras.runs.external import EXTERNAL, refuse_taken
+
+    one_of(given["overlap"], ("error", "leave_out"), "--overlap")
+    probability(given["margin"], "--margin", open_interval=True)
+    probability(given["operating_margin"], "--operating-margin", open_interval=True)
+    if name is not None:
+        refuse_taken(run, site_name(name), overwrite)
+    opened = Store.load(store) if store is not None else None
+    table = load()
+    starting_tensorflow()
+    from chexkeras.inference.external import evaluate_external
+
+    test = evaluate_external(run, table, name=name, store=opened, overwrite=overwrite, **given)
+    tell(str(test))
+    if out is not None:
+        tell(f"written: {test.save(out)}")
+    tell(f"written: {run.folder / EXTERNAL / test.name}")

@@ -11,7 +11,13 @@ import pandas as pd
 
 from chexkeras import files, provenance
 from chexkeras.arguments import checked
-from chexkeras.data.audit.against_model import KEYS, NAMES, compare_with_shortcuts, shortcut_scores
+from chexkeras.data.audit.against_model import (
+    KEYS,
+    NAMES,
+    compare_with_shortcuts,
+    fit_thumbnails,
+    shortcut_scores,
+)
 from chexkeras.data.audit.image_checks import blurred, thumbnail
 from chexkeras.data.audit.shortcuts import known_labels
 from chexkeras.data.pipeline import images_with_ids
@@ -19,6 +25,7 @@ from chexkeras.data.store.store import Store
 from chexkeras.inference.test_images import require_on_disk, rows_of
 from chexkeras.progress import track
 from chexkeras.results import ShortcutStudy
+from chexkeras.runs.external import THUMBNAIL_SHORTCUT
 from chexkeras.runs.run import SHORTCUT_SCORES, SHORTCUTS, Run
 
 _BATCH = 64
@@ -77,6 +84,8 @@ def measure_shortcuts(
     )
     if keep:
         write_study(run.folder, study, scored)
+        if thumbnails is not None:
+            write_thumbnails(run.folder, parts[0], run.recipe.targets, thumbnails[0])
     return study
 
 
@@ -137,3 +146,15 @@ def write_study(folder: Path, study: ShortcutStudy, scored: pd.DataFrame) -> Non
     """
     files.write_csv(folder / SHORTCUT_SCORES, scored[[*KEYS, *NAMES]])
     study.save(folder / SHORTCUTS)
+
+
+def write_thumbnails(folder: Path, train: pd.DataFrame, targets: tuple[str, ...], thumbnails: np.ndarray) -> None:
+    """Writes the shortcut that thumbnails are into a run folder: at another hospital it is asked again.
+
+    Args:
+        folder: The run folder.
+        train: Image table of the training part.
+        targets: The findings.
+        thumbnails: Of the training images, from `thumbnails_of`.
+    """
+    fit_thumbnails(train, targets, thumbnails).save(folder / THUMBNAIL_SHORTCUT)

@@ -46,6 +46,7 @@ from .shortcuts import (
     shortcut_comparison as shortcut_comparison,
     shortcuts as shortcuts,
 )
+from .sites.external import external_forest as external_forest
 from .thresholds import (
     confusion_matrix as confusion_matrix,
     score_histogram as score_histogram,

@@ -12,6 +12,7 @@ from chexkeras.results.evaluation import (
     Subgroup,
     SubgroupAnalysis,
 )
+from chexkeras.results.external import ExternalFinding, ExternalTest, LocalAdjustment, SiteShortcut
 from chexkeras.results.gaps import (
     EqualizedOdds,
     GroupAgainstRest,
@@ -41,7 +42,7 @@ from chexkeras.results.reader_study import (
 )
 from chexkeras.results.reference import AgainstReaders, FindingAgainstReaders, FindingLabelQuality, LabelQuality
 from chexkeras.results.robustness import PerturbationEffect, Robustness
-from chexkeras.results.shortcuts import AgainstShortcut, ShortcutStudy
+from chexkeras.results.shortcuts import AgainstShortcut, ShortcutStudy, ThumbnailShortcut
 
 __all__ = [
     "AgainstBaseline",
@@ -54,6 +55,8 @@ __all__ = [
     "EqualizedOdds",
     "Estimate",
     "Evaluation",
+    "ExternalFinding",
+    "ExternalTest",
     "FindingAgainstReaders",
     "FindingEvaluation",
     "FindingLabelQuality",
@@ -63,6 +66,7 @@ __all__ = [
     "HeatmapStudy",
     "Interaction",
     "LabelQuality",
+    "LocalAdjustment",
     "Localization",
     "MapChecks",
     "ModalityDifference",
@@ -81,9 +85,11 @@ __all__ = [
     "ReliabilityBin",
     "Robustness",
     "ShortcutStudy",
+    "SiteShortcut",
     "Subgroup",
     "SubgroupAnalysis",
     "SubgroupGaps",
     "SubgroupNonInferiority",
+    "ThumbnailShortcut",
     "VarianceComponents",
 ]

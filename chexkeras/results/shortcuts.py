@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from chexkeras import plain
 from chexkeras.arguments import checked
@@ -81,6 +83,50 @@ class AgainstShortcut(Record, nan=("p_value",)):
             f"{finding}: {told} {words}, AUROC {self.model.value:.3f} against {self.alone.value:.3f} on the same "
             f"{self.difference.n:,} test images, difference {self.difference}"
         )
+
+
+@checked
+@dataclass(frozen=True)
+class ThumbnailShortcut(Record):
+    """A logistic regression on thumbnails that was fitted to a run's training images, kept without any image.
+
+    Attributes:
+        mean: Mean gray value of each of the thumbnail's pixels over the training images, row by row.
+        coefficients: By finding, the slope of each pixel.
+        reasons: By finding, why there are none.
+    """
+
+    mean: tuple[float, ...]
+    coefficients: dict[str, tuple[float, ...]]
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def refuse_impossible(self) -> None:
+        """Checks what was read: slopes that do not fit the pixels.
+
+        Raises:
+            ValueError: If there is not one for each pixel, or one is no number.
+        """
+        for values in (self.mean, *self.coefficients.values()):
+            if not values or len(values) != len(self.mean) or not all(map(math.isfinite, values)):
+                raise ValueError(f"a thumbnail of {len(self.mean)} pixels has {len(values)} number(s), or one is none")
+
+    def scores(self, finding: str, thumbnails: NDArray[Any]) -> NDArray[np.float64]:
+        """Returns what the shortcut says of images; it orders them and is no probability.
+
+        Args:
+            finding: One that has coefficients.
+            thumbnails: Shape (images, height, width), gray, as many pixels as it was fitted to.
+
+        Raises:
+            ValueError: If there are other thumbnails, or the finding has no coefficients.
+        """
+        flat = thumbnails.reshape(len(thumbnails), -1).astype(np.float64)
+        if flat.shape[1] != len(self.mean) or finding not in self.coefficients:
+            raise ValueError(
+                f"thumbnails of {flat.shape[1]} pixels and {finding!r} were given; {len(self.mean)} pixels and one of "
+                f"{', '.join(self.coefficients) or 'no finding'} were expected."
+            )
+        return (flat - np.array(self.mean)) @ np.array(self.coefficients[finding])
 
 
 def strongest(entries: Iterable[AgainstShortcut]) -> AgainstShortcut:

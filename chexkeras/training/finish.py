@@ -24,7 +24,7 @@ from chexkeras.evaluation.evaluate import evaluate
 from chexkeras.evaluation.group_columns import columns_to_measure
 from chexkeras.evaluation.scores import read_scores, write_scores
 from chexkeras.evaluation.thresholds import STATED, choose_thresholds
-from chexkeras.inference.shortcuts import against_shortcuts, thumbnails_of, write_study
+from chexkeras.inference.shortcuts import against_shortcuts, thumbnails_of, write_study, write_thumbnails
 from chexkeras.models.class_weights import imbalance_record
 from chexkeras.models.classifier import resolve_precision
 from chexkeras.models.losses import LOSSES
@@ -203,6 +203,7 @@ def write_run(model: keras.Model, ended: FinishedTraining, folder: Path, number:
     scores = read_scores(folder / "scores_test.csv")
     study, scored = against_shortcuts(*parts, scores, recipe.targets, ended.cautions, ended.thumbnails)
     write_study(folder, study, scored)
+    write_thumbnails(folder, ended.splits.train, recipe.targets, ended.thumbnails[0])
     write_data(ended.splits, ended.audit, folder)
     files.write_csv(folder / "history.csv", pd.DataFrame(fitted.history))
     files.write_json(folder / "stages.json", fitted.stages)

@@ -22,6 +22,7 @@ FILES = [
     "audit.json", "evaluation.json", "history.csv", "intensities.json", "left_out.csv", "model.keras",
     "operating_points.json", "provenance.json", "recipe.json", "scores_test.csv", "scores_validation.csv",
     "shortcut_scores.csv", "shortcuts.json", "splits.csv", "splits.json", "stages.json", "table.csv",
+    "thumbnail_shortcut.json",
 ]  # fmt: skip
 
 

@@ -13,9 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chexkeras import checks
-from chexkeras.data.audit.shortcuts import FEWEST_PATIENTS, Features, features_of, known_labels
+from chexkeras.data.audit.shortcuts import FEWEST_PATIENTS, Features, features_of, known_labels, mean_and_spread
 from chexkeras.results import Estimate
-from chexkeras.results.shortcuts import SHORTCUT_WORDS, TOGETHER, AgainstShortcut, ShortcutStudy
+from chexkeras.results.shortcuts import SHORTCUT_WORDS, TOGETHER, AgainstShortcut, ShortcutStudy, ThumbnailShortcut
 
 KEYS = ("image_id", "patient_id", "finding", "label")
 """Columns of a table of shortcut scores beside one for each shortcut."""
@@ -79,6 +79,44 @@ def shortcut_scores(
                 rows[name] = features.fit(positive, negative)[measured]
         parts.append(rows.reindex(columns=[*KEYS, *NAMES]))
     return pd.concat(parts, ignore_index=True), reasons
+
+
+def fit_thumbnails(train: pd.DataFrame, targets: str | Sequence[str], thumbnails: NDArray[Any]) -> ThumbnailShortcut:
+    """Fits the shortcut that a thumbnail is, so that it can be kept without the images and score those of other places.
+
+    It orders images as the thumbnail of `shortcut_scores` does.
+
+    Args:
+        train: Image table of the training part.
+        targets: One finding or several.
+        thumbnails: Of its images, shape (images, height, width), gray.
+
+    Returns:
+        The fitted shortcut.
+
+    Raises:
+        ValueError: If there is not one thumbnail for each image.
+    """
+    names = (targets,) if isinstance(targets, str) else tuple(targets)
+    if len(thumbnails) != len(train):
+        raise ValueError(f"there are {len(thumbnails)} thumbnails of {len(train)} images; give one of each.")
+    flat = thumbnails.reshape(len(thumbnails), -1).astype(np.float64)
+    mean, spread = mean_and_spread(flat)
+    scale = np.where(spread > 0, 1 / np.where(spread > 0, spread, 1), 0)
+    features = Features((flat - mean) * scale)
+    patients = checks.identifiers(train["patient_id"], "patient_id")
+    coefficients: dict[str, tuple[float, ...]] = {}
+    reasons: dict[str, str] = {}
+    for finding in names:
+        labels = known_labels(train[finding])
+        few = min(len(np.unique(patients[labels == label])) for label in (1, 0))
+        if len(features.rows) < 2:
+            reasons[finding] = "all training images have the same thumbnail"
+        elif few < FEWEST_PATIENTS:
+            reasons[finding] = f"one class has training images of {few} patient(s) only"
+        else:
+            coefficients[finding] = tuple((features.coefficients(labels == 1, labels == 0) * scale).tolist())
+    return ThumbnailShortcut(tuple(mean.tolist()), coefficients, reasons)
 
 
 def compare_with_shortcuts(

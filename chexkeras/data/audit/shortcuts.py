@@ -53,6 +53,18 @@ class Features:
         Returns:
             Shape (images,), the linear score without the intercept.
         """
+        return (self.rows @ self.coefficients(positive, negative))[self.row_of]
+
+    def coefficients(self, positive: NDArray[np.bool_], negative: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Returns the slopes of a logistic regression fitted to some images.
+
+        Args:
+            positive: Shape (images,), which to fit to as positive.
+            negative: Shape (images,), which to fit to as negative.
+
+        Returns:
+            Shape (numbers,), in the order of the features' numbers.
+        """
         from sklearn.linear_model import LogisticRegression
         from threadpoolctl import threadpool_limits
 
@@ -66,7 +78,7 @@ class Features:
                 np.repeat([1, 0], [int(rows.sum()) for rows in present]),
                 sample_weight=np.concatenate([weight[rows] for weight, rows in zip(weights, present, strict=True)]),
             )
-        return (self.rows @ fitted.coef_[0])[self.row_of]
+        return np.asarray(fitted.coef_[0], dtype=np.float64)
 
 
 def _one_hot(values: pd.Series) -> NDArray[np.float64]:
@@ -78,13 +90,22 @@ Seen = NDArray[np.bool_] | slice
 EVERY = slice(None)
 
 
+def mean_and_spread(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns mean and standard deviation of the known values of each column; 0 where none is known.
+
+    Args:
+        values: Shape (rows, columns); NaN is unknown.
+    """
+    known = ~np.isnan(values)
+    count = np.maximum(known.sum(axis=0), 1)
+    mean = np.where(known, values, 0).sum(axis=0) / count
+    return mean, np.sqrt((np.where(known, values - mean, 0) ** 2).sum(axis=0) / count)
+
+
 def _standard(values: NDArray[np.float64], seen: Seen) -> NDArray[np.float64]:
     """Returns columns of mean 0 and deviation 1 among the rows seen; unknown values at the mean, a single one as 0."""
-    known = ~np.isnan(values)
-    count = np.maximum(known[seen].sum(axis=0), 1)
-    mean = np.where(known, values, 0)[seen].sum(axis=0) / count
-    centred = np.where(known, values - mean, 0)
-    spread = np.sqrt((centred[seen] ** 2).sum(axis=0) / count)
+    mean, spread = mean_and_spread(values[seen])
+    centred = np.where(np.isnan(values), 0, values - mean)
     return np.where(spread > 0, centred / np.where(spread > 0, spread, 1), 0)
 
 

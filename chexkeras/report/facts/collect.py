@@ -21,6 +21,7 @@ from chexkeras.report.facts import (
     training,
 )
 from chexkeras.report.facts.bias import ground_truth, sources
+from chexkeras.report.facts.bias.external import add_external
 from chexkeras.report.facts.bias.shortcuts import add_shortcuts
 from chexkeras.report.facts.facts import Facts
 from chexkeras.report.facts.run_reader import Documents, ReadOnce, check_complete
@@ -76,6 +77,7 @@ def collect_facts(
     performance.add_performance(facts, documents, run, wanted)
     performance.add_deployment(facts, run, stated)
     add_shortcuts(facts, run)
+    add_external(facts, run)
     training.add_intensities(facts, run)
     dicom.add_dicom(facts, run.dicom_results, run.table)
     sources.add_file_origin(facts, run.dicom_results)

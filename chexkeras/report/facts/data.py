@@ -267,7 +267,11 @@ def add_cautions(facts: Facts, run: Any) -> None:
                 f"{finding.replace('_', ' ')}: only {positives.text} positive test images, too few to judge (fewer "
                 f"than {few})."
             )
-    found += [*facts["shortcuts.summary"].value, *filter(None, [facts["dicom.origin_note"].value])]
+    found += [
+        *facts["shortcuts.summary"].value,
+        *facts["external.worse"].value,
+        *filter(None, [facts["dicom.origin_note"].value]),
+    ]
     unique = list(dict.fromkeys(found))
     facts.add(
         "cautions", unique, "", file="provenance.json", field="cautions, with those computed from the other files"

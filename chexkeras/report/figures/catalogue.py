@@ -13,7 +13,7 @@ from chexkeras.data.image_table import finding_columns
 from chexkeras.evaluation.readers.reader_study import ReaderStudy, read_reader_study
 from chexkeras.plots.forest import height_of
 from chexkeras.report.facts.calibration import decision_rows, probabilities_of
-from chexkeras.report.figures import heatmaps, shortcuts
+from chexkeras.report.figures import external, heatmaps, shortcuts
 from chexkeras.report.figures.figure import FEW, PlannedFigure
 from chexkeras.report.figures.inputs import FigureInputs, words
 from chexkeras.results import Comparison, MrmcResult, SubgroupAnalysis
@@ -348,6 +348,7 @@ def robustness(inputs: FigureInputs) -> PlannedFigure | None:
 
 figure(heatmaps.heatmap_gallery)
 figure(shortcuts.shortcuts)
+figure(external.external)
 
 
 @figure

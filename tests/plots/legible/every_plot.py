@@ -26,6 +26,7 @@ from chexkeras.findings import CHEXPERT14, NO_FINDING
 from chexkeras.recipes.recipe import Recipe, Stage
 from chexkeras.results import AgainstShortcut, Estimate, Robustness, ShortcutStudy, SubgroupGaps
 from chexkeras.results.gaps import GroupValue
+from tests.made_external import made_external, made_scores
 
 CAUTIONS = (
     "Not a random sample of the data set (a case-control sample, for example): Pneumonia is on 50.0 % of these images, "
@@ -240,6 +241,20 @@ def _shares():
     return {**entry, "n_positive": 12_345, "n_negative": 98_765}
 
 
+def _external():
+    """Hospitals with long names, one of them of the run's own source."""
+    internal = made_scores([LONGEST], skill=2.0, seed=1)
+    points = [choose_threshold(made_scores([LONGEST], skill=2.0, seed=2), finding=LONGEST)]
+    names = ("Hospital_of_the_Holy_Ghost_in_the_valley", "university-hospital-of-the-north-2024", "later")
+    return [
+        made_external(
+            made_scores([LONGEST], skill=2.0 - at, seed=at + 3), internal, points, name, cautions=CAUTIONS,
+            same_source=name == "later",
+        )
+        for at, name in enumerate(names)
+    ]  # fmt: skip
+
+
 GIVEN = {
     "analyses": _evaluation,
     "audit": _shortcuts,
@@ -252,6 +267,7 @@ GIVEN = {
     "gaps": _gaps,
     "history": _history,
     "image": lambda: str(_table()["image_id"].iloc[0]),
+    "internal": lambda: Estimate(0.886, 0.84, 0.92, 0.95, 250, "m"),
     "kept": lambda: 22,
     "maps": _maps,
     "margin": lambda: 0.05,
@@ -274,6 +290,7 @@ GIVEN = {
     ],
     "study": _study,
     "table": _table,
+    "tests": _external,
     "threshold": lambda: 0.4321,
 }
 """What is given for a parameter, whichever plot it is of: a new plot that takes no other is covered by itself."""
