@@ -5,6 +5,7 @@
 `data.datasets.labels.fill_uncertain` filled is the first model's probability, strictly between 0 and 1.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -325,8 +326,27 @@ def phantom_cautions(marker: Path) -> tuple[str, ...]:
     """
     made = files.read_json(marker)
     parameters = made.get("parameters", {}) if isinstance(made, dict) else {}
-    enriched = bool(parameters.get("prevalence"))
-    return (SYNTHETIC_CAUTION, CASE_CONTROL_CAUTION) if enriched else (SYNTHETIC_CAUTION,)
+    found = [SYNTHETIC_CAUTION]
+    if parameters.get("prevalence"):
+        found.append(CASE_CONTROL_CAUTION)
+    if phantom_site(marker):
+        found.append(
+            f"Phantoms of the made-up hospital {phantom_site(marker)!r}, which differs from the usual one by design: "
+            "in exposure, resolution, markers, prevalence and label habits."
+        )
+    return tuple(found)
+
+
+def phantom_site(marker: Path) -> str:
+    """Returns the made-up hospital that phantoms come from, given the file that marks their folder; "" for the usual.
+
+    Args:
+        marker: The file `PHANTOM_FILE`.
+    """
+    made = files.read_json(marker)
+    parameters = made.get("parameters", {}) if isinstance(made, dict) else {}
+    site = parameters.get("site", "") if isinstance(parameters, dict) else ""
+    return site if isinstance(site, str) and re.fullmatch(r"[a-z][a-z_]{0,29}", site) else ""
 
 
 # Names that tell an image file.

@@ -32,6 +32,7 @@ class PhantomImage:
         severity: (finding, severity in (0, 1]) of every finding present, in the order of NIH14.
         original: Width and height of the pretended original in pixels, and its pixel spacing in mm.
         test: Whether the patient is in the test list.
+        recorded: What the labels say where that is not what is drawn; None where it is.
     """
 
     patient: int
@@ -42,6 +43,7 @@ class PhantomImage:
     severity: tuple[tuple[str, float], ...]
     original: tuple[int, int, float]
     test: bool
+    recorded: tuple[str, ...] | None = None
 
     @property
     def image_id(self) -> str:
@@ -50,8 +52,8 @@ class PhantomImage:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The findings present, in the order of NIH14."""
-        return tuple(finding for finding, _ in self.severity)
+        """The findings that the labels name, in the order of NIH14: those present, unless it is recorded otherwise."""
+        return tuple(finding for finding, _ in self.severity) if self.recorded is None else self.recorded
 
 
 def image_counts(images: int) -> np.ndarray:

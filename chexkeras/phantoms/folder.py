@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from chexkeras import checks, files
+from chexkeras.data.datasets import nih_statistics
 from chexkeras.data.image_table import PHANTOM_FILE, SYNTHETIC_CAUTION
 from chexkeras.findings import NIH14, canonical
 from chexkeras.phantoms.cohort import PhantomImage, make_cohort
+from chexkeras.phantoms.hospitals import HOSPITALS, USUAL, Hospital
 
 GENERATOR_VERSION = 2
 """Raised whenever the same parameters give other images."""
@@ -34,6 +36,7 @@ def make_folder(
     prevalence: Mapping[str, float] | None,
     processes: int | None,
     layout: Mapping[str, str] | None = None,
+    hospital: Hospital = HOSPITALS[USUAL],
     **options: bool,
 ) -> Path:
     """Makes a folder of phantoms unless it holds them already.
@@ -47,6 +50,7 @@ def make_folder(
         prevalence: Share of images, strictly between 0 and 1, by finding to enrich; None enriches none.
         processes: Worker processes; None takes all cores from 200 images on, else one.
         layout: What the recorded parameters begin with where the layout is not NIH's.
+        hospital: Where the phantoms come from.
         **options: The layout's own options, recorded with the parameters.
 
     Returns:
@@ -67,6 +71,8 @@ def make_folder(
         "seed": checks.positive_int(seed, "seed", least=0),
         **{name: bool(value) for name, value in options.items()},
         "prevalence": enriched,
+        # Folders that were made before there were hospitals are those of the usual one.
+        **({} if hospital.name == USUAL else {"site": hospital.name}),
     }
     if processes is not None:
         checks.positive_int(processes, "processes")
@@ -75,7 +81,9 @@ def make_folder(
     if _reusable(destination, parameters):
         return destination
     with _appearing(destination) as temporary:
-        dataset, counts = fill(temporary, make_cohort(images, seed, enriched), processes)
+        shares_there = hospital.shares(enriched, nih_statistics.PREVALENCE)
+        cohort = hospital.labelled(make_cohort(images, hospital.seed_of(seed), shares_there), seed)
+        dataset, counts = fill(temporary, cohort, processes)
         shares = ", ".join(f"{finding} {share:.0%}" for finding, share in enriched.items())
         marker = {
             "dataset": dataset,
@@ -84,6 +92,7 @@ def make_folder(
             "generator_version": GENERATOR_VERSION,
             "parameters": parameters,
             "counts": counts,
+            **({} if hospital.name == USUAL else {"site": hospital.words}),
         }
         files.write_json(temporary / PHANTOM_FILE, marker)
     return destination

@@ -10,6 +10,7 @@ from chexkeras.findings import NIH14, NO_FINDING
 from chexkeras.phantoms.canvas import Box
 from chexkeras.phantoms.cohort import PhantomImage
 from chexkeras.phantoms.folder import make_folder
+from chexkeras.phantoms.hospitals import HOSPITALS, USUAL
 from chexkeras.phantoms.render import PlannedImage, draw_images
 
 _ENTRY_HEADER = (
@@ -33,6 +34,7 @@ def make_phantoms(
     dicom: bool = True,
     prevalence: Mapping[str, float] | None = None,
     processes: int | None = None,
+    site: str = USUAL,
 ) -> Path:
     """Writes synthetic frontal chest radiographs in the exact layout of NIH ChestX-ray14.
 
@@ -53,6 +55,9 @@ def make_phantoms(
         prevalence: Share of radiographs, strictly between 0 and 1, for findings to enrich, for example
             ``{"Pneumonia": 0.3}``; the rest keep NIH's. The folder is then recorded as a case-control sample.
         processes: Worker processes; None takes all cores from 200 radiographs on, else one.
+        site: The made-up hospital that they come from, one of `phantoms.HOSPITALS`: others than the usual one have
+            other patients, exposure, resolution, markers, prevalence and label habits. Its factor of the odds applies
+            to `prevalence` too.
 
     Returns:
         The folder.
@@ -62,10 +67,12 @@ def make_phantoms(
         FileExistsError: If the folder holds something else, or phantoms made with other parameters.
         NotADirectoryError: If `folder` is a file.
     """
+    hospital = HOSPITALS[checks.one_of(site, HOSPITALS, "site")]
+    own_seed = hospital.seed_of(seed) if isinstance(seed, int) else seed
 
     def fill(temporary: Path, cohort: Sequence[PhantomImage], workers: int | None) -> tuple[str, dict[str, Any]]:
         planned = [PlannedImage(image, f"images/{image.image_id}") for image in cohort]
-        drawn = draw_images(planned, seed, size, temporary, workers)
+        drawn = draw_images(planned, own_seed, size, temporary, workers, hospital)
         boxes = {entry.image.image_id: drawn[entry.path].boxes for entry in planned}
         tables = {
             "Data_Entry_2017.csv": _entry_lines(cohort),
@@ -79,7 +86,7 @@ def make_phantoms(
             # pydicom is needed here alone.
             from chexkeras.phantoms.dicom import write_dicom_folder
 
-            write_dicom_folder(temporary / "dicom", cohort, seed, size)
+            write_dicom_folder(temporary / "dicom", cohort, own_seed, size)
         return "chexkeras phantoms", _counts(cohort)
 
     return make_folder(
@@ -90,6 +97,7 @@ def make_phantoms(
         seed=seed,
         prevalence=prevalence,
         processes=processes,
+        hospital=hospital,
         dicom=dicom,
     )
 

@@ -29,6 +29,7 @@ from chexkeras.phantoms.anatomy import (
 from chexkeras.phantoms.canvas import Box, Canvas, blank_layers, clouds, enlarge, site_of
 from chexkeras.phantoms.cohort import PhantomImage
 from chexkeras.phantoms.findings import draw_findings, reshape
+from chexkeras.phantoms.hospitals import HOSPITALS, USUAL, Hospital
 from chexkeras.phantoms.structures import draw_airways, draw_bones, draw_vessels, rib_field, spine_field
 
 
@@ -120,6 +121,19 @@ def _marker(canvas: Canvas, pose: Pose, rng: np.random.Generator) -> None:
         canvas.letters("AP", (0.86, 0.115 + 0.04 * numbers[4]), 0.020, 0.0)
 
 
+def _plate(canvas: Canvas) -> None:
+    """Draws the plate that some hospitals leave on every image: a bright bar at the lower edge."""
+    canvas.line([(0.05, 0.965), (0.24, 0.965)], 0.012, 1.0)
+
+
+def _coarser(grey: Field, resolution: float) -> Field:
+    """Returns an image as a detector with fewer pixels shows it, at its own size."""
+    side = max(16, round(resolution * len(grey)))
+    image = Image.fromarray(np.ascontiguousarray(grey, dtype=np.float32))
+    small = image.resize((side, side), Image.Resampling.BOX)
+    return np.asarray(small.resize(image.size, Image.Resampling.BICUBIC), dtype=np.float32).copy()
+
+
 def _tone() -> NDArray[np.float32]:
     """Returns the characteristic curve: density 0 to 1.5 in 1,024 steps to grey 0 to 255, with a toe and a shoulder."""
     density = np.linspace(0, 1.5, 1024)
@@ -142,7 +156,7 @@ def render(image: PhantomImage, seed: int, size: int) -> tuple[NDArray[np.uint8]
     return draw(image, seed, size)[:2]
 
 
-def draw(image: PhantomImage, seed: int, size: int) -> Drawing:
+def draw(image: PhantomImage, seed: int, size: int, hospital: Hospital = HOSPITALS[USUAL]) -> Drawing:
     """Draws an image.
 
     The result depends on the arguments alone, never on which images were drawn before.
@@ -151,6 +165,7 @@ def draw(image: PhantomImage, seed: int, size: int) -> Drawing:
         image: What to draw.
         seed: The cohort's seed.
         size: Pixels a side, at least 64.
+        hospital: Where it is taken.
 
     Returns:
         The pixels, and what is on them.
@@ -201,13 +216,20 @@ def draw(image: PhantomImage, seed: int, size: int) -> Drawing:
     if not layers.crisp.blank:
         density += 0.19 * layers.crisp.field()
 
-    density = (density - 0.5) * np.float32(pose.contrast) + np.float32(0.5 + pose.offset)
+    contrast, offset = pose.contrast * hospital.contrast, pose.offset + hospital.exposure
+    density = (density - 0.5) * np.float32(contrast) + np.float32(0.5 + offset)
     np.clip(density, 0, 1.499, out=density)
     grey = _TONE[(density * np.float32(1024 / 1.5)).astype(np.int32)]
     # Quantum noise: strongest where the image got least radiation; grain is wider than a pixel of a small image.
-    grey += (pose.noise * math.sqrt(size / 512)) * rng.standard_normal(grey.shape, dtype=np.float32)
+    noise = pose.noise * hospital.noise * math.sqrt(size / 512)
+    grey += noise * rng.standard_normal(grey.shape, dtype=np.float32)
+    if hospital.resolution < 1:
+        grey = _coarser(grey, hospital.resolution)
     marker = Canvas(size)
-    _marker(marker, pose, rng)
+    if hospital.markers != "none":
+        _marker(marker, pose, rng)
+    if hospital.markers == "plate":
+        _plate(marker)
     np.maximum(grey, 252 * marker.field(), out=grey)
     _collimate(grey, rng)
     return _on_plate(Drawing(np.clip(grey, 0, 255).astype(np.uint8), boxes, bool(devices)), pose, plate)
@@ -282,7 +304,12 @@ class DrawnContent(NamedTuple):
 
 
 def draw_images(
-    planned: Sequence[PlannedImage], seed: int, size: int, folder: Path, processes: int | None
+    planned: Sequence[PlannedImage],
+    seed: int,
+    size: int,
+    folder: Path,
+    processes: int | None,
+    hospital: Hospital = HOSPITALS[USUAL],
 ) -> dict[str, DrawnContent]:
     """Draws images into files.
 
@@ -292,11 +319,12 @@ def draw_images(
         size: Pixels a side.
         folder: Where the paths of the images begin; folders below it are made.
         processes: How many processes to use, None for one a core; the files are the same for every number.
+        hospital: Where they are taken.
 
     Returns:
         What is on each image, by path.
     """
-    work = functools.partial(_draw_to_file, seed=seed, size=size, folder=str(folder))
+    work = functools.partial(_draw_to_file, seed=seed, size=size, folder=str(folder), hospital=hospital)
     for workers in (processes, 1):
         drawn = parallel.map_ordered(work, planned, workers=workers, chunk=_CHUNK)
         try:
@@ -310,9 +338,9 @@ def draw_images(
     return {entry.path: content for entry, content in zip(planned, contents, strict=True)}
 
 
-def _draw_to_file(planned: PlannedImage, *, seed: int, size: int, folder: str) -> DrawnContent:
+def _draw_to_file(planned: PlannedImage, *, seed: int, size: int, folder: str, hospital: Hospital) -> DrawnContent:
     """Draws one image; runs in a process of its own when there are many."""
-    pixels, boxes, devices = draw(planned.image, seed, size)
+    pixels, boxes, devices = draw(planned.image, seed, size, hospital)
     path = Path(folder) / planned.path
     path.parent.mkdir(parents=True, exist_ok=True)
     # The file says so itself, wherever it is copied to.

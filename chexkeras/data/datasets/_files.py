@@ -15,7 +15,7 @@ import pandas as pd
 
 from chexkeras import checks, files
 from chexkeras.data import image_table
-from chexkeras.data.image_table import PHANTOM_FILE, ImageTable, TableSource, phantom_cautions
+from chexkeras.data.image_table import PHANTOM_FILE, ImageTable, TableSource, phantom_cautions, phantom_site
 from chexkeras.progress import say
 
 MISSING = ("error", "skip", "keep")
@@ -281,7 +281,8 @@ def source_of_folder(
     marker = folder / PHANTOM_FILE
     synthetic = marker.is_file()
     if synthetic:
-        dataset, label_release = phantoms, "not applicable (synthetic)"
+        site = phantom_site(marker)
+        dataset, label_release = f"{phantoms}, site {site}" if site else phantoms, "not applicable (synthetic)"
         cautions, read = (*phantom_cautions(marker), *cautions), (*read, marker)
     fingerprints = tuple((path.name, files.sha256_file(path)) for path in read)
     return TableSource(dataset, label_release, fingerprints, synthetic, cautions, **facts)
