@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import inspect
 import math
+import shutil
 import traceback
 import typing
 from pathlib import Path
@@ -323,7 +324,9 @@ def outcomes(label, call, owner, samples):
 
 @pytest.fixture(scope="module")
 def samples(toy_run, toy, tmp_path_factory):
-    return Samples(toy_run, toy, tmp_path_factory.mktemp("wrong"))
+    # A copy: a call that takes a wrong argument after all writes into the run.
+    folder = tmp_path_factory.mktemp("wrong")
+    return Samples(cx.Run.load(shutil.copytree(toy_run.folder, folder / "run")), toy, folder)
 
 
 @pytest.mark.slow
