@@ -152,6 +152,8 @@ def shortcut_comparison(
 
 _BINS = 32
 _BAND = (10, 90)
+_BEYOND = 3.0
+"""From this many times the height of all other grays on, black or white reaches beyond the axis."""
 _CURVES = ((style.BLUE, "-"), (style.ORANGE, "--"))
 """Colour and line of images without the finding, and with it."""
 
@@ -257,9 +259,21 @@ def _groups(finding: str) -> tuple[tuple[int, str], tuple[int, str]]:
     return (0, f"no {word}"), (1, word)
 
 
+def _heights(ax: "Axes") -> tuple[dict[str, float], float]:
+    """Returns the highest shares of black and of white among the curves, and the highest of the grays between them."""
+    curves = [np.asarray(line.get_ydata(), dtype=np.float64) for line in ax.lines]
+    ends = {name: max((curve[at] for curve in curves), default=0.0) for name, at in (("black", 0), ("white", -1))}
+    return ends, max((curve[1:-1].max(initial=0.0) for curve in curves), default=0.0)
+
+
 def _finished(ax: "Axes", finding: str, legend: str, notes: tuple[str, ...]) -> "Axes":
     ax.set_xlim(0, 255)
-    ax.set_ylim(0, ax.get_ylim()[1] * 1.3)
+    # Frames and the air beside a patient are black, saturated parts white: at their height the rest would be flat.
+    ends, within = _heights(ax)
+    beyond = {name: height for name, height in ends.items() if height > _BEYOND * within > 0}
+    ax.set_ylim(0, (within if beyond else ax.get_ylim()[1]) * 1.3)
+    if beyond:
+        legend += f"\nbeyond the axis: {', '.join(f'{name} {height:.3g}' for name, height in beyond.items())}"
     ax.set_xlabel("gray level (0 black, 255 white)")
     if not ax.get_ylabel():
         ax.set_ylabel("% of an image's pixels")

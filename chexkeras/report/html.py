@@ -207,10 +207,13 @@ def _first_caution(tokens: "list[Token]") -> str:
 
 
 def shortened(text: str) -> str:
-    """Returns as many whole words of a text as the head of a printed page holds."""
+    """Returns as much of a text as the head of a printed page holds: to the end of a clause, or else whole words."""
     if len(text) <= RUNNING_LENGTH:
         return text
-    return f"{text[:RUNNING_LENGTH].rpartition(' ')[0].rstrip(' ,;:(')} …"
+    head = text[:RUNNING_LENGTH]
+    clause = max(head.rfind(mark) for mark in (". ", ": ", "; "))
+    kept = head[:clause] if clause > RUNNING_LENGTH // 2 else head.rpartition(" ")[0]
+    return f"{kept.rstrip(' ,;:(')} …"
 
 
 def _css_string(text: str) -> str:

@@ -1,5 +1,6 @@
 """A report as a Word document, by pandoc: tables, figures, contents, head and foot as the printed page has them."""
 
+import itertools
 import json
 import os
 import re
@@ -14,7 +15,7 @@ from chexkeras import files
 from chexkeras.arguments import checked
 from chexkeras.checks import existing_file, typed_path
 from chexkeras.report import word_style
-from chexkeras.report.html import CAUTION, GAP_END, GAP_START, checked_figure, printed_width, shortened
+from chexkeras.report.html import CAUTION, GAP_END, GAP_START, MANY_COLUMNS, checked_figure, printed_width, shortened
 
 READER = "commonmark+pipe_tables"
 """How pandoc reads a report: as the HTML page is read, so that what is text there is text here."""
@@ -25,6 +26,7 @@ _LONGEST_WORD, _CODE_WIDTH = 24, 1.2
 """Characters of a word that a column is made broad enough for; how much broader the type of code is."""
 
 _TABLE, _FIGURE = re.compile(r"Table \d+\. "), re.compile(r"Figure \d+\. ")
+_APPENDIX = re.compile(r"Appendix [A-Z]\. ")
 _INCHES = word_style.TEXT_WIDTH_INCHES, word_style.TEXT_HEIGHT_INCHES * 0.8
 
 Node = dict[str, Any]
@@ -58,6 +60,7 @@ def write_docx(markdown_path: str | Path, out: str | Path | None = None) -> Path
     tree = _as_text(json.loads(read))
     headings = [block for block in tree["blocks"] if block["t"] == "Header"]
     title = _words(headings[0]) if headings else report.stem
+    broad_at_end = ([False, *_broad_appendices(tree["blocks"]).values()])[-1]
     tree["blocks"] = list(_blocks(tree["blocks"], report))
     caution = next((_words(each) for each in _each(tree["blocks"], "Div") if _style_of(each) == word_style.CAUTION), "")
     with tempfile.TemporaryDirectory() as aside, files.replacing(document) as made:
@@ -71,6 +74,7 @@ def write_docx(markdown_path: str | Path, out: str | Path | None = None) -> Path
             json.dumps(tree).encode("utf-8"),
             _made(report, tree["blocks"]),
         )
+        word_style.finish_sections(Path(made), broad_at_end=broad_at_end)
     return document
 
 
@@ -174,15 +178,28 @@ def _blocks(blocks: list[Node], report: Path) -> Iterator[Node]:
         anchor = heading["c"][1][0] = f"heading{number}"
         # Pandoc's own bookmark is around the whole section; a page number needs one at the heading.
         heading["c"][2].insert(0, _raw("RawInline", word_style.bookmark(number, _place(anchor))))
+    appendices, broad = _broad_appendices(blocks), False
     after_figure = False
-    for block in blocks:
+    for at, block in enumerate(blocks):
         if len(headings) > 2 and block is headings[1]:
             yield from _contents(headings[1:])
-        if block["t"] == "Header" and _words(block).startswith("Appendix "):
-            yield _raw("RawBlock", '<w:p><w:r><w:br w:type="page"/></w:r></w:p>')
+        if at in appendices:
+            turned = appendices[at] != broad
+            yield _raw("RawBlock", word_style.section_end(broad=broad) if turned else word_style.PAGE_BREAK)
+            broad = appendices[at]
         shown = _block(block, report, after_figure)
         after_figure = shown["t"] == "Div" and _style_of(shown) == word_style.FIGURE
         yield shown
+
+
+def _broad_appendices(blocks: list[Node]) -> dict[int, bool]:
+    """Returns where each appendix begins, and whether it goes on broad pages, since a table has many columns."""
+    starts = [at for at, block in enumerate(blocks) if block["t"] == "Header" and block["c"][0] <= 2]
+    return {
+        at: any(len(table["c"][2]) >= MANY_COLUMNS for table in _each(blocks[at:end], "Table"))
+        for at, end in itertools.pairwise([*starts, len(blocks)])
+        if _APPENDIX.match(_words(blocks[at]))
+    }
 
 
 def _contents(headings: list[Node]) -> Iterator[Node]:

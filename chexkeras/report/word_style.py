@@ -4,6 +4,7 @@ import io
 import re
 import zipfile
 from collections.abc import Mapping
+from pathlib import Path
 from xml.sax.saxutils import escape
 
 PAGE_INCHES, MARGIN_INCHES = (8.5, 11.0), 0.9
@@ -156,12 +157,10 @@ def reference_document(original: bytes, *, title: str, running: str) -> bytes:
         else:
             styles = styles.replace("</w:styles>", f"{style}</w:styles>")
     parts["word/styles.xml"] = styles.encode("utf-8")
-    width, height, margin = (round(inches * _TWIPS) for inches in (*PAGE_INCHES, MARGIN_INCHES))
     change("word/document.xml", [
         ("<w:sectPr>", '<w:sectPr><w:headerReference w:type="default" r:id="rIdHead"/>'
          '<w:footerReference w:type="default" r:id="rIdFoot"/>'),
-        ("</w:sectPr>", f'<w:pgSz w:w="{width}" w:h="{height}"/><w:pgMar w:top="{margin}" w:right="{margin}" '
-         f'w:bottom="{margin}" w:left="{margin}" w:header="450" w:footer="450" w:gutter="0"/></w:sectPr>'),
+        ("</w:sectPr>", f"{_page(broad=False)}</w:sectPr>"),
     ])  # fmt: skip
     change("word/_rels/document.xml.rels", [("</Relationships>", "".join(
         f'<Relationship Id="rId{place}" Type="{_RELATION}/{kind}" Target="{kind}1.xml"/>'
@@ -178,6 +177,50 @@ def reference_document(original: bytes, *, title: str, running: str) -> bytes:
         for name, data in parts.items():
             packed.writestr(zipfile.ZipInfo(name), data)
     return out.getvalue()
+
+
+PAGE_BREAK = '<w:p><w:r><w:br w:type="page"/></w:r></w:p>'
+
+
+def _page(*, broad: bool) -> str:
+    """Returns the XML of a page's size and margins; a broad page lies on its side."""
+    width, height, margin = (round(inches * _TWIPS) for inches in (*PAGE_INCHES, MARGIN_INCHES))
+    size = f'w:w="{height}" w:h="{width}" w:orient="landscape"' if broad else f'w:w="{width}" w:h="{height}"'
+    return (
+        f'<w:pgSz {size}/><w:pgMar w:top="{margin}" w:right="{margin}" w:bottom="{margin}" w:left="{margin}" '
+        'w:header="450" w:footer="450" w:gutter="0"/>'
+    )
+
+
+def section_end(*, broad: bool) -> str:
+    """Returns the XML that ends a section of the document, upright pages or broad ones; the next begins a new page.
+
+    `finish_sections` gives it head and foot, whose places in the file are pandoc's to number.
+    """
+    return f'<w:p><w:pPr><w:sectPr><w:type w:val="nextPage"/>{_page(broad=broad)}</w:sectPr></w:pPr></w:p>'
+
+
+def finish_sections(document: Path, *, broad_at_end: bool) -> None:
+    """Gives every section of a written document the head and foot of its last one.
+
+    Args:
+        document: The Word document; it is written anew.
+        broad_at_end: Whether its last section is one of broad pages.
+    """
+    with zipfile.ZipFile(document) as packed:
+        parts = [(info, packed.read(info)) for info in packed.infolist()]
+    with zipfile.ZipFile(document, "w", zipfile.ZIP_DEFLATED) as packed:
+        for info, data in parts:
+            packed.writestr(info, _finished(data.decode("utf-8"), broad_at_end).encode("utf-8")
+                            if info.filename == "word/document.xml" else data, zipfile.ZIP_DEFLATED)  # fmt: skip
+
+
+def _finished(text: str, broad_at_end: bool) -> str:
+    before, opening, last = text.rpartition("<w:sectPr")
+    references = "".join(re.findall(r"<w:(?:header|footer)Reference [^>]*/>", last))
+    if broad_at_end:
+        last = re.sub(r"<w:pgSz [^>]*/>.*?<w:pgMar [^>]*/>", _page(broad=True), last, count=1, flags=re.DOTALL)
+    return f"{before.replace('<w:sectPr>', f'<w:sectPr>{references}')}{opening}{last}"
 
 
 def _part(kind: str, style: str, runs: str) -> bytes:

@@ -64,6 +64,16 @@ def test_kept_shares_are_drawn_at_the_middle_of_their_bins_per_gray_level():
     assert "Synthetic images." in [text.get_text() for text in ax.texts]
 
 
+def test_black_air_does_not_press_all_other_grays_flat_and_the_legend_says_how_high_it_reaches():
+    bins = list(range(0, 257, 32))
+    airy = {"bins": bins, "positive": [0.65, *[0.05] * 7], "negative": [0.72, *[0.04] * 7], "n_positive": 9}
+    ax = plots.intensity_profile({**airy, "n_negative": 9}, "Mass")
+    assert ax.get_ylim()[1] == pytest.approx(1.3 * 5 / 32)
+    assert ax.get_legend().get_title().get_text() == "mean image\nbeyond the axis: black 2.25"
+    even = plots.intensity_profile({**airy, "n_negative": 9, "positive": [1 / 8] * 8, "negative": None}, "Mass")
+    assert even.get_ylim()[1] > 1.2 * 12.5 / 32 and even.get_legend().get_title().get_text() == "mean image"
+
+
 def test_a_group_without_images_is_left_out_and_shares_that_do_not_fit_are_refused():
     assert len(plots.intensity_profile({**SHARES, "positive": None, "n_positive": 0}, "Mass").lines) == 1
     with pytest.raises(ValueError, match="2 positive shares do not fit 4 edges"):

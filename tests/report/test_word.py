@@ -105,9 +105,36 @@ def test_every_page_has_the_caution_above_and_its_number_below(inside):
     assert "FDA Submission" in inside["word/header1.xml"]
     assert " PAGE " in inside["word/footer1.xml"] and " NUMPAGES " in inside["word/footer1.xml"]
     kinds = re.findall(r"<w:(header|footer)Reference [^>]*r:id=\"(\w+)\"", document)
-    assert [kind for kind, _ in kinds] == ["header", "footer"]
+    # Once for each section: the report, its broad appendix, and the last one.
+    assert [kind for kind, _ in kinds] == ["header", "footer"] * 3
     for kind, place in kinds:
         assert re.search(rf'<Relationship [^>]*Id="{place}"[^>]*', inside["word/_rels/document.xml.rels"]), kind
+
+
+def _sections(document):
+    """Returns for each section what it begins with and whether its pages are broad."""
+    found, start = [], 0
+    for section in re.finditer(r"<w:sectPr\b.*?</w:sectPr>", document, re.DOTALL):
+        wide, high = (int(re.search(rf'<w:pgSz[^>]* w:{side}="(\d+)"', section[0])[1]) for side in "wh")
+        heads = [shown for style, shown in paragraphs(document[start : section.start()]) if style == "Heading2"]
+        found.append((heads, wide > high))
+        start = section.end()
+    return found
+
+
+def test_an_appendix_of_many_columns_is_on_broad_pages_in_word_as_in_print(inside):
+    (first, upright), (second, broad), (third, last) = _sections(inside["word/document.xml"])
+    assert len(first) > 10 and not any(head.startswith("Appendix") for head in first)
+    assert second == ["Appendix A. DICOM Checks"] and third == ["Appendix B. Provenance"]
+    assert (upright, broad, last) == (False, True, False)
+
+
+def test_a_broad_appendix_may_be_the_last_and_narrow_ones_begin_a_page(document):
+    six = "| " + " | ".join("abcdef") + " |\n|" + " --- |" * 6 + "\n| " + " | ".join("123456") + " |\n"
+    path = document(f"# T\n\n## Appendix A. Narrow\n\nText.\n\n## Appendix B. Broad\n\n{six}")
+    inside = parts(write_docx(path))["word/document.xml"]
+    assert _sections(inside) == [(["Appendix A. Narrow"], False), (["Appendix B. Broad"], True)]
+    assert inside.count('<w:br w:type="page"') == 1
 
 
 def test_tables_have_lines_and_their_heads_are_repeated(inside):

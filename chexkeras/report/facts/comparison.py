@@ -7,7 +7,7 @@ import pandas as pd
 
 from chexkeras import checks
 from chexkeras.report.facts.bias.sources import add_comparison_origin, add_reading_origin
-from chexkeras.report.facts.facts import Facts, difference_text, estimate_text, interval_text
+from chexkeras.report.facts.facts import Facts, add_study, difference_text, estimate_text, interval_text
 from chexkeras.report.figures.figure import FEW
 from chexkeras.report.goals import MET, NOT_MET, judge
 from chexkeras.results import Estimate, PerturbationEffect
@@ -234,21 +234,18 @@ def add_robustness(facts: Facts, run: Any) -> None:
     Raises:
         ValueError: If robustness.json is damaged or of another version.
     """
-    from chexkeras.evaluation.scores import scores_fingerprint
-
-    measured = run.robustness
     frozen = {point.finding: point.threshold for point in run.operating_points}
-    current = (
-        measured is not None
-        and measured.scores_fingerprint == scores_fingerprint(run.scores("test"))
-        and measured.thresholds == frozen
+    measured = add_study(
+        facts,
+        "robustness",
+        run.robustness,
+        run,
+        file=_ROBUSTNESS_FILE,
+        made="whether changed images were measured",
+        fits=run.robustness is not None and run.robustness.thresholds == frozen,
+        also=("thresholds", "operating_points.json"),
     )
-    file = _ROBUSTNESS_FILE if measured else "convention"
-    facts.add("robustness", current, file=file,
-              field="whether changed images were measured, on the scores and thresholds on file")  # fmt: skip
-    facts.add("robustness.stale", measured is not None and not current, file=file,
-              field="scores_fingerprint and thresholds, against scores_test.csv and operating_points.json")  # fmt: skip
-    if measured is None or not current:
+    if measured is None:
         return
     for name, value, text in (
         ("n_images", measured.n_images, None),

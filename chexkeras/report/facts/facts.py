@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from chexkeras import files
 from chexkeras.checks import nearest
@@ -91,6 +91,57 @@ class Facts(Mapping[str, Fact]):
     def save(self, path: str | Path) -> Path:
         """Writes the facts as JSON and returns the path."""
         return files.write_json(path, self.to_dict())
+
+
+class _OfScores(Protocol):
+    @property
+    def scores_fingerprint(self) -> str: ...
+
+
+StudyT = TypeVar("StudyT", bound=_OfScores)
+
+
+def add_study(
+    facts: Facts,
+    key: str,
+    study: StudyT | None,
+    run: Any,
+    *,
+    file: str,
+    made: str,
+    fits: bool = True,
+    also: tuple[str, str] | None = None,
+) -> StudyT | None:
+    """Records whether a run holds a study of its test scores, under `key`, and whether it is stale, under "key.stale".
+
+    What was measured of other scores than those on file says nothing of the run, and is not shown.
+
+    Args:
+        facts: Where they go.
+        key: Of the study, for example "robustness".
+        study: As the run keeps it; None where there is none.
+        run: The `Run`.
+        file: The study's file in the run folder.
+        made: What was done, in words, for example "whether heat maps were made".
+        fits: Whether the study is of what is on file in all else, too.
+        also: For what `fits` compares: the study's field, and the file that it is held against.
+
+    Returns:
+        The study where it may be shown, or else None.
+    """
+    from chexkeras.evaluation.scores import scores_fingerprint
+
+    current = study is not None and fits and study.scores_fingerprint == scores_fingerprint(run.scores("test"))
+    field, against = also or ("", "")
+    source = file if study else "convention"
+    facts.add(key, current, file=source, field=f"{made}, on the scores{field and f' and {field}'} on file")
+    facts.add(
+        f"{key}.stale",
+        study is not None and not current,
+        file=source,
+        field=f"scores_fingerprint{field and f' and {field}'}, against scores_test.csv{against and f' and {against}'}",
+    )
+    return study if current else None
 
 
 def printed(value: Any) -> str:

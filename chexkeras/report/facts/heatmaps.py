@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from chexkeras.report.facts.facts import Facts, difference_text, estimate_text
+from chexkeras.report.facts.facts import Facts, add_study, difference_text, estimate_text
 from chexkeras.results import HeatmapStudy
 from chexkeras.results.heatmaps import DEPENDS, OUTCOMES
 
@@ -19,25 +19,24 @@ def add_heatmaps(facts: Facts, run: Any) -> None:
     Raises:
         ValueError: If heatmaps.json is damaged or of another version.
     """
-    from chexkeras.evaluation.scores import scores_fingerprint
-
-    study = run.heatmaps
-    current = (
-        study is not None
-        and study.scores_fingerprint == scores_fingerprint(run.scores("test"))
-        and study.finding in facts["evaluated"].value
+    made: HeatmapStudy | None = run.heatmaps
+    study = add_study(
+        facts,
+        "heatmaps",
+        made,
+        run,
+        file=_FILE,
+        made="whether heat maps were made",
+        fits=made is not None and made.finding in facts["evaluated"].value,
+        also=("finding", "evaluation.json"),
     )
-    file = _FILE if study else "convention"
-    facts.add("heatmaps", current, file=file, field="whether heat maps were made, on the scores on file")
     facts.add(
         "heatmaps.part_of_output",
-        current and study is not None and study.part_of_output,
-        file=file,
+        study is not None and study.part_of_output,
+        file=_FILE if made else "convention",
         field="whether heat maps were drawn of the files whose results the run keeps",
     )
-    facts.add("heatmaps.stale", study is not None and not current, file=file,
-              field="scores_fingerprint and finding, against scores_test.csv and evaluation.json")  # fmt: skip
-    if study is None or not current:
+    if study is None:
         return
     checks = study.checks
     for name, value, text in (

@@ -84,7 +84,6 @@ def dicom_verdicts(inputs: FigureInputs) -> PlannedFigure | None:
         lambda _, ax, notes: plots.dicom_verdicts(results, ax=ax, note=notes),
         # A file may have several warnings, all of them in its label.
         (max(6.6, 5.4 + 0.085 * longest), 1.9 + 0.3 * len(reasons)),
-        notes_above=True,
     )
 
 

@@ -44,5 +44,7 @@ def draw_figures(run: Any, facts: Facts, folder: Path, answers: Answers | None =
     cautions = tuple(facts["cautions"].value)
     for entry in track(planned, "Drawing figures"):
         entry.write(folder, cautions)
-    told = {entry.name: cautions if entry.cautions is None else entry.cautions for entry in planned}
-    return {entry.name: replace(entry.figure, cautions=told[entry.name]) for entry in planned}
+    return {
+        entry.name: replace(entry.figure, cautions=cautions, at_head=True) if entry.cautions is None else entry.figure
+        for entry in planned
+    }

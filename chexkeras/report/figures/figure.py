@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chexkeras.plots import style
+from chexkeras.plots.cautions import kinds
 from chexkeras.results import Estimate
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Figure:
         source: A sentence on the files of the run folder that it was drawn from.
         intervals: Which level its intervals have and how they were computed; "" where it has none.
         cautions: Every caution, in full: on the figure itself is room for their kinds only.
+        at_head: Whether the document has them in full at its head, so that a caption names their kinds.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Figure:
     source: str
     intervals: str = ""
     cautions: tuple[str, ...] = ()
+    at_head: bool = False
 
     @property
     def file(self) -> str:
@@ -76,9 +79,18 @@ class Figure:
 
     @property
     def small_print(self) -> str:
-        """What stands under the figure after its caption: intervals, source and every caution, in sentences."""
+        """What stands under the figure after its caption: intervals, source and cautions, in sentences.
+
+        Five cautions of two lines each under every figure would hide the figures: what the head of the document says in
+        full is named by its kinds. A caution of the figure's own, or of no known kind, is printed in full.
+        """
         told = [f"{self.intervals}." if self.intervals else "", self.source]
-        if self.cautions:
+        named, _ = kinds(self.cautions)
+        if self.cautions and self.at_head and named:
+            unnamed = [caution for caution in self.cautions if not kinds([caution])[0]]
+            told.append(f"Cautions, in full at the head of this document: {', '.join(named)}.")
+            told += unnamed
+        elif self.cautions:
             told.append(f"{'Caution' if len(self.cautions) == 1 else 'Cautions'}: {' '.join(self.cautions)}")
         return " ".join(part for part in told if part)
 
@@ -94,7 +106,6 @@ class PlannedFigure:
         size: Width and height of each panel, in inches.
         panels: Names of the panels, in reading order, mostly findings; one without a name by default.
         columns: Panels in a row; None takes two, or three where there are many.
-        notes_above: Whether the cautions stand above the panel rather than on it, for drawings with long labels.
         estimates: Those whose intervals are drawn, for the words on how they were computed.
         cautions: Cautions of its own, in place of the run's; None for the run's.
         name: The figure's name in the template; the catalogue fills it in.
@@ -106,7 +117,6 @@ class PlannedFigure:
     size: tuple[float, float]
     panels: Sequence[str] = ("",)
     columns: int | None = None
-    notes_above: bool = False
     estimates: Sequence[Estimate] = ()
     cautions: tuple[str, ...] | None = None
     name: str = ""
@@ -118,7 +128,7 @@ class PlannedFigure:
         return Figure(self.name, self.caption, f"Source: {self.files}.", intervals, self.cautions or ())
 
     def write(self, folder: Path, notes: tuple[str, ...]) -> None:
-        """Draws it; the cautions stand on a single panel itself, above several (or long labels) once for all.
+        """Draws it; the cautions stand on a single panel itself, above several once for all.
 
         Args:
             folder: Where the PNG file goes; must exist.
@@ -136,7 +146,7 @@ class PlannedFigure:
             notes: The cautions, a sentence each.
         """
         (width, height), count = self.size, len(self.panels)
-        above = self.notes_above or count > 1
+        above = count > 1
         columns = min(self.columns or (2 if count <= FEW else 3), count)
         rows = -(-count // columns)
         made, panels = style.figure(rows, columns, width=width, height=height)

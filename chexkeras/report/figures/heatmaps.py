@@ -52,5 +52,4 @@ def heatmap_gallery(inputs: "FigureInputs") -> PlannedFigure | None:
         "heatmaps.json and heatmaps.png",
         draw,
         (_INCHES, _ROW_INCHES * -(-len(names) // _COLUMNS) + 0.8),
-        notes_above=True,
     )

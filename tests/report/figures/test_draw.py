@@ -39,7 +39,10 @@ def test_every_caption_names_its_source_and_no_number_that_is_no_fact(finished_r
 
 
 def test_every_figure_carries_every_caution(finished_run, answered, monkeypatch, tmp_path):
-    """The figure is drawn without being written; it names the caution, and what stands under it says it in full."""
+    """The figure is drawn without being written; it names the caution, and so does what stands under it.
+
+    In full they stand at the head of the document, see test_structure.py.
+    """
     texts = {}
     monkeypatch.setattr(style, "save", lambda drawn, path, dpi: texts.update({path.stem: _words(drawn)}))
     run, answers = Run.load(finished_run), load_answers(answered)
@@ -48,9 +51,12 @@ def test_every_figure_carries_every_caution(finished_run, answered, monkeypatch,
     assert set(texts) == set(made)
     # A reader study was not made of the run's images: its figures carry cautions of their own.
     of_study = dict.fromkeys(("reader_roc", "reader_forest"), ("approximate intervals", "Means near 0 or 1"))
+    of_run = ("synthetic images", "Cautions, in full at the head of this document: synthetic images")
     for name, found in texts.items():
-        named, sentence = of_study.get(name, ("synthetic images", "Synthetic images, not clinical evidence."))
-        assert named in found.casefold() or sentence in found, name
+        named, sentence = of_study.get(name, of_run)
+        assert any(
+            words in found.casefold() for words in (named, sentence.casefold(), "synthetic images, not clinical")
+        ), name
         assert sentence in made[name].small_print, name
         assert "Source: " in made[name].small_print
 
@@ -156,12 +162,13 @@ def test_of_several_cautions_the_kinds_stand_on_the_figure_and_all_of_them_under
     monkeypatch.setattr(style, "save", lambda drawn, path, dpi: texts.update({path.stem: _words(drawn)}))
     run = Run.load(run_folder)
     document = files.read_json(run_folder / "provenance.json")
-    document["cautions"] += ["Untrained backbone.", f"A third caution: {LONG}"]
+    document["cautions"] += ["Untrained backbone.", f"A third caution: {LONG}", "Ask Dr. Meier first."]
     files.write_json(run_folder / "provenance.json", document)
     made = draw_figures(run, collect_facts(run), tmp_path)
     for name, found in texts.items():
         assert "Synthetic images; case-control sample; " in found, name
         assert "see cautions" in found and "A third caution" not in found
-        assert f"Synthetic images, not clinical evidence. Untrained backbone. A third caution: {LONG}" in (
-            made[name].small_print
-        )
+        under = made[name].small_print
+        # Kinds are named; a caution of no known kind is said in full.
+        assert "at the head of this document: synthetic images, case-control sample, untrained base." in under
+        assert "untrained base. Ask Dr. Meier first." in under and "not clinical evidence" not in under

@@ -4,7 +4,7 @@ from typing import Any
 
 from chexkeras.data.datasets.registry import NIH
 from chexkeras.data.readings.sources import NIH_FOUR_FINDINGS, NIH_LABELS
-from chexkeras.report.facts.facts import Facts, difference_text, estimate_text
+from chexkeras.report.facts.facts import Facts, add_study, difference_text, estimate_text
 from chexkeras.results import FindingLabelQuality
 
 _FILE = "readers.json"
@@ -21,16 +21,11 @@ def add_ground_truth(facts: Facts, run: Any) -> None:
     Raises:
         ValueError: If readers.json is damaged or of another version.
     """
-    from chexkeras.evaluation.scores import scores_fingerprint
-
-    found = run.against_readers
-    current = found is not None and found.scores_fingerprint == scores_fingerprint(run.scores("test"))
-    file = _FILE if found else "convention"
-    facts.add("reread", current, file=file, field="whether test images were read again, for the scores on file")
-    facts.add("reread.stale", found is not None and not current, file=file,
-              field="scores_fingerprint, against scores_test.csv")  # fmt: skip
+    found = add_study(
+        facts, "reread", run.against_readers, run, file=_FILE, made="whether the model was held against new readings"
+    )
     _add_known(facts)
-    if found is None or not current:
+    if found is None:
         return
     for name, text in (
         ("readings", found.readings),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from chexkeras.report.facts.facts import Facts, difference_text, estimate_text
+from chexkeras.report.facts.facts import Facts, add_study, difference_text, estimate_text
 from chexkeras.results.shortcuts import LESS, SHORTCUT_WORDS, AgainstShortcut, strongest
 
 _FILE = "shortcuts.json"
@@ -22,23 +22,17 @@ def add_shortcuts(facts: Facts, run: Any) -> None:
     Raises:
         ValueError: If shortcuts.json is damaged or of another version.
     """
-    from chexkeras.evaluation.scores import scores_fingerprint
-
-    study = run.shortcuts
-    current = study is not None and study.scores_fingerprint == scores_fingerprint(run.scores("test"))
-    file = _FILE if study else "convention"
-    facts.add("shortcuts", current, file=file, field="whether shortcuts were compared with the scores on file")
-    facts.add("shortcuts.stale", study is not None and not current, file=file,
-              field="scores_fingerprint, against scores_test.csv")  # fmt: skip
+    study = add_study(facts, "shortcuts", run.shortcuts, run, file=_FILE, made="whether shortcuts were compared")
+    file = _FILE if run.shortcuts else "convention"
     entries = [entry for entry in study.entries if entry.finding in facts["evaluated"].value] if study else []
     failing: dict[str, list[AgainstShortcut]] = {}
-    for entry in entries if current else ():
+    for entry in entries:
         if entry.fails:
             failing.setdefault(entry.finding, []).append(entry)
     summary = [_failure(finding, some) for finding, some in failing.items()]
     facts.add("shortcuts.failing", list(failing), file=file, field="findings with a verdict other than 'sees more'")
     facts.add("shortcuts.summary", summary, " ".join(summary), file=file, field="entries whose difference holds 0")
-    if study is None or not current:
+    if study is None:
         return
     compared = sum(entry.difference.estimable for entry in entries)
     facts.add("shortcuts.compared", compared, file=_FILE, field="entries with an interval")
