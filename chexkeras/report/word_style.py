@@ -179,6 +179,9 @@ def reference_document(original: bytes, *, title: str, running: str) -> bytes:
     return out.getvalue()
 
 
+_END = "</w:trPr>"
+_ROW = f"<w:tr><w:trPr><w:cantSplit/>{_END}"
+
 PAGE_BREAK = '<w:p><w:r><w:br w:type="page"/></w:r></w:p>'
 
 
@@ -201,7 +204,7 @@ def section_end(*, broad: bool) -> str:
 
 
 def finish_sections(document: Path, *, broad_at_end: bool) -> None:
-    """Gives every section of a written document the head and foot of its last one.
+    """Gives every section of a written document the head and foot of its last one, and keeps table rows whole.
 
     Args:
         document: The Word document; it is written anew.
@@ -220,7 +223,10 @@ def _finished(text: str, broad_at_end: bool) -> str:
     references = "".join(re.findall(r"<w:(?:header|footer)Reference [^>]*/>", last))
     if broad_at_end:
         last = re.sub(r"<w:pgSz [^>]*/>.*?<w:pgMar [^>]*/>", _page(broad=True), last, count=1, flags=re.DOTALL)
-    return f"{before.replace('<w:sectPr>', f'<w:sectPr>{references}')}{opening}{last}"
+    before = before.replace("<w:sectPr>", f"<w:sectPr>{references}")
+    # A row that breaks at the foot of a page is read as two.
+    before = re.sub(r"<w:tr>(?:<w:trPr>)?", lambda found: _ROW if found[0] == "<w:tr>" else _ROW[: -len(_END)], before)
+    return f"{before}{opening}{last}"
 
 
 def _part(kind: str, style: str, runs: str) -> bytes:

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import xml.etree.ElementTree
 import zipfile
 
 import pytest
@@ -120,6 +121,14 @@ def _sections(document):
         found.append((heads, wide > high))
         start = section.end()
     return found
+
+
+def test_no_row_of_a_table_breaks_at_the_foot_of_a_page(inside):
+    document = inside["word/document.xml"]
+    rows = re.findall(r"<w:tr>.*?</w:tr>", document, re.DOTALL)
+    assert len(rows) > 100 and all(row.startswith("<w:tr><w:trPr><w:cantSplit/>") for row in rows)
+    assert all(row.count("<w:trPr>") == 1 for row in rows)
+    xml.etree.ElementTree.fromstring(document)
 
 
 def test_an_appendix_of_many_columns_is_on_broad_pages_in_word_as_in_print(inside):

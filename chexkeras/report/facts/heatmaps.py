@@ -63,7 +63,7 @@ def add_heatmaps(facts: Facts, run: Any) -> None:
     if study.localization is None:
         return
     (entry,) = (each for each in study.localization.findings if each.finding == study.finding)
-    for name, value, text in (
+    located: tuple[tuple[str, Any, str | None], ...] = (
         ("images", entry.n_images, None),
         ("boxes_drawn", entry.n_boxes, None),
         ("patients", entry.n_patients, None),
@@ -72,8 +72,9 @@ def add_heatmaps(facts: Facts, run: Any) -> None:
         ("box_share", entry.box_share, f"{entry.box_share:.3f}"),
         ("mean_box_from", entry.mean_box_from, None),
         ("against_mean_box", entry.verdict, None),
-    ):
-        facts.add(f"heatmaps.{name}", value, text, file=_FILE, field=f"localization: {name}")
+    )
+    for name, found, text in located:
+        facts.add(f"heatmaps.{name}", found, text, file=_FILE, field=f"localization: {name}")
     facts.add("heatmaps.afroc", study.afroc, file=_FILE, field="afroc")
     rows = [
         [other.baseline, estimate_text(other.hit_rate), difference_text(other.difference), other.verdict]
