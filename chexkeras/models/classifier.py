@@ -12,6 +12,7 @@ from chexkeras.arguments import checked
 from chexkeras.checks import one_of, positive_int
 from chexkeras.findings import label_names
 from chexkeras.models import backbones, heads
+from chexkeras.models.exposure.entries import check_exposure, check_smoothing
 from chexkeras.models.registry import GIVEN, number
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ def build_classifier(
     image_size: int = 224,
     head: "str | keras.layers.Layer" = "three_layer",
     clahe: float | None = None,
+    exposure: str | None = None,
+    smoothing: float | None = None,
     precision: str = "auto",
     input_range: tuple[float, float] | str | None = None,
 ) -> "keras.Model":
@@ -90,6 +93,10 @@ def build_classifier(
             rows and columns, to one probability for each target.
         clahe: Limit of the contrast-limited equalisation that every image goes through first, in 8 x 8 tiles, 1 to 256;
             None for none.
+        exposure: How every image is then brought to one gray scale, a name in `models.exposure.entries.EXPOSURES`; None
+            leaves it as it is.
+        smoothing: Standard deviation of a low-pass before that, pixels of the model's input, above 0 to 10; None for
+            none.
         precision: "auto", "float32", "mixed_float16" or "mixed_bfloat16".
         input_range: With a Keras object as backbone: its values of black and white, such as (0, 1), or "imagenet" or
             "caffe".
@@ -111,6 +118,8 @@ def build_classifier(
     if base is not None and input_range is not None:
         raise ValueError(f"input_range={input_range!r} is for a Keras object as backbone; {backbone} has its own.")
     check_clahe(clahe, "clahe")
+    check_exposure(exposure, "exposure")
+    check_smoothing(smoothing, "smoothing")
     with _dtype_policy(resolve_precision(precision)):
         pixels = keras.Input((image_size, image_size, 1), name="pixels", dtype="float32")
         seen = pixels
@@ -118,6 +127,10 @@ def build_classifier(
             from chexkeras.models.clahe import Clahe
 
             seen = Clahe(clahe, name="preprocess_clahe")(pixels)
+        if exposure is not None or smoothing is not None:
+            from chexkeras.models.exposure import layers
+
+            seen = layers.attach(seen, exposure, smoothing)
         if base is not None:
             features = backbones.attach(base, backbones.normalise(seen, base.normalisation), weights)
         else:

@@ -19,6 +19,7 @@ from chexkeras.evaluation.thresholds import check_rule
 from chexkeras.findings import label_names
 from chexkeras.models.backbones import BACKBONES
 from chexkeras.models.classifier import BATCHNORM, PRECISIONS, check_clahe
+from chexkeras.models.exposure.entries import check_exposure, check_smoothing
 from chexkeras.models.heads import HEADS
 from chexkeras.models.losses import LOSSES
 from chexkeras.models.optimizers import OPTIMIZERS, SCHEDULES
@@ -179,6 +180,10 @@ class Recipe(Described):
         head: A name in `models.heads.HEADS`. Backbone, head and loss are "given" where `train` was given Keras objects.
         clahe: Limit of the contrast-limited equalisation that the model begins with, 1 to 256 (usual is 2); None leaves
             images as they are. See `models.clahe`.
+        exposure: How the model brings every image to one gray scale first, a name in
+            `models.exposure.entries.EXPOSURES`, such as "standardise"; None leaves the gray values as they are.
+        smoothing: Standard deviation of a low-pass that every image goes through before that, pixels of the model's
+            input, above 0 to 10; None for none.
         loss: The loss.
         stages: Run one after the other.
         batch_size: Images a step.
@@ -204,6 +209,8 @@ class Recipe(Described):
     weights: str | None = "imagenet"
     head: str = "three_layer"
     clahe: float | None = None
+    exposure: str | None = None
+    smoothing: float | None = None
     loss: Loss = field(default_factory=Loss)
     stages: tuple[Stage, ...] = (
         Stage("stage1", epochs=10, learning_rate=1e-3, trainable=0.0, patience=4),
@@ -235,6 +242,8 @@ class Recipe(Described):
         positive_int(self.batch_size, "batch_size")
         positive_int(self.keep_epochs, "keep_epochs")
         check_clahe(self.clahe, "clahe")
+        check_exposure(self.exposure, "exposure")
+        check_smoothing(self.smoothing, "smoothing")
         if head.three_way != loss.three_way:
             heads, names = ([name for name, each in kind.items() if each.three_way] for kind in (HEADS, LOSSES))
             raise ValueError(

@@ -217,7 +217,9 @@ def write_run(model: keras.Model, ended: FinishedTraining, folder: Path, number:
 
 
 def save_model(model: keras.Model, folder: Path) -> None:
-    """Writes the model's file, for inference: Keras opens it without chexkeras, unless it equalises (`models.clahe`).
+    """Writes the model's file, for inference: Keras opens it without chexkeras, unless a layer of it is our own.
+
+    Our own are those that a model may begin with: `models.clahe`, `models.exposure`.
 
     Args:
         model: The classifier.

@@ -281,6 +281,8 @@ def _built(recipe: Recipe, own: OwnObjects) -> keras.Model:
         image_size=recipe.image_size,
         head=own.head or recipe.head,
         clahe=recipe.clahe,
+        exposure=recipe.exposure,
+        smoothing=recipe.smoothing,
         precision=recipe.precision,
         input_range=own.input_range,
     )

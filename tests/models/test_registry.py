@@ -252,5 +252,12 @@ def test_loading_a_run_tells_keras_every_name_that_its_model_may_hold(toy_run):
     import keras
 
     toy_run.load_model()
-    for name in (*(entry.keras_name for entry in LOSSES.values()), "Clahe"):
+    for name in (
+        *(entry.keras_name for entry in LOSSES.values()),
+        "Clahe",
+        "Standardise",
+        "Stretch",
+        "Equalise",
+        "Smooth",
+    ):
         assert keras.saving.get_registered_object(f"chexkeras>{name}") is not None, name

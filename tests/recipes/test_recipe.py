@@ -20,7 +20,7 @@ def test_every_field_survives_json(tmp_path):
     loss = Loss("weighted_bce", "capped", 0.1, cap=20, target_weights={"abnormal": 0.5})
     recipe = Recipe(
         targets=("Mass", "Abnormal"), stages=stages, loss=loss, clahe=2.0, monitor="val_loss", up_sample={"mass": 4},
-        seed=3,
+        seed=3, exposure="equalise_inner", smoothing=1.5,
     )  # fmt: skip
     again = Recipe.load(recipe.save(tmp_path / "recipe.json"))
     assert again == recipe
@@ -38,7 +38,7 @@ def test_every_field_survives_json(tmp_path):
 
 def test_a_recipe_saved_before_these_fields_existed_still_loads(tmp_path):
     plain = Recipe().to_dict()
-    for name in ("monitor", "up_sample", "balanced_batches", "clahe"):
+    for name in ("monitor", "up_sample", "balanced_batches", "clahe", "exposure", "smoothing"):
         del plain[name]
     plain["loss"] = {
         name: plain["loss"][name] for name in ("name", "class_weights", "label_smoothing", "gamma", "alpha")

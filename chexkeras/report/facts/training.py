@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from chexkeras.models.exposure.entries import EXPOSURES
 from chexkeras.models.losses import loss_words
 from chexkeras.models.optimizers import optimizer_words
 from chexkeras.models.registry import GIVEN
@@ -99,6 +100,10 @@ def add_recipe(facts: Facts, documents: Documents) -> None:
         "recipe.augment", changes, "; ".join(augmentation_words(changes)) or "none", file=_RECIPE, field="augment"
     )
     documents.add(facts, "recipe.clahe", _RECIPE, "clahe", default=None)
+    documents.add(facts, "recipe.smoothing", _RECIPE, "smoothing", default=None)
+    exposure = documents.pick(_RECIPE, "exposure", None)
+    words = EXPOSURES[exposure].words if exposure in EXPOSURES else str(exposure or "none")
+    facts.add("recipe.exposure", exposure, words, file=_RECIPE, field="exposure")
     repeated = documents.pick(_RECIPE, "up_sample", None) or []
     text = ", ".join(f"{finding} {printed(factor)} times" for finding, factor in repeated)
     facts.add("recipe.up_sample", repeated, text or "none", file=_RECIPE, field="up_sample")
