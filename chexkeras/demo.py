@@ -19,6 +19,7 @@ from chexkeras.data.splits.splitters import split_by_patient
 from chexkeras.explanation.study import study_heatmaps
 from chexkeras.files import sha256_file
 from chexkeras.findings import canonical
+from chexkeras.inference.external import evaluate_external
 from chexkeras.inference.robustness import measure_robustness
 from chexkeras.inference.score_folder import score_folder
 from chexkeras.phantoms import make_phantoms
@@ -45,6 +46,9 @@ CHANGES = tuple(
 )  # fmt: skip
 """What the demo's test images are changed by: the milder strength of each kind, to stay short."""
 
+ELSEWHERE = "portable"
+"""The made-up hospital that the demo's run is tested at, see `phantoms.HOSPITALS`."""
+
 HEATMAP_IMAGES = 20
 """About how many test images without a box the demo makes heat maps of, and how many it checks them on."""
 
@@ -70,31 +74,40 @@ def run_demo(
         images: How many images.
         prevalence: Share of the images by finding to enrich; None enriches the recipe's targets to `PREVALENCE`.
         recipe: The recipe; None takes the preset "demo".
-        report: Where the report goes; None writes none, and makes no heat maps for it.
+        report: Where the report goes; None writes none, makes no heat maps for it and tests at no other hospital.
         assets: Where its figures and numbers go, its HTML page and a model card.
 
     Returns:
         The run, with changed images measured and the DICOM folder scored.
     """
-    say("1/8 images: synthetic, not clinical evidence")
+    say("1/9 images: synthetic, not clinical evidence")
     recipe = recipe or preset("demo")
     shares = dict.fromkeys(recipe.targets, PREVALENCE) if prevalence is None else prevalence
     root = make_phantoms(phantoms, images=images, prevalence=shares)
-    say("2/8 audit")
+    say("2/9 audit")
     checked = audit(load_nih(root))
     say(checked.summary)
-    say("3/8 split by patient")
+    say("3/9 split by patient")
     splits = split_by_patient(checked.table, recipe.targets, validation=0.2, test=0.25, seed=recipe.seed)
-    say("4/8 training, threshold on validation, evaluation on test")
+    say("4/9 training, threshold on validation, evaluation on test")
     run = train(recipe, splits, run_dir, audit=checked, overwrite=True)
-    say("5/8 changed images")
+    say("5/9 changed images")
     measure_robustness(run, checked.table, perturbations=CHANGES)
-    say("6/8 DICOM folder")
+    say("6/9 DICOM folder")
     score_folder(run, root / "dicom")
     if report is not None:
-        say("7/8 where the model looks")
+        say("7/9 another hospital")
+        there = make_phantoms(
+            root.with_name(f"{root.name}-{ELSEWHERE}"),
+            images=max(images // 3, 1),
+            prevalence=shares,
+            site=ELSEWHERE,
+            dicom=False,
+        )
+        evaluate_external(run, there, name=ELSEWHERE)
+        say("8/9 where the model looks")
         study_heatmaps(run, checked.table, finding=recipe.targets[0], boxes=load_boxes(root), images=HEATMAP_IMAGES)
-        say("8/8 report")
+        say("9/9 report")
         written = write_report(run, report, assets=assets)
         beside = written.parent if assets is None else Path(assets)
         write_html(written, beside / f"{written.stem}.html")

@@ -112,6 +112,16 @@ class NotebookSettings:
         return make_phantoms("data/phantoms-dicom", images=30) / "dicom"
 
     @sentences_in_notebooks
+    def find_elsewhere(self) -> Path | None:
+        """Returns a folder of images of another hospital: phantoms of a made-up one; None beside real images."""
+        if not self.synthetic:
+            return None
+        there = self.phantoms.with_name(f"{self.phantoms.name}-{demo.ELSEWHERE}")
+        return make_phantoms(
+            there, images=PHANTOM_IMAGES // 2, prevalence=self._shares, site=demo.ELSEWHERE, dicom=False
+        )
+
+    @sentences_in_notebooks
     def recipe(self) -> Recipe:
         """Returns the recipe, once its weights are found: a network that cannot be had is told before all else.
 

@@ -14,6 +14,7 @@ from chexkeras.data.datasets.nih import load_nih
 from chexkeras.data.splits.splitters import split_by_image, split_by_patient
 from chexkeras.evaluation.metrics import auc
 from chexkeras.phantoms import make_phantoms
+from chexkeras.runs.external import external_tests
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,8 @@ def test_heat_maps_come_before_the_report_and_only_for_it(monkeypatch, tmp_path)
 
     done = []
     for name in ("make_phantoms", "load_nih", "load_boxes", "audit", "split_by_patient", "train", "measure_robustness",
-                 "score_folder", "write_report", "write_html", "write_model_card", "study_heatmaps"):  # fmt: skip
+                 "score_folder", "write_report", "write_html", "write_model_card", "study_heatmaps",
+                 "evaluate_external"):  # fmt: skip
         answer = {"make_phantoms": tmp_path, "write_report": tmp_path / "r.md"}.get(name, MagicMock())
         monkeypatch.setattr(
             demo, name, lambda *_, name=name, answer=answer, **given: done.append((name, given)) or answer
@@ -81,11 +83,12 @@ def test_heat_maps_come_before_the_report_and_only_for_it(monkeypatch, tmp_path)
     demo.run_demo(tmp_path / "run", report=tmp_path / "r.md", assets=None)
     names = [name for name, _ in done]
     assert names.index("score_folder") < names.index("study_heatmaps") < names.index("write_report")
+    assert names.index("train") < names.index("evaluate_external") < names.index("write_report")
     (given,) = [given for name, given in done if name == "study_heatmaps"]
     assert given["finding"] == "Cardiomegaly" and given["images"] == demo.HEATMAP_IMAGES
     done.clear()
     demo.run_demo(tmp_path / "run", report=None)
-    assert "study_heatmaps" not in {name for name, _ in done}
+    assert not {"study_heatmaps", "evaluate_external"} & {name for name, _ in done}
 
 
 @pytest.mark.slow
@@ -96,6 +99,19 @@ def test_every_dicom_file_gets_the_verdict_it_was_made_for(demo):
     found = run.dicom_results.set_index("file")["verdict"].replace("warn", "accept")
     assert found.sort_index().to_dict() == expected.sort_index().to_dict()
     assert (run.dicom_results.loc[run.dicom_results["verdict"] == "reject", "detail"] != "").all()
+
+
+@pytest.mark.slow
+@pytest.mark.keras
+def test_at_another_hospital_the_run_is_worse_and_the_report_says_so(demo):
+    folder, run = demo
+    (test,) = external_tests(run)
+    assert test.name == "portable" and test.synthetic and not test.same_source
+    (entry,) = test.findings
+    assert entry["AUROC"].difference.value < 0
+    report = (folder / "FDA_Submission.md").read_text()
+    assert "### External Validation" in report and "**portable**" in report
+    assert (folder / "reports" / "demo" / "external.png").is_file()
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from .audit.shared_images import (
     shared_with_training as shared_with_training,
 )
 from .audit.shortcuts import shortcuts as shortcuts
+from .audit.sites import site_shortcuts as site_shortcuts
 from .augmentation import Augmentation as Augmentation, augment as augment
 from .datasets.boxes import load_boxes as load_boxes
 from .datasets.chexpert import load_chexpert as load_chexpert
@@ -21,6 +22,7 @@ from .datasets.labels import (
 from .datasets.nih import load_nih as load_nih
 from .datasets.registry import DATA_SETS as DATA_SETS, data_set_of as data_set_of, open_data as open_data
 from .image_table import ImageTable as ImageTable, TableSource as TableSource, source_of as source_of
+from .joint import combine_tables as combine_tables, sites_of as sites_of
 from .perturbations import (
     PERTURBATIONS as PERTURBATIONS,
     Perturbation as Perturbation,
@@ -29,6 +31,7 @@ from .perturbations import (
 from .pipeline import make_dataset as make_dataset
 from .readings.load import load_readings as load_readings
 from .splits.folds import k_fold as k_fold
+from .splits.sites import leave_one_site_out as leave_one_site_out, split_each_site as split_each_site
 from .splits.splits import Splits as Splits
 from .splits.splitters import (
     official_split as official_split,

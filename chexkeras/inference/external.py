@@ -15,11 +15,12 @@ from chexkeras import files, provenance
 from chexkeras.arguments import checked
 from chexkeras.checks import identifiers, one_of, positive_int, probability
 from chexkeras.data.audit.against_model import KEYS, NAMES, compare_with_shortcuts, shortcut_scores
+from chexkeras.data.audit.shared_images import SharedImages, identities, shared_images
 from chexkeras.data.audit.shortcuts import known_labels, shortcuts
 from chexkeras.data.audit.table_checks import selection
 from chexkeras.data.datasets.custom import NO_PATIENTS_CAUTION
 from chexkeras.data.datasets.registry import data_set_of, open_data
-from chexkeras.data.image_table import ImageTable
+from chexkeras.data.image_table import PHANTOM_FILE, ImageTable
 from chexkeras.data.splits.splitters import assign_parts, checked_for_split
 from chexkeras.data.store.prepare import prepare
 from chexkeras.data.store.store import Store
@@ -29,7 +30,7 @@ from chexkeras.evaluation.group_columns import columns_to_measure
 from chexkeras.evaluation.scores import Scores, write_scores
 from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval
 from chexkeras.inference.shortcuts import thumbnails_of
-from chexkeras.inference.test_images import require_on_disk
+from chexkeras.inference.test_images import require_on_disk, rows_of
 from chexkeras.models.scoring import predict_scores, require_image_table
 from chexkeras.results import Estimate, ExternalTest, LocalAdjustment, OperatingPoint, ShortcutStudy, SiteShortcut
 from chexkeras.results.external import site_name
@@ -61,6 +62,7 @@ def evaluate_external(
     name: str | None = None,
     findings: Mapping[str, str] | None = None,
     overlap: Literal["error", "leave_out"] = "error",
+    home: pd.DataFrame | None = None,
     store: Store | None = None,
     margin: float = MARGIN,
     operating_margin: float = OPERATING_MARGIN,
@@ -83,8 +85,11 @@ def evaluate_external(
         findings: Where the other data set calls a finding otherwise: its label column, by the run's finding, such as
             {"Effusion": "Pleural Effusion"}. Spellings that mean the same are found without it.
         overlap: What to do with images of patients who are in the run's own data: "error" refuses, "leave_out" leaves
-            them out and counts them. Identifiers are compared where both tables are of one source; between sources
-            the same number is another person.
+            them out and counts them. Images of published data sets are known by their names wherever they lie;
+            otherwise identifiers are compared within one source, since between sources the same number is another
+            person.
+        home: Image table that says where the run's own images are: copies of them are then searched for by their
+            pixels too, whatever they are called. None compares names and patients alone.
         store: Images of the other data set decoded before, in the model's size; None decodes each file once, into a
             temporary folder of as many bytes as the images have pixels in that size.
         margin: Loss of AUROC from which on a loss matters, in (0, 1); state it before looking.
@@ -124,7 +129,7 @@ def evaluate_external(
     called = called or default_name(table)
     if keep:
         refuse_taken(run, called, overwrite)
-    site = _site(run, table, called, dict(findings or {}), overlap)
+    site = _site(run, table, called, dict(findings or {}), overlap, home)
     points = [point for point in run.checked_points() if point.finding in site.labels]
     internal = run.scores("test")
     if store is None:
@@ -160,7 +165,7 @@ def evaluate_external(
         n_images=len(kept),
         n_patients=int(kept["patient_id"].nunique()),
         n_overlap=site.n_overlap,
-        copies_searched=False,
+        copies_searched=site.copies_searched,
         refused=clustered_proportion_interval(refused.notna().to_numpy(), site.table["patient_id"].to_numpy()),
         refused_reasons=tuple((str(code), int(count)) for code, count in refused.dropna().value_counts().items()),
         unlike_training=Estimate.not_estimable("not measured: the run keeps no measure of what its images look like"),
@@ -210,6 +215,7 @@ class _Site:
         left_out: Findings of the run that are not measured, each with the reason.
         same_source: Whether they are of the data set that the run learnt from.
         n_overlap: Images left out because of patients of the run.
+        copies_searched: Whether copies of the run's images were searched for by their pixels.
         cautions: Sentences to show beside every number.
     """
 
@@ -218,10 +224,13 @@ class _Site:
     left_out: tuple[tuple[str, str], ...]
     same_source: bool
     n_overlap: int
+    copies_searched: bool
     cautions: tuple[str, ...]
 
 
-def _site(run: Run, given: pd.DataFrame, name: str, wanted: dict[str, str], overlap: str) -> _Site:
+def _site(
+    run: Run, given: pd.DataFrame, name: str, wanted: dict[str, str], overlap: str, home: pd.DataFrame | None
+) -> _Site:
     require_image_table(given)
     table = ImageTable.of(given)
     if NO_PATIENTS_CAUTION in table.source.cautions:
@@ -244,13 +253,14 @@ def _site(run: Run, given: pd.DataFrame, name: str, wanted: dict[str, str], over
     known = table[list(labels)].notna().any(axis=1)
     unlabelled = int((~known).sum())
     same = _same_source(run, table)
-    shared = _shared(run, table, same)
-    if shared.any() and overlap == "error":
-        first = table.loc[shared, "image_id"].iloc[0]
+    told = _told_by_names(run, table, home)
+    shared = _shared(run, table, same) | table["image_id"].isin(told.image_ids)
+    if (shared.any() or told.undecided) and overlap == "error":
+        first = f", first {table.loc[shared, 'image_id'].iloc[0]}" if shared.any() else ""
         raise ValueError(
-            f"{int(shared.sum()):,} of the {len(table):,} images are of patients (or are images) of the run itself, "
-            f"first {first}: the model may have seen them. Leave them out: overlap='leave_out' (on the command line "
-            "--overlap leave_out), or give other images."
+            f"{int(shared.sum()):,} of the {len(table):,} images are of patients (or are images) of the run "
+            f"itself{first}: the model may have seen them. {told.undecided} Leave out what is known to be shared: "
+            "overlap='leave_out' (on the command line --overlap leave_out), or give other images."
         )
     kept = ImageTable(table[known & ~shared].reset_index(drop=True))
     if kept.empty:
@@ -268,9 +278,12 @@ def _site(run: Run, given: pd.DataFrame, name: str, wanted: dict[str, str], over
     cautions += [f"{name}: {caution}" for caution in table.source.cautions]
     _, selected = selection(kept, table)
     cautions += [f"{name}: {selected}"] if selected else []
+    if told.undecided:
+        cautions.append(f"{name}: patients of the run may be among these. {told.undecided}")
     if unlabelled:
         cautions.append(f"{name}: {unlabelled:,} images without a known label of {', '.join(labels)} were not scored.")
-    site = _Site(kept, labels, tuple(lacking), same, int((shared & known).sum()), tuple(dict.fromkeys(cautions)))
+    overlapping, told_of = int((shared & known).sum()), tuple(dict.fromkeys(cautions))
+    site = _Site(kept, labels, tuple(lacking), same, overlapping, told.pixels_compared, told_of)
     _refuse_one_class(kept, site, "that are left" if shared.any() else "with a known label")
     return site
 
@@ -294,22 +307,40 @@ def _labels(run: Run, table: ImageTable, wanted: dict[str, str]) -> tuple[dict[s
 def _same_source(run: Run, table: ImageTable) -> bool:
     """Returns whether images are of the data set that the run learnt from.
 
-    A public data set is known by its name. Two tables of one's own may be called images.csv at two hospitals; they are
-    one source if they are one file, or name an image in common.
+    A public data set is known by its name, or by those of its images, whoever lists them, and data sets of one
+    another's images are one. Two tables of one's own may be called images.csv at two hospitals; they are one source if
+    they are one file, or name an image in common.
     """
     home, there = run.provenance["source"], table.source
     if set(dict(there.files).values()) & set(home["files"].values()):
         return True
-    if data_set_of(there.dataset) is not None:
-        return there.dataset in str(home["dataset"]).split(" and ")
+    mine = set(str(home["dataset"]).split(" and "))
+    mine |= {entry.images_of for entry in map(data_set_of, mine) if entry is not None and entry.images_of}
+    entry = data_set_of(there.dataset)
+    if entry is not None:
+        return bool({there.dataset, entry.images_of} & mine)
+    if float(identities(table)["owner"].isin(mine).mean()) > 0.5:
+        return True
     return there.dataset == home["dataset"] and bool(
         set(identifiers(table["image_id"], "image_id")) & set(run.splits["image_id"])
     )
 
 
+def _told_by_names(run: Run, table: ImageTable, home: pd.DataFrame | None) -> SharedImages:
+    """Returns which images published names, or pixels where the run's images are at hand, tell to be the run's own."""
+    mine = ImageTable.of(run.table)
+    if home is not None:
+        mine = ImageTable(rows_of(mine["image_id"], home))
+        mine.attrs = dict(home.attrs)
+        require_on_disk(mine)
+    return shared_images(mine, table)
+
+
 def _shared(run: Run, table: ImageTable, same: bool) -> "pd.Series[bool]":
     """Returns which images, or whose patients, are the run's own. Between sources numbers mean different people."""
-    if not same:
+    marks = [dict(read).get(PHANTOM_FILE) for read in (run.provenance["source"]["files"], table.source.files)]
+    # Phantoms that were made anew, from another seed, are other people with the same numbers.
+    if not same or (all(marks) and marks[0] != marks[1]):
         return pd.Series(False, index=table.index)
     listed = set(run.left_out["image_id"]) if (run.folder / "left_out.csv").is_file() else set()
     images = table["image_id"].isin(set(run.splits["image_id"]) | listed)

@@ -186,6 +186,30 @@ def test_overlapping_images_are_left_out_and_the_source_is_named(run, make_toy, 
     assert pool_external((test, dataclasses.replace(test, name="again")), "Effusion") == ()
 
 
+def test_copies_of_the_run_s_images_under_other_names_are_found_by_their_pixels(run, toy, tmp_path):
+    copied = toy.iloc[:40].copy()
+    copied["image_id"] = [f"copy{number}.png" for number in range(40)]
+    copied["patient_id"] = [f"someone {number}" for number in range(40)]
+    copied["path"] = [shutil.copy(path, tmp_path / name) for path, name in zip(copied["path"], copied["image_id"],
+                                                                               strict=True)]  # fmt: skip
+    copied = of_source(copied, "Copies")
+    assert not evaluate_external(run, copied, name="copies", keep=False).copies_searched
+    with pytest.raises(ValueError, match="of the run itself"):
+        evaluate_external(run, copied, name="copies", home=toy)
+
+
+def test_a_list_of_one_s_own_of_the_same_data_set_is_the_same_source(run, elsewhere):
+    provenance = json.loads((run.folder / "provenance.json").read_text())
+    provenance["source"] |= {"dataset": "NIH ChestX-ray14", "synthetic": False}
+    (run.folder / "provenance.json").write_text(json.dumps(provenance))
+    own = elsewhere.assign(
+        image_id=[f"{number:08d}_000.png" for number in range(20_000, 20_080)],
+        patient_id=[f"p{number}" for number in range(80)],
+    )
+    own = of_source(own, "my list")
+    assert evaluate_external(Run.load(run.folder), own, keep=False).same_source
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

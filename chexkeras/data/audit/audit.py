@@ -19,6 +19,7 @@ from chexkeras.data.audit.appearance import appearance_issues, measured
 from chexkeras.data.audit.image_checks import ImageFacts, blurred, duplicate_issues, image_issues, open_images
 from chexkeras.data.audit.result import CODES, ERROR, Audit, AuditIssue
 from chexkeras.data.audit.shortcuts import shortcuts
+from chexkeras.data.audit.sites import site_shortcuts
 from chexkeras.data.audit.table_checks import selection, split_issues, table_issues
 from chexkeras.data.image_table import ImageTable, TableSource
 from chexkeras.data.splits.splits import Splits
@@ -92,6 +93,7 @@ def audit(
         kept.attrs["source"] = _told(table.source, unusable, caution)
     if unusable:
         _log.warning("%d of %d images cannot be used and are left out", len(unusable), len(table))
+    sized = _with_sizes(kept, seen)
     return Audit(
         table=kept,
         issues=_issue_table([*issues, *chosen]),
@@ -100,7 +102,8 @@ def audit(
         sizes=tuple(Counter(f"{fact.size[0]} x {fact.size[1]}" for fact in facts if fact.mode).most_common()),
         split=splits.description if splits is not None else "",
         appearance=measured(facts),
-        shortcuts=shortcuts(_with_sizes(kept, seen), targets, thumbnails=pictures),
+        shortcuts=shortcuts(sized, targets, thumbnails=pictures),
+        sites=() if targets is not None and not len(targets) else site_shortcuts(sized, targets, thumbnails=pictures),
     )
 
 

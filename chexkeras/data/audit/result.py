@@ -88,6 +88,8 @@ class Audit:
         appearance: Of the decoded images' "brightness" (mean gray value, 0-255), "contrast" (standard deviation) and
             "gray_levels" (in use, of 256), each "lowest", "median" and "highest"; empty where none was decoded.
         shortcuts: How well view, age and sex, image size and a thumbnail alone tell each finding.
+        sites: How well these tell the site of an image, and the site each finding, see `site_shortcuts`; none where the
+            table is of one site.
     """
 
     table: ImageTable = field(repr=False)
@@ -98,6 +100,7 @@ class Audit:
     split: str = ""
     appearance: dict[str, dict[str, float]] = field(default_factory=dict, repr=False)
     shortcuts: tuple[Shortcut, ...] = field(default=(), repr=False)
+    sites: tuple[Shortcut, ...] = field(default=(), repr=False)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -153,6 +156,7 @@ class Audit:
                 for finding in self.table.findings
             },
             "shortcuts": [shortcut.to_dict() for shortcut in self.shortcuts],
+            "sites": [shortcut.to_dict() for shortcut in self.sites],
             "split": self.split,
             "label_release": source.label_release,
             "source": source.to_dict(),
@@ -201,7 +205,10 @@ class Audit:
     def _shortcut_lines(self) -> list[str]:
         if not self.shortcuts:
             return []
-        return [_SHORTCUTS_TITLE, *str(self.shortcut_table()).splitlines()]
+        lines = [_SHORTCUTS_TITLE, *str(self.shortcut_table()).splitlines()]
+        if self.sites:
+            lines += [_SITES_TITLE, *(f"{entry.finding} from {entry.name}: {entry}" for entry in self.sites)]
+        return lines
 
     def _repr_html_(self) -> str:
         head = "<br>".join(map(html.escape, self._headline()))
@@ -211,6 +218,7 @@ class Audit:
         return f"<p>{head}</p>{listed if rows else '<p>no issues</p>'}{shortcuts}"
 
 
+_SITES_TITLE = "sites: AUROC (95 % CI) of telling one from the others, and of telling a finding from the site alone"
 _SHORTCUTS_TITLE = (
     "shortcuts: AUROC (95 % CI) from this alone, fitted to other patients; * informative, so a model may learn it"
 )
