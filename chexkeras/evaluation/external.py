@@ -1,6 +1,7 @@
 """A run at another hospital, in numbers: against its own test part, and what adjusting it to the place would give."""
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -86,11 +87,11 @@ def _adjusted(point: OperatingPoint, fit: Scores, rest: Scores) -> LocalAdjustme
         "n_fitted": len(fit), "n_fitted_positive": int((fit["label"] == 1).sum()),
         "n_measured": len(rest), "n_measured_positive": int((rest["label"] == 1).sum()),
     }  # fmt: skip
-    about = {"finding": point.finding, "frozen_threshold": point.threshold, **counts}
+    about: dict[str, Any] = {"finding": point.finding, "frozen_threshold": point.threshold, **counts}
     if not len(fit) or not len(rest):
         return LocalAdjustment(**about, reason="one half of the patients has no known label")
     positive, score, patients = rest.arrays()
-    found: dict[str, object] = {}
+    found: dict[str, Any] = {}
     reasons = []
     frozen = rates(positive, score >= point.threshold, clusters=patients)
     found |= {"sensitivity_frozen": frozen.sensitivity, "specificity_frozen": frozen.specificity}
@@ -115,4 +116,4 @@ def _adjusted(point: OperatingPoint, fit: Scores, rest: Scores) -> LocalAdjustme
         found |= {"slope_after": after.slope, "intercept_after": after.intercept, "brier_after": after.brier}
     except ValueError as error:
         reasons.append(f"no recalibration: {error}")
-    return LocalAdjustment(**about, **found, reason="; ".join(reasons)[:500])  # type: ignore[arg-type]
+    return LocalAdjustment(**about, **found, reason="; ".join(reasons)[:500])
