@@ -207,4 +207,6 @@ def pool_external(tests: Sequence[ExternalTest], finding: str) -> tuple[PooledSi
 
 
 def _named(pooled: PooledSites, finding: str, cautions: tuple[str, ...]) -> PooledSites:
-    return replace(pooled, finding=finding, cautions=(*cautions, *pooled.cautions))
+    # From two sites that differ, an interval may span everything: no number then passes for a result.
+    told = {name: getattr(pooled, name).unless_it_spans(0.0, 1.0) for name in ("mean", "prediction")}
+    return replace(pooled, finding=finding, cautions=(*cautions, *pooled.cautions), **told)

@@ -55,8 +55,9 @@ def external_forest(
         rows.append(Row(label, area, (f"{area.n:,}", test[finding].discrimination)))
     if pooled is not None:
         rows.append(Row("mean of sites", pooled.mean, (f"{pooled.mean.n:,}", ""), summary=True))
-        rows.append(Row("a new site", pooled.prediction, ("", "")))
-    ax = style.axes(ax, 9.0, height_of(len(rows)))
+        if pooled.prediction.estimable:
+            rows.append(Row("a new site", pooled.prediction, ("", "")))
+    ax = style.axes(ax, 10.4, height_of(len(rows)))
     level = f"{internal.confidence * 100:g} %"
     draw_rows(ax, rows, columns=("images", "verdict"), right_heading=f"AUROC ({level} interval)")
     ax.axvline(0.5, color=style.GREY, linewidth=1, linestyle=":", zorder=1)
@@ -66,7 +67,7 @@ def external_forest(
     lowest = min((estimate.low for estimate in known), default=_LOWEST)
     ax.set_xlim(max(0.0, min(_LOWEST, lowest - 0.03)), 1.0)
     words = f"AUROC; dashed: internal test, dotted: chance; loss that matters: {shown[0].margin:g}"
-    if pooled is not None:
+    if pooled is not None and pooled.prediction.estimable:
         words += "\nlast row: prediction interval of a site's true value"
     ax.set_xlabel(words)
     style.title(ax, f"At other hospitals: {style.words(finding)}", style.cautions(note, *shown))

@@ -33,7 +33,7 @@ def external(inputs: "FigureInputs") -> PlannedFigure | None:
         lambda finding, ax, notes: plots.external_forest(
             tests, finding, areas[finding], pooled=pooled[finding], ax=ax, note=notes
         ),
-        (9.4, height_of(len(tests) + 3) + 0.3),
+        (10.4, height_of(len(tests) + 3) + 0.3),
         shown,
         columns=1,
         estimates=[*areas.values(), *drawn],
