@@ -275,7 +275,9 @@ def _p_value(limits: Callable[[float], tuple[float, float]], value: float) -> fl
 
     def beyond(log_p: float) -> float:
         low, high = limits(-math.expm1(log_p))
-        return low if value > 0 else -high
+        end = low if value > 0 else -high
+        # Few images may have no limits at a confidence near 1: an interval without an end leaves nothing out.
+        return -1.0 if math.isnan(end) else end
 
     # Below a confidence of a ten-thousandth, ratios of quantiles lose their digits.
     most, least = math.log1p(-1e-4), math.log(_LEAST_P)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import special, stats
 from statsmodels.stats.proportion import confint_proportions_2indep
 
+from chexkeras.evaluation.comparison import unpaired
 from chexkeras.evaluation.comparison.unpaired import added_as_squares, compare_unpaired
 from chexkeras.evaluation.thresholds import choose_threshold
 from chexkeras.evaluation.uncertainty.delong import auc_covariance
@@ -239,3 +240,16 @@ def test_the_interval_covers_as_often_as_it_says(statistic):
             low, high = found.low, found.high
         covered += low <= truth <= high
     assert 0.92 <= covered / runs <= 0.99
+
+
+@pytest.mark.parametrize(("value", "sign"), [(0.2, 1), (-0.2, -1)])
+def test_limits_that_few_images_do_not_have_near_certainty_do_not_stop_the_test(value, sign):
+    """The interval ends at 0 at a confidence of one half, and has no ends beyond 99.9 %."""
+
+    def limits(level):
+        if level > 0.999:
+            return math.nan, math.nan
+        return (value - 0.4 * level, 1.0) if sign > 0 else (-1.0, value + 0.4 * level)
+
+    assert unpaired._p_value(limits, value) == pytest.approx(0.5, abs=1e-6)
+    assert unpaired._p_value(lambda level: (math.nan, math.nan), value) == 1.0
