@@ -20,6 +20,12 @@ from .datasets.labels import (
     uncertain_mask as uncertain_mask,
 )
 from .datasets.nih import load_nih as load_nih
+from .datasets.published.mimic import load_mimic as load_mimic
+from .datasets.published.openi import load_openi as load_openi
+from .datasets.published.padchest import load_padchest as load_padchest
+from .datasets.published.rsna import load_rsna as load_rsna
+from .datasets.published.siim import load_siim as load_siim
+from .datasets.published.vindr import load_vindr as load_vindr
 from .datasets.registry import DATA_SETS as DATA_SETS, data_set_of as data_set_of, open_data as open_data
 from .image_table import ImageTable as ImageTable, TableSource as TableSource, source_of as source_of
 from .joint import combine_tables as combine_tables, sites_of as sites_of

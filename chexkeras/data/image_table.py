@@ -7,7 +7,7 @@
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -288,6 +288,14 @@ class TableSource(Described):
         }
         ages = sum(source.implausible_ages for source in different)
         return cls(synthetic=any(source.synthetic for source in different), implausible_ages=ages, **one, **every)
+
+    def reading_too(self, read: Iterable[tuple[str, str]]) -> "TableSource":
+        """Returns the source with further files that the table was read from.
+
+        Args:
+            read: Name and SHA-256 of each.
+        """
+        return replace(self, files=(*self.files, *read))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields as plain values; of what was left out, the count."""

@@ -14,6 +14,7 @@ from chexkeras import checks
 from chexkeras.arguments import checked
 from chexkeras.dicom import elements, gate, privacy
 from chexkeras.dicom.attributes import ages, orientation, views
+from chexkeras.dicom.facts import spacing
 from chexkeras.dicom.header import Header, name_tag
 from chexkeras.dicom.pixels import decoding, display, image_file, plausibility, upright
 from chexkeras.dicom.pixels.array_image import GreyArray
@@ -193,7 +194,7 @@ def _read(handle: BinaryIO, profile: Profile) -> Radiograph:
         view=view.value,
         age_years=math.nan if years is None else years,
         sex=sex if sex in ("M", "F") else "",
-        pixel_spacing_mm=_spacing(header, upright.swaps_sides(turned)),
+        pixel_spacing_mm=spacing(header, swapped=upright.swaps_sides(turned)),
         warnings=_applicable((*warnings, *quality, *rendered.warnings, *code), profile),
         decoder=rendered.decoder,
         photometric=header.word("PhotometricInterpretation"),
@@ -287,15 +288,6 @@ def _check_file(handle: BinaryIO, profile: Profile) -> int:
     if handle.read(_MAGIC_AT + len(_MAGIC))[_MAGIC_AT:] != _MAGIC:
         raise DicomRejected.because("not_dicom")
     return size
-
-
-def _spacing(header: Header, swapped: bool) -> float:
-    for keyword in ("ImagerPixelSpacing", "PixelSpacing"):
-        numbers = header.numbers(keyword)
-        # PS3.3 10.7.1.3: the distance of rows, then that of columns, which are the rows of an image that was turned.
-        if numbers and numbers[-1 if swapped else 0] > 0:
-            return numbers[-1 if swapped else 0]
-    return math.nan
 
 
 def read_image(path: str | Path | bytes | GreyArray, profile: str | Profile = "clinical") -> Radiograph:

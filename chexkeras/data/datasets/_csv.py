@@ -4,10 +4,13 @@ Identifiers, ages and sexes become clean columns, labels values that are what th
 """
 
 import csv
+import gzip
 import io
 import re
+import zlib
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +19,7 @@ from chexkeras import checks
 
 _ENCODING = "utf-8-sig"
 _LONGEST_HEADER = 2**20
+_MOST_UNPACKED_BYTES = 2**30
 
 
 def header(path: Path) -> list[str]:
@@ -30,17 +34,51 @@ def header(path: Path) -> list[str]:
     return _header(path)[0]
 
 
+class _Unpacked(io.RawIOBase):
+    """What a compressed file holds, up to a size that no label file has: a small file may unpack to fill a disk."""
+
+    def __init__(self, path: Path):
+        self._file = gzip.open(path, "rb")  # noqa: SIM115
+        self._path = path
+        self._left = _MOST_UNPACKED_BYTES
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = self._file.readinto(buffer)  # type: ignore[attr-defined]
+        self._left -= count
+        if self._left < 0:
+            raise ValueError(
+                f"{self._path.name} unpacks to more than {_MOST_UNPACKED_BYTES // 2**20:,} MB, which is no label file; "
+                "download it again."
+            )
+        return int(count)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _opened(path: Path) -> io.TextIOWrapper:
+    """Returns a label file opened as text; one that ends in .gz is unpacked as it is read."""
+    if path.suffix.lower() == ".gz":
+        return io.TextIOWrapper(io.BufferedReader(_Unpacked(path), 2**20), encoding=_ENCODING, newline="")
+    return path.open(encoding=_ENCODING, newline="")
+
+
+_UNREADABLE = (UnicodeDecodeError, EOFError, zlib.error, gzip.BadGzipFile)
 _DELIMITERS = (",", ";", "\t")
 
 
 def _header(path: Path) -> tuple[list[str], str]:
     """Returns the cells of the first line, and what separates them: where a comma is the decimal sign, a semicolon."""
     try:
-        with path.open(encoding=_ENCODING, newline="") as handle:
+        with _opened(path) as handle:
             # A quoted cell may hold the end of a line; nobody writes a header of more.
             start = handle.read(_LONGEST_HEADER)
         rows = {mark: next(csv.reader(io.StringIO(start, newline=""), delimiter=mark), []) for mark in _DELIMITERS}
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (csv.Error, *_UNREADABLE) as error:
         raise _unreadable(path, error) from error
     mark = max(_DELIMITERS, key=lambda each: len(rows[each]))
     return rows[mark], mark
@@ -66,16 +104,19 @@ def read_columns(path: Path, names: Sequence[str | None], numbers: Collection[st
     checks.refuse_repeated_columns((name for name in names if name is not None), path.name)
     kept = {place: name for place, name in enumerate(names) if name is not None}
     blank = {name: ["", "NaN", "nan"] for name in numbers}
+    mark, handle = _header(path)[1], _opened(path)
     try:
         table = pd.read_csv(
-            path, header=None, skiprows=1, usecols=list(kept), names=list(kept.values()), index_col=False,
+            handle, header=None, skiprows=1, usecols=list(kept), names=list(kept.values()), index_col=False,
             dtype={name: str for name in kept.values() if name not in blank}, keep_default_na=False, na_values=blank,
-            sep=_header(path)[1], skipinitialspace=True, encoding=_ENCODING, low_memory=False,
+            sep=mark, skipinitialspace=True, low_memory=False,
         )  # fmt: skip
     except pd.errors.EmptyDataError:
         table = pd.DataFrame()
-    except (UnicodeDecodeError, pd.errors.ParserError) as error:
+    except (pd.errors.ParserError, *_UNREADABLE) as error:
         raise _unreadable(path, error) from error
+    finally:
+        handle.close()
     if table.empty:
         raise ValueError(f"{path.name} has a header and no rows; download it again.")
     text = [name for name in table.columns if name not in blank]

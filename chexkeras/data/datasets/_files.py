@@ -4,6 +4,7 @@ Images lie flat, in Kaggle's twelve folders, or nested in any way, and are found
 """
 
 import contextlib
+import hashlib
 import logging
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -48,7 +49,7 @@ def _files_below(folder: str | Path) -> Iterator[os.DirEntry[str]]:
         say(f"{count} below {str(folder)!r} cannot be searched for images, first {closed[0]}")
 
 
-ENDINGS = (".png", ".jpg", ".jpeg")
+ENDINGS = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
 """Endings of image files, without capitals."""
 
 
@@ -192,6 +193,35 @@ def locate_images(
     return _with_alike({}, alike), folders
 
 
+def paths_of(
+    folder: Path, image_ids: Sequence[str], images: str | Path | None, missing: str, names: Sequence[str] | None = None
+) -> list[str]:
+    """Returns the file of each image, found by its name, see `locate_images`; "" where there is none.
+
+    Args:
+        folder: The data set's folder.
+        image_ids: The images.
+        images: A folder of the images, absolute or relative to `folder`; None looks in the usual places.
+        missing: One of `MISSING`.
+        names: The file name of each; None takes the image_ids.
+
+    Returns:
+        The path of each.
+
+    Raises:
+        FileNotFoundError: If none was found and `missing` is not "keep", or any was not and it is "error".
+        ValueError: If a name lies in two folders, or two files are called nearly so.
+    """
+    wanted = image_ids if names is None else names
+    found, searched = locate_images(folder, set(wanted), images)
+    paths = [found.get(name, "") for name in wanted]
+    where = " and ".join(map(str, searched[:2])) + (" ..." if len(searched) > 2 else "")
+    refuse_missing(
+        image_ids, paths, missing, where, "Give the folder of the images with images= (on the command line --images)"
+    )
+    return paths
+
+
 def refuse_missing(image_ids: Sequence[str], paths: Sequence[str], missing: str, where: str, fix: str) -> None:
     """Checks that there are images for a table.
 
@@ -256,6 +286,19 @@ def assemble(
     left_out = tuple((image, "image not found") for image in table["image_id"][absent])
     _log.warning("%d of %d rows have no image and are left out", len(left_out), len(table))
     return ImageTable.of(table[~absent].reset_index(drop=True)), left_out
+
+
+def fingerprint_of_folder(folder: Path, pattern: str) -> tuple[str, str]:
+    """Returns a folder's name and one SHA-256 of the names and contents of its files.
+
+    Args:
+        folder: The folder.
+        pattern: Which files, such as "*.xml".
+    """
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob(pattern)):
+        digest.update(f"{path.name} {files.sha256_file(path)}\n".encode())
+    return folder.name, digest.hexdigest()
 
 
 def source_of_folder(

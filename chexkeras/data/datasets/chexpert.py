@@ -29,7 +29,7 @@ from chexkeras.data.datasets._files import (
     refuse_missing,
     source_of_folder,
 )
-from chexkeras.data.datasets.labels import BLANKS, policies, settle, uncertain_mask
+from chexkeras.data.datasets.labels import BLANKS, policies, policy_cautions, settle
 from chexkeras.data.datasets.registry import CHEXPERT
 from chexkeras.data.image_table import ImageTable
 
@@ -117,7 +117,7 @@ def load_chexpert(
         CHEXPERT.source_name,
         " and ".join(sorted(set(rows["release"]) - {""})) or "not stated",
         "chexkeras phantoms in CheXpert's layout",
-        _policy_cautions(table, policy_of),
+        policy_cautions(table, policy_of),
         left_out=left_out,
         implausible_ages=implausible,
         contradictory=tuple(rows["image_id"][rows["contradictory"]]),
@@ -206,17 +206,6 @@ def _of_views(rows: pd.DataFrame, views: str) -> pd.DataFrame:
     if kept.empty:
         raise ValueError(f"none of the {len(rows)} images is {views}; choose other views, one of: {', '.join(VIEWS)}.")
     return kept
-
-
-def _policy_cautions(table: pd.DataFrame, policy_of: Mapping[str, str]) -> tuple[str, ...]:
-    """Returns what a reader must know of labels that a policy made certain: images of every part may hold them."""
-    mask = uncertain_mask(table)
-    sentences = []
-    for policy, word in (("ones", "present"), ("zeros", "absent")):
-        settled = [name for name in mask.columns if policy_of[name] == policy and mask[name].any()]
-        if settled:
-            sentences.append(f"Uncertain labels count as {word}, where images are evaluated too: {', '.join(settled)}.")
-    return tuple(sentences)
 
 
 # Keys are header cells with everything but letters removed.

@@ -47,13 +47,15 @@ class DataSet:
         owner: Whose it is, for messages and for headings of the command line: "NIH".
         loader: Its loader as "module:function"; takes (root, missing=, **options) and returns an `ImageTable`.
         options: What the loader takes besides `missing`.
-        label_files: Names of its label files, the preferred first; none for a table of one's own.
+        label_files: Names of its label files, or of the folder that holds them, the preferred first; none for a table
+            of one's own.
         header: Cells, letters alone, that the first line of its label file has.
         by_header: Whether a label file in a folder counts only with that header, its name being a common one.
         folders: Names of the folders in which the label files lie too.
         opens_file: Whether the label file itself can be given in place of its folder.
         vocabulary: Its findings, in order.
         source_name: `TableSource.dataset` of its tables; "" where tables are named after their file.
+        meanings: Its key in `correspondence.MEANINGS`; "" where its findings are called as they are here.
         size: How many images of how many patients, in words; "" where the user knows.
         page: Where its publisher hands it out; "" where the user knows.
         layouts: Which downloads are read, a few words each.
@@ -76,6 +78,7 @@ class DataSet:
     opens_file: bool = True
     vocabulary: tuple[str, ...] = ()
     source_name: str = ""
+    meanings: str = ""
     size: str = ""
     page: str = ""
     layouts: tuple[str, ...] = ()
@@ -128,7 +131,7 @@ class DataSet:
             folder: A folder that exists.
         """
         places = (folder, *(folder / name for name in self.folders))
-        there = (place / name for place in places for name in self.label_files if (place / name).is_file())
+        there = (place / name for place in places for name in self.label_files if (place / name).exists())
         file = next((file for file in there if not self.by_header or self.is_label_file(file)), None)
         if file is not None or self.by_header:
             return file

@@ -118,6 +118,22 @@ def uncertain_mask(table: pd.DataFrame, findings: str | Iterable[str] | None = N
     return pd.DataFrame(marked.reshape(len(texts), len(names))[codes], index=table.index, columns=list(names))
 
 
+def policy_cautions(table: pd.DataFrame, policy_of: Mapping[str, str]) -> tuple[str, ...]:
+    """Returns what a reader must know of labels that a policy made certain: images of every part may hold them.
+
+    Args:
+        table: An image table with the column `image_table.UNCERTAIN`.
+        policy_of: Policy by finding.
+    """
+    mask = uncertain_mask(table)
+    sentences = []
+    for policy, word in (("ones", "present"), ("zeros", "absent")):
+        settled = [name for name in mask.columns if policy_of[name] == policy and mask[name].any()]
+        if settled:
+            sentences.append(f"Uncertain labels count as {word}, where images are evaluated too: {', '.join(settled)}.")
+    return tuple(sentences)
+
+
 def refuse_third_class(table: pd.DataFrame, targets: str | Iterable[str]) -> None:
     """Checks that a model without a third class can learn the targets as their policy left them.
 

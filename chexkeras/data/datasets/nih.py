@@ -18,7 +18,7 @@ from chexkeras import checks
 from chexkeras import findings as vocabulary
 from chexkeras.arguments import checked
 from chexkeras.data.datasets import _csv
-from chexkeras.data.datasets._files import MISSING, assemble, locate_images, refuse_missing, source_of_folder
+from chexkeras.data.datasets._files import MISSING, assemble, paths_of, source_of_folder
 from chexkeras.data.datasets.registry import NIH
 from chexkeras.data.image_table import ImageTable
 
@@ -77,7 +77,7 @@ def load_nih(
         "height_px": _whole_numbers(text, "height_px", label_file.name),
         "pixel_spacing_mm": pd.to_numeric(text["pixel_spacing_mm"], errors="coerce").astype(float),
     }
-    paths = _paths(folder, image_ids, images, missing)
+    paths = paths_of(folder, image_ids, images, missing)
     table, left_out = assemble(image_ids, paths, described, labels, missing, official=official)
     table.attrs["source"] = source_of_folder(
         folder,
@@ -200,16 +200,6 @@ def _official_split(folder: Path, image_ids: list[str]) -> tuple[np.ndarray, lis
             if part_of.setdefault(image, part) != part:
                 raise ValueError(f"{image} is in both {' and '.join(OFFICIAL_LISTS.values())}; download them again.")
     return np.asarray([part_of.get(image, "") for image in image_ids], dtype=object), read
-
-
-def _paths(folder: Path, image_ids: list[str], images: str | Path | None, missing: str) -> list[str]:
-    found, searched = locate_images(folder, set(image_ids), images)
-    paths = [found.get(image, "") for image in image_ids]
-    where = " and ".join(map(str, searched[:2])) + (" ..." if len(searched) > 2 else "")
-    refuse_missing(
-        image_ids, paths, missing, where, "Give the folder of the images with images= (on the command line --images)"
-    )
-    return paths
 
 
 REVISION_2020 = "2020 revision"

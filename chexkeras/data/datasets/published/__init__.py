@@ -1,0 +1,1 @@
+"""Published data sets besides NIH and CheXpert, a loader each."""
