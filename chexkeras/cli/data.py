@@ -1,4 +1,4 @@
-"""``chexkeras audit`` and ``chexkeras prepare``: looking images over, and decoding them once."""
+"""``chexkeras datasets``, ``audit`` and ``prepare``: what can be read, looking images over, decoding them once."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +9,35 @@ from chexkeras.checks import one_of, typed_path
 from chexkeras.cli.app import Profile, app, command_line, errors_for_people, leave, tell
 from chexkeras.cli.destination import check_destination, object_with
 from chexkeras.cli.image_options import Load, Missing, Root, with_image_options
+
+
+@app.command()
+@errors_for_people
+def datasets(
+    name: Annotated[str | None, typer.Argument(help="One of them, to show what its findings mean here.")] = None,
+) -> None:
+    """Lists the data sets that are read: size, terms, where to get them, and which of NIH's findings they label."""
+    from chexkeras import plain
+    from chexkeras.data.datasets.overview import list_data_sets, list_findings
+
+    if name is None:
+        for entry in list_data_sets().to_dict("records"):
+            tell(f"{entry['name']}: {entry['size']}")
+            told = {
+                "images of": entry["images_of"],
+                "layouts": entry["layouts"],
+                "labels": entry["labels"],
+                "terms": entry["license"],
+                "get it": entry["page"],
+                "cite": entry["citation"],
+            }
+            for what, text in told.items():
+                if text:
+                    tell(plain.wrapped(f"{what}: {text}", "  ", "    "))
+        return
+    found = list_findings(name)
+    columns = {"its name": "name", "here": "here", "NIH's labels": "nih", "why not NIH's": "why"}
+    tell(plain.table({shown: found[column].tolist() for shown, column in columns.items()}))
 
 
 @app.command()

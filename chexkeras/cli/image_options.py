@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 else:
     Load = Callable
 
-_LAYOUTS = " or ".join(entry.name for entry in DATA_SETS if entry.label_files)
-ROOT = f"Folder in {_LAYOUTS}, or a CSV of your own with --image-column."
+
+ROOT = "Folder of a data set that 'chexkeras datasets' lists, or a CSV of your own with --image-column."
 Root = Annotated[Path, typer.Argument(help=ROOT)]
 Missing = Annotated[
     str, typer.Option(help="Images absent or unusable: 'error' stops, 'skip' leaves them out and lists them.")

@@ -20,6 +20,7 @@ from .datasets.labels import (
     uncertain_mask as uncertain_mask,
 )
 from .datasets.nih import load_nih as load_nih
+from .datasets.overview import list_data_sets as list_data_sets, list_findings as list_findings
 from .datasets.published.mimic import load_mimic as load_mimic
 from .datasets.published.openi import load_openi as load_openi
 from .datasets.published.padchest import load_padchest as load_padchest

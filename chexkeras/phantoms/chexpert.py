@@ -103,7 +103,7 @@ def make_chexpert_phantoms(
         planned = [entry for image in cohort for entry in _planned(image, laterals)]
         drawn = draw_images(planned, seed, size, temporary, workers)
         truth = _truth(cohort, [drawn[_path(image, "view1_frontal")].devices for image in cohort], seed)
-        marks = _marks(cohort, truth, seed)
+        marks = _with_truth(cohort, _marks(cohort, truth, seed), truth)
         for file, valid in (("train.csv", False), ("valid.csv", True)):
             lines = [
                 _line(entry, labels)
@@ -158,8 +158,58 @@ def _truth(images: Sequence[PhantomImage], devices: Sequence[bool], seed: int) -
     return truth
 
 
+def observations(image: PhantomImage) -> dict[str, bool]:
+    """Returns which of CheXpert's observations an image shows, besides devices and what is not drawn.
+
+    Args:
+        image: The image.
+    """
+    severity = dict(image.severity)
+    return {name: is_shown(severity) for name, is_shown in _TRUTH.items()}
+
+
+def report_marks(images: Sequence[PhantomImage], devices: Sequence[bool], seed: int) -> np.ndarray:
+    """Returns the labels that a program finds in reports: 1, 0, -1 (uncertain), or NaN for a blank.
+
+    Args:
+        images: The cohort.
+        devices: Whether tubes, lines or leads were drawn on each image.
+        seed: The cohort's seed.
+
+    Returns:
+        Float array (n_images, 14), in the order of CHEXPERT14.
+    """
+    return _marks(images, _truth(images, devices, seed), seed)
+
+
+def label_lines(
+    images: Sequence[PhantomImage], devices: Sequence[bool], seed: int, folder: str
+) -> dict[str, list[str]]:
+    """Returns the lines of the label files, header first, by file name.
+
+    Args:
+        images: The cohort.
+        devices: Whether tubes, lines or leads were drawn on each image.
+        seed: The cohort's seed.
+        folder: The folder that the paths begin with.
+    """
+    truth = _truth(images, devices, seed)
+    marks = _with_truth(images, _marks(images, truth, seed), truth)
+    lines: dict[str, list[str]] = {"train.csv": [_HEADER], "valid.csv": [_HEADER]}
+    for image, labels in zip(images, marks, strict=True):
+        for entry in _planned(image, False):
+            lines["valid.csv" if image.test else "train.csv"].append(_line(entry, labels, folder))
+    return lines
+
+
+def _with_truth(images: Sequence[PhantomImage], marks: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Returns the marks, the truth in place of them for the images of valid.csv."""
+    test = np.array([image.test for image in images])
+    return np.where(test[:, None], truth.astype(float), marks)
+
+
 def _marks(images: Sequence[PhantomImage], truth: np.ndarray, seed: int) -> np.ndarray:
-    """Returns the labels as CheXpert writes them: 1, 0, -1, or NaN for a blank."""
+    """Returns the labels as CheXpert's program writes them: 1, 0, -1, or NaN for a blank."""
     drawn = np.random.default_rng(np.random.SeedSequence([seed], spawn_key=(3,))).random(truth.shape)
     left_open = np.array([_LEFT_OPEN.get(name, _USUALLY_LEFT_OPEN) for name in CHEXPERT14])
     of_positives = np.where(drawn < left_open, -1.0, 1.0)
@@ -171,12 +221,11 @@ def _marks(images: Sequence[PhantomImage], truth: np.ndarray, seed: int) -> np.n
     place = CHEXPERT14.index(NO_FINDING)
     others = [index for index, name in enumerate(CHEXPERT14) if name not in (NO_FINDING, SUPPORT_DEVICES)]
     read[:, place] = np.where(np.isin(read[:, others], (1.0, -1.0)).any(axis=1), np.nan, 1.0)
-    test = np.array([image.test for image in images])
-    return np.where(test[:, None], truth.astype(float), read)
+    return read
 
 
-def _line(planned: PlannedImage, labels: np.ndarray) -> str:
+def _line(planned: PlannedImage, labels: np.ndarray, folder: str = FOLDER) -> str:
     image = planned.image
     view = ("Lateral", "") if planned.squeezed else ("Frontal", image.view)
-    described = (f"{FOLDER}/{planned.path}", _SEX[image.sex], str(min(image.age_years, _OLDEST)), *view)
+    described = (f"{folder}/{planned.path}", _SEX[image.sex], str(min(image.age_years, _OLDEST)), *view)
     return ",".join((*described, *("" if np.isnan(label) else f"{label:.1f}" for label in labels)))

@@ -117,6 +117,28 @@ def _set_pixels(data: Dataset, pixels: Pixels, bits: int = 8, inverted: bool = F
     data.add_new("PixelData", "OB" if bits == 8 else "OW", content + b"\x00" * (len(content) % 2))
 
 
+def write_dicom_image(path: Path, image: PhantomImage, pixels: Pixels, seed: int, *, lateral: bool = False) -> None:
+    """Writes one image as a DICOM file.
+
+    Args:
+        path: The file.
+        image: Whose image it is.
+        pixels: uint8 array (rows, columns), dense tissue bright.
+        seed: The cohort's seed; UIDs depend on it and on the file's name.
+        lateral: Whether the header calls it a lateral view.
+    """
+    data = _image_dataset(image, pixels, seed, path.name)
+    _set_pixels(data, pixels)
+    if lateral:
+        _call_lateral(data)
+    _save(data, path)
+
+
+def _call_lateral(data: Dataset) -> None:
+    data.ViewPosition, data.PatientOrientation = "LL", ["A", "F"]
+    data.ViewCodeSequence = [_code("399198007", "SCT", "left lateral")]
+
+
 def _save(data: Dataset, path: Path) -> None:
     data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID
     data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
@@ -171,10 +193,6 @@ def _rejects(image: PhantomImage, pixels: Pixels) -> list[tuple[str, str, Callab
         data.BodyPartExamined, data.AnatomicRegionSequence = "HAND", [_code("85562004", "SCT", "Hand")]
         _set_pixels(data, _hand(len(pixels)))
 
-    def lateral(data: Dataset) -> None:
-        data.ViewPosition, data.PatientOrientation = "LL", ["A", "F"]
-        data.ViewCodeSequence = [_code("399198007", "SCT", "left lateral")]
-
     def unknown_view(data: Dataset) -> None:
         data.ViewPosition = "XX"
         del data.ViewCodeSequence
@@ -202,7 +220,7 @@ def _rejects(image: PhantomImage, pixels: Pixels) -> list[tuple[str, str, Callab
     return [
         ("reject_modality_ct.dcm", "a CT slice", setting(Modality="CT", SOPClassUID=CTImageStorage)),
         ("reject_body_part_hand.dcm", "a hand", hand),
-        ("reject_view_lateral.dcm", "a lateral view", lateral),
+        ("reject_view_lateral.dcm", "a lateral view", _call_lateral),
         ("reject_view_unknown.dcm", "a view that says neither PA nor AP (XX)", unknown_view),
         ("reject_child.dcm", "a child of 7 years", setting(PatientAge="007Y")),
         ("reject_species_dog.dcm", "an animal", dog),

@@ -11,8 +11,10 @@ from chexkeras.phantoms.canvas import Box
 from chexkeras.phantoms.cohort import PhantomImage
 from chexkeras.phantoms.folder import make_folder
 from chexkeras.phantoms.hospitals import HOSPITALS, USUAL
+from chexkeras.phantoms.layouts import LAYOUTS, Drawer, fill_layout
 from chexkeras.phantoms.render import PlannedImage, draw_images
 
+_NIH = "nih"
 _ENTRY_HEADER = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
     "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
@@ -35,8 +37,9 @@ def make_phantoms(
     prevalence: Mapping[str, float] | None = None,
     processes: int | None = None,
     site: str = USUAL,
+    layout: str = "nih",
 ) -> Path:
-    """Writes synthetic frontal chest radiographs in the exact layout of NIH ChestX-ray14.
+    """Writes synthetic frontal chest radiographs in the exact layout of NIH ChestX-ray14, or of another data set.
 
     The folder gets ``Data_Entry_2017.csv``, ``images/``, ``BBox_List_2017.csv``, ``train_val_list.txt``,
     ``test_list.txt``, ``PHANTOM.json`` (which marks it as synthetic) and ``dicom/`` (acceptable files and one for each
@@ -58,9 +61,12 @@ def make_phantoms(
         site: The made-up hospital that they come from, one of `phantoms.HOSPITALS`: others than the usual one have
             other patients, exposure, resolution, markers, prevalence and label habits. Its factor of the odds applies
             to `prevalence` too.
+        layout: Whose layout: "nih", or one of `phantoms.LAYOUTS`: "rsna", "siim", "vindr", "padchest", "openi", "mimic"
+            or "chexpert_batches" (the full-size download of CheXpert). These have DICOM images of at least 256 px where
+            the data set has DICOM, no `dicom` folder, and labels as their readers or programs write them.
 
     Returns:
-        The folder.
+        The folder, which `open_data` opens.
 
     Raises:
         ValueError: If an argument is out of range or a finding is unknown.
@@ -69,6 +75,21 @@ def make_phantoms(
     """
     hospital = HOSPITALS[checks.one_of(site, HOSPITALS, "site")]
     own_seed = hospital.seed_of(seed) if isinstance(seed, int) else seed
+
+    if checks.one_of(layout, (_NIH, *LAYOUTS), "layout") != _NIH:
+        return make_folder(
+            checks.typed_path(folder, "folder"),
+            lambda temporary, cohort, workers: fill_layout(
+                layout, temporary, cohort, Drawer(own_seed, size, workers, hospital)
+            ),
+            images=images,
+            size=size,
+            seed=seed,
+            prevalence=prevalence,
+            processes=processes,
+            layout={"layout": layout},
+            hospital=hospital,
+        )
 
     def fill(temporary: Path, cohort: Sequence[PhantomImage], workers: int | None) -> tuple[str, dict[str, Any]]:
         planned = [PlannedImage(image, f"images/{image.image_id}") for image in cohort]

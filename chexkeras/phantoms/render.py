@@ -282,13 +282,15 @@ class PlannedImage(NamedTuple):
 
     Attributes:
         image: The image.
-        path: Its file, relative to the folder drawn into, ".png" or ".jpg".
+        path: Its file, relative to the folder drawn into, ".png", ".jpg", ".dcm" or ".dicom".
         squeezed: Whether to halve its width: it then stands for a lateral image without showing one.
+        deep: Whether a PNG has 16 bits.
     """
 
     image: PhantomImage
     path: str
     squeezed: bool = False
+    deep: bool = False
 
 
 class DrawnContent(NamedTuple):
@@ -343,13 +345,21 @@ def _draw_to_file(planned: PlannedImage, *, seed: int, size: int, folder: str, h
     pixels, boxes, devices = draw(planned.image, seed, size, hospital)
     path = Path(folder) / planned.path
     path.parent.mkdir(parents=True, exist_ok=True)
+    shown = _squeezed(pixels) if planned.squeezed else pixels
+    if path.suffix in (".dcm", ".dicom"):
+        # pydicom is needed here alone.
+        from chexkeras.phantoms.dicom import write_dicom_image
+
+        write_dicom_image(path, planned.image, shown, seed, lateral=planned.squeezed)
+        return DrawnContent(boxes, devices)
     # The file says so itself, wherever it is copied to.
     if path.suffix == ".png":
         marked: dict[str, Any] = {"pnginfo": PngInfo()}
         marked["pnginfo"].add_text("Software", MADE_BY)
     else:
         marked = {"comment": MADE_BY}
-    Image.fromarray(_squeezed(pixels) if planned.squeezed else pixels).save(path, **_SAVING[path.suffix], **marked)
+    picture = Image.fromarray(shown.astype(np.uint16) * 257 if planned.deep else shown)
+    picture.save(path, **_SAVING[path.suffix], **marked)
     return DrawnContent(boxes, devices)
 
 

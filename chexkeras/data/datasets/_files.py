@@ -313,7 +313,7 @@ def source_of_folder(
     """Returns the source of a table, which is synthetic where the folder says so.
 
     Args:
-        folder: The folder of the label files; `PHANTOM_FILE` in it marks phantoms.
+        folder: The folder of the label files; `PHANTOM_FILE` in it, or beside it, marks phantoms.
         read: The files the table was read from.
         dataset: The data set's name.
         label_release: Which release of the labels.
@@ -321,9 +321,10 @@ def source_of_folder(
         cautions: Sentences to be shown beside the table's numbers.
         **facts: Further fields of `TableSource`.
     """
-    marker = folder / PHANTOM_FILE
-    synthetic = marker.is_file()
-    if synthetic:
+    # Label files may lie in a folder of the download, as those of CheXpert's batches do.
+    marker = next((path for path in (folder / PHANTOM_FILE, folder.parent / PHANTOM_FILE) if path.is_file()), None)
+    synthetic = marker is not None
+    if marker is not None:
         site = phantom_site(marker)
         dataset, label_release = f"{phantoms}, site {site}" if site else phantoms, "not applicable (synthetic)"
         cautions, read = (*phantom_cautions(marker), *cautions), (*read, marker)

@@ -58,7 +58,7 @@ def open_data(root: str | Path, *, missing: Literal["error", "skip", "keep"] = "
     entry = OWN_TABLE if path.is_file() and _NEEDED[0] in given else recognise(path)
     foreign = [name for name in given if name not in entry.option_names]
     if foreign:
-        owners = " and ".join(other.name for other in DATA_SETS if foreign[0] in other.option_names)
+        owners = _listed([other.name for other in DATA_SETS if foreign[0] in other.option_names])
         raise ValueError(
             f"{foreign[0]}={given[foreign[0]]!r}{_on_command_line(foreign[:1])} is for {owners}, but {str(root)!r} is "
             f"{entry.name}, which takes: {', '.join(entry.option_names)}."
@@ -121,6 +121,11 @@ def data_set_of(source_name: str) -> DataSet | None:
         'CheXpert'
     """
     return next((entry for entry in DATA_SETS if source_name and entry.source_name == source_name), None)
+
+
+def _listed(names: list[str]) -> str:
+    """Returns names as a sentence lists them: "a, b and c"."""
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 
 def _nothing_known(folder: Path) -> str:

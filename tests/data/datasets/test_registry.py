@@ -104,7 +104,9 @@ def test_options_that_were_not_given_are_no_options(nih):
     [
         (
             {"views": "all"},
-            r"views='all' \(.* --views\) is for CheXpert's layout, but .*nih' is NIH's layout, .*: images\.",
+            r"views='all' \(.* --views\) is for CheXpert's layout, PadChest's layout, Open-I's layout and "
+            r"MIMIC-CXR-JPG's layout, but "
+            r".*nih' is NIH's layout, .*: images\.",
         ),
         ({"part": "all"}, r"part='all' is for CheXpert's layout"),
         (
@@ -119,7 +121,7 @@ def test_an_option_of_another_kind_is_refused(nih, option, message):
 
 
 def test_images_are_not_for_chexpert_whose_label_file_names_the_folders(chexpert):
-    message = r"images='images' \(on the command line --images\) is for NIH's layout and a table of one's own"
+    message = r"images='images' \(on the command line --images\) is for NIH's layout, .* and a table of one's own"
     with pytest.raises(ValueError, match=message):
         open_data(chexpert, images="images")
 
@@ -154,7 +156,7 @@ def test_what_was_looked_for_is_named(tmp_path, nih):
     looked_for = (
         r"no label file in '.*folder'; looked for NIH's Data_Entry_2017_v2020\.csv or Data_Entry_2017\.csv or "
         r"sample_labels\.csv; CheXpert's train\.csv or valid\.csv, there or in CheXpert-v1\.0 or CheXpert-v1\.0-small "
-        r"or CheXpert-v1\.0 batch 1 \(validate & csv\)\."
+        r"or CheXpert-v1\.0 batch 1 \(validate & csv\); RSNA's stage_2_train_labels\.csv; .*stage_2_train\.csv\."
     )
     with pytest.raises(FileNotFoundError, match=looked_for + " The folder is empty"):
         open_data(folder)

@@ -8,7 +8,7 @@ Source:
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from xml.etree import ElementTree
 
 import numpy as np
@@ -95,7 +95,8 @@ def load_openi(
     unknown = int(((rows["view"] == "") & ~rows["frontal"]).sum())
     rows = common.of_views(rows, views, OPENI.owner)
     labels = _labels(rows["headings"], wanted)
-    described = {name: rows[name] for name in ("patient_id", "view", *(set(facts) - {"view"}))}
+    told = ("patient_id", "view", "sex", "age_years", "width_px", "height_px", "pixel_spacing_mm")
+    described: dict[str, Any] = {name: rows[name] for name in told}
     described["follow_up"] = common.follow_ups(rows["patient_id"].tolist())
     table, left_out = assemble(rows["image_id"].tolist(), rows["path"].tolist(), described, labels, missing)
     source = source_of_folder(
