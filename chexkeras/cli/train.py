@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chexkeras.checks import existing_file, one_of, typed_path
+from chexkeras.checks import one_of
 from chexkeras.cli.app import app, command_line, errors_for_people, starting_tensorflow, tell
 from chexkeras.cli.image_options import ROOT, Load, Missing, with_image_options
 from chexkeras.cli.output import show_evaluation, show_shortcuts
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from chexkeras.training.resume.interrupted import InterruptedTraining
 
 _KEPT = {
-    "finding": "--finding", "preset": "--preset", "weights": "--weights", "settings": "--set", "split": "--split",
+    "finding": "--finding", "preset": "--preset", "weights": "--weights",
+    "weights_file": "--weights-file", "settings": "--set", "split": "--split",
     "as_run": "--as-run", "validation": "--validation", "test": "--test", "features": "--features",
     "caution": "--caution", "draws": "--draws", "seed": "--seed", "overwrite": "--overwrite",
 }  # fmt: skip
@@ -57,7 +58,13 @@ def train(
     ] = False,
     weights: Annotated[
         str | None,
-        typer.Option(help="'imagenet', a weights file, or 'none' for an untrained base; by default the preset's."),
+        typer.Option(
+            help="'imagenet', a name that 'chexkeras weights' lists, a weights file (Keras, PyTorch, safetensors), or "
+            "'none' for an untrained base; by default the preset's."
+        ),
+    ] = None,
+    weights_file: Annotated[
+        Path | None, typer.Option(help="File of the weights that --weights or the preset names; nothing is downloaded.")
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change a field of the recipe, e.g. stage2.learning_rate=3e-5.")
@@ -119,14 +126,14 @@ def train(
     going_on = command_line("run", "resume", *_KEPT, adding=("--resume", str(resume or run)))
     interrupted = None
     if resume is not None:
-        given = (finding, preset, weights, settings, split, as_run, validation, test, features, caution, draws, seed,
-                 overwrite)  # fmt: skip
+        given = (finding, preset, weights, weights_file, settings, split, as_run, validation, test, features, caution,
+                 draws, seed, overwrite)  # fmt: skip
         interrupted = _interrupted(resume, dict(zip(_KEPT.values(), given, strict=True)))
         recipe = interrupted.recipe
         named = recipe.name
     else:
         named = preset or "two-stage"
-        recipe = _recipe(named, finding, weights, settings, seed)
+        recipe = _recipe(named, finding, (weights, weights_file), settings, seed)
         writer.check_free(run, overwrite)
         with resumed_by(going_on):
             InterruptedTraining(run).check_free(overwrite)
@@ -221,9 +228,14 @@ def _interrupted(folder: Path, kept: Mapping[str, Any]) -> "InterruptedTraining"
 
 
 def _recipe(
-    preset: str, finding: list[str] | None, weights: str | None, settings: list[str] | None, seed: int | None
+    preset: str,
+    finding: list[str] | None,
+    weights: tuple[str | None, Path | None],
+    settings: list[str] | None,
+    seed: int | None,
 ) -> "Recipe":
     """Returns the recipe that the options describe: a preset and what they change in it."""
+    from chexkeras.models.weights import opening
     from chexkeras.recipes import presets
     from chexkeras.recipes.overrides import with_settings
 
@@ -232,9 +244,12 @@ def _recipe(
         recipe = recipe.replace(seed=seed)
     if finding:
         recipe = recipe.replace(targets=tuple(finding))
-    if weights is not None:
-        recipe = recipe.replace(weights=None if weights.lower() == "none" else weights)
+    named, file = weights
+    if named is not None:
+        recipe = recipe.replace(weights=None if named.lower() == "none" else named, weights_file=None)
+    if file is not None:
+        recipe = recipe.replace(weights_file=str(file))
     recipe = with_settings(recipe, settings or ())
-    if recipe.weights not in (None, "imagenet"):
-        existing_file(typed_path(recipe.weights, "weights"), "weights")
+    # Looked into before images are: what does not fit is told at once.
+    opening.find(recipe.backbone, recipe.weights, recipe.weights_file)
     return recipe

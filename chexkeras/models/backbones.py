@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from chexkeras.arguments import checked
-from chexkeras.checks import existing_file, in_a_sentence, one_of, typed_path
+from chexkeras.checks import in_a_sentence, one_of
 from chexkeras.models.registry import GIVEN, Registry
-from chexkeras.models.stored.model_file import check_weights_file
-
-NORMALISATIONS = ("imagenet", "caffe", "unit", "signed", "own")
+from chexkeras.models.weights import opening
+from chexkeras.models.weights.opening import Found
+from chexkeras.models.weights.sources import NORMALISATIONS
 
 # Channel means and standard deviations of ImageNet on the 0-1 scale (He et al., CVPR 2016, and torchvision's models).
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -38,8 +38,8 @@ class Backbone:
         build: Takes an RGB tensor (batch, height, width, 3), already normalised, and weights (None, "imagenet" or a
             file); adds its layers to the tensor's graph and returns the feature map (batch, rows, columns, channels).
         normalisation: "imagenet" (subtract the channel mean, divide by the standard deviation), "caffe" (subtract the
-            mean of blue, green and red), "unit" (0 to 1), "signed" (-1 to 1), or "own" (the backbone begins with its
-            own).
+            mean of blue, green and red), "caffe_255" (the same, then divided by 255), "unit" (0 to 1), "signed" (-1 to
+            1), "signed_1024" (-1024 to 1024), or "own" (the backbone begins with its own).
         pretrained: Whether ImageNet weights exist for it.
         channels: Channels of the feature map, by which reports' counts of parameters are checked; None where unknown.
     """
@@ -179,7 +179,7 @@ def register_backbone(name: str, layers: Callable[[Any], Any], normalisation: st
             "preprocess_" or "head_": the classifier's own do.
         normalisation: What is done to the pixels first: "unit" scales them to 0 to 1, "signed" to -1 to 1,
             "imagenet" subtracts ImageNet's channel means and divides by its deviations, "caffe" subtracts its means,
-            and "own" leaves 0 to 255.
+            "caffe_255" divides by 255 besides, "signed_1024" scales to -1024 to 1024, and "own" leaves 0 to 255.
 
     Returns:
         The entry. One of the same name that was registered before is replaced.
@@ -222,31 +222,35 @@ def normalise(pixels: Any, normalisation: str) -> Any:
     channels = keras.layers.Concatenate(name="preprocess_channels", dtype="float32")([pixels, pixels, pixels])
     if normalisation == "own":
         return channels
-    if normalisation == "caffe":
+    if normalisation in ("caffe", "caffe_255"):
         # The three channels of a gray image are equal, so their order only decides which mean each one loses.
+        spread = 255.0**2 if normalisation == "caffe_255" else 1.0
         layer = keras.layers.Normalization(
-            mean=_CAFFE_MEAN, variance=[1.0] * 3, name="preprocess_caffe", dtype="float32"
+            mean=_CAFFE_MEAN, variance=[spread] * 3, name=f"preprocess_{normalisation}", dtype="float32"
         )
         return layer(channels)
     if normalisation == "unit":
         return keras.layers.Rescaling(1.0 / 255.0, name="preprocess_unit", dtype="float32")(channels)
     if normalisation == "signed":
         return keras.layers.Rescaling(1.0 / 127.5, -1.0, name="preprocess_signed", dtype="float32")(channels)
+    if normalisation == "signed_1024":
+        scale = 2.0 * 1024.0 / 255.0
+        return keras.layers.Rescaling(scale, -1024.0, name="preprocess_signed_1024", dtype="float32")(channels)
     mean = [255.0 * value for value in _IMAGENET_MEAN]
     variance = [(255.0 * value) ** 2 for value in _IMAGENET_STD]
     layer = keras.layers.Normalization(mean=mean, variance=variance, name="preprocess_imagenet", dtype="float32")
     return layer(channels)
 
 
-def attach(backbone: Backbone, pixels: Any, weights: str | Path | None) -> Any:
+def attach(backbone: Backbone, pixels: Any, weights: str | Path | Found | None) -> Any:
     """Adds a backbone to a graph and gives it its weights.
 
     Args:
         backbone: One of `BACKBONES`.
         pixels: Keras tensor (batch, height, width, 3), normalised.
-        weights: "imagenet", a weights file of the same backbone without its top, or None for random weights. With
-            "imagenet" Keras adds a rescaling to EfficientNetB0-B4 that a file does not bring along: for these, save
-            the file from a base that was built without ImageNet weights.
+        weights: "imagenet", a weights file of the same backbone without its top, weights that `opening.find` has found,
+            or None for random weights. With "imagenet" Keras adds a rescaling to EfficientNetB0-B4 that a file does not
+            bring along: for these, save the file from a base that was built without ImageNet weights.
 
     Returns:
         The feature map, a Keras tensor (batch, rows, columns, channels).
@@ -257,18 +261,9 @@ def attach(backbone: Backbone, pixels: Any, weights: str | Path | None) -> Any:
     """
     if weights is None:
         return backbone.build(pixels, None)
-    if str(weights) != "imagenet":
-        file = existing_file(typed_path(weights, "weights"), "weights")
-        check_weights_file(file)
-        try:
-            return backbone.build(pixels, str(file))
-        except (ValueError, OSError, KeyError) as error:
-            # Keras goes on to list every layer of the model.
-            first = str(error).partition("\n")[0][:200]
-            raise ValueError(
-                f"weights={str(weights)!r} does not fit {backbone.name} without its top ({first}); give a file of the "
-                f"same layers, such as one saved from keras.applications.{backbone.name}(include_top=False)."
-            ) from error
+    found = weights if isinstance(weights, Found) else opening.find(backbone.name, weights)
+    if found is not None:
+        return _attach_found(backbone, pixels, found)
     if not backbone.pretrained:
         raise ValueError(f"{backbone.name} has no ImageNet weights; use weights=None (--weights none).")
     try:
@@ -281,8 +276,27 @@ def attach(backbone: Backbone, pixels: Any, weights: str | Path | None) -> Any:
                 f"ImageNet weights for {backbone.name} could not be loaded ({error}). Three ways out: "
                 "(1) run once with internet access (on Kaggle: Settings > Internet > On), Keras then keeps them; "
                 f"(2) download the 'notop' weights file of {backbone.name} elsewhere and pass "
-                "weights='path/to/file.h5' (--weights path/to/file.h5, in the notebooks CHEXKERAS_WEIGHTS); "
+                "weights='path/to/file.h5' (--weights path/to/file.h5, in the notebooks CHEXKERAS_WEIGHTS), or "
+                "weights='imagenet' with weights_file='path/to/file.h5'; "
                 "(3) pass weights=None (--weights none, CHEXKERAS_WEIGHTS=none) for an untrained base, which shows "
                 "that the software works, not what it can do."
             )
         ) from None
+
+
+def _attach_found(backbone: Backbone, pixels: Any, found: Found) -> Any:
+    if found.arrays is not None:
+        import keras
+
+        features = backbone.build(pixels, None)
+        opening.put(found, backbone.name, keras.Model(pixels, features))
+        return features
+    try:
+        return backbone.build(pixels, str(found.file))
+    except (ValueError, OSError, KeyError) as error:
+        # Keras goes on to list every layer of the model.
+        first = str(error).partition("\n")[0][:200]
+        raise ValueError(
+            f"weights={str(found.file)!r} does not fit {backbone.name} without its top ({first}); give a file of the "
+            f"same layers, such as one saved from keras.applications.{backbone.name}(include_top=False)."
+        ) from error

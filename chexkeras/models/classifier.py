@@ -14,6 +14,7 @@ from chexkeras.findings import label_names
 from chexkeras.models import backbones, heads
 from chexkeras.models.exposure.entries import check_exposure, check_smoothing
 from chexkeras.models.registry import GIVEN, number
+from chexkeras.models.weights import opening
 
 if TYPE_CHECKING:
     import keras
@@ -70,6 +71,7 @@ def build_classifier(
     *,
     backbone: "str | keras.layers.Layer" = "DenseNet121",
     weights: str | Path | None = "imagenet",
+    weights_file: str | Path | None = None,
     image_size: int = 224,
     head: "str | keras.layers.Layer" = "three_layer",
     clahe: float | None = None,
@@ -87,7 +89,9 @@ def build_classifier(
         targets: One label or several, in output order.
         backbone: A name in `models.backbones.BACKBONES`, or a Keras model or layer from images (batch, height, width, 1
             or 3) to a feature map (batch, rows, columns, channels), which is copied with its weights.
-        weights: "imagenet", a weights file, or None for an untrained base; a Keras object brings its own.
+        weights: "imagenet", a name in `models.weights.sources.WEIGHTS`, a weights file, a JSON description of weights,
+            or None for an untrained base; a Keras object brings its own.
+        weights_file: The file of weights that `weights` names or describes.
         image_size: Height and width of the input, pixels.
         head: A name in `models.heads.HEADS`, or a Keras model or layer from the feature map, or from its average over
             rows and columns, to one probability for each target.
@@ -132,7 +136,9 @@ def build_classifier(
 
             seen = layers.attach(seen, exposure, smoothing)
         if base is not None:
-            features = backbones.attach(base, backbones.normalise(seen, base.normalisation), weights)
+            found = opening.find(base.name, weights, weights_file) if weights != GIVEN else None
+            normalisation = (found and found.normalisation) or base.normalisation
+            features = backbones.attach(base, backbones.normalise(seen, normalisation), found or weights)
         else:
             from chexkeras.models import given
 

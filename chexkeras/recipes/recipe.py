@@ -24,6 +24,7 @@ from chexkeras.models.heads import HEADS
 from chexkeras.models.losses import LOSSES
 from chexkeras.models.optimizers import OPTIMIZERS, SCHEDULES
 from chexkeras.models.registry import GIVEN, Registry, number
+from chexkeras.models.weights.sources import WEIGHTS
 from chexkeras.plain import Described
 from chexkeras.recipes.loss import Loss, finding_pairs, refuse_idle
 
@@ -175,8 +176,11 @@ class Recipe(Described):
         targets: Findings in output order.
         image_size: Side of the model's input, pixels.
         backbone: A name in `models.backbones.BACKBONES`, or one added by `models.register_backbone`.
-        weights: "imagenet", a weights file, or None for an untrained base; "given" where a backbone of one's own was
-            given to `train` with its weights.
+        weights: "imagenet", a name in `models.weights.sources.WEIGHTS` such as "xrv-all", a weights file, a JSON
+            description of weights (`models.weights.sources.read_source`), or None for an untrained base; "given" where
+            a backbone of one's own was given to `train` with its weights.
+        weights_file: The file of weights that `weights` names or describes; None where `weights` is the file itself,
+            or where Keras loads them.
         head: A name in `models.heads.HEADS`. Backbone, head and loss are "given" where `train` was given Keras objects.
         clahe: Limit of the contrast-limited equalisation that the model begins with, 1 to 256 (usual is 2); None leaves
             images as they are. See `models.clahe`.
@@ -207,6 +211,7 @@ class Recipe(Described):
     image_size: int = 224
     backbone: str = "DenseNet121"
     weights: str | None = "imagenet"
+    weights_file: str | None = None
     head: str = "three_layer"
     clahe: float | None = None
     exposure: str | None = None
@@ -287,12 +292,28 @@ class Recipe(Described):
                 raise ValueError(f"stages holds {came(stage)}; expected Stage, such as {_STAGE}.")
 
     def _check_weights(self) -> None:
-        if self.weights is None:
-            return
-        weights = os.fspath(self.weights) if isinstance(self.weights, os.PathLike) else self.weights
-        if not isinstance(weights, str) or not weights.strip():
-            raise ValueError(f"weights={weights!r} must be 'imagenet', a weights file, or null for an untrained base.")
-        object.__setattr__(self, "weights", weights)
+        for name in ("weights", "weights_file"):
+            value = getattr(self, name)
+            value = os.fspath(value) if isinstance(value, os.PathLike) else value
+            if value is not None and (not isinstance(value, str) or not value.strip()):
+                raise ValueError(
+                    f"{name}={value!r} must be 'imagenet', a name of 'chexkeras weights', a weights file, or null for "
+                    "an untrained base."
+                    if name == "weights"
+                    else f"weights_file={value!r} must be the file of the weights, or null."
+                )
+            object.__setattr__(self, name, value)
+        if self.weights_file is not None and self.weights in (None, GIVEN):
+            raise ValueError(
+                f"weights_file={self.weights_file!r} is the file of weights that are named, and "
+                f"weights={self.weights!r} names none; give weights=FILE alone, or name whose they are."
+            )
+        source = WEIGHTS.get(self.weights) if self.weights is not None else None
+        if source is not None and source.backbones and self.backbone not in source.backbones:
+            raise ValueError(
+                f"weights={source.name!r} are of {' or '.join(source.backbones)}, and backbone={self.backbone!r}; set "
+                "one or the other."
+            )
 
     def _check_balance(self) -> None:
         given = self.balanced_batches

@@ -31,6 +31,8 @@ from chexkeras.models.losses import LOSSES
 from chexkeras.models.registry import GIVEN
 from chexkeras.models.scoring import predict_scores, scores_table
 from chexkeras.models.three_way import for_inference
+from chexkeras.models.weights import opening
+from chexkeras.models.weights.seen import Overlap, overlap_of_record
 from chexkeras.recipes.recipe import Recipe
 from chexkeras.results import OperatingPoint
 from chexkeras.training.loop import Fitted
@@ -143,6 +145,9 @@ def all_cautions(recipe: Recipe, splits: Splits, further: Sequence[str]) -> list
         shown.append(UNTRAINED_CAUTION)
     if recipe.weights == GIVEN and recipe.stages:
         shown.append(GIVEN_WEIGHTS_CAUTION)
+    seen = weights_overlap(recipe, splits)
+    if seen is not None:
+        shown.append(seen.caution)
     if splits.leaky:
         shown.append(splits.description)
     for lacking in lacking_classes(splits, recipe.targets):
@@ -284,14 +289,37 @@ def write_data(splits: Splits, audit: Audit, working: Path) -> None:
 
 
 def weights_record(recipe: Recipe) -> dict[str, Any]:
-    """Returns where the weights come from that training starts with."""
+    """Returns where the weights come from that training starts with.
+
+    Args:
+        recipe: The recipe.
+
+    Raises:
+        ValueError: If their file is missing or is no weights.
+    """
     if recipe.weights is None:
         return {"origin": f"untrained, seed {recipe.seed}"}
-    if recipe.weights == "imagenet":
-        return {"origin": "ImageNet"}
     if recipe.weights == GIVEN:
         return {"origin": "given with the Keras model that is the backbone"}
-    return {"origin": f"file {Path(recipe.weights).name}", "sha256": files.sha256_file(recipe.weights)}
+    found = opening.find(recipe.backbone, recipe.weights, recipe.weights_file)
+    return {"origin": "ImageNet"} if found is None else found.record()
+
+
+def weights_overlap(recipe: Recipe, splits: Splits) -> Overlap | None:
+    """Returns what is to be said where the weights have seen images that are measured here; None where they have not.
+
+    Args:
+        recipe: The recipe.
+        splits: The split.
+    """
+    source = source_of(splits.train)
+    record = weights_record(recipe)
+    return overlap_of_record(record, source.dataset, synthetic=source.synthetic, split=splits.kind)
+
+
+def _weights_with_overlap(recipe: Recipe, splits: Splits) -> dict[str, Any]:
+    seen = weights_overlap(recipe, splits)
+    return weights_record(recipe) | ({"seen_here": seen.part} if seen is not None else {})
 
 
 def provenance_record(
@@ -317,7 +345,7 @@ def provenance_record(
         **provenance.collect(),
         "source": source_of(splits.train).to_dict(),
         "split": splits.to_dict(),
-        "weights": weights_record(recipe),
+        "weights": _weights_with_overlap(recipe, splits),
         # What was given is recorded with all of its configuration, under "given".
         "loss": {"name": loss.name} if recipe.loss.name == GIVEN else loss.get_config(),
         "imbalance": imbalance_record(

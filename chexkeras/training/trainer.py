@@ -278,6 +278,7 @@ def _built(recipe: Recipe, own: OwnObjects) -> keras.Model:
         recipe.targets,
         backbone=own.backbone or recipe.backbone,
         weights=recipe.weights,
+        weights_file=recipe.weights_file,
         image_size=recipe.image_size,
         head=own.head or recipe.head,
         clahe=recipe.clahe,
