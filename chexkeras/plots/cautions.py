@@ -10,11 +10,13 @@ SEE = "see cautions"
 _KINDS = tuple(
     (re.compile(pattern, re.IGNORECASE), words)
     for pattern, words in (
+        (r"\bleaky weights\b", "weights that saw the images"),
         (r"\bleaky\b|also have images in another part", "leaky split"),
         (r"\bsynthetic\b|\bphantoms?\b", "synthetic images"),
         (r"case-control|not a random sample|enriched|equal numbers|was set when", "case-control sample"),
         (r"chosen controls|negatives? .*without any", "chosen controls"),
         (r"untrained|random weights", "untrained base"),
+        (r"were trained on (is not|them)|trained on is not known", "weights of unknown training"),
         (r"tells? (the )?classes apart|shortcut|thumbnail", "shortcuts in the data"),
         (r"patients are not known|patients not known", "patients not known"),
         (r"another version", "limits of another version"),

@@ -7,6 +7,7 @@ checkpoint with one inside, or a whole model, whose layers and arrays are then f
 Source: PyTorch's notes on serialization semantics (pytorch.org/docs/stable/notes/serialization.html).
 """
 
+import functools
 import io
 import math
 import zipfile
@@ -27,6 +28,7 @@ MOST_PICKLE_BYTES = 64 * 2**20
 """Size of the pickle that lists the arrays; that of a DenseNet121 as a whole model has less than 1 MB."""
 _LEGACY_PROTOCOL = 1001
 _DEEPEST = 100
+_SHARED = 4
 _WHOLE = "Download it again, whole."
 _ONLY_WEIGHTS = "Use a file from its publisher's own page."
 
@@ -115,13 +117,14 @@ def _archive(path: Path) -> dict[str, np.ndarray]:
             raise Refused("was written with the other order of bytes", "Save it again on a usual computer.")
         content = read_pickle(io.BytesIO(archive.read(listed[0])), _persistent)
 
-        def numbers(storage: _Storage) -> bytes:
-            name = f"{root}data/{storage.key}"
+        @functools.cache
+        def numbers(key: str) -> bytes:
+            name = f"{root}data/{key}"
             if name not in members:
                 raise Refused("is damaged: an array that it lists is not there", _WHOLE)
             return archive.read(name)
 
-        return _arrays(content, numbers)
+        return _arrays(content, numbers, path.stat().st_size)
 
 
 def _legacy(path: Path) -> dict[str, np.ndarray]:
@@ -145,7 +148,7 @@ def _legacy(path: Path) -> dict[str, np.ndarray]:
             if key not in declared:
                 raise Refused("is damaged: it holds an array that it does not list", _WHOLE)
             found[key] = _legacy_numbers(stream, declared[key], size)
-    return _arrays(content, lambda storage: found.get(storage.key, b""))
+    return _arrays(content, lambda key: found.get(key, b""), size)
 
 
 def _legacy_numbers(stream: IO[bytes], storage: _Storage, size: int) -> bytes:
@@ -247,12 +250,17 @@ def _view(node: Any) -> _View | None:
     return None
 
 
-def _arrays(content: Any, numbers: Callable[[_Storage], bytes]) -> dict[str, np.ndarray]:
+def _arrays(content: Any, numbers: Callable[[str], bytes], size: int) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
+    # Arrays may share their numbers, and numbers of 16 bits become 32: some room, but no more.
+    left = _SHARED * size
     for key, node in _nodes(content):
         view = _view(node) if isinstance(node, Record) else None
         if view is not None:
-            found[key] = _array(view, numbers(view.storage))
+            found[key] = _array(view, numbers(view.storage.key))
+            left -= found[key].nbytes
+            if left < 0:
+                raise Refused("declares more than it holds", _ONLY_WEIGHTS)
     return found
 
 

@@ -53,6 +53,10 @@ def add_provenance(facts: Facts, documents: Documents) -> None:
         digest = documents.pick(_PROVENANCE, path, "") or ""
         facts.add(key, digest, as_code(digest[:16]) if digest else NOT_STATED, file=_PROVENANCE, field=path)
     documents.add(facts, "run.weights", _PROVENANCE, "weights.origin", default="")
+    # Whether the weights that training started from have seen images that are measured; "" in runs of before.
+    documents.add(facts, "weights.seen_here", _PROVENANCE, "weights.seen_here", default="")
+    documents.add(facts, "weights.normalisation", _PROVENANCE, "weights.normalisation", default="")
+    documents.add(facts, "weights.conversion", _PROVENANCE, "weights.conversion", default="")
     digest = documents.pick(_PROVENANCE, "model.sha256", "") or ""
     text = as_code(digest[:16]) if digest else NOT_STATED
     facts.add("hash.model", digest, text, file=_PROVENANCE, field="model.sha256")

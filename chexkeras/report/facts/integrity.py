@@ -147,6 +147,14 @@ def no_verdict(facts: Facts) -> str:
             "the split is leaky between training and validation: the thresholds were chosen on patients learnt from",
         ),
         (facts["split.leaky"].value, "the split is leaky: patients of the test part also have images in another part"),
+        (
+            facts["weights.seen_here"].value == "test",
+            "LEAKY weights: those that training started from have seen images of the test part, or may have",
+        ),
+        (
+            facts["weights.seen_here"].value == "validation",
+            "LEAKY weights: those that training started from have seen the images on which the thresholds were chosen",
+        ),
         (not facts["check.split"].value, "the split in the run folder is not the one that was trained on"),
         (not facts["check.test_scores"].value, "the test scores on file are not the scores that were measured"),
         (not facts["check.thresholds"].value, "the thresholds on file are not the thresholds that were measured"),

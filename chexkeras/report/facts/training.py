@@ -92,6 +92,9 @@ def add_recipe(facts: Facts, documents: Documents) -> None:
         if weights is None
         else f"{_ORIGINS.get(weights, 'given')} weights"
     )
+    named = documents.pick("provenance.json", "weights.source", "")
+    if named not in ("", "not stated"):
+        text = f"weights by another publisher ({documents.pick('provenance.json', 'weights.origin', named)})"
     facts.add("recipe.weights", weights, text, file=_RECIPE, field="weights")
     loss = documents.pick(_RECIPE, "loss")
     facts.add("recipe.loss", loss, loss_words(loss, printed), file=_RECIPE, field="loss")
