@@ -39,10 +39,13 @@ def weights(
         tell(json.dumps({each.name: each.to_dict() for each in chosen}, indent=2, ensure_ascii=False))
     elif name is None:
         for each in chosen:
-            tell(f"{each.name:18} {each.size:16} seen: {each.seen_words}")
+            tell(f"{each.name}: {each.title}")
+            tell(f"  {each.size}; seen: {each.seen_words}")
+            tell(f"  file: {each.where}; SHA-256: {each.checksum}")
+            tell(f"  licence: {each.licence}")
         tell(
-            "'chexkeras weights NAME' tells licence, origin and checksum; 'chexkeras train --weights NAME "
-            "--weights-file FILE' starts from them."
+            "'chexkeras weights NAME' quotes what is said of the images they have seen; "
+            "'chexkeras train --weights NAME --weights-file FILE' starts from them."
         )
     else:
         for line in _told(chosen[0]):

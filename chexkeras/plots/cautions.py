@@ -11,7 +11,7 @@ _KINDS = tuple(
     (re.compile(pattern, re.IGNORECASE), words)
     for pattern, words in (
         (r"\bleaky weights\b", "weights that saw the images"),
-        (r"\bleaky\b|also have images in another part", "leaky split"),
+        (r"\bleaky\b(?! weights)|also have images in another part", "leaky split"),
         (r"\bsynthetic\b|\bphantoms?\b", "synthetic images"),
         (r"case-control|not a random sample|enriched|equal numbers|was set when", "case-control sample"),
         (r"chosen controls|negatives? .*without any", "chosen controls"),

@@ -63,6 +63,7 @@ class RunFacts:
         parameters: Every count of parameters that is one of the model's.
         verdicts: The verdict by finding and measure: ("Effusion", "sensitivity"); "" stands for all of them.
         leaky: Whether parts share patients.
+        leaky_weights: Whether the weights that training started from have seen images that are measured.
         synthetic: Whether the images are synthetic.
         sampled: Whether sampling set the share of positives.
     """
@@ -73,6 +74,7 @@ class RunFacts:
     parameters: frozenset[int] = frozenset()
     verdicts: Mapping[tuple[str, str], str] = field(default_factory=dict)
     leaky: bool = False
+    leaky_weights: bool = False
     synthetic: bool = False
     sampled: bool = False
 
@@ -164,6 +166,7 @@ def known_from_facts(facts: Any) -> RunFacts:
         parameters=frozenset(counts),
         verdicts=verdicts,
         leaky=bool(facts["split.leaky"].value),
+        leaky_weights=facts["weights.seen_here"].value in ("test", "validation"),
         synthetic=bool(facts["source.synthetic"].value),
         sampled=bool(facts["prevalence.sampled"].value),
     )

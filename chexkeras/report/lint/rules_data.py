@@ -191,7 +191,7 @@ def age_outside_data(document: Document, known: RunFacts | None) -> Iterator[Fou
 
 @rule("leaky-split-not-named")
 def leaky_split_not_named(document: Document, known: RunFacts | None) -> Iterator[Found]:
-    """A split that lets patients be in two parts is called leaky."""
+    """A split that lets patients be in two parts is called leaky, and so are weights that have seen the images."""
     if statements(document, _LEAK_NAMED):
         return
     if known is not None:
@@ -201,6 +201,12 @@ def leaky_split_not_named(document: Document, known: RunFacts | None) -> Iterato
                 "patients have images in more than one part, and the document does not say so",
                 places(where) or (Place(1, "the whole document"),),
                 "say LEAKY before the first number, or split by patient and measure again.",
+            )
+        elif known.leaky_weights:
+            yield (
+                "the weights that training started from have seen images of the run, and the document does not say so",
+                (Place(1, "the whole document"),),
+                "say LEAKY before the first number, or start from other weights and measure again.",
             )
         return
     found = statements(document, _SPLIT_BY_IMAGE)
