@@ -1,7 +1,7 @@
 """The command line: ``chexkeras`` and its commands, a module each."""
 
 # The order of the modules here is the order of the commands in --help.
-from chexkeras.cli import demo, data, presets, weights, train, evaluate, compare, robustness, explain, predict, report  # noqa: I001
+from chexkeras.cli import demo, data, presets, train, evaluate, compare, robustness, explain, predict, report  # noqa: I001
 from chexkeras.cli.app import app
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "report",
     "robustness",
     "train",
-    "weights",
 ]
 
 

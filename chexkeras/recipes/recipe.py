@@ -297,8 +297,8 @@ class Recipe(Described):
             value = os.fspath(value) if isinstance(value, os.PathLike) else value
             if value is not None and (not isinstance(value, str) or not value.strip()):
                 raise ValueError(
-                    f"{name}={value!r} must be 'imagenet', a name of 'chexkeras weights', a weights file, or null for "
-                    "an untrained base."
+                    f"{name}={value!r} must be 'imagenet', a weights file, or null for an untrained base; 'chexkeras "
+                    "weights' lists others with a name."
                     if name == "weights"
                     else f"weights_file={value!r} must be the file of the weights, or null."
                 )

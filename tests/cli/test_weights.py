@@ -3,7 +3,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from chexkeras.cli import weights as command
+from chexkeras.cli import presets as command
 from chexkeras.cli.app import app
 from chexkeras.models.weights.sources import WEIGHTS
 from tests.models.weights.torch_files import TorchFile, random_densenet

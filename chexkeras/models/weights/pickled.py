@@ -63,7 +63,7 @@ class Name:
 
 
 @dataclass(eq=False)
-class Record:
+class NotedCall:
     """What a pickle would have made by calling something.
 
     Attributes:
@@ -91,7 +91,7 @@ def read_pickle(stream: IO[bytes], persistent: Callable[[Any], Any] | None = Non
         persistent: Called with what the pickle names as stored elsewhere; returns what stands for it. None refuses.
 
     Returns:
-        Plain values, `Name` and `Record`.
+        Plain values, `Name` and `NotedCall`.
 
     Raises:
         UnreadablePickle: If it is damaged, too long, or names code that weights have no need of.
@@ -215,7 +215,7 @@ class _Machine:
 
     def _extend(self, values: list[Any]) -> None:
         target = self.stack[-1]
-        if isinstance(target, Record):
+        if isinstance(target, NotedCall):
             return
         target.extend(values)
 
@@ -228,7 +228,7 @@ class _Machine:
 
     def _put(self, values: list[Any]) -> None:
         target = self.stack[-1]
-        (target.items if isinstance(target, Record) else target).update(zip(values[::2], values[1::2], strict=True))
+        (target.items if isinstance(target, NotedCall) else target).update(zip(values[::2], values[1::2], strict=True))
 
     def _global(self, argument: str) -> None:
         self.stack.append(_named(*argument.split(" ", 1)))
@@ -243,22 +243,22 @@ class _Machine:
 
     def _newobj(self, _: Any) -> None:
         arguments, made_by = self.stack.pop(), self.stack.pop()
-        self.stack.append(Record(_a_name(made_by), tuple(arguments)))
+        self.stack.append(NotedCall(_a_name(made_by), tuple(arguments)))
 
     def _newobj_ex(self, _: Any) -> None:
         _, arguments, made_by = self.stack.pop(), self.stack.pop(), self.stack.pop()
-        self.stack.append(Record(_a_name(made_by), tuple(arguments)))
+        self.stack.append(NotedCall(_a_name(made_by), tuple(arguments)))
 
     def _obj(self, _: Any) -> None:
         made_by, *arguments = self._group()
-        self.stack.append(Record(_a_name(made_by), tuple(arguments)))
+        self.stack.append(NotedCall(_a_name(made_by), tuple(arguments)))
 
     def _inst(self, argument: str) -> None:
-        self.stack.append(Record(_named(*argument.split(" ", 1)), tuple(self._group())))
+        self.stack.append(NotedCall(_named(*argument.split(" ", 1)), tuple(self._group())))
 
     def _build(self, _: Any) -> None:
         state, target = self.stack.pop(), self.stack[-1]
-        if isinstance(target, Record):
+        if isinstance(target, NotedCall):
             target.state = state
 
     def _binpersid(self, _: Any) -> None:
@@ -296,8 +296,8 @@ def _called(function: Any, arguments: tuple[Any, ...]) -> Any:
         return arguments[0].encode("latin-1")
     if made_by.name == "_reconstructor" and root in ("copyreg", "copy_reg"):
         # An object of the oldest protocols: its class is the first argument.
-        return Record(_a_name(arguments[0]))
-    made = Record(made_by, arguments)
+        return NotedCall(_a_name(arguments[0]))
+    made = NotedCall(made_by, arguments)
     if made_by == Name("collections", "OrderedDict") and arguments:
         made.items.update((key, value) for key, value in arguments[0])
     return made

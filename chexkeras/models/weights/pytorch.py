@@ -20,7 +20,7 @@ from typing import IO, Any
 import numpy as np
 
 from chexkeras.models.stored.classes import Refused
-from chexkeras.models.weights.pickled import Name, Record, UnreadablePickle, read_pickle
+from chexkeras.models.weights.pickled import Name, NotedCall, UnreadablePickle, read_pickle
 
 LEGACY_BEGIN = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 """The first bytes of what `torch.save` wrote before version 1.6: a pickle of its magic number."""
@@ -189,7 +189,7 @@ def _nodes(content: Any) -> Iterator[tuple[str, Any]]:
     seen: set[int] = set()
     while waiting:
         key, node, depth = waiting.pop()
-        if isinstance(node, (dict, list, tuple, Record)):
+        if isinstance(node, (dict, list, tuple, NotedCall)):
             if id(node) in seen or depth > _DEEPEST:
                 continue
             seen.add(id(node))
@@ -206,7 +206,7 @@ def _inside(node: Any) -> Iterator[tuple[str, Any]]:
         yield from ((str(name), value) for name, value in node.items() if isinstance(name, (str, int)))
     elif isinstance(node, (list, tuple)):
         yield from ((str(place), value) for place, value in enumerate(node))
-    elif isinstance(node, Record) and not _rebuilds(node):
+    elif isinstance(node, NotedCall) and not _rebuilds(node):
         yield from _inside(node.items)
         state = node.state
         if isinstance(state, dict) and "_modules" in state:
@@ -218,16 +218,16 @@ def _inside(node: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _entries(group: Any) -> dict[Any, Any]:
-    return group.items if isinstance(group, Record) else group if isinstance(group, dict) else {}
+    return group.items if isinstance(group, NotedCall) else group if isinstance(group, dict) else {}
 
 
-def _rebuilds(node: Record) -> bool:
+def _rebuilds(node: NotedCall) -> bool:
     return node.made_by.module == "torch._utils" and node.made_by.name in _REBUILD
 
 
 def _storages(content: Any) -> Iterator[_Storage]:
     for _, node in _nodes(content):
-        if isinstance(node, Record) and _rebuilds(node):
+        if isinstance(node, NotedCall) and _rebuilds(node):
             view = _view(node)
             if view is not None:
                 yield view.storage
@@ -236,7 +236,7 @@ def _storages(content: Any) -> Iterator[_Storage]:
 def _view(node: Any) -> _View | None:
     """Returns an array's place from the call that would have made it, or None where there is none."""
     for _ in range(4):
-        if not isinstance(node, Record) or not _rebuilds(node):
+        if not isinstance(node, NotedCall) or not _rebuilds(node):
             return None
         first = node.arguments[0]
         if isinstance(first, _Storage):
@@ -255,7 +255,7 @@ def _arrays(content: Any, numbers: Callable[[str], bytes], size: int) -> dict[st
     # Arrays may share their numbers, and numbers of 16 bits become 32: some room, but no more.
     left = _SHARED * size
     for key, node in _nodes(content):
-        view = _view(node) if isinstance(node, Record) else None
+        view = _view(node) if isinstance(node, NotedCall) else None
         if view is not None:
             found[key] = _array(view, numbers(view.storage.key))
             left -= found[key].nbytes

@@ -78,7 +78,7 @@ def test_no_way_of_naming_code_is_open(instruction):
 def test_even_calls_into_pytorch_are_but_noted():
     """Names that weights have need of are not looked up either."""
     found = pickled.read_pickle(io.BytesIO(b"\x80\x02" + call("torch.hub", "load", text("their/repository")) + b"."))
-    assert isinstance(found, pickled.Record)
+    assert isinstance(found, pickled.NotedCall)
     assert (str(found.made_by), found.arguments) == ("torch.hub.load", ("their/repository",))
 
 
