@@ -1,7 +1,7 @@
 """Pages that MkDocs makes from the code when the site is built: nothing in them is copied by hand.
 
-The reference has a page for each package with public names, and pages made from the registries: command line, recipe
-fields, presets, files of a run, DICOM rules. The tutorial is made of the executed notebooks
+The reference has a page for each package with public names, and pages made from the registries: command line, data
+sets, recipe fields, presets, files of a run, DICOM rules. The tutorial is made of the executed notebooks
 (docs/execute_notebooks.py).
 """
 
@@ -292,6 +292,43 @@ def _presets() -> str:
     return "\n".join(parts)
 
 
+def _data_sets() -> str:
+    from chexkeras.data.datasets.entries import DATA_SETS
+    from chexkeras.data.datasets.overview import list_data_sets, list_findings
+
+    parts = ["# Data sets", "", "What `cx.open_data(folder)` and every command read, told apart by what lies in the "
+             "folder: `chexkeras datasets`, `cx.data.list_data_sets()`. None of them may be handed on with this "
+             "package; read the terms at the publisher's page. What a name of a finding means here is declared once, "
+             "and a name that sounds alike and is not the same thing is no label.", ""]  # fmt: skip
+    known = list_data_sets()
+    rows = [(row.name, row.size, row.images_of or "its own", row.labels) for row in known.itertuples(index=False)]
+    parts += [_rows(("data set", "size", "images", "findings of NIH that it labels"), rows), ""]
+    for entry in DATA_SETS:
+        if not entry.source_name:
+            continue
+        loader = entry.loader.rpartition(":")[2]
+        facts = [
+            ("loader", f"`cx.data.{loader}`, see [Data](data.md)"),
+            ("label files", ", ".join(f"`{name}`" for name in entry.label_files)),
+            ("options", ", ".join(f"`{name}`" for name in entry.option_names)),
+            ("downloads read", "; ".join(entry.layouts)),
+            ("terms", entry.license),
+            ("publisher", f"<{entry.page}>"),
+            ("cite", entry.citation),
+        ]
+        parts += [f"## {entry.source_name}", "", _rows(("", ""), facts), ""]
+        if entry.meanings:
+            found = list_findings(entry.owner)
+            same = found[found["here"] != ""]
+            rows = list(same[["name", "here", "nih"]].itertuples(index=False))
+            parts += ["Means a finding known here:", "", _rows(("its name", "here", "NIH's labels"), rows), ""]
+            other = found[found["nih"] == ""]
+            if len(other):
+                rows = list(other[["name", "why"]].itertuples(index=False))
+                parts += ["Not the same thing as any of NIH's labels:", "", _rows(("its name", "why"), rows), ""]
+    return "\n".join(parts)
+
+
 def _run_folder() -> str:
     from chexkeras.report.facts.run_reader import REQUIRED_FILES
 
@@ -329,6 +366,7 @@ def pages() -> dict[str, str]:
         "reference/command-line.md": _command_line(),
         "reference/recipe-fields.md": _recipe_fields(),
         "reference/presets.md": _presets(),
+        "reference/data-sets.md": _data_sets(),
         "reference/run-folder.md": _run_folder(),
         "reference/dicom-rules.md": _dicom_rules(),
     }

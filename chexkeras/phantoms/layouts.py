@@ -142,8 +142,8 @@ def _vindr(folder: Path, cohort: Sequence[PhantomImage], drawer: Drawer) -> None
             marks = [str(int(each in shown)) for each in names]
             who = [] if image.test else [f"R{1 + (place + reader) % 17}"]
             lines[image.test].append(",".join([name, *who, *marks]))
-            placed = [("", "", "", "") if each == names[-1] else ("60.5", "70", "200", "180.25") for each in shown]
-            boxes[image.test] += [",".join([name, *who, each, *box]) for each, box in zip(shown, placed, strict=True)]
+            corners = [("", "", "", "") if each == names[-1] else ("60.5", "70", "200", "180.25") for each in shown]
+            boxes[image.test] += [",".join([name, *who, each, *box]) for each, box in zip(shown, corners, strict=True)]
     for test, part in ((False, "train"), (True, "test")):
         who = "" if test else "rad_id,"
         _write(folder / "annotations" / f"image_labels_{part}.csv", f"image_id,{who}{','.join(names)}", lines[test])
@@ -168,7 +168,8 @@ _MAKERS = ("PhilipsMedicalSystems", "ImagingDynamicsCompanyLtd")
 def _padchest(folder: Path, cohort: Sequence[PhantomImage], drawer: Drawer) -> None:
     """Writes the table with lists in its cells, and 16-bit PNG images in numbered folders, lateral ones too."""
     term_of = _first_terms("padchest")
-    planned, lines = [], []
+    planned: list[PlannedImage] = []
+    lines: list[str] = []
     for place, image in enumerate(cohort):
         number = int(drawer.digest(image, "padchest")[:30], 16)
         for squeezed in (False, True) if image.view == "PA" and place % 4 == 0 else (False,):

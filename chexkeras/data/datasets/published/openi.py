@@ -87,13 +87,15 @@ def load_openi(
     else:
         rows, label_files, read = _of_tables(reports), [reports, folder / PROJECTIONS_FILE], []
     _csv.refuse_repeated(rows["image_id"], reports.name)
-    rows["path"] = _paths(folder, rows, images, missing)
+    rows["path"] = _paths(folder, rows, images)
     facts = pd.DataFrame(common.in_headers(rows["path"].tolist()))
     rows = pd.concat([rows, facts.drop(columns="view")], axis=1)
     rows["view"] = np.where(facts["view"] == "", rows["view"], facts["view"])
     # What stands before the filter: a frontal image of Kaggle's table is known to be one.
     unknown = int(((rows["view"] == "") & ~rows["frontal"]).sum())
     rows = common.of_views(rows, views, OPENI.owner)
+    fix = "Give the folder of the images with images= (on the command line --images)"
+    refuse_missing(rows["image_id"].tolist(), rows["path"].tolist(), missing, str(images or folder), fix)
     labels = _labels(rows["headings"], wanted)
     told = ("patient_id", "view", "sex", "age_years", "width_px", "height_px", "pixel_spacing_mm")
     described: dict[str, Any] = {name: rows[name] for name in told}
@@ -173,7 +175,7 @@ def _identity(name: str, file: str) -> tuple[str, str]:
     return f"CXR{match[1]}{match[2]}", f"CXR{match[1]}"
 
 
-def _paths(folder: Path, rows: pd.DataFrame, images: str | Path | None, missing: str) -> list[str]:
+def _paths(folder: Path, rows: pd.DataFrame, images: str | Path | None) -> list[str]:
     """Returns the file of each image, which each layout calls otherwise; the layout of most is taken."""
     image_ids = rows["image_id"].tolist()
     layouts = (
@@ -186,8 +188,6 @@ def _paths(folder: Path, rows: pd.DataFrame, images: str | Path | None, missing:
         paths = [found.get(name, "") for name in names]
         if sum(map(bool, paths)) > sum(map(bool, best)):
             best = paths
-    fix = "Give the folder of the images with images= (on the command line --images)"
-    refuse_missing(image_ids, best, missing, str(images or folder), fix)
     return best
 
 
