@@ -5,6 +5,7 @@ import pytest
 
 from chexkeras.data.splits import splitters
 from chexkeras.findings import ABNORMAL, CHEXPERT5, CHEXPERT14, NIH14
+from chexkeras.models.weights.sources import WEIGHTS
 from chexkeras.recipes import presets
 from chexkeras.recipes.overrides import with_settings
 from chexkeras.recipes.presets.source import Claim, Preset, Source, by_name
@@ -46,7 +47,8 @@ def test_the_table_says_the_same(name):
     recipe, row = presets.preset(name), presets.table().set_index("preset").loc[name]
     assert (row["image_size"], row["batch_size"]) == (recipe.image_size, recipe.batch_size)
     assert (row["backbone"], row["head"], row["loss"]) == (recipe.backbone, recipe.head, recipe.loss.name)
-    assert row["weights"] == ("imagenet" if recipe.weights else "untrained")
+    assert row["weights"] == (recipe.weights or "untrained")
+    assert recipe.weights in (None, *WEIGHTS)
     shown = [stage.split(": ") for stage in row["stages"].split("; ")]
     assert [stage for stage, _ in shown] == [stage.name for stage in recipe.stages]
     for (_, text), stage in zip(shown, recipe.stages, strict=True):

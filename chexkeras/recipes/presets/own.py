@@ -15,6 +15,13 @@ _ON_PHANTOMS: dict[str, Any] = {
     "protocol": "Split by patient. Synthetic images: no result of this recipe says anything about patients.",
 }
 
+_ON_XRV: dict[str, Any] = {
+    "where": "chexkeras itself, on weights of torchxrayvision (Cohen et al., MIDL 2022)",
+    "data": "NIH ChestX-ray14, one finding. The file of the weights is given as weights_file (--weights-file).",
+    "split": "patient",
+    "protocol": "Split by patient. It claims nothing: no result of it on all of NIH's images is known.",
+}
+
 OWN: tuple[Preset, ...] = (
     Preset(
         Recipe(
@@ -106,6 +113,87 @@ OWN: tuple[Preset, ...] = (
                 "trained on all of NIH's images yet, so it claims nothing. Published DenseNet121 classifiers reach a "
                 "mean AUROC of 0.805 to 0.811 on that test list."
             ),
+        ),
+    ),
+    # PadChest's weights: torchxrayvision's others with as many findings have seen NIH's images.
+    Preset(
+        Recipe(
+            name="xrv-frozen",
+            weights="xrv-pc",
+            head="linear",
+            stages=(Stage("stage1", epochs=20, learning_rate=1e-3, trainable=0.0, patience=4),),
+        ),
+        Source(
+            system="One finding on the frozen features of torchxrayvision's DenseNet121, trained on PadChest",
+            chosen=("The weights: xrv-pc have seen no image of NIH ChestX-ray14, CheXpert or MIMIC-CXR.",),
+            **_ON_XRV,
+        ),
+    ),
+    Preset(
+        Recipe(
+            name="xrv-finetune",
+            weights="xrv-pc",
+            head="linear",
+            stages=(
+                Stage("stage1", epochs=4, learning_rate=1e-3, trainable=0.0),
+                Stage(
+                    "stage2",
+                    epochs=12,
+                    learning_rate=1e-4,
+                    trainable=1.0,
+                    patience=4,
+                    optimizer="adamw",
+                    weight_decay=1e-4,
+                    schedule="warmup_cosine",
+                    clip_norm=1.0,
+                ),
+            ),
+            augment=Augmentation(rotation_degrees=10.0, shift_fraction=0.05, zoom_fraction=0.1),
+        ),
+        Source(
+            system="The same weights, all of whose layers are then tuned",
+            chosen=(
+                "The weights: xrv-pc have seen no image of NIH ChestX-ray14, CheXpert or MIMIC-CXR.",
+                "BatchNorm is held, so that small batches do not move what the weights know.",
+            ),
+            **_ON_XRV,
+        ),
+    ),
+    # 8 images a step and four steps a change: 512 px need much memory.
+    Preset(
+        Recipe(
+            name="convnext-512",
+            targets=NIH14,
+            image_size=512,
+            backbone="ConvNeXtBase",
+            head="linear",
+            loss=UNWEIGHTED,
+            batch_size=8,
+            stages=(
+                Stage("stage1", epochs=1, learning_rate=1e-3, trainable=0.0),
+                Stage(
+                    "stage2",
+                    epochs=10,
+                    learning_rate=5e-5,
+                    trainable=1.0,
+                    patience=3,
+                    optimizer="adamw",
+                    weight_decay=0.05,
+                    schedule="warmup_cosine",
+                    clip_norm=1.0,
+                    accumulate=4,
+                ),
+            ),
+            augment=Augmentation(rotation_degrees=10.0, shift_fraction=0.05, zoom_fraction=0.1),
+        ),
+        Source(
+            system="ConvNeXt-Base at 512 pixels, for a machine with a large GPU",
+            where="chexkeras itself, after arXiv 2510.07191, a comparison on seven data sets that found this network best",
+            data="NIH ChestX-ray14, 14 findings.",
+            split="official",
+            protocol="NIH's official test list. It has not been trained on all of NIH's images, so it claims nothing.",
+            chosen=("Stages, learning rates, weight decay and augmentation.",),
+            differs=("Weights: ImageNet's, as Keras has them; there DINOv3's.",),
         ),
     ),
 )
