@@ -188,7 +188,7 @@ OWN: tuple[Preset, ...] = (
         ),
         Source(
             system="ConvNeXt-Base at 512 pixels, for a machine with a large GPU",
-            where="chexkeras itself, after arXiv 2510.07191, a comparison on seven data sets that found this network best",
+            where="chexkeras itself, after arXiv 2510.07191, which on seven data sets found ConvNeXt-B best",
             data="NIH ChestX-ray14, 14 findings.",
             split="official",
             protocol="NIH's official test list. It has not been trained on all of NIH's images, so it claims nothing.",
