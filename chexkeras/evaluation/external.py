@@ -59,8 +59,8 @@ def against_internal(
     found = []
     for finding in known:
         rows = scores[scores["finding"] == finding]
-        counts = [int(rows.loc[rows["label"] == label, "patient_id"].nunique()) for label in (1, 0)]
-        found.append(ExternalFinding(finding, labels[finding], *counts, tuple(made[finding])))
+        positive, negative = (int(rows.loc[rows["label"] == label, "patient_id"].nunique()) for label in (1, 0))
+        found.append(ExternalFinding(finding, labels[finding], positive, negative, tuple(made[finding])))
     return tuple(found)
 
 
