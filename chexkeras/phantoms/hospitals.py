@@ -10,10 +10,12 @@ from typing import Literal
 
 import numpy as np
 
+from chexkeras.arguments import checked
 from chexkeras.findings import NIH14
 from chexkeras.phantoms.cohort import PhantomImage
 
 
+@checked
 @dataclass(frozen=True)
 class Hospital:
     """A made-up hospital.

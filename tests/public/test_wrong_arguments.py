@@ -44,6 +44,7 @@ COSTLY = {
     "Ensemble.predict", "models.build_classifier", "check_report", "evaluation.simulate_reader_study", "plots.images",
     "audit", "data.shortcuts", "evaluate_by_readers", "run_from_model", "Run.from_model",
     "evaluation.sample_size_reader_study", "evaluation.sample_size_reader_lower_bound", "find_data",
+    "evaluate_external", "data.site_shortcuts",
     "dicom.ReaderPool", "dicom.ReaderPool.read", "models.partition", "evaluation.latent_truth", "find_run",
 }  # fmt: skip
 # Classes whose objects users make themselves; the others come from functions.
@@ -234,7 +235,7 @@ class Samples:
             "shares_of": {}, "model": object(), "boxes": boxes, "ratings": ratings, "maps": maps,
             "seed": 0, "size": 32, "batch_size": 8, "image_size": 32, "layers": len, "formula": len, "scores_table":
             scores, "pixels": np.zeros((8, 8), np.uint8), "augmentation": None, "effect": None, "study": read_study,
-            "records": [], "values_of": (), "p_value": 0.5, "stat": "auroc", "violations": (), "image_id": "a",
+            "tests": [], "internal": estimate, "records": [], "values_of": (), "p_value": 0.5, "stat": "auroc", "violations": (), "image_id": "a",
         }  # fmt: skip
         self.tables = {
             "scores": scores, "first": scores, "second": scores, "as_is": scores, "scores_table": scores,
