@@ -235,7 +235,8 @@ class Samples:
             "shares_of": {}, "model": object(), "boxes": boxes, "ratings": ratings, "maps": maps,
             "seed": 0, "size": 32, "batch_size": 8, "image_size": 32, "layers": len, "formula": len, "scores_table":
             scores, "pixels": np.zeros((8, 8), np.uint8), "augmentation": None, "effect": None, "study": read_study,
-            "tests": [], "internal": estimate, "records": [], "values_of": (), "p_value": 0.5, "stat": "auroc", "violations": (), "image_id": "a",
+            "tests": [], "internal": estimate, "records": [], "values_of": (), "p_value": 0.5, "stat": "auroc",
+            "violations": (), "image_id": "a",
         }  # fmt: skip
         self.tables = {
             "scores": scores, "first": scores, "second": scores, "as_is": scores, "scores_table": scores,
