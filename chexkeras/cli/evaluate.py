@@ -202,6 +202,7 @@ def _elsewhere(
     one_of(given["overlap"], ("error", "leave_out"), "--overlap")
     probability(given["margin"], "--margin", open_interval=True)
     probability(given["operating_margin"], "--operating-margin", open_interval=True)
+    run.check_model()
     if name is not None:
         refuse_taken(run, site_name(name), overwrite)
     opened = Store.load(store) if store is not None else None

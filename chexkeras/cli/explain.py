@@ -75,6 +75,7 @@ def explain(
     if keep:
         refuse_second(loaded, HEATMAPS, overwrite)
     folder = files.output_folder(typed_path(out, "--out"), "--out", _STUDY, "heat maps", overwrite=overwrite)
+    loaded.check_model()
     root = typed_path(data, "--data")
     beside = (root if root.is_dir() else root.parent) / BOX_FILE
     table = load(data, missing="keep")

@@ -94,6 +94,7 @@ def predict(
         if not 0.0 < limit < math.inf:
             raise ValueError(f"{option} {limit:g} must be a number above 0.")
     loaded, read_options = Run.load(run), ReadOptions(workers, int(memory * 2**30), timeout)
+    loaded.check_model()
     asked: dict[str, Any] = {
         "finding": heatmap_finding or None, "method": heatmap_method, "unchecked": unchecked_heatmaps,
     }  # fmt: skip

@@ -51,6 +51,7 @@ def robustness(
     wanted = positive_int(sample, "--sample") if sample != 0 else None
     loaded, opened = Run.load(run), Store.load(store) if store is not None else None
     refuse_second(loaded, ROBUSTNESS, overwrite)
+    loaded.check_model()
     table = load(data, missing="keep")
     starting_tensorflow()
     from chexkeras.inference.robustness import measure_robustness

@@ -373,9 +373,28 @@ class Run:
         """
         from chexkeras.models.stored.model_file import load_model
 
-        file = self._files.file(MODEL)
-        self._check_model(file)
+        file = self.check_model()
+        if not self._fingerprints:
+            say(f"{MODEL} of the run {self.folder.name!r}: no fingerprint was recorded when it was trained, so another "
+                "model in its place would not be noticed.")  # fmt: skip
         return load_model(file)
+
+    def check_model(self) -> Path:
+        """Returns the model's file, if it is there and the one that was trained; it is not opened.
+
+        Raises:
+            FileNotFoundError: If the run has no model, as one whose folder was copied without it.
+            ValueError: If the file is another one than provenance.json states.
+        """
+        file = self._files.file(MODEL)
+        if self._fingerprints and files.sha256_file(file) not in self._fingerprints:
+            raise ValueError(
+                f"{MODEL} of the run {self.folder.name!r} is not the file that was trained: it was replaced, changed "
+                "or damaged, and the thresholds are those of another model. Copy the run once more from where it was "
+                "trained, or train it again. Whoever replaced it on purpose says so once: "
+                "cx.Run.load(folder).accept_model()."
+            )
+        return file
 
     def accept_model(self) -> None:
         """Records that the model was replaced on purpose; a caution then says so beside every number of the run."""
@@ -385,19 +404,10 @@ class Run:
         for read_before in ("provenance", "cautions"):
             self.__dict__.pop(read_before, None)
 
-    def _check_model(self, file: Path) -> None:
+    @property
+    def _fingerprints(self) -> set[str]:
         stated = self.provenance.get("model", {})
-        known = {stated.get(key) for key in ("sha256", ACCEPTED)} - {None}
-        if not known:
-            say(f"{MODEL} of the run {self.folder.name!r}: no fingerprint was recorded when it was trained, so another "
-                "model in its place would not be noticed.")  # fmt: skip
-        elif files.sha256_file(file) not in known:
-            raise ValueError(
-                f"{MODEL} of the run {self.folder.name!r} is not the file that was trained: it was replaced, changed "
-                "or damaged, and the thresholds are those of another model. Copy the run once more from where it was "
-                "trained, or train it again. Whoever replaced it on purpose says so once: "
-                "cx.Run.load(folder).accept_model()."
-            )
+        return {stated.get(key) for key in ("sha256", ACCEPTED)} - {None}
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r}, recipe={self.recipe.name!r}, targets={', '.join(self.recipe.targets)})"

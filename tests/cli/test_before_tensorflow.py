@@ -1,6 +1,7 @@
 """What is wrong with a command is told before TensorFlow starts, which takes some seconds."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,10 @@ def told(toy_run, toy, tmp_path_factory):
     (here / "text.md").write_text("no report")
     (here / "other.csv").write_text("a,b\n1,2\n")
     (here / "empty").mkdir()
+    for kind in ("bare", "other"):
+        shutil.copytree(run, here / kind)
+    (here / "bare" / "model.keras").unlink()
+    (here / "other" / "model.keras").write_bytes(b"another model")
     commands = {
         ("predict", data, "--run", "nosuch"): "run: no folder at 'nosuch'",
         ("predict", "nosuch", "--run", run): "folder: no folder at 'nosuch'",
@@ -64,6 +69,17 @@ def told(toy_run, toy, tmp_path_factory):
         ("explain", run, "--data", data, "--out", str(here)): "holds something else already",
         ("evaluate", "nosuch"): "run: no folder at 'nosuch'",
         ("evaluate", run, "--rule", "sensitivty"): "did you mean 'sensitivity'",
+        **{
+            (command, kind, *more): wanted
+            for kind, wanted in (("bare", "has no model.keras"), ("other", "is not the file that was trained"))
+            for command, *more in (
+                ("robustness", "--data", data),
+                ("explain", "--data", data, "--out", "maps"),
+                ("evaluate", "--data", data),
+            )
+        },
+        ("predict", data, "--run", "bare"): "has no model.keras",
+        ("predict", data, "--run", "other"): "is not the file that was trained",
         ("compare", run, "nosuch"): "run: no folder at 'nosuch'",
         ("report", "nosuch"): "no folder at 'nosuch'",
         ("report", run, "--answers", "nosuch.toml"): "nosuch.toml",
