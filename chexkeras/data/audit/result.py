@@ -171,7 +171,7 @@ class Audit:
         left_out = f"; {len(source.left_out)} left out" if source.left_out else ""
         lines = [
             f"{source.dataset} (labels: {source.label_release})",
-            f"{len(self.table)} images of {self.table['patient_id'].nunique()} patients{left_out}",
+            f"{len(self.table):,} images of {self.table['patient_id'].nunique():,} patients{left_out}",
         ]
         if "age_years" in who:
             age = who["age_years"]
