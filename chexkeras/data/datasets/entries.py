@@ -81,7 +81,7 @@ RSNA = DataSet(
     image_name=r"(?P<image>[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})",
     license="The challenge's rules: academic and non-commercial use; cite Shih et al. and the NIH Clinical Center.",
     citation="Shih et al., Radiology: Artificial Intelligence 1, 2019, e180041; images from Wang et al., CVPR 2017.",
-    phantoms="chexkeras.phantoms:make_dataset_phantoms",
+    phantoms="chexkeras.phantoms:make_phantoms",
 )
 
 PADCHEST = DataSet(
@@ -103,7 +103,7 @@ PADCHEST = DataSet(
     image_name=r"(?P<image>\d{9,}_[\w-]+)",
     license="PadChest Dataset Research Use Agreement: research only, not to be handed on.",
     citation="Bustos et al., Medical Image Analysis 66, 2020, 101797.",
-    phantoms="chexkeras.phantoms:make_dataset_phantoms",
+    phantoms="chexkeras.phantoms:make_phantoms",
 )
 
 VINDR = DataSet(
@@ -131,7 +131,7 @@ VINDR = DataSet(
     image_name=r"(?P<image>[0-9a-f]{32})",
     license="PhysioNet Credentialed Health Data License, or the rules of the VinBigData challenge.",
     citation="Nguyen et al., Scientific Data 9, 2022, 429.",
-    phantoms="chexkeras.phantoms:make_dataset_phantoms",
+    phantoms="chexkeras.phantoms:make_phantoms",
 )
 
 OPENI = DataSet(
@@ -150,7 +150,7 @@ OPENI = DataSet(
     image_name=r"(?:CXR(?:\d+_(?=\d+_IM))?)?(?P<image>(?P<patient>\d+)_IM-\d+(?:-\d+)*)(?:\.dcm)?",
     license="Creative Commons BY-NC-ND 4.0, as each report states.",
     citation="Demner-Fushman et al., Journal of the American Medical Informatics Association 23, 2016, 304-310.",
-    phantoms="chexkeras.phantoms:make_dataset_phantoms",
+    phantoms="chexkeras.phantoms:make_phantoms",
 )
 
 MIMIC = DataSet(
@@ -178,7 +178,7 @@ MIMIC = DataSet(
     image_name=r"(?:p(?P<patient>\d{8})[/\\]s\d{8}[/\\])?(?P<image>[0-9a-f]{8}(?:-[0-9a-f]{8}){4})",
     license="PhysioNet Credentialed Health Data License: training and an agreement are needed, not to be handed on.",
     citation="Johnson et al., MIMIC-CXR-JPG, arXiv:1901.07042, 2019.",
-    phantoms="chexkeras.phantoms:make_dataset_phantoms",
+    phantoms="chexkeras.phantoms:make_phantoms",
 )
 
 SIIM = DataSet(
@@ -199,7 +199,7 @@ SIIM = DataSet(
     image_name=r"(?P<image>1\.2\.276\.0\.7230010\.3\.1\.4\.[\d.]+\d|ID_[0-9a-f]{9})",
     license="The competition's rules: academic and non-commercial use; cite the NIH Clinical Center's paper.",
     citation="SIIM-ACR Pneumothorax Segmentation, 2019; Filice et al., Journal of Digital Imaging 33, 2020, 490-496.",
-    phantoms="chexkeras.phantoms:make_dataset_phantoms",
+    phantoms="chexkeras.phantoms:make_phantoms",
 )
 
 OWN_TABLE = DataSet(

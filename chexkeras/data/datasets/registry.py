@@ -141,7 +141,11 @@ def _nothing_known(folder: Path) -> str:
         for place in places
         if (place / name).is_file()
     )
-    elsewhere = next(nearby, None)
+    # Names that anybody's file may have count with their header only; archives unpack into a folder of their own.
+    by_header = (
+        file for entry in _IN_FOLDERS if entry.by_header for place in places if (file := _label_file_in(entry, place))
+    )
+    elsewhere = next(nearby, None) or next(by_header, None)
     if elsewhere is not None:
         return f"{message} There is one at {str(elsewhere)!r}: give its folder."
     files = sorted(folder.glob("*.[cC][sS][vV]"))
@@ -157,6 +161,13 @@ def _nothing_known(folder: Path) -> str:
     if not any(folder.iterdir()):
         return f"{message} The folder is empty."
     return f"{message} Give the folder that holds it, or the path of a CSV of your own."
+
+
+def _label_file_in(entry: DataSet, place: Path) -> Path | None:
+    try:
+        return entry.label_file_in(place)
+    except ValueError:
+        return None
 
 
 def _begins_as(entry: DataSet, file: Path) -> bool:

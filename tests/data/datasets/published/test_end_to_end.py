@@ -93,6 +93,39 @@ def test_a_folder_too_high_is_told_where_the_label_file_is(tmp_path, layouts):
     assert len(cx.open_data(below, missing="keep")) == 40
 
 
+def test_label_files_of_common_names_are_found_one_folder_below(tmp_path, layouts):
+    for layout, file in (("siim", "train-rle.csv"), ("vindr", "annotations/image_labels_train.csv")):
+        place = tmp_path / layout / "archive" / file
+        place.parent.mkdir(parents=True)
+        shutil.copy(layouts(layout) / file, place)
+        with pytest.raises(FileNotFoundError, match=r"There is one at .*: give its folder"):
+            cx.open_data(tmp_path / layout)
+    (tmp_path / "other" / "below").mkdir(parents=True)
+    (tmp_path / "other" / "below" / "train.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(FileNotFoundError, match="Give the folder that holds it"):
+        cx.open_data(tmp_path / "other")
+
+
+def test_phantoms_are_told_by_each_folder_of_the_batches(layouts):
+    top = layouts("chexpert_batches")
+    first = top / "CheXpert-v1.0 batch 1 (validate & csv)"
+    for root in (top, first):
+        table = cx.open_data(root)
+        assert table.source.synthetic and len({path.split("batch ")[1][0] for path in table["path"]}) == 4
+
+
+def test_rsnas_phantoms_and_nihs_of_the_same_seed_are_the_same_images(tmp_path, layouts):
+    nih = make_phantoms(
+        tmp_path / "nih", images=40, size=256, seed=3, dicom=False, processes=1,
+        prevalence={"Pneumonia": 0.3, "Pneumothorax": 0.3, "Effusion": 0.3, "Cardiomegaly": 0.3},
+    )  # fmt: skip
+    mine, theirs = cx.open_data(nih).head(12), cx.open_data(layouts("rsna"))
+    shared = cx.data.shared_images(mine, theirs, pixels="always")
+    by_name = dict(zip(theirs["nih_image_id"], theirs["image_id"], strict=True))
+    found = dict(zip(shared.rows["other_image_id"], shared.rows["image_id"], strict=True))
+    assert found == {name: by_name[name] for name in mine["image_id"]}
+
+
 def test_a_table_says_which_data_set_it_is_of():
     for entry in DATA_SETS:
         if entry.source_name:
