@@ -145,11 +145,11 @@ def _vindr(folder: Path, cohort: Sequence[PhantomImage], drawer: Drawer) -> None
             corners = [("", "", "", "") if each == names[-1] else ("60.5", "70", "200", "180.25") for each in shown]
             boxes[image.test] += [",".join([name, *who, each, *box]) for each, box in zip(shown, corners, strict=True)]
     for test, part in ((False, "train"), (True, "test")):
-        who = "" if test else "rad_id,"
-        _write(folder / "annotations" / f"image_labels_{part}.csv", f"image_id,{who}{','.join(names)}", lines[test])
+        cell = "" if test else "rad_id,"
+        _write(folder / "annotations" / f"image_labels_{part}.csv", f"image_id,{cell}{','.join(names)}", lines[test])
         _write(
             folder / "annotations" / f"annotations_{part}.csv",
-            f"image_id,{who}class_name,x_min,y_min,x_max,y_max",
+            f"image_id,{cell}class_name,x_min,y_min,x_max,y_max",
             boxes[test],
         )
 
