@@ -1,7 +1,7 @@
 """Random changes to training images, each drawn from a seed of its own, so that a run can be repeated exactly.
 
 `Augmentation` says what may be changed and how far, `augment` changes an image: mirroring, one resampling for rotation,
-shift, zoom and shear, then gray values, blurring, and erasing a rectangle.
+shift, zoom and shear, then gray values, blurring, losses of quality (`degradation`), and erasing a rectangle.
 """
 
 import functools
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from chexkeras.arguments import checked
 from chexkeras.checks import probability
+from chexkeras.data import degradation
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +26,10 @@ _LIMITS = {
     "shear_degrees": 30.0,
     "brightness": 0.5,
     "contrast": 0.9,
+    "gamma": 2.0,
+    "noise": 0.3,
+    "resolution_loss": 0.9,
+    "jpeg_loss": 95.0,
 }
 _LARGEST_SIGMA_PX = 10.0
 # A rectangle of this area still fits into the image at the longest shape that is drawn.
@@ -36,9 +41,10 @@ _LARGEST_ERASED = 0.3
 class Augmentation:
     """How far training images may be changed; every default leaves them alone.
 
-    An image is mirrored; then rotated, shifted, scaled and sheared in one resampling; then contrast, brightness, blur
-    and erasing follow. Contrast-limited equalisation (CLAHE) is none of them: every image gets it alike or none does,
-    so it is a layer of the model (`models.clahe`).
+    An image is mirrored; then rotated, shifted, scaled and sheared in one resampling; then contrast, brightness, gamma,
+    blur, resolution, noise, JPEG and erasing follow. Contrast-limited equalisation (CLAHE) is none of them: every image
+    gets it alike or none does, so it is a layer of the model (`models.clahe`); so is one gray scale for every image
+    (`models.exposure`).
 
     Attributes:
         flip: Mirror images left to right. Off by default: it moves the heart to the other side.
@@ -49,6 +55,12 @@ class Augmentation:
         shear_degrees: Largest slant of vertical lines to either side, 0 to 30.
         brightness: Largest added gray value, as a share of 255, 0 to 0.5.
         contrast: Largest relative change of contrast about the image's mean, 0 to 0.9.
+        gamma: Largest power of the gray values, less 1, 0 to 2; a power and its reciprocal are equally likely.
+        noise: Largest standard deviation of added white noise, as a share of 255, 0 to 0.3.
+        resolution_loss: Largest share of the sides' pixels that is lost, the image enlarged again, 0 to 0.9.
+        jpeg_loss: Largest loss of JPEG quality, 0 to 95: the lowest quality is 100 less this.
+        degrade_probability: Share of the images for each of noise, resolution and JPEG, where it is on, above 0 to 1;
+            drawn for each of the three by itself.
         blur_probability: Share of the images to blur, 0 to 1.
         blur_sigma_px: Smallest and largest standard deviation of the blur, pixels of the model's input, above 0 to 10.
         blur_kernel_px: Width to which the blur's kernel is cut, odd, 3 to 31.
@@ -66,6 +78,11 @@ class Augmentation:
     shear_degrees: float = 0.0
     brightness: float = 0.0
     contrast: float = 0.0
+    gamma: float = 0.0
+    noise: float = 0.0
+    resolution_loss: float = 0.0
+    jpeg_loss: float = 0.0
+    degrade_probability: float = 0.5
     blur_probability: float = 0.0
     blur_sigma_px: tuple[float, float] = (0.1, 2.0)
     blur_kernel_px: int = 5
@@ -80,7 +97,7 @@ class Augmentation:
             value = getattr(self, name)
             if not _is_number(value) or not 0.0 <= value <= limit:
                 raise ValueError(f"augment.{name}={value!r} must be a number from 0 to {limit:g}; 0 switches it off.")
-        for name in ("flip_probability", "blur_probability", "erase_probability"):
+        for name in ("flip_probability", "blur_probability", "erase_probability", "degrade_probability"):
             probability(getattr(self, name), f"augment.{name}")
         if not isinstance(self.given, str) or not (self.given.isidentifier() or self.given == ""):
             raise ValueError(
@@ -88,6 +105,11 @@ class Augmentation:
             )
         if not self.flip_probability:
             raise ValueError("augment.flip_probability=0 mirrors nothing; set augment.flip=false instead.")
+        if not self.degrade_probability:
+            raise ValueError(
+                "augment.degrade_probability=0 degrades nothing; set augment.noise, augment.resolution_loss and "
+                "augment.jpeg_loss to 0 instead."
+            )
         for name, limit in (("blur_sigma_px", _LARGEST_SIGMA_PX), ("erase_area", _LARGEST_ERASED)):
             object.__setattr__(self, name, _range(getattr(self, name), f"augment.{name}", limit))
         width = self.blur_kernel_px
@@ -167,11 +189,31 @@ def augment(image: "tf.Tensor | NDArray[Any]", seed: "tf.Tensor | NDArray[Any]",
         image = mean + (image - mean) * (1.0 + settings.contrast * draws[5])
     if settings.brightness:
         image = image + 255.0 * settings.brightness * draws[6]
+    if settings.gamma:
+        image = degradation.other_gamma(image, _further_draws(seed, 4)[0], settings.gamma)
     if settings.blur_probability:
         image = blurred(image, _further_draws(seed, 2), settings)
+    image = _degraded(image, seed, settings)
     if settings.erase_probability:
         image = erased(image, _further_draws(seed, 3), settings)
     return tf.clip_by_value(image, 0.0, 255.0)
+
+
+def _degraded(image: "tf.Tensor", seed: "tf.Tensor", settings: Augmentation) -> "tf.Tensor":
+    """Returns the image with losses of quality; an image for which none is drawn stays as it is, bit for bit."""
+    import tensorflow as tf
+
+    chance = settings.degrade_probability
+    if settings.resolution_loss:
+        draws = _further_draws(seed, 5)
+        image = tf.where(draws[0] < chance, degradation.coarser(image, draws[1], settings.resolution_loss), image)
+    if settings.noise:
+        draws, of_noise = _further_draws(seed, 6), tf.random.experimental.stateless_fold_in(seed, 7)
+        image = tf.where(draws[0] < chance, degradation.noisy(image, draws[1], of_noise, settings.noise), image)
+    if settings.jpeg_loss:
+        draws = _further_draws(seed, 8)
+        image = tf.where(draws[0] < chance, degradation.compressed(image, draws[1], settings.jpeg_loss), image)
+    return image
 
 
 def _further_draws(seed: "tf.Tensor", change: int) -> "tf.Tensor":

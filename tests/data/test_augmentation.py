@@ -16,6 +16,10 @@ CHANGES = {
     "shear": {"shear_degrees": 10.0},
     "brightness": {"brightness": 0.3},
     "contrast": {"contrast": 0.5},
+    "gamma": {"gamma": 0.5},
+    "noise": {"noise": 0.1},
+    "resolution": {"resolution_loss": 0.75},
+    "jpeg": {"jpeg_loss": 80.0},
     "blur": {"blur_probability": 0.5},
     "erase": {"erase_probability": 0.5},
 }

@@ -33,12 +33,17 @@ def augmentation_words(augment: dict[str, Any]) -> list[str]:
     plain = {
         "rotation_degrees": "rotation by at most {} degrees to either side",
         "shear_degrees": "slant by at most {} degrees to either side",
+        "gamma": "a power of the grey values of at most 1 + {} or its reciprocal",
     }
     shares = {
         "shift_fraction": "shift by at most {} of the side",
         "zoom_fraction": "change of scale by at most {}",
         "brightness": "change of brightness by at most {} of the grey range",
         "contrast": "change of contrast by at most {}",
+    }
+    losses = {
+        "noise": "noise of at most {} of the grey range",
+        "resolution_loss": "loss of at most {} of the sides' pixels",
     }
     found = []
     if given.get("given"):
@@ -47,6 +52,14 @@ def augmentation_words(augment: dict[str, Any]) -> list[str]:
         found.append(f"mirroring left to right of {percent(float(given.get('flip_probability', 0.5)))} of the images")
     found += [text.format(printed(given[name])) for name, text in plain.items() if name in given]
     found += [text.format(percent(float(given[name]))) for name, text in shares.items() if name in given]
+    chance = percent(float(given.get("degrade_probability", 0.5)))
+    found += [
+        f"{text.format(percent(float(given[name])))} in {chance} of the images"
+        for name, text in losses.items()
+        if name in given
+    ]
+    if "jpeg_loss" in given:
+        found.append(f"JPEG quality lowered by at most {printed(given['jpeg_loss'])} in {chance} of the images")
     if "blur_probability" in given:
         low, high = given["blur_sigma_px"]
         found.append(

@@ -321,7 +321,7 @@ def test_augmentation_knows_every_field_that_a_recipe_has():
 
     from chexkeras.data.augmentation import Augmentation
 
-    detail = {"flip_probability", "blur_sigma_px", "blur_kernel_px", "erase_area"}
+    detail = {"flip_probability", "blur_sigma_px", "blur_kernel_px", "erase_area", "degrade_probability"}
     defaults = {field.name: field.default for field in fields(Augmentation)}
     for name in set(defaults) - detail:
         assert len(augmentation_words({**defaults, name: True if name == "flip" else 0.1})) == 1, name
