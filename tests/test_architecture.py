@@ -34,6 +34,7 @@ LAYERS = {
 HEAVY = {"tensorflow", "keras"}
 # The only modules that may import TensorFlow itself: tf.data and the GPU's capabilities are their subject.
 TENSORFLOW = {
+    "data.degradation",
     "data.pipeline", "data.pixels", "data.store.decoder", "data.augmentation", "data.given_augmentation",
     "models.classifier",
     "training.frozen.feature_store", "training.memory", "training.frozen.augmented_copies",
