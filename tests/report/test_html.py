@@ -204,8 +204,8 @@ class TestFigures:
     def test_of_figures_a_little_too_tall_two_fit_on_a_page(self, document):
         tall = picture(width=600, height=720)
         (image,) = page(document("![x](my%20figures/roc.png)\n", tall)).having("img")
-        # 7.2 inches would be printed 4.5 tall; at 4.1 the width is 6 * 4.1 / 7.2.
-        assert image["style"] == "--screen: 6.00in; --paper: 3.42in"
+        # 7.2 inches would be printed 4.5 tall; at 3.95 the width is 6 * 3.95 / 7.2.
+        assert image["style"] == "--screen: 6.00in; --paper: 3.29in"
 
     def test_a_very_tall_figure_still_fits_on_a_page(self, document):
         tall = picture(width=600, height=3000)
