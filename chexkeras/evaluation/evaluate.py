@@ -104,7 +104,9 @@ def evaluate(
             raise ValueError(
                 f"an operating point decides {point.finding!r}, but these scores have only: {', '.join(parts)}."
             )
-    frozen = points_by_finding(given, checked, "measuring it on them", f"evaluate it on another split than {split!r}")
+    frozen = points_by_finding(
+        given, checked, "measuring it on them", "evaluate it on other images, such as the test part"
+    )
     if isinstance(prevalences, Mapping):
         for finding in prevalences:
             checks.one_of(finding, parts, "finding of prevalences")
