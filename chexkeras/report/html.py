@@ -37,7 +37,7 @@ PRINTED_SCALE = 0.62
 """Share of its own size at which a figure is printed: two fit on a page, and their type stays readable."""
 
 TWO_ON_A_PAGE_INCHES = 3.95
-"""Height at which two figures with captions fit on a page, A4 or Letter; what is a little taller is printed this tall."""
+"""Height at which two figures with captions fit on a page, A4 or Letter; a little taller ones are printed this tall."""
 
 _A_LITTLE_TALLER_INCHES = 4.8
 
