@@ -151,7 +151,8 @@ class PlainTable(pd.DataFrame):
         turned = _turned(columns)
         wide = sum(_widest(name, cells) + len(_GAP) for name, cells in columns.items()) - len(_GAP) > WIDTH
         narrow = sum(_widest(name, cells) + len(_GAP) for name, cells in turned.items()) - len(_GAP) <= WIDTH
-        text = table(turned if wide and narrow else columns)
+        # Rows that share their first cell cannot become columns.
+        text = table(turned if wide and narrow and any(turned.values()) else columns)
         more = len(frame) - len(shown)
         notes = self.attrs.get("cautions", ())
         return "\n".join([*cautions(notes), text, *([f"... and {more:,} more rows"] if more else [])])

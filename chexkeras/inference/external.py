@@ -342,9 +342,8 @@ def _shared(run: Run, table: ImageTable, same: bool) -> "pd.Series[bool]":
     # Phantoms that were made anew, from another seed, are other people with the same numbers.
     if not same or (all(marks) and marks[0] != marks[1]):
         return pd.Series(False, index=table.index)
-    listed = set(run.left_out["image_id"]) if (run.folder / "left_out.csv").is_file() else set()
-    images = table["image_id"].isin(set(run.splits["image_id"]) | listed)
-    return images | table["patient_id"].isin(set(run.splits["patient_id"]))
+    # What was listed and left out, such as the rest of a data set of which only some files were there, was not seen.
+    return table["image_id"].isin(set(run.splits["image_id"])) | table["patient_id"].isin(set(run.splits["patient_id"]))
 
 
 def _refuse_one_class(table: ImageTable, site: _Site, which: str) -> None:

@@ -183,6 +183,10 @@ def test_overlapping_images_are_left_out_and_the_source_is_named(run, make_toy, 
     assert test.same_source and "same source" in str(test)
     assert any(caution.startswith("Not external") for caution in test.cautions)
     assert not set(external_scores(run, "later")["patient_id"]) & set(toy["patient_id"])
+    # The rest of a data set, of which the run had only some files, was not seen.
+    unseen = more["image_id"][~more["patient_id"].isin(set(toy["patient_id"]))]
+    pd.DataFrame({"image_id": unseen, "reason": "no image on disk"}).to_csv(run.folder / "left_out.csv", index=False)
+    assert evaluate_external(Run.load(run.folder), more, overlap="leave_out", keep=False).n_images == 40
     assert pool_external((test, dataclasses.replace(test, name="again")), "Effusion") == ()
 
 

@@ -168,3 +168,10 @@ def test_no_public_result_is_shown_as_its_fields_and_types():
         and getattr(room, name).__repr__.__qualname__.endswith("__create_fn__.<locals>.__repr__")
     ]
     assert not unreadable
+
+
+def test_rows_of_one_finding_that_are_too_wide_are_all_printed():
+    words = "a verdict of several words that fill a line of their own"
+    rows = [{"finding": "Effusion", "statistic": name, "there": words, "home": words} for name in ("AUROC", "PPV")]
+    shown = str(PlainTable(rows))
+    assert "AUROC" in shown and "PPV" in shown and "(no rows)" not in shown
