@@ -26,6 +26,7 @@ OWN: tuple[Preset, ...] = (
     Preset(
         Recipe(
             name="two-stage",
+            exposure="standardise",
             stages=(
                 Stage("stage1", epochs=12, learning_rate=1e-3, trainable=0.0, patience=4),
                 Stage("stage2", epochs=12, learning_rate=1e-4, trainable=0.2, patience=4),
@@ -84,6 +85,7 @@ OWN: tuple[Preset, ...] = (
             targets=(*NIH14, ABNORMAL),
             image_size=320,
             head="linear",
+            exposure="standardise",
             loss=UNWEIGHTED,
             stages=(
                 Stage("stage1", epochs=2, learning_rate=1e-3, trainable=0.0),
