@@ -22,7 +22,7 @@ def made_by_pytorch(name, folder, *packages):
     """Returns a file of weights with the images and features that PyTorch computed from it."""
     for package in ("torch", "torchvision", *packages):
         if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed: pip install 'chexkeras[torch-weights]'")
+            pytest.skip(f"{package} is not installed: pip install torch torchvision torchxrayvision")
     file, expected = folder / "weights.pt", folder / "expected.npz"
     subprocess.run([sys.executable, PROGRAM, name, file, expected], check=True)
     stored = np.load(expected)
