@@ -83,7 +83,7 @@ CHANGES = [
     ("provenance.json", _json(lambda d: d["cautions"].append("A case-control sample of 77.")),
      {HEAD: "> **Caution.** A case-control sample of 77.",
       1: "- The cautions at the head of this document (2) hold for all of it.",
-      20: "the cautions at the head of this document (2) |", CAUTIONS: "- In full at the head of this document: 2."}),
+      20: "the cautions at the head of this document (2) |", CAUTIONS: "- The cautions at the head of this document (2) hold"}),
     ("provenance.json", _json(lambda d: d["source"].update(implausible_ages=17)), {4: "treated as unknown: 17."}),
     ("provenance.json", _json(lambda d: d["packages"].update(keras="9.9.9")), {15: "| keras | 9.9.9 |"}),
     ("provenance.json", _json(lambda d: d["model"].update(sha256="ab" * 32)),
