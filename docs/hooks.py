@@ -298,7 +298,8 @@ def _data_sets() -> str:
 
     parts = ["# Data sets", "", "What `cx.open_data(folder)` and every command read, told apart by what lies in the "
              "folder: `chexkeras datasets`, `cx.data.list_data_sets()`. None of them comes with this package, and "
-             "most may not be handed on; read the terms at the publisher's page. What a name of a finding means here is declared once, "
+             "most may not be handed on; read the terms at the publisher's page. "
+             "What a name of a finding means here is declared once, "
              "and a name that sounds alike and is not the same thing is no label.", ""]  # fmt: skip
     known = list_data_sets()
     rows = [(row.name, row.size, row.images_of or "its own", row.labels) for row in known.itertuples(index=False)]
