@@ -50,6 +50,7 @@ RUN_FILES = {
     "history.csv": "loss and AUROC of every epoch",
     "intensities.json": "gray levels of the training images",
     "model.keras": "the classifier of the kept epoch, preprocessing included",
+    "novelty.json": "what training images look like, and from where on an image is unlike them",
     "scores_validation.csv": "one score an image and finding, on the validation part",
     "scores_test.csv": "the same on the test part",
     "operating_points.json": "the frozen thresholds, their rule, and the fingerprint of the scores that chose them",

@@ -1,5 +1,6 @@
 """``chexkeras predict``."""
 
+import dataclasses
 import math
 from pathlib import Path
 from time import perf_counter
@@ -41,6 +42,13 @@ def predict(
         ),
     ] = False,
     profile: Profile = "clinical",
+    unlike: Annotated[
+        str,
+        typer.Option(
+            help="What becomes of an image unlike the training images, where the run can tell: 'profile' does as the "
+            "profile says (a warning), 'reject' refuses it, 'warn' scores it with a warning, 'off' says nothing."
+        ),
+    ] = "profile",
     names: Annotated[
         str,
         typer.Option(help="How files are named: 'path', or 'hashed' under the key in CHEXKERAS_HASH_KEY."),
@@ -82,6 +90,9 @@ def predict(
     Exit status: 0 if every file was scored, 3 if any was refused, 2 for a mistake in the call, 130 if interrupted, 143
     if the system ended it (SIGTERM).
     """
+    from chexkeras.checks import one_of
+    from chexkeras.dicom.profiles import find_profile
+    from chexkeras.dicom.rules import OFF, REJECT, UNLIKE, WARN
     from chexkeras.dicom.workers.options import ReadOptions
     from chexkeras.inference.results_file import FORMATS, results_path
     from chexkeras.inference.score_folder import score_folder
@@ -93,6 +104,12 @@ def predict(
     for limit, option in ((memory, "--memory"), (timeout, "--timeout")):
         if not 0.0 < limit < math.inf:
             raise ValueError(f"{option} {limit:g} must be a number above 0.")
+    if one_of(unlike, ("profile", REJECT, WARN, OFF), "--unlike") != "profile":
+        chosen = find_profile(profile)
+        others = tuple(entry for entry in chosen.overrides if entry[0] != UNLIKE)
+        profile = dataclasses.replace(
+            chosen, name=f"{chosen.name}, {UNLIKE} {unlike}", overrides=(*others, (UNLIKE, unlike))
+        )
     loaded, read_options = Run.load(run), ReadOptions(workers, int(memory * 2**30), timeout)
     loaded.check_model()
     asked: dict[str, Any] = {
@@ -168,6 +185,11 @@ def _show_results(results: "pd.DataFrame") -> int:
     tell(f"{len(per_file) - len(refused)} accepted ({warned} with a warning), {len(refused)} refused")
     for code, count in refused["code"].value_counts().items():
         tell(f"  refused {count:5}  {code}")
+    if per_file["novelty_threshold"].notna().any():
+        flagged = int((per_file["novelty"] > per_file["novelty_threshold"]).sum())
+        tell(f"  {flagged} unlike the training images")
+    elif len(per_file) > len(refused):
+        tell("  whether images are like the training images: not measured in this run")
     scored = results[results["verdict"] != "reject"]
     for finding, rows in scored.groupby("finding", sort=False):
         positive = int((rows["decision"] == "positive").sum())

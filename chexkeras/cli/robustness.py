@@ -80,6 +80,7 @@ def robustness(
         tell(f"    discrimination {effect.discrimination}, operating point {called}; changed minus unchanged:")
         for entry in effect.comparisons:
             tell(f"    {entry.statistic:11} {entry.difference}")
+        tell(f"    share unlike the training images: {effect.unlike}")
     counts = Counter(effect.leading for effect in measured.effects)
     tell("changes by the worse of both verdicts: " + ", ".join(f"{counts[word]} {word}" for word in VERDICTS))
     tell(f"written: {loaded.folder / ROBUSTNESS}")

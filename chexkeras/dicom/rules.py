@@ -202,6 +202,14 @@ _DISPLAY = (
      _ALWAYS_NOTE, "PS3.3 C.8.11.3; inverted once"),
 )  # fmt: skip
 
+UNLIKE = "unlike_training"
+"""The code of an image that is unlike those that the model learnt from; only a run that has learnt it can tell."""
+
+_LIKENESS = (
+    (UNLIKE, "an image like those that the model learnt from, as far as its run can tell", "PixelData", _NOTE,
+     "inverted, turned and upside-down images, other body parts and no radiographs at all get a score like any other"),
+)  # fmt: skip
+
 _GROUPS = (
     ("File", _FILE),
     ("Kind of image", _KIND),
@@ -211,6 +219,7 @@ _GROUPS = (
     ("Image description", _IMAGE),
     ("Pixel data", _PIXELS),
     ("Display", _DISPLAY),
+    ("Likeness to the training images", _LIKENESS),
 )
 
 RULES: tuple[DicomRule, ...] = tuple(

@@ -11,6 +11,7 @@ from chexkeras.evaluation.scores import Scores
 from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval
 from chexkeras.progress import track
 from chexkeras.results import Comparison, Estimate, OperatingPoint
+from chexkeras.results.estimate import NOT_MEASURED
 from chexkeras.results.robustness import AS_IS, RATES, PerturbationEffect
 
 MARGIN = 0.05
@@ -29,6 +30,7 @@ def perturbation_effects(
     margin: float = MARGIN,
     operating_margin: float = OPERATING_MARGIN,
     confidence: float = 0.95,
+    unlike: Mapping[str, pd.DataFrame] | None = None,
 ) -> tuple[PerturbationEffect, ...]:
     """Compares the scores of changed images with those of the same images as they are.
 
@@ -47,6 +49,8 @@ def perturbation_effects(
             patients.
         operating_margin: Loss of sensitivity or specificity from which on a change matters, in (0, 1).
         confidence: Coverage of intervals, in (0, 1).
+        unlike: By the name of the change, which changed images are unlike the training images: patient_id and unlike
+            (true or false), one row an image; None where that was not measured.
 
     Returns:
         One effect for each change and finding.
@@ -74,6 +78,7 @@ def perturbation_effects(
         _effect(
             name, (groups or {}).get(name, ""), finding, matched, decided.get(finding), confidence,
             tuple(entry for entry in made if (entry.first, entry.finding) == (name, finding)),
+            _unlike((unlike or {}).get(name), confidence),
         )
         for (name, finding), matched in rows.items()
     )  # fmt: skip
@@ -81,7 +86,7 @@ def perturbation_effects(
 
 def _effect(
     name: str, group: str, finding: str, rows: pd.DataFrame, threshold: float | None, confidence: float,
-    comparisons: tuple[Comparison, ...],
+    comparisons: tuple[Comparison, ...], unlike: Estimate,
 ) -> PerturbationEffect:  # fmt: skip
     first, second = rows["first"].to_numpy(), rows["second"].to_numpy()
     if threshold is None:
@@ -92,4 +97,11 @@ def _effect(
     moved = np.abs(first - second)
     median, high = (float(value) for value in np.quantile(moved, (0.5, 0.95))) if len(rows) else (np.nan, np.nan)
     positive, negative = (int(rows.loc[rows["label"] == label, "patient_id"].nunique()) for label in (1, 0))
-    return PerturbationEffect(name, group, finding, positive, negative, comparisons, calls, median, high)
+    return PerturbationEffect(name, group, finding, positive, negative, comparisons, calls, median, high, unlike)
+
+
+def _unlike(images: pd.DataFrame | None, confidence: float) -> Estimate:
+    if images is None:
+        return NOT_MEASURED
+    flagged, patients = images["unlike"].to_numpy(), images["patient_id"].to_numpy()
+    return clustered_proportion_interval(flagged, patients, confidence=confidence)

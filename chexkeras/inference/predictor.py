@@ -17,10 +17,12 @@ import pandas as pd
 import chexkeras
 from chexkeras.arguments import checked
 from chexkeras.checks import positive_int
+from chexkeras.data.image_layout import layouts_of
 from chexkeras.data.pixels import to_model_pixels
 from chexkeras.dicom.profiles import Profile, find_profile
 from chexkeras.dicom.read import Radiograph
-from chexkeras.dicom.rules import RULES
+from chexkeras.dicom.rejection import DicomRejected
+from chexkeras.dicom.rules import OFF, REJECT, RULES, UNLIKE
 from chexkeras.dicom.workers.options import ISOLATED, ReadOptions
 from chexkeras.inference.engines import Engine, check_engine, keras_engine, load_engine
 from chexkeras.inference.given_images import GivenImage, given_images
@@ -29,7 +31,7 @@ from chexkeras.inference.results_file import COLUMNS, rows_of
 from chexkeras.parallel import WorkersUnavailable
 from chexkeras.plain import PlainTable
 from chexkeras.progress import track
-from chexkeras.results import OperatingPoint
+from chexkeras.results import Novelty, OperatingPoint
 from chexkeras.runs.run import Run
 
 # Files that wait for a batch to fill up, in batches: where most are refused, results must still come out.
@@ -47,6 +49,8 @@ class Predictor:
         points: One operating point per output, in output order.
         profile: The DICOM gate's profile: "clinical", "course", or a `Profile` of your own.
         engine: What computes the model's scores, from `engines.load_engine`; by default Keras.
+        novelty: What the model's training images look like, as `Run.novelty` has it; an image that is unlike them gets
+            the code "unlike_training", a warning or a refusal as the profile says. None looks at no image.
 
     Raises:
         ValueError: If there is no such profile, the model takes no square gray images or gives no row of scores for
@@ -59,6 +63,7 @@ class Predictor:
         points: Iterable[OperatingPoint],
         profile: str | Profile = "clinical",
         engine: Engine | None = None,
+        novelty: Novelty | None = None,
     ) -> None:
         self.model = model
         self.engine = engine or keras_engine(model)
@@ -66,6 +71,10 @@ class Predictor:
         # Found here: an unknown name would otherwise refuse every file of a folder, one by one.
         self.profile = find_profile(profile)
         _check_shapes(model, len(self.points))
+        side = model.input_shape[1]
+        if novelty is not None and novelty.image_size != side:
+            raise ValueError(f"novelty was learnt from images of {novelty.image_size} pixels; the model takes {side}.")
+        self.novelty = novelty
 
     @classmethod
     def load(
@@ -93,7 +102,7 @@ class Predictor:
         check_engine(engine, precision)
         points = run.checked_points()
         model = run.load_model()
-        return cls(model, points, chosen, load_engine(model, engine, precision))
+        return cls(model, points, chosen, load_engine(model, engine, precision), run.novelty)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -107,7 +116,15 @@ class Predictor:
         digest = hashlib.sha256(self.model.to_json().encode())
         for weight in self.model.get_weights():
             digest.update(np.ascontiguousarray(weight).tobytes())
-        for part in (str(self.engine), self.points, self.profile, RULES, chexkeras.__version__, pydicom.__version__):
+        for part in (
+            str(self.engine),
+            self.novelty,
+            self.points,
+            self.profile,
+            RULES,
+            chexkeras.__version__,
+            pydicom.__version__,
+        ):
             digest.update(repr(part).encode())
         return digest.hexdigest()[:16]
 
@@ -205,11 +222,28 @@ class Predictor:
 
     def _scored(self, results: list[FileResult], batch_size: int) -> Iterator[dict[str, Any]]:
         start = perf_counter()
-        images = [result.image.pixels for result in results if result.image is not None]
+        looked = [self._looked_at(result) for result in results]
+        images = [result.image.pixels for result, _ in looked if result.image is not None]
         scores = iter(self._score(images, batch_size) if images else ())
         seconds = (perf_counter() - start) / max(len(images), 1)
-        for result in results:
-            yield self._record(result, None if result.image is None else next(scores), seconds)
+        for result, novelty in looked:
+            yield self._record(result, None if result.image is None else next(scores), seconds, novelty)
+
+    def _looked_at(self, result: FileResult) -> tuple[FileResult, float]:
+        """Returns a file's result with what is to be said of an image unlike the training images, and its novelty."""
+        if self.novelty is None or result.image is None:
+            return result, math.nan
+        measures = self.novelty.measures(layouts_of(result.image.pixels[np.newaxis]))[0]
+        novelty, severity = float(measures.max()), self.profile.severity(UNLIKE)
+        if severity == OFF or not self.novelty.unlike(novelty):
+            return result, novelty
+        if severity == REJECT:
+            found = f"novelty {novelty:.3g} above {self.novelty.threshold:.3g}: {self.novelty.named(measures)}"
+            refused = DicomRejected.because(UNLIKE, found, profile=self.profile)
+            return dataclasses.replace(result, image=None, code=UNLIKE, detail=str(refused)), novelty
+        warnings = (*result.image.warnings, UNLIKE)
+        image = dataclasses.replace(result.image, warnings=warnings)
+        return dataclasses.replace(result, image=image, code=";".join(warnings)), novelty
 
     def predict(
         self,
@@ -253,7 +287,9 @@ class Predictor:
             shown = track(records, "scoring files", len(files))
             return PlainTable((row for record in shown for row in rows_of(record)), columns=list(COLUMNS))
 
-    def _record(self, result: FileResult, scores: np.ndarray | None, scoring_seconds: float) -> dict[str, Any]:
+    def _record(
+        self, result: FileResult, scores: np.ndarray | None, scoring_seconds: float, novelty: float
+    ) -> dict[str, Any]:
         image = result.image
         findings = [
             {
@@ -278,6 +314,8 @@ class Predictor:
             "profile": self.profile.name,
             "key": image.key if image else "",
             "synthetic": result.synthetic,
+            "novelty": novelty,
+            "novelty_threshold": math.nan if self.novelty is None or math.isnan(novelty) else self.novelty.threshold,
         }
 
 

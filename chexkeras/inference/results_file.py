@@ -24,11 +24,13 @@ Record = dict[str, Any]
 
 COLUMNS = (
     "file", "verdict", "code", "detail", "view", "age_years", "finding", "score", "threshold", "decision", "decoder",
-    "engine", "seconds", "profile", "key", "synthetic",
+    "engine", "seconds", "profile", "key", "synthetic", "novelty", "novelty_threshold",
 )  # fmt: skip
 """Columns of the table of results; a rejected file has empty `finding`, `score`, `threshold` and `decision`.
 
 `synthetic` is "yes" where the file says that a program made its image, "no" where it does not, "" where nobody looked.
+`novelty` says how unlike the training images the image is, and above `novelty_threshold` it is called so; both are
+empty where the run has not learnt it, or the image was not read.
 """
 
 FINDING_COLUMNS = ("finding", "score", "threshold", "decision")
@@ -36,9 +38,10 @@ FILE_COLUMNS = (*COLUMNS, "fingerprint")
 """Columns of a results file: `fingerprint` says for which file, model, threshold and rules a row holds."""
 
 _FIELDS = (*(name for name in FILE_COLUMNS if name not in FINDING_COLUMNS), "findings")
-_NUMBERS = ("age_years", "score", "threshold", "seconds")
+_OF_FILES = ("age_years", "novelty", "novelty_threshold")
+_NUMBERS = (*_OF_FILES, "score", "threshold", "seconds")
 # Columns that results of earlier versions lack, and what they hold there.
-_ADDED = {"synthetic": ""}
+_ADDED: dict[str, Any] = {"synthetic": "", "novelty": math.nan, "novelty_threshold": math.nan}
 _NOTHING = {"finding": "", "score": math.nan, "threshold": math.nan, "decision": ""}
 
 
@@ -93,14 +96,14 @@ def read_table(path: Path) -> list[Record]:
 def _record(rows: list[dict[str, str]]) -> Record:
     values = [
         {name: _number(row[name]) if name in _NUMBERS else files.from_cell(row[name]) for name in FILE_COLUMNS}
-        for row in ({**_ADDED, **row} for row in rows)
+        for row in (_ADDED | dict[str, Any](row) for row in rows)
     ]
     findings = [{name: row[name] for name in FINDING_COLUMNS} for row in values if row["finding"]]
     return {**{name: values[0][name] for name in _FIELDS[:-1]}, "findings": findings}
 
 
-def _number(text: str) -> float:
-    return float(text) if text else math.nan
+def _number(text: str | float) -> float:
+    return float(text) if text or isinstance(text, float) else math.nan
 
 
 def _is_nan(value: Any) -> bool:
@@ -157,8 +160,9 @@ def from_line(line: str) -> Record:
     """
     plain = json.loads(line)
     try:
-        codes, age = plain.pop("codes"), plain["age_years"]
-        record = {**_ADDED, **plain, "code": ";".join(codes), "age_years": math.nan if age is None else age}
+        codes, told = plain.pop("codes"), {**_ADDED, **plain}
+        numbers = {name: math.nan if told[name] is None else told[name] for name in _OF_FILES}
+        record = {**told, **numbers, "code": ";".join(codes)}
         return {name: record[name] for name in _FIELDS}
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"no result: {type(error).__name__}") from None

@@ -15,6 +15,7 @@ import pandas as pd
 from chexkeras import provenance
 from chexkeras.arguments import checked
 from chexkeras.checks import positive_int, probability
+from chexkeras.data.image_layout import layouts_of
 from chexkeras.data.perturbations import PERTURBATIONS, Perturbation
 from chexkeras.data.pipeline import images_with_ids
 from chexkeras.data.store.store import Store
@@ -23,7 +24,7 @@ from chexkeras.evaluation.scores import scores_fingerprint
 from chexkeras.inference.test_images import draw_patients, require_on_disk, rows_of
 from chexkeras.models.scoring import predict_padded
 from chexkeras.progress import track
-from chexkeras.results import Robustness
+from chexkeras.results import Novelty, Robustness
 from chexkeras.runs.run import ROBUSTNESS, Run
 from chexkeras.runs.writer import refuse_second
 
@@ -108,7 +109,8 @@ def measure_robustness(
     if store is not None:
         store.require_size(model.input_shape[1])
     size = run.recipe.batch_size if batch_size is None else positive_int(batch_size, "batch_size")
-    ids, scores, single = _scored(model, rows, changes, store, size, seed)
+    novelty = run.novelty
+    ids, scores, single, unlike = _scored(model, rows, changes, store, size, seed, novelty)
     tables = [_with_scores(saved_here, targets, ids, found) for found in scores]
     as_is, changed = tables[0], dict(zip(names, tables[1:], strict=True))
     total = saved["image_id"].nunique()
@@ -132,6 +134,7 @@ def measure_robustness(
             points=run.operating_points,
             margin=margin,
             operating_margin=operating_margin,
+            unlike=_unlike(unlike, ids, names, saved_here) if novelty and not np.isnan(novelty.threshold) else None,
         ),
         cautions=(*run.cautions, *sampled),
         provenance=provenance.collect(),
@@ -152,23 +155,39 @@ def _changes(perturbations: Perturbation | Iterable[Perturbation]) -> tuple[Pert
 
 def _scored(
     model: keras.Model, rows: pd.DataFrame, perturbations: Sequence[Perturbation], store: Store | None,
-    batch_size: int, seed: int,
-) -> tuple[list[str], "list[NDArray[np.float64]]", "NDArray[np.float64]"]:  # fmt: skip
-    """Returns image ids, the scores of the images as they are and after each change, and of some images one by one."""
+    batch_size: int, seed: int, novelty: Novelty | None,
+) -> tuple[list[str], "list[NDArray[np.float64]]", "NDArray[np.float64]", list[list[bool]]]:  # fmt: skip
+    """Returns image ids, the scores of the images as they are and after each change, and of some images one by one.
+
+    And, where the run can tell, which images are unlike the training images, as they are and after each change.
+    """
     batches = images_with_ids(rows, image_size=model.input_shape[1], batch_size=batch_size, store=store)
     ids: list[str] = []
     scores: list[list[Any]] = [[] for _ in range(len(perturbations) + 1)]
     single: list[Any] = []
+    unlike: list[list[bool]] = [[] for _ in scores]
     steps = -(-len(rows) // batch_size)
     for pixels, named in track(batches, f"scoring images in {len(perturbations)} changes", total=steps):
         images, here = np.asarray(pixels), [value.decode() for value in named.numpy()]
         for number, variant in enumerate(_variants(images, here, perturbations, seed)):
             scores[number].append(predict_padded(model, variant, batch_size)[0])
+            if novelty is not None:
+                unlike[number] += novelty.unlike(novelty.of(layouts_of(variant))).tolist()
         single += [
             predict_padded(model, images[n : n + 1], 1)[0] for n in range(min(len(images), _SINGLE - len(single)))
         ]
         ids += here
-    return ids, [np.concatenate(found).astype(np.float64) for found in scores], np.concatenate(single).astype(float)
+    every = [np.concatenate(found).astype(np.float64) for found in scores]
+    return ids, every, np.concatenate(single).astype(float), unlike
+
+
+def _unlike(
+    unlike: list[list[bool]], ids: Sequence[str], names: Sequence[str], saved: pd.DataFrame
+) -> dict[str, pd.DataFrame]:
+    """Returns by the name of each change which images are unlike the training images, with their patients."""
+    patients = saved.drop_duplicates("image_id").set_index("image_id")["patient_id"].loc[list(ids)].to_numpy()
+    changed = zip(names, unlike[1:], strict=True)
+    return {name: pd.DataFrame({"patient_id": patients, "unlike": found}) for name, found in changed}
 
 
 def _variants(

@@ -29,6 +29,7 @@ from chexkeras.results.heatmaps import (
     MapChecks,
     RandomisedLevel,
 )
+from chexkeras.results.novelty import Likeness, Mistake, Novelty
 from chexkeras.results.operating_region import PartialArea, PartialAreaDifference, RateAtTarget
 from chexkeras.results.reader_components import ReaderVarianceComponents
 from chexkeras.results.reader_study import (
@@ -66,12 +67,15 @@ __all__ = [
     "HeatmapStudy",
     "Interaction",
     "LabelQuality",
+    "Likeness",
     "LocalAdjustment",
     "Localization",
     "MapChecks",
+    "Mistake",
     "ModalityDifference",
     "ModalityMean",
     "MrmcResult",
+    "Novelty",
     "OperatingPoint",
     "OverallTest",
     "PartialArea",

@@ -11,7 +11,7 @@ from chexkeras import plain
 from chexkeras.arguments import checked
 from chexkeras.plain import PlainTable
 from chexkeras.results.comparison import Comparison
-from chexkeras.results.estimate import Estimate
+from chexkeras.results.estimate import NOT_MEASURED, Estimate
 from chexkeras.results.record import Record
 
 _AUROC = "AUROC"
@@ -25,6 +25,8 @@ VERDICTS = ("held", "worse", "not shown", "not estimable")
 RATES = ("sensitivity", "specificity")
 """What a device's operating point is judged by: its rates at the frozen threshold."""
 
+# What measurements of an earlier version lack.
+_ADDED = {"unlike"}
 _WORST_FIRST = ("worse", "not estimable", "not shown", "held")
 
 # With few patients the variance of a difference is often too small by chance, and Student's t makes up for it in part:
@@ -49,6 +51,8 @@ class PerturbationEffect(Record, nan=("shift_median", "shift_95")):
         calls_changed: Share of the images whose call differs; not estimable without an operating point.
         shift_median: Median of the absolute difference of an image's score.
         shift_95: 95th percentile of it.
+        unlike: Share of the changed images that are called unlike the training images (`Novelty`); not measured where
+            the run has not learnt it.
     """
 
     perturbation: str
@@ -60,6 +64,7 @@ class PerturbationEffect(Record, nan=("shift_median", "shift_95")):
     calls_changed: Estimate
     shift_median: float
     shift_95: float
+    unlike: Estimate = NOT_MEASURED
 
     def __post_init__(self) -> None:
         for name in ("n_positive", "n_negative"):
@@ -236,6 +241,7 @@ class Robustness(Record):
                 row[f"difference of {entry.statistic}"] = str(entry.difference)
                 row[f"verdict on {entry.statistic}"] = effect.verdict(entry.statistic)
             row["calls changed"] = str(effect.calls_changed)
+            row["unlike training"] = str(effect.unlike)
             known = not math.isnan(effect.shift_median)
             row["median change of the score"] = f"{effect.shift_median:.3f}" if known else "not estimable"
             rows.append(row)
@@ -273,7 +279,7 @@ def _require_fields(kind: type, data: dict[str, Any]) -> None:
     if not isinstance(data, dict):
         raise ValueError(f"the measurement of changed images is a {type(data).__name__}, not values by name")
     names = {entry.name for entry in fields(kind)}
-    lacking, unknown = sorted(names - set(data)), sorted(set(data) - names)
+    lacking, unknown = sorted(names - set(data) - _ADDED), sorted(set(data) - names)
     if lacking or unknown:
         found = [f"{word} {', '.join(some)}" for word, some in (("lacks", lacking), ("has unknown", unknown)) if some]
         raise ValueError(

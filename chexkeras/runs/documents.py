@@ -237,6 +237,7 @@ PROVENANCE = fields(
         ),
         "model": fields({}, {"name": _layer, "parameters": count, "sha256": _digest, "accepted_sha256": _digest}),
         "given": named(one_of("model", "backbone", "head", "loss", "augment", "callbacks"), _given),
+        "novelty": fields({}, {"sha256": _digest}),
         "best": fields({}, {"stage": or_none(text), "epoch": or_none(count), "rank": count}),
     },
 )

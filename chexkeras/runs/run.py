@@ -22,6 +22,7 @@ from chexkeras.results import (
     AgainstReaders,
     Evaluation,
     HeatmapStudy,
+    Novelty,
     OperatingPoint,
     Robustness,
     ShortcutStudy,
@@ -54,6 +55,8 @@ SHORTCUTS = "shortcuts.json"
 """Where a run keeps its model's comparison with shortcuts."""
 SHORTCUT_SCORES = "shortcut_scores.csv"
 """Where a run keeps the shortcuts' scores of its test images, from which the comparison can be made again."""
+NOVELTY = "novelty.json"
+"""Where a run keeps what its training images look like, and from where on an image is unlike them."""
 READERS = "readers.json"
 """Where a run keeps how its test scores fare against readers."""
 _HISTORY = ("stage", "epoch", "global_epoch", "loss", "val_loss", "val_auroc", "learning_rate")
@@ -339,6 +342,19 @@ class Run:
             "Measure again: chexkeras.inference.measure_shortcuts(..., overwrite=True).",
             lambda study: self._check_findings(list(study.findings)),
         )
+
+    @cached_property
+    def novelty(self) -> Novelty | None:
+        """How unlike its training images an image is, see `inference.novelty`; None where that was not measured."""
+        stated = (self.provenance.get("novelty") or {}).get("sha256")
+
+        def check(found: Novelty) -> None:
+            if found.image_size != self.recipe.image_size:
+                raise ValueError(f"images of {found.image_size} pixels, the model takes {self.recipe.image_size}")
+            if stated and files.sha256_file(self.folder / NOVELTY) != stated:
+                raise ValueError("it is another file than the one that training wrote")
+
+        return self._files.record(NOVELTY, Novelty.from_dict, FIX, check)
 
     def scores(self, part: str) -> Scores:
         """Returns the scores of a part.

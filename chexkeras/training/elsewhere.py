@@ -18,6 +18,7 @@ from chexkeras.data.pipeline import images_with_ids
 from chexkeras.data.splits.splits import Splits
 from chexkeras.data.splits.splitters import check_classes
 from chexkeras.data.store.store import Store
+from chexkeras.inference.novelty import learn_novelty
 from chexkeras.models import given
 from chexkeras.models.registry import GIVEN
 from chexkeras.models.stored.model_file import load_model
@@ -146,6 +147,7 @@ def run_from_model(
         finish.save_model(classifier, working)
         finish.write_results(classifier, recipe, splits, working, shown, store)
         finish.write_data(splits, audit, working)
+        novelty = finish.write_novelty(learn_novelty(splits, recipe.image_size, store, seed=recipe.seed), working)
         files.write_csv(working / "history.csv", pd.DataFrame(columns=list(_HISTORY)))
         files.write_json(working / "stages.json", [])
         recipe.save(working / "recipe.json")
@@ -164,6 +166,7 @@ def run_from_model(
             },
             "store": store.fingerprint if store is not None else None,
             "cautions": list(shown),
+            **novelty,
         }
         files.write_json(working / "provenance.json", record)
     return Run.load(run_dir)

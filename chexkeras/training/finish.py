@@ -24,6 +24,7 @@ from chexkeras.evaluation.evaluate import evaluate
 from chexkeras.evaluation.group_columns import columns_to_measure
 from chexkeras.evaluation.scores import read_scores, write_scores
 from chexkeras.evaluation.thresholds import STATED, choose_thresholds
+from chexkeras.inference.novelty import learn_novelty
 from chexkeras.inference.shortcuts import against_shortcuts, thumbnails_of, write_study, write_thumbnails
 from chexkeras.models.class_weights import imbalance_record
 from chexkeras.models.classifier import resolve_precision
@@ -34,7 +35,8 @@ from chexkeras.models.three_way import for_inference
 from chexkeras.models.weights import opening
 from chexkeras.models.weights.seen import Overlap, overlap_of_record
 from chexkeras.recipes.recipe import Recipe
-from chexkeras.results import OperatingPoint
+from chexkeras.results import Novelty, OperatingPoint
+from chexkeras.runs.run import NOVELTY
 from chexkeras.training.loop import Fitted
 from chexkeras.training.memory import halving
 
@@ -184,6 +186,11 @@ class FinishedTraining:
     further: dict[str, Any]
 
     @functools.cached_property
+    def novelty(self) -> Novelty | None:
+        """What the training images look like, learnt once however many epochs are kept."""
+        return learn_novelty(self.splits, self.recipe.image_size, self.store, seed=self.recipe.seed)
+
+    @functools.cached_property
     def thumbnails(self) -> tuple[np.ndarray, ...]:
         """Thumbnails of the training and of the test images, read once however many epochs are kept."""
         parts = (self.splits.train, self.splits.test)
@@ -204,6 +211,7 @@ def write_run(model: keras.Model, ended: FinishedTraining, folder: Path, number:
     save_model(model, folder)
     recipe, fitted = ended.recipe, ended.fitted
     write_results(model, recipe, ended.splits, folder, ended.cautions, ended.store)
+    novelty = write_novelty(ended.novelty, folder)
     parts = (ended.splits.train, ended.splits.test)
     scores = read_scores(folder / "scores_test.csv")
     study, scored = against_shortcuts(*parts, scores, recipe.targets, ended.cautions, ended.thumbnails)
@@ -214,6 +222,7 @@ def write_run(model: keras.Model, ended: FinishedTraining, folder: Path, number:
     files.write_json(folder / "stages.json", fitted.stages)
     recipe.save(folder / "recipe.json")
     record = provenance_record(model, recipe, ended.splits, ended.loss, fitted, ended.cautions)
+    record |= novelty
     record["model"]["sha256"] = files.sha256_file(folder / "model.keras")
     if number is not None:
         row = fitted.history[number - 1]
@@ -269,6 +278,18 @@ def write_results(
     measured.save(working / "evaluation.json")
     shown = intensities(splits.train, recipe.targets, image_size=recipe.image_size, store=store, seed=recipe.seed)
     files.write_json(working / INTENSITIES_FILE, shown)
+
+
+def write_novelty(novelty: Novelty | None, working: Path) -> dict[str, Any]:
+    """Writes what training images look like, and returns what the provenance says of the file.
+
+    Args:
+        novelty: From `inference.novelty.learn_novelty`; None writes nothing.
+        working: Folder to write to.
+    """
+    if novelty is None:
+        return {}
+    return {"novelty": {"sha256": files.sha256_file(novelty.save(working / NOVELTY))}}
 
 
 def write_data(splits: Splits, audit: Audit, working: Path) -> None:

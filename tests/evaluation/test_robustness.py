@@ -226,6 +226,7 @@ def test_shifts_that_are_not_known_survive_json(scores):
     (effect,) = perturbation_effects(scores, {"x": noisy(scores, 0.2)})
     nowhere = {**vars(effect), "shift_median": None, "shift_95": None}
     nowhere |= {"comparisons": [entry.to_dict() for entry in effect.comparisons]}
+    nowhere |= {"unlike": effect.unlike.to_dict()}
     found = PerturbationEffect.from_dict({**nowhere, "calls_changed": effect.calls_changed.to_dict()})
     assert np.isnan(found.shift_median) and np.isnan(found.shift_95)
     measured = Robustness("test", "00", 32, 400, 400, 400, 0, 0.0, 0.0, 16, 0.05, (found,))

@@ -39,6 +39,8 @@ ACCEPTED = {
     "profile": "clinical",
     "key": "0123456789abcdef",
     "synthetic": "no",
+    "novelty": 0.1 + 0.2,
+    "novelty_threshold": 1.7,
     "fingerprint": "00ff00ff00ff00ff",
 }
 REFUSED = {
@@ -53,6 +55,8 @@ REFUSED = {
     "decoder": "",
     "engine": "",
     "key": "",
+    "novelty": math.nan,
+    "novelty_threshold": math.nan,
 }
 RECORDS = [ACCEPTED, REFUSED]
 

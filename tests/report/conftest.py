@@ -14,8 +14,10 @@ import pytest
 from chexkeras import files
 from chexkeras.data.audit.against_model import compare_with_shortcuts, shortcut_scores
 from chexkeras.data.augmentation import Augmentation
+from chexkeras.data.image_layout import layout_length
 from chexkeras.evaluation.calibration.recalibration import fit_recalibration, save_recalibrations
 from chexkeras.evaluation.evaluate import evaluate
+from chexkeras.evaluation.novelty import fit_novelty, freeze
 from chexkeras.evaluation.readers.roe_metz import simulate_reader_study
 from chexkeras.evaluation.robustness import perturbation_effects
 from chexkeras.evaluation.scores import scores_fingerprint, write_scores
@@ -25,7 +27,7 @@ from chexkeras.recipes.recipe import Recipe, Stage
 from chexkeras.report.answers import answers_template
 from chexkeras.report.submission import write_report
 from chexkeras.results import OperatingPoint, Robustness
-from chexkeras.runs.run import ROBUSTNESS, SHORTCUT_SCORES, SHORTCUTS, Run
+from chexkeras.runs.run import NOVELTY, ROBUSTNESS, SHORTCUT_SCORES, SHORTCUTS, Run
 
 SYNTHETIC = "Synthetic images, not clinical evidence."
 MODEL = b"stands for a model"
@@ -154,6 +156,13 @@ def _shortcuts(
     compare_with_shortcuts(test, scores, reasons, training=training, cautions=cautions).save(folder / SHORTCUTS)
 
 
+def write_novelty(folder: Path, validation: int = 150) -> None:
+    """What made-up training images look like, learnt from layouts of noise."""
+    rng, length = np.random.default_rng(0), layout_length(128)
+    layouts = [rng.normal(size=(count, length)) for count in (40, validation, 60)]
+    freeze(fit_novelty(layouts[0], 128), layouts[1], test=layouts[2]).save(folder / NOVELTY)
+
+
 def write_run_folder(folder: Path, design: Design | None = None) -> Path:
     """Writes every file that the run-folder contract names; the model is a few bytes that nobody opens."""
     design = design or Design()
@@ -262,6 +271,7 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small run with every file that a run may have, which tests read and never change."""
     folder = write_run_folder(tmp_path_factory.mktemp("small") / "run", Design(patients=40, recalibrated=True))
     entry = {"bins": [0, 128, 256], "positive": [0.5, 0.5], "negative": None, "n_positive": 3, "n_negative": 0}
+    write_novelty(folder)
     files.write_json(folder / "intensities.json", {"Effusion": {**entry, "n_note": "of 3"}})
     return folder
 

@@ -17,9 +17,10 @@ from chexkeras.runs.run import Run
 
 PROPERTIES = ("recipe", "provenance", "cautions", "stages", "history", "kept_epoch", "table", "splits", "split_record",
               "audit", "left_out", "operating_points", "evaluation", "dicom_results", "recalibrations", "robustness",
-              "heatmaps", "intensities", "epochs", "shortcuts", "against_readers")  # fmt: skip
+              "heatmaps", "intensities", "epochs", "novelty", "shortcuts", "against_readers")  # fmt: skip
 FILES = ("audit.json", "dicom_results.csv", "evaluation.json", "history.csv", "intensities.json", "left_out.csv",
-         "operating_points.json", "provenance.json", "recalibration.json", "recipe.json", "robustness.json",
+         "novelty.json", "operating_points.json", "provenance.json", "recalibration.json", "recipe.json",
+         "robustness.json",
          "scores_test.csv", "scores_validation.csv", "shortcuts.json", "splits.csv", "splits.json", "stages.json",
          "table.csv")  # fmt: skip
 WHOLE = {

@@ -88,6 +88,7 @@ def collect_facts(
     study.add_planning(facts, stated)
     comparison.add_comparison(facts, run, stated)
     comparison.add_robustness(facts, run)
+    dicom.add_novelty(facts, run)
     heatmaps.add_heatmaps(facts, run)
     ground_truth.add_ground_truth(facts, run)
     comparison.add_readers(facts, run, stated)

@@ -297,7 +297,7 @@ def _brief(estimate: Estimate) -> str:
 
 
 def _row(effect: PerturbationEffect) -> list[str]:
-    """Returns a change's row: kind, change, its three verdicts, three differences, calls changed."""
+    """Returns a change's row: kind, change, its three verdicts, three differences, calls changed, share flagged."""
     others = {entry.statistic: difference_text(entry.difference) for entry in effect.comparisons}
     return [
         effect.group,
@@ -308,6 +308,7 @@ def _row(effect: PerturbationEffect) -> list[str]:
         others[_AUROC],
         *(others.get(name, _NO_POINT) for name in RATES),
         _brief(effect.calls_changed),
+        _brief(effect.unlike),
     ]
 
 

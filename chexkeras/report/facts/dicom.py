@@ -1,5 +1,6 @@
 """Facts on the DICOM files that the run scored or refused, and the rules that refuse them."""
 
+import math
 import re
 from typing import Any
 
@@ -107,3 +108,37 @@ def add_dicom(facts: Facts, results: pd.DataFrame | None, table: pd.DataFrame) -
     timed = pd.to_numeric(scored.drop_duplicates("file")["seconds"], errors="coerce").median()
     text = "not measured, none was scored" if pd.isna(timed) else f"{timed:.2f} s"
     facts.add("dicom.seconds", timed, text, file=_FILE, field="median of seconds, files with a score")
+
+
+_NOVELTY = "novelty.json"
+
+
+def add_novelty(facts: Facts, run: Any) -> None:
+    """Records the threshold from which on an image is called unlike the training images, and its false alarms.
+
+    Args:
+        facts: Where they go.
+        run: The `Run`.
+
+    Raises:
+        ValueError: If novelty.json is damaged or of another version.
+    """
+    novelty = run.novelty
+    frozen = novelty is not None and not math.isnan(novelty.threshold)
+    file = _NOVELTY if novelty else "convention"
+    facts.add("novelty", frozen, file=file, field="whether a threshold was frozen on validation")
+    reason = "not measured in this run" if novelty is None else novelty.false_alarms.reason
+    facts.add("novelty.reason", "" if frozen else reason, file=file, field="false_alarms.reason")
+    if not frozen:
+        return
+    for name, value, text in (
+        ("threshold", novelty.threshold, f"{novelty.threshold:.3g}"),
+        ("rate", novelty.rate, f"{novelty.rate:g}"),
+        ("n_validation", novelty.n_validation, None),
+        ("n_training", novelty.n_training, None),
+        ("false_alarms", novelty.false_alarms, None),
+        ("on_test", novelty.on_test, None),
+    ):
+        facts.add(f"novelty.{name}", value, text, file=_NOVELTY, field=name)
+    mistakes = [entry.name for entry in novelty.mistakes]
+    facts.add("novelty.mistakes", mistakes, ", ".join(mistakes), file=_NOVELTY, field="mistakes")
