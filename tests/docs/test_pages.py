@@ -1,5 +1,6 @@
 """What the pages of docs/ show runs: Python blocks on one small run, shell lines against the command line."""
 
+import json
 import re
 import shlex
 import textwrap
@@ -49,7 +50,19 @@ def test_the_variables_of_the_notebooks_are_all_described():
 def test_every_block_is_of_a_kind_that_is_tested():
     assert PAGES
     for page in PAGES:
-        assert {kind for _, kind, _ in BLOCK.findall(page.read_text(encoding="utf-8"))} <= {"python", "bash"}, page
+        assert {kind for _, kind, _ in BLOCK.findall(page.read_text(encoding="utf-8"))} <= {"python", "bash", "json"}, (
+            page
+        )
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "json")], ids=name_of)
+def test_json_blocks_describe_weights_that_can_be_read(page, tmp_path):
+    from chexkeras.models.weights.sources import read_source
+
+    for block in blocks(page, "json"):
+        file = tmp_path / "description.json"
+        file.write_text(block, encoding="utf-8")
+        assert read_source(file).name == json.loads(block)["name"]
 
 
 @pytest.mark.keras
