@@ -84,7 +84,7 @@ def commands():
                 yield pytest.param(shlex.split(line, comments=True), id=f"{name_of(page)}: {line[:60]}")
 
 
-@pytest.mark.parametrize("words", commands())
+@pytest.mark.parametrize("words", list(commands()))
 def test_shell_lines_are_commands_with_options_that_exist(words):
     if words[0] == "pip":
         assert words[1] in ("install", "wheel", "download")
