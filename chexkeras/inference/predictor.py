@@ -116,10 +116,11 @@ class Predictor:
         digest = hashlib.sha256(self.model.to_json().encode())
         for weight in self.model.get_weights():
             digest.update(np.ascontiguousarray(weight).tobytes())
+        # In full: what results print of themselves is rounded.
         for part in (
             str(self.engine),
-            self.novelty,
-            self.points,
+            self.novelty and self.novelty.to_dict(),
+            [point.to_dict() for point in self.points],
             self.profile,
             RULES,
             chexkeras.__version__,

@@ -154,10 +154,16 @@ def test_the_fingerprint_changes_with_whatever_a_result_depends_on(toy_run):
     first = Predictor.load(toy_run)
     assert first.fingerprint == Predictor.load(toy_run).fingerprint
     assert len(first.fingerprint) == 16, "as in every results file written before"
-    other_threshold = Predictor(first.model, [dataclasses.replace(point, threshold=point.threshold / 2)])
+    # Less than what an operating point shows of its threshold.
+    moved = dataclasses.replace(point, threshold=point.threshold * (1 + 1e-9))
+    other_threshold = Predictor(first.model, [moved], novelty=first.novelty)
     other_weights = toy_run.load_model()
     other_weights.set_weights([weight * 1.01 for weight in other_weights.get_weights()])
-    others = [Predictor.load(toy_run, "course"), other_threshold, Predictor(other_weights, [point])]
+    others = [
+        Predictor.load(toy_run, "course"),
+        other_threshold,
+        Predictor(other_weights, [point], novelty=first.novelty),
+    ]
     assert len({predictor.fingerprint for predictor in (first, *others)}) == 4
 
 
