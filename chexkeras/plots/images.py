@@ -64,10 +64,10 @@ def _reduced(path: str, image_id: str, readers: ReaderPool) -> tuple[np.ndarray,
 
 
 def _describe(row: pd.Series, findings: Sequence[str], none: str = "No Finding") -> str:
-    """Returns an image's findings and view, for its title."""
+    """Returns an image's findings and view, for its title: two findings a line, two lines at most."""
     shown = [style.words(name) for name in findings if row.get(name) == 1]
-    more = f" +{len(shown) - 2}" if len(shown) > 2 else ""
-    found = ", ".join(shown[:2]) + more if shown else none
+    more = f" +{len(shown) - 4}" if len(shown) > 4 else ""
+    found = ",\n".join(", ".join(shown[at : at + 2]) for at in (0, 2) if shown[at:]) + more if shown else none
     view = row.get("view", "")
     return f"{found} · {view}" if view else found
 
@@ -196,7 +196,7 @@ def images(
         table: Image table; its images are drawn in order, at most 48.
         boxes: Boxes as `load_boxes` returns them (x_px, y_px, width_px, height_px). They are measured on images
             ``boxes.attrs["image_px"]`` wide, so that they fit reduced copies too; without it, on the file drawn.
-        titles: One line per image; by default its findings and view.
+        titles: One text per image; by default its findings, the first four by name, and its view.
         columns: Images in a row.
         ax: Axes to draw on; a new figure by default.
         note: Sentences written on the figure; by default the cautions that the table carries.
@@ -217,10 +217,13 @@ def images(
         require_boxes(boxes)
     findings = finding_columns(table)
     told = list(titles) if titles is not None else [_describe(row, findings) for _, row in table.iterrows()]
-    lines = max(text.count("\n") for text in told) + 1
-    ax = _drawn(Mosaic.on(ax, len(table), columns, lines=lines), table, told, boxes)
+    ax = _drawn(Mosaic.on(ax, len(table), columns, lines=_most_lines(told)), table, told, boxes)
     style.title(ax, f"{len(table)} images" if len(table) > 1 else "1 image", style.cautions(note, table))
     return ax
+
+
+def _most_lines(titles: Sequence[str]) -> int:
+    return max(text.count("\n") for text in titles) + 1
 
 
 def _drawn(mosaic: Mosaic, table: pd.DataFrame, titles: Sequence[str], boxes: pd.DataFrame | None) -> "Axes":
@@ -335,7 +338,7 @@ def image_gallery(
     if boxes is not None:
         require_boxes(boxes)
         boxes = boxes[boxes["finding"].astype(str) == found.finding]
-    ax = _drawn(Mosaic.on(ax, len(chosen), columns, lines=2), chosen, titles, boxes)
+    ax = _drawn(Mosaic.on(ax, len(chosen), columns, lines=_most_lines(titles)), chosen, titles, boxes)
     style.title(ax, text, notes)
     return ax
 

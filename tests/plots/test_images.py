@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from chexkeras import plots
+from chexkeras import NIH14, plots
 
 
 @pytest.fixture
@@ -36,6 +36,17 @@ def test_titles_name_findings_and_view(on_disk):
     assert "Synthetic images, not clinical evidence." in texts
     own = [text.get_text() for text in plots.images(on_disk, titles=["a", "b", "c"]).texts]
     assert {"a", "b", "c"} <= set(own)
+
+
+def test_a_title_names_four_findings_in_two_lines_and_counts_the_others(on_disk):
+    # The finding that a figure is about must not vanish behind two others.
+    many = on_disk.head(2).copy()
+    many[list(NIH14)] = 0
+    many.loc[many.index[0], ["Atelectasis", "Infiltration", "Pneumonia"]] = 1
+    many.loc[many.index[1], ["Atelectasis", "Effusion", "Infiltration", "Pneumonia", "Edema", "Hernia"]] = 1
+    texts = [text.get_text() for text in plots.images(many.assign(view="AP")).texts]
+    assert "Atelectasis, Infiltration,\nPneumonia · AP" in texts
+    assert "Atelectasis, Effusion,\nInfiltration, Pneumonia +2 · AP" in texts
 
 
 def test_a_box_lies_where_it_lies_on_the_image(on_disk):
