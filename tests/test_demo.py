@@ -78,7 +78,7 @@ def test_heat_maps_come_before_the_report_and_only_for_it(monkeypatch, tmp_path)
                  "evaluate_external"):  # fmt: skip
         answer = {"make_phantoms": tmp_path, "write_report": tmp_path / "r.md"}.get(name, MagicMock())
         monkeypatch.setattr(
-            demo, name, lambda *_, name=name, answer=answer, **given: done.append((name, given)) or answer
+            demo, name, lambda *_, called=name, answer=answer, **given: done.append((called, given)) or answer
         )
     demo.run_demo(tmp_path / "run", report=tmp_path / "r.md", assets=None)
     names = [name for name, _ in done]
