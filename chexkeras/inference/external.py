@@ -1,6 +1,7 @@
 """A run at another hospital: its frozen model and thresholds on images of another data set, and nothing chosen anew."""
 
 import contextlib
+import math
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ from chexkeras.data.audit.shortcuts import known_labels, shortcuts
 from chexkeras.data.audit.table_checks import selection
 from chexkeras.data.datasets.custom import NO_PATIENTS_CAUTION
 from chexkeras.data.datasets.registry import data_set_of, open_data
+from chexkeras.data.image_layout import layouts_of
 from chexkeras.data.image_table import PHANTOM_FILE, ImageTable
 from chexkeras.data.splits.splitters import assign_parts, checked_for_split
 from chexkeras.data.store.prepare import prepare
@@ -32,7 +34,15 @@ from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_inte
 from chexkeras.inference.shortcuts import thumbnails_of
 from chexkeras.inference.test_images import require_on_disk, rows_of
 from chexkeras.models.scoring import predict_scores, require_image_table
-from chexkeras.results import Estimate, ExternalTest, LocalAdjustment, OperatingPoint, ShortcutStudy, SiteShortcut
+from chexkeras.results import (
+    Estimate,
+    ExternalTest,
+    LocalAdjustment,
+    Novelty,
+    OperatingPoint,
+    ShortcutStudy,
+    SiteShortcut,
+)
 from chexkeras.results.external import site_name
 from chexkeras.results.shortcuts import TOGETHER
 from chexkeras.runs.external import (
@@ -73,9 +83,9 @@ def evaluate_external(
 ) -> ExternalTest:
     """Measures a finished run on the images of another hospital, as it would be used there.
 
-    The model, its thresholds and the shortcuts that were fitted to its training images are frozen; each image is scored
-    once. Beside the external test itself, and apart from it, stands what a threshold and a recalibration chosen on half
-    of the patients there give on the other half.
+    The model, its thresholds, the shortcuts that were fitted to its training images, and from where on an image is
+    unlike these, are frozen; each image is scored once. Beside the external test itself, and apart from it, stands what
+    a threshold and a recalibration chosen on half of the patients there give on the other half.
 
     Args:
         run: The run or its folder.
@@ -131,7 +141,7 @@ def evaluate_external(
         refuse_taken(run, called, overwrite)
     site = _site(run, table, called, dict(findings or {}), overlap, home)
     points = [point for point in run.checked_points() if point.finding in site.labels]
-    internal = run.scores("test")
+    internal, novelty = run.scores("test"), run.novelty
     if store is None:
         require_on_disk(site.table)
     model = run.load_model()
@@ -142,7 +152,7 @@ def evaluate_external(
         kept.attrs = dict(site.table.attrs)
         _refuse_one_class(kept, site, "that could be decoded")
         every = predict_scores(model, kept, targets, batch_size=size, store=decoded)
-        found = thumbnails_of(kept, model.input_shape[1], decoded)
+        found, unlike = _looked_at(kept, model.input_shape[1], decoded, novelty)
     thumbnails = np.stack([found[image_id] for image_id in kept["image_id"]])
     scores = Scores.of(every[every["finding"].isin(list(site.labels))])
     compared, scored = _against_home(run, kept, scores, site, thumbnails)
@@ -168,7 +178,7 @@ def evaluate_external(
         copies_searched=site.copies_searched,
         refused=clustered_proportion_interval(refused.notna().to_numpy(), site.table["patient_id"].to_numpy()),
         refused_reasons=tuple((str(code), int(count)) for code, count in refused.dropna().value_counts().items()),
-        unlike_training=Estimate.not_estimable("not measured: the run keeps no measure of what its images look like"),
+        unlike_training=unlike,
         margin=margins[0],
         operating_margin=margins[1],
         findings=against_internal(
@@ -368,6 +378,28 @@ def _decoded(table: ImageTable, image_size: int, store: Store | None) -> Iterato
         return
     with tempfile.TemporaryDirectory(prefix="chexkeras-external-") as folder:
         yield prepare(table, Path(folder) / "store", size=image_size, missing="skip")
+
+
+def _looked_at(
+    kept: ImageTable, image_size: int, store: Store, novelty: Novelty | None
+) -> tuple[dict[str, np.ndarray], Estimate]:
+    """Returns the images' thumbnails, and from the same pass which share of them is unlike the training images."""
+    if novelty is None or math.isnan(novelty.threshold):
+        why = (
+            "the run keeps no measure of what its images look like"
+            if novelty is None
+            else (f"the run has no threshold, {novelty.false_alarms.reason}")
+        )
+        found = thumbnails_of(kept, image_size, store)
+        return found, Estimate.not_estimable(f"not measured: {why}", n=len(kept))
+    by_image: dict[str, bool] = {}
+
+    def beside(ids: list[str], pixels: np.ndarray) -> None:
+        by_image.update(zip(ids, novelty.unlike(novelty.of(layouts_of(pixels))).tolist(), strict=True))
+
+    found = thumbnails_of(kept, image_size, store, beside=beside)
+    flagged = np.array([by_image[name] for name in kept["image_id"].astype(str)])
+    return found, clustered_proportion_interval(flagged, kept["patient_id"].to_numpy())
 
 
 def _against_home(

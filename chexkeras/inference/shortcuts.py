@@ -4,6 +4,7 @@ Training does this when it ends (`training.finish`); here it is done for a run t
 are needed again for their thumbnails.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -120,19 +121,29 @@ def against_shortcuts(
     return ShortcutStudy(study.scores_fingerprint, study.entries, study.cautions, provenance.collect()), scored
 
 
-def thumbnails_of(rows: pd.DataFrame, image_size: int, store: Store | None = None) -> dict[str, np.ndarray]:
+def thumbnails_of(
+    rows: pd.DataFrame,
+    image_size: int,
+    store: Store | None = None,
+    *,
+    beside: Callable[[list[str], np.ndarray], None] | None = None,
+) -> dict[str, np.ndarray]:
     """Returns thumbnails of 8 x 8 pixels, gray values 0-255, by image id; as the model's own pixels show the image.
 
     Args:
         rows: Rows of an image table.
         image_size: Height and width of the model's images, pixels.
         store: Images decoded before; None reads the files at `path`.
+        beside: Called with the ids and the pixels (n, side, side, 1), gray values 0-255, of every batch: what else is
+            looked at needs no pass of its own.
     """
     found: dict[str, np.ndarray] = {}
     batches = images_with_ids(rows, image_size=image_size, batch_size=_BATCH, store=store)
     for pixels, ids in track(batches, "looking at thumbnails", total=-(-len(rows) // _BATCH)):
-        small = blurred(np.stack([thumbnail(image[..., 0]) for image in np.asarray(pixels)]))
-        found |= {name.decode(): each for name, each in zip(ids.numpy(), small, strict=True)}
+        seen, names = np.asarray(pixels), [name.decode() for name in ids.numpy()]
+        found |= dict(zip(names, blurred(np.stack([thumbnail(image[..., 0]) for image in seen])), strict=True))
+        if beside is not None:
+            beside(names, seen)
     return found
 
 

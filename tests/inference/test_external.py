@@ -9,18 +9,22 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image, ImageOps
 
+from chexkeras import files
 from chexkeras.data.audit.against_model import fit_thumbnails, shortcut_scores
 from chexkeras.data.datasets.custom import NO_PATIENTS_CAUTION
 from chexkeras.data.image_table import TableSource
 from chexkeras.data.store.prepare import prepare
 from chexkeras.data.store.store import Store
 from chexkeras.evaluation.metrics import auc
+from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval
 from chexkeras.inference.external import default_name, evaluate_external
+from chexkeras.inference.novelty import find_unlike, learn_novelty
 from chexkeras.inference.shortcuts import thumbnails_of
 from chexkeras.models.scoring import predict_scores
 from chexkeras.runs.external import external_scores, external_tests, pool_external, read_external, thumbnail_shortcut
-from chexkeras.runs.run import Run
+from chexkeras.runs.run import NOVELTY, Run
 
 pytestmark = pytest.mark.keras
 
@@ -162,6 +166,48 @@ def test_images_that_cannot_be_decoded_are_counted_with_their_reason(run, elsewh
     assert (test.n_images, test.n_listed) == (76, 80)
     assert test.refused.value == pytest.approx(4 / 80)
     assert sum(count for _, count in test.refused_reasons) == 4
+
+
+def with_novelty(run, splits, rate):
+    """The run as if it had learnt what its images look like with a threshold for this rate; None forgets it."""
+    record = json.loads((run.folder / "provenance.json").read_text())
+    (run.folder / NOVELTY).unlink(missing_ok=True)
+    record.pop("novelty", None)
+    if rate is not None:
+        learnt = learn_novelty(splits, run.recipe.image_size, rate=rate)
+        record["novelty"] = {"sha256": files.sha256_file(learnt.save(run.folder / NOVELTY))}
+    (run.folder / "provenance.json").write_text(json.dumps(record))
+    return Run.load(run.folder)
+
+
+def test_the_share_unlike_the_training_images_is_by_patient_and_costs_no_scoring(
+    run, toy_splits, elsewhere, tmp_path, monkeypatch
+):
+    table = elsewhere.assign(patient_id=elsewhere["patient_id"].to_numpy().repeat(2)[: len(elsewhere)])
+    table.attrs = dict(elsewhere.attrs)
+    for row in table.index[:30]:
+        film = Image.open(table.loc[row, "path"]).convert("L")
+        table.loc[row, "path"] = str(tmp_path / f"{row}.png")
+        ImageOps.invert(film).save(table.loc[row, "path"])
+    run, batches, before = with_novelty(run, toy_splits, 0.1), [], keras.Model.predict_on_batch
+    monkeypatch.setattr(
+        keras.Model, "predict_on_batch", lambda model, values: batches.append(1) or before(model, values)
+    )
+    test = evaluate_external(run, table, name="there")
+    assert len(batches) == -(-len(table) // run.recipe.batch_size)
+    told = find_unlike(run, table).set_index("image_id")["unlike"].reindex(table["image_id"])
+    assert 0 < told.sum() < len(table)
+    assert test.unlike_training == clustered_proportion_interval(told.to_numpy(), table["patient_id"].to_numpy())
+    assert f"unlike the training images: {test.unlike_training}" in " ".join(str(test).split())
+    assert read_external(run, "there").unlike_training == test.unlike_training
+
+
+@pytest.mark.parametrize(
+    ("rate", "reason"), [(None, "keeps no measure of what its images look like"), (0.001, "at least 999 are needed")]
+)
+def test_a_run_that_cannot_tell_unlike_images_says_why(run, toy_splits, elsewhere, rate, reason):
+    test = evaluate_external(with_novelty(run, toy_splits, rate), elsewhere, keep=False)
+    assert not test.unlike_training.estimable and reason in test.unlike_training.reason
 
 
 def test_another_number_of_a_patient_is_the_same_person_only_within_one_source(run, toy, elsewhere):
