@@ -25,13 +25,19 @@ def made_scores(findings, *, skill, patients=200, seed=0):
     return Scores.of(pd.concat(pieces, ignore_index=True))
 
 
-def made_external(scores, internal, points, name, **further):
+def made_external(scores, internal, points, name, *, seen_by_weights=False, **further):
     """An external test of these scores against the internal ones."""
     scores, internal = Scores.of(scores), Scores.of(internal)
     images = scores["image_id"].unique()
     patients = scores.drop_duplicates("image_id")["patient_id"]
     findings = against_internal(
-        scores, internal, points, labels={each: each for each in scores.findings}, name=name, margins=(0.05, 0.1)
+        scores,
+        internal,
+        points,
+        labels={each: each for each in scores.findings},
+        name=name,
+        margins=(0.05, 0.1),
+        seen_by_weights=seen_by_weights,
     )
     given = {
         "dataset": "Another hospital's images", "label_release": "2024", "files": (("labels.csv", "ab" * 32),),

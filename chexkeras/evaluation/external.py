@@ -24,6 +24,7 @@ def against_internal(
     name: str,
     margins: tuple[float, float],
     same_source: bool = False,
+    seen_by_weights: bool = False,
 ) -> tuple[ExternalFinding, ...]:
     """Returns each finding of an external test beside the run's own test part: other patients, the same thresholds.
 
@@ -35,6 +36,7 @@ def against_internal(
         name: What the site is called.
         margins: Losses that matter: of AUROC, and of sensitivity and specificity, each in (0, 1).
         same_source: Whether patients of both are numbered alike; between hospitals a number means different people.
+        seen_by_weights: Whether the weights that the run began with have seen images there: nothing is said to hold.
     """
     there: pd.DataFrame = scores
     if not same_source:
@@ -60,7 +62,8 @@ def against_internal(
     for finding in known:
         rows = scores[scores["finding"] == finding]
         positive, negative = (int(rows.loc[rows["label"] == label, "patient_id"].nunique()) for label in (1, 0))
-        found.append(ExternalFinding(finding, labels[finding], positive, negative, tuple(made[finding])))
+        compared = tuple(made[finding])
+        found.append(ExternalFinding(finding, labels[finding], positive, negative, compared, seen_by_weights))
     return tuple(found)
 
 

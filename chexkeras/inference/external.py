@@ -34,6 +34,7 @@ from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_inte
 from chexkeras.inference.shortcuts import thumbnails_of
 from chexkeras.inference.test_images import require_on_disk, rows_of
 from chexkeras.models.scoring import predict_scores, require_image_table
+from chexkeras.models.weights.seen import Overlap, overlap_of_record
 from chexkeras.results import (
     Estimate,
     ExternalTest,
@@ -56,6 +57,7 @@ from chexkeras.runs.external import (
     thumbnail_shortcut,
 )
 from chexkeras.runs.run import MODEL, Run
+from chexkeras.runs.run_files import fields_of
 
 MARGIN, OPERATING_MARGIN = 0.05, 0.1
 """Losses of AUROC, and of sensitivity and specificity, from which on they matter where nothing else is stated."""
@@ -182,7 +184,14 @@ def evaluate_external(
         margin=margins[0],
         operating_margin=margins[1],
         findings=against_internal(
-            scores, internal, points, labels=site.labels, name=called, margins=margins, same_source=site.same_source
+            scores,
+            internal,
+            points,
+            labels=site.labels,
+            name=called,
+            margins=margins,
+            same_source=site.same_source,
+            seen_by_weights=site.seen_by_weights,
         ),
         left_out=site.left_out,
         evaluation=measured,
@@ -224,6 +233,7 @@ class _Site:
         labels: The column of the data set, by the finding of the run.
         left_out: Findings of the run that are not measured, each with the reason.
         same_source: Whether they are of the data set that the run learnt from.
+        seen_by_weights: Whether the weights that the run began with have seen images of that data set.
         n_overlap: Images left out because of patients of the run.
         copies_searched: Whether copies of the run's images were searched for by their pixels.
         cautions: Sentences to show beside every number.
@@ -233,6 +243,7 @@ class _Site:
     labels: dict[str, str]
     left_out: tuple[tuple[str, str], ...]
     same_source: bool
+    seen_by_weights: bool
     n_overlap: int
     copies_searched: bool
     cautions: tuple[str, ...]
@@ -285,6 +296,8 @@ def _site(
             f"Not external: the images of {name!r} are of {table.source.dataset}, the source that the run was trained "
             "on. Other patients, the same hospitals."
         )
+    seen = _seen_by_weights(run, table)
+    cautions += [f"{name}: {seen.caution}"] if seen is not None else []
     cautions += [f"{name}: {caution}" for caution in table.source.cautions]
     _, selected = selection(kept, table)
     cautions += [f"{name}: {selected}"] if selected else []
@@ -293,7 +306,8 @@ def _site(
     if unlabelled:
         cautions.append(f"{name}: {unlabelled:,} images without a known label of {', '.join(labels)} were not scored.")
     overlapping, told_of = int((shared & known).sum()), tuple(dict.fromkeys(cautions))
-    site = _Site(kept, labels, tuple(lacking), same, overlapping, told.pixels_compared, told_of)
+    leaky = seen is not None and seen.part == "test"
+    site = _Site(kept, labels, tuple(lacking), same, leaky, overlapping, told.pixels_compared, told_of)
     _refuse_one_class(kept, site, "that are left" if shared.any() else "with a known label")
     return site
 
@@ -334,6 +348,17 @@ def _same_source(run: Run, table: ImageTable) -> bool:
     return there.dataset == home["dataset"] and bool(
         set(identifiers(table["image_id"], "image_id")) & set(run.splits["image_id"])
     )
+
+
+def _seen_by_weights(run: Run, table: ImageTable) -> Overlap | None:
+    """Returns what is to be said where the weights that the run began with have seen images of a data set.
+
+    It is known by its name, and by those of its images: a list of one's own may hold published ones.
+    """
+    owners = sorted(set(identities(table)["owner"]) - {""})
+    described = " and ".join(dict.fromkeys((table.source.dataset, *owners)))
+    with fields_of("provenance.json"):
+        return overlap_of_record(run.provenance.get("weights") or {}, described, synthetic=table.source.synthetic)
 
 
 def _told_by_names(run: Run, table: ImageTable, home: pd.DataFrame | None) -> SharedImages:

@@ -28,6 +28,9 @@ INTERNAL = "internal test"
 SAME_SOURCE = "not external: same source as the training images"
 """What a test on images of the data set that the run learnt from is called."""
 
+SEEN = "not external: the weights have seen these images"
+"""What a test is called on images of a data set that the weights were trained on before the run's own training."""
+
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,38}[A-Za-z0-9])?")
 
 
@@ -65,6 +68,8 @@ class ExternalFinding(Record):
         n_negative: Patients there with an image that does not; who has images of both kinds counts in both.
         comparisons: AUROC, calibration slope and intercept and, with a frozen threshold, sensitivity and specificity:
             there minus the internal test, of different patients.
+        seen_by_weights: Whether the weights that the run began with have seen images there, or may have: nothing is
+            then said to hold.
     """
 
     finding: str
@@ -72,6 +77,7 @@ class ExternalFinding(Record):
     n_positive: int
     n_negative: int
     comparisons: tuple[Comparison, ...]
+    seen_by_weights: bool = False
 
     def __getitem__(self, statistic: str) -> Comparison:
         """Returns the comparison of one statistic; raises KeyError naming those there are."""
@@ -106,7 +112,8 @@ class ExternalFinding(Record):
         "holds": the interval of the difference excludes a loss of the margin or more. "worse": it does not, and it
         lies below 0. "not shown": neither, for want of images; this is no sign that the model holds. An AUROC is not
         said to hold with fewer than `FEWEST_PATIENTS` patients with or without the finding, nor where its own interval
-        there reaches down to 0.5: a model that separates nothing has nothing to lose.
+        there reaches down to 0.5: a model that separates nothing has nothing to lose. Nothing holds on images that the
+        weights have seen.
 
         Args:
             statistic: "AUROC", "sensitivity" or "specificity".
@@ -117,7 +124,8 @@ class ExternalFinding(Record):
         if entry.non_inferior:
             few = min(self.n_positive, self.n_negative) < FEWEST_PATIENTS
             nothing = statistic == "AUROC" and not entry.first_value.low > 0.5
-            return NOT_SHOWN if nothing or (few and statistic == "AUROC") else HOLDS
+            unproven = self.seen_by_weights or nothing or (few and statistic == "AUROC")
+            return NOT_SHOWN if unproven else HOLDS
         return WORSE if entry.difference.high < 0 else NOT_SHOWN
 
     def __str__(self) -> str:
@@ -131,6 +139,7 @@ class ExternalFinding(Record):
             WORSE: "worse than at home",
             NOT_SHOWN: f"not shown to hold within {area.margin:g} of AUROC",
         }[self.discrimination]
+        words += f" ({SEEN})" if self.seen_by_weights else ""
         return (
             f"{name}: {words}, AUROC {area.first_value} there, {area.second_value} in the internal test, difference "
             f"{area.difference}"
@@ -306,7 +315,19 @@ class ExternalTest(Record):
         """What the images are, in words that stand wherever a number from them is shown."""
         if self.same_source:
             return SAME_SOURCE
+        if self.seen_by_weights:
+            return SEEN
         return "synthetic images" if self.synthetic else "another source than the training images"
+
+    @property
+    def seen_by_weights(self) -> bool:
+        """Whether the weights that the run began with have seen images there, or may have."""
+        return any(entry.seen_by_weights for entry in self.findings)
+
+    @property
+    def outside(self) -> bool:
+        """Whether its images are of a source that neither the run nor the weights it began with learnt from."""
+        return not self.same_source and not self.seen_by_weights
 
     @property
     def leading(self) -> str:

@@ -178,8 +178,8 @@ def thumbnail_shortcut(run: Run) -> ThumbnailShortcut | None:
 def pool_external(tests: Sequence[ExternalTest], finding: str) -> tuple[PooledSites, ...]:
     """Averages AUROC, sensitivity and specificity of one finding over hospitals, with what a new one may show.
 
-    Tests on images of the run's own source are left out: they are no other hospital. So are statistics that fewer than
-    two sites have, or whose interval has no length at a site.
+    Tests on images of the run's own source, or that its weights have seen, are left out: they are no other hospital. So
+    are statistics that fewer than two sites have, or whose interval has no length at a site.
 
     Args:
         tests: From `external_tests`.
@@ -192,7 +192,7 @@ def pool_external(tests: Sequence[ExternalTest], finding: str) -> tuple[PooledSi
     sites = {
         test.name: test.evaluation[finding]
         for test in tests
-        if not test.same_source and finding in {entry.finding for entry in test.findings}
+        if test.outside and finding in {entry.finding for entry in test.findings}
     }
     made = []
     for statistic, field in (("AUROC", "auroc"), *((name, name) for name in RATES)):

@@ -23,6 +23,7 @@ from chexkeras.inference.external import default_name, evaluate_external
 from chexkeras.inference.novelty import find_unlike, learn_novelty
 from chexkeras.inference.shortcuts import thumbnails_of
 from chexkeras.models.scoring import predict_scores
+from chexkeras.models.weights.seen import Seen
 from chexkeras.runs.external import external_scores, external_tests, pool_external, read_external, thumbnail_shortcut
 from chexkeras.runs.run import NOVELTY, Run
 
@@ -258,6 +259,49 @@ def test_a_list_of_one_s_own_of_the_same_data_set_is_the_same_source(run, elsewh
     )
     own = of_source(own, "my list")
     assert evaluate_external(Run.load(run.folder), own, keep=False).same_source
+
+
+def with_weights(run, seen):
+    record = json.loads((run.folder / "provenance.json").read_text())
+    record["weights"] = {"title": "weights of others", "seen": seen}
+    (run.folder / "provenance.json").write_text(json.dumps(record))
+    return Run.load(run.folder)
+
+
+def test_images_that_the_weights_have_seen_are_no_external_test(run, elsewhere):
+    run = with_weights(run, [Seen("PadChest").to_dict()])
+    test = evaluate_external(run, of_source(elsewhere, "PadChest"), name="padchest")
+    assert test.seen_by_weights and not test.same_source and not test.outside
+    told = [caution for caution in test.cautions if caution.startswith("padchest: LEAKY weights")]
+    assert len(told) == 1 and "weights of others were trained on images of PadChest" in told[0]
+    good = changed(test, 0.01, -0.02, 0.03)
+    assert good["Effusion"].discrimination == good["Effusion"].operating_point == good.leading == "not shown"
+    assert "not external: the weights have seen these images" in " ".join(str(good).split())
+    assert changed(test, -0.2, -0.3, -0.1).leading == "worse"
+    assert pool_external((test, dataclasses.replace(test, name="again")), "Effusion") == ()
+    assert read_external(run, "padchest").kind == "not external: the weights have seen these images"
+    # Phantoms of that layout, and images of other data sets, no published weights have seen.
+    for other in (of_source(elsewhere, "PadChest", synthetic=True), of_source(elsewhere, "MIMIC-CXR-JPG")):
+        found = evaluate_external(run, other, keep=False)
+        assert found.outside and not any("LEAKY" in caution for caution in found.cautions)
+        assert changed(found, 0.01, -0.02, 0.03)["Effusion"].discrimination == "holds"
+
+
+def test_a_list_of_one_s_own_is_known_by_the_names_of_images_that_the_weights_have_seen(run, elsewhere):
+    own = elsewhere.assign(
+        image_id=[f"{number:08d}_000.png" for number in range(20_000, 20_080)],
+        patient_id=[f"p{number}" for number in range(80)],
+    )
+    run = with_weights(run, [Seen("NIH ChestX-ray14").to_dict()])
+    test = evaluate_external(run, of_source(own, "my list"), keep=False)
+    assert test.seen_by_weights and any("LEAKY weights" in caution for caution in test.cautions)
+
+
+def test_weights_of_which_nobody_says_what_they_saw_are_a_caution_and_no_verdict(run, elsewhere):
+    test = evaluate_external(with_weights(run, None), of_source(elsewhere, "PadChest"), keep=False)
+    assert test.outside and any("is not stated" in caution for caution in test.cautions)
+    with pytest.raises(ValueError, match=r"provenance\.json of the run"):
+        evaluate_external(with_weights(run, [{"other": "PadChest"}]), elsewhere, keep=False)
 
 
 @pytest.mark.parametrize(

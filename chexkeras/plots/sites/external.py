@@ -13,7 +13,7 @@ from chexkeras.results.external import INTERNAL
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_SAME = "same source"
+_SAME, _SEEN = "same source", "seen by the weights"
 _LOWEST = 0.4
 
 
@@ -51,7 +51,7 @@ def external_forest(
     rows = [Row(INTERNAL, internal, (f"{internal.n:,}", ""), bold=True)]
     for test in shown:
         area = test.evaluation[finding].auroc
-        label = f"{test.name} ({_SAME})" if test.same_source else test.name
+        label = test.name if test.outside else f"{test.name} ({_SAME if test.same_source else _SEEN})"
         rows.append(Row(label, area, (f"{area.n:,}", test[finding].discrimination)))
     if pooled is not None:
         rows.append(Row("mean of sites", pooled.mean, (f"{pooled.mean.n:,}", ""), summary=True))

@@ -72,6 +72,15 @@ def test_several_sites_are_pooled_with_what_a_new_one_may_show(make_run):
     assert "at 3 sites; at a new site between" in plan
 
 
+def test_images_that_the_weights_have_seen_are_no_external_test(make_run):
+    run = make_run()
+    keep_external(run, "seen", seen_by_weights=True)
+    text = _text(run)
+    assert "Not tested outside its own source." in _front(text)
+    assert "not external: the weights have seen these images" in _section(text)
+    assert "| **holds** |" not in _section(text)
+
+
 def test_images_of_the_same_source_are_no_external_test(make_run):
     run = make_run()
     keep_external(run, "later", same_source=True)

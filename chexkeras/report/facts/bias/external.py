@@ -36,7 +36,7 @@ def add_external(facts: Facts, run: Any) -> None:
         test for test in every if test.internal_fingerprint == internal and (not model or test.model_sha256 == model)
     ]
     stale = [test.name for test in every if test not in tests]
-    outside = [test for test in tests if not test.same_source]
+    outside = [test for test in tests if test.outside]
     file = _FILES if every else "convention"
     facts.add("external", [test.name for test in tests], file=file, field="names of the external tests")
     facts.add("external.tested", bool(outside), file=file, field="whether one is of another source than the run's")
@@ -137,7 +137,7 @@ def _adjusted_row(entry: LocalAdjustment) -> list[Any]:
 def _add_pooled(facts: Facts, tests: Sequence[ExternalTest]) -> None:
     """Records means over sites with their heterogeneity, and in words what a validation study has to plan for."""
     rows, told = [], []
-    outside = [test for test in tests if not test.same_source]
+    outside = [test for test in tests if test.outside]
     for finding in facts["evaluated"].value:
         pooled = pool_external(outside, finding)
         rows += [_pooled_row(entry) for entry in pooled]
