@@ -21,6 +21,7 @@ from chexkeras.recipes.recipe import Recipe
 from chexkeras.results import (
     AgainstReaders,
     Evaluation,
+    ExternalTest,
     HeatmapStudy,
     Novelty,
     OperatingPoint,
@@ -283,6 +284,13 @@ class Run:
 
         fix = "Compare again: chexkeras evaluate --reference --keep --overwrite."
         return self._files.record(READERS, AgainstReaders.from_dict, fix, check)
+
+    @property
+    def external(self) -> dict[str, ExternalTest]:
+        """Its tests at other hospitals by name, see `inference.evaluate_external`; empty where it was nowhere else."""
+        from chexkeras.runs.external import external_tests
+
+        return {test.name: test for test in external_tests(self)}
 
     @property
     def dicom_results(self) -> pd.DataFrame | None:

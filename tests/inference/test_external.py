@@ -95,6 +95,7 @@ def test_the_run_keeps_it_and_reads_it_again(tested):
     run, test, _ = tested
     (found,) = external_tests(run)
     assert str(found) == str(test)
+    assert {name: str(each) for name, each in run.external.items()} == {"elsewhere": str(test)}
     assert found.to_frame().equals(test.to_frame())
     assert (found.n_images, found.n_patients, found.n_listed, found.n_overlap) == (80, 80, 80, 0)
     assert found.refused.value == 0 and not found.refused_reasons
@@ -345,6 +346,13 @@ def test_a_finding_is_found_under_another_name(run, elsewhere):
     spelt = elsewhere.rename(columns={"Effusion": "Pleural Effusion"})
     spelt.attrs = dict(elsewhere.attrs)
     assert evaluate_external(run, spelt, keep=False)["Effusion"].label == "Pleural Effusion"
+
+
+def test_a_run_that_was_nowhere_else_has_no_external_test(run):
+    assert run.external == {}
+    (run.folder / "external" / "made").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match=r"external\.json"):
+        _ = run.external
 
 
 def test_a_name_is_taken_once(tested, elsewhere):
