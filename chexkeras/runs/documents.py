@@ -265,6 +265,12 @@ STAGES = listed(
 )
 """stages.json: what each stage trained; none of a model that was trained elsewhere."""
 
+
+def _site_shortcut(value: Any, where: str) -> None:
+    fields({"name": text, "finding": text, "auroc": fields({})})(value, where)
+    Estimate.from_dict(value["auroc"])
+
+
 AUDIT = fields(
     {
         "checked": count,
@@ -272,7 +278,8 @@ AUDIT = fields(
             matching(_CODE, "code"),
             fields({"severity": one_of("error", "warning", "note"), "meaning": text, "count": count}),
         ),
-    }
+    },
+    {"sites": listed(_site_shortcut)},
 )
 """audit.json: what was found in the images."""
 

@@ -8,11 +8,21 @@ import pandas as pd
 
 from chexkeras import files
 from chexkeras.data.image_table import finding_columns, source_of
+from chexkeras.data.joint import SITE
 from chexkeras.evaluation.group_columns import ADULT_AGE_YEARS, columns_to_measure, overview_groups
 from chexkeras.findings import ABNORMAL
-from chexkeras.report.facts.facts import NOT_RECORDED, NOT_STATED, UNKNOWN_NUMBER, Facts, percent
+from chexkeras.report.facts.facts import (
+    NOT_RECORDED,
+    NOT_STATED,
+    UNKNOWN_NUMBER,
+    Facts,
+    estimate_text,
+    percent,
+)
 from chexkeras.report.facts.run_reader import MODEL, Documents
 from chexkeras.report.markdown import Marked, as_code, escaped
+from chexkeras.results import Estimate
+from chexkeras.results.shortcuts import SHORTCUT_WORDS
 
 PARTS = ("train", "validation", "test")
 NIH_REFERENCE = (
@@ -179,8 +189,28 @@ def add_data(facts: Facts, documents: Documents, table: pd.DataFrame, left_out: 
     found = [[code, issue["severity"], issue["meaning"], int(issue["count"])] for code, issue in issues.items()]
     facts.add("audit.issues", found, "", file="audit.json", field="issues")
     documents.add(facts, "audit.checked", "audit.json", "checked", default=None)
+    _add_sites(facts, documents)
     facts.add("data.left_out", len(left_out), file="left_out.csv", field="rows")
     facts.add("data.left_out_reasons", rows, "", file="left_out.csv", field="reason")
+
+
+def _add_sites(facts: Facts, documents: Documents) -> None:
+    """Records what tells the site of an image best, and what the site alone tells of each finding."""
+    measured = [
+        (str(entry["name"]), str(entry["finding"]), Estimate.from_dict(entry["auroc"]))
+        for entry in documents.pick("audit.json", "sites", []) or []
+    ]
+    best: dict[str, tuple[str, Estimate]] = {}
+    for name, finding, area in measured:
+        if name in SHORTCUT_WORDS and area.estimable:
+            known = best.get(finding)
+            if known is None or area.value > known[1].value:
+                best[finding] = (SHORTCUT_WORDS[name], area)
+    told = [f"{site}, by {words}: {estimate_text(area)}" for site, (words, area) in best.items()]
+    facts.add("audit.sites", told, "; ".join(told), file="audit.json", field="sites: the best shortcut to each")
+    labels = [f"{finding.replace('_', ' ')}: {estimate_text(area)}" for name, finding, area in measured if name == SITE]
+    facts.add("audit.site_labels", labels, "; ".join(labels) or "not estimable", file="audit.json",
+              field="sites: what the site tells of each finding")  # fmt: skip
 
 
 def _add_negatives(facts: Facts, table: pd.DataFrame, finding: str) -> None:

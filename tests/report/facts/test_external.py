@@ -4,10 +4,13 @@ import json
 
 import pytest
 
+from chexkeras import files
+from chexkeras.data.audit.shortcuts import Shortcut
 from chexkeras.report import submission
 from chexkeras.report.facts.collect import collect_facts
 from chexkeras.report.model_card import write_model_card
 from chexkeras.report.submission import write_report
+from chexkeras.results import Estimate
 from chexkeras.runs.external import external_tests
 from tests.made_external import keep_external
 
@@ -112,3 +115,31 @@ def test_the_figure_and_its_table_are_drawn(make_run, tmp_path):
     assert "external.png" in text
     (drawing,) = list(tmp_path.rglob("external.png"))
     assert drawing.stat().st_size > 10_000
+
+
+def _with_sites(run, sites):
+    audit = json.loads((run.folder / "audit.json").read_text()) | {"sites": sites}
+    files.write_json(run.folder / "audit.json", audit)
+    return type(run).load(run.folder)
+
+
+def test_a_run_on_several_sites_says_what_tells_them_and_what_they_tell(make_run):
+    area, none = Estimate(0.93, 0.9, 0.95, 0.95, 300, "m"), Estimate.not_estimable("too few", n=3)
+    sites = [
+        Shortcut(name, finding, found, 100, 200).to_dict()
+        for name, finding, found in (
+            ("view", "site north", Estimate(0.6, 0.5, 0.7, 0.95, 300, "m")), ("thumbnail", "site north", area),
+            ("view", "site south", none), ("site", "Effusion", Estimate(0.71, 0.66, 0.76, 0.95, 300, "m")),
+        )
+    ]  # fmt: skip
+    text = _text(_with_sites(make_run(), sites))
+    told = " ".join(text.split())
+    assert "The images come from several sites." in told
+    assert "site north, by a thumbnail of 8 x 8 pixels: 0.930" in told and "Effusion: 0.710" in told
+    assert "by the view" not in told and "site south" not in told
+    assert "several sites" not in _text(make_run())
+
+
+def test_sites_of_a_damaged_audit_are_refused(make_run):
+    with pytest.raises(ValueError, match=r"audit\.json of the run"):
+        collect_facts(_with_sites(make_run(), [{"name": "site", "finding": "Effusion", "auroc": {"value": "x"}}]))
