@@ -157,3 +157,16 @@ def test_the_checks_would_notice():
     assert MACHINE_PATH.search('open("/home/me/x")')
     assert MACHINE_PATH.search("C:\\\\images")
     assert not MACHINE_PATH.search("/kaggle/input/data")
+
+
+def test_every_figure_of_dicom_files_says_whether_they_are_synthetic():
+    """Files made up for a run on real images must not be taken for files of an archive."""
+    path = next(path for path in NOTEBOOKS if path.stem.startswith("4_"))
+    sources = [source for _, source in cells(path)]
+    (told,) = (source for source in sources if "made_up = " in source)
+    assert re.search(r'kind = "synthetic files" if made_up else', told)
+    assert re.search(r'said = \[\*run\.cautions, ".*synthetic.*"\] if made_up and not SETTINGS\.synthetic', told)
+    drawing = [source for source in sources if "plt.subplots(" in source or "cx.plots." in source]
+    assert len(drawing) == 3
+    for source in drawing:
+        assert "{kind}" in source or "note=said" in source, source
