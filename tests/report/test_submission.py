@@ -63,9 +63,9 @@ HEADINGS = [
 ]
 CONDITIONAL = {
     "auroc_bars", "heatmap_gallery", "intensities", "triage_waiting", "roc_comparison", "difference_forest",
-    "reader_roc", "reader_forest",
+    "reader_roc", "reader_forest", "external",
 }  # fmt: skip
-"""Figures of several findings, images that were looked at in training, stated rates, another run, a reader study."""
+"""Figures of several findings, images looked at in training, stated rates, another run, a reader study, other sites."""
 
 
 def _text(run, goals=None) -> str:
