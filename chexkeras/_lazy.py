@@ -59,7 +59,7 @@ def stub_names(room: str) -> tuple[str, ...]:
 
     Example:
         >>> stub_names("phantoms")
-        ('make_chexpert_phantoms', 'make_phantoms', 'write_dicom_folder')
+        ('HOSPITALS', 'Hospital', 'LAYOUTS', 'make_chexpert_phantoms', 'make_phantoms', 'write_dicom_folder')
     """
     stub = ast.parse((Path(__file__).parent / room / "__init__.pyi").read_text(encoding="utf-8"))
     imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
