@@ -35,6 +35,8 @@ from chexkeras.results import Estimate
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
+    from matplotlib.transforms import Bbox
 
 Parameters = ParamSpec("Parameters")
 Drawn = TypeVar("Drawn")
@@ -238,6 +240,22 @@ def title(ax: "Axes", text: str, notes: tuple[str, ...] = ()) -> None:
         )
         # The title above it keeps its room; its length must not push the drawing aside.
         note.set_in_layout(False)
+        _keep_when_cropped(note)
+
+
+def _keep_when_cropped(note: "Text") -> None:
+    """Keeps a text that the layout passes over on a figure that is cropped to what is drawn, as in notebooks."""
+    from matplotlib.artist import Artist
+
+    place = Artist()
+    place.get_tightbbox = functools.partial(_extent, note)  # type: ignore[method-assign]
+    figure: Any = note.figure
+    figure.add_artist(place)
+
+
+def _extent(note: "Text", renderer: Any = None) -> "Bbox | None":
+    """Returns where a text stands, in pixels; None once it was taken off its figure."""
+    return note.get_window_extent(renderer) if note.figure is not None else None
 
 
 class Across(NamedTuple):

@@ -131,3 +131,19 @@ def test_saving_settles_the_layout_so_that_labels_are_inside(tmp_path):
     assert (tmp_path / "figure.png").stat().st_size > 0
     drawn.draw_without_rendering()
     assert ax.yaxis.label.get_window_extent().x0 >= 0
+
+
+def test_a_figure_that_is_cropped_to_what_is_drawn_keeps_its_whole_caution():
+    # Narrower than its caution, as square drawings are; notebooks crop every figure so.
+    ax = style.axes(None, 5.6, 5.6)
+    ax.plot([0, 1], [0, 1])
+    ax.set_box_aspect(2)
+    notes = ("A case-control sample.", "An untrained base.", "A thumbnail tells the classes apart as well.")
+    style.title(ax, "Narrow", notes)
+    (caution,) = [text for text in ax.texts if text.get_label() == "caution"]
+    kept = ax.figure.get_tightbbox().transformed(ax.figure.dpi_scale_trans)
+    shown = caution.get_window_extent()
+    assert shown.width > ax.get_window_extent().width
+    assert kept.x0 <= shown.x0 + 1 and kept.x1 >= shown.x1 - 1
+    caution.remove()
+    assert ax.figure.get_tightbbox().width < kept.width / ax.figure.dpi
