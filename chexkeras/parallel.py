@@ -7,6 +7,7 @@ if there is one, whichever executor does the work and however many workers it ha
 Another place to run such work is one class with the methods of `Executor` and one entry of `EXECUTORS`.
 """
 
+import ast
 import contextlib
 import functools
 import math
@@ -150,6 +151,7 @@ class _Processes:
                 f"work={work!r:.80} cannot be handed to another process ({error}); define it, and setup, at the top "
                 "level of a module (functools.partial of such a function will do), or choose executor='threads'."
             ) from None
+        _refuse_unguarded_script()
         self._pool = ProcessPoolExecutor(workers, _spawn_context(), _begin_process, (work, setup))
 
     def submit(self, items: list[Any]) -> Callable[[], _Chunk]:
@@ -347,6 +349,45 @@ def _spawn_context() -> "SpawnContext":
     import multiprocessing
 
     return multiprocessing.get_context("spawn")
+
+
+def _refuse_unguarded_script() -> None:
+    """Refuses to start processes from a script's top level: each would begin the script anew, and start others.
+
+    Raises:
+        WorkersUnavailable: If so, before any is started.
+    """
+    import inspect
+
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") in ("__main__", "__mp_main__"):
+            break
+        frame = frame.f_back
+    # Without a frame a function of an interactive prompt or of a thread asks.
+    script = "" if frame is None else str(frame.f_globals.get("__file__", ""))
+    if frame is None or not script.endswith(".py") or Path(script).name == "__main__.py":
+        return
+    try:
+        tree = ast.parse(Path(script).read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return
+    if not _is_guarded(tree, frame.f_lineno):
+        raise WorkersUnavailable(
+            f"{Path(script).name}, line {frame.f_lineno}, starts processes that would each run the script from its "
+            'beginning: put that line and what follows below `if __name__ == "__main__":`. With one worker the work is '
+            "done in this process."
+        )
+
+
+def _is_guarded(tree: ast.Module, line: int) -> bool:
+    """Returns whether a line stands below a condition on the module's name."""
+    conditions = (node for node in ast.walk(tree) if isinstance(node, ast.If))
+    return any(
+        condition.lineno <= line <= (condition.end_lineno or condition.lineno)
+        and any(isinstance(name, ast.Name) and name.id == "__name__" for name in ast.walk(condition.test))
+        for condition in conditions
+    )
 
 
 _END_SECONDS = 1.0

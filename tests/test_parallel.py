@@ -288,18 +288,32 @@ def test_what_no_other_process_can_be_given_is_refused_at_once():
     assert pickle.loads(pickle.dumps(WorkersUnavailable("why"))).args == ("why",)
 
 
-def test_a_script_without_a_guard_is_told_what_to_write(tmp_path):
+_STARTS = "print(list(map_ordered(abs, range(4), executor='processes', workers=2)))"
+
+
+@pytest.mark.parametrize(
+    ("lines", "guarded"),
+    [
+        ([_STARTS], False),
+        (["def work():", f"    {_STARTS}", "work()"], False),
+        (['if __name__ == "__main__":', f"    {_STARTS}"], True),
+        (["def work():", f"    {_STARTS}", 'if "__main__" == __name__:', "    work()"], True),
+    ],
+)
+def test_a_script_without_a_guard_is_told_what_to_write(tmp_path, lines, guarded):
     script = tmp_path / "script.py"
-    script.write_text(
-        "from chexkeras.parallel import map_ordered\n"
-        "print(list(map_ordered(abs, range(4), executor='processes', workers=2)))\n"
-    )
+    script.write_text("\n".join(["from chexkeras.parallel import map_ordered", *lines, ""]))
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(script)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    if guarded:
+        assert done.returncode == 0 and done.stdout.strip() == "[0, 1, 2, 3]", done.stderr
+        return
     assert done.returncode == 1 and not done.stdout
-    assert "WorkersUnavailable: a process that works on images could not start" in done.stderr
-    assert 'if __name__ == "__main__":' in done.stderr
+    # One traceback, of the script itself, which ends with one sentence.
+    assert done.stderr.count("Traceback") == 1 and "multiprocessing" not in done.stderr
+    (told,) = [line for line in done.stderr.splitlines() if line.startswith("chexkeras.parallel.WorkersUnavailable")]
+    assert f"script.py, line {len(lines) + 1}, starts processes" in told and 'if __name__ == "__main__":' in told
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks at processes under /proc")

@@ -40,6 +40,14 @@ def evaluate(
             "rules with a target need it stated."
         ),
     ] = None,
+    abstain_share: Annotated[
+        float | None,
+        typer.Option(help="Leave open the images nearest to the threshold, at most such a share of validation."),
+    ] = None,
+    abstain_accuracy: Annotated[
+        float | None,
+        typer.Option(help="Leave open as few images as it takes for the other calls to be right in such a share."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="JSON file to write what is shown to.")] = None,
     reference: Annotated[
         list[Path] | None,
@@ -112,6 +120,8 @@ def evaluate(
 ) -> None:
     """Shows a run's test results: as measured, at another threshold (--rule), or against readers (--reference).
 
+    With --abstain-share or --abstain-accuracy images near the threshold are left open, and the rest is measured.
+
     With --data the frozen model and thresholds are measured on images of another hospital, each scored once; the result
     is kept with the run, for its report. Otherwise the run folder stays as it is, unless --keep is given.
     """
@@ -125,6 +135,9 @@ def evaluate(
     if out is not None:
         check_destination(out, "--out", {".json": object_with("findings", "split")})
     loaded = Run.load(run)
+    abstains = abstain_share is not None or abstain_accuracy is not None
+    if abstains and (data is not None or reference):
+        raise ValueError("--abstain-share and --abstain-accuracy go without --data and --reference; leave them out.")
     if data is not None:
         if reference or rule is not None or target is not None or image_ids is not None or keep:
             raise ValueError(
@@ -151,10 +164,10 @@ def evaluate(
             "--image-ids, --keep and --overwrite need --reference, the CSV of what readers said; --overwrite or --data."
         )
     evaluation = loaded.evaluation
-    if rule is not None:
-        evaluation = evaluate_at(loaded, rule, target)
-    elif target is not None:
+    if target is not None and rule is None:
         raise ValueError("--target needs --rule; for example --rule sensitivity --target 0.9.")
+    if rule is not None or abstains:
+        evaluation = evaluate_at(loaded, rule, target, abstain_share=abstain_share, abstain_accuracy=abstain_accuracy)
     show_evaluation(evaluation)
     show_shortcuts(loaded)
     if out is not None:

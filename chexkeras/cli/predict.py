@@ -194,7 +194,10 @@ def _show_results(results: "pd.DataFrame") -> int:
     for finding, rows in scored.groupby("finding", sort=False):
         positive = int((rows["decision"] == "positive").sum())
         threshold = rows["threshold"].iloc[0]
-        tell(f"  {finding}: {positive} positive, {len(rows) - positive} negative at the threshold {threshold:.3g}")
+        uncertain = int((rows["decision"] == "uncertain").sum())
+        left_open = f", {uncertain} uncertain" if uncertain else ""
+        negative = len(rows) - positive - uncertain
+        tell(f"  {finding}: {positive} positive, {negative} negative{left_open} at the threshold {threshold:.3g}")
     return len(refused)
 
 

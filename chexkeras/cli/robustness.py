@@ -1,4 +1,4 @@
-"""``chexkeras robustness``."""
+"""``chexkeras robustness`` and ``chexkeras novelty``: images unlike those that a run learnt from."""
 
 from collections import Counter
 from pathlib import Path
@@ -84,3 +84,46 @@ def robustness(
     counts = Counter(effect.leading for effect in measured.effects)
     tell("changes by the worse of both verdicts: " + ", ".join(f"{counts[word]} {word}" for word in VERDICTS))
     tell(f"written: {loaded.folder / ROBUSTNESS}")
+
+
+@app.command()
+@errors_for_people
+@with_image_options
+def novelty(
+    load: Load,
+    run: RunFolder,
+    data: Annotated[Path, typer.Option("--data", help=ROOT)],
+    store: Annotated[
+        Path | None, typer.Option(help="Store made by 'chexkeras prepare'; the images themselves are then not opened.")
+    ] = None,
+    rate: Annotated[
+        float, typer.Option(help="Share of images like the training images that may be flagged, frozen on validation.")
+    ] = 0.01,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what the run has learnt before.")] = False,
+) -> None:
+    """Learns what a run's training images look like, so that 'predict' tells which files are unlike them.
+
+    Training does this at its end; this is for runs of earlier versions. No score and no threshold of a finding changes.
+    The result is kept with the run as novelty.json, for its report.
+    """
+    from chexkeras.checks import probability
+    from chexkeras.data.store.store import Store
+    from chexkeras.runs.run import NOVELTY, Run
+    from chexkeras.runs.writer import refuse_second
+
+    probability(rate, "--rate", open_interval=True)
+    loaded, opened = Run.load(run), Store.load(store) if store is not None else None
+    refuse_second(loaded, NOVELTY, overwrite)
+    table = load(data, missing="keep")
+    starting_tensorflow()
+    from chexkeras.inference.novelty import measure_novelty
+
+    learnt = measure_novelty(loaded, table, store=opened, rate=rate, overwrite=overwrite)
+    for caution in (*loaded.cautions, *learnt.cautions):
+        tell(f"Caution: {caution}")
+    tell(str(learnt))
+    for entry in learnt.changed:
+        tell(f"  test images, {entry.name}: flagged {entry.flagged}")
+    if loaded.resolution is not None:
+        tell(f"learnt from files of this resolution: {loaded.resolution}")
+    tell(f"written: {loaded.folder / NOVELTY}")

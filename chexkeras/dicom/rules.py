@@ -205,7 +205,12 @@ _DISPLAY = (
 UNLIKE = "unlike_training"
 """The code of an image that is unlike those that the model learnt from; only a run that has learnt it can tell."""
 
+UNLIKE_RESOLUTION = "unlike_resolution"
+"""The code of an image with more or fewer pixels, or another spacing, than the files that the model learnt from."""
+
 _LIKENESS = (
+    (UNLIKE_RESOLUTION, "pixels as many, and as far apart, as those of the files that the model learnt from", "Rows",
+     _NOTE, "all are brought to one size, and what was sharp before is sharper than what was not"),
     (UNLIKE, "an image like those that the model learnt from, as far as its run can tell", "PixelData", _NOTE,
      "inverted, turned and upside-down images, other body parts and no radiographs at all get a score like any other"),
 )  # fmt: skip

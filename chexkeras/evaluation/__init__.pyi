@@ -15,6 +15,7 @@ from .calibration.recalibration import (
     load_recalibrations as load_recalibrations,
     save_recalibrations as save_recalibrations,
 )
+from .clinical_use.abstention import choose_band as choose_band
 from .clinical_use.decision_curve import decision_curve as decision_curve, net_benefit as net_benefit
 from .clinical_use.deployment import deployment as deployment, deployment_from_outcomes as deployment_from_outcomes
 from .clinical_use.triage import simulate_triage as simulate_triage, triage_effect as triage_effect

@@ -10,6 +10,7 @@ import pandas as pd
 from chexkeras import checks
 from chexkeras.arguments import checked
 from chexkeras.evaluation.calibration.calibration import measure_calibration
+from chexkeras.evaluation.clinical_use.abstention import measure_selective
 from chexkeras.evaluation.clinical_use.deployment import deployment_from_outcomes
 from chexkeras.evaluation.group_columns import any_known
 from chexkeras.evaluation.rates import rates
@@ -157,6 +158,7 @@ def _evaluate_finding(finding: str, rows: Scores, point: OperatingPoint | None, 
         deployment=tuple(deployed),
         calibration=calibration,
         subgroups=_subgroups(finding, known, point, wanted),
+        selective=measure_selective(positive, score, patients, point, confidence) if point and len(known) else None,
     )
 
 

@@ -8,7 +8,7 @@ from the images as they are. Nothing is learnt of what else a camera or a scanne
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from chexkeras.arguments import checked
 from chexkeras.checks import numbers, probability
 from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval
 from chexkeras.results.estimate import Estimate
-from chexkeras.results.novelty import GRID, Likeness, Mistake, Novelty, distance_from
+from chexkeras.results.novelty import GRID, ChangedImages, Likeness, Mistake, Novelty, distance_from
 
 RATE = 0.01
 """Share of images like the training images that may be flagged, where nothing else is stated."""
@@ -205,6 +205,7 @@ def freeze(
     test: ArrayLike | None = None,
     patients: Sequence[str] | None = None,
     cautions: tuple[str, ...] = (),
+    changed: Mapping[str, ArrayLike] | None = None,
 ) -> Novelty:
     """Chooses the threshold on validation images, and says how often it is passed on test images.
 
@@ -215,6 +216,8 @@ def freeze(
         test: Layouts of the test images; None where they are not measured.
         patients: The patient of each test image, for the interval.
         cautions: What limits the measure.
+        changed: By what was done to them, the layouts of test images that were changed, in the order of `test` as far
+            as they go; None where none were.
 
     Returns:
         The measure with its threshold; without one where validation has too few images for the rate.
@@ -241,12 +244,20 @@ def freeze(
     if test is None or not len(np.asarray(test)):
         return frozen
     on_test = frozen.of(numbers(test, "test"))
-    if rank is None:
-        share = Estimate.not_estimable("there is no threshold", n=len(on_test))
-    else:
-        who = np.arange(len(on_test)).astype(str) if patients is None else np.asarray(patients)
-        share = clustered_proportion_interval(frozen.unlike(on_test), who)
-    return dataclasses.replace(frozen, on_test=share, test=_percentiles(on_test))
+    who = np.arange(len(on_test)).astype(str) if patients is None else np.asarray(patients)
+
+    def flagged(novelty: NDArray[np.float64]) -> Estimate:
+        if rank is None:
+            return Estimate.not_estimable("there is no threshold", n=len(novelty))
+        return clustered_proportion_interval(frozen.unlike(novelty), who[: len(novelty)])
+
+    told = {name: frozen.of(numbers(layouts, f"changed: {name}")) for name, layouts in (changed or {}).items()}
+    return dataclasses.replace(
+        frozen,
+        on_test=flagged(on_test),
+        test=_percentiles(on_test),
+        changed=tuple(ChangedImages(name, flagged(found), _percentiles(found)) for name, found in told.items()),
+    )
 
 
 def _percentiles(values: NDArray[np.float64]) -> tuple[float, ...]:

@@ -3,7 +3,7 @@
 from .engines import Engine as Engine, load_engine as load_engine
 from .ensemble import Ensemble as Ensemble, average_scores as average_scores
 from .external import evaluate_external as evaluate_external
-from .novelty import find_unlike as find_unlike
+from .novelty import find_unlike as find_unlike, measure_novelty as measure_novelty
 from .predictor import Predictor as Predictor
 from .results_file import (
     FORMATS as FORMATS,

@@ -11,6 +11,7 @@ import pandas as pd
 
 from chexkeras import checks
 from chexkeras.arguments import checked
+from chexkeras.evaluation.clinical_use.abstention import with_bands
 from chexkeras.evaluation.comparison.compare import match_scores
 from chexkeras.evaluation.evaluate import evaluate
 from chexkeras.evaluation.scores import Scores
@@ -181,7 +182,7 @@ class Ensemble(Described):
             validation: Averaged validation scores, for example made with test-time augmentation; None takes
                 `scores("validation")`.
             rule: Name of the rule that chooses, one of `choose_threshold`'s; None takes the rule and target of the
-                members' recipes.
+                members' recipes, and what these leave open.
             target: What the rule aims at; left out, 0.8 where the rule reaches for a rate.
 
         Returns:
@@ -190,6 +191,7 @@ class Ensemble(Described):
         Raises:
             ValueError: If no rule is given and the members' differ, or `choose_threshold` knows no such rule or target.
         """
+        share = accuracy = None
         if rule is None:
             if not isinstance(target, EllipsisType):
                 raise ValueError(f"target={target!r} needs a rule; for example rule='sensitivity'.")
@@ -201,8 +203,9 @@ class Ensemble(Described):
                 )
             chosen = rules.pop()
             rule, target = chosen.rule, chosen.target
+            share, accuracy = chosen.abstain_share, chosen.abstain_accuracy
         rows = self.scores("validation") if validation is None else validation
-        return choose_thresholds(rows, self.targets, rule=rule, target=target)
+        return with_bands(rows, choose_thresholds(rows, self.targets, rule=rule, target=target), share, accuracy)
 
     def evaluate(
         self,

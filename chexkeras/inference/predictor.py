@@ -22,7 +22,7 @@ from chexkeras.data.pixels import to_model_pixels
 from chexkeras.dicom.profiles import Profile, find_profile
 from chexkeras.dicom.read import Radiograph
 from chexkeras.dicom.rejection import DicomRejected
-from chexkeras.dicom.rules import OFF, REJECT, RULES, UNLIKE
+from chexkeras.dicom.rules import OFF, REJECT, RULES, UNLIKE, UNLIKE_RESOLUTION
 from chexkeras.dicom.workers.options import ISOLATED, ReadOptions
 from chexkeras.inference.engines import Engine, check_engine, keras_engine, load_engine
 from chexkeras.inference.given_images import GivenImage, given_images
@@ -31,7 +31,7 @@ from chexkeras.inference.results_file import COLUMNS, rows_of
 from chexkeras.parallel import WorkersUnavailable
 from chexkeras.plain import PlainTable
 from chexkeras.progress import track
-from chexkeras.results import Novelty, OperatingPoint
+from chexkeras.results import Novelty, OperatingPoint, SourceResolution
 from chexkeras.runs.run import Run
 
 # Files that wait for a batch to fill up, in batches: where most are refused, results must still come out.
@@ -51,6 +51,8 @@ class Predictor:
         engine: What computes the model's scores, from `engines.load_engine`; by default Keras.
         novelty: What the model's training images look like, as `Run.novelty` has it; an image that is unlike them gets
             the code "unlike_training", a warning or a refusal as the profile says. None looks at no image.
+        resolution: What the files were like that the model learnt from, as `Run.resolution` has it; one outside of it
+            gets the code "unlike_resolution", a warning or a refusal as the profile says. None looks at no file.
 
     Raises:
         ValueError: If there is no such profile, the model takes no square gray images or gives no row of scores for
@@ -64,6 +66,7 @@ class Predictor:
         profile: str | Profile = "clinical",
         engine: Engine | None = None,
         novelty: Novelty | None = None,
+        resolution: SourceResolution | None = None,
     ) -> None:
         self.model = model
         self.engine = engine or keras_engine(model)
@@ -74,7 +77,7 @@ class Predictor:
         side = model.input_shape[1]
         if novelty is not None and novelty.image_size != side:
             raise ValueError(f"novelty was learnt from images of {novelty.image_size} pixels; the model takes {side}.")
-        self.novelty = novelty
+        self.novelty, self.resolution = novelty, resolution
 
     @classmethod
     def load(
@@ -102,7 +105,7 @@ class Predictor:
         check_engine(engine, precision)
         points = run.checked_points()
         model = run.load_model()
-        return cls(model, points, chosen, load_engine(model, engine, precision), run.novelty)
+        return cls(model, points, chosen, load_engine(model, engine, precision), run.novelty, run.resolution)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -120,6 +123,7 @@ class Predictor:
         for part in (
             str(self.engine),
             self.novelty and self.novelty.to_dict(),
+            self.resolution and self.resolution.to_dict(),
             [point.to_dict() for point in self.points],
             self.profile,
             RULES,
@@ -218,8 +222,18 @@ class Predictor:
         yield from self._scored(waiting, batch_size)
 
     def _resized(self, image: Radiograph) -> Radiograph:
-        """Returns the image as the model takes it; a batch of large ones would fill the memory."""
-        return dataclasses.replace(image, pixels=self.model_pixels(image.pixels))
+        """Returns the image as the model takes it; a batch of large ones would fill the memory.
+
+        Raises:
+            DicomRejected: If its resolution is none that the model has learnt from, and the profile refuses such.
+        """
+        warnings, severity = image.warnings, self.profile.severity(UNLIKE_RESOLUTION)
+        if self.resolution is not None and severity != OFF:
+            outside = self.resolution.outside(*image.pixels.shape, image.pixel_spacing_mm)
+            if outside and severity == REJECT:
+                raise DicomRejected.because(UNLIKE_RESOLUTION, outside, profile=self.profile)
+            warnings += (UNLIKE_RESOLUTION,) if outside else ()
+        return dataclasses.replace(image, pixels=self.model_pixels(image.pixels), warnings=warnings)
 
     def _scored(self, results: list[FileResult], batch_size: int) -> Iterator[dict[str, Any]]:
         start = perf_counter()
@@ -275,7 +289,7 @@ class Predictor:
         Returns:
             One row per refused file, one row per finding of an accepted one, in the order given, with `COLUMNS`:
             the gate's verdict and code, the score and, at the frozen threshold, the decision "positive" or
-            "negative".
+            "negative"; "uncertain" within the band of scores that the run leaves open, where it has one.
 
         Raises:
             TypeError: If `paths` is a single path, whose characters would otherwise count as files, or holds what is
@@ -297,7 +311,7 @@ class Predictor:
                 "finding": point.finding,
                 "score": float(score),
                 "threshold": point.threshold,
-                "decision": "positive" if score >= point.threshold else "negative",
+                "decision": point.call(float(score)),
             }
             for point, score in zip(self.points, () if scores is None else scores, strict=scores is not None)
         ]

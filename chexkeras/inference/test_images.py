@@ -26,12 +26,13 @@ def draw_patients(scores: pd.DataFrame, images: int | None, seed: int) -> pd.Dat
     return known[known["patient_id"].isin(set(drawn.index[:enough]))]
 
 
-def rows_of(image_ids: pd.Series, table: pd.DataFrame) -> pd.DataFrame:
+def rows_of(image_ids: pd.Series, table: pd.DataFrame, what: str = "test images") -> pd.DataFrame:
     """Returns the rows of an image table that belong to images, in the table's order.
 
     Args:
         image_ids: The images, as text.
         table: An image table.
+        what: What these images are, for the message.
 
     Raises:
         TypeError: If it is no image table.
@@ -44,23 +45,24 @@ def rows_of(image_ids: pd.Series, table: pd.DataFrame) -> pd.DataFrame:
     lacking = sorted(wanted - set(rows["image_id"]))
     if lacking:
         raise ValueError(
-            f"{len(lacking):,} of the {len(wanted):,} test images are not in the table, first {lacking[0]}; "
+            f"{len(lacking):,} of the {len(wanted):,} {what} are not in the table, first {lacking[0]}; "
             "give the image table that the run was trained from."
         )
     twice = rows.loc[rows["image_id"].duplicated(), "image_id"]
     if len(twice):
         raise ValueError(
-            f"{len(twice):,} row(s) of the table name a test image that another row names too, first {twice.iloc[0]}; "
-            "keep one row for each image."
+            f"{len(twice):,} row(s) of the table name one of the {what} that another row names too, first "
+            f"{twice.iloc[0]}; keep one row for each image."
         )
     return rows
 
 
-def require_on_disk(rows: pd.DataFrame) -> None:
+def require_on_disk(rows: pd.DataFrame, what: str = "test images") -> None:
     """Refuses absent images before any is scored: the test part must be whole, so none can be skipped.
 
     Args:
         rows: Rows of an image table.
+        what: What these images are, for the message.
 
     Raises:
         FileNotFoundError: If the file of one is not there.
@@ -71,6 +73,6 @@ def require_on_disk(rows: pd.DataFrame) -> None:
     absent = rows.loc[[not path or not Path(path).is_file() for path in paths], "image_id"]
     if len(absent):
         raise FileNotFoundError(
-            f"{len(absent):,} of the {len(rows):,} test images are not on disk, first {absent.iloc[0]}; "
+            f"{len(absent):,} of the {len(rows):,} {what} are not on disk, first {absent.iloc[0]}; "
             "restore the image, or give the store that the run was trained from."
         )

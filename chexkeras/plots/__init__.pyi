@@ -40,6 +40,8 @@ from .readers.reader_study import (
     reader_forest as reader_forest,
     reader_roc as reader_roc,
 )
+from .scoring.files import file_images as file_images, file_scores as file_scores
+from .scoring.novelty import novelty_distances as novelty_distances
 from .shortcuts import (
     intensity_histogram as intensity_histogram,
     intensity_profile as intensity_profile,

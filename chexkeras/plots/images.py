@@ -186,6 +186,7 @@ def images(
     boxes: pd.DataFrame | None = None,
     *,
     titles: Sequence[str] | None = None,
+    title: str = "",
     columns: int = 4,
     ax: "Axes | None" = None,
     note: str | Sequence[str] | None = None,
@@ -197,6 +198,7 @@ def images(
         boxes: Boxes as `load_boxes` returns them (x_px, y_px, width_px, height_px). They are measured on images
             ``boxes.attrs["image_px"]`` wide, so that they fit reduced copies too; without it, on the file drawn.
         titles: One text per image; by default its findings, the first four by name, and its view.
+        title: What they show, above all of them; by default how many images they are.
         columns: Images in a row.
         ax: Axes to draw on; a new figure by default.
         note: Sentences written on the figure; by default the cautions that the table carries.
@@ -218,7 +220,8 @@ def images(
     findings = finding_columns(table)
     told = list(titles) if titles is not None else [_describe(row, findings) for _, row in table.iterrows()]
     ax = _drawn(Mosaic.on(ax, len(table), columns, lines=_most_lines(told)), table, told, boxes)
-    style.title(ax, f"{len(table)} images" if len(table) > 1 else "1 image", style.cautions(note, table))
+    counted = f"{len(table)} images" if len(table) > 1 else "1 image"
+    style.title(ax, title or counted, style.cautions(note, table))
     return ax
 
 

@@ -15,6 +15,7 @@ from chexkeras import files
 from chexkeras.arguments import checked
 from chexkeras.checks import came, is_table, nearest, one_of, positive_int, probability, shown, with_article
 from chexkeras.data.augmentation import Augmentation
+from chexkeras.evaluation.clinical_use.abstention import check_abstention
 from chexkeras.evaluation.thresholds import check_rule
 from chexkeras.findings import label_names
 from chexkeras.models.backbones import BACKBONES
@@ -157,13 +158,20 @@ class ThresholdRule:
         target: What the rule aims at, in the rule's own unit: a sensitivity or specificity to reach, in (0, 1]; what a
             missed positive costs in false alarms, above 0, such as 10; a threshold probability, in (0, 1); the fixed
             threshold, in [0, 1]. None for a rule without one.
+        abstain_share: Leaves open the images nearest to the threshold, at most such a share of validation, in (0, 1);
+            None calls every image.
+        abstain_accuracy: Leaves open as few images as it takes for the other calls to be right in such a share of
+            validation, in (0, 1]; None calls every image. See `evaluation.clinical_use.abstention.choose_band`.
     """
 
     rule: str = "sensitivity"
     target: float | None = 0.8
+    abstain_share: float | None = None
+    abstain_accuracy: float | None = None
 
     def __post_init__(self) -> None:
         check_rule(self.rule, self.target)
+        check_abstention(self.abstain_share, self.abstain_accuracy)
 
 
 @checked

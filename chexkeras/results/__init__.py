@@ -1,7 +1,7 @@
 """What evaluation hands on: numbers that carry their interval, thresholds that carry their rule, and their JSON."""
 
 from chexkeras.results.comparison import Comparison
-from chexkeras.results.estimate import Estimate, OperatingPoint
+from chexkeras.results.estimate import AbstainBand, Estimate, OperatingPoint
 from chexkeras.results.evaluation import (
     Calibration,
     Deployment,
@@ -9,6 +9,7 @@ from chexkeras.results.evaluation import (
     FindingEvaluation,
     Interaction,
     ReliabilityBin,
+    SelectivePrediction,
     Subgroup,
     SubgroupAnalysis,
 )
@@ -29,7 +30,7 @@ from chexkeras.results.heatmaps import (
     MapChecks,
     RandomisedLevel,
 )
-from chexkeras.results.novelty import Likeness, Mistake, Novelty
+from chexkeras.results.novelty import ChangedImages, Likeness, Mistake, Novelty
 from chexkeras.results.operating_region import PartialArea, PartialAreaDifference, RateAtTarget
 from chexkeras.results.reader_components import ReaderVarianceComponents
 from chexkeras.results.reader_study import (
@@ -42,15 +43,18 @@ from chexkeras.results.reader_study import (
     VarianceComponents,
 )
 from chexkeras.results.reference import AgainstReaders, FindingAgainstReaders, FindingLabelQuality, LabelQuality
+from chexkeras.results.resolution import SourceResolution
 from chexkeras.results.robustness import PerturbationEffect, Robustness
 from chexkeras.results.shortcuts import AgainstShortcut, ShortcutStudy, ThumbnailShortcut
 
 __all__ = [
+    "AbstainBand",
     "AgainstBaseline",
     "AgainstReaders",
     "AgainstShortcut",
     "BoxAgreement",
     "Calibration",
+    "ChangedImages",
     "Comparison",
     "Deployment",
     "EqualizedOdds",
@@ -88,8 +92,10 @@ __all__ = [
     "ReaderVarianceComponents",
     "ReliabilityBin",
     "Robustness",
+    "SelectivePrediction",
     "ShortcutStudy",
     "SiteShortcut",
+    "SourceResolution",
     "Subgroup",
     "SubgroupAnalysis",
     "SubgroupGaps",

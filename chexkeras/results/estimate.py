@@ -112,6 +112,57 @@ NOT_MEASURED = Estimate.not_estimable("not measured")
 
 @checked
 @dataclass(frozen=True)
+class AbstainBand(Record, nan=("low", "high")):
+    """The scores round a threshold whose images are left open, frozen with it.
+
+    Attributes:
+        low: Smallest score that is left open; NaN where no band did what was asked.
+        high: Largest score that is left open.
+        rule: "share" or "accuracy", what the band was chosen for.
+        target: The share of images that may be left open, or the accuracy that the other calls are to reach.
+        coverage: Share of images that keep their call, on the scores that chose the band.
+        accuracy: Share of right calls among these (optimistic; the claim is made on another split).
+        note: One sentence for a reader: what limits the band, or why there is none.
+    """
+
+    low: float
+    high: float
+    rule: str
+    target: float
+    coverage: Estimate
+    accuracy: Estimate
+    note: str = ""
+
+    def holds(self, score: float) -> bool:
+        """Returns whether a score is left open.
+
+        Args:
+            score: A score, in [0, 1].
+        """
+        return self.low <= score <= self.high
+
+    def refuse_impossible(self) -> None:
+        """Checks what was read.
+
+        Raises:
+            ValueError: If an end lies outside of the scores or the ends are in the wrong order, or the rule is unknown.
+        """
+        ends = math.isnan(self.low) + math.isnan(self.high)
+        if ends == 1 or (ends == 0 and not 0 <= self.low <= self.high <= 1):
+            raise ValueError(f"a band of uncertain scores from {self.low:.4g} to {self.high:.4g}")
+        if self.rule not in ("share", "accuracy") or not 0 < self.target <= 1:
+            raise ValueError(f"a band chosen for {self.rule!a:.40} {self.target:.4g}")
+
+    def __str__(self) -> str:
+        """Returns the band and what it was chosen for, as part of a sentence."""
+        aim = f"at most {self.target:g} of the images" if self.rule == "share" else f"accuracy {self.target:g}"
+        if math.isnan(self.low):
+            return f"none for {aim}: {self.note.removeprefix('No band: ').rstrip('.')}"
+        return f"{self.low:.4g} to {self.high:.4g}, chosen for {aim}"
+
+
+@checked
+@dataclass(frozen=True)
 class OperatingPoint(Record):
     """A decision threshold, frozen with the rule and the scores that chose it.
 
@@ -130,6 +181,7 @@ class OperatingPoint(Record):
         specificity: At the threshold, on the scores that chose it (optimistic; the claim is made on another split).
         note: One sentence for a reader on what the rule guarantees and what it does not.
         inequality: When an image is called positive, in words.
+        abstain: The scores round the threshold whose images are left open; None where every image is called.
     """
 
     finding: str
@@ -144,6 +196,17 @@ class OperatingPoint(Record):
     specificity: Estimate
     note: str = ""
     inequality: str = "score >= threshold"
+    abstain: AbstainBand | None = None
+
+    def call(self, score: float) -> str:
+        """Returns what is said of an image: "positive", "negative", or "uncertain" within the band that is left open.
+
+        Args:
+            score: Its score, in [0, 1].
+        """
+        if self.abstain is not None and self.abstain.holds(score):
+            return "uncertain"
+        return "positive" if score >= self.threshold else "negative"
 
     def __str__(self) -> str:
         """Returns the threshold, its rule, and which scores chose it, as one sentence."""
@@ -162,5 +225,8 @@ class OperatingPoint(Record):
             raise ValueError(f"the threshold {self.threshold:.4g} lies outside of the scores, 0 to 1")
         if self.n_positive < 0 or self.n_negative < 0:
             raise ValueError("an operating point counts fewer than no images")
+        band = self.abstain
+        if band is not None and not math.isnan(band.low) and not band.low <= self.threshold <= band.high:
+            raise ValueError(f"the threshold {self.threshold:.4g} lies outside of its band of uncertain scores")
         if self.inequality != OperatingPoint.inequality:
             raise ValueError(f"an operating point calls by another inequality than {OperatingPoint.inequality!r}")

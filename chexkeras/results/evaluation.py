@@ -187,6 +187,27 @@ class SubgroupAnalysis(Record):
 
 
 @dataclass(frozen=True)
+class SelectivePrediction(Record):
+    """What a threshold does where images within a frozen band round it are left open.
+
+    Attributes:
+        n_images: Images with a known label.
+        n_called: Those that keep their call.
+        coverage: Share of images that keep their call.
+        accuracy: Share of right calls among these, at their prevalence.
+        sensitivity: Share of positives among these that are called positive.
+        specificity: Share of negatives among these that are called negative.
+    """
+
+    n_images: int
+    n_called: int
+    coverage: Estimate
+    accuracy: Estimate
+    sensitivity: Estimate
+    specificity: Estimate
+
+
+@dataclass(frozen=True)
 class FindingEvaluation(Record):
     """How well one finding is recognised on one split.
 
@@ -217,6 +238,7 @@ class FindingEvaluation(Record):
         deployment: What the threshold would mean at stated prevalences.
         calibration: How far the scores can be read as probabilities; None where that was not measured.
         subgroups: One entry for each column asked for.
+        selective: What is left where images near the threshold are left open; None where all are called, as usual.
     """
 
     finding: str
@@ -244,6 +266,7 @@ class FindingEvaluation(Record):
     deployment: tuple[Deployment, ...] = ()
     calibration: Calibration | None = None
     subgroups: tuple[SubgroupAnalysis, ...] = ()
+    selective: SelectivePrediction | None = None
 
     def __str__(self) -> str:
         """Returns every number with its interval and what it was measured on, a line each."""
@@ -262,6 +285,10 @@ class FindingEvaluation(Record):
             if found.estimable or point is not None:
                 rows[plain.words(name)] = f"{found}; {counts[name]}" if name in counts and point else str(found)
         images = f"{self.n_positive:,} positive of {self.n_images:,} images, {self.n_patients:,} patients"
+        if self.selective is not None and point is not None:
+            rows["left open"] = f"scores {point.abstain}"
+            rows["then called"] = f"{self.selective.coverage} of the images"
+            rows["rightly"] = f"{self.selective.accuracy} of them; of all images {self.accuracy}"
         wide = max(map(len, rows))
         lines = [plain.wrapped(text, f"  {name:<{wide}}  ") for name, text in rows.items()]
         if self.calibration is not None:

@@ -87,6 +87,21 @@ class Mistake(Record):
         return float((measure - self.typical / 2) * self.spread + self.centre / 2)
 
 
+@dataclass(frozen=True)
+class ChangedImages(Record):
+    """The run's test images with something done to them, and how many are then unlike the training images.
+
+    Attributes:
+        name: What was done, such as "upside down".
+        flagged: Share of them above the threshold.
+        percentiles: Their novelty at 0, 1, ... 100 %, for figures.
+    """
+
+    name: str
+    flagged: Estimate
+    percentiles: tuple[float, ...]
+
+
 @checked
 @dataclass(frozen=True)
 class Novelty(Record, nan=("threshold",)):
@@ -113,6 +128,7 @@ class Novelty(Record, nan=("threshold",)):
         validation: The validation images' novelty at 0, 1, ... 100 %, for figures.
         test: The same of the test images.
         cautions: What limits the measure.
+        changed: The test images inverted, turned, upside down and so on; empty in runs of before.
     """
 
     image_size: int
@@ -129,6 +145,7 @@ class Novelty(Record, nan=("threshold",)):
     validation: tuple[float, ...] = ()
     test: tuple[float, ...] = ()
     cautions: tuple[str, ...] = ()
+    changed: tuple[ChangedImages, ...] = ()
 
     def refuse_impossible(self) -> None:
         """Checks what was read: lengths that belong together, finite numbers, spreads above 0.
@@ -144,6 +161,9 @@ class Novelty(Record, nan=("threshold",)):
         _check_row("scale", self.scale, length)
         above = [*self.scale]
         finite = [*self.mean, *self.validation, *self.test]
+        for entry in self.changed:
+            _check_row("percentiles", entry.percentiles, 101)
+            finite += entry.percentiles
         for part in self.parts:
             if not 0 <= part.start < part.stop <= length or len(part.directions) > _MOST_DIRECTIONS:
                 raise ValueError(f"{part.name} has the numbers {part.start} to {part.stop} of {length}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from chexkeras import files
 from chexkeras.arguments import checked
 from chexkeras.checks import one_of, probability
+from chexkeras.evaluation.clinical_use.abstention import check_abstention, with_bands
 from chexkeras.evaluation.comparison.compare import compare_all
 from chexkeras.evaluation.evaluate import evaluate
 from chexkeras.evaluation.reference_standard.label_quality import judge_by_readers
@@ -18,23 +19,38 @@ from chexkeras.runs.run import READERS, Run
 SECOND_LOOK = "Exploratory: the test part was measured before; a rule picked by these numbers makes them optimistic."
 
 
-def evaluate_at(run: Run, rule: str, target: float | None = None) -> Evaluation:
+def evaluate_at(
+    run: Run,
+    rule: str | None = None,
+    target: float | None = None,
+    *,
+    abstain_share: float | None = None,
+    abstain_accuracy: float | None = None,
+) -> Evaluation:
     """Returns a run's test results at thresholds chosen again on its validation scores; the run stays as it is.
 
     Args:
         run: A finished run.
-        rule: How thresholds are chosen, see `choose_threshold`.
+        rule: How thresholds are chosen, see `choose_threshold`; None keeps the frozen ones.
         target: What the rule aims at; None takes the rule's own default.
+        abstain_share: Leaves open the images nearest to the threshold, at most such a share of validation, in (0, 1).
+        abstain_accuracy: Leaves open as few images as it takes for the other calls to be right in such a share of
+            validation, in (0, 1]; see `evaluation.clinical_use.abstention.choose_band`.
 
     Returns:
         The evaluation, with a caution that it is a second look at the test part.
 
     Raises:
-        ValueError: If the rule is unknown, or the target does not fit it.
+        ValueError: If the rule is unknown, the target does not fit it, or both ways to leave images open are stated.
     """
+    check_abstention(abstain_share, abstain_accuracy)
     aim = ... if target is None else target
     validation = run.scores("validation")
-    points = [choose_threshold(validation, rule=rule, target=aim, finding=name) for name in run.recipe.targets]
+    points = run.checked_points()
+    if rule is not None:
+        chosen = [choose_threshold(validation, rule=rule, target=aim, finding=name) for name in run.recipe.targets]
+        points = tuple(chosen)
+    points = with_bands(validation, points, abstain_share, abstain_accuracy)
     return evaluate(run.scores("test"), points, cautions=(*run.cautions, SECOND_LOOK))
 
 

@@ -238,6 +238,7 @@ PROVENANCE = fields(
         "model": fields({}, {"name": _layer, "parameters": count, "sha256": _digest, "accepted_sha256": _digest}),
         "given": named(one_of("model", "backbone", "head", "loss", "augment", "callbacks"), _given),
         "novelty": fields({}, {"sha256": _digest}),
+        "resolution": or_none(fields({"image_size": count, "n_images": count, "short_side_px": listed(number)})),
         "best": fields({}, {"stage": or_none(text), "epoch": or_none(count), "rank": count}),
     },
 )

@@ -27,6 +27,7 @@ from chexkeras.results import (
     OperatingPoint,
     Robustness,
     ShortcutStudy,
+    SourceResolution,
 )
 from chexkeras.runs import documents
 from chexkeras.runs.gallery import EXAMPLES, Gallery, read_gallery
@@ -363,6 +364,13 @@ class Run:
                 raise ValueError("it is another file than the one that training wrote")
 
         return self._files.record(NOVELTY, Novelty.from_dict, FIX, check)
+
+    @cached_property
+    def resolution(self) -> SourceResolution | None:
+        """How many pixels the files had that it learnt from; None in runs of before, or where none were at hand."""
+        stated = self.provenance.get("resolution")
+        with fields_of("provenance.json"):
+            return None if stated is None else SourceResolution.from_dict(stated)
 
     def scores(self, part: str) -> Scores:
         """Returns the scores of a part.

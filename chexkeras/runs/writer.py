@@ -12,7 +12,8 @@ from chexkeras import files
 from chexkeras.arguments import checked
 from chexkeras.checks import typed_path
 from chexkeras.progress import say
-from chexkeras.runs.run import ACCEPTED, EPOCHS, MODEL, Run
+from chexkeras.results import Novelty, SourceResolution
+from chexkeras.runs.run import ACCEPTED, EPOCHS, MODEL, NOVELTY, Run
 
 
 def check_free(run_dir: str | Path, overwrite: bool) -> Path:
@@ -92,6 +93,23 @@ def accept_model(folder: str | Path) -> None:
     record["model"] = {**(record.get("model") or {}), ACCEPTED: files.sha256_file(run.folder / MODEL)}
     record["cautions"] = list(dict.fromkeys([*record["cautions"], REPLACED]))
     files.write_json(run.folder / "provenance.json", record)
+
+
+def keep_novelty(run: Run, learnt: Novelty, resolution: SourceResolution | None) -> None:
+    """Keeps in a finished run what its training images look like, and its provenance says which file that is.
+
+    Args:
+        run: The run.
+        learnt: What they look like.
+        resolution: How many pixels their files have, where the provenance does not say it; None leaves it out.
+    """
+    record = dict(run.provenance)
+    if record.get("resolution") is None and resolution is not None:
+        record["resolution"] = resolution.to_dict()
+    record["novelty"] = {"sha256": files.sha256_file(learnt.save(run.folder / NOVELTY))}
+    files.write_json(run.folder / "provenance.json", record)
+    for read_before in ("provenance", "novelty", "resolution"):
+        run.__dict__.pop(read_before, None)
 
 
 @contextlib.contextmanager

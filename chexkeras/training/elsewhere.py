@@ -157,6 +157,7 @@ def run_from_model(
             "split": splits.to_dict(),
             "weights": {"origin": f"trained elsewhere; seen in training: {_STATED[seen]}"},
             "given": {"model": {**recorded, "origin": origin, "seen": seen}},
+            "resolution": finish.resolution_record(recipe, splits),
             "precision": recipe.precision,
             "best": {},
             "model": {

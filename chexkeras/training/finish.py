@@ -17,9 +17,11 @@ from chexkeras import files, provenance
 from chexkeras.data.audit.audit import Audit
 from chexkeras.data.image_table import source_of
 from chexkeras.data.pipeline import images_with_ids
+from chexkeras.data.resolution import source_resolution
 from chexkeras.data.splits.splits import Splits
 from chexkeras.data.splits.splitters import lacking_classes
 from chexkeras.data.store.store import Store
+from chexkeras.evaluation.clinical_use.abstention import with_bands
 from chexkeras.evaluation.evaluate import evaluate
 from chexkeras.evaluation.group_columns import columns_to_measure
 from chexkeras.evaluation.scores import read_scores, write_scores
@@ -137,7 +139,8 @@ def operating_points(recipe: Recipe, scores: pd.DataFrame) -> tuple[OperatingPoi
         scores: Long table of validation scores.
     """
     spec = recipe.operating_point
-    return choose_thresholds(scores, recipe.targets, rule=spec.rule, target=spec.target)
+    points = choose_thresholds(scores, recipe.targets, rule=spec.rule, target=spec.target)
+    return with_bands(scores, points, spec.abstain_share, spec.abstain_accuracy)
 
 
 def all_cautions(recipe: Recipe, splits: Splits, further: Sequence[str]) -> list[str]:
@@ -372,12 +375,24 @@ def provenance_record(
         "imbalance": imbalance_record(
             splits.training_rows, recipe.targets, weighed, splits.factors, recipe.balanced_batches
         ),
+        "resolution": resolution_record(recipe, splits),
         "precision": resolve_precision(recipe.precision),
         "batch_size": batch_record(recipe, fitted),
         "best": {"stage": fitted.best_stage, "epoch": fitted.best_epoch},
         "model": {"name": model.name, "parameters": model.count_params()},
         "cautions": list(cautions),
     }
+
+
+def resolution_record(recipe: Recipe, splits: Splits) -> dict[str, Any] | None:
+    """Returns how many pixels the files of the training part have; None where none is at hand.
+
+    Args:
+        recipe: The recipe.
+        splits: The split.
+    """
+    found = source_resolution(splits.train, recipe.image_size, seed=recipe.seed)
+    return None if found is None else found.to_dict()
 
 
 def batch_record(recipe: Recipe, fitted: Fitted) -> dict[str, Any]:

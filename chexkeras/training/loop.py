@@ -258,7 +258,7 @@ def fit_stages(
     labels = validation[list(recipe.targets)].to_numpy(np.float32)
     left_out = one_class_targets(labels, recipe.targets)
     if left_out:
-        say(f"the validation AUROC leaves out what has one class there: {', '.join(left_out)}")
+        say(f"the validation AUROC leaves out what has one class there: {', '.join(left_out)}", indent=2)
     steps = math.ceil(len(train) / recipe.batch_size)
     optimizers = [make_optimizer(stage, steps) for stage in recipe.stages]
     trained = TrainedVariables(model)
@@ -269,11 +269,11 @@ def fit_stages(
         best.resume(saved.kept, {row["global_epoch"]: row[recipe.monitor] for row in fitted.history})
     if fitted.history:
         row = fitted.history[-1]
-        say(f"resumed after {row['stage']} epoch {row['epoch']}, epoch {len(fitted.history)} of the run")
+        say(f"resumed after {row['stage']} epoch {row['epoch']}, epoch {len(fitted.history)} of the run", indent=2)
     ended_before = {entry["stage"] for entry in fitted.stages}
     given = callbacks or GivenCallbacks()
     if given and fitted.history:
-        say(f"callbacks begin anew, and see the rest of the training alone: {', '.join(given.names)}")
+        say(f"callbacks begin anew, and see the rest of the training alone: {', '.join(given.names)}", indent=2)
     given.begin(model, sum(stage.epochs for stage in recipe.stages), steps)
     for stage, optimizer in zip(recipe.stages, optimizers, strict=True):
         if stage.name in ended_before:
@@ -285,7 +285,7 @@ def fit_stages(
             model, stage.trainable, optimizer=optimizer, loss=loss, name=stage.name, batchnorm=stage.batchnorm
         )
         trained.extend()
-        say(str(boundary))
+        say(str(boundary), indent=2)
         if plan is not None and stage.name in plan.layers:
             data = plan.stage_data(model, recipe, stage.name)
         else:

@@ -87,7 +87,7 @@ def halving(work: Callable[[int], Result], batch_size: int, what: str, remedy: s
                 ) from error
         # Outside the handler: the error holds on to everything that its traceback names, big tensors among it.
         batch_size = max(1, batch_size // 2)
-        say(f"out of memory in {what} ({reason}); trying again with {batch_size} images at a time")
+        say(f"out of memory in {what} ({reason}); trying again with {batch_size} images at a time", indent=2)
 
 
 def pieces(batches: Iterable[tuple[Any, Any]], size: int, count: int) -> Iterator[tuple[Any, Any, Any]]:

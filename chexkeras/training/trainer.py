@@ -187,7 +187,7 @@ def train(
             fitted = fit_stages(
                 model, recipe, fitted_loss, rows, splits.validation, plan, store, checkpoints, on_epoch, own.callbacks
             )
-        say(f"keeping the weights of {fitted.best_stage} epoch {fitted.best_epoch}, best on validation")
+        say(f"keeping the weights of {fitted.best_stage} epoch {fitted.best_epoch}, best on validation", indent=2)
         further = {
             "run_id": unfinished.run_id,
             "taken_up_after_epochs": checkpoints.resumed_after,
@@ -302,7 +302,7 @@ def _classifier(
     try:
         start = checkpoints.load_start()
     except ValueError as error:
-        say(f"what training started from is made again from the seed: {error}")
+        say(f"what training started from is made again from the seed: {error}", indent=2)
         start = None
     if start is not None:
         assign_all(model.variables, start)
@@ -332,7 +332,7 @@ def _adapt(model: keras.Model, train: pd.DataFrame, recipe: Recipe, store: Store
         return adapt_batchnorm(model, pixels), len(used)
 
     (count, images), _ = halving(attempt, min(recipe.batch_size, len(train)), "taking BatchNorm statistics")
-    say(f"untrained base: {count} BatchNorm layers took their statistics from {images:,} training images")
+    say(f"untrained base: {count} BatchNorm layers took their statistics from {images:,} training images", indent=2)
 
 
 @contextlib.contextmanager

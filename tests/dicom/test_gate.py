@@ -198,7 +198,7 @@ def test_the_course_profile_accepts_what_the_reference_project_does(tags):
 def test_every_rule_of_the_header_has_a_case_here():
     covered = {code for code, *_ in CLINICAL_CASES} | {"too_large", "unreadable"}
     elsewhere = {"not_dicom", "transfer_syntax", "no_header", "decoder_limit", "decoder_crash", "too_many_elements",
-                 "unlike_training"}  # fmt: skip
+                 "unlike_training", "unlike_resolution"}  # fmt: skip
     tested_with_pixels = {rule.code for rule in RULES if rule.item in ("Pixel data", "Display")}
     assert covered | elsewhere | tested_with_pixels == {rule.code for rule in RULES}
 

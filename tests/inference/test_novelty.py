@@ -12,11 +12,12 @@ from typer.testing import CliRunner
 from chexkeras import files
 from chexkeras.cli import app
 from chexkeras.data.image_layout import layouts_of
+from chexkeras.data.pipeline import images_with_ids
 from chexkeras.dicom.profiles import CLINICAL
 from chexkeras.dicom.workers.options import IN_PROCESS
 from chexkeras.evaluation.novelty import fit_novelty, freeze
 from chexkeras.inference.ensemble import Ensemble
-from chexkeras.inference.novelty import find_unlike, layouts_of_table, learn_novelty
+from chexkeras.inference.novelty import CHANGES, find_unlike, layouts_of_table, learn_novelty, measure_novelty
 from chexkeras.inference.predictor import Predictor
 from chexkeras.inference.results_file import from_line, read_results, to_line
 from chexkeras.inference.score_folder import score_folder
@@ -178,3 +179,56 @@ def test_ensembles_flag_what_any_member_flags(run, toy, toy_run, tmp_path):
 def test_what_is_no_table_is_refused(run):
     with pytest.raises(TypeError, match="table"):
         find_unlike(run, ["a.png"])
+
+
+@pytest.fixture
+def older(toy_run, tmp_path):
+    """The toy run as an earlier version left it."""
+    folder = shutil.copytree(toy_run.folder, tmp_path / "older")
+    (folder / NOVELTY).unlink()
+    record = json.loads((folder / "provenance.json").read_text())
+    del record["novelty"], record["resolution"]
+    (folder / "provenance.json").write_text(json.dumps(record))
+    return Run.load(folder)
+
+
+def test_an_older_run_learns_it_afterwards_as_training_would_have(older, toy_run, toy):
+    scores = (older.folder / "scores_test.csv").read_bytes()
+    assert older.novelty is None and older.resolution is None
+    learnt = measure_novelty(older, toy)
+    assert learnt == older.novelty == Run.load(older.folder).novelty == toy_run.novelty
+    assert Run.load(older.folder).resolution == toy_run.resolution
+    assert (older.folder / "scores_test.csv").read_bytes() == scores
+    with pytest.raises(FileExistsError, match="overwrite"):
+        measure_novelty(older, toy)
+    again = measure_novelty(older, toy, rate=0.2, overwrite=True)
+    assert again.threshold < learnt.threshold or np.isnan(learnt.threshold)
+    assert Run.load(older.folder).novelty == again
+
+
+def test_it_is_learnt_only_from_the_runs_own_images(older, toy, tmp_path):
+    with pytest.raises(ValueError, match="images of the run are not in the table"):
+        measure_novelty(older, toy.iloc[1:])
+    absent = toy.assign(path=[str(tmp_path / "gone.png"), *toy["path"][1:]])
+    with pytest.raises(FileNotFoundError, match="images of the run are not on disk"):
+        measure_novelty(older, absent)
+    assert measure_novelty(older, toy, keep=False) is not None
+    assert not (older.folder / NOVELTY).exists()
+
+
+def test_changed_test_images_are_counted_one_by_one(toy_run, toy_splits):
+    learnt = learn_novelty(toy_splits, 32, rate=0.1)
+    assert [entry.name for entry in learnt.changed] == list(CHANGES)
+    batches = images_with_ids(toy_splits.test, image_size=32, batch_size=64)
+    images = np.concatenate([np.asarray(pixels)[..., 0] for pixels, _ in batches])
+    inverted = learnt.unlike(learnt.of(layouts_of(255 - images)))
+    found = next(entry for entry in learnt.changed if "inverted" in entry.name)
+    assert found.flagged.value == inverted.mean()
+    assert found.flagged.n == len(toy_splits.test) and list(found.percentiles) == sorted(found.percentiles)
+
+
+def test_the_command_for_an_older_run(older, tmp_path):
+    done = CliRunner().invoke(app, ["novelty", str(older.folder), "--data", str(tmp_path / "nowhere")])
+    assert done.exit_code == 2 and "nowhere" in done.output
+    done = CliRunner().invoke(app, ["novelty", str(older.folder), "--data", str(tmp_path), "--rate", "1.5"])
+    assert done.exit_code == 2 and "rate" in done.output

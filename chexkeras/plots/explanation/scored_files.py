@@ -15,6 +15,7 @@ from chexkeras.dicom.workers.options import ISOLATED, ReadOptions
 from chexkeras.plots import style
 from chexkeras.plots.explanation.heatmaps import heatmap
 from chexkeras.progress import say, track
+from chexkeras.results import OperatingPoint
 
 if TYPE_CHECKING:
     from chexkeras.dicom.profiles import Profile
@@ -206,16 +207,16 @@ def _calls(
             for row in results[list(_Call._fields)][results["verdict"] != "reject"].itertuples(index=False)
         }
         return lambda file, finding, _: known[file, finding]
-    points: dict[str, float] = {}
+    points: dict[str, OperatingPoint] = {}
     if augmentation is None and not isinstance(run, Ensemble):
         # A threshold belongs to the scores that chose it, which averaged ones are not.
         opened = run if isinstance(run, Run) else Run.load(run)
-        points = {point.finding: point.threshold for point in opened.checked_points()}
+        points = {point.finding: point for point in opened.checked_points()}
 
     def call(file: str, finding: str, score: float) -> _Call:
-        threshold = points.get(finding, math.nan)
-        decision = ("positive" if score >= threshold else "negative") if finding in points else ""
-        return _Call(file, finding, score, threshold, decision)
+        if finding not in points:
+            return _Call(file, finding, score, math.nan, "")
+        return _Call(file, finding, score, points[finding].threshold, points[finding].call(score))
 
     return call
 

@@ -89,6 +89,7 @@ def collect_facts(
     comparison.add_comparison(facts, run, stated)
     comparison.add_robustness(facts, run)
     dicom.add_novelty(facts, run)
+    dicom.add_resolution(facts, run)
     heatmaps.add_heatmaps(facts, run)
     ground_truth.add_ground_truth(facts, run)
     comparison.add_readers(facts, run, stated)

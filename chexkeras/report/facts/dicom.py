@@ -102,12 +102,34 @@ def add_dicom(facts: Facts, results: pd.DataFrame | None, table: pd.DataFrame) -
     # Read with its blanks kept as text, a column of numbers may hold both.
     scored = results[pd.to_numeric(results["score"], errors="coerce").notna()]
     called = int((scored["decision"] == "positive").sum())
+    uncertain = int((scored["decision"] == "uncertain").sum())
+    facts.add("dicom.uncertain_calls", uncertain, file=_FILE, field='rows with decision "uncertain"')
     facts.add("dicom.scored", int(scored["file"].nunique()), file=_FILE, field="files with a score")
     facts.add("dicom.positive_calls", called, file=_FILE, field='rows with decision "positive"')
     # A refused file is done in milliseconds; counted in, it would hide what a scored one takes.
     timed = pd.to_numeric(scored.drop_duplicates("file")["seconds"], errors="coerce").median()
     text = "not measured, none was scored" if pd.isna(timed) else f"{timed:.2f} s"
     facts.add("dicom.seconds", timed, text, file=_FILE, field="median of seconds, files with a score")
+
+
+def add_resolution(facts: Facts, run: Any) -> None:
+    """Records the resolution of the files that the model learnt from, and from where on another one is told.
+
+    Args:
+        facts: Where they go.
+        run: The `Run`.
+    """
+    found, file = run.resolution, "provenance.json"
+    facts.add("resolution", found is not None, file=file, field="whether resolution is there")
+    if found is None:
+        return
+    low, high = found.sides_px
+    sides = f"{low:.0f} px and more" if math.isinf(high) else f"{low:.0f} to {high:.0f} px"
+    facts.add("resolution.learnt", str(found), file=file, field="resolution")
+    facts.add("resolution.sides", [low, high], sides, file=file, field="resolution.short_side_px with a tolerance")
+    near = found.spacings_mm
+    text = "" if near is None else f"{near[0]:.3g} to {near[1]:.3g} mm"
+    facts.add("resolution.spacings", list(near or ()), text, file=file, field="resolution.spacing_mm with a tolerance")
 
 
 _NOVELTY = "novelty.json"

@@ -101,6 +101,7 @@ def _add_finding(facts: Facts, documents: Documents, index: int, goals: Performa
         facts.add(f"{key}.{name}", estimate, file=_EVALUATION, field=f"{at}.{name}")
         facts.add(f"{key}.{name}.method", estimate.method, file=_EVALUATION, field=f"{at}.{name}.method")
     _add_prevalence(facts, key, at, entry.prevalence)
+    _add_selective(facts, key, at, entry)
     against_chance = compared(entry.auroc, CHANCE_AUROC)
     facts.add(f"{key}.auroc_is", against_chance, file=_EVALUATION, field=f"{at}.auroc against chance")
     point = entry.operating_point
@@ -117,6 +118,17 @@ def _add_finding(facts: Facts, documents: Documents, index: int, goals: Performa
     facts.add(f"verdict.{finding}", overall(words), file=_EVALUATION, field=f"{at}, all goals")
     _add_impact(facts, finding, at, entry)
     return words
+
+
+def _add_selective(facts: Facts, key: str, at: str, entry: FindingEvaluation) -> None:
+    """Records what is left where images near the threshold are left open; nothing where all are called."""
+    found, band = entry.selective, entry.operating_point.abstain if entry.operating_point else None
+    facts.add(f"{key}.selective", found is not None, file=_EVALUATION, field=f"{at}.selective")
+    if found is None or band is None:
+        return
+    facts.add(f"{key}.selective.band", str(band), file=_EVALUATION, field=f"{at}.operating_point.abstain")
+    for name in ("n_images", "n_called", "coverage", "accuracy", "sensitivity", "specificity"):
+        facts.add(f"{key}.selective.{name}", getattr(found, name), file=_EVALUATION, field=f"{at}.selective.{name}")
 
 
 def _add_prevalence(facts: Facts, key: str, at: str, share: Estimate) -> None:

@@ -12,6 +12,7 @@ from chexkeras import plots
 from chexkeras.data.image_table import finding_columns
 from chexkeras.evaluation.readers.reader_study import ReaderStudy, read_reader_study
 from chexkeras.plots.forest import height_of
+from chexkeras.plots.scoring.novelty import novelty_rows
 from chexkeras.report.facts.calibration import decision_rows, probabilities_of
 from chexkeras.report.figures import external, heatmaps, shortcuts
 from chexkeras.report.figures.figure import FEW, PlannedFigure
@@ -144,6 +145,23 @@ def intensities(inputs: FigureInputs) -> PlannedFigure:
         lambda finding, ax, notes: plots.intensity_profile(shares[finding], finding, ax=ax, note=notes),
         (6.2, 4.0),
         findings,
+    )
+
+
+@figure
+def novelty(inputs: FigureInputs) -> PlannedFigure | None:
+    """How unlike the training images others are, where the run has frozen that."""
+    found = inputs.run.novelty
+    if found is None or not inputs.facts["novelty"].value:
+        return None
+    rows = novelty_rows(found)
+    tested = f"{found.on_test.n:,} test images" + (", and these changed" if found.changed else "")
+    return PlannedFigure(
+        f"How unlike the training images {found.n_validation:,} validation and {tested} are; frozen threshold",
+        "novelty.json",
+        lambda _, ax, notes: plots.novelty_distances(found, ax=ax, note=notes),
+        (9.4, 1.5 + 0.42 * len(rows)),
+        estimates=[estimate for _, _, estimate in rows],
     )
 
 

@@ -120,7 +120,8 @@ def _useful_partition(model: keras.Model, stage: str = "") -> Partition | None:
     if stage and first is not None and not first.trainable_weights:
         say(
             f"{stage} reads the images again: {first.name} changes from step to step although it is frozen (dropout, "
-            f"or BatchNorm in training), and only {share:.0%} of the work lies before it"
+            f"or BatchNorm in training), and only {share:.0%} of the work lies before it",
+            indent=2,
         )
     return None
 
@@ -187,7 +188,7 @@ def plan_features(
         return None
     copies = AugmentedCopies(recipe.augment, recipe.seed, draws or 0)
     if not copies.exact and not copies.draws:
-        say("every epoch reads the images again: with random augmentation no two epochs show the same image")
+        say("every epoch reads the images again: with random augmentation no two epochs show the same image", indent=2)
         return None
     layers: dict[str, str] = {}
     outputs: dict[str, Any] = {}
@@ -214,13 +215,15 @@ def plan_features(
     if size > _SHARE_OF_FREE_DISK * free:
         say(
             f"every epoch reads the images again: stored features would take {size / 1e9:.1f} GB, more than half of "
-            f"the {free / 1e9:.1f} GB free"
+            f"the {free / 1e9:.1f} GB free",
+            indent=2,
         )
         return None
     passes = f"{copies.count} pass{'es' if copies.count > 1 else ''}"
     say(
         f"{', '.join(layers)}: what is frozen is computed once and stored ({', '.join(outputs)}; {copies}; "
-        f"{dtype}, {size / 1e6:,.0f} MB): {passes} over the training images instead of up to {epochs}"
+        f"{dtype}, {size / 1e6:,.0f} MB): {passes} over the training images instead of up to {epochs}",
+        indent=2,
     )
     of_train = FeatureStore(folder / "train", spec, train, store)
     of_validation = FeatureStore(folder / "validation", plain, validation, store)
