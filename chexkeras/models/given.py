@@ -11,7 +11,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from chexkeras.checks import one_of
 from chexkeras.models import backbones
 from chexkeras.models.object_record import brief
 from chexkeras.models.stored.classes import Refused, check_classes, parse
@@ -51,13 +50,12 @@ def check_range(input_range: Any, channels: int) -> None:
     """
     if channels not in (1, 3):
         raise ValueError(f"the model takes images of {channels} channels; 1 or 3 (three equal ones) were expected.")
-    if isinstance(input_range, str):
-        one_of(input_range, NAMED_RANGES, "input_range")
+    if isinstance(input_range, str) and input_range in NAMED_RANGES:
         if channels != 3:
             raise ValueError(f"input_range={input_range!r} is for models of three channels; this one takes 1.")
         return
     try:
-        black, white = (float(value) for value in input_range)
+        black, white = (float(value) for value in (() if isinstance(input_range, str) else input_range))
     except (TypeError, ValueError):
         black = white = math.nan
     if not (math.isfinite(black) and math.isfinite(white) and black != white):
@@ -216,10 +214,29 @@ def check_probabilities(scores: np.ndarray, targets: tuple[str, ...], what: str)
             f"the {what} gives {scores.min():.4g} to {scores.max():.4g}, and probabilities, 0 to 1, were expected: "
             'end it with a sigmoid, keras.layers.Dense(n, activation="sigmoid") or keras.layers.Activation("sigmoid").'
         )
-    if (len(targets) > 1 and np.allclose(scores.sum(axis=1), 1.0, atol=1e-5)) or np.all(scores == 1.0):
+    if (len(targets) > 1 and np.allclose(scores.sum(axis=1), 1.0, atol=1e-5)) or np.allclose(scores, 1.0, atol=1e-6):
         raise ValueError(
             f"the {what} gives numbers that sum to 1 for every image, as a softmax does: findings do not exclude each "
             "other, and each needs a probability of its own. End it with a sigmoid."
+        )
+
+
+def refuse_open_end(model: Any, what: str) -> None:
+    """Refuses a model that ends with a linear Dense layer, whose numbers may lie between 0 and 1 by chance.
+
+    Args:
+        model: A model or layer of Keras.
+        what: What was given, for the message.
+
+    Raises:
+        ValueError: If it ends so.
+    """
+    last = (getattr(model, "layers", None) or [model])[-1]
+    if isinstance(last, keras.layers.Dense) and last.get_config().get("activation") == "linear":
+        raise ValueError(
+            f"the {what} ends with the Dense layer {last.name!r} without an activation, which gives any number "
+            "(logits) where a probability was expected: end it with a sigmoid, keras.layers.Dense(n, "
+            'activation="sigmoid"), or put keras.layers.Activation("sigmoid") behind it.'
         )
 
 

@@ -85,8 +85,10 @@ class SourceResolution(Record):
     def __str__(self) -> str:
         """Returns what the run learnt from, as one sentence."""
         sides = _span(*self._middle(self.short_side_px))
-        spacing = f"; pixel spacing {_span(*self._middle(self.spacing_mm))} mm ({self.n_spacings:,} files)"
-        return f"shorter side {sides} px (98 % of {self.n_images:,} images)" + (spacing if self.spacing_mm else "")
+        told = f"shorter side {sides} px (98 % of {self.n_images:,} images)"
+        if not self.spacing_mm:
+            return told
+        return f"{told}; pixel spacing {_span(*self._middle(self.spacing_mm))} mm ({self.n_spacings:,} files)"
 
 
 def _span(low: float, high: float) -> str:

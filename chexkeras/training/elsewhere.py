@@ -1,5 +1,6 @@
 """A model that was trained elsewhere, measured as a run, and what is not known of it."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -210,6 +211,7 @@ def _classifier(
             "stated; images are square: state image_size where the model takes any, and leave it out where it does not."
         )
     given.check_range(input_range, int(channels or 0))
+    given.refuse_open_end(model, "model")
     pixels = keras.Input((side, side, 1), name="pixels", dtype="float32")
     graft = given.Graft(given.names_for_maps(model))
     try:
@@ -217,8 +219,9 @@ def _classifier(
         classifier = keras.Model(pixels, output, name="trained_elsewhere")
     except (TypeError, ValueError, NotImplementedError) as error:
         raise ValueError(
-            f"the model {model.name!r} cannot be copied layer by layer ({type(error).__name__}: {str(error)[:200]}). "
-            "Layers of your own need a get_config that holds their arguments."
+            f"the model {model.name!r} cannot be copied layer by layer ({type(error).__name__}: {_first(error)}). "
+            "Layers of your own need a get_config that holds their arguments; in place of a Lambda take a layer that "
+            "Keras knows, such as Rescaling."
         ) from error
     given.check_loadable(classifier, "model")
     _check_copy(model, classifier, input_range, side, int(channels or 0))
@@ -230,6 +233,12 @@ def _classifier(
         "channels": channels,
     }
     return classifier, record
+
+
+def _first(error: Exception) -> str:
+    """Returns the first sentence of what an error says, as far as a sentence can hold it."""
+    told = " ".join(str(error).split())
+    return re.split(r"(?<=[.!?])\s", told)[0].rstrip(".")[:200]
 
 
 def _check_copy(model: keras.Model, classifier: keras.Model, input_range: Any, side: int, channels: int) -> None:

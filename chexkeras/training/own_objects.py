@@ -262,6 +262,11 @@ def loss_for_labels(loss: Any, labels: np.ndarray) -> tuple[Any, str]:
     Raises:
         ValueError: If it gives no number, or is no mean over targets, so that unknown labels cannot be left out.
     """
+    if getattr(loss, "from_logits", False) or _config_of(loss).get("from_logits"):
+        raise ValueError(
+            f"loss: {type(loss).__name__} expects logits (from_logits=True), and the head gives probabilities, 0 to 1: "
+            "make it with from_logits=False."
+        )
     rng, targets = np.random.default_rng(0), labels.shape[1]
     complete = rng.integers(0, 2, (8, targets)).astype(np.float32)
     scores = rng.uniform(0.05, 0.95, (8, targets)).astype(np.float32)
@@ -283,6 +288,15 @@ def loss_for_labels(loss: Any, labels: np.ndarray) -> tuple[Any, str]:
             "that are NaN itself, or leave out the images without a label."
         )
     return known, "left out, finding by finding"
+
+
+def _config_of(loss: Any) -> dict[str, Any]:
+    try:
+        config = loss.get_config()
+    # The boundary to a loss of the user's, which may raise anything; what it lacks is told elsewhere.
+    except Exception:  # noqa: BLE001
+        return {}
+    return config if isinstance(config, dict) else {}
 
 
 def _value(loss: Any, labels: np.ndarray, scores: np.ndarray) -> float:

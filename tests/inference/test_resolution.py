@@ -52,7 +52,9 @@ def test_sizes_come_from_headers_and_spacings_from_dicom_alone(files):
 
 
 def test_outside_by_hand():
+    assert str(SourceResolution(32, 10, (80.0,) * len(SHARES))) == "shorter side 80 px (98 % of 10 images)"
     learnt = SourceResolution(32, 10, (80.0,) * len(SHARES), 10, (0.2,) * len(SHARES))
+    assert str(learnt).endswith("; pixel spacing 0.2 mm (10 files)")
     assert learnt.sides_px == (80 / TOLERANCE, 80 * TOLERANCE)
     assert not learnt.outside(80, 90) and not learnt.outside(100, 400, 0.24)
     assert "shorter side 101 px" in learnt.outside(101, 200)

@@ -201,6 +201,22 @@ def test_a_model_that_scores_all_images_alike_is_refused(toy_splits, tmp_path):
         run_from_model(model, toy_splits, tmp_path / "run", input_range=(0, 1))
 
 
+def test_logits_that_lie_between_0_and_1_by_chance_are_no_probabilities(toy_splits, tmp_path):
+    model = fitted(activation=None)
+    last = model.layers[-1]
+    last.set_weights([last.get_weights()[0] * 1e-3, np.array([0.5])])
+    with pytest.raises(ValueError, match="without an activation, which gives any number"):
+        run_from_model(model, toy_splits, tmp_path / "run", input_range=(0, 1))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lambda_is_refused_in_whole_sentences(toy_splits, tmp_path):
+    layers = [keras.Input((32, 32, 1)), keras.layers.Lambda(lambda pixels: pixels / 255.0)]
+    model = keras.Sequential([*layers, keras.layers.Flatten(), keras.layers.Dense(1, activation="sigmoid")])
+    with pytest.raises(ValueError, match=r"\)\. Layers of your own .* such as Rescaling\.$"):
+        run_from_model(model, toy_splits, tmp_path / "run", input_range=(0, 255))
+
+
 @keras.saving.register_keras_serializable("test_elsewhere")
 class Forgetful(keras.layers.Layer):
     """A layer whose configuration lacks its argument."""

@@ -182,6 +182,7 @@ def test_a_callback_that_changes_weights_after_they_were_scored_is_refused(recip
         ({"head": keras.layers.Dense(4, activation="sigmoid")}, ValueError, r"\(4,\) numbers"),
         ({"head": keras.layers.Dense(1)}, ValueError, "sigmoid"),
         ({"loss": keras.losses.BinaryCrossentropy(reduction=None)}, ValueError, "sum_over_batch_size"),
+        ({"loss": keras.losses.BinaryCrossentropy(from_logits=True)}, ValueError, "from_logits=False"),
         ({"loss": keras.losses.CategoricalCrossentropy(axis=5)}, ValueError, "cannot be computed"),
         ({"augment": keras.layers.Rescaling(0.5)}, ValueError, "belongs into the model"),
     ),

@@ -30,7 +30,8 @@ def _scored(results: pd.DataFrame, point: OperatingPoint, most: int) -> pd.DataF
     rows = results[(results["verdict"] != "reject") & (results["finding"] == point.finding)]
     if rows.empty:
         raise ValueError(f"no file was scored for {point.finding}; there is nothing to draw.")
-    return rows.head(most)
+    # Those that a run keeps are read with their blanks as text.
+    return rows.head(most).assign(score=pd.to_numeric(rows["score"]))
 
 
 @checked
@@ -69,7 +70,7 @@ def file_scores(
     # A name may hold the folders it lies in; half of the panel is for the scores.
     room, size = 0.45 * style.room(ax).width, style.points(9)
     ax.set_yticks(places, [style.shortened(str(name), room, size) for name in rows["file"]], fontsize=size)
-    ax.set_xlim(0, 1)
+    ax.set_xlim(-0.02, 1.02)
     ax.set_ylim(-0.7, len(rows) - 0.3)
     called = ", ".join(
         f"{word} {(rows['decision'] == word).sum()}" for word in _COLOURS if word in set(rows["decision"])
@@ -84,7 +85,8 @@ def file_scores(
 
 
 def _origin(point: OperatingPoint) -> str:
-    return "stated" if point.chosen_on == "stated" else f"chosen on {point.chosen_on} by the rule {point.rule}"
+    aim = "" if point.target is None else f" {point.target:g}"
+    return "stated" if point.chosen_on == "stated" else f"chosen on {point.chosen_on} by the rule {point.rule}{aim}"
 
 
 @checked

@@ -60,6 +60,8 @@ def novelty_distances(novelty: Novelty, *, ax: "Axes | None" = None, note: str |
         ax.plot([median], [place], "o", color=colour, markersize=5, zorder=3)
     # A knee lies a hundred times as far away as a chest: logarithmic above 1, where every group can still be seen.
     ax.set_xscale("symlog", linthresh=_LINEAR_TO)
+    # Plain numbers: powers of ten would be set as formulas, which our texts are not.
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     if not np.isnan(novelty.threshold):
         ax.axvline(novelty.threshold, color=style.INK, linewidth=1, linestyle="--", zorder=1)
     flagged = [_share(estimate) for _, _, estimate in rows]

@@ -46,6 +46,13 @@ def test_every_scored_file_has_its_place_and_the_figure_its_caution(results, poi
     plt.close(ax.figure)
 
 
+def test_results_that_a_run_keeps_are_drawn_as_well(results, point):
+    kept = results.assign(score=results["score"].fillna("").astype(str))
+    ax = file_scores(kept, point)
+    assert [line.get_xdata()[0] for line in ax.lines if line.get_marker() == "o"] == [0.2, 0.55, 0.9]
+    plt.close(ax.figure)
+
+
 def test_what_is_left_open_is_told(results, point):
     nothing = Estimate.not_estimable("not asked")
     band = AbstainBand(0.45, 0.6, "share", 0.1, nothing, nothing)

@@ -1,4 +1,5 @@
 import dataclasses
+import re
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -29,6 +30,9 @@ def test_every_group_has_its_line_median_and_share(novelty):
     groups = [novelty.validation, novelty.test, *(entry.percentiles for entry in novelty.changed)]
     np.testing.assert_allclose(medians, [row[50] for row in groups])
     assert any(line.get_linestyle() == "--" and line.get_xdata()[0] == novelty.threshold for line in ax.lines)
+    ax.figure.canvas.draw()
+    ticks = [label.get_text() for label in ax.get_xticklabels()]
+    assert ticks and all(re.fullmatch(r"-?[\d.]+", text) for text in ticks), ticks
     assert f"{novelty.changed[1].flagged.value:.3f}" in ax.get_yticklabels()[3].get_text()
     plt.close(ax.figure)
 
