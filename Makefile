@@ -4,10 +4,15 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: demo example test test-all lint types unit notebooks audit docs clean
+.PHONY: demo app example test test-all lint types unit notebooks audit docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/chexkeras demo
+
+# The page to try the demo's run, at http://127.0.0.1:7860/ on this machine alone.
+app: $(VENV)/.installed-app
+	@test -d demo/runs/demo || $(BIN)/chexkeras demo
+	$(BIN)/chexkeras app demo/runs/demo
 
 # For maintainers: renews the committed example, FDA_Submission.md and reports/demo. Another machine rounds otherwise, so
 # its numbers differ a little: to be committed when the content changes, never for the numbers alone.
@@ -70,6 +75,10 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) --editable ".[dev]"
+	@touch $@
+
+$(VENV)/.installed-app: $(VENV)/.installed
+	$(PIP) --editable ".[app]"
 	@touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed

@@ -40,6 +40,7 @@ from .inference.predictor import Predictor as Predictor
 from .inference.robustness import measure_robustness as measure_robustness
 from .inference.score_folder import score_folder as score_folder
 from .notebook import notebook_settings as notebook_settings
+from .page.serve import app as app
 from .phantoms.nih import make_phantoms as make_phantoms
 from .recipes import presets as presets
 from .recipes.presets import preset as preset

@@ -28,7 +28,7 @@ LAYERS = {
     "runs": 4,
     "training": 5, "inference": 5, "explanation": 5,
     "plots": 6, "report": 6,
-    "demo": 7, "notebook": 7,
+    "demo": 7, "notebook": 7, "page": 7,
     "cli": 8, "__main__": 8,
 }  # fmt: skip
 HEAVY = {"tensorflow", "keras"}

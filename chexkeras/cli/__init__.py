@@ -1,7 +1,8 @@
 """The command line: ``chexkeras`` and its commands, a module each."""
 
 # The order of the modules here is the order of the commands in --help.
-from chexkeras.cli import demo, data, presets, train, evaluate, compare, robustness, explain, predict, report  # noqa: I001
+from chexkeras.cli import demo, data, presets, train, evaluate, compare, robustness, explain, predict  # noqa: I001
+from chexkeras.cli import report, page, export
 from chexkeras.cli.app import app
 
 __all__ = [
@@ -11,7 +12,9 @@ __all__ = [
     "demo",
     "evaluate",
     "explain",
+    "export",
     "main",
+    "page",
     "predict",
     "presets",
     "report",

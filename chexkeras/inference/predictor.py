@@ -221,6 +221,20 @@ class Predictor:
                 raise
         yield from self._scored(waiting, batch_size)
 
+    def record_of(self, result: FileResult) -> dict[str, Any]:
+        """Scores one file that was read already, as `records` does with many.
+
+        Args:
+            result: From `read_files.read_file`, whose image has the size that the model takes (`model_pixels`).
+
+        Returns:
+            What `records` yields for the file.
+
+        Raises:
+            ValueError: If the model gives a score that is no probability, NaN included.
+        """
+        return next(self._scored([result], 1))
+
     def _resized(self, image: Radiograph) -> Radiograph:
         """Returns the image as the model takes it; a batch of large ones would fill the memory.
 

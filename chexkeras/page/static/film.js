@@ -1,0 +1,137 @@
+// One film: sent, judged, scored, shown. A refused film shows its reasons and no score.
+
+import { VERDICTS, ask, badge, dropping, el, onMeaning, prevalenceField, say, show, tooLarge } from "./common.js";
+import { viewer } from "./viewer.js";
+
+const at = (id) => document.getElementById(id);
+let latest = 0;
+let lastMeaning = null;
+
+export function setUpFilm(run) {
+  const input = at("film-file");
+  input.addEventListener("change", () => { if (input.files[0]) take(input.files[0], "your film", run); });
+  dropping(at("film-drop"), (files) => take(files[0], "your film", run));
+  const examples = document.querySelector(".examples");
+  for (const example of run.examples) {
+    examples.append(el("button", { type: "button", onclick: () => takeExample(example, run) }, example.words));
+  }
+  const shares = run.findings.map((finding) => `${finding.finding} ${finding.prevalence === undefined ? "?" : (100 * finding.prevalence).toFixed(1)} %`);
+  show(at("film-prevalence"), prevalenceField(`Among the run's test images it was: ${shares.join(", ")}.`));
+  onMeaning((meaning) => {
+    lastMeaning = meaning;
+    for (const place of document.querySelectorAll("#film-findings [data-finding]")) tellMeaning(place, meaning);
+  });
+}
+
+async function takeExample(example, run) {
+  at("film-file").value = "";
+  try {
+    const answer = await fetch(`/api/examples/${example.key}`);
+    if (!answer.ok) throw new Error("The example is not there; reload the page.");
+    await take(await answer.blob(), `the synthetic film (${example.words})`, run);
+  } catch (error) {
+    fail(error.message);
+  }
+}
+
+function fail(words) {
+  say(at("film-status"), "");
+  at("film-result").hidden = true;
+  say(at("film-error"), words);
+}
+
+async function take(file, name, run) {
+  const mine = ++latest;
+  at("film-result").hidden = true;
+  say(at("film-error"), "");
+  const wrong = tooLarge(file, run.largest_bytes);
+  if (wrong) return fail(wrong);
+  say(at("film-status"), `Reading and scoring ${name} \u2026`);
+  try {
+    const began = performance.now();
+    const answer = await ask("/api/film", { method: "POST", body: file, headers: { "content-type": "application/octet-stream" } });
+    // A film that was chosen later is the one that is meant.
+    if (mine !== latest) return;
+    await present(answer, run);
+    say(at("film-status"), `Answered in ${((performance.now() - began) / 1000).toFixed(1)} s: ${VERDICTS[answer.verdict].slice(2).toLowerCase()}.`);
+    at("film-verdict").focus({ preventScroll: true });
+    at("film-result").scrollIntoView({ block: "start" });
+  } catch (error) {
+    if (mine === latest) fail(error.message);
+  }
+}
+
+export function rules(found) {
+  return el("ul", {}, found.map((rule) => el("li", {},
+    el("strong", {}, `${rule.severity === "reject" ? "Refused" : "Warning"}: `), `${rule.where}: ${rule.words}`,
+    rule.found ? `; found ${rule.found}` : "", ". ",
+    el("span", { class: "soft" }, `${rule.reason ? `Why: ${rule.reason}. ` : ""}Rule: ${rule.code}`))));
+}
+
+async function present(answer, run) {
+  const refused = answer.verdict === "reject";
+  show(at("film-verdict"), el("div", { class: `verdict ${answer.verdict}` },
+    el("h3", {}, VERDICTS[answer.verdict]), el("p", {}, answer.headline), answer.rules.length ? rules(answer.rules) : "",
+    refused ? el("p", { class: "soft" }, "There is no score for this film, here or in any download.") : ""));
+  show(at("film-viewer"));
+  show(at("film-findings"));
+  at("film-prevalence").hidden = true;
+  at("film-result").hidden = false;
+  if (refused) return;
+  at("film-prevalence").hidden = false;
+  show(at("film-findings"), answer.findings.map((finding) => card(finding, run)), novelty(answer), about(answer));
+  for (const place of at("film-findings").querySelectorAll("[data-finding]")) if (lastMeaning) tellMeaning(place, lastMeaning);
+  await viewer(at("film-viewer"), answer);
+}
+
+function scale(score, threshold) {
+  const fill = el("div", { class: "fill" });
+  fill.style.width = `${100 * score}%`;
+  const side = threshold < 0.15 ? "left" : threshold > 0.85 ? "right" : "";
+  const mark = el("div", { class: `mark ${side}` }, el("span", {}, `threshold ${threshold.toFixed(3)}`));
+  mark.style.left = `${100 * threshold}%`;
+  return el("div", { class: "scale", role: "img", "aria-label": `Score ${score.toFixed(3)} on a scale from 0 to 1, threshold ${threshold.toFixed(3)}` }, fill, mark);
+}
+
+function card(finding, run) {
+  const known = run.findings.find((each) => each.finding === finding.finding) || {};
+  const probability = finding.probability === null
+    ? `The score was not recalibrated: read it as a rank, not as a probability.${known.calibration ? ` Calibration on the test images: ${known.calibration}.` : ""}`
+    : `Calibrated probability ${finding.probability.toFixed(3)} (${finding.basis}).`;
+  return el("article", { class: "card", "data-finding": finding.finding, "data-decision": finding.decision },
+    el("h3", {}, `${finding.finding} `, badge(finding.decision)),
+    el("p", {}, el("strong", {}, `Score ${finding.score.toFixed(3)}`), ` at the frozen threshold ${finding.threshold.toFixed(3)}. ${probability}`),
+    scale(finding.score, finding.threshold),
+    el("div", { class: "meaning" }));
+}
+
+function tellMeaning(place, meaning) {
+  const told = meaning[place.dataset.finding];
+  const target = place.querySelector(".meaning");
+  if (!told || !told.ppv) return show(target, el("p", { class: "soft" }, "The test images cannot tell what this call means."));
+  const name = place.dataset.finding;
+  const sentence = place.dataset.decision === "positive"
+    ? [`Of films called positive, the share that shows ${name} (PPV): `, el("strong", {}, told.ppv)]
+    : [`Of films called negative, the share without ${name} (NPV): `, el("strong", {}, told.npv)];
+  show(target, el("h4", {}, "What this call meant on the test images"), el("p", {}, sentence, "."),
+    el("dl", {}, el("dt", {}, "PPV"), el("dd", {}, told.ppv), el("dt", {}, "NPV"), el("dd", {}, told.npv),
+      el("dt", {}, "In 1,000 films"), el("dd", {}, `found ${told.true_positives}; missed ${told.false_negatives}; false alarms ${told.false_positives}`)));
+}
+
+function novelty(answer) {
+  const title = el("h3", {}, "How unusual this film is");
+  if (answer.novelty === null) return el("article", { class: "card" }, title, el("p", {}, "The run has not learnt what its training images look like, so nothing can be said."));
+  const unlike = answer.novelty_threshold !== null && answer.novelty > answer.novelty_threshold;
+  const limit = answer.novelty_threshold === null ? "no limit was frozen" : `the limit is ${answer.novelty_threshold.toFixed(2)}`;
+  return el("article", { class: "card" }, title, el("p", {}, el("strong", {}, unlike ? "Unlike the training images." : "Like the training images, as far as the run can tell."),
+    ` Novelty ${answer.novelty.toFixed(2)}: 0 is a usual training image, one in a hundred lies above 1; ${limit}.`));
+}
+
+function about(answer) {
+  const rows = [["Engine", answer.engine], ["Decoder", answer.decoder], ["Rules", `profile ${answer.profile}`],
+    ["Film", `${answer.columns} by ${answer.rows} pixels${answer.pixel_spacing_mm === null ? "" : `, ${answer.pixel_spacing_mm.toFixed(3)} mm`}${answer.turned ? ", turned upright" : ""}`],
+    ["View", answer.view || "not stated"], ["Time on the server", `${answer.seconds.toFixed(2)} s to read and score`],
+    ["Made by a program", answer.synthetic || "the file does not say so"]];
+  return el("article", { class: "card" }, el("h3", {}, "What worked on it"),
+    el("dl", {}, rows.map(([name, words]) => [el("dt", {}, name), el("dd", {}, words)])));
+}

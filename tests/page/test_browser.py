@@ -1,0 +1,268 @@
+"""The page played through in Chromium: every verdict, bad files, a folder, the keyboard, no other host, no network."""
+
+import os
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+
+import pytest
+
+CHROMIUM = os.environ.get("CHEXKERAS_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+SLOW_MS = 180_000
+
+pytestmark = [pytest.mark.keras, pytest.mark.browser, pytest.mark.skipif(not CHROMIUM, reason="no Chromium here")]
+
+
+@pytest.fixture(scope="module")
+def served(toy_run, toy_document, scorer, films):
+    """The toy run's page at a free port; the scorer and the films are those of the other tests."""
+    uvicorn = pytest.importorskip("uvicorn")
+    from chexkeras.page.serve import ServedPage
+    from chexkeras.page.server import PageServer
+
+    class Kept:
+        """What closes with the page; the scorer itself is the session's."""
+
+        def close(self):
+            pass
+
+    bound = socket.socket()
+    bound.bind(("127.0.0.1", 0))
+    server = PageServer(
+        toy_document, scorer, reports=lambda: {"report": "<p>r</p>", "model-card": "<p>c</p>"}, examples=films
+    )
+    config = uvicorn.Config(server, access_log=False, log_level="error", lifespan="off", ws="none")
+    page = ServedPage(uvicorn.Server(config), Kept(), f"http://127.0.0.1:{bound.getsockname()[1]}/", bound)
+    with page.start():
+        yield page
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        # Nothing but this machine is reachable: whatever else is asked for fails, and is counted below.
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--disable-gpu"],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium, served):
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    opened = context.new_page()
+    opened.set_default_timeout(SLOW_MS)
+    opened.asked, opened.wrong = [], []
+    opened.on("request", lambda request: opened.asked.append(request.url))
+    opened.on("console", lambda said: opened.wrong.append(said.text) if said.type == "error" else None)
+    opened.on("pageerror", lambda error: opened.wrong.append(str(error)))
+    opened.goto(served.url)
+    opened.wait_for_selector("body[data-ready]")
+    yield opened
+    foreign = [url for url in opened.asked if not url.startswith((served.url, "data:", "blob:"))]
+    assert foreign == []
+    assert opened.wrong == []
+    context.close()
+
+
+ANSWERED = (
+    "document.getElementById('film-status').textContent.startsWith('Answered')"
+    " || !document.getElementById('film-error').hidden"
+)
+
+
+def until(page, expression, argument=None):
+    """Waits for something in the page; the page's policy forbids `wait_for_function`, which evaluates text there."""
+    for _ in range(SLOW_MS // 100):
+        if page.evaluate(expression, argument):
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError(f"{expression} did not come true")
+
+
+def upload(page, name, content):
+    page.set_input_files("#film-file", {"name": name, "mimeType": "application/octet-stream", "buffer": content})
+    until(page, ANSWERED)
+
+
+def test_every_verdict_is_told_in_words_and_no_refused_film_has_a_score(page, films):
+    assert "Not a medical device" in page.inner_text(".banner")
+    assert "Toy images." in page.inner_text("#cautions")
+    for key, verdict in (
+        ("accepted", "Accepted"),
+        ("warned", "Accepted with warnings"),
+        ("child", "Refused"),
+        ("hand", "Refused"),
+    ):
+        upload(page, "film", films[key][1])
+        assert verdict in page.inner_text("#film-verdict")
+        shown = page.inner_text("#film")
+        if verdict == "Refused":
+            assert "expected" in shown and page.locator("#film canvas").count() == 0
+            assert page.locator("#film article").count() == 0 and "PPV" not in shown and "threshold" not in shown
+        else:
+            assert "Score" in shown and "PPV" in shown and page.locator("#film canvas").count() == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"not a film",
+        bytes(128) + b"DICM",
+        b"\x89PNG\r\n\x1a\nbroken",
+        b"\xff\xd8\xff\xe0broken",
+        b"<script>alert(1)</script>",
+    ],
+    ids=["empty", "text", "dicom", "png", "jpeg", "html"],
+)
+def test_bad_files_get_words_where_the_user_looks(page, content):
+    upload(page, "<img src=x onerror=alert(1)>.dcm", content)
+    shown = page.inner_text("#film")
+    assert "Refused" in shown or "empty" in shown
+    assert "Traceback" not in shown and page.locator("#film canvas").count() == 0
+
+
+def test_prevalence_changes_what_a_call_means_and_never_the_test_results(page, films):
+    upload(page, "film", films["accepted"][1])
+    before = page.inner_text(".meaning")
+    page.fill("#film-prevalence input", "40")
+    until(page, "before => document.querySelector('.meaning').innerText !== before", before)
+    page.click("nav a[href='#run']")
+    results = page.inner_text("#run table")
+    slider = page.locator("#run input[type=range]").first
+    slider.focus()
+    page.keyboard.press("Home")
+    assert "not the one that is used" in page.inner_text("#run")
+    assert page.inner_text("#run table") == results
+
+
+def test_a_folder_becomes_a_worklist_that_sorts_and_downloads(page, films, tmp_path):
+    page.click("nav a[href='#folder']")
+    files = [{"name": f"{key}.dcm", "mimeType": "application/octet-stream", "buffer": films[key][1]}
+             for key in ("accepted", "accepted-other", "warned", "child")]  # fmt: skip
+    files.append({"name": "=cmd.dcm", "mimeType": "application/octet-stream", "buffer": b"x"})
+    page.set_input_files("#folder-files", files)
+    until(page, "document.getElementById('folder-status').textContent.includes('5 of 5')")
+    rows = [row.inner_text() for row in page.locator("#folder tbody tr").all()]
+    scores = [float(row.split("\t")[4]) for row in rows[:3]]
+    assert scores == sorted(scores, reverse=True)
+    assert all("none" in row for row in rows[3:])
+    page.click("#folder th button[data-sort=name]")
+    names = [row.inner_text() for row in page.locator("#folder tbody th").all()]
+    assert names[:3] == sorted(names[:3])
+    with page.expect_download() as loading:
+        page.click("text=Download as CSV")
+    loading.value.save_as(tmp_path / "results.csv")
+    text = (tmp_path / "results.csv").read_text()
+    assert len(text.splitlines()) == 6 and "\n'=cmd.dcm,reject,not_dicom,,,," in text.replace("\r", "")
+    assert "minutes" in page.inner_text("#folder-result")
+
+
+def test_the_keyboard_alone_is_enough(page):
+    def tab_to(selector):
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+                return
+        raise AssertionError(f"{selector} is not reached with Tab")
+
+    tab_to(".skip")
+    tab_to(".examples button")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#film canvas")
+    # The answer has the focus, and the film comes next.
+    tab_to(".view")
+    page.keyboard.press("+")
+    until(page, "document.querySelector('#film-viewer .soft').textContent.includes('125 %')")
+    tab_to("#view-inverted")
+    page.keyboard.press("Space")
+    until(page, "document.querySelector('#film-viewer .soft').textContent.includes('inverted')")
+
+
+@pytest.mark.parametrize("width", [360, 1600])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_part_fits_and_can_be_read(page, films, width, theme):
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme=theme)
+    upload(page, "film", films["accepted"][1])
+    for part in ("film", "folder", "run"):
+        page.click(f"nav a[href='#{part}']")
+        assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+        assert page.evaluate(UNLABELLED, f"#{part}") == []
+        assert page.evaluate(FAINT, f"#{part}") == []
+
+
+UNLABELLED = """(part) => [...document.querySelector(part).querySelectorAll("input, select, button, canvas")]
+  .filter((each) => !(each.labels && each.labels.length) && !each.getAttribute("aria-label") && !each.innerText)
+  .map((each) => each.outerHTML)"""
+
+# Text whose contrast with what is behind it is below 4.5 (WCAG 2.2, 1.4.3).
+FAINT = """(part) => {
+  const numbers = (colour) => (colour.match(/[\\d.]+/g) || []).map(Number);
+  const light = ([red, green, blue]) => [red, green, blue].map((one) => one / 255)
+    .map((one) => (one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, one, at) => sum + one * [0.2126, 0.7152, 0.0722][at], 0);
+  const behind = (element) => {
+    for (let each = element; each; each = each.parentElement) {
+      const colour = numbers(getComputedStyle(each).backgroundColor);
+      if (colour.length === 3 || colour[3] === 1) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const found = [];
+  for (const element of document.querySelectorAll(`${part} *, .banner, .cautions *`)) {
+    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    if (!own || !element.getClientRects().length || element.closest("svg")) continue;
+    const [one, other] = [light(numbers(getComputedStyle(element).color)), light(behind(element))];
+    const contrast = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+    if (contrast < 4.5) found.push(`${element.className} ${element.textContent.slice(0, 30)}: ${contrast.toFixed(2)}`);
+  }
+  return found;
+}"""
+
+
+def test_five_at_once_each_get_their_own_answer(chromium, served, films):
+    """Five pages ask before any is answered; each shows what its own film is worth, as a single one does."""
+    keys = ("accepted", "accepted-other", "warned", "child", "inverted")
+    contexts = [chromium.new_context() for _ in keys]
+    pages = [context.new_page() for context in contexts]
+    alone, together = [], []
+    for page, key in zip(pages, keys, strict=True):
+        page.set_default_timeout(SLOW_MS)
+        page.goto(served.url)
+        page.wait_for_selector("body[data-ready]")
+        upload(page, "film", films[key][1])
+        alone.append(told(page))
+        page.reload()
+        page.wait_for_selector("body[data-ready]")
+    for page, key in zip(pages, keys, strict=True):
+        page.set_input_files(
+            "#film-file", {"name": "f", "mimeType": "application/octet-stream", "buffer": films[key][1]}
+        )
+    for page in pages:
+        until(page, ANSWERED)
+        together.append(told(page))
+    assert together == alone and len(set(alone)) >= 4
+    for context in contexts:
+        context.close()
+
+
+def told(page):
+    scores = [each.inner_text() for each in page.locator("#film-findings strong").all()]
+    return page.inner_text("#film-verdict"), *scores
+
+
+def test_nothing_is_left_on_disk(page, films):
+    """Of the folder of temporary files and the working folder."""
+    places = [Path(tempfile.gettempdir()), Path.cwd()]
+    before = [{path.name for path in place.iterdir()} for place in places]
+    for key in ("accepted", "damaged"):
+        upload(page, "film", films[key][1])
+    after = [{path.name for path in place.iterdir()} for place in places]
+    ours = [name for old, new in zip(before, after, strict=True) for name in new - old if "chexkeras" in name]
+    assert ours == []

@@ -1,0 +1,64 @@
+"""Where a page may be served, and what is asked for before other machines reach it."""
+
+import pytest
+
+from chexkeras.page.serve import app, check_address, is_loopback, make_page, read_password
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "hospital.example", ""])
+def test_other_machines_need_a_password_or_a_word(host):
+    assert not is_loopback(host)
+    with pytest.raises(ValueError, match="password"):
+        check_address(host, 7860)
+    check_address(host, 7860, "a long password")
+    check_address(host, 7860, is_open=True)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.0.0.9"])
+def test_this_machine_needs_none(host):
+    assert is_loopback(host)
+    check_address(host, 7860)
+
+
+@pytest.mark.parametrize("port", [80, 1023, 65536, -1])
+def test_ports_out_of_range_are_refused(port):
+    with pytest.raises(ValueError, match="port"):
+        check_address("127.0.0.1", port)
+
+
+def test_short_passwords_are_refused():
+    with pytest.raises(ValueError, match="at least 12"):
+        check_address("0.0.0.0", 7860, "short")
+
+
+def test_password_is_the_first_line(tmp_path):
+    file = tmp_path / "password.txt"
+    file.write_text("correct horse battery\nsecond line\n")
+    assert read_password(file) == "correct horse battery"
+    file.write_text("\n")
+    with pytest.raises(ValueError, match="empty line"):
+        read_password(file)
+    file.write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(ValueError, match="no text"):
+        read_password(file)
+
+
+def test_taken_port_is_told_before_anything_is_loaded(tmp_path):
+    import socket
+
+    with pytest.raises(FileNotFoundError):
+        make_page(tmp_path / "none")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        (tmp_path / "recipe.json").write_text("{}")
+        with pytest.raises(OSError, match="another port"):
+            app(tmp_path, port=taken.getsockname()[1])
+
+
+def test_missing_extra_gets_one_sentence(tmp_path, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(ValueError, match=r"pip install 'chexkeras\[app\]'"):
+        make_page(tmp_path)
