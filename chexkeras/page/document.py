@@ -332,7 +332,8 @@ def told(estimate: Estimate, digits: int = 3) -> str:
     if not estimate.estimable:
         return str(estimate)
     value, low, high = (f"{number:.{digits}f}" for number in (estimate.value, estimate.low, estimate.high))
-    caution = f"; {estimate.caution}" if estimate.caution else ""
+    # Where the interval's method stands in brackets, so does what is quoted of it.
+    caution = f"; {estimate.caution.rstrip(')')}" if estimate.caution else ""
     return f"{value} ({estimate.confidence * 100:g} % CI {low} to {high}{caution})"
 
 

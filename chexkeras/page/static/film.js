@@ -115,16 +115,19 @@ function tellMeaning(place, meaning) {
     : [`Of films called negative, the share without ${name} (NPV): `, el("strong", {}, told.npv)];
   show(target, el("h4", {}, "What this call meant on the test images"), el("p", {}, sentence, "."),
     el("dl", {}, el("dt", {}, "PPV"), el("dd", {}, told.ppv), el("dt", {}, "NPV"), el("dd", {}, told.npv),
-      el("dt", {}, "In 1,000 films"), el("dd", {}, `found ${told.true_positives}; missed ${told.false_negatives}; false alarms ${told.false_positives}`)));
+      el("dt", {}, "In 1,000 films"), el("dd", {}, el("ul", { class: "plain" }, [["found", "true_positives"], ["missed", "false_negatives"], ["false alarms", "false_positives"]].map(([words, name]) => el("li", {}, `${words}: ${told[name]}`))))));
 }
 
 function novelty(answer) {
   const title = el("h3", {}, "How unusual this film is");
   if (answer.novelty === null) return el("article", { class: "card" }, title, el("p", {}, "The run has not learnt what its training images look like, so nothing can be said."));
-  const unlike = answer.novelty_threshold !== null && answer.novelty > answer.novelty_threshold;
-  const limit = answer.novelty_threshold === null ? "no limit was frozen" : `the limit is ${answer.novelty_threshold.toFixed(2)}`;
+  const scale = "0 is a usual training image, one in a hundred lies above 1";
+  if (answer.novelty_threshold === null) {
+    return el("article", { class: "card" }, title, el("p", {}, `Novelty ${answer.novelty.toFixed(2)}: ${scale}. The run had too few validation images to freeze a limit, so it does not say from where on a film is unlike them.`));
+  }
+  const unlike = answer.novelty > answer.novelty_threshold;
   return el("article", { class: "card" }, title, el("p", {}, el("strong", {}, unlike ? "Unlike the training images." : "Like the training images, as far as the run can tell."),
-    ` Novelty ${answer.novelty.toFixed(2)}: 0 is a usual training image, one in a hundred lies above 1; ${limit}.`));
+    ` Novelty ${answer.novelty.toFixed(2)}: ${scale}; the limit is ${answer.novelty_threshold.toFixed(2)}.`));
 }
 
 function about(answer) {

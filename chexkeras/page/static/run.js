@@ -57,7 +57,7 @@ function slider(finding) {
 }
 
 function drawing(finding, frozen) {
-  const [wide, high, left, low] = [640, 260, 44, 34];
+  const [wide, high, left, low] = [640, 280, 44, 52];
   const x = (value) => left + value * (wide - left - 12);
   const y = (value) => high - low - value * (high - low - 14);
   const line = (at, name) => el("svg:polyline", { class: name, points: finding.curve.filter((point) => point.values[at] !== null).map((point) => `${x(point.threshold)},${y(point.values[at])}`).join(" ") });
@@ -65,8 +65,8 @@ function drawing(finding, frozen) {
   const here = upright(frozen, "here");
   const plot = el("svg:svg", { class: "plot", viewBox: `0 0 ${wide} ${high}`, role: "img", "aria-label": `Sensitivity falls and specificity rises with the threshold, on validation; ${finding.finding}` },
     [0, 0.5, 1].map((value) => [el("svg:line", { class: "grid", x1: x(0), x2: x(1), y1: y(value), y2: y(value) }),
-      el("svg:text", { x: 8, y: y(value) + 4 }, String(value)), el("svg:text", { x: x(value) - 8, y: high - 14 }, String(value))]),
+      el("svg:text", { x: 8, y: y(value) + 4 }, String(value)), el("svg:text", { x: x(value) - 8, y: high - low + 18 }, String(value))]),
     line(0, "sensitivity"), line(1, "specificity"), upright(frozen, "frozen"), here,
-    el("svg:text", { x: x(0.02), y: high - 1 }, "threshold; solid: sensitivity, dashed: specificity, dotted: frozen"));
+    el("svg:text", { x: x(0.02), y: high - 10 }, "threshold; solid: sensitivity, dashed: specificity, dotted: frozen"));
   return { plot, move: (at) => { for (const end of ["x1", "x2"]) here.setAttribute(end, x(finding.curve[at].threshold)); } };
 }

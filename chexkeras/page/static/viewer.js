@@ -45,7 +45,7 @@ export async function viewer(place, answer) {
   const canvas = el("canvas", { role: "img" });
   const view = el("div", { class: "view", tabindex: "0", role: "group",
     "aria-label": "Film. Arrow keys move it, plus and minus zoom, 0 shows all of it." }, canvas);
-  const state = { model: false, zoom: 1, x: 0.5, y: 0.5, centre: 128, width: 256, inverted: false, heat: maps.length ? 0.5 : 0, map: 0 };
+  const state = { model: false, zoom: 1, x: 0.5, y: 0.5, centre: 128, width: 256, inverted: false, heat: maps.length ? 0.35 : 0, map: 0 };
   const described = el("p", { class: "soft", role: "status" });
   let waiting = false;
 
