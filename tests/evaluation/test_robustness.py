@@ -138,7 +138,7 @@ def test_a_measurement_of_an_earlier_version_loads_with_one_margin_for_all(score
     measured = Robustness("test", "00", 32, 400, 400, 400, 0, 0.0, 0.0, 16, 0.05, effects)
     again = Robustness.from_dict(files.read_json(measured.save(tmp_path / "robustness.json")))
     assert again.operating_margin == again.margin == 0.05
-    committed = Path(__file__).parents[2] / "reports" / "nih-1000" / "run" / "robustness.json"
+    committed = Path(__file__).parents[2] / "reports" / "nih-1000" / "before" / "robustness.json"
     old = Robustness.from_dict(files.read_json(committed))
     assert {effect.leading for effect in old.effects} <= set(VERDICTS)
 

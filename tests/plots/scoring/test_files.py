@@ -47,7 +47,7 @@ def test_every_scored_file_has_its_place_and_the_figure_its_caution(results, poi
 
 
 def test_results_that_a_run_keeps_are_drawn_as_well(results, point):
-    kept = results.assign(score=results["score"].fillna("").astype(str))
+    kept = results.assign(score=results["score"].astype(str))
     ax = file_scores(kept, point)
     assert [line.get_xdata()[0] for line in ax.lines if line.get_marker() == "o"] == [0.2, 0.55, 0.9]
     plt.close(ax.figure)
