@@ -28,6 +28,9 @@ from .comparison.published import (
     published_table as published_table,
 )
 from .comparison.unpaired import compare_unpaired as compare_unpaired
+from .cross_validation.compare_folds import compare_folds as compare_folds
+from .cross_validation.evaluate_folds import evaluate_folds as evaluate_folds
+from .cross_validation.fold_scores import read_out_of_fold as read_out_of_fold
 from .evaluate import evaluate as evaluate
 from .metrics import (
     average_precision as average_precision,

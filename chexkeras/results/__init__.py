@@ -1,6 +1,13 @@
 """What evaluation hands on: numbers that carry their interval, thresholds that carry their rule, and their JSON."""
 
 from chexkeras.results.comparison import Comparison
+from chexkeras.results.cross_validation.cross_validated import (
+    CrossValidated,
+    CrossValidatedFinding,
+    FoldResult,
+    FoldSpread,
+)
+from chexkeras.results.cross_validation.fold_comparison import FoldComparison
 from chexkeras.results.estimate import AbstainBand, Estimate, OperatingPoint
 from chexkeras.results.evaluation import (
     Calibration,
@@ -56,6 +63,8 @@ __all__ = [
     "Calibration",
     "ChangedImages",
     "Comparison",
+    "CrossValidated",
+    "CrossValidatedFinding",
     "Deployment",
     "EqualizedOdds",
     "Estimate",
@@ -65,6 +74,9 @@ __all__ = [
     "FindingAgainstReaders",
     "FindingEvaluation",
     "FindingLabelQuality",
+    "FoldComparison",
+    "FoldResult",
+    "FoldSpread",
     "GroupAgainstRest",
     "GroupRates",
     "GroupValue",

@@ -175,7 +175,7 @@ def macro_auc_interval(scores_table: pd.DataFrame, *, confidence: float = 0.95) 
     used = known[known["finding"].isin(list(parts))]
     n, n_patients = used["image_id"].nunique(), used["patient_id"].nunique()
     unit = "images" if n == n_patients else "patients"
-    value, low, high, method = _mean(list(parts.values()), confidence, unit)
+    value, low, high, method = mean_of_areas(list(parts.values()), confidence, unit)
     method += f", {n} images of {n_patients} patients"
     if left_out:
         method += f"; left out: {', '.join(f'{name} ({why})' for name, why in left_out.items())}"
@@ -205,8 +205,14 @@ def _contributions(table: Scores, known: Scores) -> tuple[dict[str, AucContribut
     return parts, left_out
 
 
-def _mean(parts: list[AucContributions], confidence: float, unit: str) -> tuple[float, float, float, str]:
-    """Returns the mean area, its limits and how they were computed."""
+def mean_of_areas(parts: list[AucContributions], confidence: float, unit: str) -> tuple[float, float, float, str]:
+    """Returns the mean of areas on the same patients, its limits and how they were computed.
+
+    Args:
+        parts: One for each finding, at least one.
+        confidence: Coverage, in (0, 1).
+        unit: What is independent, "patients" or "images".
+    """
     if len(parts) == 1:
         low, high, method = parts[0].limits(confidence, unit=unit)
         return parts[0].area, low, high, f"one finding: {method}"

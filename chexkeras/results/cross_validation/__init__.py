@@ -1,0 +1,1 @@
+"""What cross-validation says of a recipe, and of two recipes on the same folds."""
