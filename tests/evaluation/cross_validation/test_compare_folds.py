@@ -10,7 +10,7 @@ from scipy import stats
 import chexkeras as cx
 from chexkeras.evaluation.cross_validation.compare_folds import corrected_resampled_t
 from chexkeras.results import FoldComparison
-from tests.evaluation.made_folds import out_of_fold
+from tests.evaluation.cross_validation.made_folds import out_of_fold
 
 
 def test_the_corrected_resampled_t_is_that_of_nadeau_and_bengio():

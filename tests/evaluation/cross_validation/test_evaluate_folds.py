@@ -19,7 +19,7 @@ from chexkeras.evaluation.cross_validation.contributions import (
 from chexkeras.evaluation.cross_validation.fold_scores import FoldScores
 from chexkeras.evaluation.uncertainty.intervals import auc_variance, clustered_proportion_interval
 from chexkeras.results import CrossValidated
-from tests.evaluation.made_folds import out_of_fold
+from tests.evaluation.cross_validation.made_folds import out_of_fold
 
 
 def slow_area(rows):
