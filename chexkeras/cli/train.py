@@ -22,7 +22,7 @@ _KEPT = {
     "finding": "--finding", "preset": "--preset", "weights": "--weights",
     "weights_file": "--weights-file", "settings": "--set", "split": "--split",
     "as_run": "--as-run", "validation": "--validation", "test": "--test", "features": "--features",
-    "caution": "--caution", "draws": "--draws", "seed": "--seed", "overwrite": "--overwrite",
+    "frozen_engine": "--frozen-engine", "caution": "--caution", "draws": "--draws", "seed": "--seed", "overwrite": "--overwrite",
 }  # fmt: skip
 """What is kept with an interrupted training, by parameter."""
 
@@ -88,6 +88,13 @@ def train(
         str | None,
         typer.Option(help="Compute what is frozen once: 'auto' (the default), 'float16', 'float32' or 'off'."),
     ] = None,
+    frozen_engine: Annotated[
+        str | None,
+        typer.Option(
+            help="What computes what is frozen: 'keras' (the default), 'openvino', 'openvino-bf16', 'onnx', or 'auto', "
+            "the fastest of those that are installed."
+        ),
+    ] = None,
     first_pass: Annotated[
         Path | None,
         typer.Option(
@@ -114,6 +121,7 @@ def train(
     """Trains in two stages, chooses the threshold on validation, evaluates on test, and writes a run folder."""
     from chexkeras.data.audit.audit import audit as audit_images
     from chexkeras.data.store.store import Store
+    from chexkeras.inference.engines import check_frozen_engine
     from chexkeras.progress import say
     from chexkeras.recipes import protocol
     from chexkeras.runs import writer
@@ -126,8 +134,8 @@ def train(
     going_on = command_line("run", "resume", *_KEPT, adding=("--resume", str(resume or run)))
     interrupted = None
     if resume is not None:
-        given = (finding, preset, weights, weights_file, settings, split, as_run, validation, test, features, caution,
-                 draws, seed, overwrite)  # fmt: skip
+        given = (finding, preset, weights, weights_file, settings, split, as_run, validation, test, features,
+                 frozen_engine, caution, draws, seed, overwrite)  # fmt: skip
         interrupted = _interrupted(resume, dict(zip(_KEPT.values(), given, strict=True)))
         recipe = interrupted.recipe
         named = recipe.name
@@ -141,6 +149,9 @@ def train(
     with _option_names():
         plan = _split_plan(preset, as_run, split, validation, test)
     features = one_of("auto" if features is None else features, ("auto", "float16", "float32", "off"), "--features")
+    if frozen_engine is not None:
+        with _option_names():
+            check_frozen_engine(frozen_engine)
     opened = Store.load(store) if store is not None else None
     if opened is not None:
         opened.require_size(recipe.image_size)
@@ -175,6 +186,8 @@ def train(
     from chexkeras.training.trainer import train as train_recipe
 
     options = {"cautions": (*cautions, *(caution or ())), "overwrite": overwrite, "features": features, "draws": draws}
+    if frozen_engine is not None:
+        options["frozen_engine"] = frozen_engine
     with resumed_by(going_on):
         finished = train_recipe(
             recipe,
@@ -197,8 +210,8 @@ def _option_names() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        named = r"\b(validation|test|kind|uncertain)='?([^\s',;:]+)'?"
-        options = {"kind": "--split"}
+        named = r"\b(validation|test|kind|uncertain|frozen_engine)='?([^\s',;:]+)'?"
+        options = {"kind": "--split", "frozen_engine": "--frozen-engine"}
         text = re.sub(named, lambda found: f"{options.get(found[1], f'--{found[1]}')} {found[2]}", str(error))
         raise ValueError(text) from error
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -28,8 +28,14 @@ if TYPE_CHECKING:
     import keras
 
 Scores = Callable[[np.ndarray, int], np.ndarray]
+Outputs = Callable[[np.ndarray, int], list[np.ndarray]]
+"""From images and the size of a full batch to one array (n, ...) for each output of a model."""
 
 PRECISIONS = ("float32", "bf16")
+
+FROZEN_ENGINES = ("keras", "openvino", "openvino-bf16", "onnx", "auto")
+"""What may compute the frozen part of a network in training, with its precision where that is not float32; "auto" times
+those that are installed."""
 
 LARGEST_DIFFERENCE = {"float32": 1e-3, "float16": 1e-2, "bfloat16": 0.05}
 """How far a score of an engine may lie from that of Keras on the images of the check, by the coarser precision of the
@@ -123,7 +129,7 @@ def check_engine(engine: str, precision: str = "float32") -> None:
             f"precision={precision!r} is a mode of {other!r}; engine={engine!r} has none. Choose engine={other!r} "
             f"(--engine {other}), or leave the precision out."
         )
-    missing = [name for name in ENGINES[engine].needs if importlib.util.find_spec(name) is None]
+    missing = missing_for(engine)
     if missing:
         raise ValueError(
             f"engine={engine!r} needs {' and '.join(missing)}, which is not installed: "
@@ -135,12 +141,63 @@ def keras_engine(model: "keras.Model") -> Engine:
     """Returns Keras itself as the engine of a model."""
     import keras
 
+    return Engine("keras", keras.__version__, "float32", 0.0, _only(keras_outputs(model)))
+
+
+def keras_outputs(model: "keras.Model") -> Outputs:
+    """Returns what runs a model with Keras.
+
+    Args:
+        model: A model from images (batch, height, width, 1), with one output or several.
+    """
     from chexkeras.models.scoring import predict_padded
 
-    def score(pixels: np.ndarray, batch_size: int) -> np.ndarray:
-        return predict_padded(model, pixels, batch_size)[0]
+    return lambda pixels, batch_size: predict_padded(model, pixels, batch_size)
 
-    return Engine("keras", keras.__version__, "float32", 0.0, score)
+
+def check_frozen_engine(name: str) -> None:
+    """Checks the name of an engine for what is frozen, and its packages, before anything expensive.
+
+    Args:
+        name: One of `FROZEN_ENGINES`.
+
+    Raises:
+        ValueError: If there is none of this name, or a package is missing.
+    """
+    if one_of(name, FROZEN_ENGINES, "frozen_engine") != "auto":
+        check_engine(*engine_and_precision(name))
+
+
+def engine_and_precision(name: str) -> tuple[str, str]:
+    """Returns an engine and its precision.
+
+    Args:
+        name: One of `FROZEN_ENGINES` but "auto".
+
+    Example:
+        >>> engine_and_precision("openvino-bf16")
+        ('openvino', 'bf16')
+    """
+    engine, _, precision = name.partition("-")
+    return engine, precision or "float32"
+
+
+def missing_for(engine: str) -> list[str]:
+    """Returns the packages that an engine needs and that are not installed.
+
+    Args:
+        engine: One of `ENGINES`.
+    """
+    return [name for name in ENGINES[engine].needs if importlib.util.find_spec(name) is None]
+
+
+def version_of(engine: str) -> str:
+    """Returns the version of the library behind an engine.
+
+    Args:
+        engine: One of `ENGINES`.
+    """
+    return _version(engine)
 
 
 def _bound(model: "keras.Model", precision: str) -> float:
@@ -179,10 +236,24 @@ def check_images(image_size: int) -> np.ndarray:
 
 
 def openvino_scores(model: "keras.Model", precision: str = "float32") -> Scores:
-    """Returns what scores images with OpenVINO on the processor.
+    """Returns what scores images with OpenVINO on the processor; see `openvino_outputs`.
 
     Args:
         model: A classifier.
+        precision: "float32", or "bf16", where the processor computes in bfloat16.
+    """
+    return _only(openvino_outputs(model, precision))
+
+
+def _only(outputs: Outputs) -> Scores:
+    return lambda pixels, batch_size: outputs(pixels, batch_size)[0]
+
+
+def openvino_outputs(model: "keras.Model", precision: str = "float32") -> Outputs:
+    """Returns what runs a model with OpenVINO on the processor.
+
+    Args:
+        model: A model from images (batch, height, width, 1), with one output or several.
         precision: "float32", or "bf16", where the processor computes in bfloat16.
 
     Raises:
@@ -204,22 +275,25 @@ def openvino_scores(model: "keras.Model", precision: str = "float32") -> Scores:
     hint = "bf16" if precision == "bf16" else "f32"
     compiled = core.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "THROUGHPUT"})
 
-    def score(pixels: np.ndarray, batch_size: int) -> np.ndarray:
+    shapes = [tuple(output.shape[1:]) for output in model.outputs]
+
+    def run(pixels: np.ndarray, batch_size: int) -> list[np.ndarray]:
         del batch_size
         # As many pieces at once as the hint finds best for the processor; each writes to its own place.
-        scores = np.empty((len(pixels), model.output_shape[-1]), np.float32)
+        found = [np.empty((len(pixels), *shape), np.float32) for shape in shapes]
         queue = openvino.AsyncInferQueue(compiled)
-        queue.set_callback(lambda request, start: _place(scores, start, request.get_output_tensor(0).data))
+        queue.set_callback(lambda request, start: _place(found, start, request))
         for start in range(0, len(pixels), _PIECE):
             queue.start_async(_filled(pixels[start : start + _PIECE], _PIECE), start)
         queue.wait_all()
-        return scores
+        return found
 
-    return score
+    return run
 
 
-def _place(scores: np.ndarray, start: int, found: np.ndarray) -> None:
-    scores[start : start + _PIECE] = found[: len(scores) - start]
+def _place(arrays: list[np.ndarray], start: int, request: Any) -> None:
+    for index, array in enumerate(arrays):
+        array[start : start + _PIECE] = request.get_output_tensor(index).data[: len(array) - start]
 
 
 def _openvino() -> ModuleType:
@@ -236,10 +310,19 @@ def _openvino() -> ModuleType:
 
 
 def onnx_scores(model: "keras.Model") -> Scores:
-    """Returns what scores images with ONNX Runtime on the processor.
+    """Returns what scores images with ONNX Runtime on the processor; see `onnx_outputs`.
 
     Args:
         model: A classifier.
+    """
+    return _only(onnx_outputs(model))
+
+
+def onnx_outputs(model: "keras.Model") -> Outputs:
+    """Returns what runs a model with ONNX Runtime on the processor.
+
+    Args:
+        model: A model from images (batch, height, width, 1), with one output or several.
 
     Raises:
         ValueError: If the model cannot be exported.
@@ -251,10 +334,11 @@ def onnx_scores(model: "keras.Model") -> Scores:
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     (name,) = (entry.name for entry in session.get_inputs())
 
-    def score(pixels: np.ndarray, batch_size: int) -> np.ndarray:
-        return np.asarray(session.run(None, {name: _filled(pixels, batch_size)})[0], dtype=np.float32)[: len(pixels)]
+    def run(pixels: np.ndarray, batch_size: int) -> list[np.ndarray]:
+        found = session.run(None, {name: _filled(pixels, batch_size)})
+        return [np.asarray(output, dtype=np.float32)[: len(pixels)] for output in found]
 
-    return score
+    return run
 
 
 def _filled(pixels: np.ndarray, batch_size: int) -> np.ndarray:
@@ -314,20 +398,27 @@ class _Library(NamedTuple):
 
     Attributes:
         load: Returns what scores images, for a model and a precision.
+        outputs: Returns what runs any model of images, for a model and a precision.
         distribution: The package whose version is the engine's.
         needs: Modules that must be installed, where they are no requirement of this package.
         precisions: Those of `PRECISIONS` that it has.
     """
 
     load: Callable[["keras.Model", str], Scores]
+    outputs: Callable[["keras.Model", str], Outputs]
     distribution: str
     needs: tuple[str, ...] = ()
     precisions: tuple[str, ...] = ("float32",)
 
 
 ENGINES = {
-    "keras": _Library(lambda model, _: keras_engine(model).score, "keras"),
-    "openvino": _Library(openvino_scores, "openvino", ("openvino",), PRECISIONS),
-    "onnx": _Library(lambda model, _: onnx_scores(model), "onnxruntime", ("onnx", "onnxruntime", "tf2onnx")),
+    "keras": _Library(lambda model, _: keras_engine(model).score, lambda model, _: keras_outputs(model), "keras"),
+    "openvino": _Library(openvino_scores, openvino_outputs, "openvino", ("openvino",), PRECISIONS),
+    "onnx": _Library(
+        lambda model, _: onnx_scores(model),
+        lambda model, _: onnx_outputs(model),
+        "onnxruntime",
+        ("onnx", "onnxruntime", "tf2onnx"),
+    ),
 }
 """The engines by name."""

@@ -15,6 +15,7 @@ from typing import Any
 from chexkeras.arguments import checked
 from chexkeras.checks import in_a_sentence, one_of
 from chexkeras.models.registry import GIVEN, Registry
+from chexkeras.models.vit.sizes import SIZES, MissingPackage, VisionTransformer, check_patches
 from chexkeras.models.weights import opening
 from chexkeras.models.weights.opening import Found
 from chexkeras.models.weights.sources import NORMALISATIONS
@@ -35,20 +36,36 @@ class Backbone:
 
     Attributes:
         name: How recipes name it.
-        build: Takes an RGB tensor (batch, height, width, 3), already normalised, and weights (None, "imagenet" or a
-            file); adds its layers to the tensor's graph and returns the feature map (batch, rows, columns, channels).
+        build: Takes an RGB tensor (batch, height, width, 3), already normalised, and weights (None, the name in
+            `published` or a file); adds its layers to the tensor's graph and returns the feature map (batch, rows,
+            columns, channels).
         normalisation: "imagenet" (subtract the channel mean, divide by the standard deviation), "caffe" (subtract the
             mean of blue, green and red), "caffe_255" (the same, then divided by 255), "unit" (0 to 1), "signed" (-1 to
             1), "signed_1024" (-1024 to 1024), or "own" (the backbone begins with its own).
-        pretrained: Whether ImageNet weights exist for it.
+        published: Weights that are loaded by their name alone, a name in `models.weights.sources.WEIGHTS`; None where
+            none are published.
         channels: Channels of the feature map, by which reports' counts of parameters are checked; None where unknown.
+        patch: Side of the patches that it cuts images into, pixels; None where any image size will do.
     """
 
     name: str
     build: Build
     normalisation: str = "imagenet"
-    pretrained: bool = True
+    published: str | None = "imagenet"
     channels: int | None = None
+    patch: int | None = None
+
+    def check_size(self, image_size: int) -> None:
+        """Checks that it takes images of a size.
+
+        Args:
+            image_size: Height and width, pixels.
+
+        Raises:
+            ValueError: If it cuts images into patches, and these do not make up the image.
+        """
+        if self.patch is not None:
+            check_patches(self.name, self.patch, image_size)
 
 
 def _application(name: str, normalisation: str, channels: int) -> Backbone:
@@ -134,6 +151,36 @@ def _untrained(layers: Callable[[Any], Any]) -> Build:
     return build
 
 
+def _transformer(size: VisionTransformer) -> Backbone:
+    """Returns the entry of a vision transformer; its published weights, and files of them, are read by keras-hub."""
+
+    def build(pixels: Any, weights: str | None) -> Any:
+        import keras
+
+        from chexkeras.models.vit.network import patch_features
+
+        features = patch_features(pixels, size)
+        if weights is not None:
+            model = keras.Model(pixels, features)
+            if weights != size.family and _has_layers(weights, "branch_scale"):
+                model.load_weights(weights)
+            else:
+                from chexkeras.models.vit import published
+
+                published.load(model, size, None if weights == size.family else Path(weights))
+        return features
+
+    return Backbone(size.name, build, published=size.family, channels=size.width, patch=size.patch)
+
+
+def _has_layers(file: str, kind: str) -> bool:
+    """Returns whether a file of Keras has weights of layers of a class, by the name that Keras makes of it."""
+    import h5py
+
+    with h5py.File(file, "r") as stored:
+        return kind in stored.get("layers", ())
+
+
 def _not_given(*_: Any) -> Any:
     raise ValueError(
         f"the recipe names a backbone or head {GIVEN!r}, a Keras object, and none was given: "
@@ -159,11 +206,12 @@ BACKBONES: Registry[Backbone] = Registry(
         _application("ConvNeXtSmall", "own", 768),
         _application("ConvNeXtBase", "own", 1024),
         _application("ConvNeXtLarge", "own", 1536),
-        Backbone("SEResNet34", _untrained(_se_resnet34), pretrained=False, channels=512),
-        Backbone("SmallCNN", _untrained(_small_cnn), "unit", pretrained=False, channels=64),
+        *map(_transformer, SIZES),
+        Backbone("SEResNet34", _untrained(_se_resnet34), published=None, channels=512),
+        Backbone("SmallCNN", _untrained(_small_cnn), "unit", published=None, channels=64),
     ),
     register="register_backbone",
-    given=Backbone(GIVEN, _not_given, "own", pretrained=False),
+    given=Backbone(GIVEN, _not_given, "own", published=None),
 )
 
 
@@ -204,7 +252,7 @@ def register_backbone(name: str, layers: Callable[[Any], Any], normalisation: st
     one_of(normalisation, NORMALISATIONS, "normalisation")
     if not callable(layers):
         raise TypeError(f"layers={layers!r} must be a function that adds layers to a Keras tensor.")
-    entry = Backbone(name, _untrained(layers), normalisation, pretrained=False)
+    entry = Backbone(name, _untrained(layers), normalisation, published=None)
     BACKBONES.add(entry)
     return entry
 
@@ -251,40 +299,53 @@ def attach(backbone: Backbone, pixels: Any, weights: str | Path | Found | None) 
     Args:
         backbone: One of `BACKBONES`.
         pixels: Keras tensor (batch, height, width, 3), normalised.
-        weights: "imagenet", a weights file of the same backbone without its top, weights that `opening.find` has found,
-            or None for random weights. With "imagenet" Keras adds a rescaling to EfficientNetB0-B4 that a file does not
-            bring along: for these, save the file from a base that was built without ImageNet weights.
+        weights: The name in `backbone.published`, a weights file of the same backbone without its top, weights that
+            `opening.find` has found, or None for random weights. With "imagenet" Keras adds a rescaling to
+            EfficientNetB0-B4 that a file does not bring along: for these, save the file from a base that was built
+            without ImageNet weights.
 
     Returns:
         The feature map, a Keras tensor (batch, rows, columns, channels).
 
     Raises:
-        ValueError: If the backbone has no ImageNet weights, or the file does not fit or holds more than arrays.
-        OSError: If ImageNet weights cannot be downloaded; the message gives the ways out.
+        ValueError: If the backbone has no such weights, a package that reads them is missing, or the file does not fit
+            or holds more than arrays.
+        OSError: If weights cannot be downloaded; the message gives the ways out.
     """
     if weights is None:
         return backbone.build(pixels, None)
     found = weights if isinstance(weights, Found) else opening.find(backbone.name, weights)
     if found is not None:
         return _attach_found(backbone, pixels, found)
-    if not backbone.pretrained:
-        raise ValueError(f"{backbone.name} has no ImageNet weights; use weights=None (--weights none).")
+    if str(weights) != backbone.published:
+        what = "ImageNet" if weights == "imagenet" else f"{str(weights)!r}"
+        other = f"weights={backbone.published!r} or " if backbone.published else ""
+        raise ValueError(f"{backbone.name} has no {what} weights; use {other}weights=None (--weights none).")
     try:
-        return backbone.build(pixels, "imagenet")
+        return backbone.build(pixels, backbone.published)
+    except MissingPackage:
+        raise
     # keras.utils.get_file wraps URLError and HTTPError in a bare Exception, so nothing narrower can be caught.
     except Exception as error:  # noqa: BLE001 - its words are in the message
         # What went wrong on the way is in the message; below it, in a notebook, it would fill two screens.
-        raise in_a_sentence(
-            OSError(
-                f"ImageNet weights for {backbone.name} could not be loaded ({error}). Three ways out: "
-                "(1) run once with internet access (on Kaggle: Settings > Internet > On), Keras then keeps them; "
-                f"(2) download the 'notop' weights file of {backbone.name} elsewhere and pass "
-                "weights='path/to/file.h5' (--weights path/to/file.h5, in the notebooks CHEXKERAS_WEIGHTS), or "
-                "weights='imagenet' with weights_file='path/to/file.h5'; "
-                "(3) pass weights=None (--weights none, CHEXKERAS_WEIGHTS=none) for an untrained base, which shows "
-                "that the software works, not what it can do."
-            )
-        ) from None
+        raise in_a_sentence(OSError(_ways_out(backbone, error))) from None
+
+
+def _ways_out(backbone: Backbone, error: Exception) -> str:
+    first = str(error).partition("\n")[0][:300]
+    title, keeper, kept = "ImageNet weights", "Keras", f"the 'notop' weights file of {backbone.name}"
+    if backbone.patch is not None:
+        title, keeper = f"the weights {backbone.published!r}", "keras-hub"
+        kept = f"the file model.weights.h5 of {backbone.name} in keras-hub's models"
+    return (
+        f"{title} for {backbone.name} could not be loaded ({first}). Three ways out: "
+        f"(1) run once with internet access (on Kaggle: Settings > Internet > On), {keeper} then keeps them; "
+        f"(2) download {kept} elsewhere and pass "
+        "weights='path/to/file.h5' (--weights path/to/file.h5, in the notebooks CHEXKERAS_WEIGHTS), or "
+        f"weights={backbone.published!r} with weights_file='path/to/file.h5'; "
+        "(3) pass weights=None (--weights none, CHEXKERAS_WEIGHTS=none) for an untrained base, which shows "
+        "that the software works, not what it can do."
+    )
 
 
 def _attach_found(backbone: Backbone, pixels: Any, found: Found) -> Any:
@@ -296,10 +357,15 @@ def _attach_found(backbone: Backbone, pixels: Any, found: Found) -> Any:
         return features
     try:
         return backbone.build(pixels, str(found.file))
+    except MissingPackage:
+        raise
     except (ValueError, OSError, KeyError) as error:
         # Keras goes on to list every layer of the model.
         first = str(error).partition("\n")[0][:200]
+        such = f"one saved from keras.applications.{backbone.name}(include_top=False)"
+        if backbone.patch is not None:
+            such = "model.weights.h5 of its preset in keras-hub"
         raise ValueError(
             f"weights={str(found.file)!r} does not fit {backbone.name} without its top ({first}); give a file of the "
-            f"same layers, such as one saved from keras.applications.{backbone.name}(include_top=False)."
+            f"same layers, such as {such}."
         ) from error

@@ -119,6 +119,8 @@ def build_classifier(
     if positive_int(image_size, "image_size") < _SMALLEST_IMAGE:
         raise ValueError(f"image_size={image_size} is too small for a backbone; use at least {_SMALLEST_IMAGE}.")
     base = backbones.BACKBONES.find(backbone, "backbone") if isinstance(backbone, str) else None
+    if base is not None:
+        base.check_size(image_size)
     if base is not None and input_range is not None:
         raise ValueError(f"input_range={input_range!r} is for a Keras object as backbone; {backbone} has its own.")
     check_clahe(clahe, "clahe")

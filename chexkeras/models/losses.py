@@ -373,6 +373,7 @@ def register_keras_classes() -> None:
     """Makes all names under which Keras saves parts of our models known to it: layers and losses."""
     from chexkeras.models import clahe, three_way  # noqa: F401
     from chexkeras.models.exposure import layers  # noqa: F401
+    from chexkeras.models.vit import layers as tokens  # noqa: F401
 
     for entry in LOSSES.values():
         keras_class(entry)

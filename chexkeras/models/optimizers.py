@@ -133,6 +133,8 @@ def optimizer_words(stage: Settings, text: Callable[[Any], str] = "{:g}".format)
         parts.append(f"gradients clipped to a norm of {text(stage['clip_norm'])}")
     if (stage.get("accumulate") or 1) > 1:
         parts.append(f"gradients averaged over {stage['accumulate']} batches")
+    if stage.get("layer_decay"):
+        parts.append(f"learning rate times {text(stage['layer_decay'])} from block to block towards the input")
     if stage.get("ema"):
         parts.append(f"moving average of the weights with momentum {text(stage['ema'])}")
     return ", ".join(parts)

@@ -5,12 +5,16 @@ the graph exactly one tensor crosses, everything before that point can be comput
 
 What is left of a classifier after its frozen prefix, computed without the gradients that nobody needs.
 
+Where memory is short, a network can be trained in segments: each keeps its input alone, and computes what lies inside
+once more when its gradients are due (gradient checkpointing).
+
 In a dense network every block reads the prefix's constant output again, next to what the trained blocks added to it.
 Kept apart, the constant channels need no gradient; concatenated with the others they would get one, only to be thrown
 away. The two ways give the same output and the same weight gradients but for rounding.
 """
 
 import inspect
+import itertools
 import math
 from dataclasses import dataclass
 from functools import partial
@@ -48,13 +52,15 @@ class TrainedPart(keras.Model):
     Args:
         crossing: Name of the layer whose output is the input here.
         steps: The layers after it in graph order; the last gives the output.
+        checkpointed: Whether training keeps the inputs of segments alone and computes what is inside them twice.
     """
 
-    def __init__(self, crossing: str, steps: list[GraphStep]) -> None:
+    def __init__(self, crossing: str, steps: list[GraphStep], checkpointed: bool = False) -> None:
         super().__init__(name="trained_part")
         self.crossing = crossing
         self.plan = [(step.reads, step.constant, _takes_training(step.layer)) for step in steps]
         self.shared_layers = [step.layer for step in steps]
+        self.segments = _segments(crossing, steps) if checkpointed else [Segment(0, len(steps), False)]
 
     def call(self, features: Any, training: bool | None = None) -> Any:
         """Returns the probabilities.
@@ -64,12 +70,127 @@ class TrainedPart(keras.Model):
             training: Whether dropout is active. It is handed on in so many words: on JAX Keras calls this method
                 itself, and the layers would not learn of it.
         """
-        values = {self.crossing: Channels(features, None)}
-        for layer, (reads, constant, takes_training) in zip(self.shared_layers, self.plan, strict=True):
-            given = [values[name] for name in reads]
-            call = partial(layer, training=training) if takes_training else layer
-            values[layer.name] = _run(layer, call, given, constant)
-        return values[self.shared_layers[-1].name].whole()
+        name, value = self.crossing, Channels(features, None)
+        for segment in self.segments:
+            value = self._segment(segment, name, value, training)
+            name = self.shared_layers[segment.stop - 1].name
+        return value.whole()
+
+    def _segment(self, segment: "Segment", name: str, value: Channels, training: bool | None) -> Channels:
+        """Returns what a segment makes of the one tensor that it reads."""
+
+        def computed(given: Channels) -> Channels:
+            values = {name: given}
+            part = slice(segment.start, segment.stop)
+            for layer, (reads, constant, takes_training) in zip(self.shared_layers[part], self.plan[part], strict=True):
+                call = partial(layer, training=training) if takes_training else layer
+                values[layer.name] = _run(layer, call, [values[each] for each in reads], constant)
+            return values[self.shared_layers[segment.stop - 1].name]
+
+        if not (segment.twice and training):
+            return computed(value)
+        # Only tensors go in and come out: which of the two groups of channels there are is known beforehand.
+        before = [part is not None for part in value]
+        after: list[bool] = []
+
+        def of_tensors(*tensors: Any) -> tuple[Any, ...]:
+            left = iter(tensors)
+            found = computed(Channels(*(next(left) if there else None for there in before)))
+            after[:] = [part is not None for part in found]
+            return tuple(part for part in found if part is not None)
+
+        found = keras.remat(of_tensors)(*(part for part in value if part is not None))
+        parts = iter(found if isinstance(found, (tuple, list)) else (found,))
+        return Channels(*(next(parts) if there else None for there in after))
+
+
+class Segment(NamedTuple):
+    """Some layers of a network, between two points where one tensor alone crosses.
+
+    Attributes:
+        start: Place of the first in graph order.
+        stop: Place after the last.
+        twice: Whether they are computed once more for their gradients, instead of being kept.
+    """
+
+    start: int
+    stop: int
+    twice: bool
+
+
+def check_remat() -> None:
+    """Checks that Keras can compute a part of a network twice.
+
+    Raises:
+        ValueError: If it is too old.
+    """
+    if not hasattr(keras, "remat"):
+        raise ValueError(
+            f"gradient_checkpointing=True needs keras.remat, which Keras {keras.__version__} has not; update it (pip "
+            "install -U keras), or set gradient_checkpointing=false."
+        )
+
+
+def _segments(crossing: str, steps: list[GraphStep]) -> list[Segment]:
+    """Cuts steps into segments wherever one tensor crosses, and joins small ones.
+
+    The largest segment decides how much is held at a time, so others are joined up to its size: fewer inputs are kept.
+    What draws random numbers or moves statistics would do so twice; such layers stand by themselves and are kept.
+    """
+    place = {crossing: -1} | {step.layer.name: index for index, step in enumerate(steps)}
+    last_use = [index for index in range(-1, len(steps))]
+    for index, step in enumerate(steps):
+        for name in step.reads:
+            last_use[place[name] + 1] = index
+    cuts, furthest = [0], last_use[0]
+    for index in range(len(steps)):
+        # What was made before this step is read by it or earlier.
+        if furthest <= index:
+            cuts.append(index + 1)
+        furthest = max(furthest, last_use[index + 1])
+    natural = [
+        (start, stop, all(_repeats(step.layer) for step in steps[start:stop]))
+        for start, stop in itertools.pairwise(cuts)
+    ]
+    weight = [sum(_size(step.layer) for step in steps[start:stop]) for start, stop, _ in natural]
+    largest = max((size for size, (_, _, twice) in zip(weight, natural, strict=True) if twice), default=0)
+    found: list[Segment] = []
+    held = 0
+    for (start, stop, twice), size in zip(natural, weight, strict=True):
+        if found and twice and found[-1].twice and held + size <= largest:
+            found[-1] = Segment(found[-1].start, stop, True)
+            held += size
+        else:
+            found.append(Segment(start, stop, twice))
+            held = size
+    # The last layers give the loss at once: computing them twice would save nothing.
+    found[-1] = found[-1]._replace(twice=False)
+    # One layer keeps no more than its input anyway, unless it is made of others.
+    single = [part.stop - part.start == 1 and not _is_composed(steps[part.start].layer) for part in found]
+    return [part._replace(twice=part.twice and not alone) for part, alone in zip(found, single, strict=True)]
+
+
+def _repeats(layer: keras.Operation) -> bool:
+    """Returns whether computing a layer twice is the same as computing it once."""
+    if not isinstance(layer, keras.layers.Layer):
+        return True
+    if isinstance(layer, keras.layers.BatchNormalization):
+        return not layer.trainable
+    if isinstance(layer, keras.Model):
+        return all(_repeats(inner) for inner in layer.layers)
+    return len(layer.variables) == len(layer.weights)
+
+
+def _is_composed(layer: keras.Operation) -> bool:
+    """Returns whether a layer holds others, and so more between its input and its output than its output."""
+    return isinstance(layer, keras.layers.Layer) and bool(
+        [inner for inner in vars(layer).values() if isinstance(inner, keras.layers.Layer)]
+    )
+
+
+def _size(layer: keras.Operation) -> int:
+    """Returns how many numbers an image has at a layer's output."""
+    return sum(math.prod(side or 1 for side in tuple(x.shape)[1:]) for x in keras.tree.flatten(layer.output))
 
 
 def _takes_training(layer: keras.Operation) -> bool:
@@ -251,11 +372,12 @@ def crossing_layer(model: keras.Model) -> keras.Operation | None:
 
 
 @checked
-def partition(model: keras.Model) -> Partition | None:
+def partition(model: keras.Model, checkpointed: bool = False) -> Partition | None:
     """Cuts a classifier at its crossing layer.
 
     Args:
         model: A functional classifier whose `trainable` flags are set (`models.stages.apply_stage`).
+        checkpointed: Whether training the part after it keeps the inputs of segments alone.
 
     Returns:
         The two parts, or None when there is no point to cut at.
@@ -263,7 +385,30 @@ def partition(model: keras.Model) -> Partition | None:
     layer, graph = crossing_layer(model), _graph(model)
     if layer is None or graph is None:
         return None
-    reads, _ = graph
+    suffix = TrainedPart(layer.name, _steps_after(model, layer, graph[0]), checkpointed)
+    return Partition(layer.name, keras.Model(model.input, layer.output), suffix)
+
+
+def checkpointed(model: keras.Model) -> TrainedPart:
+    """Returns the whole of a classifier, for training in segments; it shares the classifier's layers and weights.
+
+    Args:
+        model: A functional classifier whose `trainable` flags are set (`models.stages.apply_stage`).
+
+    Raises:
+        ValueError: If Keras is too old, or the classifier's graph cannot be followed layer by layer.
+    """
+    check_remat()
+    graph = _graph(model)
+    if graph is None:
+        raise ValueError(
+            "gradient_checkpointing=True follows a network layer by layer, and this backbone or head has an operation "
+            "that takes more than tensors; set gradient_checkpointing=false."
+        )
+    first = next(layer for layer in model.operations if isinstance(layer, keras.layers.InputLayer))
+    return TrainedPart(first.name, _steps_after(model, first, graph[0]), checkpointed=True)
+
+
+def _steps_after(model: keras.Model, layer: keras.Operation, reads: dict[str, tuple[str, ...]]) -> list[GraphStep]:
     later = model.operations[model.operations.index(layer) + 1 :]
-    steps = [GraphStep(after, reads[after.name], not changes_in_training(after)) for after in later]
-    return Partition(layer.name, keras.Model(model.input, layer.output), TrainedPart(layer.name, steps))
+    return [GraphStep(after, reads[after.name], not changes_in_training(after)) for after in later]

@@ -12,7 +12,9 @@ grows or dies from layer to layer. One pass over the training images gives every
 actually sees.
 """
 
+import itertools
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -99,6 +101,67 @@ def trainable_start(layers: list[keras.layers.Layer], trainable: float | str) ->
         raise ValueError(f"trainable={trainable!r} must be a share from 0 to 1 (20 % is 0.2) or a layer's name.")
     # 1e-9: 0.1 * 30 is 3.0000000000000004, which must not become 4 layers.
     return len(layers) - math.ceil(trainable * len(layers) - 1e-9)
+
+
+_BLOCK = re.compile(r"block(\d+)_")
+
+
+def blocks(model: keras.Model) -> list[list[keras.layers.Layer]]:
+    """Returns the backbone's layers in blocks, in graph order.
+
+    A transformer's are its own, and what makes tokens of the image before them; a convolutional network's are the
+    layers of one resolution.
+
+    Args:
+        model: A classifier of `build_classifier`.
+    """
+    layers = backbone_layers(model)
+    shapes = [tuple(keras.tree.flatten(layer.output)[0].shape) for layer in layers]
+    # What is pooled within a block, as for squeeze and excitation, is no new resolution: larger ones follow.
+    sides = [math.prod(shape[1:3]) if len(shape) == 4 else 0 for shape in shapes]
+    resolutions = list(itertools.accumulate(reversed(sides), max))[::-1]
+    groups: list[list[keras.layers.Layer]] = []
+    before: Any = None
+    for layer, shape, resolution in zip(layers, shapes, resolutions, strict=True):
+        named = _BLOCK.match(layer.name)
+        key: Any = resolution if len(shape) == 4 else named[1] if named else before
+        # What has no weights, such as the input and padding, begins the block that follows it.
+        if before is None or (key != before and any(each.weights for each in groups[-1])):
+            groups.append([])
+        groups[-1].append(layer)
+        before = key
+    if len(groups) > 1 and not any(layer.weights for layer in groups[-1]):
+        last = groups.pop()
+        groups[-1] += last
+    return groups
+
+
+def rate_factors(model: keras.Model, layer_decay: float) -> dict[str, float]:
+    """Returns which share of a stage's learning rate each of the backbone's layers has.
+
+    Args:
+        model: A classifier of `build_classifier`.
+        layer_decay: The factor from block to block towards the input, in (0, 1].
+
+    Returns:
+        By the layer's name; layers that are not among them, the head's, have all of it.
+    """
+    return {
+        layer.name: layer_decay**depth
+        for depth, group in enumerate(reversed(blocks(model)), start=1)
+        for layer in group
+    }
+
+
+def factors_of_blocks(model: keras.Model, layer_decay: float) -> dict[str, float]:
+    """Returns the same for a record: by the first layer of each block, from the input on.
+
+    Args:
+        model: A classifier of `build_classifier`.
+        layer_decay: The factor from block to block towards the input, in (0, 1].
+    """
+    factors = rate_factors(model, layer_decay)
+    return {group[0].name: factors[group[0].name] for group in blocks(model)}
 
 
 def _parameters(weights: list[Any]) -> int:

@@ -81,6 +81,10 @@ class Stage:
         reduce_patience: For "reduce_on_plateau": epochs without a better value.
         clip_norm: Largest norm of the gradient of all weights together; None does not clip.
         accumulate: Batches whose gradients are averaged into one change of the weights.
+        layer_decay: By which factor the learning rate falls from block to block of the backbone towards the input, in
+            (0, 1]: the head has all of it, the last block this share, the one before it its square. A block of a
+            transformer is a block; of a convolutional network, the layers of one resolution. Weight decay falls alike.
+            None for one learning rate.
         ema: Momentum of a moving average of the weights, in (0, 1), which moves with every change of the weights, not
             with every batch of `accumulate`; the average is what is scored and kept. None keeps the weights themselves.
     """
@@ -100,6 +104,7 @@ class Stage:
     clip_norm: float | None = None
     accumulate: int = 1
     ema: float | None = None
+    layer_decay: float | None = None
 
     def __post_init__(self) -> None:
         text(self.name, "stage name", "stage1")
@@ -137,6 +142,7 @@ class Stage:
         number(above=0, below=1, usual=0.1)(self.reduce_factor, f"{self.name}.reduce_factor")
         number(above=0, usual=1, null="for none")(self.clip_norm, f"{self.name}.clip_norm")
         number(above=0, below=1, usual=0.999, null="for none")(self.ema, f"{self.name}.ema")
+        number(above=0, at_most=1, usual=0.75, null="for none")(self.layer_decay, f"{self.name}.layer_decay")
         deciders: dict[str, Registry[Any]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
         needs = {
             name: (decider, registry.using(name))
@@ -201,6 +207,8 @@ class Recipe(Described):
         batch_size: Images a step.
         augment: Random changes to training images.
         precision: "auto", "float32", "mixed_float16" or "mixed_bfloat16".
+        gradient_checkpointing: Whether training keeps few of the values inside the network and computes the others once
+            more for their gradients: the same results with less memory, in about a third more time.
         monitor: What decides which epoch was best and when a stage's patience is used up: "val_auroc" (exact, averaged
             over findings, larger is better) or "val_loss" (smaller is better).
         up_sample: (finding, how often an epoch shows its training images), after splitting; see
@@ -232,6 +240,7 @@ class Recipe(Described):
     batch_size: int = 32
     augment: Augmentation = field(default_factory=Augmentation)
     precision: str = "auto"
+    gradient_checkpointing: bool = False
     monitor: str = "val_auroc"
     up_sample: tuple[tuple[str, int], ...] = ()
     balanced_batches: tuple[str, ...] = ()
@@ -244,14 +253,17 @@ class Recipe(Described):
         self._check_parts()
         self._check_weights()
         object.__setattr__(self, "targets", _findings(self.targets, "targets"))
-        BACKBONES.find(self.backbone, "backbone")
+        backbone = BACKBONES.find(self.backbone, "backbone")
         head, loss = HEADS.find(self.head, "head"), LOSSES[self.loss.name]
         one_of(self.precision, PRECISIONS, "precision")
+        if not isinstance(self.gradient_checkpointing, bool):
+            raise ValueError(f"gradient_checkpointing={self.gradient_checkpointing!r} must be true or false.")
         one_of(self.monitor, MONITORS, "monitor")
         if positive_int(self.image_size, "image_size") > _LARGEST_IMAGE:
             raise ValueError(
                 f"image_size={self.image_size} is above {_LARGEST_IMAGE}; images have some 2000 to 4000 px."
             )
+        backbone.check_size(self.image_size)
         positive_int(self.batch_size, "batch_size")
         positive_int(self.keep_epochs, "keep_epochs")
         check_clahe(self.clahe, "clahe")

@@ -36,6 +36,7 @@ from chexkeras.models.scoring import predict_scores, scores_table
 from chexkeras.models.three_way import for_inference
 from chexkeras.models.weights import opening
 from chexkeras.models.weights.seen import Overlap, overlap_of_record
+from chexkeras.models.weights.sources import WEIGHTS
 from chexkeras.recipes.recipe import Recipe
 from chexkeras.results import Novelty, OperatingPoint
 from chexkeras.runs.run import NOVELTY
@@ -326,7 +327,9 @@ def weights_record(recipe: Recipe) -> dict[str, Any]:
     if recipe.weights == GIVEN:
         return {"origin": "given with the Keras model that is the backbone"}
     found = opening.find(recipe.backbone, recipe.weights, recipe.weights_file)
-    return {"origin": "ImageNet"} if found is None else found.record()
+    if found is not None:
+        return found.record()
+    return {"origin": "ImageNet"} if recipe.weights == "imagenet" else WEIGHTS[recipe.weights].record()
 
 
 def weights_overlap(recipe: Recipe, splits: Splits) -> Overlap | None:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from chexkeras.data.store.store import Store
-from chexkeras.models.stages import apply_stage, freeze
+from chexkeras.models.stages import apply_stage, factors_of_blocks, freeze, rate_factors
 from chexkeras.progress import say
 from chexkeras.recipes.recipe import MONITORS, Recipe, Stage
 from chexkeras.training.callbacks import EarlyStopping, EpochProgress, FiniteLoss, mean_auc, one_class_targets
@@ -285,6 +285,10 @@ def fit_stages(
             model, stage.trainable, optimizer=optimizer, loss=loss, name=stage.name, batchnorm=stage.batchnorm
         )
         trained.extend()
+        further: dict[str, Any] = {}
+        if stage.layer_decay is not None:
+            optimizer.set_factors(model, rate_factors(model, stage.layer_decay))
+            further["learning_rate_factors"] = factors_of_blocks(model, stage.layer_decay)
         say(str(boundary), indent=2)
         if plan is not None and stage.name in plan.layers:
             data = plan.stage_data(model, recipe, stage.name)
@@ -332,7 +336,7 @@ def fit_stages(
         if stage.name in fitted.stopped:
             ended = "a callback ended it"
         fitted.stages.append(
-            {**boundary.to_dict(), "epochs_run": epoch, "best_epoch": stopping.best_epoch, "ended": ended}
+            {**boundary.to_dict(), **further, "epochs_run": epoch, "best_epoch": stopping.best_epoch, "ended": ended}
         )
     best.assign()
     given.end()

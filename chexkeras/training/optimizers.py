@@ -43,7 +43,60 @@ def make_optimizer(stage: Stage, steps: int) -> keras.optimizers.Optimizer:
     if stage.ema is not None:
         options.update(use_ema=True, ema_momentum=stage.ema)
     kind = getattr(keras.optimizers, entry.keras_name)
+    if stage.layer_decay is not None:
+        kind = _layer_wise(kind)
     return (_averaged(kind) if stage.ema is not None and stage.accumulate > 1 else kind)(**options)
+
+
+class _LayerWise:
+    """Gives each weight its own share of the learning rate, and decays it by that share.
+
+    Keras' own weight decay knows one learning rate alone, so it is done here, before the weight is changed: decoupled
+    from the gradient, as there.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        decay = float(options.pop("weight_decay", None) or 0.0)
+        # Keras' AdamW wants a number.
+        super().__init__(**options, weight_decay=0.0)
+        self.decay = decay
+        self.factors: dict[int, float] = {}
+        self._known: list[Any] = []
+
+    def set_factors(self, model: keras.Model, factors: dict[str, float]) -> None:
+        """Says which share of the learning rate each weight has; weights of other layers have all of it.
+
+        Args:
+            model: The classifier.
+            factors: The share by the layer's name.
+        """
+        for layer in model.layers:
+            for variable in layer.trainable_variables:
+                # TensorFlow hands on what lies behind Keras' variable.
+                for each in (variable, variable.value):
+                    self.factors[id(each)] = factors.get(layer.name, 1.0)
+                    self._known.append(each)
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Changes one weight.
+
+        Args:
+            gradient: Its gradient.
+            variable: The weight.
+            learning_rate: That of the step.
+        """
+        rate = learning_rate * self.factors[id(variable)]
+        if self.decay:
+            variable.assign(variable - variable * keras.ops.cast(rate * self.decay, variable.dtype))
+        super().update_step(gradient, variable, rate)  # type: ignore[misc]
+
+
+@functools.cache
+def _layer_wise(kind: type[Any]) -> type[Any]:
+    """Returns an optimizer of Keras with a learning rate for each layer."""
+    made = type(f"LayerWise{kind.__name__}", (_LayerWise, kind), {"__module__": __name__})
+    made.__doc__ = f"Keras' {kind.__name__}, with a learning rate for each layer."
+    return made
 
 
 class _AveragedOnceAChange:

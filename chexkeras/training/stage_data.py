@@ -9,6 +9,7 @@ import pandas as pd
 
 from chexkeras.data.pipeline import make_dataset
 from chexkeras.data.store.store import Store
+from chexkeras.models.partition import checkpointed
 from chexkeras.recipes.recipe import Recipe
 
 
@@ -60,4 +61,8 @@ def image_data(
         images = make_dataset(validation, recipe.targets, image_size=size, batch_size=images_a_batch, store=store)
         return images.map(lambda pixels, _: pixels)
 
-    return StageData(model, batches, held_out)
+    if not recipe.gradient_checkpointing:
+        return StageData(model, batches, held_out)
+    fitted = checkpointed(model)
+    fitted.compile(optimizer=model.optimizer, loss=model.loss)
+    return StageData(fitted, batches, held_out)

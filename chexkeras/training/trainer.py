@@ -21,8 +21,10 @@ from chexkeras.data.sampling import balance_groups
 from chexkeras.data.splits.splits import Splits
 from chexkeras.data.splits.splitters import check_classes
 from chexkeras.data.store.store import Store
+from chexkeras.inference.engines import check_frozen_engine
 from chexkeras.models.classifier import build_classifier, resolve_precision
 from chexkeras.models.given import check_loadable
+from chexkeras.models.partition import checkpointed
 from chexkeras.models.stages import adapt_batchnorm, backbone_layers, trainable_start
 from chexkeras.progress import say, track
 from chexkeras.recipes.presets import recipe_of
@@ -51,6 +53,7 @@ def train(
     overwrite: bool = False,
     features: str = "auto",
     draws: int | None = None,
+    frozen_engine: str = "keras",
     store: Store | None = None,
     resume: bool = False,
     tensorboard: str | Path | None = None,
@@ -82,6 +85,9 @@ def train(
             that is exact but for rounding, and cheaper), "float16", "float32" or "off".
         draws: With random augmentation: how many fixed draws of it to store for each image instead of drawing again in
             every epoch. That changes the recipe and is recorded; None reads the images again.
+        frozen_engine: What computes features that are stored: "keras"; "openvino", "openvino-bf16" or "onnx", which
+            need the extra of that name and are compared with Keras first; or "auto", the fastest of those on this
+            machine. Its difference from Keras is recorded in the run.
         store: Images decoded before (`cx.prepare`); the files at `path` are then not opened, and the run is
             the same, bit for bit. Without an `audit`, labels and patients are audited but no pixels.
         resume: Whether to continue the interrupted training of this run. Everything else has to be as it was; what it
@@ -148,6 +154,7 @@ def train(
     # What cannot be balanced is refused here, before anything is computed.
     balance_groups(splits.train, recipe.balanced_batches)
     check_draws(recipe, features, draws)
+    check_frozen_engine(frozen_engine)
     if draws is not None and not _leading_held(recipe):
         raise ValueError(
             f"draws={draws} (--draws) stores features, but the first stage trains BatchNorm; leave draws out."
@@ -158,6 +165,8 @@ def train(
         store.rows(splits.table["image_id"])
     options = {"features": features, "draws": draws, "cautions": list(cautions), "overwrite": overwrite}
     inputs = _inputs(recipe, splits, features, draws, store)
+    if frozen_engine != "keras":
+        options["frozen_engine"] = inputs["frozen_engine"] = frozen_engine
     if given:
         options["given"] = given
         inputs["given"] = {part: entry if part == "callbacks" else entry["sha256"] for part, entry in given.items()}
@@ -183,7 +192,7 @@ def train(
         rows = training_labels(recipe, splits.training_rows)
         fitted_loss = build_loss(recipe, rows) if own_loss is None else own_loss
         with _feature_folder(folder, unfinished) as stored, _epoch_log(tensorboard) as on_epoch:
-            plan = _features(model, recipe, splits, rows, stored, unfinished, features, draws, store)
+            plan = _features(model, recipe, splits, rows, stored, unfinished, features, draws, store, frozen_engine)
             fitted = fit_stages(
                 model, recipe, fitted_loss, rows, splits.validation, plan, store, checkpoints, on_epoch, own.callbacks
             )
@@ -291,6 +300,8 @@ def _built(recipe: Recipe, own: OwnObjects) -> keras.Model:
         trainable_start(backbone_layers(model), stage.trainable)
     if own.any_given:
         check_loadable(model, "classifier")
+    if recipe.gradient_checkpointing:
+        checkpointed(model)
     return model
 
 
@@ -370,15 +381,18 @@ def _features(
     features: str,
     draws: int | None,
     store: Store | None,
+    engine: str = "keras",
 ) -> FeaturePlan | None:
     """Returns the plan for stored features, filled: the one that the training began with, if it was begun before."""
     before = unfinished.plan
     if before is not None:
         features = before["features"]["dtype"] if before["features"] else "off"
+        # That which was chosen then, not the one that is fastest today.
+        engine = (before["features"] or {}).get("engine", {"name": "keras"})["name"]
     stages, plan = _leading_held(recipe), None
     if stages and not (before is not None and features == "off"):
         planned = recipe.replace(stages=stages)
-        plan = plan_features(model, planned, rows, splits.validation, folder, features, draws, store)
+        plan = plan_features(model, planned, rows, splits.validation, folder, features, draws, store, engine)
     if before is not None and before["features"] and plan is None:
         raise ValueError(
             f"the training of {unfinished.run_dir.name} began with stored features, for which there is no room any "

@@ -11,6 +11,7 @@ from chexkeras import files
 from chexkeras.checks import existing_file, nearest, typed_path
 from chexkeras.models.stored.classes import Refused
 from chexkeras.models.stored.model_file import MAXIMUM_BYTES, check_weights_file
+from chexkeras.models.vit.sizes import FAMILIES
 from chexkeras.models.weights import densenet
 from chexkeras.models.weights.pytorch import LEGACY_BEGIN, is_pytorch_archive, read_pytorch
 from chexkeras.models.weights.safetensors_file import is_safetensors, read_safetensors
@@ -53,6 +54,8 @@ class Found:
     @property
     def conversion(self) -> str:
         """What was done to them, in words."""
+        if self.source is not None and self.source.name in FAMILIES:
+            return "from keras-hub's layers to the same ones here; positions interpolated for other image sizes"
         if self.arrays is None:
             return "none: Keras' own file"
         done = [

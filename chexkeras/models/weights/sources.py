@@ -36,7 +36,7 @@ class WeightsSource:
         licence: Under which terms.
         where: Where the file is to be had, in words.
         checksum: What is published of its SHA-256: how it begins, or `NOT_PUBLISHED`.
-        loads_itself: Whether Keras downloads them, so that no file is needed.
+        loads_itself: Whether Keras or keras-hub downloads them, so that no file is needed.
         keys: By what an array's key begins in the file, and what stands there in torchvision's.
         note: What else is to be known.
     """
@@ -74,6 +74,17 @@ class WeightsSource:
         seen = None if self.seen is None else [entry.to_dict() for entry in self.seen]
         return {entry.name: getattr(self, entry.name) for entry in fields(self)} | {"seen": seen}
 
+    def record(self) -> dict[str, Any]:
+        """Returns what a run records of weights that were loaded by their name, without a file of the user's."""
+        return {
+            "origin": self.title,
+            "title": self.title,
+            "source": self.name,
+            "layout": "Keras",
+            "normalisation": self.normalisation or "the backbone's own",
+            "seen": self.to_dict()["seen"],
+        }
+
 
 _ISSUE = "github.com/mlmed/torchxrayvision, issue 47"
 _SCRIPT = "github.com/mlmed/torchxrayvision, scripts/train_model.py"
@@ -93,6 +104,13 @@ _XRV_SEEN = {
         where="github.com/mlmed/torchxrayvision, torchxrayvision/datasets.py and scripts/train_model.py",
     ),
 }  # fmt: skip
+
+
+def _from_the_web(dataset: str) -> Seen:
+    said = "images from the web, chosen without labels; whether radiographs are among them is not stated"
+    return Seen(dataset, statement=said, where="the authors' paper")
+
+
 _XRV_PARAMETERS = 6_966_034 + 83_648
 
 
@@ -127,6 +145,28 @@ WEIGHTS: Registry[WeightsSource] = Registry(
             where="Keras loads them itself; offline, the 'notop' file of the backbone from Keras' own storage",
             checksum="checked by Keras (MD5 in keras.applications) when it loads them itself",
             loads_itself=True,
+        ),
+        WeightsSource(
+            name="dinov2",
+            title="DINOv2's weights as keras-hub publishes them",
+            backbones=("DINOv2Small", "DINOv2Base", "DINOv2Large"),
+            seen=(_from_the_web("LVD-142M"),),
+            licence="Apache 2.0 (the authors' repository)",
+            where="keras-hub loads them itself (extra hub); offline, the file model.weights.h5 of keras/dinov2 in "
+            "Kaggle's models, dinov2_small, dinov2_base or dinov2_large",
+            loads_itself=True,
+            note="Oquab et al., arXiv 2304.07193. For other sizes than 518 pixels its positions are interpolated.",
+        ),
+        WeightsSource(
+            name="dinov3",
+            title="DINOv3's weights as keras-hub publishes them",
+            backbones=("DINOv3Small", "DINOv3Base", "DINOv3Large"),
+            seen=(_from_the_web("LVD-1689M"),),
+            licence="DINOv3 License of the authors, to be accepted where the file is had",
+            where="keras-hub loads them itself (extra hub); offline, the file model.weights.h5 of keras/dinov3 in "
+            "Kaggle's models, dinov3_vit_small_lvd1689m, dinov3_vit_base_lvd1689m or dinov3_vit_large_lvd1689m",
+            loads_itself=True,
+            note="Siméoni et al., arXiv 2508.10104.",
         ),
         WeightsSource(
             name="torchvision",

@@ -148,6 +148,7 @@ OWN: tuple[Preset, ...] = (
                     weight_decay=1e-4,
                     schedule="warmup_cosine",
                     clip_norm=1.0,
+                    layer_decay=0.75,
                 ),
             ),
             augment=Augmentation(rotation_degrees=10.0, shift_fraction=0.05, zoom_fraction=0.1),
@@ -171,6 +172,7 @@ OWN: tuple[Preset, ...] = (
             head="linear",
             loss=UNWEIGHTED,
             batch_size=8,
+            gradient_checkpointing=True,
             stages=(
                 Stage("stage1", epochs=1, learning_rate=1e-3, trainable=0.0),
                 Stage(
@@ -184,6 +186,7 @@ OWN: tuple[Preset, ...] = (
                     schedule="warmup_cosine",
                     clip_norm=1.0,
                     accumulate=4,
+                    layer_decay=0.7,
                 ),
             ),
             augment=Augmentation(rotation_degrees=10.0, shift_fraction=0.05, zoom_fraction=0.1),
@@ -194,7 +197,7 @@ OWN: tuple[Preset, ...] = (
             data="NIH ChestX-ray14, 14 findings.",
             split="official",
             protocol="NIH's official test list. It has not been trained on all of NIH's images, so it claims nothing.",
-            chosen=("Stages, learning rates, weight decay and augmentation.",),
+            chosen=("Stages, learning rates, their fall towards the input, weight decay and augmentation.",),
             differs=("Weights: ImageNet's, as Keras has them; there DINOv3's.",),
         ),
     ),

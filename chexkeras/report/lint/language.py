@@ -69,7 +69,7 @@ _NAMED = re.compile(
 )
 # Published names are also written in parts, "ConvNeXt-Tiny"; "small CNN" in parts would be any small network.
 NETWORKS = "|".join(
-    "[- ]?".join(re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z]+|\d+", name)) if entry.pretrained else name
+    "[- ]?".join(re.findall(r"DINOv\d|[A-Z]+(?![a-z])|[A-Z][a-z]+|\d+", name)) if entry.published else name
     for name, entry in BACKBONES.items()
 )
 """Pattern of the names of the backbones that recipes have, whatever the case of letters."""

@@ -27,6 +27,7 @@ from chexkeras.data.store.store import Store
 from chexkeras.models.scoring import predict_padded
 from chexkeras.progress import say, track
 from chexkeras.training.frozen.augmented_copies import AugmentedCopies
+from chexkeras.training.frozen.engine import FrozenEngine
 
 DTYPES = ("float16", "float32")
 _SAVE_EVERY = 20
@@ -45,12 +46,25 @@ class FeatureSpec:
         layers: Name of the layer behind each output.
         copies: The fixed copies of every image.
         dtype: "float16" or "float32".
+        engine: What computes them; None for Keras.
     """
 
     model: keras.Model
     layers: tuple[str, ...]
     copies: AugmentedCopies = field(default_factory=AugmentedCopies)
     dtype: str = "float16"
+    engine: FrozenEngine | None = None
+
+    def computed(self, pixels: Any, batch_size: int) -> list[np.ndarray]:
+        """Returns the features of some images, one array (n, ...) for each crossing tensor.
+
+        Args:
+            pixels: Tensor or array (n, height, width, 1), 0-255, n at most `batch_size`.
+            batch_size: Images of a full batch.
+        """
+        if self.engine is None:
+            return predict_padded(self.model, pixels, batch_size)
+        return self.engine.compute(np.asarray(pixels, np.float32), batch_size)
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
@@ -77,6 +91,8 @@ class FeatureSpec:
             json.dumps([PIXELS_VERSION, keras.version(), self.layers, self.copies.key(), self.dtype]).encode()
         )
         digest.update(_graph(self.model).encode())
+        if self.engine is not None:
+            digest.update(f"{self.engine.name} {self.engine.version}".encode())
         for weight in self.model.weights:
             digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).tobytes())
         if images is not None:
@@ -230,7 +246,7 @@ class FeatureStore:
             rows = np.arange(done, done + count)
             for copy in range(self.spec.copies.count):
                 seen = self.spec.copies.pixels(pixels, rows, copy)
-                for array, output in zip(arrays, predict_padded(self.spec.model, seen, batch_size), strict=True):
+                for array, output in zip(arrays, self.spec.computed(seen, batch_size), strict=True):
                     with np.errstate(over="ignore"):
                         values = output.astype(self.spec.dtype)
                     if not np.isfinite(values).all():

@@ -17,6 +17,7 @@ from chexkeras.models.stages import freeze
 from chexkeras.progress import say
 from chexkeras.recipes.recipe import Recipe
 from chexkeras.training.frozen.augmented_copies import AugmentedCopies
+from chexkeras.training.frozen.engine import frozen_engine
 from chexkeras.training.frozen.feature_store import FeatureOverflow, FeatureSpec, FeatureStore, feature_batches
 from chexkeras.training.stage_data import StageData
 
@@ -76,7 +77,9 @@ class FeaturePlan:
     def to_dict(self) -> dict[str, Any]:
         """Returns what was stored, as plain values for the record."""
         spec = self.train.spec
-        return {"dtype": spec.dtype, "layers": self.layers, "views": str(spec.copies), "exact": spec.copies.exact}
+        engine = {} if spec.engine is None else {"engine": spec.engine.to_dict()}
+        views = {"views": str(spec.copies), "exact": spec.copies.exact}
+        return {"dtype": spec.dtype, "layers": self.layers, **views, **engine}
 
     def stage_data(self, model: keras.Model, recipe: Recipe, stage: str) -> StageData:
         """Returns the data of a stage whose suffix is fitted on stored features.
@@ -86,7 +89,7 @@ class FeaturePlan:
             recipe: The recipe.
             stage: The stage's name, a key of `layers`.
         """
-        parts = _useful_partition(model)
+        parts = _useful_partition(model, checkpointed=recipe.gradient_checkpointing)
         if parts is None or parts.crossing != self.layers[stage]:
             raise ValueError(f"the model's frozen part is not the one planned for {stage}; apply its stage first.")
         parts.suffix.compile(optimizer=model.optimizer, loss=model.loss)
@@ -108,9 +111,9 @@ class FeaturePlan:
         return StageData(parts.suffix, batches, validation)
 
 
-def _useful_partition(model: keras.Model, stage: str = "") -> Partition | None:
+def _useful_partition(model: keras.Model, stage: str = "", checkpointed: bool = False) -> Partition | None:
     """Returns the partition where storing pays; says why where it does not and `stage` is named."""
-    parts = partition(model)
+    parts = partition(model, checkpointed)
     if parts is None or not parts.prefix.weights:
         return None
     share = frozen_share(model, parts.prefix)
@@ -161,6 +164,7 @@ def plan_features(
     features: str = "auto",
     draws: int | None = None,
     store: Store | None = None,
+    engine: str = "keras",
 ) -> FeaturePlan | None:
     """Decides whether training on stored features is exact and cheaper, and says so.
 
@@ -176,6 +180,7 @@ def plan_features(
         features: "auto" (float16 where it applies), "float16", "float32" or "off".
         draws: How many draws of the recipe's random changes to store; None stores none.
         store: The store the images are read from; None reads their files.
+        engine: What computes the features, one of `engine.FROZEN_ENGINES`.
 
     Returns:
         The plan, or None when every stage has to read the images again in every epoch.
@@ -205,7 +210,8 @@ def plan_features(
     if epochs <= copies.count:
         return None
     dtype = "float32" if features == "float32" else "float16"
-    spec = FeatureSpec(keras.Model(model.input, list(outputs.values())), tuple(outputs), copies, dtype)
+    prefix = keras.Model(model.input, list(outputs.values()))
+    spec = FeatureSpec(prefix, tuple(outputs), copies, dtype)
     plain = replace(spec, copies=AugmentedCopies())
     size = spec.bytes_per_image() * len(train) + plain.bytes_per_image() * len(validation)
     folder.mkdir(parents=True, exist_ok=True)
@@ -225,6 +231,10 @@ def plan_features(
         f"{dtype}, {size / 1e6:,.0f} MB): {passes} over the training images instead of up to {epochs}",
         indent=2,
     )
+    if engine != "keras":
+        computes = frozen_engine(prefix, engine, recipe.batch_size)
+        if computes.name != "keras":
+            spec, plain = replace(spec, engine=computes), replace(plain, engine=computes)
     of_train = FeatureStore(folder / "train", spec, train, store)
     of_validation = FeatureStore(folder / "validation", plain, validation, store)
     return FeaturePlan(layers, of_train, of_validation, automatic=features == "auto")

@@ -85,6 +85,7 @@ MAKERS = {
     "torchvision": torchvision_state,
     "torchvision before 1.6": lambda path: torchvision_state(path, zipped=False),
     "torchvision 169": lambda path: torchvision_state(path, "densenet169"),
+    "torchvision 201": lambda path: torchvision_state(path, "densenet201"),
     "torchxrayvision": published,
     "torchxrayvision before 1.6": lambda path: published(path, zipped=False),
     "checkpoint": checkpoint,

@@ -40,6 +40,7 @@ def deviation(found, expected):
         ("torchvision", "DenseNet121", None),
         ("torchvision before 1.6", "DenseNet121", None),
         ("torchvision 169", "DenseNet169", None),
+        ("torchvision 201", "DenseNet201", None),
         ("checkpoint", "DenseNet121", None),
         ("radimagenet", "DenseNet121", "radimagenet-torch"),
     ],
