@@ -22,7 +22,8 @@ _KEPT = {
     "finding": "--finding", "preset": "--preset", "weights": "--weights",
     "weights_file": "--weights-file", "settings": "--set", "split": "--split",
     "as_run": "--as-run", "validation": "--validation", "test": "--test", "features": "--features",
-    "frozen_engine": "--frozen-engine", "caution": "--caution", "draws": "--draws", "seed": "--seed", "overwrite": "--overwrite",
+    "frozen_engine": "--frozen-engine", "caution": "--caution", "draws": "--draws", "seed": "--seed",
+    "overwrite": "--overwrite",
 }  # fmt: skip
 """What is kept with an interrupted training, by parameter."""
 

@@ -22,12 +22,13 @@ SIZE = 64
 
 
 def untrained(**given):
-    return build_classifier(("A", "B"), weights=None, image_size=SIZE, precision="float32", **given)
+    patch = BACKBONES[given["backbone"]].patch or 1
+    return build_classifier(("A", "B"), weights=None, image_size=SIZE // patch * patch, precision="float32", **given)
 
 
 def check_maps_of(model):
     """Maps of both findings: finite, not the same everywhere, with the model's own scores."""
-    images = np.random.default_rng(0).uniform(0, 255, (2, SIZE, SIZE, 1)).astype(np.float32)
+    images = np.random.default_rng(0).uniform(0, 255, (2, *model.input_shape[1:])).astype(np.float32)
     network = map_network(model, METHODS["gradcam"])
     rows, columns = network.model.get_layer("head_pool").input.shape[1:3]
     assert rows == columns >= 2

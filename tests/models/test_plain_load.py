@@ -99,7 +99,7 @@ def test_only_contrast_limited_equalisation_needs_chexkeras_to_be_imported(tmp_p
 
 @pytest.mark.slow
 @pytest.mark.release
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", [name for name, entry in BACKBONES.items() if entry.patch is None])
 def test_every_backbone_loads_without_chexkeras(backbone, tmp_path):
     model = small(backbone=backbone, head="linear")
     save_model(model, tmp_path)

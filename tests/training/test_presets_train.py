@@ -6,6 +6,7 @@ Here with the smallest backbone, before a release with its own. The demo trains 
 import dataclasses
 import json
 
+import keras
 import pytest
 
 from chexkeras.data.datasets.labels import add_abnormal
@@ -15,6 +16,8 @@ from chexkeras.findings import ABNORMAL
 from chexkeras.phantoms import make_phantoms
 from chexkeras.recipes import presets
 from chexkeras.recipes.recipe import Recipe, ThresholdRule
+from chexkeras.runs.run import Run
+from tests.models.weights.torch_files import TorchFile, random_densenet
 
 pytestmark = [pytest.mark.keras, pytest.mark.slow]
 
@@ -91,3 +94,35 @@ def test_a_preset_trains_an_epoch_a_stage(name, splits, tmp_path):
 def test_a_preset_trains_two_epochs_a_stage_of_its_own_backbone(name, splits, tmp_path):
     recipe = presets.preset(name)
     trains(tiny(recipe, recipe.backbone, 2), splits, tmp_path / "run")
+
+
+def weights_like_those_published(recipe, folder):
+    """A file of random weights in the format that the preset's source publishes."""
+    if recipe.weights == "xrv-pc":
+        file = TorchFile(legacy=True)
+        content = file.module("torchxrayvision.models DenseNet", random_densenet(channels=1))
+        return str(file.save(folder / "theirs.pt", content))
+    keras.utils.set_random_seed(5)
+    # The preset's Base has 350 MB; Tiny is built alike.
+    base = keras.applications.ConvNeXtTiny(include_top=False, weights=None, input_shape=(32, 32, 3))
+    base.save_weights(folder / "theirs.weights.h5")
+    return str(folder / "theirs.weights.h5")
+
+
+@pytest.mark.parametrize("name", ["xrv-frozen", "xrv-finetune", "convnext-512"])
+def test_a_preset_for_large_weights_trains_from_their_file(name, splits, tmp_path):
+    recipe = presets.preset(name)
+    backbone = "ConvNeXtTiny" if recipe.backbone.startswith("ConvNeXt") else recipe.backbone
+    small = tiny(recipe, backbone).replace(
+        weights=recipe.weights, weights_file=weights_like_those_published(recipe, tmp_path)
+    )
+    trains(small, splits, tmp_path / "run")
+    run = Run.load(tmp_path / "run")
+    assert run.provenance["weights"]["file"].startswith("theirs")
+    for done, stage in zip(run.stages, recipe.stages, strict=True):
+        assert ("learning_rate_factors" in done) == (stage.layer_decay is not None)
+    factors = [done["learning_rate_factors"] for done in run.stages if "learning_rate_factors" in done]
+    for each in factors:
+        assert list(each.values()) == sorted(each.values()) and 0 < min(each.values()) < max(each.values()) < 1
+    assert bool(factors) == (name != "xrv-frozen")
+    assert recipe.gradient_checkpointing == (name == "convnext-512")

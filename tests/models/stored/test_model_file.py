@@ -48,7 +48,9 @@ def test_a_saved_model_comes_back_as_it_was(tmp_path):
     "name",
     [
         name if name in ("SmallCNN", "DenseNet121") else pytest.param(name, marks=pytest.mark.release)
-        for name in BACKBONES
+        for name, entry in BACKBONES.items()
+        # Transformers have layers of chexkeras, which are registered: tests/models/vit.
+        if entry.patch is None
     ],
 )
 def test_every_backbone_holds_only_what_is_listed(name, precision, tmp_path):
