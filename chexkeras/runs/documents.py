@@ -261,6 +261,7 @@ STAGES = listed(
             "backbone_layers_trainable": or_none(count),
             "layers_trainable": listed(_layer),
             "total_parameters": or_none(count),
+            "learning_rate_factors": named(_layer, number),
         },
     ),
 )

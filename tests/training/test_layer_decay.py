@@ -11,7 +11,8 @@ from chexkeras.models.stages import apply_stage, blocks, factors_of_blocks, rate
 from chexkeras.recipes.recipe import Stage
 from chexkeras.training.optimizers import make_optimizer
 
-pytestmark = pytest.mark.keras
+# Tracing takes far longer than these single steps.
+pytestmark = [pytest.mark.keras, pytest.mark.usefixtures("run_eagerly")]
 
 
 def classifier():
