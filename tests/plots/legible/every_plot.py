@@ -16,6 +16,7 @@ from chexkeras.evaluation.clinical_use.triage import triage_effect
 from chexkeras.evaluation.comparison.compare import compare_all
 from chexkeras.evaluation.comparison.pooling import pool_sites
 from chexkeras.evaluation.evaluate import evaluate
+from chexkeras.evaluation.novelty import fit_novelty, freeze
 from chexkeras.evaluation.readers.mrmc import mrmc
 from chexkeras.evaluation.readers.reader_study import ReaderStudy
 from chexkeras.evaluation.readers.roe_metz import simulate_reader_study
@@ -26,6 +27,7 @@ from chexkeras.findings import CHEXPERT14, NO_FINDING
 from chexkeras.recipes.recipe import Recipe, Stage
 from chexkeras.results import AgainstShortcut, Estimate, Robustness, ShortcutStudy, SubgroupGaps
 from chexkeras.results.gaps import GroupValue
+from chexkeras.results.novelty import GRID
 from tests.made_external import made_external, made_scores
 
 CAUTIONS = (
@@ -234,6 +236,29 @@ def _dicom():
     return pd.DataFrame({"file": [f"{at}.dcm" for at in range(6)], "verdict": verdicts, "code": codes})
 
 
+@functools.cache
+def _files():
+    """Returns a folder of files with long names, and what became of each when it was scored."""
+    folder = _folder()
+    slope = np.linspace(0, 255, 300)[:, None] * np.ones((1, 300))
+    rows = []
+    for at, decision in enumerate(("positive", "negative", "uncertain", "negative")):
+        name = f"radiology-archive-of-the-north-2024-patient-{at:05d}-image.png"
+        noise = np.random.default_rng(at).integers(0, 60, (300, 300))
+        Image.fromarray((0.75 * slope + noise).astype(np.uint8)).save(folder / name)
+        rows.append({"file": name, "verdict": "warn", "code": "no_header", "finding": LONGEST, "score": 0.2 + 0.2 * at,
+                     "decision": decision})  # fmt: skip
+    return folder, pd.DataFrame(rows)
+
+
+def _novelty():
+    rng = np.random.default_rng(0)
+    drawn = rng.normal(size=(500, GRID**2 + 9))
+    names = ("gray values inverted", "turned by 90 degrees", "upside down", "noise alone", "mirrored")
+    changed = {name: (at + 1) * drawn[400:] for at, name in enumerate(names)}
+    return freeze(fit_novelty(drawn[:200], 64), drawn[200:400], test=drawn[400:], changed=changed, cautions=CAUTIONS)
+
+
 def _shares():
     edges = np.linspace(0, 256, 33)
     heights = np.exp(-(((edges[:-1] - 120) / 60) ** 2))
@@ -269,8 +294,10 @@ GIVEN = {
     "image": lambda: str(_table()["image_id"].iloc[0]),
     "internal": lambda: Estimate(0.886, 0.84, 0.92, 0.95, 250, "m"),
     "kept": lambda: 22,
+    "folder": lambda: _files()[0],
     "maps": _maps,
     "margin": lambda: 0.05,
+    "novelty": _novelty,
     "pixels": lambda: str(_table()["path"].iloc[0]),
     "point": lambda: next(point for point in _points() if point.finding == LONGEST),
     "points": _points,
@@ -296,6 +323,8 @@ GIVEN = {
 """What is given for a parameter, whichever plot it is of: a new plot that takes no other is covered by itself."""
 
 CHANGED = {
+    "file_images": {"results": lambda: _files()[1]},
+    "file_scores": {"results": lambda: _files()[1]},
     "findings_with": {"finding": lambda: "Lung Opacity"},
     "flowchart": {"kept": lambda: "stage1"},
     "heatmap_gallery": {"table": lambda: _table().head(8), "pixels": lambda: None},
@@ -308,7 +337,7 @@ CHANGED = {
 
 LEFT_AS_THEY_ARE = {
     "ax", "axes", "note", "columns", "bins", "bin_years", "most", "first", "second", "split", "statistic", "overall",
-    "outcome", "prevalence", "thresholds", "replicates", "title", "titles", "findings",
+    "outcome", "prevalence", "profile", "thresholds", "replicates", "title", "titles", "findings",
 }  # fmt: skip
 """Settings whose defaults are drawn."""
 
