@@ -345,11 +345,11 @@ def _facts(run: Run) -> dict[str, str]:
     recipe, provenance = run.recipe, run.provenance
     return {
         "Data": str(provenance["source"]["dataset"]),
-        "Split": str(run.split_record.get("method", "")),
+        "Split": str(run.split_record.get("description", "")),
         "Network": f"{recipe.backbone}, {recipe.image_size} x {recipe.image_size} pixels",
         "Findings": ", ".join(recipe.targets),
         "Made": str(provenance.get("created_utc", "")),
-        "chexkeras": str(provenance.get("versions", {}).get("chexkeras", "")),
+        "chexkeras": str(provenance.get("packages", {}).get("chexkeras", "")),
     }
 
 

@@ -17,6 +17,7 @@ from chexkeras.page.document import FILE, PageDocument, anonymous
 from chexkeras.page.serve import report_pages
 from chexkeras.report.facts.collect import collect_facts
 from chexkeras.report.model_card import card_text
+from chexkeras.report.submission import open_run, read_answers
 from chexkeras.results import Estimate
 from chexkeras.runs.run import MODEL, NOVELTY, Run
 
@@ -153,7 +154,7 @@ def export_hub(run: Run | str | Path, out: str | Path, *, license_name: str = "o
         ValueError: If the folder holds something else or lies in a run, or a file of the run is damaged.
     """
     loaded, folder = _open(run), _free(out, overwrite)
-    card = card_text(collect_facts(loaded))
+    card = card_text(collect_facts(open_run(loaded), answers=read_answers(None)))
     document = PageDocument.of(loaded)
     with files.replacing_folder(folder) as made:
         made.mkdir(exist_ok=True)

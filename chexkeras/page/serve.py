@@ -127,6 +127,7 @@ def app(
         FileNotFoundError: If the run lacks a file.
         OSError: If the port is taken.
         RuntimeError: If the server does not start.
+        TypeError: If `beside` is one path instead of a list.
         ValueError: If a value is out of range, or the extra "app" (uvicorn) is not installed.
     """
     # A notebook's own page is the only other one that may frame this one, wherever on this machine it is served.
@@ -171,12 +172,15 @@ def make_page(
     Raises:
         FileNotFoundError: If the run lacks a file.
         OSError: If the address is taken or is none of this machine.
+        TypeError: If `beside` is one path instead of a list.
         ValueError: If other machines could reach the page without a password and nobody said so, a value is out of
             range, or the extra "app" is not installed.
     """
     check_address(host, port, password, is_open)
     uvicorn = _uvicorn()
     loaded = run if isinstance(run, Run) else Run.load(run)
+    if isinstance(beside, str):
+        raise TypeError(f"beside={beside!r} is one path; a list of runs was expected: [{beside!r}].")
     others = [each if isinstance(each, Run) else Run.load(each) for each in beside]
     chosen = find_profile(profile)
     check_engine(engine)

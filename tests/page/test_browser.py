@@ -147,7 +147,7 @@ def test_a_folder_becomes_a_worklist_that_sorts_and_downloads(page, films, tmp_p
              for key in ("accepted", "accepted-other", "warned", "child")]  # fmt: skip
     files.append({"name": "=cmd.dcm", "mimeType": "application/octet-stream", "buffer": b"x"})
     page.set_input_files("#folder-files", files)
-    until(page, "document.getElementById('folder-status').textContent.includes('5 of 5')")
+    until(page, "document.getElementById('folder-status').textContent.includes('5 of 5 films read')")
     rows = [row.inner_text() for row in page.locator("#folder tbody tr").all()]
     scores = [float(row.split("\t")[4]) for row in rows[:3]]
     assert scores == sorted(scores, reverse=True)
@@ -247,7 +247,7 @@ def test_five_at_once_each_get_their_own_answer(chromium, served, films):
     for page in pages:
         until(page, ANSWERED)
         together.append(told(page))
-    assert together == alone and len(set(alone)) >= 4
+    assert together == alone and len(set(alone)) >= 3
     for context in contexts:
         context.close()
 

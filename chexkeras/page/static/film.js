@@ -88,9 +88,9 @@ function scale(score, threshold) {
   const fill = el("div", { class: "fill" });
   fill.style.width = `${100 * score}%`;
   const side = threshold < 0.15 ? "left" : threshold > 0.85 ? "right" : "";
-  const mark = el("div", { class: `mark ${side}` }, el("span", {}, `threshold ${threshold.toFixed(3)}`));
-  mark.style.left = `${100 * threshold}%`;
-  return el("div", { class: "scale", role: "img", "aria-label": `Score ${score.toFixed(3)} on a scale from 0 to 1, threshold ${threshold.toFixed(3)}` }, fill, mark);
+  const [mark, label] = [el("div", { class: "mark" }), el("div", { class: `label ${side}` }, `threshold ${threshold.toFixed(3)}`)];
+  for (const each of [mark, label]) each.style.left = `${100 * threshold}%`;
+  return el("div", { class: "scale", role: "img", "aria-label": `Score ${score.toFixed(3)} on a scale from 0 to 1, threshold ${threshold.toFixed(3)}` }, fill, mark, label);
 }
 
 function card(finding, run) {
@@ -112,7 +112,8 @@ function tellMeaning(place, meaning) {
   const name = place.dataset.finding;
   const sentence = place.dataset.decision === "positive"
     ? [`Of films called positive, the share that shows ${name} (PPV): `, el("strong", {}, told.ppv)]
-    : [`Of films called negative, the share without ${name} (NPV): `, el("strong", {}, told.npv)];
+    : place.dataset.decision === "negative" ? [`Of films called negative, the share without ${name} (NPV): `, el("strong", {}, told.npv)]
+      : ["The score lies in the band that the run leaves open, so it is called neither. At the threshold alone"];
   show(target, el("h4", {}, "What this call meant on the test images"), el("p", {}, sentence, "."),
     el("dl", {}, el("dt", {}, "PPV"), el("dd", {}, told.ppv), el("dt", {}, "NPV"), el("dd", {}, told.npv),
       el("dt", {}, "In 1,000 films"), el("dd", {}, el("ul", { class: "plain" }, [["found", "true_positives"], ["missed", "false_negatives"], ["false alarms", "false_positives"]].map(([words, name]) => el("li", {}, `${words}: ${told[name]}`))))));
