@@ -1,7 +1,9 @@
 """Where a page may be served, and what is asked for before other machines reach it."""
 
 import pytest
+from typer.testing import CliRunner
 
+from chexkeras.cli import app as command_line
 from chexkeras.page.serve import app, check_address, is_loopback, make_page, read_password
 
 
@@ -62,3 +64,23 @@ def test_missing_extra_gets_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(ValueError, match=r"pip install 'chexkeras\[app\]'"):
         make_page(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--host", "0.0.0.0"], "--password-file"),
+        (["--port", "80"], "1024 to 65535"),
+        (["--largest", "0"], "--largest"),
+        (["--largest", "nan"], "--largest"),
+        (["--password-file", "no-such-file"], "no-such-file"),
+    ],
+)
+def test_command_refuses_in_words_before_anything_is_loaded(tmp_path, options, words):
+    done = CliRunner().invoke(command_line, ["app", str(tmp_path), *options])
+    assert done.exit_code == 2 and words in " ".join(done.output.split())
+
+
+def test_export_asks_what_is_to_be_written(tmp_path):
+    done = CliRunner().invoke(command_line, ["export", str(tmp_path)])
+    assert done.exit_code == 2 and "--space" in done.output
