@@ -72,8 +72,9 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
                 else ""
             )
             raise ValueError(
-                f"{field}={name!r}: unknown {self.kind}; {nearest(str(name), self)} Expected one of: "
-                f"{', '.join(self)}.{own}"
+                # What to do comes first: of a run's file, a long message is cut.
+                f"{field}={name!r}: unknown {self.kind}; {nearest(str(name), self)}{own} Expected one of: "
+                f"{', '.join(self)}."
             )
         return self[name]
 
