@@ -429,21 +429,18 @@ def _called(point: CurvePoint, prevalence: float) -> Estimate:
 def _beside(run: Run, others: Sequence[Run]) -> tuple[Beside, ...]:
     if not others:
         return ()
-    shown = []
-    for each in (run, *others):
-        verdicts = {}
-        if each is not run:
-            names = (each.folder.name, run.folder.name)
-            made = compare(each.scores("test"), run.scores("test"), names=names)
-            verdicts = {entry.finding: str(entry.verdict) for entry in made}
+    shown, taken = [], [run.folder.name]
+    for at, each in enumerate((run, *others)):
+        name, verdicts = run.folder.name, {}
+        if at:
+            # Experiments often lie in folders of the same name.
+            name = each.folder.name if each.folder.name not in taken else f"{each.folder.name} ({at + 1})"
+            taken.append(name)
+            made = compare(each.scores("test"), run.scores("test"), names=(name, run.folder.name))
+            verdicts = {entry.finding: entry.verdict for entry in made}
         shown += [
             Beside(
-                each.folder.name,
-                entry.finding,
-                entry.auroc,
-                entry.sensitivity,
-                entry.specificity,
-                verdicts.get(entry.finding, ""),
+                name, entry.finding, entry.auroc, entry.sensitivity, entry.specificity, verdicts.get(entry.finding, "")
             )
             for entry in each.evaluation.findings
             if entry.finding in run.recipe.targets

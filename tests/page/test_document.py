@@ -95,4 +95,7 @@ def test_document_of_a_run_and_of_others_beside_it(toy_run, toy_document):
     assert "never checked" in toy_document.maps.reason
     with_another = PageDocument.of(toy_run, [toy_run])
     assert [entry.finding for entry in with_another.beside] == ["Effusion", "Effusion"]
-    assert "not distinguishable" in with_another.beside[1].verdict
+    assert [entry.name for entry in with_another.beside] == [toy_run.folder.name, f"{toy_run.folder.name} (2)"]
+    # The same scores: neither better nor worse.
+    assert with_another.beside[0].verdict == ""
+    assert with_another.beside[1].verdict in ("not distinguishable", "not estimable")
