@@ -1,7 +1,7 @@
 """The command line: ``chexkeras`` and its commands, a module each."""
 
 # The order of the modules here is the order of the commands in --help.
-from chexkeras.cli import demo, data, presets, train, evaluate, compare, robustness, explain, predict, report  # noqa: I001
+from chexkeras.cli import demo, data, presets, train, evaluate, compare, robustness, explain, predict, report, labels  # noqa: I001
 from chexkeras.cli.app import app
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "demo",
     "evaluate",
     "explain",
+    "labels",
     "main",
     "predict",
     "presets",

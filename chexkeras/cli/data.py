@@ -54,6 +54,9 @@ def audit(
     pixels: Annotated[
         bool, typer.Option("--pixels/--no-pixels", help="Open every image, or check labels alone.")
     ] = True,
+    corrections: Annotated[
+        Path | None, typer.Option(help="CSV of labels corrected by hand, which are applied before labels are audited.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="JSON file to write the full audit to.")] = None,
 ) -> None:
     """Looks images over: unusable, equal and odd ones, labels, patients, and shortcuts that a model may learn."""
@@ -65,6 +68,12 @@ def audit(
         check_destination(out, "--out", {".json": object_with("issues", "decoded")})
     # A split belongs to the images that were there when it was made.
     table = load(root, missing="skip" if split else "keep")
+    if corrections is not None:
+        from chexkeras.data.corrections import apply_corrections
+
+        corrected = apply_corrections(table, corrections)
+        tell(f"Caution: {corrected.source.cautions[-1]}")
+        table = corrected
     splits = Splits.load(split, table) if split else None
     checked = audit_images(table, splits, targets=finding, decode=pixels, missing="skip")
     tell(checked.summary)

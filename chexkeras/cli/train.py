@@ -108,6 +108,10 @@ def train(
         int | None,
         typer.Option(help="With random augmentation: store so many fixed draws of it (changes the recipe)."),
     ] = None,
+    corrections: Annotated[
+        Path | None,
+        typer.Option(help="CSV of labels corrected by hand, as 'chexkeras suspects' writes it to be filled in."),
+    ] = None,
     caution: Annotated[
         list[str] | None, typer.Option(help="Sentence to show beside every number, e.g. how the images were sampled.")
     ] = None,
@@ -121,6 +125,7 @@ def train(
 ) -> None:
     """Trains in two stages, chooses the threshold on validation, evaluates on test, and writes a run folder."""
     from chexkeras.data.audit.audit import audit as audit_images
+    from chexkeras.data.corrections import apply_corrections, read_corrections
     from chexkeras.data.store.store import Store
     from chexkeras.inference.engines import check_frozen_engine
     from chexkeras.progress import say
@@ -162,6 +167,10 @@ def train(
         usual=protocol.source_reading(named, recipe),
         because=f"read as by the source of preset {named}",
     )
+    if corrections is not None:
+        corrected = apply_corrections(loaded, corrections)
+        say(corrected.source.cautions[-1])
+        loaded = corrected
     table = protocol.usable_table(loaded, recipe, opened, missing)
     # A training that is resumed kept them.
     cautions = protocol.reading_cautions(named, table, recipe) if interrupted is None else ()
@@ -183,6 +192,8 @@ def train(
     else:
         splits = protocol.split_for(checked.table, recipe, plan)
     say(str(splits))
+    if corrections is not None:
+        read_corrections(corrections).refuse_unread(splits.test["image_id"])
     starting_tensorflow()
     from chexkeras.training.trainer import train as train_recipe
 

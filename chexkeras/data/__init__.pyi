@@ -11,6 +11,7 @@ from .audit.shared_images import (
 from .audit.shortcuts import shortcuts as shortcuts
 from .audit.sites import site_shortcuts as site_shortcuts
 from .augmentation import Augmentation as Augmentation, augment as augment
+from .corrections import apply_corrections as apply_corrections, read_corrections as read_corrections
 from .datasets.boxes import load_boxes as load_boxes
 from .datasets.chexpert import load_chexpert as load_chexpert
 from .datasets.custom import load_table as load_table

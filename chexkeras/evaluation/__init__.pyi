@@ -32,6 +32,10 @@ from .cross_validation.compare_folds import compare_folds as compare_folds
 from .cross_validation.evaluate_folds import evaluate_folds as evaluate_folds
 from .cross_validation.fold_scores import read_out_of_fold as read_out_of_fold
 from .evaluate import evaluate as evaluate
+from .label_errors.confident_learning import (
+    Suspects as Suspects,
+    find_suspects as find_suspects,
+)
 from .metrics import (
     average_precision as average_precision,
     confusion as confusion,

@@ -9,3 +9,4 @@ from .lint.check import check_report as check_report, check_text as check_text
 from .model_card import write_model_card as write_model_card
 from .submission import open_fields as open_fields, show_report as show_report, write_report as write_report
 from .word import write_docx as write_docx
+from .suspects_page import write_suspects as write_suspects

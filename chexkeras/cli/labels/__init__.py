@@ -1,0 +1,5 @@
+"""Commands on labels: those worth a second look."""
+
+from chexkeras.cli.labels import suspects
+
+__all__ = ["suspects"]
