@@ -5,6 +5,11 @@
 Measured: one pass of scoring over the images; `fit` of stage 1 (head) and of stage 2 (top 20 %), ordinary and on stored
 features; a whole recipe of both stages through the trainer's own engine, filling the store included; and the memory of
 an epoch on stores of two sizes.
+
+    .venv/bin/python benchmarks/training.py --many --data path/to/nih --finding Pneumonia
+
+Measured instead: one training, a cross-validation of five folds, five seeds and a sweep of six settings of the same
+recipe on the same images, as multiples of the one training.
 """
 
 import argparse
@@ -28,15 +33,21 @@ import tensorflow as tf
 from PIL import Image
 
 from chexkeras.data.augmentation import Augmentation
+from chexkeras.data.datasets.registry import open_data
 from chexkeras.data.pipeline import without_autotuning
+from chexkeras.data.splits.splitters import split_by_patient
 from chexkeras.models.classifier import build_classifier
 from chexkeras.models.partition import partition
 from chexkeras.models.scoring import predict_scores
 from chexkeras.models.stages import apply_stage
 from chexkeras.recipes.presets import preset
-from chexkeras.training.frozen.feature_store import feature_batches
+from chexkeras.training.experiments.cross_validation import cross_validate, train_seeds
+from chexkeras.training.experiments.sweep import sweep
+from chexkeras.training.frozen.feature_store import StoredFeatures, feature_batches
 from chexkeras.training.frozen.plan import plan_features
+from chexkeras.training.frozen.shelves import Shelves
 from chexkeras.training.loop import fit_stages
+from chexkeras.training.trainer import train
 
 
 def seconds(run: Callable[[], Any], repeats: int) -> float:
@@ -76,12 +87,13 @@ def stage_rates(options: argparse.Namespace) -> None:
         parts = partition(model)
         shown = without_autotuning(tf.data.Dataset.from_tensor_slices((images, labels)).batch(batch).prefetch(4))
         ordinary = n / seconds(lambda shown=shown: model.fit(shown, verbose=0, shuffle=False), options.repeats)
-        features = parts.prefix.predict(images, batch_size=batch, verbose=0).astype(np.float16)[:, np.newaxis]
+        values = parts.prefix.predict(images, batch_size=batch, verbose=0).astype(np.float16)
+        features = StoredFeatures(values, np.arange(n)[:, np.newaxis])
         order = rng.permutation(np.tile(np.arange(n), rounds))
         parts.suffix.compile(optimizer=keras.optimizers.Adam(1e-4), loss=model.loss)
 
         def fit_suffix(suffix=parts.suffix, features=features, order=order) -> None:
-            batches = feature_batches(features, labels, order=order, views=None, batch_size=batch)
+            batches = feature_batches(features, labels, order=order, copies=None, batch_size=batch)
             suffix.fit(batches, verbose=0, shuffle=False)
 
         stored = n * rounds / seconds(fit_suffix, options.repeats)
@@ -103,7 +115,7 @@ def whole_recipe(options: argparse.Namespace) -> None:
         validation = train.head(8)
         one_pass = seconds(lambda: predict_scores(model, train, recipe.targets, batch_size=batch), options.repeats)
         start = time.perf_counter()
-        plan = plan_features(model, recipe, train, validation, folder / "store")
+        plan = plan_features(model, recipe, train, validation, Shelves(folder / "store"))
         plan.fill(batch)
         filled = time.perf_counter()
         fitted = fit_stages(model, recipe, keras.losses.BinaryCrossentropy(), train, validation, plan)
@@ -143,19 +155,45 @@ def epoch_on(entries: int, batch: int) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "features.npy"
-        np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(entries, 1, 7, 7, 640)).flush()
-        features, labels = np.load(path, mmap_mode="r"), np.zeros((entries, 1), np.float32)
+        np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(entries, 7, 7, 640)).flush()
+        features = StoredFeatures(np.load(path, mmap_mode="r"), np.arange(entries)[:, np.newaxis])
+        labels = np.zeros((entries, 1), np.float32)
         order = np.random.default_rng(0).permutation(entries)
         watcher = threading.Thread(target=watch)
         watcher.start()
         suffix.fit(
-            feature_batches(features, labels, order=order, views=None, batch_size=batch), verbose=0, shuffle=False
+            feature_batches(features, labels, order=order, copies=None, batch_size=batch), verbose=0, shuffle=False
         )
         done.set()
         watcher.join()
     print(
         f"an epoch on {entries:,} stored images ({path.name} of {entries * 62.72e-3:,.0f} MB): {largest / 1e6:,.0f} MB"
     )
+
+
+def many_trainings(options: argparse.Namespace) -> None:
+    """Prints what folds, seeds and a sweep cost, as multiples of one training; all audit the images as they begin."""
+    recipe = preset("two-stage").replace(targets=(options.finding,), weights=None)
+    table = open_data(options.data, missing="skip")
+    splits = split_by_patient(table, recipe.targets, validation=0.15, test=0.2, seed=recipe.seed)
+    settings = {"stage2.learning_rate": [1e-5, 3e-5, 1e-4], "loss.name": ["weighted_bce", "focal"]}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        works: dict[str, Callable[[], Any]] = {
+            "one training": lambda: train(recipe, splits, folder / "one"),
+            "five folds": lambda: cross_validate(recipe, table, folder / "folds", folds=5, final="none"),
+            "five seeds": lambda: train_seeds(recipe, splits, folder / "seeds", seeds=5),
+            "six settings": lambda: sweep(recipe, splits, folder / "sweep", settings=settings),
+        }
+        took, epochs = {}, {}
+        for work, run in works.items():
+            start = time.perf_counter()
+            found = run()
+            took[work] = time.perf_counter() - start
+            runs = getattr(found, "runs", [found])
+            epochs[work] = sum(len(each.history) for each in runs)
+    for work, clock in took.items():
+        print(f"{work}: {clock:.0f} s, {clock / took['one training']:.2f} times one training; {epochs[work]} epochs")
 
 
 def main() -> None:
@@ -165,7 +203,13 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--memory", type=int, help="only train an epoch on so many stored images")
+    parser.add_argument("--many", action="store_true", help="folds, seeds and a sweep against one training")
+    parser.add_argument("--data", type=Path, help="with --many: folder of a data set")
+    parser.add_argument("--finding", default="Pneumonia", help="with --many: the finding to learn")
     options = parser.parse_args()
+    if options.many:
+        many_trainings(options)
+        return
     if options.memory:
         epoch_on(options.memory, options.batch_size)
         return

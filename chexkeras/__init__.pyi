@@ -52,7 +52,10 @@ from .report.submission import show_report as show_report, write_report as write
 from .results import Estimate as Estimate, Evaluation as Evaluation, OperatingPoint as OperatingPoint
 from .runs.analysis import evaluate_by_readers as evaluate_by_readers
 from .runs.run import Run as Run
+from .runs.series import CrossValidation as CrossValidation, SeedRuns as SeedRuns, Sweep as Sweep
 from .training.elsewhere import run_from_model as run_from_model
+from .training.experiments.cross_validation import cross_validate as cross_validate, train_seeds as train_seeds
+from .training.experiments.sweep import sweep as sweep
 from .training.second_pass import fill_uncertain_from as fill_uncertain_from
 from .training.trainer import train as train
 

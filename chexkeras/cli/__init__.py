@@ -1,7 +1,9 @@
 """The command line: ``chexkeras`` and its commands, a module each."""
 
 # The order of the modules here is the order of the commands in --help.
-from chexkeras.cli import demo, data, presets, train, evaluate, compare, robustness, explain, predict, report, labels  # noqa: I001
+from chexkeras.cli import demo, data, presets  # noqa: I001
+from chexkeras.cli.training import train, sweep
+from chexkeras.cli import evaluate, compare, robustness, explain, predict, report, labels
 from chexkeras.cli.app import app
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "presets",
     "report",
     "robustness",
+    "sweep",
     "train",
 ]
 

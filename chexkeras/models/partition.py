@@ -372,17 +372,19 @@ def crossing_layer(model: keras.Model) -> keras.Operation | None:
 
 
 @checked
-def partition(model: keras.Model, checkpointed: bool = False) -> Partition | None:
+def partition(model: keras.Model, checkpointed: bool = False, at: str | None = None) -> Partition | None:
     """Cuts a classifier at its crossing layer.
 
     Args:
         model: A functional classifier whose `trainable` flags are set (`models.stages.apply_stage`).
         checkpointed: Whether training the part after it keeps the inputs of segments alone.
+        at: Name of the layer behind which to cut, whose output alone feeds the rest of the graph, as an earlier stage
+            found it; None finds the last one before anything trainable.
 
     Returns:
         The two parts, or None when there is no point to cut at.
     """
-    layer, graph = crossing_layer(model), _graph(model)
+    layer, graph = crossing_layer(model) if at is None else model.get_layer(at), _graph(model)
     if layer is None or graph is None:
         return None
     suffix = TrainedPart(layer.name, _steps_after(model, layer, graph[0]), checkpointed)

@@ -16,7 +16,7 @@ from chexkeras.plots import style
 from chexkeras.plots._inputs import FindingScores, finding_scores
 from chexkeras.plots.forest import Row, difference_axis, difference_text, draw_rows, height_of
 from chexkeras.plots.thresholds import confusion_matrix, rates_by_threshold
-from chexkeras.plots.training import training_curves
+from chexkeras.plots.training.history import training_curves
 from chexkeras.results import Comparison, Evaluation
 
 if TYPE_CHECKING:

@@ -40,10 +40,12 @@ from chexkeras.models.weights.sources import WEIGHTS
 from chexkeras.recipes.recipe import Recipe
 from chexkeras.results import Novelty, OperatingPoint
 from chexkeras.runs.run import NOVELTY
+from chexkeras.training.frozen.plan import FeaturePlan
 from chexkeras.training.loop import Fitted
 from chexkeras.training.memory import halving
 
 INTENSITIES_FILE = "intensities.json"
+_SCORED_TWICE = 16
 _BINS = 64
 _MOST = 100
 
@@ -234,6 +236,53 @@ def write_run(model: keras.Model, ended: FinishedTraining, folder: Path, number:
     files.write_json(folder / "provenance.json", {**record, **ended.further})
 
 
+def write_lean_run(model: keras.Model, ended: FinishedTraining, folder: Path, plan: FeaturePlan | None) -> None:
+    """Writes a run that is one of many on the same images: what is of the model, not what says more of the images.
+
+    Validation and test images are scored from stored features where there are any, and the provenance says how far the
+    whole network's scores of a few of them are from those. A run without test images has no evaluation.
+
+    Args:
+        model: The classifier with the weights to keep.
+        ended: What is known besides.
+        folder: Where to.
+        plan: The stored features it was trained on; None scores the images themselves.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    save_model(model, folder)
+    recipe, splits, fitted = ended.recipe, ended.splits, ended.fitted
+    scored, apart = {}, {}
+    for part in ("validation", "test"):
+        images = splits.part(part)
+        if not len(images):
+            continue
+        found = plan.predict(model, part) if plan is not None else None
+        if found is None:
+            scored[part], _ = _scored(model, recipe, images, part, recipe.batch_size, ended.store)
+            continue
+        ids = images["image_id"].astype(str).tolist()
+        scored[part] = scores_table(images, recipe.targets, ids, np.clip(found.astype(np.float64), 0, 1))
+        few = images.iloc[np.linspace(0, len(images) - 1, min(_SCORED_TWICE, len(images))).astype(int)]
+        whole = predict_scores(model, few, recipe.targets, store=ended.store).set_index(["image_id", "finding"])
+        stored = scored[part].set_index(["image_id", "finding"])["score"].loc[whole.index]
+        apart[part] = {"images": len(few), "largest_difference": float((stored - whole["score"]).abs().max())}
+    for part, scores in scored.items():
+        write_scores(folder / f"scores_{part}.csv", scores)
+    points = operating_points(recipe, scored["validation"])
+    files.write_json(folder / "operating_points.json", [point.to_dict() for point in points])
+    if "test" in scored:
+        evaluate(scored["test"], points, cautions=ended.cautions).save(folder / "evaluation.json")
+    write_data(splits, ended.audit, folder)
+    files.write_csv(folder / "history.csv", pd.DataFrame(fitted.history))
+    files.write_json(folder / "stages.json", fitted.stages)
+    recipe.save(folder / "recipe.json")
+    record = provenance_record(model, recipe, splits, ended.loss, fitted, ended.cautions)
+    record["model"]["sha256"] = files.sha256_file(folder / "model.keras")
+    if apart:
+        record["scored_from_features"] = apart
+    files.write_json(folder / "provenance.json", {**record, **ended.further})
+
+
 def save_model(model: keras.Model, folder: Path) -> None:
     """Writes the model's file, for inference: Keras opens it without chexkeras, unless a layer of it is our own.
 
@@ -268,12 +317,7 @@ def write_results(
     """
     scored, size = {}, recipe.batch_size
     for part in ("validation", "test"):
-        images = splits.part(part)
-
-        def score(batch_size: int, images: pd.DataFrame = images) -> pd.DataFrame:
-            return predict_scores(model, images, recipe.targets, batch_size=batch_size, store=store)
-
-        scored[part], size = halving(score, size, f"scoring the {part} images")
+        scored[part], size = _scored(model, recipe, splits.part(part), part, size, store)
         write_scores(working / f"scores_{part}.csv", scored[part])
     points = operating_points(recipe, scored["validation"])
     files.write_json(working / "operating_points.json", [point.to_dict() for point in points])
@@ -282,6 +326,17 @@ def write_results(
     measured.save(working / "evaluation.json")
     shown = intensities(splits.train, recipe.targets, image_size=recipe.image_size, store=store, seed=recipe.seed)
     files.write_json(working / INTENSITIES_FILE, shown)
+
+
+def _scored(
+    model: keras.Model, recipe: Recipe, images: pd.DataFrame, part: str, size: int, store: Store | None
+) -> tuple[pd.DataFrame, int]:
+    """Returns the scores of a part and how many images at a time memory sufficed for."""
+
+    def score(batch_size: int) -> pd.DataFrame:
+        return predict_scores(model, images, recipe.targets, batch_size=batch_size, store=store)
+
+    return halving(score, size, f"scoring the {part} images")
 
 
 def write_novelty(novelty: Novelty | None, working: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,16 @@ from chexkeras.runs.run import Run
 from chexkeras.training import finish
 from chexkeras.training.callbacks import EpochLog
 from chexkeras.training.frozen.plan import FeaturePlan, check_draws, plan_features
+from chexkeras.training.frozen.shelves import Shelves
 from chexkeras.training.loop import fit_stages
 from chexkeras.training.memory import halving
 from chexkeras.training.objective import build_loss, training_labels
 from chexkeras.training.own_objects import OwnObjects, loss_for_labels
 from chexkeras.training.resume.checkpoints import Checkpoints, assign_all, value
 from chexkeras.training.resume.interrupted import InterruptedTraining, TrainingRequest
+from chexkeras.training.shared import SharedWork, shared_shelves
+
+_IMAGES_AT_A_TIME = 32
 
 
 @checked
@@ -52,6 +57,8 @@ def train(
     cautions: Sequence[str] = (),
     overwrite: bool = False,
     features: str = "auto",
+    features_store: str | Path | None = None,
+    features_limit: int | None = None,
     draws: int | None = None,
     frozen_engine: str = "keras",
     store: Store | None = None,
@@ -83,6 +90,11 @@ def train(
         overwrite: Whether a run of the same name, or an interrupted training of it, may be replaced.
         features: Whether to compute what is frozen once and store it instead of once per epoch: "auto" (float16 where
             that is exact but for rounding, and cheaper), "float16", "float32" or "off".
+        features_store: Folder in which what is frozen stays for later trainings: those with the same frozen weights,
+            images and copies of them find it there, whatever else differs, several at once too. None keeps it beside
+            the run and removes it at the end.
+        features_limit: Bytes that the folder may take; what was not used for the longest time then gives way. None
+            leaves half of the free disk free.
         draws: With random augmentation: how many fixed draws of it to store for each image instead of drawing again in
             every epoch. That changes the recipe and is recorded; None reads the images again.
         frozen_engine: What computes features that are stored: "keras"; "openvino", "openvino-bf16" or "onnx", which
@@ -129,24 +141,70 @@ def train(
         FileNotFoundError: If there is nothing to resume.
         OSError: If a checkpoint cannot be written.
     """
+    own = OwnObjects.of(backbone, input_range, head, loss, augment, callbacks)
     recipe = recipe_of(recipe)
     if tensorboard is not None:
         EpochLog.check(tensorboard)
-    own = OwnObjects.of(backbone, input_range, head, loss, augment, callbacks)
+    shelves = shared_shelves(features_store, features_limit)
+    check_frozen_engine(frozen_engine)
+    asked = Asked(audit, cautions, overwrite, features, draws, store, resume, tensorboard, own, frozen_engine)
+    with shelves or contextlib.nullcontext():
+        return train_one(recipe, splits, run_dir, asked, SharedWork(shelves))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Arguments of `train` besides recipe, splits, folder and the store of features."""
+
+    audit: Audit | None = None
+    cautions: Sequence[str] = ()
+    overwrite: bool = False
+    features: str = "auto"
+    draws: int | None = None
+    store: Store | None = None
+    resume: bool = False
+    tensorboard: str | Path | None = None
+    own: OwnObjects = field(default_factory=OwnObjects)
+    frozen_engine: str = "keras"
+
+
+def train_one(recipe: Recipe, splits: Splits, run_dir: str | Path, asked: Asked, shared: SharedWork) -> Run:
+    """Does what `train` does, with what it shares with other trainings.
+
+    Args:
+        recipe: What to do.
+        splits: Which image belongs to which part.
+        run_dir: Folder to write.
+        asked: The other arguments of `train`.
+        shared: What this training has in common with others.
+
+    Returns:
+        The run.
+
+    Raises:
+        ValueError: As `train` says.
+        FileExistsError: If the folder is taken, or an interrupted training would be lost.
+        FileNotFoundError: If there is nothing to resume.
+        OSError: If a checkpoint cannot be written.
+    """
+    own = asked.own
     writer.clear_abandoned(run_dir)
-    unfinished = InterruptedTraining.load(run_dir) if resume else InterruptedTraining(run_dir)
-    if resume and unfinished.complete:
+    unfinished = InterruptedTraining.load(run_dir) if asked.resume else InterruptedTraining(run_dir)
+    if asked.resume and unfinished.complete:
         say(f"the run {unfinished.run_dir.name} is complete already")
         shutil.rmtree(unfinished.folder)
         return Run.load(run_dir)
-    overwrite = overwrite or (resume and unfinished.options["overwrite"])
+    overwrite = asked.overwrite or (asked.resume and unfinished.options["overwrite"])
     folder = writer.check_free(run_dir, overwrite)
+    store, features, draws = asked.store, asked.features, asked.draws
     if store is None:
         refuse_dicom(splits.table)
-    if resume:
+    if asked.resume:
         own = own.completed(unfinished.options.get("given", {}))
     given = own.record()
     recipe = own.named_in(_for_table(recipe, splits.table))
+    if not (splits.has_test or shared.lean):
+        raise ValueError("the split has no test part, so that the run could not be measured; split with a test share.")
     check_classes(splits, recipe.targets)
     as_split = splits
     if recipe.up_sample:
@@ -154,7 +212,6 @@ def train(
     # What cannot be balanced is refused here, before anything is computed.
     balance_groups(splits.train, recipe.balanced_batches)
     check_draws(recipe, features, draws)
-    check_frozen_engine(frozen_engine)
     if draws is not None and not _leading_held(recipe):
         raise ValueError(
             f"draws={draws} (--draws) stores features, but the first stage trains BatchNorm; leave draws out."
@@ -163,10 +220,12 @@ def train(
     if store is not None:
         store.require_size(recipe.image_size)
         store.rows(splits.table["image_id"])
-    options = {"features": features, "draws": draws, "cautions": list(cautions), "overwrite": overwrite}
+    options = {"features": features, "draws": draws, "cautions": list(asked.cautions), "overwrite": overwrite}
+    if shared.shelves is not None and not shared.lean:
+        options |= {"features_store": str(shared.shelves.root.resolve()), "features_limit": shared.shelves.limit}
     inputs = _inputs(recipe, splits, features, draws, store)
-    if frozen_engine != "keras":
-        options["frozen_engine"] = inputs["frozen_engine"] = frozen_engine
+    if asked.frozen_engine != "keras":
+        options["frozen_engine"] = inputs["frozen_engine"] = asked.frozen_engine
     if given:
         options["given"] = given
         inputs["given"] = {part: entry if part == "callbacks" else entry["sha256"] for part, entry in given.items()}
@@ -177,49 +236,60 @@ def train(
     own_loss = None
     if own.loss is not None:
         own_loss, given["loss"]["unknown_labels"] = _own_loss(own, recipe, splits)
-    asked = TrainingRequest(recipe, as_split, inputs, options)
-    with unfinished.claimed(asked, resume=resume, overwrite=overwrite):
+    request = TrainingRequest(recipe, as_split, inputs, options)
+    with unfinished.claimed(request, resume=asked.resume, overwrite=overwrite):
         checkpoints = Checkpoints(unfinished.folder)
+        audit = asked.audit
         if audit is None:
             audit = audit_images(
                 pd.concat([splits.train, splits.validation, splits.test]), splits, decode=store is None
             )
             for line in audit.suspicions:
                 say(line)
-        if store is not None and (dim := store.told_of_contrast(splits.table["image_id"])):
+        if store is not None and not shared.lean and (dim := store.told_of_contrast(splits.table["image_id"])):
             say(dim)
-        model = _classifier(recipe, splits, store, checkpoints, own)
+        model = _classifier(recipe, splits, store, checkpoints, own, shared)
         rows = training_labels(recipe, splits.training_rows)
         fitted_loss = build_loss(recipe, rows) if own_loss is None else own_loss
-        with _feature_folder(folder, unfinished) as stored, _epoch_log(tensorboard) as on_epoch:
-            plan = _features(model, recipe, splits, rows, stored, unfinished, features, draws, store, frozen_engine)
+        with contextlib.ExitStack() as stored:
+            shelves = stored.enter_context(_shelves(shared, folder, unfinished))
+            on_epoch = stored.enter_context(_epoch_log(asked.tensorboard))
+            plan = _features(model, recipe, splits, rows, shelves, unfinished, asked, shared)
             fitted = fit_stages(
                 model, recipe, fitted_loss, rows, splits.validation, plan, store, checkpoints, on_epoch, own.callbacks
             )
-        say(f"keeping the weights of {fitted.best_stage} epoch {fitted.best_epoch}, best on validation", indent=2)
-        further = {
-            "run_id": unfinished.run_id,
-            "taken_up_after_epochs": checkpoints.resumed_after,
-            "seconds": checkpoints.seconds,
-            "store": store.fingerprint if store is not None else None,
-            "features": plan.to_dict() if plan else None,
-            **({"given": given} if given else {}),
-        }
-        shown = finish.all_cautions(recipe, splits, [*cautions, *_begun_anew(own, checkpoints.resumed_after)])
-        ended = finish.FinishedTraining(recipe, splits, audit, fitted_loss, fitted, tuple(shown), store, further)
-        try:
-            _write(model, ended, folder)
-        except OSError as error:
-            raise OSError(
-                f"the run could not be written to {folder} ({error}); every epoch is kept: free some space and "
-                "continue with resume=True (on the command line train --resume)."
-            ) from error
+            if not shared.lean:
+                # No longer needed: it goes whether the run can be written or not.
+                stored.close()
+            say(f"keeping the weights of {fitted.best_stage} epoch {fitted.best_epoch}, best on validation", indent=2)
+            further = {
+                "run_id": unfinished.run_id,
+                "taken_up_after_epochs": checkpoints.resumed_after,
+                "seconds": checkpoints.seconds,
+                "store": store.fingerprint if store is not None else None,
+                "features": plan.to_dict() if plan else None,
+                **({"given": given} if given else {}),
+            }
+            shown = finish.all_cautions(recipe, splits, [*asked.cautions, *_begun_anew(own, checkpoints.resumed_after)])
+            ended = finish.FinishedTraining(recipe, splits, audit, fitted_loss, fitted, tuple(shown), store, further)
+            try:
+                _write(model, ended, folder, plan if shared.lean else None, lean=shared.lean)
+            except OSError as error:
+                raise OSError(
+                    f"the run could not be written to {folder} ({error}); every epoch is kept: free some space and "
+                    "continue with resume=True (on the command line train --resume)."
+                ) from error
     return Run.load(run_dir)
 
 
-def _write(model: keras.Model, ended: finish.FinishedTraining, folder: Path) -> None:
+def _write(
+    model: keras.Model, ended: finish.FinishedTraining, folder: Path, plan: FeaturePlan | None, *, lean: bool
+) -> None:
     with writer.writing(folder) as working:
         # The model has the best epoch's weights: they are safe on disk before the others take their place.
+        if lean:
+            finish.write_lean_run(model, ended, working, plan)
+            return
         finish.write_run(model, ended, working)
         best = ended.fitted.best_epochs
         for number in ended.fitted.kept[1:]:
@@ -306,10 +376,15 @@ def _built(recipe: Recipe, own: OwnObjects) -> keras.Model:
 
 
 def _classifier(
-    recipe: Recipe, splits: Splits, store: Store | None, checkpoints: Checkpoints, own: OwnObjects
+    recipe: Recipe,
+    splits: Splits,
+    store: Store | None,
+    checkpoints: Checkpoints,
+    own: OwnObjects,
+    shared: SharedWork,
 ) -> keras.Model:
     """Returns the classifier with the weights that training starts from, now or when it was begun."""
-    model = _built(recipe, own)
+    model = shared.classifier(recipe, lambda: _built(recipe, own))
     try:
         start = checkpoints.load_start()
     except ValueError as error:
@@ -323,35 +398,46 @@ def _classifier(
             "the weights that the given backbone had are not among the checkpoints, and its configuration does not "
             "hold them; give it again, train(..., backbone=model, resume=True), or begin anew with overwrite=True."
         )
-    if recipe.weights is None:
+    if recipe.weights is None and not shared.untrained_base(
+        model,
+        recipe,
+        lambda of_base: _built(of_base, own),
+        lambda base, images: _adapt(
+            base, images, recipe.replace(seed=shared.base_seed, batch_size=_IMAGES_AT_A_TIME), store
+        ),
+    ):
         _adapt(model, splits.train, recipe, store)
     checkpoints.save_start([value(variable) for variable in model.variables])
     return model
 
 
-def _adapt(model: keras.Model, train: pd.DataFrame, recipe: Recipe, store: Store | None) -> None:
+def _adapt(model: keras.Model, table: pd.DataFrame, recipe: Recipe, store: Store | None) -> None:
     # Shuffled once: NIH lists a patient's images together, and a batch should look like the whole.
-    order = np.random.default_rng(recipe.seed).permutation(len(train))
+    order = np.random.default_rng(recipe.seed).permutation(len(table))
     before = [value(variable) for variable in model.variables]
 
     def attempt(size: int) -> tuple[int, int]:
         assign_all(model.variables, before)
         used = order[: len(order) // size * size]
-        batches = images_with_ids(train.iloc[used], image_size=recipe.image_size, batch_size=size, store=store)
+        batches = images_with_ids(table.iloc[used], image_size=recipe.image_size, batch_size=size, store=store)
         steps = len(used) // size
         pixels = (pixels for pixels, _ in track(batches, "BatchNorm statistics", steps))
         return adapt_batchnorm(model, pixels), len(used)
 
-    (count, images), _ = halving(attempt, min(recipe.batch_size, len(train)), "taking BatchNorm statistics")
-    say(f"untrained base: {count} BatchNorm layers took their statistics from {images:,} training images", indent=2)
+    (count, images), _ = halving(attempt, min(recipe.batch_size, len(table)), "taking BatchNorm statistics")
+    say(f"untrained base: {count} BatchNorm layers took their statistics from {images:,} images", indent=2)
 
 
 @contextlib.contextmanager
-def _feature_folder(run_dir: Path, unfinished: InterruptedTraining) -> Iterator[Path]:
-    """Yields the folder for stored features; it goes when the block ends, unless the training can be resumed."""
+def _shelves(shared: SharedWork, run_dir: Path, unfinished: InterruptedTraining) -> Iterator[Shelves]:
+    """Yields where features are stored: shared, or beside the run until it is complete or cannot be resumed."""
+    if shared.shelves is not None:
+        yield shared.shelves
+        return
     folder = run_dir.with_name(f".{run_dir.name}.features")
     try:
-        yield folder
+        with Shelves(folder, own=True) as shelves:
+            yield shelves
     except KeyboardInterrupt:
         raise
     except BaseException:
@@ -376,15 +462,13 @@ def _features(
     recipe: Recipe,
     splits: Splits,
     rows: pd.DataFrame,
-    folder: Path,
+    shelves: Shelves,
     unfinished: InterruptedTraining,
-    features: str,
-    draws: int | None,
-    store: Store | None,
-    engine: str = "keras",
+    asked: Asked,
+    shared: SharedWork,
 ) -> FeaturePlan | None:
     """Returns the plan for stored features, filled: the one that the training began with, if it was begun before."""
-    before = unfinished.plan
+    before, features, engine = unfinished.plan, asked.features, asked.frozen_engine
     if before is not None:
         features = before["features"]["dtype"] if before["features"] else "off"
         # That which was chosen then, not the one that is fastest today.
@@ -392,7 +476,12 @@ def _features(
     stages, plan = _leading_held(recipe), None
     if stages and not (before is not None and features == "off"):
         planned = recipe.replace(stages=stages)
-        plan = plan_features(model, planned, rows, splits.validation, folder, features, draws, store, engine)
+        # What is scored from features is scored as the whole network does only if every stage kept them.
+        test = splits.test if shared.lean and len(stages) == len(recipe.stages) and len(splits.test) else None
+        plan = plan_features(
+            model, planned, rows, splits.validation, shelves, features, asked.draws, asked.store,
+            engine, test=test, trainings=shared.trainings, engines=shared.engines,
+        )  # fmt: skip
     if before is not None and before["features"] and plan is None:
         raise ValueError(
             f"the training of {unfinished.run_dir.name} began with stored features, for which there is no room any "
@@ -400,7 +489,8 @@ def _features(
             "(on the command line --overwrite)."
         )
     if plan is not None:
-        halving(plan.fill, recipe.batch_size, "computing what is frozen")
+        # Not the recipe's batch size: recipes that differ in it find the same features, to the last bit.
+        halving(plan.fill, _IMAGES_AT_A_TIME, "computing what is frozen")
     if before is None:
         unfinished.save_plan(plan.to_dict() if plan is not None else None)
     return plan

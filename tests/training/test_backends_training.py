@@ -25,6 +25,7 @@ from chexkeras.training import loop as fitting
 from chexkeras.training.resume.checkpoints import value
 from chexkeras.training.resume.checkpoints import Checkpoints
 from chexkeras.training.frozen.plan import plan_features
+from chexkeras.training.frozen.shelves import Shelves
 from chexkeras.training.objective import build_loss
 from chexkeras.recipes.recipe import Recipe, Stage
 from chexkeras.training.trainer import train
@@ -59,7 +60,7 @@ def fit(name, head, features, stages=stages, until=99, change=None):
     plan, folder = None, work / name
     if features:
         held = asked.replace(stages=stages[:2])
-        plan = plan_features(model, held, splits.train, splits.validation, folder / "f", "float32")
+        plan = plan_features(model, held, splits.train, splits.validation, Shelves(folder / "f", own=True), "float32")
         plan.fill(16)
 
     def limited(under_way, epoch, global_epoch, labels):

@@ -6,6 +6,7 @@ from chexkeras.models.classifier import build_classifier
 from chexkeras.recipes.recipe import Loss, Stage
 from chexkeras.training import loop
 from chexkeras.training.frozen.plan import plan_features
+from chexkeras.training.frozen.shelves import Shelves
 from chexkeras.training.trainer import build_loss
 
 pytestmark = pytest.mark.keras
@@ -154,7 +155,9 @@ def test_half_precision_that_overflows_stops_at_its_first_step_and_names_it(toy_
     assert model.get_layer("head_probability").compute_dtype == "float32"
     plan = None
     if features:
-        plan = plan_features(model, toy_recipe, toy_splits.train, toy_splits.validation, tmp_path)
+        plan = plan_features(
+            model, toy_recipe, toy_splits.train, toy_splits.validation, Shelves(tmp_path / "features", own=True)
+        )
         plan.fill(toy_recipe.batch_size)
     kernel = model.get_layer("head_dense_1024").kernel
     kernel.assign(np.full(kernel.shape, 6e4))

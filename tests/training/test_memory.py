@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from chexkeras.models.classifier import build_classifier
 from chexkeras.recipes.recipe import Loss, Stage
 from chexkeras.training.frozen.plan import plan_features
+from chexkeras.training.frozen.shelves import Shelves
 from chexkeras.training.loop import fit_stages
 from chexkeras.training.memory import GatheredGradients, OutOfMemory, halving, is_out_of_memory, pieces
 from chexkeras.training.objective import build_loss
@@ -215,7 +216,9 @@ def test_stored_features_are_filled_and_trained_on_in_smaller_batches(toy_recipe
     recipe = toy_recipe.replace(stages=(Stage("only", 2, 1e-2, "block3_conv"),))
 
     def run(model, folder):
-        plan = plan_features(model, recipe, toy_splits.train, toy_splits.validation, folder, "float32")
+        plan = plan_features(
+            model, recipe, toy_splits.train, toy_splits.validation, Shelves(folder, own=True), "float32"
+        )
         plan.fill(recipe.batch_size)
         return fitted(recipe, toy_splits, model, plan=plan)
 

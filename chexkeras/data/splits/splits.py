@@ -92,6 +92,11 @@ class Splits:
         return self.crossing_patients
 
     @property
+    def has_test(self) -> bool:
+        """Whether there is a test part; not so where a model is fitted to all images that folds have measured."""
+        return "test" in dict(self.shares) or bool((self.assignment["part"] == "test").any())
+
+    @property
     def leaky(self) -> bool:
         """Whether images of some parts were assigned without regard to the patient."""
         return self.kind in ("image", "official_image")

@@ -176,7 +176,7 @@ def lacking_classes(splits: Splits, targets: str | Sequence[str]) -> tuple[Lacki
         targets: The findings that will be used.
     """
     names, found = splits.table.targets(targets), []
-    for name in PARTS:
+    for name in PARTS if splits.has_test else PARTS[:2]:
         part = splits.part(name)
         for target in names:
             positive, negative = int((part[target] == 1).sum()), int((part[target] == 0).sum())
@@ -284,6 +284,26 @@ def assign_parts(
     sizes = np.bincount(unit_of, minlength=units)
     part = iterative_stratification(positives, sizes, tuple(shares.values()), seed)
     return np.asarray(list(shares), dtype=object)[part[unit_of]]
+
+
+def split_without_test(
+    table: pd.DataFrame, targets: str | Sequence[str], *, validation: float = 0.15, seed: int = 0
+) -> Splits:
+    """Splits an image table by patient into training and validation alone: for a model that others have measured.
+
+    Args:
+        table: An image table.
+        targets: The findings to stratify over.
+        validation: Fraction of all images for validation, in (0, 1).
+        seed: One seed, one division.
+
+    Raises:
+        ValueError: If a part would lack a class.
+    """
+    share = checks.probability(validation, "validation", open_interval=True)
+    table, names = checked_for_split(table, targets)
+    shares = {"train": 1 - share, "validation": share}
+    return made_split("patient", seed, names, shares, table, assign_parts(table, names, shares, seed, "patient"))
 
 
 def made_split(

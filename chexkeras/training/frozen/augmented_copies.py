@@ -5,8 +5,10 @@ stored features are the same training. Any other random change is drawn again in
 and choosing among them is another, cheaper recipe, taken only on request.
 """
 
+import hashlib
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -46,16 +48,31 @@ class AugmentedCopies:
             return f"{self.draws} draws of the random changes"
         return "the image and its mirror image" if self.augmentation.flip else "the image"
 
-    def key(self) -> list[Any]:
-        """Returns what the pixels of the copies depend on, besides the image."""
-        return [self.count, self.augmentation.to_dict(), self.seed] if self.draws else [self.count]
+    def key(self, copy: int) -> str:
+        """Returns what the pixels of a copy depend on besides the image, as text.
 
-    def pixels(self, pixels: tf.Tensor, rows: np.ndarray, copy: int) -> tf.Tensor:
+        Args:
+            copy: Which copy, from 0 to `count` - 1.
+        """
+        if self.draws:
+            return json.dumps(["draw", copy, self.seed, self.augmentation.to_dict()])
+        return "mirror image" if copy else "image"
+
+    def numbers(self, image_ids: Iterable[str]) -> np.ndarray:
+        """Returns the number by which an image's draws are told from another's: of the image, in whatever table it is.
+
+        Args:
+            image_ids: The images.
+        """
+        digests = (hashlib.sha256(image_id.encode()).digest() for image_id in image_ids)
+        return np.fromiter((int.from_bytes(digest[:7], "big") for digest in digests), np.int64)
+
+    def pixels(self, pixels: tf.Tensor, numbers: np.ndarray, copy: int) -> tf.Tensor:
         """Returns one copy of each image of a batch.
 
         Args:
             pixels: float32 tensor (batch, height, width, 1), 0-255.
-            rows: int array (batch,): the images' rows in the table.
+            numbers: int64 array (batch,): the images' numbers.
             copy: Which copy, from 0 to `count` - 1.
 
         Returns:
@@ -64,12 +81,12 @@ class AugmentedCopies:
         if not self.draws:
             return pixels[:, :, ::-1] if copy else pixels
 
-        def drawn(image_and_row: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-            image, row = image_and_row
-            return augment(image, image_seed(self.seed, copy, row), self.augmentation)
+        def drawn(image_and_number: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+            image, number = image_and_number
+            return augment(image, image_seed(self.seed, copy, number), self.augmentation)
 
         signature = tf.TensorSpec(pixels.shape[1:], tf.float32)
-        return tf.map_fn(drawn, (pixels, tf.constant(rows, tf.int64)), fn_output_signature=signature)
+        return tf.map_fn(drawn, (pixels, tf.constant(numbers, tf.int64)), fn_output_signature=signature)
 
     def in_epoch(self, epoch: int, draws: np.ndarray) -> np.ndarray | None:
         """Returns which copy an epoch shows of each image, an int64 array (n,); None where there is one only.

@@ -1,26 +1,24 @@
-"""What a frozen prefix computes, kept on disk: once per image and copy instead of once per epoch.
+"""What a frozen prefix computes, once for each image and copy instead of once in every epoch and training.
 
-The store is one memory-mapped ``.npy`` file for each crossing tensor, filled in table order, with a small JSON file
-that says whose features they are and how far the filling has come. Memory use does not grow with the data set. The disk
-space is taken before anything is computed: a map into a file with holes would end the process where the disk is full.
+The features of a table's images lie on shelves (`shelves`), one for each tensor that crosses from a frozen part into a
+trained one, and are found there by image: whichever training, fold or recipe they were first computed for. Memory use
+does not grow with the data set.
 """
 
-import errno
 import functools
 import hashlib
 import json
 import os
-import shutil
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from chexkeras import files
 from chexkeras.data.pipeline import checked_paths, images_with_ids, without_autotuning
 from chexkeras.data.pixels import PIXELS_VERSION
 from chexkeras.data.store.store import Store
@@ -28,9 +26,10 @@ from chexkeras.models.scoring import predict_padded
 from chexkeras.progress import say, track
 from chexkeras.training.frozen.augmented_copies import AugmentedCopies
 from chexkeras.training.frozen.engine import FrozenEngine
+from chexkeras.training.frozen.shelves import Shelf, Shelves
 
 DTYPES = ("float16", "float32")
-_SAVE_EVERY = 20
+_SYNC_EVERY = 20
 
 
 class FeatureOverflow(ValueError):
@@ -39,7 +38,7 @@ class FeatureOverflow(ValueError):
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """Whose features a store holds.
+    """Whose features are stored.
 
     Attributes:
         model: From pixels to the crossing tensors, a list of outputs.
@@ -71,215 +70,216 @@ class FeatureSpec:
         """Shape of each crossing tensor for one image."""
         return [tuple(output.shape[1:]) for output in self.model.outputs]
 
+    @property
+    def entry_bytes(self) -> int:
+        """The disk space of one copy of one image."""
+        return sum(int(np.prod(shape)) for shape in self.shapes) * np.dtype(self.dtype).itemsize
+
     def bytes_per_image(self) -> int:
         """Returns the disk space of one image in all its copies."""
-        values = sum(int(np.prod(shape)) for shape in self.shapes)
-        return values * np.dtype(self.dtype).itemsize * self.copies.count
+        return self.entry_bytes * self.copies.count
 
-    def key(self, table: pd.DataFrame, images: Store | None = None) -> str:
-        """Returns a hash of everything the features depend on.
+    @functools.cached_property
+    def keys(self) -> tuple[str, ...]:
+        """For each layer a hash of everything its features depend on besides the image.
 
-        Images count by path, size and time of last change, which tells a changed image without reading it; images of a
-        store by the store's checksums and their rows. A folder counts as what it leads to, however it is written.
-
-        Args:
-            table: Image table whose images are to be computed, in order.
-            images: The store they are read from; None reads their files.
+        The weights and the graph before it, the size of the images and how they become pixels, the number type, and
+        what computed: features of another machine's kind of arithmetic, or of another TensorFlow, are not taken.
         """
-        digest = hashlib.sha256()
-        digest.update(
-            json.dumps([PIXELS_VERSION, keras.version(), self.layers, self.copies.key(), self.dtype]).encode()
-        )
-        digest.update(_graph(self.model).encode())
+        devices = sorted({device.device_type for device in tf.config.list_physical_devices()})
+        by = [PIXELS_VERSION, keras.version(), tf.__version__, keras.backend.backend(), devices, self.dtype]
         if self.engine is not None:
-            digest.update(f"{self.engine.name} {self.engine.version}".encode())
-        for weight in self.model.weights:
-            digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).tobytes())
-        if images is not None:
-            digest.update(images.fingerprint.encode())
-            digest.update(images.rows(table["image_id"]).tobytes())
-            return digest.hexdigest()
-        resolved = functools.cache(os.path.realpath)
-        for path in map(Path, checked_paths(table)):
-            status = path.stat()
-            digest.update(f"{resolved(path.parent)}|{path.name}|{status.st_size}|{status.st_mtime_ns}\n".encode())
-        return digest.hexdigest()
+            by.append(f"{self.engine.name} {self.engine.version}")
+        found = []
+        for output in self.model.outputs:
+            prefix = keras.Model(self.model.input, output)
+            digest = hashlib.sha256(json.dumps(by).encode())
+            digest.update(_graph(prefix).encode())
+            for weight in prefix.weights:
+                digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).tobytes())
+            found.append(digest.hexdigest())
+        return tuple(found)
 
 
 def _graph(model: keras.Model) -> str:
-    """Returns a model's graph as JSON with numbers for names: Keras counts names up with every model it builds."""
+    """Returns a model's graph as JSON with numbers for names: Keras counts names up with every model it builds.
+
+    Which layers will be trained says nothing about what they compute now.
+    """
     text = model.to_json().replace(json.dumps(model.name), '"model"')
     for index, layer in enumerate(model.layers):
         text = text.replace(json.dumps(layer.name), f'"layer {index}"')
-    return text
+    return re.sub(r'"trainable": (true|false)', '"trainable": null', text)
+
+
+def image_keys(table: pd.DataFrame, copies: AugmentedCopies, images: Store | None = None) -> list[list[bytes]]:
+    """Returns what tells each copy of each image, 32 bytes, by copy and in table order.
+
+    Images count by path, size and time of last change, which tells a changed image without reading it; images of a
+    store by the store's checksums and their rows. A folder counts as what it leads to, however it is written. Draws
+    depend on the image's id as well.
+
+    Args:
+        table: Image table.
+        copies: The fixed copies of every image.
+        images: The store they are read from; None reads their files.
+    """
+    ids = table["image_id"].astype(str).tolist()
+    if images is not None:
+        named = [f"{images.fingerprint}|{row}" for row in images.rows(ids)]
+    else:
+        resolved, named = functools.cache(os.path.realpath), []
+        for path in map(Path, checked_paths(table)):
+            status = path.stat()
+            named.append(f"{resolved(path.parent)}|{path.name}|{status.st_size}|{status.st_mtime_ns}")
+    found = []
+    for copy in range(copies.count):
+        of_copy = copies.key(copy)
+        if copies.draws:
+            texts = [f"{name}|{of_copy}|{image_id}" for name, image_id in zip(named, ids, strict=True)]
+        else:
+            texts = [f"{name}|{of_copy}" for name in named]
+        found.append([hashlib.sha256(text.encode()).digest() for text in texts])
+    return found
+
+
+class StoredFeatures(NamedTuple):
+    """Features of the images of a table.
+
+    Attributes:
+        values: Memory map (entries, ...), of these images and others.
+        entries: int64 array (images, copies): where each lies.
+    """
+
+    values: np.ndarray
+    entries: np.ndarray
+
+    def take(self, rows: np.ndarray, copies: np.ndarray | int = 0) -> np.ndarray:
+        """Returns the features of images.
+
+        Args:
+            rows: int array (n,): rows of the table.
+            copies: The copy of each, int array (n,), or of all.
+        """
+        return np.ascontiguousarray(self.values[self.entries[rows, copies]])
 
 
 class FeatureStore:
     """Features of the images of one table.
 
     Args:
-        folder: Where it lies.
+        shelves: Where they lie.
         spec: Whose features.
         table: Image table, one row an image.
         images: The store of images they are computed from; None reads the files.
     """
 
-    def __init__(self, folder: Path, spec: FeatureSpec, table: pd.DataFrame, images: Store | None = None) -> None:
-        self.folder = folder
-        self.spec = spec
-        self.table = table
-        self.images = images
-        self._manifest = {
-            "key": spec.key(table, images),
-            "films": len(table),
-            "layers": list(spec.layers),
-            "shapes": [list(shape) for shape in spec.shapes],
-            "views": str(spec.copies),
-            "dtype": spec.dtype,
+    def __init__(self, shelves: Shelves, spec: FeatureSpec, table: pd.DataFrame, images: Store | None = None) -> None:
+        self.shelves, self.spec, self.table, self.images = shelves, spec, table, images
+        self._keys = image_keys(table, spec.copies, images)
+
+    def _of_layer(self, layer: str) -> Shelf:
+        place = self.spec.layers.index(layer)
+        return self.shelves.shelf(self.spec.keys[place], self.spec.shapes[place], self.spec.dtype)
+
+    @property
+    def on(self) -> list[Shelf]:
+        """The shelf of each layer."""
+        return [self._of_layer(layer) for layer in self.spec.layers]
+
+    def _entries(self, shelf: Shelf) -> np.ndarray:
+        return np.stack([shelf.rows(keys) for keys in self._keys], axis=1)
+
+    def missing(self) -> dict[Shelf, set[bytes]]:
+        """Returns which entries each shelf lacks."""
+        return {
+            shelf: {key for keys in self._keys for key, row in zip(keys, shelf.rows(keys), strict=True) if row < 0}
+            for shelf in self.on
         }
 
-    def _path(self, layer: str) -> Path:
-        return self.folder / f"{layer}.npy"
-
-    def _shape(self, layer: str) -> tuple[int, ...]:
-        return (len(self.table), self.spec.copies.count, *self.spec.shapes[self.spec.layers.index(layer)])
-
-    def _images_done(self) -> int | None:
-        """Returns how many images a store of this very key already holds; None if it is stale, foreign or cut short."""
-        manifest = self.folder / "manifest.json"
-        if not manifest.is_file():
-            return None
-        try:
-            found = files.read_json(manifest)
-        except ValueError:
-            return None
-        if {name: found.get(name) for name in self._manifest} != self._manifest:
-            say(f"the feature store {self.folder.name} belongs to other images or weights; it is computed again")
-            return None
-        for layer in self.spec.layers:
-            try:
-                array = np.load(self._path(layer), mmap_mode="r")
-            except (OSError, ValueError):
-                say(f"the feature store {self.folder.name} is cut short; it is computed again")
-                return None
-            if array.shape != self._shape(layer) or array.dtype != np.dtype(self.spec.dtype):
-                return None
-        return int(found.get("films_done", 0))
-
-    def _record(self, images_done: int) -> None:
-        files.write_json(self.folder / "manifest.json", {**self._manifest, "films_done": images_done})
-
-    def reserve(self) -> int:
-        """Takes the disk space of the whole store and returns how many images it already holds.
-
-        A store of other images or weights gives way to this one, unless there is no room for it even so.
-
-        Raises:
-            OSError: If the disk has too little space.
-        """
-        done = self._images_done()
-        if done == len(self.table):
-            return done
-        if done is None:
-            self._require(held=sum(512 * path.stat().st_blocks for path in self.folder.rglob("*.npy")))
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder.mkdir(parents=True)
-        try:
-            for layer in self.spec.layers:
-                path, shape = self._path(layer), self._shape(layer)
-                if done is None:
-                    np.lib.format.open_memmap(path, mode="w+", dtype=self.spec.dtype, shape=shape)
-                _allocate(path)
-        except OSError as error:
-            if error.errno not in files.NO_ROOM:
-                raise
-            if done is None:
-                shutil.rmtree(self.folder, ignore_errors=True)
-            raise self._no_room() from error
-        if done is None:
-            self._record(0)
-        return done or 0
-
-    def give_back(self) -> None:
-        """Frees the disk space of a store that holds no image yet."""
-        manifest = self.folder / "manifest.json"
-        if manifest.is_file() and not files.read_json(manifest).get("films_done"):
-            shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _bytes(self) -> int:
-        return self.spec.bytes_per_image() * len(self.table)
-
-    def _require(self, held: int) -> None:
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        if self._bytes() > shutil.disk_usage(self.folder.parent).free + held:
-            raise self._no_room()
-
-    def _no_room(self) -> OSError:
-        free = shutil.disk_usage(self.folder.parent).free
-        return OSError(
-            f"stored features need {self._bytes():,} bytes in {str(self.folder)!r}, but {free:,} bytes are free there "
-            "(a quota may allow less); make room, or compute them again in every epoch with features='off' (on the "
-            "command line --features off)."
-        )
+    def check(self) -> None:
+        """Reads what is there once and takes out what is damaged, to be computed again."""
+        for shelf in self.on:
+            shelf.drop_damaged(self._entries(shelf).ravel())
 
     def fill(self, batch_size: int) -> None:
-        """Computes what is missing; a filling that was killed goes on where it was last saved.
+        """Computes what is missing; a filling that was killed goes on where it was.
+
+        The caller holds the shelves (`Shelves.filling`) and has taken the disk space.
 
         Args:
             batch_size: Images a step.
 
         Raises:
             FeatureOverflow: If a feature does not fit the number type; nothing rounded to infinity is trained on.
-            OSError: If the disk has too little space; said before anything is computed.
         """
-        done = self.reserve()
-        if done == len(self.table):
-            say(f"features of {done:,} images taken from an earlier pass")
-            return
-        arrays = [np.load(self._path(layer), mmap_mode="r+") for layer in self.spec.layers]
-        rest = self.table.iloc[done:]
-        image_size = self.spec.model.input_shape[1]
-        batches = images_with_ids(rest, image_size=image_size, batch_size=batch_size, store=self.images)
-        total = -(-len(rest) // batch_size)
+        missing = self.missing()
+        wanted = set().union(*missing.values())
+        lacking = np.array([any(key in wanted for key in keys) for keys in zip(*self._keys, strict=True)])
+        # An image that stands in the table several times, as up-sampled ones do, is computed once.
+        first = ~pd.Series(self._keys[0]).duplicated().to_numpy()
+        rest = np.flatnonzero(lacking & first)
+        known = int((~lacking).sum())
+        if known:
+            of = "" if known == len(self.table) else f" of {len(self.table):,}"
+            say(f"features of {known:,}{of} images taken from an earlier pass")
+        if len(rest):
+            self._compute(rest, missing, batch_size)
+
+    def _compute(self, rest: np.ndarray, missing: dict[Shelf, set[bytes]], batch_size: int) -> None:
+        table, size = self.table.iloc[rest], self.spec.model.input_shape[1]
+        numbers = self.spec.copies.numbers(table["image_id"].astype(str))
+        batches = images_with_ids(table, image_size=size, batch_size=batch_size, store=self.images)
+        total, start = -(-len(rest) // batch_size), 0
         for step, (pixels, _) in enumerate(track(batches, "computing what is frozen", total), start=1):
-            count = len(pixels)
-            rows = np.arange(done, done + count)
-            for copy in range(self.spec.copies.count):
-                seen = self.spec.copies.pixels(pixels, rows, copy)
-                for array, output in zip(arrays, self.spec.computed(seen, batch_size), strict=True):
-                    with np.errstate(over="ignore"):
-                        values = output.astype(self.spec.dtype)
-                    if not np.isfinite(values).all():
-                        raise FeatureOverflow(
-                            f"a feature is too large for {self.spec.dtype}; train with features='float32' or 'off' "
-                            "(on the command line --features float32)."
-                        )
-                    array[done : done + count, copy] = values
-            done += count
-            if step % _SAVE_EVERY == 0 or step == total:
-                for array in arrays:
-                    array.flush()
-                self._record(done)
+            here = slice(start, start + len(pixels))
+            start = here.stop
+            for copy, of_copy in enumerate(self._keys):
+                keys = [of_copy[row] for row in rest[here]]
+                if not any(key in lacking for lacking in missing.values() for key in keys):
+                    continue
+                seen = self.spec.copies.pixels(pixels, numbers[here], copy)
+                outputs = self.spec.computed(seen, batch_size)
+                for shelf, output in zip(self.on, outputs, strict=True):
+                    _append(shelf, keys, output, missing[shelf])
+            if step % _SYNC_EVERY == 0 or step == total:
+                for shelf in self.on:
+                    shelf.sync()
 
-    def features(self, layer: str) -> np.ndarray:
-        """Returns a memory map (images, copies, ...) of one crossing tensor."""
-        return np.load(self._path(layer), mmap_mode="r")
+    def features(self, layer: str) -> StoredFeatures:
+        """Returns one crossing tensor of the table's images.
+
+        Args:
+            layer: Name of the layer behind it.
+
+        Raises:
+            ValueError: If features are missing: the store was not filled.
+        """
+        shelf = self._of_layer(layer)
+        entries = self._entries(shelf)
+        if (entries < 0).any():
+            raise ValueError(f"{int((entries < 0).sum()):,} features at {layer} are missing; fill the store first.")
+        return StoredFeatures(shelf.values, entries)
 
 
-def _allocate(path: Path) -> None:
-    """Gives every byte of a file its place on the disk; what it holds stays. Not every platform and disk can."""
-    if not hasattr(os, "posix_fallocate"):
+def _append(shelf: Shelf, keys: list[bytes], output: np.ndarray, missing: set[bytes]) -> None:
+    """Adds what a shelf lacks."""
+    places = [place for place, key in enumerate(keys) if key in missing]
+    if not places:
         return
-    with path.open("r+b") as file:
-        try:
-            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
-        except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
-                raise
+    with np.errstate(over="ignore"):
+        values = output[places].astype(shelf.dtype)
+    if not np.isfinite(values).all():
+        raise FeatureOverflow(
+            f"a feature is too large for {shelf.dtype}; train with features='float32' or 'off' (on the command line "
+            "--features float32)."
+        )
+    shelf.append([keys[place] for place in places], values)
+    missing.difference_update(keys[place] for place in places)
 
 
 def feature_batches(
-    features: np.ndarray,
+    features: StoredFeatures,
     labels: np.ndarray | None,
     *,
     order: np.ndarray,
@@ -289,7 +289,7 @@ def feature_batches(
     """Builds batches from stored features.
 
     Args:
-        features: Memory map (images, copies, ...).
+        features: The features of a table's images.
         labels: float32 array (images, n_targets), or None for inputs alone.
         order: int array: the rows to read, in order.
         copies: int array: the copy of each entry of `order`; None takes the first.
@@ -299,17 +299,18 @@ def feature_batches(
         A `tf.data.Dataset` of float32 features, with labels if given.
     """
     chosen = np.zeros(len(order), np.int64) if copies is None else copies
-    targets = np.zeros((len(features), 0), np.float32) if labels is None else labels
+    targets = np.zeros((len(features.entries), 0), np.float32) if labels is None else labels
 
     def gather(step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         here = slice(step * batch_size, (step + 1) * batch_size)
         rows = order[here]
-        return np.ascontiguousarray(features[rows, chosen[here]]), targets[rows]
+        return features.take(rows, chosen[here]), targets[rows]
 
     def batch(step: tf.Tensor) -> Any:
         # Python copies the rows; widening them to float32 is left to TensorFlow's own threads.
-        stored, known = tf.numpy_function(gather, [step], (tf.as_dtype(features.dtype), tf.float32), stateful=False)
-        stored.set_shape((None, *features.shape[2:]))
+        kinds = (tf.as_dtype(features.values.dtype), tf.float32)
+        stored, known = tf.numpy_function(gather, [step], kinds, stateful=False)
+        stored.set_shape((None, *features.values.shape[1:]))
         known.set_shape((None, targets.shape[1]))
         inputs = tf.cast(stored, tf.float32)
         return inputs if labels is None else (inputs, known)

@@ -1,8 +1,6 @@
 """Which stages can train on stored features, and the stores they share: one pass over the images fills them all."""
 
-import shutil
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -17,13 +15,14 @@ from chexkeras.models.stages import freeze
 from chexkeras.progress import say
 from chexkeras.recipes.recipe import Recipe
 from chexkeras.training.frozen.augmented_copies import AugmentedCopies
-from chexkeras.training.frozen.engine import frozen_engine
+from chexkeras.training.frozen.engine import FrozenEngine, frozen_engine
 from chexkeras.training.frozen.feature_store import FeatureOverflow, FeatureSpec, FeatureStore, feature_batches
+from chexkeras.training.frozen.shelves import Shelf, Shelves
 from chexkeras.training.stage_data import StageData
 
 FEATURES = ("auto", "float16", "float32", "off")
-_SHARE_OF_FREE_DISK = 0.5
 _WORTH_STORING = 0.2
+_SCORED_AT_A_TIME = 32
 
 
 @dataclass
@@ -34,45 +33,63 @@ class FeaturePlan:
         layers: Crossing layer of each stage that trains on features, by stage name.
         train: Store of the training images, in all copies.
         validation: Store of the validation images, unchanged.
+        test: Store of the test images, unchanged; None where they are scored by the whole model.
         automatic: Whether float32 may be taken where float16 cannot hold a feature.
     """
 
     layers: dict[str, str]
     train: FeatureStore
     validation: FeatureStore
+    test: FeatureStore | None = None
     automatic: bool = False
 
+    @property
+    def stores(self) -> tuple[FeatureStore, ...]:
+        """All stores."""
+        return tuple(store for store in (self.validation, self.test, self.train) if store is not None)
+
     def fill(self, batch_size: int) -> None:
-        """Computes both stores; in float32 where the number type was left to us and float16 cannot hold a feature.
+        """Computes all stores; in float32 where the number type was left to us and float16 cannot hold a feature.
 
         Args:
             batch_size: Images a step.
 
         Raises:
             FeatureOverflow: If a feature does not fit the number type that was asked for.
-            OSError: If the disk has too little space for both stores; said before anything is computed.
+            OSError: If the disk has too little space for all stores; said before anything is computed.
         """
-        stores = (self.validation, self.train)
+        shelves = [shelf for store in self.stores for shelf in store.on]
         try:
-            for store in stores:
-                store.reserve()
-        except OSError:
-            for store in stores:
-                store.give_back()
-            raise
-        try:
-            self.validation.fill(batch_size)
-            self.train.fill(batch_size)
+            with self.train.shelves.filling(list(dict.fromkeys(shelves))):
+                self._fill(batch_size)
         except FeatureOverflow:
             if not self.automatic or self.train.spec.dtype == "float32":
                 raise
             say("a feature is too large for float16; storing float32 instead")
-            for name in ("validation", "train"):
+            for name in ("validation", "test", "train"):
                 store = getattr(self, name)
-                shutil.rmtree(store.folder, ignore_errors=True)
-                spec = replace(store.spec, dtype="float32")
-                setattr(self, name, FeatureStore(store.folder, spec, store.table, store.images))
+                if store is not None:
+                    spec = replace(store.spec, dtype="float32")
+                    setattr(self, name, FeatureStore(store.shelves, spec, store.table, store.images))
             self.fill(batch_size)
+
+    def _fill(self, batch_size: int) -> None:
+        for store in self.stores:
+            store.check()
+        missing: dict[Shelf, set[bytes]] = {}
+        for store in self.stores:
+            for shelf, keys in store.missing().items():
+                missing.setdefault(shelf, set()).update(keys)
+        self.train.shelves.make_room(sum(shelf.entry_bytes * len(keys) for shelf, keys in missing.items()))
+        try:
+            # The room of all is taken before anything is computed.
+            for shelf, keys in missing.items():
+                shelf.reserve(len(keys))
+            for store in self.stores:
+                store.fill(batch_size)
+        finally:
+            for shelf in missing:
+                shelf.give_back()
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what was stored, as plain values for the record."""
@@ -105,10 +122,32 @@ class FeaturePlan:
             return feature_batches(features, labels, order=shown.rows, copies=copies, batch_size=recipe.batch_size)
 
         def validation(images_a_batch: int) -> Any:
-            order = np.arange(len(held_out))
+            order = np.arange(len(held_out.entries))
             return feature_batches(held_out, None, order=order, copies=None, batch_size=images_a_batch)
 
         return StageData(parts.suffix, batches, validation)
+
+    def predict(self, model: keras.Model, part: str) -> np.ndarray | None:
+        """Returns what a trained classifier says of a part, computed from its stored features.
+
+        Args:
+            model: The classifier.
+            part: "validation" or "test".
+
+        Returns:
+            float array (images, n_targets), in table order; None where the part's features are not stored.
+        """
+        store = getattr(self, part)
+        if store is None:
+            return None
+        # Nothing before the earliest crossing was trained: what is stored there is what the network computes.
+        crossing = min(self.layers.values(), key=lambda layer: model.operations.index(model.get_layer(layer)))
+        parts = partition(model, at=crossing)
+        held = store.features(crossing)
+        batches = feature_batches(
+            held, None, order=np.arange(len(held.entries)), copies=None, batch_size=_SCORED_AT_A_TIME
+        )
+        return np.asarray(parts.suffix.predict(batches, verbose=0)) if parts is not None else None
 
 
 def _useful_partition(model: keras.Model, stage: str = "", checkpointed: bool = False) -> Partition | None:
@@ -160,11 +199,15 @@ def plan_features(
     recipe: Recipe,
     train: pd.DataFrame,
     validation: pd.DataFrame,
-    folder: Path,
+    shelves: Shelves,
     features: str = "auto",
     draws: int | None = None,
     store: Store | None = None,
     engine: str = "keras",
+    *,
+    test: pd.DataFrame | None = None,
+    trainings: int = 1,
+    engines: dict[tuple[str, ...], FrozenEngine] | None = None,
 ) -> FeaturePlan | None:
     """Decides whether training on stored features is exact and cheaper, and says so.
 
@@ -176,11 +219,14 @@ def plan_features(
         recipe: The recipe.
         train: Image table of the training part.
         validation: Image table of the validation part.
-        folder: Where the stores go.
+        shelves: Where the stores go.
         features: "auto" (float16 where it applies), "float16", "float32" or "off".
         draws: How many draws of the recipe's random changes to store; None stores none.
         store: The store the images are read from; None reads their files.
         engine: What computes the features, one of `engine.FROZEN_ENGINES`.
+        test: Image table of the test part, if its images are to be scored from stored features; None stores none.
+        trainings: How many trainings use the same features.
+        engines: Engines made ready before, by what they compute; the one that is made here is added. None for none.
 
     Returns:
         The plan, or None when every stage has to read the images again in every epoch.
@@ -207,34 +253,37 @@ def plan_features(
             outputs[parts.crossing] = parts.prefix.output
         trained.update(layer.name for layer in model.layers if layer.trainable_weights)
     epochs = sum(stage.epochs for stage in recipe.stages if stage.name in layers)
-    if epochs <= copies.count:
+    if not epochs or epochs * trainings <= copies.count:
         return None
     dtype = "float32" if features == "float32" else "float16"
     prefix = keras.Model(model.input, list(outputs.values()))
     spec = FeatureSpec(prefix, tuple(outputs), copies, dtype)
+    if engine != "keras":
+        ready = {} if engines is None else engines
+        if spec.keys not in ready:
+            ready[spec.keys] = frozen_engine(prefix, engine, recipe.batch_size)
+        spec = replace(spec, engine=ready[spec.keys] if ready[spec.keys].name != "keras" else None)
     plain = replace(spec, copies=AugmentedCopies())
-    size = spec.bytes_per_image() * len(train) + plain.bytes_per_image() * len(validation)
-    folder.mkdir(parents=True, exist_ok=True)
-    # What an interrupted training has stored here is used or overwritten: its room counts as free.
-    held = sum(512 * path.stat().st_blocks for path in folder.rglob("*.npy"))
-    free = shutil.disk_usage(folder).free + held
-    if size > _SHARE_OF_FREE_DISK * free:
+    plan = FeaturePlan(
+        layers,
+        FeatureStore(shelves, spec, train, store),
+        FeatureStore(shelves, plain, validation, store),
+        FeatureStore(shelves, plain, test, store) if test is not None else None,
+        automatic=features == "auto",
+    )
+    size = sum(shelf.entry_bytes * len(keys) for each in plan.stores for shelf, keys in each.missing().items())
+    if size > (room := shelves.room()):
+        why = "half of what is free" if shelves.limit is None else "what the limit leaves"
         say(
-            f"every epoch reads the images again: stored features would take {size / 1e9:.1f} GB, more than half of "
-            f"the {free / 1e9:.1f} GB free",
+            f"every epoch reads the images again: stored features would take {size / 1e9:.1f} GB, more than the "
+            f"{room / 1e9:.1f} GB that may be taken, {why}",
             indent=2,
         )
         return None
     passes = f"{copies.count} pass{'es' if copies.count > 1 else ''}"
     say(
         f"{', '.join(layers)}: what is frozen is computed once and stored ({', '.join(outputs)}; {copies}; "
-        f"{dtype}, {size / 1e6:,.0f} MB): {passes} over the training images instead of up to {epochs}",
+        f"{dtype}, {size / 1e6:,.0f} MB): {passes} over the training images instead of up to {epochs * trainings}",
         indent=2,
     )
-    if engine != "keras":
-        computes = frozen_engine(prefix, engine, recipe.batch_size)
-        if computes.name != "keras":
-            spec, plain = replace(spec, engine=computes), replace(plain, engine=computes)
-    of_train = FeatureStore(folder / "train", spec, train, store)
-    of_validation = FeatureStore(folder / "validation", plain, validation, store)
-    return FeaturePlan(layers, of_train, of_validation, automatic=features == "auto")
+    return plan

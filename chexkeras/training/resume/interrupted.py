@@ -192,7 +192,7 @@ class InterruptedTraining:
         Raises:
             ValueError: If not; the message names what differs.
         """
-        before, now = _flat(self._asked["inputs"]), _flat(json.loads(json.dumps(inputs)))
+        before, now = flat_values(self._asked["inputs"]), flat_values(json.loads(json.dumps(inputs)))
         differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
         if differing:
             shown = [f"{key} was {_short(before.get(key))}, is {_short(now.get(key))}" for key in differing]
@@ -305,12 +305,17 @@ def _versions() -> dict[str, str]:
     return {name: packages[name] for name in ("chexkeras", "tensorflow", "keras", "numpy")}
 
 
-def _flat(value: Any, at: str = "") -> dict[str, Any]:
-    """Returns the leaves of nested plain values by their place, for example "recipe.stages.1.learning_rate"."""
+def flat_values(value: Any, at: str = "") -> dict[str, Any]:
+    """Returns the leaves of nested plain values by their place, for example "recipe.stages.1.learning_rate".
+
+    Args:
+        value: Lists, mappings and what is in them.
+        at: Where it stands.
+    """
     if not isinstance(value, (dict, list)):
         return {at: value}
     items = value.items() if isinstance(value, dict) else enumerate(value)
-    return {key: leaf for name, item in items for key, leaf in _flat(item, f"{at}.{name}".lstrip(".")).items()}
+    return {key: leaf for name, item in items for key, leaf in flat_values(item, f"{at}.{name}".lstrip(".")).items()}
 
 
 def _short(value: Any) -> str:

@@ -26,6 +26,7 @@ from chexkeras.recipes.recipe import Stage
 from chexkeras.runs.run import Run
 from chexkeras.training import loop
 from chexkeras.training.frozen.plan import plan_features
+from chexkeras.training.frozen.shelves import Shelves
 from chexkeras.training.objective import build_loss
 from chexkeras.training.resume.checkpoints import Checkpoints, assign_all, value
 from chexkeras.training.resume.interrupted import InterruptedTraining
@@ -64,7 +65,9 @@ def fit(recipe, splits, folder, features, *, start=None, seed=0):
         assign_all(model.variables, start)
     plan = None
     if features:
-        plan = plan_features(model, recipe, splits.train, splits.validation, folder / "features", "float32")
+        plan = plan_features(
+            model, recipe, splits.train, splits.validation, Shelves(folder / "features", own=True), "float32"
+        )
         plan.fill(recipe.batch_size)
     loss = build_loss(recipe, splits.train)
     checkpoints = Checkpoints(folder)
@@ -430,9 +433,7 @@ def test_stored_features_are_counted_on_again_however_full_the_disk_is(
     """Their own room is no longer free, which must not turn the second half into another computation."""
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1})())
     stored = interrupted.with_name(".run.features")
-    needed = sum(path.stat().st_size for path in stored.rglob("*.npy"))
-    assert needed > 0
-    monkeypatch.setattr("chexkeras.training.frozen.plan._SHARE_OF_FREE_DISK", 1.1)
+    assert all(path.stat().st_size > 0 for path in stored.rglob("values.bin"))
     assert_same_run(whole, train(recipe, toy_splits, interrupted, resume=True))
 
 
@@ -445,7 +446,7 @@ def test_a_training_that_began_without_stored_features_goes_on_without(
     with monkeypatch.context() as patched:
         patched.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1})())
         interrupted_training(recipe, toy_splits, tmp_path / "run", monkeypatch, 1)
-    assert "more than half of the 0.0 GB free" in capsys.readouterr().err
+    assert "more than the 0.0 GB that may be taken, half of what is free" in capsys.readouterr().err
     run = train(recipe, toy_splits, tmp_path / "run", resume=True)
     assert run.provenance["features"] is None
     assert_same_run(plain, run)
@@ -464,7 +465,7 @@ def test_a_run_that_was_being_replaced_stays_until_the_resumed_one_is_complete(
 
 def test_features_for_which_there_is_no_room_any_more_are_named(interrupted, recipe, toy_splits, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1})())
-    monkeypatch.setattr("chexkeras.training.frozen.plan._SHARE_OF_FREE_DISK", 0.0)
+    shutil.rmtree(interrupted.with_name(".run.features"))
     with pytest.raises(ValueError, match="began with stored features, for which there is no room"):
         train(recipe, toy_splits, interrupted, resume=True)
     assert InterruptedTraining.load(interrupted).epochs_done == 2

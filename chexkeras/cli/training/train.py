@@ -4,7 +4,7 @@ import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -12,11 +12,16 @@ from chexkeras.checks import one_of
 from chexkeras.cli.app import app, command_line, errors_for_people, starting_tensorflow, tell
 from chexkeras.cli.image_options import ROOT, Load, Missing, with_image_options
 from chexkeras.cli.output import show_evaluation, show_shortcuts
+from chexkeras.cli.training.inputs import FeaturesLimit, FeaturesStore, bytes_of, load_images
+from chexkeras.progress import say
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from chexkeras.recipes.protocol import SplitPlan
     from chexkeras.recipes.recipe import Recipe
     from chexkeras.training.resume.interrupted import InterruptedTraining
+    from chexkeras.training.resume.interrupted_series import InterruptedSeries
 
 _KEPT = {
     "finding": "--finding", "preset": "--preset", "weights": "--weights",
@@ -24,6 +29,8 @@ _KEPT = {
     "as_run": "--as-run", "validation": "--validation", "test": "--test", "features": "--features",
     "frozen_engine": "--frozen-engine", "caution": "--caution", "draws": "--draws", "seed": "--seed",
     "overwrite": "--overwrite",
+    "folds": "--folds", "repeats": "--repeats", "seeds": "--seeds", "final": "--final",
+    "features_store": "--features-store", "features_limit": "--features-limit",
 }  # fmt: skip
 """What is kept with an interrupted training, by parameter."""
 
@@ -96,6 +103,29 @@ def train(
             "the fastest of those that are installed."
         ),
     ] = None,
+    features_store: FeaturesStore = None,
+    features_limit: FeaturesLimit = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            help="Cross-validation: so many trainings, each tested on patients that it has not seen, for little more "
+            "than the price of one; every image gets a score by a model that has not seen it."
+        ),
+    ] = None,
+    repeats: Annotated[int | None, typer.Option(help="With --folds: divide into folds so many times.")] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            help="So many trainings that differ in nothing but the seed, and their mean: how much of a result is luck."
+        ),
+    ] = None,
+    final: Annotated[
+        str | None,
+        typer.Option(
+            help="With --folds, the model to use afterwards: 'refit' (the default, one training on all images), "
+            "'ensemble' (the folds' models together) or 'none'."
+        ),
+    ] = None,
     first_pass: Annotated[
         Path | None,
         typer.Option(
@@ -124,70 +154,94 @@ def train(
     ] = False,
 ) -> None:
     """Trains in two stages, chooses the threshold on validation, evaluates on test, and writes a run folder."""
-    from chexkeras.data.audit.audit import audit as audit_images
-    from chexkeras.data.corrections import apply_corrections, read_corrections
-    from chexkeras.data.store.store import Store
+    from chexkeras.data.corrections import read_corrections
     from chexkeras.inference.engines import check_frozen_engine
-    from chexkeras.progress import say
     from chexkeras.recipes import protocol
     from chexkeras.runs import writer
+    from chexkeras.runs.series import check_free_for_series
     from chexkeras.training import second_pass
     from chexkeras.training.resume.interrupted import InterruptedTraining, resumed_by
+    from chexkeras.training.resume.interrupted_series import InterruptedSeries
 
     if (run is None) == (resume is None):
         raise ValueError("give either --run, the folder of a new run, or --resume, the run of an interrupted training.")
+    folder = cast(Path, resume or run)
     # What is kept with an interrupted training cannot be given again.
-    going_on = command_line("run", "resume", *_KEPT, adding=("--resume", str(resume or run)))
-    interrupted = None
+    going_on = command_line("run", "resume", *_KEPT, adding=("--resume", str(folder)))
+    interrupted: InterruptedTraining | InterruptedSeries | None = None
+    many = folds is not None or seeds is not None
     if resume is not None:
-        given = (finding, preset, weights, weights_file, settings, split, as_run, validation, test, features,
-                 frozen_engine, caution, draws, seed, overwrite)  # fmt: skip
-        interrupted = _interrupted(resume, dict(zip(_KEPT.values(), given, strict=True)))
-        recipe = interrupted.recipe
-        named = recipe.name
+        given = (
+            finding,
+            preset,
+            weights,
+            weights_file,
+            settings,
+            split,
+            as_run,
+            validation,
+            test,
+            features,
+            frozen_engine,
+            caution,
+            draws,
+            seed,
+            overwrite,
+            folds,
+            repeats,
+            seeds,
+            final,
+            features_store,
+            features_limit,
+        )
+        interrupted = _interrupted(folder, dict(zip(_KEPT.values(), given, strict=True)))
+        recipe, named = interrupted.recipe, interrupted.recipe.name
+        many = isinstance(interrupted, InterruptedSeries)
     else:
+        _check_series(folds, repeats, seeds, final, {"--split": split, "--as-run": as_run or None, "--test": test,
+                      "--first-run": first_pass, "--tensorboard": tensorboard})  # fmt: skip
         named = preset or "two-stage"
-        recipe = _recipe(named, finding, (weights, weights_file), settings, seed)
-        writer.check_free(run, overwrite)
+        recipe = recipe_with(named, finding, (weights, weights_file), settings, seed)
+        if many:
+            check_free_for_series(folder, overwrite)
+        else:
+            writer.check_free(folder, overwrite)
         with resumed_by(going_on):
-            InterruptedTraining(run).check_free(overwrite)
-    one_of(missing, ("error", "skip"), "--missing")
+            InterruptedTraining(folder).check_free(overwrite)
     with _option_names():
         plan = _split_plan(preset, as_run, split, validation, test)
     features = one_of("auto" if features is None else features, ("auto", "float16", "float32", "off"), "--features")
     if frozen_engine is not None:
         with _option_names():
             check_frozen_engine(frozen_engine)
-    opened = Store.load(store) if store is not None else None
-    if opened is not None:
-        opened.require_size(recipe.image_size)
-    loaded = load(
-        data,
-        missing=missing if opened is None else "keep",
-        usual=protocol.source_reading(named, recipe),
-        because=f"read as by the source of preset {named}",
-    )
-    if corrections is not None:
-        corrected = apply_corrections(loaded, corrections)
-        say(corrected.source.cautions[-1])
-        loaded = corrected
-    table = protocol.usable_table(loaded, recipe, opened, missing)
+    limit = bytes_of(features_limit)
+    images = load_images(load, data, missing, store, named, recipe, corrections)
     # A training that is resumed kept them.
-    cautions = protocol.reading_cautions(named, table, recipe) if interrupted is None else ()
-    for sentence in cautions:
-        say(sentence)
+    cautions = images.cautions if interrupted is None else ()
     if first_pass is not None:
         with _option_names():
-            second_pass.check_first_run(first_pass, table, recipe, opened)
-    checked = audit_images(table, missing=missing, decode=opened is None)
-    say(checked.summary)
+            second_pass.check_first_run(first_pass, images.table, recipe, images.store)
+    checked = images.audited()
+    kept: dict[str, Any] = {"audit": checked, "store": images.store, "resume": interrupted is not None}
+    options = {"cautions": (*cautions, *(caution or ())), "overwrite": overwrite, "features": features, "draws": draws,
+               "features_store": features_store, "features_limit": limit,
+               "frozen_engine": frozen_engine or "keras"}  # fmt: skip
+    if corrections is not None and folds is not None:
+        # Every image is tested in some fold.
+        read_corrections(corrections).refuse_unread(checked.table["image_id"])
+    if many:
+        how = {"folds": folds, "repeats": repeats, "seeds": seeds, "final": final, "validation": validation}
+        how = {name: value for name, value in how.items() if value is not None}
+        with resumed_by(going_on):
+            _train_many(folder, recipe, checked.table, interrupted, {**options, **how}, kept, plan)
+        return
     if first_pass is not None:
         unused = {"--split": split, "--as-run": as_run or None, "--validation": validation, "--test": test}
-        given = [name for name, value in unused.items() if value is not None]
-        if given:
-            say(f"--first-run keeps that run's split: {', '.join(given)} not used")
-        splits = second_pass.fill_uncertain_from(first_pass, checked.table, recipe, opened)
-    elif interrupted is not None:
+        named_too = [name for name, value in unused.items() if value is not None]
+        if named_too:
+            say(f"--first-run keeps that run's split: {', '.join(named_too)} not used")
+        splits = second_pass.fill_uncertain_from(first_pass, checked.table, recipe, images.store)
+    elif isinstance(interrupted, InterruptedTraining):
         splits = interrupted.splits(checked.table)
     else:
         splits = protocol.split_for(checked.table, recipe, plan)
@@ -197,23 +251,73 @@ def train(
     starting_tensorflow()
     from chexkeras.training.trainer import train as train_recipe
 
-    options = {"cautions": (*cautions, *(caution or ())), "overwrite": overwrite, "features": features, "draws": draws}
-    if frozen_engine is not None:
-        options["frozen_engine"] = frozen_engine
     with resumed_by(going_on):
         finished = train_recipe(
             recipe,
             splits,
-            resume or run,
-            audit=checked,
-            store=opened,
-            resume=interrupted is not None,
+            folder,
             tensorboard=tensorboard,
+            **kept,
             **(options if interrupted is None else interrupted.options),
         )
     show_evaluation(finished.evaluation)
     show_shortcuts(finished)
     tell(f"run folder: {finished.folder}")
+
+
+def _check_series(
+    folds: int | None, repeats: int | None, seeds: int | None, final: str | None, others: Mapping[str, Any]
+) -> None:
+    """Refuses options that say nothing without others, or that say how a single training is done."""
+    for name, value in {"--repeats": repeats, "--final": final}.items():
+        if value is not None and folds is None:
+            raise ValueError(f"{name} {value} is for cross-validation: give --folds, too.")
+    single = ("--first-run", "--tensorboard")
+    given = [name for name, value in others.items() if value is not None and (folds is not None or name in single)]
+    if given and (folds is not None or seeds is not None):
+        raise ValueError(f"{'--folds' if folds is not None else '--seeds'} cannot be had with {', '.join(given)}.")
+
+
+def _train_many(
+    folder: Path,
+    recipe: "Recipe",
+    table: "pd.DataFrame",
+    interrupted: "InterruptedTraining | InterruptedSeries | None",
+    options: dict[str, Any],
+    kept: dict[str, Any],
+    plan: "SplitPlan",
+) -> None:
+    """Cross-validates, or trains several seeds, and prints what came of it."""
+    from chexkeras.data.splits.splits import Splits
+    from chexkeras.recipes import protocol
+    from chexkeras.runs.series import SEEDS
+    from chexkeras.training.resume.interrupted_series import InterruptedSeries
+
+    series = interrupted if isinstance(interrupted, InterruptedSeries) else None
+    of_seeds = "folds" not in options if series is None else series.kind == SEEDS
+    if series is not None:
+        options = series.options
+    starting_tensorflow()
+    from chexkeras.training.experiments.cross_validation import cross_validate, train_seeds
+
+    if of_seeds:
+        options.pop("validation", None)
+        splits = (
+            protocol.split_for(table, recipe, plan)
+            if series is None
+            else Splits.load(series.folder / "splits.csv", table)
+        )
+        say(str(splits))
+        seeds = train_seeds(recipe, splits, folder, **kept, **options)
+        show_evaluation(seeds.ensemble)
+        tell(f"{len(seeds.runs)} trainings that differ in nothing but their seed, and their mean (AUROC):")
+        tell(str(seeds.spread))
+        tell(f"folder: {seeds.folder}")
+        return
+    found = cross_validate(recipe, table, folder, **kept, **options)
+    tell(str(found.evaluation))
+    tell(f"The model to use: {found.record['final']['said']}.")
+    tell(f"folder: {found.folder}")
 
 
 @contextlib.contextmanager
@@ -228,6 +332,18 @@ def _option_names() -> Iterator[None]:
         raise ValueError(text) from error
 
 
+def own_split(split: str | None, validation: float | None, test: float | None) -> "SplitPlan":
+    """Returns how images are split by options alone.
+
+    Args:
+        split: What `--split` says; None splits by patient.
+        validation: Share of images for validation; None for the usual one.
+        test: Share of images for test; None for the usual one.
+    """
+    with _option_names():
+        return _split_plan(None, False, split, validation, test)
+
+
 def _split_plan(
     preset: str | None, as_run: bool, split: str | None, validation: float | None, test: float | None
 ) -> "SplitPlan":
@@ -240,11 +356,16 @@ def _split_plan(
     return protocol.source_split(preset, validation, test)
 
 
-def _interrupted(folder: Path, kept: Mapping[str, Any]) -> "InterruptedTraining":
-    """Returns the interrupted training of a run, which keeps what `kept` names: none of it can be given again."""
+def _interrupted(folder: Path, kept: Mapping[str, Any]) -> "InterruptedTraining | InterruptedSeries":
+    """Returns the interrupted training or series, which keeps what `kept` names: none of it can be given again."""
+    from chexkeras.runs.series import SWEEP
     from chexkeras.training.resume.interrupted import InterruptedTraining
+    from chexkeras.training.resume.interrupted_series import InterruptedSeries
 
-    interrupted = InterruptedTraining.load(folder)
+    series = InterruptedSeries(folder)
+    interrupted = series if series.exists() else InterruptedTraining.load(folder)
+    if series.exists() and series.kind == SWEEP:
+        raise ValueError(f"{str(folder)!r} is an interrupted sweep; go on with it by chexkeras sweep --resume.")
     # By identity: a seed or share of 0 equals False, and was given.
     given = [name for name, value in kept.items() if value is not None and value is not False and value != []]
     if given:
@@ -252,14 +373,22 @@ def _interrupted(folder: Path, kept: Mapping[str, Any]) -> "InterruptedTraining"
     return interrupted
 
 
-def _recipe(
+def recipe_with(
     preset: str,
     finding: list[str] | None,
     weights: tuple[str | None, Path | None],
     settings: list[str] | None,
     seed: int | None,
 ) -> "Recipe":
-    """Returns the recipe that the options describe: a preset and what they change in it."""
+    """Returns the recipe that the options describe: a preset and what they change in it.
+
+    Args:
+        preset: Its name.
+        finding: Findings to learn; None keeps the preset's.
+        weights: What `--weights` and `--weights-file` say; None keeps the preset's.
+        settings: Fields to change, as `recipes.with_settings` takes them.
+        seed: None keeps the preset's.
+    """
     from chexkeras.models.weights import opening
     from chexkeras.recipes import presets
     from chexkeras.recipes.overrides import with_settings

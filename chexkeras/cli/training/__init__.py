@@ -1,0 +1,1 @@
+"""Commands that train: one run, folds, seeds, a sweep."""

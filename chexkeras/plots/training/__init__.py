@@ -1,0 +1,1 @@
+"""Figures of trainings: one, or many on the same images."""

@@ -1,0 +1,103 @@
+"""Many trainings in one drawing: the folds of a cross-validation, the settings of a sweep."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from chexkeras.arguments import checked
+from chexkeras.plots import style
+from chexkeras.plots.cautions import cautions
+from chexkeras.results import CrossValidated
+from chexkeras.runs.series import Sweep
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_MOST_SETTINGS = 30
+_INCHES_A_ROW = 0.32
+
+
+@checked
+@style.styled
+def fold_plot(
+    evaluation: CrossValidated, *, ax: "Axes | None" = None, note: str | Sequence[str] | None = None
+) -> "Axes":
+    """Draws the AUROC of every training within its fold, and their mean with its interval, finding by finding.
+
+    Args:
+        evaluation: What a cross-validation found, `CrossValidation.evaluation`.
+        ax: Axes; a new figure by default.
+        note: Sentences written on the figure; None takes the evaluation's cautions.
+
+    Returns:
+        The axes.
+    """
+    entries = evaluation.findings
+    ax = style.axes(ax, 6.4, 1.6 + 2 * _INCHES_A_ROW * len(entries))
+    for place, entry in enumerate(entries):
+        areas = np.array([fold.auroc for fold in entry.folds])
+        # Side by side where trainings agree, always in the same places.
+        beside = np.linspace(0.12, 0.34, len(areas)) if len(areas) > 1 else np.array([0.2])
+        ax.plot(areas, place + beside, "o", color=style.GREY, markersize=3.5, label="one training, its fold")
+        style.error_bars(ax, entry.auroc, place - 0.1, colour=style.BLUE)
+        text = style.interval_text(entry.auroc)
+        ax.annotate(text, (entry.auroc.value, place - 0.22), ha="center", va="bottom", fontsize=style.points(8))
+    ax.set_yticks(range(len(entries)), [style.words(entry.finding) for entry in entries])
+    ax.set_ylim(len(entries) - 0.4, -0.75)
+    ax.set_xlabel("AUROC: mean over folds with its interval (blue), each training in its fold (grey)")
+    trainings = len(entries[0].folds)
+    style.title(ax, f"Cross-validation, {trainings} trainings", cautions(note, evaluation))
+    return ax
+
+
+@checked
+@style.styled
+def sweep_plot(sweep: Sweep, *, ax: "Axes | None" = None, note: str | Sequence[str] | None = None) -> "Axes":
+    """Draws every setting of a sweep: its AUROC on validation, by which one is chosen, and on test.
+
+    Args:
+        sweep: The finished sweep; of more than 30 settings the best 30 on validation are drawn.
+        ax: Axes; a new figure by default.
+        note: Sentences written on the figure; None takes the sweep's cautions.
+
+    Returns:
+        The axes.
+    """
+    table = sweep.table.head(_MOST_SETTINGS)
+    labels = [
+        ", ".join(f"{str(field).rpartition('.')[2]} {value}" for field, value in row.items())
+        for row in table.drop(columns=["run", "validation", "test"]).to_dict("records")
+    ]
+    ax = style.axes(ax, 6.8, 1.8 + _INCHES_A_ROW * len(table))
+    places = np.arange(len(table))
+    ax.hlines(places, table["validation"], table["test"], color=style.GREY, linewidth=1)
+    ax.plot(table["validation"], places, "o", color=style.BLUE, label="validation, chooses")
+    ax.plot(table["test"], places, "D", color=style.ORANGE, markerfacecolor="white", label="test, says what is left")
+    ax.set_yticks(places, labels)
+    ax.set_ylim(len(table) - 0.4, -0.9)
+    ax.set_xlabel("AUROC, mean over findings" if len(sweep.recipe.targets) > 1 else "AUROC")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16 - 0.3 / len(table)), ncol=2, frameon=False)
+    of = f"the best {len(table)} of " if len(sweep.table) > len(table) else ""
+    style.title(ax, f"{of}{len(sweep.table)} settings", cautions(note, sweep))
+    return ax
+
+
+@checked
+def draw_sweep(sweep: Sweep, path: str | Path) -> Path:
+    """Draws a sweep into a file.
+
+    Args:
+        sweep: The finished sweep.
+        path: The PNG file to write.
+
+    Returns:
+        The path.
+    """
+    import matplotlib.pyplot as plt
+
+    drawn = sweep_plot(sweep).figure
+    style.save(drawn, path)
+    plt.close(drawn)
+    return Path(path)
