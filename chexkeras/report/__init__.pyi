@@ -1,6 +1,7 @@
 # The public names of this package: what editors and type checkers see, and what Python loads when they are used.
 
 from .answers import load_answers as load_answers, write_answers_template as write_answers_template
+from .experiments import write_cross_validation as write_cross_validation, write_sweep as write_sweep
 from .facts.collect import collect_facts as collect_facts
 from .facts.software import bill_of_materials as bill_of_materials
 from .goals import PerformanceGoals as PerformanceGoals

@@ -69,9 +69,9 @@ def sweep(
     The test part says how much of the winner's lead was luck.
     """
     from chexkeras.data.splits.splits import Splits
-    from chexkeras.plots.training.experiments import draw_sweep
     from chexkeras.recipes import protocol
     from chexkeras.recipes.recipe import Recipe
+    from chexkeras.report.experiments import write_sweep
     from chexkeras.runs.series import SWEEP, check_free_for_series
     from chexkeras.training.resume.interrupted import resumed_by
     from chexkeras.training.resume.interrupted_series import InterruptedSeries
@@ -120,7 +120,7 @@ def sweep(
         tell(f"Caution: {sentence}")
     tell(str(found.table))
     tell(found.optimism)
-    tell(f"figure: {draw_sweep(found, found.folder / 'sweep.png')}")
+    tell(f"page: {write_sweep(found)}")
     tell(f"chosen on validation: {found.winner.folder}")
 
 

@@ -314,8 +314,11 @@ def _train_many(
         tell(str(seeds.spread))
         tell(f"folder: {seeds.folder}")
         return
+    from chexkeras.report.experiments import write_cross_validation
+
     found = cross_validate(recipe, table, folder, **kept, **options)
     tell(str(found.evaluation))
+    tell(f"page: {write_cross_validation(found)}")
     tell(f"The model to use: {found.record['final']['said']}.")
     tell(f"folder: {found.folder}")
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -85,6 +85,20 @@ def sweep_plot(sweep: Sweep, *, ax: "Axes | None" = None, note: str | Sequence[s
 
 
 @checked
+def draw_folds(evaluation: CrossValidated, path: str | Path) -> Path:
+    """Draws a cross-validation into a file.
+
+    Args:
+        evaluation: What it found, `CrossValidation.evaluation`.
+        path: The PNG file to write.
+
+    Returns:
+        The path.
+    """
+    return _saved(fold_plot(evaluation), path)
+
+
+@checked
 def draw_sweep(sweep: Sweep, path: str | Path) -> Path:
     """Draws a sweep into a file.
 
@@ -95,9 +109,13 @@ def draw_sweep(sweep: Sweep, path: str | Path) -> Path:
     Returns:
         The path.
     """
+    return _saved(sweep_plot(sweep), path)
+
+
+def _saved(ax: "Axes", path: str | Path) -> Path:
     import matplotlib.pyplot as plt
 
-    drawn = sweep_plot(sweep).figure
+    drawn: Any = ax.figure
     style.save(drawn, path)
     plt.close(drawn)
     return Path(path)
