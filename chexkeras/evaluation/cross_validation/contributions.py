@@ -87,7 +87,7 @@ def auroc_parts(
     An image contributes its placement less the mean area of all folds, over the images of its class in its fold and
     the number of folds. LeDell, Petersen and van der Laan take off the area of the image's own fold instead; where a
     fold has few positives that takes off what is to be measured (of a single positive, all of it), and intervals of
-    95 % cover as little as 70 %, see benchmarks/README.md.
+    95 % cover as little as 51 %, see benchmarks/README.md.
 
     Args:
         scores: Of one finding that can be measured in every fold.

@@ -124,13 +124,13 @@ class SelfAttention(keras.layers.Layer):
             ops.reshape(dense(tokens), shape) for dense in (self.query_dense, self.key_dense, self.value_dense)
         )
         if self.turns is not None:
-            query, key = self._turned(query), self._turned(key)
+            query, key = self._turned(query, self.turns), self._turned(key, self.turns)
         gathered = ops.dot_product_attention(query, key, value, scale=(self.width // self.heads) ** -0.5)
         return self.output_dense(ops.reshape(gathered, (-1, self.tokens, self.width)))
 
-    def _turned(self, values: Any) -> Any:
+    def _turned(self, values: Any, turns: tuple[Any, Any]) -> Any:
         before = values.shape[1] - self.grid**2
-        cosine, sine = (ops.cast(turn[None, :, None, :], values.dtype) for turn in self.turns)
+        cosine, sine = (ops.cast(turn[None, :, None, :], values.dtype) for turn in turns)
         patches = values[:, before:]
         first, second = ops.split(patches, 2, axis=-1)
         turned = patches * cosine + ops.concatenate([-second, first], axis=-1) * sine

@@ -159,6 +159,34 @@ def test_a_sweep_chooses_on_validation_and_says_what_of_it_was_luck(toy_splits, 
     assert Sweep.load(found.folder).record["images"]["test"] == len(toy_splits.test)
 
 
+def test_the_page_of_a_cross_validation_says_cautions_numbers_and_which_model_to_use(folds, tmp_path):
+    from chexkeras.report import write_cross_validation
+
+    page = write_cross_validation(folds, tmp_path / "page.md").read_text()
+    for caution in folds.cautions:
+        assert caution.split(".")[0] in page
+    auroc = folds.evaluation["Effusion"].auroc
+    assert f"{auroc.value:.3f} ({auroc.low:.3f} to {auroc.high:.3f})" in page
+    assert "One training on all images" in page
+    assert "`runs/final`" in page
+    assert page.count("`repeat-1-fold-") == 6
+    assert (tmp_path / "page.png").stat().st_size > 1000
+
+
+def test_the_page_of_a_sweep_shows_every_setting_and_what_choosing_has_made(toy_splits, recipe, tmp_path):
+    from chexkeras import plots
+    from chexkeras.report import write_sweep
+
+    single = recipe.replace(stages=recipe.stages[:1])
+    found = sweep([single, single.replace(name="other", seed=3)], toy_splits, tmp_path / "s", settings={})
+    page = write_sweep(found).read_text()
+    assert page.count("| setting-00") == 2
+    assert "other" in page
+    assert "choosing has made" in page
+    labels = [text.get_text() for text in plots.sweep_plot(found).get_yticklabels()]
+    assert labels == [f"recipe {name}" for name in found.table["recipe"]]
+
+
 @pytest.mark.parametrize(
     ("settings", "trials", "message"),
     [
