@@ -144,8 +144,9 @@ print(json.dumps({"kb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - bef
 
 
 @pytest.mark.slow
+@pytest.mark.release  # What a process holds at most depends on the allocator and on the threads of the machine.
 def test_a_step_takes_less_memory():
-    """Eight blocks of 261 tokens, 8 images: measured as 356 MB in one piece and 160 MB in segments."""
+    """Eight blocks of 261 tokens, 8 images: measured once as 356 MB in one piece and 160 MB in segments."""
     found = {}
     for mode in ("whole", "segments"):
         done = subprocess.run(

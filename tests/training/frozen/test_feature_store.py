@@ -111,6 +111,11 @@ def plan(tmp_path, toy_recipe, toy_splits):
     return planned(toy_recipe, toy_splits, tmp_path)
 
 
+def unwrapped(capsys):
+    """What was said, its lines joined again."""
+    return " ".join(capsys.readouterr().err.split())
+
+
 def every(stored):
     """The features of all images and copies."""
     copies = stored.entries.shape[1]
@@ -294,13 +299,13 @@ def test_random_augmentation_and_a_full_disk_fall_back_and_say_why(
 ):
     rotated = toy_recipe.replace(augment=Augmentation(rotation_degrees=5.0))
     assert planned(rotated, toy_splits, tmp_path) is None
-    assert "no two epochs show the same image" in capsys.readouterr().err
+    assert "no two epochs show the same image" in unwrapped(capsys)
     limited = Shelves(tmp_path / "limited", limit=50_000)
     assert planned(toy_recipe, toy_splits, tmp_path, shelves=limited) is None
-    assert "more than the 0.0 GB that may be taken, what the limit leaves" in capsys.readouterr().err
+    assert "more than the 0.0 GB that may be taken, what the limit leaves" in unwrapped(capsys)
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
     assert planned(toy_recipe, toy_splits, tmp_path) is None
-    assert "more than the 0.0 GB that may be taken, half of what is free" in capsys.readouterr().err
+    assert "more than the 0.0 GB that may be taken, half of what is free" in unwrapped(capsys)
 
 
 def test_a_frozen_part_that_is_little_work_is_not_stored(tmp_path, toy_recipe, toy_splits):
@@ -315,7 +320,7 @@ def test_stored_draws_are_shown_in_turn_and_are_those_of_the_pipeline(tmp_path, 
     assert plan.to_dict()["views"] == "3 draws of the random changes"
     assert not plan.to_dict()["exact"]
     plan.fill(16)
-    assert "3 passes over the training images" in capsys.readouterr().err
+    assert "3 passes over the training images" in unwrapped(capsys)
     images = next(iter(images_with_ids(toy_splits.train.head(4), image_size=recipe.image_size)))[0]
     numbers = plan.train.spec.copies.numbers(toy_splits.train["image_id"].head(4))
     seeds = [image_seed(recipe.seed, 2, number) for number in numbers]

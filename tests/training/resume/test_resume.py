@@ -446,7 +446,7 @@ def test_a_training_that_began_without_stored_features_goes_on_without(
     with monkeypatch.context() as patched:
         patched.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1})())
         interrupted_training(recipe, toy_splits, tmp_path / "run", monkeypatch, 1)
-    assert "more than the 0.0 GB that may be taken, half of what is free" in capsys.readouterr().err
+    assert "more than the 0.0 GB that may be taken, half of what is free" in " ".join(capsys.readouterr().err.split())
     run = train(recipe, toy_splits, tmp_path / "run", resume=True)
     assert run.provenance["features"] is None
     assert_same_run(plain, run)
