@@ -243,7 +243,8 @@ class Predictor:
         """
         warnings, severity = image.warnings, self.profile.severity(UNLIKE_RESOLUTION)
         if self.resolution is not None and severity != OFF:
-            outside = self.resolution.outside(*image.pixels.shape, image.pixel_spacing_mm)
+            rows, columns = image.pixels.shape[:2]
+            outside = self.resolution.outside(rows, columns, image.pixel_spacing_mm)
             if outside and severity == REJECT:
                 raise DicomRejected.because(UNLIKE_RESOLUTION, outside, profile=self.profile)
             warnings += (UNLIKE_RESOLUTION,) if outside else ()

@@ -176,7 +176,7 @@ class FilmScorer:
 
 
 def _content(file: Any) -> bytes | GreyArray:
-    return file  # type: ignore[no-any-return]
+    return file
 
 
 def _spoken(record: dict[str, Any], refused: list[Violation], profile: Profile) -> list[dict[str, str]]:

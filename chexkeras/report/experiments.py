@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from chexkeras import files
 from chexkeras.arguments import checked
@@ -136,11 +137,11 @@ def write_sweep(found: Sweep, path: str | Path | None = None) -> Path:
 
 def _text(estimate: Estimate) -> str:
     if not estimate.estimable:
-        return escaped(f"not estimable: {estimate.note}" if estimate.note else "not estimable")
+        return escaped(f"not estimable: {estimate.reason}" if estimate.reason else "not estimable")
     return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
 
 
-def _apart(entry: dict) -> str:  # type: ignore[type-arg]
+def _apart(entry: dict[str, Any]) -> str:
     found = entry.get("scored_from_features") or {}
     return f"{max(part['largest_difference'] for part in found.values()):.1e}" if found else "none: whole network"
 
@@ -154,6 +155,6 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [*("| " + " | ".join(line) + " |" for line in lines), ""]
 
 
-def _made(record: dict) -> list[str]:  # type: ignore[type-arg]
+def _made(record: dict[str, Any]) -> list[str]:
     packages = ", ".join(f"{name} {record['packages'][name]}" for name in ("chexkeras", "tensorflow", "keras"))
     return ["## How it was made", "", f"{escaped(packages)}; commit {as_code(record['git_commit'])}.", ""]

@@ -58,7 +58,7 @@ class _LayerWise:
     def __init__(self, **options: Any) -> None:
         decay = float(options.pop("weight_decay", None) or 0.0)
         # Keras' AdamW wants a number.
-        super().__init__(**options, weight_decay=0.0)
+        super().__init__(**{**options, "weight_decay": 0.0})
         self.decay = decay
         self.factors: dict[int, float] = {}
         self._known: list[Any] = []

@@ -81,7 +81,7 @@ def judge_folds(scores: FoldScores, confidence: float, cautions: Sequence[str] =
     measured = {name: _measure(each, scores, confidence) for name, each in scores.findings.items()}
     ranked = {name: found for name, found in measured.items() if found.area is not None}
     why_not = {name: found.entry.auroc.reason for name, found in measured.items() if found.area is None}
-    areas = [found.areas for found in ranked.values()]
+    areas = [found.areas for found in ranked.values() if found.areas is not None]
     mean_areas = np.mean(areas, axis=0) if areas else None
     return CrossValidated(
         n_folds=scores.n_folds,

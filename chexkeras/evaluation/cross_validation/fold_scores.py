@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -246,7 +247,8 @@ def _finding(rows: pd.DataFrame, finding: str, repeats: Iterable[int], seeds: It
         counted = (
             rows.groupby(["repeat", "seed"]).size().reindex(pd.MultiIndex.from_product([repeats, seeds]), fill_value=0)
         )
-        (repeat, seed), found = counted.idxmin(), int(counted.min())
+        least: Any = counted.idxmin()
+        (repeat, seed), found = least, int(counted.min())
         raise ValueError(
             f"{finding}: repeat {repeat}, seed {seed} scores {found:,} of {len(images):,} images; every image needs "
             "one score in every repeat and of every seed."

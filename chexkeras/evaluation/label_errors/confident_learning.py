@@ -202,14 +202,22 @@ def _of_finding(
     values = _errors(counts, positive, ones)[0]
     method = f"confident joint, percentile bootstrap of {len(ever)} patients, {replicates} replicates, seed {seed}"
     method += approximate(min(kish(owner[positive]), kish(owner[~positive])))
-    estimates = [
+    errors, false_positives, false_negatives = (
         _estimate(value, column, confidence, n, method)
         for value, column in (
             (values.sum(), drawn.sum(axis=1)), (values[1], drawn[:, 1]), (values[0], drawn[:, 0])
         )
-    ]  # fmt: skip
+    )  # fmt: skip
     entry = FindingLabelErrors(
-        finding, n, n_positive, int(suspect.sum()), *estimates, float(cuts[0, 1]), float(cuts[0, 0])
+        finding,
+        n,
+        n_positive,
+        int(suspect.sum()),
+        errors,
+        false_positives,
+        false_negatives,
+        float(cuts[0, 1]),
+        float(cuts[0, 0]),
     )
     return entry, table.assign(margin=margin, confident=suspect)
 

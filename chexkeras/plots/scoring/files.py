@@ -65,8 +65,8 @@ def file_scores(
     ax.axvline(point.threshold, color=style.INK, linestyle="--", linewidth=1.2, zorder=1)
     if point.abstain is not None and point.abstain.low == point.abstain.low:
         ax.axvspan(point.abstain.low, point.abstain.high, color=style.PALE, zorder=0)
-    for place, row in zip(places, rows.itertuples(), strict=True):
-        ax.plot([row.score], [place], "o", color=_COLOURS.get(str(row.decision), style.INK), markersize=7, zorder=3)
+    for place, score, decision in zip(places, rows["score"].astype(float), rows["decision"].astype(str), strict=True):
+        ax.plot([score], [place], "o", color=_COLOURS.get(decision, style.INK), markersize=7, zorder=3)
     # A name may hold the folders it lies in; half of the panel is for the scores.
     room, size = 0.45 * style.room(ax).width, style.points(9)
     ax.set_yticks(places, [style.shortened(str(name), room, size) for name in rows["file"]], fontsize=size)
