@@ -206,7 +206,7 @@ class Predictor:
         waiting: list[FileResult] = []
         accepted = 0
         # The next batch is read and resized by other processes and threads while the model scores the one before.
-        read = read_files(paths, self.profile, read_options, convert=self._resized, ahead=2 * batch_size)
+        read = read_files(paths, self.profile, read_options, convert=self.for_model, ahead=2 * batch_size)
         with contextlib.closing(read) as results:
             try:
                 for result in results:
@@ -225,7 +225,7 @@ class Predictor:
         """Scores one file that was read already, as `records` does with many.
 
         Args:
-            result: From `read_files.read_file`, whose image has the size that the model takes (`model_pixels`).
+            result: From `read_files.read_file`, whose image went through `for_model`.
 
         Returns:
             What `records` yields for the file.
@@ -235,8 +235,13 @@ class Predictor:
         """
         return next(self._scored([result], 1))
 
-    def _resized(self, image: Radiograph) -> Radiograph:
-        """Returns the image as the model takes it; a batch of large ones would fill the memory.
+    def for_model(self, image: Radiograph) -> Radiograph:
+        """Returns an image as the model takes it, and says where its resolution is none that the model has learnt from.
+
+        Done as soon as an image is read: a batch of large ones would fill the memory.
+
+        Args:
+            image: As it was read, of any size.
 
         Raises:
             DicomRejected: If its resolution is none that the model has learnt from, and the profile refuses such.

@@ -4,7 +4,6 @@ Nothing of a film is written to disk or kept: its bytes come in, an answer goes 
 """
 
 import base64
-import dataclasses
 import io
 import math
 import threading
@@ -123,7 +122,11 @@ class FilmScorer:
 
         def resized(image: Radiograph) -> Radiograph:
             seen.append(image)
-            return dataclasses.replace(image, pixels=self._predictor.model_pixels(image.pixels))
+            try:
+                return self._predictor.for_model(image)
+            except DicomRejected as rejection:
+                refused.extend(rejection.violations)
+                raise
 
         result = read_file(GivenImage("upload", content), read, resized)
         with self._computing:

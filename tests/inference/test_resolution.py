@@ -70,8 +70,8 @@ def test_a_run_records_it_and_predict_tells(toy_run, tmp_path):
     learnt = toy_run.resolution
     assert learnt.image_size == 32 and set(learnt.short_side_px) == {48.0} and not learnt.spacing_mm
     assert Predictor.load(toy_run).resolution == learnt
-    # As if it had learnt from larger images: the gate refuses those of 48 pixels.
-    larger = dataclasses.replace(learnt, short_side_px=(300.0,) * len(SHARES))
+    # As if it had learnt from larger images, which a larger model reduces less: the gate refuses those of 48 pixels.
+    larger = dataclasses.replace(learnt, image_size=128, short_side_px=(300.0,) * len(SHARES))
     Image.fromarray(pixels(300)).save(tmp_path / "same.png")
     Image.fromarray(pixels(600)).save(tmp_path / "larger.png")
     wrap(tmp_path / "larger.dcm", pixels(600))
