@@ -85,7 +85,8 @@ def test_a_run_records_it_and_predict_tells(toy_run, tmp_path):
     assert "shorter side 600 px, of the training images 300" in refused["detail"].iloc[1]
     course = Predictor(model, points, "course", resolution=larger).predict(paths, read_options=IN_PROCESS)
     assert not course["code"].str.contains("unlike_resolution").any()
-    np.testing.assert_array_equal(found["score"], course["score"])
+    # The course's profile refuses the DICOM file, for what its header lacks.
+    np.testing.assert_array_equal(found["score"][:2], course["score"][:2])
     assert predictor.fingerprint != Predictor(model, points).fingerprint
 
 
