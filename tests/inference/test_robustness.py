@@ -114,7 +114,9 @@ def no_scoring(monkeypatch):
 def test_a_test_image_named_twice_is_refused_before_scoring(toy_run, toy, no_scoring):
     first = toy_run.scores("test")["image_id"].iloc[0]
     table = pd.concat([toy, toy[toy["image_id"] == first]], ignore_index=True)
-    with pytest.raises(ValueError, match=rf"1 row\(s\) of the table name a test image .* first {first}; keep one row"):
+    with pytest.raises(
+        ValueError, match=rf"1 row\(s\) of the table name one of the test images .* first {first}; keep one row"
+    ):
         measure_robustness(toy_run, table, perturbations=MIRRORED, keep=False)
 
 
