@@ -45,6 +45,7 @@ COSTLY = {
     "audit", "data.shortcuts", "evaluate_by_readers", "run_from_model", "Run.from_model",
     "evaluation.sample_size_reader_study", "evaluation.sample_size_reader_lower_bound", "find_data",
     "evaluate_external", "data.site_shortcuts", "inference.measure_novelty", "plots.file_images",
+    "cross_validate", "train_seeds", "sweep", "app", "evaluation.find_suspects", "page.make_page", "page.export_space",
     "dicom.ReaderPool", "dicom.ReaderPool.read", "models.partition", "evaluation.latent_truth", "find_run",
 }  # fmt: skip
 # Classes whose objects users make themselves; the others come from functions.
