@@ -54,10 +54,5 @@ from .thresholds import (
     score_histogram as score_histogram,
     threshold_tradeoff as threshold_tradeoff,
 )
-from .training.experiments import (
-    draw_folds as draw_folds,
-    draw_sweep as draw_sweep,
-    fold_plot as fold_plot,
-    sweep_plot as sweep_plot,
-)
+from .training.experiments import fold_plot as fold_plot
 from .training.history import training_curves as training_curves

@@ -9,6 +9,7 @@ import numpy as np
 from chexkeras.arguments import checked
 from chexkeras.plots import style
 from chexkeras.plots.cautions import cautions
+from chexkeras.plots.forest import Row, draw_rows, height_of
 from chexkeras.results import CrossValidated
 from chexkeras.runs.series import Sweep
 
@@ -34,20 +35,18 @@ def fold_plot(
     Returns:
         The axes.
     """
-    entries = evaluation.findings
-    ax = style.axes(ax, 6.4, 1.6 + 2 * _INCHES_A_ROW * len(entries))
-    for place, entry in enumerate(entries):
-        areas = np.array([fold.auroc for fold in entry.folds])
-        # Side by side where trainings agree, always in the same places.
-        beside = np.linspace(0.12, 0.34, len(areas)) if len(areas) > 1 else np.array([0.2])
-        ax.plot(areas, place + beside, "o", color=style.GREY, markersize=3.5, label="one training, its fold")
-        style.error_bars(ax, entry.auroc, place - 0.1, colour=style.BLUE)
-        text = style.interval_text(entry.auroc)
-        ax.annotate(text, (entry.auroc.value, place - 0.22), ha="center", va="bottom", fontsize=style.points(8))
-    ax.set_yticks(range(len(entries)), [style.words(entry.finding) for entry in entries])
-    ax.set_ylim(len(entries) - 0.4, -0.75)
-    ax.set_xlabel("AUROC: mean over folds with its interval (blue), each training in its fold (grey)")
-    trainings = len(entries[0].folds)
+    rows = [
+        Row(style.words(entry.finding), entry.auroc, (f"{entry.n_images:,}", f"{entry.n_positive:,}"))
+        for entry in evaluation.findings
+    ]
+    ax = style.axes(ax, 8.2, height_of(len(rows)))
+    confidence = f"{100 * evaluation.auroc.confidence:g} %"
+    draw_rows(ax, rows, columns=("images", "positive"), right_heading=f"AUROC ({confidence} CI)")
+    for place, entry in enumerate(evaluation.findings):
+        areas = [fold.auroc for fold in entry.folds]
+        ax.plot(areas, [place + 0.25] * len(areas), "|", color=style.GREY, markersize=style.points(5), zorder=1)
+    ax.set_xlabel("AUROC, mean over folds; a stroke for each training in its fold")
+    trainings = evaluation.n_folds * evaluation.n_repeats * evaluation.n_seeds
     style.title(ax, f"Cross-validation, {trainings} trainings", cautions(note, evaluation))
     return ax
 

@@ -15,6 +15,7 @@ from chexkeras.data.image_table import TableSource
 from chexkeras.evaluation.clinical_use.triage import triage_effect
 from chexkeras.evaluation.comparison.compare import compare_all
 from chexkeras.evaluation.comparison.pooling import pool_sites
+from chexkeras.evaluation.cross_validation.evaluate_folds import evaluate_folds
 from chexkeras.evaluation.evaluate import evaluate
 from chexkeras.evaluation.novelty import fit_novelty, freeze
 from chexkeras.evaluation.readers.mrmc import mrmc
@@ -259,6 +260,32 @@ def _novelty():
     return freeze(fit_novelty(drawn[:200], 64), drawn[200:400], test=drawn[400:], changed=changed, cautions=CAUTIONS)
 
 
+def _folds():
+    """A cross-validation of the longest findings, five folds and three seeds."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for name in (LONGEST, *(found for found in FINDINGS[:13] if found != LONGEST)):
+        label = (np.arange(100) % 3 == 0).astype(float)
+        for seed in range(3):
+            score = np.clip(0.4 * label + rng.uniform(0, 0.6, 100), 0, 1)
+            rows.append(
+                pd.DataFrame(
+                    {
+                        "image_id": [f"image {number}" for number in range(100)],
+                        "patient_id": [str(number) for number in range(100)],
+                        "finding": name,
+                        "label": label,
+                        "score": score,
+                        "repeat": 1,
+                        "fold": 1 + np.arange(100) // 3 % 5,
+                        "seed": seed,
+                        "threshold": 0.5,
+                    }
+                )
+            )
+    return evaluate_folds(pd.concat(rows, ignore_index=True), cautions=CAUTIONS)
+
+
 def _shares():
     edges = np.linspace(0, 256, 33)
     heights = np.exp(-(((edges[:-1] - 120) / 60) ** 2))
@@ -323,6 +350,7 @@ GIVEN = {
 """What is given for a parameter, whichever plot it is of: a new plot that takes no other is covered by itself."""
 
 CHANGED = {
+    "fold_plot": {"evaluation": lambda: _folds()},
     "file_images": {"results": lambda: _files()[1]},
     "file_scores": {"results": lambda: _files()[1]},
     "findings_with": {"finding": lambda: "Lung Opacity"},

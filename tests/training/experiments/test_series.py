@@ -174,7 +174,9 @@ def test_the_page_of_a_cross_validation_says_cautions_numbers_and_which_model_to
 
 
 def test_the_page_of_a_sweep_shows_every_setting_and_what_choosing_has_made(toy_splits, recipe, tmp_path):
-    from chexkeras import plots
+    import matplotlib.pyplot as plt
+
+    from chexkeras.plots.training.experiments import sweep_plot
     from chexkeras.report import write_sweep
 
     single = recipe.replace(stages=recipe.stages[:1])
@@ -183,7 +185,9 @@ def test_the_page_of_a_sweep_shows_every_setting_and_what_choosing_has_made(toy_
     assert page.count("| setting-00") == 2
     assert "other" in page
     assert "choosing has made" in page
-    labels = [text.get_text() for text in plots.sweep_plot(found).get_yticklabels()]
+    drawn = sweep_plot(found)
+    labels = [text.get_text() for text in drawn.get_yticklabels()]
+    plt.close(drawn.figure)
     assert labels == [f"recipe {name}" for name in found.table["recipe"]]
 
 
