@@ -29,7 +29,7 @@ def fold_plot(
 
     Args:
         evaluation: What a cross-validation found, `CrossValidation.evaluation`.
-        ax: Axes; a new figure by default.
+        ax: Axes to draw on; a new figure by default.
         note: Sentences written on the figure; None takes the evaluation's cautions.
 
     Returns:
@@ -58,7 +58,7 @@ def sweep_plot(sweep: Sweep, *, ax: "Axes | None" = None, note: str | Sequence[s
 
     Args:
         sweep: The finished sweep; of more than 30 settings the best 30 on validation are drawn.
-        ax: Axes; a new figure by default.
+        ax: Axes to draw on; a new figure by default.
         note: Sentences written on the figure; None takes the sweep's cautions.
 
     Returns:

@@ -123,7 +123,7 @@ def _add_finding(facts: Facts, documents: Documents, index: int, goals: Performa
 def _add_selective(facts: Facts, key: str, at: str, entry: FindingEvaluation) -> None:
     """Records what is left where images near the threshold are left open; nothing where all are called."""
     found, band = entry.selective, entry.operating_point.abstain if entry.operating_point else None
-    facts.add(f"{key}.selective", found is not None, file=_EVALUATION, field=f"{at}.selective")
+    facts.add(f"{key}.selective", found is not None, file=_EVALUATION, field=f"{at}.selective, whether there is one")
     if found is None or band is None:
         return
     facts.add(f"{key}.selective.band", str(band), file=_EVALUATION, field=f"{at}.operating_point.abstain")
