@@ -67,7 +67,7 @@ def test_work_is_done_again_with_half_the_batch_until_it_fits(capsys):
     assert halving(work, 45, "scoring") == ("done", 5)
     assert tried == [45, 22, 11, 5]
     assert "out of memory in scoring (ResourceExhaustedError: OOM when allocating); trying again with 22 images" in (
-        capsys.readouterr().err
+        " ".join(capsys.readouterr().err.split())
     )
 
 
