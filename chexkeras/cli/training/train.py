@@ -154,7 +154,6 @@ def train(
     ] = False,
 ) -> None:
     """Trains in two stages, chooses the threshold on validation, evaluates on test, and writes a run folder."""
-    from chexkeras.data.corrections import read_corrections
     from chexkeras.inference.engines import check_frozen_engine
     from chexkeras.recipes import protocol
     from chexkeras.runs import writer
@@ -226,14 +225,11 @@ def train(
     options = {"cautions": (*cautions, *(caution or ())), "overwrite": overwrite, "features": features, "draws": draws,
                "features_store": features_store, "features_limit": limit,
                "frozen_engine": frozen_engine or "keras"}  # fmt: skip
-    if corrections is not None and folds is not None:
-        # Every image is tested in some fold.
-        read_corrections(corrections).refuse_unread(checked.table["image_id"])
     if many:
         how = {"folds": folds, "repeats": repeats, "seeds": seeds, "final": final, "validation": validation}
         how = {name: value for name, value in how.items() if value is not None}
         with resumed_by(going_on):
-            _train_many(folder, recipe, checked.table, interrupted, {**options, **how}, kept, plan)
+            _train_many(folder, recipe, checked.table, interrupted, {**options, **how}, kept, plan, corrections)
         return
     if first_pass is not None:
         unused = {"--split": split, "--as-run": as_run or None, "--validation": validation, "--test": test}
@@ -246,8 +242,7 @@ def train(
     else:
         splits = protocol.split_for(checked.table, recipe, plan)
     say(str(splits))
-    if corrections is not None:
-        read_corrections(corrections).refuse_unread(splits.test["image_id"])
+    _refuse_unread(corrections, splits.test)
     starting_tensorflow()
     from chexkeras.training.trainer import train as train_recipe
 
@@ -263,6 +258,14 @@ def train(
     show_evaluation(finished.evaluation)
     show_shortcuts(finished)
     tell(f"run folder: {finished.folder}")
+
+
+def _refuse_unread(corrections: Path | None, tested: "pd.DataFrame") -> None:
+    """Refuses labels of tested images that were corrected without a reader."""
+    from chexkeras.data.corrections import read_corrections
+
+    if corrections is not None:
+        read_corrections(corrections).refuse_unread(tested["image_id"])
 
 
 def _check_series(
@@ -286,6 +289,7 @@ def _train_many(
     options: dict[str, Any],
     kept: dict[str, Any],
     plan: "SplitPlan",
+    corrections: Path | None,
 ) -> None:
     """Cross-validates, or trains several seeds, and prints what came of it."""
     from chexkeras.data.splits.splits import Splits
@@ -308,6 +312,7 @@ def _train_many(
             else Splits.load(series.folder / "splits.csv", table)
         )
         say(str(splits))
+        _refuse_unread(corrections, splits.test)
         seeds = train_seeds(recipe, splits, folder, **kept, **options)
         show_evaluation(seeds.ensemble)
         tell(f"{len(seeds.runs)} trainings that differ in nothing but their seed, and their mean (AUROC):")
@@ -316,6 +321,8 @@ def _train_many(
         return
     from chexkeras.report.experiments import write_cross_validation
 
+    # Every image is tested in some fold.
+    _refuse_unread(corrections, table)
     found = cross_validate(recipe, table, folder, **kept, **options)
     tell(str(found.evaluation))
     tell(f"page: {write_cross_validation(found)}")

@@ -11,8 +11,7 @@ import pandas as pd
 from chexkeras import checks, files, provenance
 from chexkeras.arguments import checked
 from chexkeras.data.audit.audit import Audit
-from chexkeras.data.audit.audit import audit as audit_images
-from chexkeras.data.image_table import ImageTable, refuse_dicom, resolve_targets, source_of
+from chexkeras.data.image_table import ImageTable, resolve_targets, source_of
 from chexkeras.data.splits.folds import k_fold
 from chexkeras.data.splits.splits import Splits
 from chexkeras.data.splits.splitters import split_without_test
@@ -21,7 +20,6 @@ from chexkeras.evaluation.cross_validation.evaluate_folds import evaluate_folds
 from chexkeras.evaluation.scores import write_scores
 from chexkeras.inference.engines import check_frozen_engine
 from chexkeras.inference.ensemble import Ensemble
-from chexkeras.progress import say
 from chexkeras.recipes.presets import recipe_of
 from chexkeras.recipes.recipe import Recipe
 from chexkeras.runs.run import Run
@@ -111,8 +109,6 @@ def cross_validate(
     table = ImageTable.of(table)
     recipe = recipe_of(recipe)
     recipe = recipe.replace(targets=resolve_targets(table, recipe.targets))
-    if store is None:
-        refuse_dicom(table)
     divided = k_fold(table, recipe.targets, folds=folds, repeats=repeats, validation=validation, seed=recipe.seed)
     plan = [
         (repeat, fold, seed, divided[(repeat - 1) * folds + fold - 1])
@@ -130,9 +126,7 @@ def cross_validate(
     said = [*cautions]
     if recipe.weights is None and base_statistics == "all":
         said.append(OF_ALL_IMAGES)
-    asked = Asked(
-        audit or audited(table, store), said, overwrite, features, draws, store, resume, frozen_engine=frozen_engine
-    )
+    asked = Asked(audit, said, overwrite, features, draws, store, resume, frozen_engine=frozen_engine)
     how = {
         "folds": folds,
         "repeats": repeats,
@@ -141,27 +135,9 @@ def cross_validate(
         "final": final,
         "base_statistics": base_statistics,
     }
-    inputs = {
-        "recipe": recipe.to_dict(),
-        "splits": [part.fingerprint for part in divided],
-        "features": features,
-        "draws": draws,
-        "frozen_engine": frozen_engine,
-        "store": store.fingerprint if store is not None else None,
-        **how,
-    }
-    options = {
-        **how,
-        "features": features,
-        "draws": draws,
-        "frozen_engine": frozen_engine,
-        "cautions": list(cautions),
-        "overwrite": overwrite,
-        "features_store": str(features_store) if features_store is not None else None,
-        "features_limit": features_limit,
-    }
+    inputs = {"recipe": recipe.to_dict(), "splits": [part.fingerprint for part in divided], **how}
     started = time.perf_counter()
-    with under_way(run_dir, CROSS_VALIDATION, inputs, options, asked, shared, overwrite=overwrite) as series:
+    with under_way(run_dir, CROSS_VALIDATION, inputs, how, asked, shared, table) as series:
         entries, tables = [], []
         for number, (repeat, fold, seed, splits) in enumerate(plan, start=1):
             name = f"repeat-{repeat}-fold-{fold}-seed-{seed}"
@@ -182,7 +158,9 @@ def cross_validate(
                 "estimates": evaluate_folds(scores, cautions=shown).to_dict(),
             },
         )
-        _write_images(series, table, asked.audit)
+        files.write_csv(series.folder / "table.csv", table.drop(columns="path", errors="ignore"))
+        if series.audit is not None:
+            files.write_json(series.folder / "audit.json", series.audit.to_dict())
     return CrossValidation.load(run_dir)
 
 
@@ -239,41 +217,11 @@ def train_seeds(
     check_frozen_engine(frozen_engine)
     recipe = recipe_of(recipe)
     recipe = recipe.replace(targets=resolve_targets(splits.table, recipe.targets))
-    if store is None:
-        refuse_dicom(splits.table)
     shared = SharedWork(shared_shelves(features_store, features_limit), seeds, recipe.seed, splits.train, lean=True)
-    asked = Asked(
-        audit or audited(splits.table, store, splits),
-        cautions,
-        overwrite,
-        features,
-        draws,
-        store,
-        resume,
-        frozen_engine=frozen_engine,
-    )
-    inputs = {
-        "recipe": recipe.to_dict(),
-        "split": splits.fingerprint,
-        "table": splits.table_sha256,
-        "seeds": seeds,
-        "features": features,
-        "draws": draws,
-        "frozen_engine": frozen_engine,
-        "store": store.fingerprint if store is not None else None,
-    }
-    options = {
-        "seeds": seeds,
-        "features": features,
-        "draws": draws,
-        "frozen_engine": frozen_engine,
-        "cautions": list(cautions),
-        "overwrite": overwrite,
-        "features_limit": features_limit,
-        "features_store": str(features_store) if features_store is not None else None,
-    }
+    asked = Asked(audit, cautions, overwrite, features, draws, store, resume, frozen_engine=frozen_engine)
+    inputs = {"recipe": recipe.to_dict(), "split": splits.fingerprint, "table": splits.table_sha256, "seeds": seeds}
     started = time.perf_counter()
-    with under_way(run_dir, SEEDS, inputs, options, asked, shared, overwrite=overwrite) as series:
+    with under_way(run_dir, SEEDS, inputs, {"seeds": seeds}, asked, shared, splits.table, splits) as series:
         splits.save(series.folder / "splits.csv")
         entries = []
         for number, seed in enumerate(range(recipe.seed, recipe.seed + seeds), start=1):
@@ -296,20 +244,6 @@ def train_seeds(
             },
         )
     return SeedRuns.load(run_dir)
-
-
-def audited(table: pd.DataFrame, store: Store | None, splits: Splits | None = None) -> Audit:
-    """Returns an audit of the images of a series, made once for all of its trainings.
-
-    Args:
-        table: The image table.
-        store: Images decoded before; None opens the files.
-        splits: The split that all trainings have; None where each has its own.
-    """
-    found = audit_images(table, splits, decode=store is None)
-    for line in found.suspicions:
-        say(line)
-    return found
 
 
 def _runs(series: Series, entries: list[dict[str, Any]]) -> list[Run]:
@@ -375,12 +309,6 @@ def _record(
         "cautions": cautions,
         "seconds_of_last_sitting": seconds,
     }
-
-
-def _write_images(series: Series, table: pd.DataFrame, audit: Audit | None) -> None:
-    files.write_csv(series.folder / "table.csv", table.drop(columns="path", errors="ignore"))
-    if audit is not None:
-        files.write_json(series.folder / "audit.json", audit.to_dict())
 
 
 def _spread(runs: Sequence[Run], measured: Any, finding: str) -> dict[str, Any]:

@@ -13,8 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from chexkeras import files
+from chexkeras.data.audit.audit import Audit
+from chexkeras.data.audit.audit import audit as audit_images
+from chexkeras.data.image_table import refuse_dicom
 from chexkeras.data.splits.splits import Splits
+from chexkeras.data.store.store import Store
 from chexkeras.progress import say
 from chexkeras.recipes.recipe import Recipe
 from chexkeras.runs.run import Run
@@ -35,10 +41,14 @@ class Series:
         folder: Where its parts lie.
         asked: The arguments of every training but how it is resumed.
         shared: What the trainings have in common.
+
+    Attributes:
+        audit: The audit of their images.
     """
 
     def __init__(self, folder: Path, asked: Asked, shared: SharedWork) -> None:
         self.folder, self._asked, self._shared = folder, asked, shared
+        self.audit = asked.audit
 
     def train(self, name: str, recipe: Recipe, splits: Splits, title: str = "") -> Run:
         """Trains one of the series, goes on with it, or takes it as it is if it is complete.
@@ -67,27 +77,43 @@ def under_way(
     options: dict[str, Any],
     asked: Asked,
     shared: SharedWork,
-    *,
-    overwrite: bool,
+    table: pd.DataFrame,
+    splits: Splits | None = None,
 ) -> Iterator[Series]:
     """Yields a series to train in; its folder takes its place when the block ends without an error.
+
+    What can be refused is refused before the images are audited, once for all trainings.
 
     Args:
         destination: The folder that is to be.
         kind: The name of the file that tells what the folder holds, one of `runs.series.SERIES`.
-        inputs: What the result depends on, as plain values.
+        inputs: What the result depends on besides how it is computed, as plain values.
         options: What is kept besides, so that it need not be given again when the series is resumed.
-        asked: The arguments of every training; `resume` says whether the series goes on with what is there.
+        asked: The arguments of every training; `resume` says whether the series goes on with what is there, `overwrite`
+            whether a complete or an interrupted one of the name may be replaced.
         shared: What the trainings have in common; given shelves inside the folder where it has none.
-        overwrite: Whether a complete or an interrupted series of the name may be replaced.
+        table: The image table of all trainings.
+        splits: Their split; None where each has its own.
 
     Raises:
         FileExistsError: If the folder is taken, work would be lost, or another process is at it.
         FileNotFoundError: If there is nothing to resume.
         ValueError: If it is to be resumed with other inputs.
     """
-    begun = InterruptedSeries(destination)
-    final, folder = check_free_for_series(destination, overwrite), begun.folder
+    if asked.store is None:
+        refuse_dicom(table)
+    begun, shelves = InterruptedSeries(destination), shared.shelves
+    final, folder = check_free_for_series(destination, asked.overwrite), begun.folder
+    computed = {"features": asked.features, "draws": asked.draws, "frozen_engine": asked.frozen_engine}
+    inputs = {**inputs, **computed, "store": asked.store.fingerprint if asked.store is not None else None}
+    options = {
+        **options,
+        **computed,
+        "cautions": list(asked.cautions),
+        "overwrite": asked.overwrite,
+        "features_store": str(shelves.root.resolve()) if shelves is not None else None,
+        "features_limit": shelves.limit if shelves is not None else None,
+    }
     if asked.resume:
         if not begun.exists():
             raise FileNotFoundError(
@@ -97,7 +123,7 @@ def under_way(
         begun.require(inputs)
         say(f"{begun.done} trainings of {final.name} are complete; going on")
     else:
-        if begun.exists() and begun.begun and not overwrite:
+        if begun.exists() and begun.begun and not asked.overwrite:
             raise FileExistsError(
                 f"a series of trainings of {str(final)!r} was interrupted after {begun.done} complete ones: continue "
                 f"it with resume=True (on the command line train --resume, with the same --data), or {DISCARD}."
@@ -113,7 +139,8 @@ def under_way(
             shared.shelves = own = Shelves(folder / _FEATURES)
         shared.base_file = folder / _BASE
         try:
-            yield Series(folder, replace(asked, resume=False, overwrite=False), shared)
+            audit = asked.audit or _audited(table, asked.store, splits)
+            yield Series(folder, replace(asked, audit=audit, resume=False, overwrite=False), shared)
         finally:
             if own is not None:
                 own.close()
@@ -121,6 +148,13 @@ def under_way(
         for name in (_BASE, ASKED):
             (folder / name).unlink(missing_ok=True)
         _put_in_place(folder, final)
+
+
+def _audited(table: pd.DataFrame, store: Store | None, splits: Splits | None) -> Audit:
+    found = audit_images(table, splits, decode=store is None)
+    for line in found.suspicions:
+        say(line)
+    return found
 
 
 def _put_in_place(folder: Path, final: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from chexkeras import checks, files, provenance
 from chexkeras.arguments import checked
 from chexkeras.data.audit.audit import Audit
-from chexkeras.data.image_table import refuse_dicom, resolve_targets, source_of
+from chexkeras.data.image_table import resolve_targets, source_of
 from chexkeras.data.splits.splits import Splits
 from chexkeras.data.store.store import Store
 from chexkeras.evaluation.metrics import auc
@@ -23,7 +23,7 @@ from chexkeras.recipes.presets import recipe_of
 from chexkeras.recipes.recipe import Recipe
 from chexkeras.runs.run import Run
 from chexkeras.runs.series import SWEEP, Sweep
-from chexkeras.training.experiments.cross_validation import audited, entry_of
+from chexkeras.training.experiments.cross_validation import entry_of
 from chexkeras.training.experiments.series import under_way
 from chexkeras.training.shared import SharedWork, shared_shelves
 from chexkeras.training.trainer import Asked
@@ -90,43 +90,21 @@ def sweep(
         raise ValueError("no recipe to sweep; give one, or the name of a preset.")
     bases = [_for_table(recipe_of(each), splits) for each in started_with]
     tried = _combinations(bases, settings or {}, trials)
-    if store is None:
-        refuse_dicom(splits.table)
     seed = bases[0].seed
     shared = SharedWork(shared_shelves(features_store, features_limit), len(tried), seed, splits.train, lean=True)
-    asked = Asked(
-        audit or audited(splits.table, store, splits),
-        cautions,
-        overwrite,
-        features,
-        draws,
-        store,
-        resume,
-        frozen_engine=frozen_engine,
-    )
+    asked = Asked(audit, cautions, overwrite, features, draws, store, resume, frozen_engine=frozen_engine)
     inputs = {
         "recipes": [recipe.to_dict() for _, recipe in tried],
         "split": splits.fingerprint,
         "table": splits.table_sha256,
-        "features": features,
-        "draws": draws,
-        "frozen_engine": frozen_engine,
-        "store": store.fingerprint if store is not None else None,
     }
     options = {
         "recipes": [recipe.to_dict() for recipe in bases],
         "settings": dict(settings or {}),
         "trials": trials,
-        "features": features,
-        "draws": draws,
-        "frozen_engine": frozen_engine,
-        "cautions": list(cautions),
-        "overwrite": overwrite,
-        "features_store": str(features_store) if features_store is not None else None,
-        "features_limit": features_limit,
     }
     began = time.perf_counter()
-    with under_way(run_dir, SWEEP, inputs, options, asked, shared, overwrite=overwrite) as series:
+    with under_way(run_dir, SWEEP, inputs, options, asked, shared, splits.table, splits) as series:
         splits.save(series.folder / "splits.csv")
         entries, runs = [], []
         for number, (setting, recipe) in enumerate(tried, start=1):

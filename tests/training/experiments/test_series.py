@@ -230,6 +230,37 @@ def test_a_folder_that_is_taken_or_holds_work_is_not_lost(images, recipe, folds,
         cross_validate(recipe, images, tmp_path / "cv", folds=2, resume=True)
 
 
+def test_what_can_be_refused_is_refused_before_the_images_are_audited(
+    images, recipe, folds, toy_splits, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("chexkeras.training.experiments.series.audit_images", lambda *_, **__: pytest.fail("audited"))
+    with pytest.raises(FileExistsError, match="exists; choose another name"):
+        cross_validate(recipe, images, folds.folder, folds=2)
+    with pytest.raises(FileNotFoundError, match="nothing to resume"):
+        train_seeds(recipe, toy_splits, tmp_path / "seeds", resume=True)
+    with pytest.raises(FileNotFoundError, match="nothing to resume"):
+        sweep(recipe, toy_splits, tmp_path / "sweep", settings={"batch_size": [8, 16]}, resume=True)
+
+
+@pytest.mark.parametrize("kind", ["--folds", "--seeds"])
+def test_labels_of_tested_images_are_not_corrected_without_a_reader(kind, images, tmp_path):
+    from typer.testing import CliRunner
+
+    from chexkeras.cli import app
+
+    table = images[["image_id", "patient_id", "Effusion"]]
+    table.to_csv(tmp_path / "labels.csv", index=False)
+    corrected = table.assign(finding="Effusion", label=table["Effusion"], your_label=1 - table["Effusion"], read_by="")
+    corrected.to_csv(tmp_path / "corrections.csv", index=False)
+    folder = Path(images["path"].iloc[0]).parent
+    words = ["train", "--data", tmp_path / "labels.csv", "--image-column", "image_id", "--patient-column", "patient_id",
+             "--images", folder, "--label-column", "Effusion", "--finding", "Effusion", "--preset", "quick", "--set", "image_size=32",
+             kind, "2", "--corrections", tmp_path / "corrections.csv", "--run", tmp_path / "run"]  # fmt: skip
+    done = CliRunner().invoke(app, list(map(str, words)))
+    assert done.exit_code == 2
+    assert "test labels are never corrected by a" in " ".join(done.output.split())
+
+
 def _stopped_after(trainings, monkeypatch):
     import chexkeras.training.experiments.series as module
 
