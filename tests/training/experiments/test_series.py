@@ -254,8 +254,9 @@ def test_labels_of_tested_images_are_not_corrected_without_a_reader(kind, images
     corrected.to_csv(tmp_path / "corrections.csv", index=False)
     folder = Path(images["path"].iloc[0]).parent
     words = ["train", "--data", tmp_path / "labels.csv", "--image-column", "image_id", "--patient-column", "patient_id",
-             "--images", folder, "--label-column", "Effusion", "--finding", "Effusion", "--preset", "quick", "--set", "image_size=32",
-             kind, "2", "--corrections", tmp_path / "corrections.csv", "--run", tmp_path / "run"]  # fmt: skip
+             "--images", folder, "--label-columns", "Effusion", "--finding", "Effusion",
+             "--preset", "quick", "--set", "image_size=32", kind, "2",
+             "--corrections", tmp_path / "corrections.csv", "--run", tmp_path / "run"]  # fmt: skip
     done = CliRunner().invoke(app, list(map(str, words)))
     assert done.exit_code == 2
     assert "test labels are never corrected by a" in " ".join(done.output.split())
