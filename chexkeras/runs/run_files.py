@@ -19,6 +19,7 @@ from chexkeras.runs import documents
 FIX = "The file is damaged or was cut short: restore it, or train again."
 """What to do about a file that no run writes so, where no other advice is better."""
 _LONGEST_WORDS = 500
+_FROM_TEST = ("evaluation.json", "scores_test.csv")
 _Record = TypeVar("_Record")
 
 
@@ -53,11 +54,35 @@ class RunFiles:
         """
         path = self.folder / name
         if not path.is_file():
+            self.refuse_what_has_no_test_part(name)
             raise FileNotFoundError(
                 f"the run folder {str(self.folder)!r} has no {name}; train again, or restore that file. "
                 "A run folder is what chexkeras train writes."
             )
         return path if most_bytes is None else files.readable(path, most_bytes, within=self.folder)
+
+    def refuse_what_has_no_test_part(self, *names: str) -> None:
+        """Says why a run has not been tested, where that is why it lacks a file: nothing is damaged then.
+
+        Args:
+            names: The files that it lacks.
+
+        Raises:
+            FileNotFoundError: If one of them is made on a test part, and the run's split has none.
+        """
+        split = self.folder / "splits.csv"
+        if not set(names) & set(_FROM_TEST) or not split.is_file():
+            return
+        try:
+            parts = set(self.table("splits.csv", ("part",), ("part",), dtype=str)["part"])
+        except ValueError:
+            return
+        if parts and "test" not in parts:
+            raise FileNotFoundError(
+                f"the run in {str(self.folder)!r} has no test part: it is fitted to all images, as the final model of "
+                "a cross-validation is, and what it is worth is estimated by the folds. Give the folder of the "
+                "cross-validation to 'chexkeras report'; this run can score files ('chexkeras predict')."
+            )
 
     def json(self, name: str, check: documents.Check) -> Any:
         """Returns a JSON document of the run that holds what it should.

@@ -8,6 +8,7 @@ import pandas as pd
 
 from chexkeras.checks import existing_folder, typed_path
 from chexkeras.report.facts.facts import Facts
+from chexkeras.runs.run_files import RunFiles
 
 MODEL = "model.keras"
 
@@ -102,13 +103,15 @@ def check_complete(folder: str | Path, *, without_model: bool = False) -> Path:
         without_model: Whether the model file may be missing.
 
     Raises:
-        FileNotFoundError: If the folder or one of its files is missing; the message names the files.
+        FileNotFoundError: If the folder or one of its files is missing; the message names the files, or says that the
+            run has no test part.
     """
     found = existing_folder(typed_path(folder, "run folder"), "run folder")
     missing = [name for name in REQUIRED_FILES if not (found / name).is_file()]
     if without_model and MODEL in missing:
         missing.remove(MODEL)
     if missing:
+        RunFiles(found).refuse_what_has_no_test_part(*missing)
         spared = (
             " Where the model cannot be had, without_model=True (chexkeras report --without-model) takes its "
             "fingerprint from provenance.json."

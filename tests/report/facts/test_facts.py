@@ -119,6 +119,20 @@ def test_a_missing_file_is_named(name, run_folder):
         check_complete(run_folder)
 
 
+def test_a_run_without_a_test_part_is_not_called_damaged(run_folder):
+    splits = pd.read_csv(run_folder / "splits.csv", dtype=str)
+    splits.assign(part=splits["part"].replace("test", "train")).to_csv(run_folder / "splits.csv", index=False)
+    for name in ("evaluation.json", "scores_test.csv"):
+        (run_folder / name).unlink()
+    run = Run.load(run_folder)
+    for ask in (lambda: check_complete(run_folder), lambda: run.evaluation, lambda: run.scores("test")):
+        with pytest.raises(FileNotFoundError, match=r"no test part.*estimated by the folds"):
+            ask()
+    (run_folder / "history.csv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"has no history\.csv"):
+        run.history  # noqa: B018 - only asked for
+
+
 def test_the_model_may_be_missing_where_that_is_said(run_folder):
     stated = files.read_json(run_folder / "provenance.json")["model"]["sha256"]
     (run_folder / "model.keras").unlink()
