@@ -1,6 +1,6 @@
 """How often the analysis of reader studies errs: simulated studies of modalities that are equal, after Roe and Metz.
 
-    .venv/bin/python benchmarks/reader_studies.py --studies 2000
+    .venv/bin/python benchmarks/simulations/reader_studies.py --studies 2000
 
 A 95 % interval of a difference should miss 0, and the test that all modalities are equal should reject, in 5 %;
 a 95 % interval of a modality's mean should cover the true area in 95 %. Prints a table in Markdown; the error of the

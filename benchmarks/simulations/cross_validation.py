@@ -1,7 +1,7 @@
 """Do cross-validated intervals cover what they say, and do tests of two recipes reject what is true? Simulated refits.
 
-    .venv/bin/python benchmarks/cross_validation.py
-    .venv/bin/python benchmarks/cross_validation.py --only comparison --runs 500
+    .venv/bin/python benchmarks/simulations/cross_validation.py
+    .venv/bin/python benchmarks/simulations/cross_validation.py --only comparison --runs 500
 
 Patients have one to five images with ten features; half of the variance of a feature, and of what makes an image
 positive, is shared within a patient. In every fold a logistic regression (ridge) is fitted anew to four fifths of the

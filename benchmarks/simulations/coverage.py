@@ -1,8 +1,8 @@
 """How often intervals hold what they say, and how often tests reject what is true: simulations of the product as it is.
 
-    .venv/bin/python benchmarks/coverage.py
-    .venv/bin/python benchmarks/coverage.py --only auroc,sensitivity --runs 500
-    .venv/bin/python benchmarks/coverage.py --nih <folder with Data_Entry_2017_v2020.csv and test_list.txt>
+    .venv/bin/python benchmarks/simulations/coverage.py
+    .venv/bin/python benchmarks/simulations/coverage.py --only auroc,sensitivity --runs 500
+    .venv/bin/python benchmarks/simulations/coverage.py --nih <folder with Data_Entry_2017_v2020.csv and test_list.txt>
 
 Patients have as many images as those of NIH ChestX-ray14's official test list (1 to 184, 9 on average), as a Pareto
 distribution gives them (exponent 1.2, at most 200), or one. Half of a score's variance is shared within a patient. N is
