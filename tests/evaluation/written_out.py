@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-NIH = json.loads((Path(__file__).parents[2] / "benchmarks" / "nih_test_patients.json").read_text())
+NIH = json.loads((Path(__file__).parents[2] / "benchmarks" / "simulations" / "nih_test_patients.json").read_text())
 """How many patients of NIH's official test list have how many images, of any kind and of pneumothorax."""
 
 
