@@ -2,7 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 
@@ -24,7 +24,8 @@ OUT_OF_FOLD = "out_of_fold.csv"
 """Where a cross-validation keeps the scores of every image by models that have not seen it."""
 
 
-class _Series:
+@checked
+class TrainingSeries:
     """The folder of a series of trainings.
 
     Attributes:
@@ -38,7 +39,15 @@ class _Series:
         self.folder = Path(folder)
 
     @classmethod
-    def _load(cls, folder: str | Path) -> Any:
+    def load(cls, folder: str | Path) -> Self:
+        """Opens the folder of a series.
+
+        Args:
+            folder: What it was written to: the `run_dir` of `cross_validate`, `train_seeds` or `sweep`.
+
+        Raises:
+            FileNotFoundError: If it is not there, or no series of this kind.
+        """
         found = cls(existing_folder(typed_path(folder, "folder"), "folder"))
         if not (found.folder / cls._file).is_file():
             raise FileNotFoundError(
@@ -79,22 +88,10 @@ class _Series:
 
 
 @checked
-class CrossValidation(_Series):
+class CrossValidation(TrainingSeries):
     """A finished cross-validation, read file by file when asked; made by `chexkeras.cross_validate`."""
 
     _file, _what = CROSS_VALIDATION, "a cross-validation"
-
-    @classmethod
-    def load(cls, folder: str | Path) -> "CrossValidation":
-        """Opens the folder of a cross-validation.
-
-        Args:
-            folder: What `cross_validate` was given as `run_dir`.
-
-        Raises:
-            FileNotFoundError: If it is not there, or no cross-validation.
-        """
-        return cls._load(folder)
 
     @cached_property
     def scores(self) -> pd.DataFrame:
@@ -117,22 +114,10 @@ class CrossValidation(_Series):
 
 
 @checked
-class SeedRuns(_Series):
+class SeedRuns(TrainingSeries):
     """Trainings that differ in nothing but their seed, read file by file; made by `chexkeras.train_seeds`."""
 
     _file, _what = SEEDS, "a series of seeds"
-
-    @classmethod
-    def load(cls, folder: str | Path) -> "SeedRuns":
-        """Opens the folder of a series of seeds.
-
-        Args:
-            folder: What `train_seeds` was given as `run_dir`.
-
-        Raises:
-            FileNotFoundError: If it is not there, or no series of seeds.
-        """
-        return cls._load(folder)
 
     @cached_property
     def ensemble(self) -> Evaluation:
@@ -146,22 +131,10 @@ class SeedRuns(_Series):
 
 
 @checked
-class Sweep(_Series):
+class Sweep(TrainingSeries):
     """Trainings with different settings on one split, read file by file; made by `chexkeras.sweep`."""
 
     _file, _what = SWEEP, "a sweep"
-
-    @classmethod
-    def load(cls, folder: str | Path) -> "Sweep":
-        """Opens the folder of a sweep.
-
-        Args:
-            folder: What `sweep` was given as `run_dir`.
-
-        Raises:
-            FileNotFoundError: If it is not there, or no sweep.
-        """
-        return cls._load(folder)
 
     @cached_property
     def table(self) -> pd.DataFrame:
