@@ -33,11 +33,12 @@ _MOST_DIGITS = 18
 
 
 @contextlib.contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path, *, owner_only: bool = False) -> Iterator[Path]:
     """Yields a temporary path that replaces `path` when the block ends without an error.
 
     Args:
         path: The destination; its folder is made if needed.
+        owner_only: Whether nobody but the owner may read the file, whatever other new files are.
 
     Yields:
         A path in the same folder, with the same suffix, to be written by the caller.
@@ -52,9 +53,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         # mkstemp makes files private; outputs get the permissions any other new file would have.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        if not owner_only:
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
         os.replace(temporary, destination)
     finally:
         temporary.unlink(missing_ok=True)

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 # Elements and items take one to three reads each; images have some hundreds of them.
 _MOST_READS = 100_000
 _ELEMENT_BYTES = 8
-_PIXEL_DATA = 0x7FE00010
+PIXEL_DATA = 0x7FE00010
+"""The tag of Pixel Data."""
 FLOATS = (0x7FE00008, 0x7FE00009)
 """The tags of Float and Double Float Pixel Data."""
 
@@ -75,8 +76,17 @@ class BoundedFile:
         return self._handle.read(min(count, max(left, 0)))
 
 
-def _parse(bounded: BoundedFile, keywords: tuple[str, ...], is_behind: Callable[[int], bool]) -> "Dataset":
-    """Reads a file up to the first element of which `is_behind` holds; only the named elements are kept."""
+def parse(bounded: BoundedFile, keywords: tuple[str, ...], is_behind: Callable[[int], bool]) -> "Dataset":
+    """Reads a file up to the first element of which `is_behind` holds; only the named elements are kept.
+
+    Args:
+        bounded: A DICOM file.
+        keywords: Keywords of the elements to keep.
+        is_behind: Asked with the number of each tag before its element is read; True ends the reading.
+
+    Raises:
+        DicomRejected: If the data set is deflated, or has more elements than any image.
+    """
     from pydicom.filereader import read_partial
     from pydicom.tag import Tag
 
@@ -112,9 +122,9 @@ def header(bounded: BoundedFile) -> tuple["Dataset", int]:
 
     def is_behind(tag: int) -> bool:
         met[0] = tag
-        return tag in (_PIXEL_DATA, *FLOATS)
+        return tag in (PIXEL_DATA, *FLOATS)
 
-    dataset = _parse(bounded, _TAGS, is_behind)
+    dataset = parse(bounded, _TAGS, is_behind)
     return dataset, met[0] if is_behind(met[0]) else 0
 
 
@@ -130,9 +140,9 @@ def take_pixels(bounded: BoundedFile, dataset: "Dataset") -> None:
     def is_behind(tag: int) -> bool:
         # Asked for each element before it is read.
         before, met[0] = met[0], tag
-        return before == _PIXEL_DATA
+        return before == PIXEL_DATA
 
-    image = _parse(bounded, ("PixelData",), is_behind)
+    image = parse(bounded, ("PixelData",), is_behind)
     if "PixelData" in image:
         # Converting it needs the tags around it.
         dataset["PixelData"] = image.get_item("PixelData")

@@ -125,7 +125,7 @@ class _Silence:
 
         self._restore.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
-        for name in ("pydicom", "PIL"):
+        for name in ("pydicom", "PIL", "highdicom"):
             library = logging.getLogger(name)
             self._restore.callback(library.setLevel, library.level)
             library.setLevel(logging.CRITICAL + 1)
@@ -140,9 +140,9 @@ _SILENCE = _Silence()
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silences the warnings and log records of pydicom and Pillow inside the block, and restores them after it.
+    """Silences warnings and log records of pydicom, Pillow and highdicom inside the block, and restores them after it.
 
-    Both libraries quote values. The switches are process-wide, so nested and concurrent blocks share them: the first
+    These libraries quote values. The switches are process-wide, so nested and concurrent blocks share them: the first
     one in switches off, the last one out restores.
     """
     _SILENCE.enter()

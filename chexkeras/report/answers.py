@@ -193,6 +193,16 @@ def _shares(value: Any, key: str) -> list[float]:
     return shares
 
 
+def _authorisation(value: Any, key: str) -> str:
+    text = _text(value, key)
+    if text and (not any(character.isdigit() for character in text) or len(text) > _LONGEST_AUTHORISATION):
+        raise ValueError(
+            f"{key}={text[:40]!r} must hold the number of the authorisation, in at most {_LONGEST_AUTHORISATION} "
+            'characters, such as "K000000, FDA 510(k)".'
+        )
+    return text
+
+
 def _discipline(value: Any, key: str) -> str:
     from chexkeras.evaluation.clinical_use.triage import DISCIPLINES
 
@@ -203,10 +213,17 @@ def _figure(value: Any, key: str) -> str:
     return checks.one_of(_text(value, key), ("auroc", "sensitivity", "specificity"), key)
 
 
+_LONGEST_AUTHORISATION = 40
 _EXAMPLE = "Effusion"
 """The finding of examples where no run says which there are."""
 
 _VALUES: dict[str, tuple[Callable[[Any, str], Any], str, str]] = {
+    "device.authorisation": (
+        _authorisation,
+        '"K000000, FDA 510(k)"',
+        "number of the marketing authorisation; without it every DICOM object made of results says NOT FOR CLINICAL "
+        "USE (this file must then lie in the run folder)",
+    ),
     "goals.sensitivity_above": (_share, "0.80", "the lower limit of the sensitivity must lie above this"),
     "goals.specificity_above": (_share, "0.80", "the lower limit of the specificity must lie above this"),
     "goals.fewest_positives": (_count, "10", "groups with fewer positive images are called too few to judge"),

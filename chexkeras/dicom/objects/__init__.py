@@ -1,0 +1,1 @@
+"""A scored film's result as DICOM objects: structured report, secondary capture, presentation state."""
