@@ -14,6 +14,8 @@ from chexkeras.cli.destination import check_destination
 if TYPE_CHECKING:
     import pandas as pd
 
+    from chexkeras.dicom.profiles import Profile as GateProfile
+    from chexkeras.inference.dicom_output import DicomOutput
     from chexkeras.runs.run import Run
 
 _REFUSED = 3
@@ -84,6 +86,20 @@ def predict(
     unchecked_heatmaps: Annotated[
         bool, typer.Option("--unchecked-heatmaps", help="Draw heat maps that were not checked; each image says so.")
     ] = False,
+    dicom_out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for the results as DICOM objects, a new one. They carry the films' patient and study "
+            "identifiers and are readable by you alone (extra dicom-out). --overwrite replaces earlier ones, --resume "
+            "goes on."
+        ),
+    ] = None,
+    kinds: Annotated[
+        str,
+        typer.Option(
+            help="DICOM objects to write: 'sr' structured report, 'sc' secondary capture, 'pr' presentation state."
+        ),
+    ] = "sr,sc,pr",
 ) -> None:
     """Scores a folder: a decision or a reasoned refusal for every file.
 
@@ -121,6 +137,9 @@ def predict(
             "--keep tells the run's report that heat maps are part of the output, and a report speaks of checked ones "
             "only: run 'chexkeras explain' first and leave out --unchecked-heatmaps, or leave out --keep."
         )
+    output = (
+        None if dicom_out is None else _object_writer(loaded, dicom_out, folder, kinds, profile, resume or overwrite)
+    )
     starting_tensorflow()
     start = perf_counter()
     try:
@@ -157,6 +176,12 @@ def predict(
             overwrite=overwrite, **asked,
         )  # fmt: skip
         tell(f"heat maps of {table['image'].nunique()} files: {heatmaps}")
+    if output is not None and dicom_out is not None:
+        from chexkeras.inference.dicom_output import write_objects
+
+        with output:
+            count = write_objects(output, folder, dicom_out, results, names=names, resume=resume, overwrite=overwrite)
+        tell(f"{count} DICOM objects, with identifiers of patients: {dicom_out}")
     if keep:
         from chexkeras.explanation.of_files import note_output
 
@@ -175,6 +200,17 @@ def _can_draw(run: "Run", heatmaps: Path, folder: Path, overwrite: bool, asked: 
     if reason:
         tell(f"--heatmaps: {reason}")
     return not reason
+
+
+def _object_writer(
+    run: "Run", out: Path, folder: Path, kinds: str, profile: "str | GateProfile", replaces: bool
+) -> "DicomOutput":
+    """Returns what writes DICOM objects, once it is sure that they can be written; before anything is scored."""
+    from chexkeras.inference.dicom_output import DicomOutput, objects_folder
+
+    objects_folder(out, folder, replaces=replaces, name="--dicom-out")
+    chosen = tuple(kind.strip() for kind in kinds.split(","))
+    return DicomOutput(run, chosen, profile=profile)
 
 
 def _show_results(results: "pd.DataFrame") -> int:

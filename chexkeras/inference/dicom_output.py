@@ -1,50 +1,73 @@
 """The result of a scored film as DICOM files: what a run says of it, beside the film in its archive."""
 
+import collections
 import hashlib
 import json
+import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
 
 import chexkeras
 from chexkeras import checks, files
 from chexkeras.arguments import checked
 from chexkeras.dicom.objects.common import highdicom, save_object
-from chexkeras.dicom.objects.source import SourceFilm, read_source
+from chexkeras.dicom.objects.film_map import FilmMap
+from chexkeras.dicom.objects.presentation_state import presentation_state
+from chexkeras.dicom.objects.secondary_capture import secondary_capture
+from chexkeras.dicom.objects.source import NotDescribable, SourceFilm, read_source
 from chexkeras.dicom.objects.structured_report import structured_report
-from chexkeras.dicom.objects.told import DeviceFacts, FilmResult, ScoredFinding, TestedFinding
+from chexkeras.dicom.objects.told import DeviceFacts, FilmResult, MeasuredFinding, ScoredFinding
 from chexkeras.dicom.origin import YES
-from chexkeras.dicom.profiles import CLINICAL, PROFILES, Profile
-from chexkeras.dicom.read import is_dicom
+from chexkeras.dicom.profiles import CLINICAL, PROFILES, Profile, find_profile
+from chexkeras.dicom.read import Radiograph, is_dicom
+from chexkeras.dicom.rejection import DicomRejected
 from chexkeras.dicom.rules import RULE_BY_CODE
-from chexkeras.progress import say
+from chexkeras.dicom.workers.options import ReadOptions
+from chexkeras.dicom.workers.pool import ReaderPool
+from chexkeras.inference.score_folder import files_by_name
+from chexkeras.progress import say, track
 from chexkeras.results import Estimate
 from chexkeras.runs.run import Run
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-KINDS = ("sr",)
-"""What is made of a film: "sr", a structured report."""
+KINDS = ("sr", "sc", "pr")
+"""What is made of a film: a structured report; a secondary capture of a film that was scored; a presentation state of
+one that has a heat map."""
 
 ANSWERS = "submission.toml"
 """The file in a run folder with the sponsor's answers (`chexkeras report-init`), where there is one."""
 
+OBJECTS = ".chexkeras-objects.jsonl"
+"""The hidden list, in a folder of objects, of which objects are of which film."""
+
+_OBJECT = re.compile(r"2\.25\.\d{1,39}\.dcm")
 _MANUFACTURER = "chexkeras"
+_ONE_WORKER = ReadOptions(workers=1)
+_AS_DICOM = "files that are no DICOM files have no DICOM objects: they name no patient and no study"
 
 
 @checked
 class DicomOutput:
-    """Writes DICOM objects of a run's results; safe to use from several threads.
+    """Writes DICOM objects of a run's results; safe to use from several threads, and in a ``with`` block.
 
     The same run on the same film gives objects with the same SOP instance UIDs, so that an archive recognises them.
-    Objects hold the film's patient and study identifiers, and are readable by the owner of the files alone.
+    Objects hold the film's patient and study identifiers, and are readable by the owner of the files alone. Pixels are
+    decoded by a worker process, within limits; heat maps start TensorFlow with the first film that needs one.
 
     Args:
         run: The run that scores the films.
         kinds: Which objects are made, of `KINDS`.
-        heat_maps: Whether heat maps are part of the objects, where the run's maps passed their checks.
+        heat_maps: Whether heat maps are part of the objects, where the run's maps passed their checks
+            (`chexkeras explain`). Without them there is no presentation state.
+        profile: The profile by which the films were judged; None takes the one that a record names, and "clinical"
+            where that is one of your own.
 
     Raises:
         FileNotFoundError: If a file of the run is missing.
@@ -52,16 +75,40 @@ class DicomOutput:
             the run or its answers is damaged.
     """
 
-    def __init__(self, run: Run, kinds: tuple[str, ...] = KINDS, *, heat_maps: bool = True) -> None:
+    def __init__(
+        self,
+        run: Run,
+        kinds: tuple[str, ...] = KINDS,
+        *,
+        heat_maps: bool = True,
+        profile: str | Profile | None = None,
+    ) -> None:
         self.kinds = checked_kinds(kinds)
         highdicom()
         self.device = device_facts(run)
-        self._run, self._heat_maps = run, heat_maps
+        self._profile = None if profile is None else find_profile(profile)
+        self._maps = _Maps(run, self._say_once) if heat_maps and {"sc", "pr"} & set(self.kinds) else None
+        self._pools: dict[str, ReaderPool] = {}
         self._told: set[str] = set()
         self._lock = threading.Lock()
+        if "pr" in self.kinds and self._maps is None:
+            self._say_once("no presentation states are made: they mark contours of heat maps, which are left out")
+
+    def __enter__(self) -> "DicomOutput":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the worker process; the next film starts another."""
+        with self._lock:
+            pools, self._pools = self._pools, {}
+        for pool in pools.values():
+            pool.close()
 
     def write(self, source: Path, record: dict[str, Any], folder: Path) -> list[Path]:
-        """Writes the objects of one film.
+        """Writes the objects of one film: of one that was not scored, the structured report that says why.
 
         Args:
             source: The file that was scored.
@@ -73,15 +120,46 @@ class DicomOutput:
 
         Raises:
             FileNotFoundError: If the film is gone.
-            NotDescribable: A ValueError, if the film does not say which patient, study or instance it is; the message
-                is one sentence without patient text.
+            NotDescribable: A ValueError, if the film does not say which patient, study or instance it is, or cannot be
+                read again; the message is one sentence without patient text. Nothing is written then.
             OSError: If nothing can be written there.
+            WorkersUnavailable: If the process that decodes cannot be started.
         """
         if not is_dicom(source):
-            self._say_once("files that are no DICOM files have no DICOM objects: they name no patient and no study")
+            self._say_once(_AS_DICOM)
             return []
-        film, result = read_source(source), film_result(record)
-        return [save_object(_BUILDERS[kind](film, self.device, result), folder) for kind in self.kinds]
+        profile = self._profile or _named(record)
+        film, result = read_source(source), film_result(record, profile)
+        made = [structured_report(film, self.device, result)] if "sr" in self.kinds else []
+        if result.assessed and {"sc", "pr"} & set(self.kinds):
+            made += self._pictures(source, film, result, profile)
+        # Built first, all of them: a film has all of its objects or none.
+        return [save_object(each, folder) for each in made]
+
+    def _pictures(self, source: Path, film: SourceFilm, result: FilmResult, profile: Profile) -> "list[Dataset]":
+        try:
+            image = self._pool(profile).read(source)
+        except DicomRejected as refused:
+            raise NotDescribable(
+                f"the film was scored and cannot be read again by the profile {profile.name!r} ({refused.code}); if it "
+                "was judged by a profile of your own, give that profile."
+            ) from None
+        maps = self._maps.of(image) if self._maps else []
+        made = []
+        if "sc" in self.kinds:
+            made.append(secondary_capture(film, self.device, result, image.pixels, maps))
+        if "pr" in self.kinds and maps:
+            if film.grey:
+                made.append(presentation_state(film, self.device, result, image.turned, maps))
+            else:
+                self._say_once("films in colour have no presentation state: a grayscale one cannot refer to them")
+        return made
+
+    def _pool(self, profile: Profile) -> ReaderPool:
+        with self._lock:
+            if profile.name not in self._pools:
+                self._pools[profile.name] = ReaderPool(profile, _ONE_WORKER)
+            return self._pools[profile.name]
 
     def _say_once(self, sentence: str) -> None:
         with self._lock:
@@ -91,7 +169,39 @@ class DicomOutput:
         say(sentence)
 
 
-_BUILDERS: dict[str, Callable[[SourceFilm, DeviceFacts, FilmResult], "Dataset"]] = {"sr": structured_report}
+class _Maps:
+    """Heat maps of a run, where they passed their checks; the model is loaded for the first film."""
+
+    def __init__(self, run: Run, tell: Callable[[str], None]) -> None:
+        # Rooms of one layer do not import one another; what is public is reached from above.
+        self._drawn = chexkeras.explanation.drawable_maps(run)
+        self._run, self._tell = run, tell
+        self._explainer: Any = None
+        self._computing = threading.Lock()
+
+    def of(self, image: Radiograph) -> list[FilmMap]:
+        """Returns the maps of a film; none where the run's may not be drawn, which is said once."""
+        if self._drawn.reason:
+            # What follows tells how to draw unchecked maps all the same, which go into no object.
+            reason = self._drawn.reason.partition(";")[0].removeprefix("no heat maps are drawn: ").rstrip(".")
+            self._tell(f"DICOM objects without heat maps, and no presentation states: {reason}")
+            return []
+        with self._computing:
+            if self._explainer is None:
+                drawn = self._drawn
+                self._explainer = chexkeras.explanation.Explainer(
+                    self._run, finding=drawn.findings, method=drawn.method, layer=drawn.layer, batch_size=1
+                )
+            pixels = self._pixels(image)
+            made = self._explainer.explain(pixels[np.newaxis].astype(np.float32), ["0"])
+        note = f"{self._drawn.note} {chexkeras.explanation.WHAT_IT_IS_NOT}"
+        return [FilmMap(finding, made.of("0", finding), made.method, note) for finding in made.findings]
+
+    def _pixels(self, image: Radiograph) -> np.ndarray:
+        # TensorFlow starts here.
+        from chexkeras.data.pixels import to_model_pixels
+
+        return to_model_pixels(image.pixels[..., np.newaxis], self._explainer.image_px).numpy()
 
 
 def checked_kinds(kinds: tuple[str, ...]) -> tuple[str, ...]:
@@ -137,7 +247,7 @@ def device_facts(run: Run) -> DeviceFacts:
         )
         missing = Estimate.not_estimable("the run has no test at this threshold")
         tested.append(
-            TestedFinding(
+            MeasuredFinding(
                 finding=point.finding,
                 threshold=point.threshold,
                 rule=str(point).partition(" by ")[2],
@@ -172,6 +282,11 @@ def run_fingerprint(run: Run) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def _named(record: dict[str, Any]) -> Profile:
+    """Returns the profile that a record names; one that `predict` varied is named after it."""
+    return PROFILES.get(str(record["profile"]).partition(",")[0], CLINICAL)
+
+
 def film_result(record: dict[str, Any], profile: Profile | None = None) -> FilmResult:
     """Returns a record as plain values for objects.
 
@@ -179,7 +294,7 @@ def film_result(record: dict[str, Any], profile: Profile | None = None) -> FilmR
         record: What became of a film, as `Predictor.records` gives it.
         profile: The gate's profile, for its words; by default the one of the record's name, or "clinical".
     """
-    chosen = profile or PROFILES.get(str(record["profile"]).partition(",")[0], CLINICAL)
+    chosen = profile or _named(record)
     if record["verdict"] == "reject":
         reason = str(record["detail"] or record["code"])
         return FilmResult((), (reason,), profile=str(record["profile"]))
@@ -196,3 +311,125 @@ def film_result(record: dict[str, Any], profile: Profile | None = None) -> FilmR
         for entry in record["findings"]
     )
     return FilmResult(findings, (), tuple(warnings), str(record["engine"]), str(record["profile"]))
+
+
+def objects_folder(out: str | Path, scored: str | Path, *, replaces: bool = False, name: str = "out") -> Path:
+    """Returns the folder that objects of files go to, if nothing but earlier ones can be lost.
+
+    Args:
+        out: What the caller gave.
+        scored: The folder of the films; the objects must not lie in it, where they would be scored next time.
+        replaces: Whether earlier objects may be replaced or added to.
+        name: What the argument is called, for messages.
+
+    Raises:
+        FileExistsError: If it holds objects already, and they may not be replaced.
+        OSError: If nothing can be written there.
+        ValueError: If it is a file, lies in a run or in the folder of the films, or holds something else.
+    """
+    folder = files.output_folder(checks.typed_path(out, name), name, OBJECTS, "DICOM objects", overwrite=replaces)
+    if folder.is_relative_to(Path(scored).resolve()):
+        raise ValueError(
+            f"{name} {str(out)!r} lies in the folder that is scored, and the objects would be scored next time; choose "
+            "a place outside it."
+        )
+    return folder
+
+
+@checked
+def write_objects(
+    output: DicomOutput,
+    scored: str | Path,
+    out: str | Path,
+    results: pd.DataFrame,
+    *,
+    names: str = "path",
+    resume: bool = False,
+    overwrite: bool = False,
+) -> int:
+    """Writes the objects of every film of a folder that was scored; goes on where it was interrupted.
+
+    A hidden list in the folder says which objects are of which film, by the film's name in the results. It is by this
+    list that a later call knows what to keep, with `resume`, and what to remove.
+
+    Args:
+        output: What makes the objects.
+        scored: The folder that was scored.
+        out: Folder for the objects, a new one; made for its owner alone.
+        results: What `score_folder` returned.
+        names: How `results` names files, see `score_folder`.
+        resume: Whether objects that are there stay, of films whose result has not changed.
+        overwrite: Whether earlier objects in `out` are removed.
+
+    Returns:
+        How many objects the folder holds now.
+
+    Raises:
+        FileExistsError: If `out` holds objects already.
+        OSError: If nothing can be written there.
+        ValueError: If `out` holds something else, or is where the films are.
+    """
+    folder = objects_folder(out, scored, replaces=resume or overwrite)
+    found = files_by_name(checks.existing_folder(checks.typed_path(scored, "scored"), "scored"), names)
+    records = {record["file"]: record for record in _records(results)}
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    earlier = _listed(folder / OBJECTS)
+    settings = f"{output.device!r}{output.kinds}"
+    marks = {
+        name: hashlib.sha256(f"{record['fingerprint']}{settings}".encode()).hexdigest()[:16]
+        for name, record in records.items()
+    }
+    kept = {
+        name: entry
+        for name, entry in earlier.items()
+        if resume and entry["mark"] == marks.get(name) and all((folder / each).is_file() for each in entry["objects"])
+    }
+    stay = {each for entry in kept.values() for each in entry["objects"]}
+    for each in {each for entry in earlier.values() for each in entry["objects"]} - stay:
+        (folder / each).unlink(missing_ok=True)
+    missing = [name for name in records if name not in kept and name in found]
+    refused: collections.Counter[str] = collections.Counter()
+    _list_again(folder / OBJECTS, kept)
+    with (folder / OBJECTS).open("a", encoding="utf-8") as listing:
+        for name in track(missing, "writing DICOM objects", len(missing), lines=True):
+            written: list[Path] = []
+            try:
+                written = output.write(found[name], records[name], folder)
+            except (NotDescribable, FileNotFoundError) as error:
+                refused[str(error) if isinstance(error, NotDescribable) else "the film is gone."] += 1
+            entry = {"file": name, "mark": marks[name], "objects": [path.name for path in written]}
+            stay.update(entry["objects"])
+            listing.write(json.dumps(entry) + "\n")
+            listing.flush()
+    for reason, count in refused.items():
+        say(f"{count} file(s) without DICOM objects: {reason}")
+    return len(stay)
+
+
+def _records(results: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Yields a record for each file of a table of results."""
+    own = ("finding", "score", "threshold", "decision")
+    for _, rows in results.groupby("file", sort=False):
+        record = {column: rows[column].iloc[0] for column in rows.columns if column not in own}
+        scored = record["verdict"] != "reject"
+        yield {**record, "findings": rows[list(own)].to_dict("records") if scored else []}
+
+
+def _listed(path: Path) -> dict[str, dict[str, Any]]:
+    """Returns what a list of objects says, by name of the film; lines that were cut off are left out."""
+    found: dict[str, dict[str, Any]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        try:
+            entry = json.loads(line)
+            # What is listed is removed: nothing but objects of this package may be.
+            if all(_OBJECT.fullmatch(each) for each in entry["objects"]):
+                found[str(entry["file"])] = {**entry, "mark": str(entry["mark"])}
+        except (ValueError, KeyError, TypeError):
+            continue
+    return found
+
+
+def _list_again(path: Path, entries: dict[str, dict[str, Any]]) -> None:
+    with files.replacing(path, owner_only=True) as temporary:
+        text = "".join(json.dumps(entry) + "\n" for entry in entries.values())
+        temporary.write_text(text, encoding="utf-8")

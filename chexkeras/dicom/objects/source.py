@@ -17,6 +17,7 @@ from chexkeras.arguments import checked
 from chexkeras.dicom import elements, privacy
 from chexkeras.dicom.attributes.charsets import readings
 from chexkeras.dicom.header import Header, name_tag
+from chexkeras.dicom.objects.display_tags import DISPLAY_KEYWORDS, DisplayTags, display_tags
 from chexkeras.dicom.read import is_dicom
 from chexkeras.dicom.rejection import DicomRejected
 
@@ -36,7 +37,7 @@ _DATES, _TIMES = ("PatientBirthDate", "StudyDate"), ("StudyTime",)
 _SEXES = ("M", "F", "O")
 _IMAGE = (
     *("Modality", "InstanceNumber", "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation"),
-    *("NumberOfFrames", "ImagerPixelSpacing", "PixelSpacing"),
+    *("NumberOfFrames", *DISPLAY_KEYWORDS),
 )
 _KEYWORDS = (*_UIDS, "PatientID", *_TEXTS, *_NAMES, *_DATES, *_TIMES, "PatientSex", *_IMAGE)
 
@@ -61,14 +62,14 @@ class SourceFilm:
         rows: Rows as stored; 0 where the file does not say.
         columns: Columns as stored; 0 where the file does not say.
         grey: Whether it is one grey image, which a presentation state can refer to.
-        inverted: Whether its lowest values are white (MONOCHROME1).
+        display: How its own tags show its values.
     """
 
     dataset: "Dataset" = dataclasses.field(repr=False)
     rows: int
     columns: int
     grey: bool
-    inverted: bool
+    display: DisplayTags
 
     @property
     def uid(self) -> str:
@@ -162,7 +163,8 @@ def _with_image(header: Header, clean: "Dataset") -> SourceFilm:
         clean.Rows, clean.Columns = rows, columns
     if grey:
         clean.SamplesPerPixel, clean.PhotometricInterpretation = 1, photometric
-    return SourceFilm(clean, rows if has_size else 0, columns if has_size else 0, grey, photometric == "MONOCHROME1")
+    tags = display_tags(header) if grey else DisplayTags()
+    return SourceFilm(clean, rows if has_size else 0, columns if has_size else 0, grey, tags)
 
 
 def _uid(header: Header, keyword: str, purpose: str) -> str:

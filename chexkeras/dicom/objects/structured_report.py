@@ -7,7 +7,7 @@ from chexkeras.dicom import privacy
 from chexkeras.dicom.objects.codes import OWN, CodeTriplet, FindingCode, finding_code
 from chexkeras.dicom.objects.common import SeriesOf, highdicom, refuse_unknown_class
 from chexkeras.dicom.objects.source import SourceFilm
-from chexkeras.dicom.objects.told import NEGATIVE, POSITIVE, UNCERTAIN, DeviceFacts, FilmResult, TestedFinding
+from chexkeras.dicom.objects.told import NEGATIVE, POSITIVE, UNCERTAIN, DeviceFacts, FilmResult, MeasuredFinding
 from chexkeras.dicom.objects.uids import derived_uid
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _group(sr: Any, film: SourceFilm, device: DeviceFacts, result: FilmResult, f
     return group
 
 
-def _parameters(device: DeviceFacts, result: FilmResult, tested: TestedFinding | None) -> list[str]:
+def _parameters(device: DeviceFacts, result: FilmResult, tested: MeasuredFinding | None) -> list[str]:
     parameters = [f"run fingerprint: {device.fingerprint}"]
     if result.engine:
         parameters.append(f"engine: {result.engine}")

@@ -16,7 +16,7 @@ CALLS = (POSITIVE, NEGATIVE, UNCERTAIN)
 
 @checked
 @dataclass(frozen=True)
-class TestedFinding:
+class MeasuredFinding:
     """What was measured of one finding on the run's test part, at its frozen threshold.
 
     Attributes:
@@ -69,7 +69,7 @@ class DeviceFacts:
     version: str
     manufacturer: str
     fingerprint: str
-    tested: tuple[TestedFinding, ...]
+    tested: tuple[MeasuredFinding, ...]
     cautions: tuple[str, ...] = ()
     authorisation: str = ""
 

@@ -38,6 +38,30 @@ def swaps_sides(orientation: str) -> bool:
     return orientation[:1] in ("F", "H")
 
 
+def stored_points(points: np.ndarray, orientation: str, shape: tuple[int, int]) -> np.ndarray:
+    r"""Returns where points of an image that was turned upright lie in the image as stored.
+
+    Args:
+        points: (n, 2), column and row in the upright image, 0 to its columns and rows.
+        orientation: The directions of rows and columns as stored, like ``F\R``; empty where it was not turned.
+        shape: Rows and columns of the upright image.
+
+    Returns:
+        (n, 2), column and row as stored.
+
+    Example:
+        >>> stored_points(np.array([[0.5, 0.5]]), "F\\R", (2, 2)).tolist()
+        [[0.5, 1.5]]
+    """
+    if not orientation:
+        return points
+    directions = orientation.split("\\")
+    rows, columns = directions[::-1] if swaps_sides(orientation) else directions
+    x = shape[1] - points[:, 0] if rows == "R" else points[:, 0]
+    y = shape[0] - points[:, 1] if columns == "H" else points[:, 1]
+    return np.column_stack((y, x) if swaps_sides(orientation) else (x, y))
+
+
 def is_confirmed(pixels: np.ndarray, orientation: str) -> bool:
     r"""Returns whether the pixels look more like an upright chest when they are turned, as the tag says.
 

@@ -1,0 +1,93 @@
+"""How a film's own tags show its values, as a presentation state must repeat it."""
+
+import dataclasses
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chexkeras.dicom.header import Header
+from chexkeras.dicom.pixels.display import is_inverted
+from chexkeras.dicom.pixels.tables import LookupTable, read_table
+from chexkeras.dicom.pixels.windows import WINDOWS
+
+DISPLAY_KEYWORDS = (
+    *("BitsStored", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "VOILUTSequence"),
+    *("WindowCenter", "WindowWidth", "VOILUTFunction", "PresentationLUTShape"),
+)
+"""Keywords of the tags that are looked at."""
+
+_WHITE = 2**16 - 1
+
+Table = tuple[int, NDArray[np.uint16]]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DisplayTags:
+    """How stored values become shown ones, as far as the tags are usable.
+
+    Attributes:
+        rescale: Slope and intercept, or None.
+        modality_table: First mapped value and entries, or None.
+        voi_table: First mapped value and entries over all of 16 bits, or None.
+        window: Center and width of the first usable window, or None.
+        function: What the window does, as VOI LUT Function has it.
+        inverted: Whether low values are white.
+    """
+
+    rescale: tuple[float, float] | None = None
+    modality_table: Table | None = None
+    voi_table: Table | None = None
+    window: tuple[float, float] | None = None
+    function: str = "LINEAR"
+    inverted: bool = False
+
+
+def display_tags(header: Header) -> DisplayTags:
+    """Reads how a film is shown; what is unusable is left out.
+
+    Args:
+        header: Its header.
+
+    Source:
+        PS3.3 C.11.1.1, C.11.2.1: tables come before slope and window; the first alternative is the default.
+    """
+    modality, voi = _table(header, "ModalityLUTSequence"), _table(header, "VOILUTSequence")
+    function = header.word("VOILUTFunction") or "LINEAR"
+    function = function if function in WINDOWS else "LINEAR"
+    return DisplayTags(
+        rescale=_rescale(header) if modality is None else None,
+        modality_table=None if modality is None else (modality.first, modality.entries.astype(np.uint16)),
+        voi_table=None if voi is None else (voi.first, _over_all(voi)),
+        window=_window(header, function) if voi is None else None,
+        function=function.replace(" ", "_"),
+        inverted=is_inverted(header, []),
+    )
+
+
+def _table(header: Header, keyword: str) -> LookupTable | None:
+    depth = header.integer("BitsStored") or 16
+    read = (read_table(item, depth) for item in header.items(keyword))
+    return next((table for table in read if table is not None), None)
+
+
+def _over_all(table: LookupTable) -> NDArray[np.uint16]:
+    return np.rint(table.entries * (_WHITE / (2.0**table.bits - 1))).astype(np.uint16)
+
+
+def _rescale(header: Header) -> tuple[float, float] | None:
+    slope, intercept = header.numbers("RescaleSlope"), header.numbers("RescaleIntercept")
+    if len(slope) > 1 or len(intercept) > 1 or not (slope or intercept) or slope == (0.0,):
+        return None
+    return (*slope, 1.0)[0], (*intercept, 0.0)[0]
+
+
+def _window(header: Header, function: str) -> tuple[float, float] | None:
+    least = 1.0 if function == "LINEAR" else 0.0
+    pairs = zip(header.numbers_or_nan("WindowCenter"), header.numbers_or_nan("WindowWidth"), strict=False)
+    usable = (
+        (center, width)
+        for center, width in pairs
+        if math.isfinite(center) and math.isfinite(width) and width > 0 and width >= least
+    )
+    return next(usable, None)
