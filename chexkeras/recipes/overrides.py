@@ -1,15 +1,21 @@
 """Changing single fields of a recipe by name, as ``stage2.learning_rate=3e-5``."""
 
+import itertools
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
+import numpy as np
+
+from chexkeras import checks
 from chexkeras.arguments import checked
 from chexkeras.checks import nearest
 from chexkeras.recipes.presets import recipe_of
 from chexkeras.recipes.recipe import Loss, Recipe, Stage
+
+_MOST_TRIALS = 500
 
 
 @checked
@@ -129,3 +135,53 @@ def _quoted(found: re.Match[str]) -> str:
     except json.JSONDecodeError:
         return json.dumps(word)
     return word
+
+
+def combinations(
+    bases: Sequence[Recipe], settings: Mapping[str, Sequence[Any]], trials: int | None
+) -> list[tuple[dict[str, Any], Recipe]]:
+    """Returns what a sweep tries: the setting as it is named, and the recipe that it makes; each recipe once.
+
+    Args:
+        bases: The recipes to start from; their targets are the same.
+        settings: The values to try by field.
+        trials: How many combinations are drawn at random, with the first recipe's seed; None takes all.
+
+    Raises:
+        ValueError: If there is nothing to choose among or too much, or a field or value is refused.
+    """
+    if len({recipe.targets for recipe in bases}) > 1:
+        named = "; ".join(f"{recipe.name}: {', '.join(recipe.targets)}" for recipe in bases)
+        raise ValueError(f"recipes of other targets cannot be chosen among ({named}); give all the same.")
+    for field, given in settings.items():
+        if isinstance(given, str) or not len(given):
+            raise ValueError(f"settings: {field} needs a list of values to try, got {given!r}.")
+    found: dict[str, tuple[dict[str, Any], Recipe]] = {}
+    for base in bases:
+        for values in itertools.product(*settings.values()):
+            setting = dict(zip(settings, values, strict=True))
+            made = with_settings(base, [f"{field}={_text(value)}" for field, value in setting.items()])
+            shown = {"recipe": base.name, **setting} if len(bases) > 1 else setting
+            found.setdefault(json.dumps(made.to_dict(), sort_keys=True), (shown, made))
+    tried = list(found.values())
+    if trials is not None:
+        checks.positive_int(trials, "trials", least=2)
+        if trials < len(tried):
+            drawn = np.random.default_rng(bases[0].seed).permutation(len(tried))[:trials]
+            tried = [tried[place] for place in sorted(drawn)]
+    if len(tried) < 2:
+        raise ValueError(
+            "a sweep needs at least two settings to choose among; give several values, as "
+            "settings={'stage2.learning_rate': [1e-5, 3e-5]} (on the command line --set stage2.learning_rate=1e-5,3e-5)"
+            ", or several recipes."
+        )
+    if len(tried) > _MOST_TRIALS:
+        raise ValueError(
+            f"{len(tried):,} settings to train are more than {_MOST_TRIALS}; give fewer values, or draw some at random "
+            "with trials=... (on the command line --trials)."
+        )
+    return tried
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

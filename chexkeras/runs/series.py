@@ -23,6 +23,9 @@ SERIES = (CROSS_VALIDATION, SEEDS, SWEEP)
 OUT_OF_FOLD = "out_of_fold.csv"
 """Where a cross-validation keeps the scores of every image by models that have not seen it."""
 
+FINAL = ("refit", "ensemble", "none")
+"""The model to use after a cross-validation: one training on all images, the mean of the folds' models, or none."""
+
 
 @checked
 class TrainingSeries:

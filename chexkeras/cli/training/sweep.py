@@ -70,6 +70,7 @@ def sweep(
     """
     from chexkeras.data.splits.splits import Splits
     from chexkeras.recipes import protocol
+    from chexkeras.recipes.overrides import combinations
     from chexkeras.recipes.recipe import Recipe
     from chexkeras.report.experiments import write_sweep
     from chexkeras.runs.series import SWEEP, check_free_for_series
@@ -96,8 +97,11 @@ def sweep(
     else:
         check_free_for_series(folder, overwrite)
         recipes = [recipe_with(name, finding, (weights, weights_file), None, seed) for name in names]
+        # Told before the images are looked over, which takes long where they are many.
+        tried = _values(settings or [])
+        combinations(recipes, tried, trials)
         options = {
-            "settings": _values(settings or []), "trials": trials, "overwrite": overwrite, "draws": draws,
+            "settings": tried, "trials": trials, "overwrite": overwrite, "draws": draws,
             "features": one_of(features or "auto", ("auto", "float16", "float32", "off"), "--features"),
             "features_store": features_store, "features_limit": bytes_of(features_limit),
         }  # fmt: skip

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from chexkeras.checks import one_of
+from chexkeras.checks import one_of, positive_int
 from chexkeras.cli.app import app, command_line, errors_for_people, starting_tensorflow, tell
 from chexkeras.cli.image_options import ROOT, Load, Missing, with_image_options
 from chexkeras.cli.output import show_evaluation, show_shortcuts
@@ -275,6 +275,14 @@ def _check_series(
     for name, value in {"--repeats": repeats, "--final": final}.items():
         if value is not None and folds is None:
             raise ValueError(f"{name} {value} is for cross-validation: give --folds, too.")
+    from chexkeras.runs.series import FINAL
+
+    if folds is not None:
+        positive_int(folds, "--folds", least=2)
+        positive_int(1 if repeats is None else repeats, "--repeats")
+        one_of("none" if final is None else final, FINAL, "--final")
+    if seeds is not None:
+        positive_int(seeds, "--seeds", least=2 if folds is None else 1)
     single = ("--first-run", "--tensorboard")
     given = [name for name, value in others.items() if value is not None and (folds is not None or name in single)]
     if given and (folds is not None or seeds is not None):

@@ -23,12 +23,11 @@ from chexkeras.inference.ensemble import Ensemble
 from chexkeras.recipes.presets import recipe_of
 from chexkeras.recipes.recipe import Recipe
 from chexkeras.runs.run import Run
-from chexkeras.runs.series import CROSS_VALIDATION, OUT_OF_FOLD, RUNS, SEEDS, CrossValidation, SeedRuns
+from chexkeras.runs.series import CROSS_VALIDATION, FINAL, OUT_OF_FOLD, RUNS, SEEDS, CrossValidation, SeedRuns
 from chexkeras.training.experiments.series import Series, under_way
 from chexkeras.training.shared import SharedWork, shared_shelves
 from chexkeras.training.trainer import Asked
 
-FINAL = ("refit", "ensemble", "none")
 BASE_STATISTICS = ("all", "fold")
 _FINAL_RUN = "final"
 

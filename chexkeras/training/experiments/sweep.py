@@ -1,7 +1,5 @@
 """A sweep: settings of a recipe tried on one split, chosen on validation, the winner's optimism measured on test."""
 
-import itertools
-import json
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -10,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from chexkeras import checks, files, provenance
+from chexkeras import files, provenance
 from chexkeras.arguments import checked
 from chexkeras.data.audit.audit import Audit
 from chexkeras.data.image_table import resolve_targets, source_of
@@ -18,7 +16,7 @@ from chexkeras.data.splits.splits import Splits
 from chexkeras.data.store.store import Store
 from chexkeras.evaluation.metrics import auc
 from chexkeras.inference.engines import check_frozen_engine
-from chexkeras.recipes.overrides import with_settings
+from chexkeras.recipes.overrides import combinations
 from chexkeras.recipes.presets import recipe_of
 from chexkeras.recipes.recipe import Recipe
 from chexkeras.runs.run import Run
@@ -27,8 +25,6 @@ from chexkeras.training.experiments.cross_validation import entry_of
 from chexkeras.training.experiments.series import under_way
 from chexkeras.training.shared import SharedWork, shared_shelves
 from chexkeras.training.trainer import Asked
-
-_MOST_TRIALS = 500
 
 
 @checked
@@ -89,7 +85,7 @@ def sweep(
     if not started_with:
         raise ValueError("no recipe to sweep; give one, or the name of a preset.")
     bases = [_for_table(recipe_of(each), splits) for each in started_with]
-    tried = _combinations(bases, settings or {}, trials)
+    tried = combinations(bases, settings or {}, trials)
     seed = bases[0].seed
     shared = SharedWork(shared_shelves(features_store, features_limit), len(tried), seed, splits.train, lean=True)
     asked = Asked(audit, cautions, overwrite, features, draws, store, resume, frozen_engine=frozen_engine)
@@ -135,47 +131,6 @@ def sweep(
 
 def _for_table(recipe: Recipe, splits: Splits) -> Recipe:
     return recipe.replace(targets=resolve_targets(splits.table, recipe.targets))
-
-
-def _combinations(
-    bases: Sequence[Recipe], settings: Mapping[str, Sequence[Any]], trials: int | None
-) -> list[tuple[dict[str, Any], Recipe]]:
-    """Returns what is tried: the setting as it is named, and the recipe that it makes; each recipe once."""
-    if len({recipe.targets for recipe in bases}) > 1:
-        named = "; ".join(f"{recipe.name}: {', '.join(recipe.targets)}" for recipe in bases)
-        raise ValueError(f"recipes of other targets cannot be chosen among ({named}); give all the same.")
-    for field, given in settings.items():
-        if isinstance(given, str) or not len(given):
-            raise ValueError(f"settings: {field} needs a list of values to try, got {given!r}.")
-    found: dict[str, tuple[dict[str, Any], Recipe]] = {}
-    for base in bases:
-        for values in itertools.product(*settings.values()):
-            setting = dict(zip(settings, values, strict=True))
-            made = with_settings(base, [f"{field}={_text(value)}" for field, value in setting.items()])
-            shown = {"recipe": base.name, **setting} if len(bases) > 1 else setting
-            found.setdefault(json.dumps(made.to_dict(), sort_keys=True), (shown, made))
-    tried = list(found.values())
-    if trials is not None:
-        checks.positive_int(trials, "trials", least=2)
-        if trials < len(tried):
-            drawn = np.random.default_rng(bases[0].seed).permutation(len(tried))[:trials]
-            tried = [tried[place] for place in sorted(drawn)]
-    if len(tried) < 2:
-        raise ValueError(
-            "a sweep needs at least two settings to choose among; give several values, as "
-            "settings={'stage2.learning_rate': [1e-5, 3e-5]} (on the command line --set stage2.learning_rate=1e-5,3e-5)"
-            ", or several recipes."
-        )
-    if len(tried) > _MOST_TRIALS:
-        raise ValueError(
-            f"{len(tried):,} settings to train are more than {_MOST_TRIALS}; give fewer values, or draw some at random "
-            "with trials=... (on the command line --trials)."
-        )
-    return tried
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _said(setting: Mapping[str, Any]) -> str:
