@@ -67,6 +67,14 @@ def page(
             help="Origin that may frame the page, such as https://example.org; again for others. Default: none.",
         ),
     ] = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--name",
+            help="Name under which a proxy in front on this machine asks, such as films.example.org; again for others. "
+            "Asks for --password-file or --i-know-it-is-open, too.",
+        ),
+    ] = None,
 ) -> None:
     """Starts the page to try a run: upload a film, see the verdict, the score and where it comes from.
 
@@ -77,14 +85,14 @@ def page(
     from chexkeras.page.server import ServerLimits
 
     password = "" if password_file is None else read_password(password_file)
-    check_address(host, port, password, i_know_it_is_open)
+    check_address(host, port, password, i_know_it_is_open, name or [])
     if not 0 < largest <= 256:
         raise ValueError(f"--largest {largest:g} must be above 0 and at most 256 MiB, as many as a film may have.")
     starting_tensorflow()
     made = make_page(
         run, host=host, port=port, profile=profile, engine=engine, beside=beside or [], password=password,
         limits=ServerLimits(largest_bytes=int(largest * 2**20)), is_open=i_know_it_is_open,
-        frames=" ".join(frame) if frame else "'none'",
+        frames=" ".join(frame) if frame else "'none'", names=name or [],
     )  # fmt: skip
     tell(f"the page is at {made.url} (Ctrl-C ends it)")
     if password:

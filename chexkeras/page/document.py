@@ -18,6 +18,7 @@ from chexkeras.evaluation.clinical_use.deployment import deployment_from_outcome
 from chexkeras.evaluation.clinical_use.triage import triage_effect
 from chexkeras.evaluation.comparison.compare import compare
 from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval
+from chexkeras.page.shown import shown_finding, shown_rates, shown_reason, told
 from chexkeras.results import Estimate, Evaluation, OperatingPoint
 from chexkeras.results.record import Record
 from chexkeras.runs.run import Run
@@ -109,6 +110,7 @@ class Beside(Record):
         sensitivity: At its own frozen threshold.
         specificity: At its own frozen threshold.
         verdict: Against this run, in words.
+        difference: Its AUROC minus this run's; None for this run.
     """
 
     name: str
@@ -117,6 +119,7 @@ class Beside(Record):
     sensitivity: Estimate
     specificity: Estimate
     verdict: str = ""
+    difference: Estimate | None = None
 
 
 @checked
@@ -126,7 +129,7 @@ class PageDocument(Record):
 
     Attributes:
         name: The run's name.
-        cautions: Sentences that stand at the top of the page.
+        cautions: Sentences that stand at the top of the page, those of the run's report.
         synthetic: Whether the run's images were made by a program.
         image_size: Height and width of the model's images, pixels.
         facts: What the run is, in words, by heading.
@@ -167,15 +170,18 @@ class PageDocument(Record):
             return cls.read(exported)
         # TensorFlow starts here, for nothing that could have been read before.
         from chexkeras.explanation.of_files import drawable_maps
+        from chexkeras.report.facts.collect import collect_facts
 
+        # What the report says of the run as a whole, the page says too.
+        said = collect_facts(run)
         points, test, validation = run.checked_points(), run.scores("test"), run.scores("validation")
         maps = drawable_maps(run)
         return cls(
             name=run.folder.name,
-            cautions=tuple(run.cautions),
+            cautions=tuple(said["cautions"].value),
             synthetic=bool(run.provenance["source"]["synthetic"]),
             image_size=run.recipe.image_size,
-            facts=_facts(run),
+            facts=_facts(run, str(said["verdict"].value)),
             points=points,
             evaluation=run.evaluation,
             outcomes=tuple(outcomes_of(test, point) for point in points),
@@ -252,98 +258,38 @@ class PageDocument(Record):
             "synthetic": self.synthetic,
             "image_size": self.image_size,
             "facts": self.facts,
-            "maps": {"drawn": list(self.maps.findings), "reason": self.maps.reason},
-            "findings": [self._shown_finding(point) for point in self.points],
+            "maps": {"drawn": list(self.maps.findings), "reason": shown_reason(self.maps.reason)},
+            "findings": [
+                shown_finding(
+                    point,
+                    next((entry for entry in self.evaluation.findings if entry.finding == point.finding), None),
+                    next((entry.points for entry in self.curves if entry.finding == point.finding), ()),
+                )
+                for point in self.points
+            ],
             "beside": [
-                {**vars(entry), **{name: told(getattr(entry, name)) for name in _RATES}} for entry in self.beside
-            ],
-        }
-
-    def _shown_finding(self, point: OperatingPoint) -> dict[str, Any]:
-        evaluated = next((entry for entry in self.evaluation.findings if entry.finding == point.finding), None)
-        curve = next((entry for entry in self.curves if entry.finding == point.finding), ThresholdCurve(point.finding))
-        shown: dict[str, Any] = {
-            "finding": point.finding,
-            "threshold": point.threshold,
-            "rule": str(point),
-            "note": point.note,
-            "curve": [
                 {
-                    "threshold": each.threshold,
-                    "frozen": each.frozen,
-                    "sensitivity": told(each.sensitivity),
-                    "specificity": told(each.specificity),
-                    "values": [_plain(each.sensitivity.value), _plain(each.specificity.value)],
+                    "name": entry.name,
+                    "finding": entry.finding,
+                    "verdict": entry.verdict,
+                    "difference": "" if entry.difference is None else told(entry.difference),
+                    **shown_rates(entry),
                 }
-                for each in curve.points
-            ],
-        }
-        if evaluated is None:
-            return shown
-        calibration = evaluated.calibration
-        return shown | {
-            "images": f"{evaluated.n_positive:,} positive of {evaluated.n_images:,} test images, "
-            f"{evaluated.n_patients:,} patients",
-            "prevalence": _plain(evaluated.prevalence.value),
-            "measures": {
-                name: told(getattr(evaluated, name))
-                for name in ("auroc", "sensitivity", "specificity", "average_precision")
-            },
-            "calibration": ""
-            if calibration is None
-            else f"slope {calibration.slope}; intercept {calibration.intercept}",
-            "subgroups": [
-                {
-                    "column": analysis.column,
-                    "unknown": analysis.n_unknown,
-                    "groups": [
-                        {
-                            "level": group.level,
-                            "images": group.n_images,
-                            "positive": group.n_positive,
-                            **{name: told(getattr(group, name)) for name in _RATES},
-                        }
-                        for group in analysis.groups
-                    ],
-                }
-                for analysis in evaluated.subgroups
+                for entry in self.beside
             ],
         }
 
 
-_RATES = ("auroc", "sensitivity", "specificity")
 _ASSUMED = (
     "This assumes random arrival, films read in that order, the sensitivity and specificity of the run's test, and a "
     "finding as frequent as stated; a film's own time is not predicted."
 )
 
 
-def told(estimate: Estimate, digits: int = 3) -> str:
-    """Returns an estimate for the page.
-
-    Args:
-        estimate: The estimate.
-        digits: Digits behind the point.
-
-    Example:
-        >>> told(Estimate(12.4, 8.0, 20.2), digits=0)
-        '12 (95 % CI 8 to 20)'
-    """
-    if not estimate.estimable:
-        return str(estimate)
-    value, low, high = (f"{number:.{digits}f}" for number in (estimate.value, estimate.low, estimate.high))
-    # Where the interval's method stands in brackets, so does what is quoted of it.
-    caution = f"; {estimate.caution.rstrip(')')}" if estimate.caution else ""
-    return f"{value} ({estimate.confidence * 100:g} % CI {low} to {high}{caution})"
-
-
-def _plain(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, 6)
-
-
-def _facts(run: Run) -> dict[str, str]:
+def _facts(run: Run, verdict: str) -> dict[str, str]:
     recipe, provenance = run.recipe, run.provenance
     return {
+        "Performance goals": f"{verdict} on the test images; the report says which and why",
         "Data": str(provenance["source"]["dataset"]),
         "Split": str(run.split_record.get("description", "")),
         "Network": f"{recipe.backbone}, {recipe.image_size} x {recipe.image_size} pixels",
@@ -431,20 +377,21 @@ def _beside(run: Run, others: Sequence[Run]) -> tuple[Beside, ...]:
         return ()
     shown, taken = [], [run.folder.name]
     for at, each in enumerate((run, *others)):
-        name, verdicts = run.folder.name, {}
+        name, compared = run.folder.name, {}
         if at:
             # Experiments often lie in folders of the same name.
             name = each.folder.name if each.folder.name not in taken else f"{each.folder.name} ({at + 1})"
             taken.append(name)
             made = compare(each.scores("test"), run.scores("test"), names=(name, run.folder.name))
-            verdicts = {entry.finding: entry.verdict for entry in made}
+            compared = {entry.finding: (entry.verdict, entry.difference) for entry in made}
         shown += [
             Beside(
-                name, entry.finding, entry.auroc, entry.sensitivity, entry.specificity, verdicts.get(entry.finding, "")
+                name, entry.finding, entry.auroc, entry.sensitivity, entry.specificity,
+                *compared.get(entry.finding, ("", None)),
             )
             for entry in each.evaluation.findings
             if entry.finding in run.recipe.targets
-        ]
+        ]  # fmt: skip
     return tuple(shown)
 
 

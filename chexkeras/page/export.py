@@ -5,6 +5,7 @@ Nothing is uploaded. What is written names no patient and no image: of a run go 
 
 import importlib.metadata
 import json
+import platform
 import shutil
 from pathlib import Path
 from typing import Any
@@ -62,9 +63,6 @@ COPY --chown=user . .
 EXPOSE {port}
 CMD ["python", "app.py"]
 """
-_PYTHON = "3.12"
-"""The middle one of the versions that are supported."""
-
 _USE = """
 ## How to use it
 
@@ -124,7 +122,7 @@ def export_space(
         source = Path(chexkeras.__file__).parent
         shutil.copytree(source, made / "chexkeras", ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
         files.write_text(made / "app.py", _APP.format(port=PORT))
-        files.write_text(made / "Dockerfile", _DOCKERFILE.format(port=PORT, python=_PYTHON))
+        files.write_text(made / "Dockerfile", _DOCKERFILE.format(port=PORT, python=_python()))
         files.write_text(made / "requirements.txt", "\n".join(_requirements()) + "\n")
         files.write_text(made / "README.md", _space_readme(document, license_name))
         files.write_text(made / _MARKER, "space\n")
@@ -188,6 +186,11 @@ def _copy_run(run: Run, folder: Path) -> None:
     kept = [name for name in _WHERE_KEPT if (run.folder / name).is_file()]
     for name in (MODEL, *_OF_THE_RUN, *kept):
         shutil.copyfile(run.folder / name, folder / name)
+
+
+def _python() -> str:
+    """Returns the version of Python for which the versions below are known to install."""
+    return ".".join(platform.python_version_tuple()[:2])
 
 
 def _requirements() -> list[str]:
@@ -269,8 +272,14 @@ def _metric(kind: str, name: str, estimate: Estimate) -> dict[str, Any]:
 
 def _front(metadata: dict[str, Any]) -> str:
     """Returns metadata as YAML's front matter; a value in JSON is YAML as well, whatever is in it."""
-    lines = [f"{key}: {json.dumps(value, ensure_ascii=True, allow_nan=False)}" for key, value in metadata.items()]
+    lines = [f"{key}: {_quoted(value)}" for key, value in metadata.items()]
     return "---\n" + "\n".join(lines) + "\n---\n\n"
+
+
+def _quoted(value: Any) -> str:
+    # Letters as they are: YAML does not put together the two halves into which JSON escapes some of them.
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return "".join(letter if letter.isprintable() else f"\\u{ord(letter):04x}" for letter in text)
 
 
 def _line(text: str) -> str:

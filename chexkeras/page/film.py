@@ -7,6 +7,7 @@ import base64
 import io
 import math
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -36,9 +37,9 @@ _QUICK = 1
 """Effort of PNG compression: a larger file sooner."""
 
 _KINDS = {
-    "accept": "Accepted: the film passed every rule that was checked.",
-    "warn": "Accepted with warnings: it was scored, and what the warnings say may make the score wrong.",
-    "reject": "Refused: the film was not scored, because it breaks a rule.",
+    "accept": "The film passed every rule that was checked.",
+    "warn": "The film was scored, but what the warnings say may make the score wrong.",
+    "reject": "The film was not scored, because it breaks a rule.",
 }
 
 
@@ -67,7 +68,7 @@ class FilmScorer:
         read_options: ReadOptions = WORKERS,
     ) -> None:
         self.profile = find_profile(profile)
-        self._pool = ReaderPool(self.profile, read_options)
+        self._pool, self._workers = ReaderPool(self.profile, read_options), max(read_options.processes, 1)
         self._predictor = Predictor.load(run, self.profile, engine)
         self._recalibrations = {entry.finding: entry for entry in run.recalibrations}
         self._explainer = None
@@ -80,15 +81,15 @@ class FilmScorer:
         # TensorFlow computes with all cores anyway, and two calls at once would need twice the memory.
         self._computing = threading.Lock()
 
-    def warm_up(self) -> None:
-        """Starts the workers and compiles the model, so that the first film is answered as fast as any other."""
+    def warm_up(self, content: bytes) -> None:
+        """Answers a film in every worker, so that a user's first one is answered as fast as any other.
+
+        Args:
+            content: The bytes of a film that is accepted.
+        """
         self._pool.prepare()
-        side = int(self._predictor.model.input_shape[1])
-        blank = np.zeros((side, side), np.uint8)
-        with self._computing:
-            self._predictor.score([blank], 1)
-            if self._explainer is not None:
-                self._explainer.explain(blank[np.newaxis, ..., np.newaxis].astype(np.float32), ["0"])
+        with ThreadPoolExecutor(self._workers) as threads:
+            list(threads.map(self.answer, [content] * self._workers))
 
     def close(self) -> None:
         """Ends the worker processes."""

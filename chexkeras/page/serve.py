@@ -2,6 +2,7 @@
 
 import contextlib
 import html
+import os
 import socket
 import tempfile
 import threading
@@ -15,8 +16,9 @@ from chexkeras.arguments import checked
 from chexkeras.checks import positive_int, typed_path
 from chexkeras.dicom.profiles import Profile, find_profile
 from chexkeras.inference.engines import check_engine
+from chexkeras.page.connections import Connections
 from chexkeras.page.document import PageDocument
-from chexkeras.page.server import PageServer, ServerLimits
+from chexkeras.page.server import LOCAL_NAMES, PageServer, ServerLimits
 from chexkeras.progress import say
 from chexkeras.runs.run import Run
 
@@ -30,6 +32,7 @@ PORT = 7860
 FEWEST_LETTERS = 12
 _HEIGHT_PX = 900
 _START_SECONDS = 30.0
+_IDLE_SECONDS = 5
 _PAGES = ("report", "model-card")
 
 
@@ -38,10 +41,13 @@ class ServedPage:
 
     Attributes:
         url: Where it is.
+        shown_at: Where a browser finds it: the same, or where a proxy shows it.
     """
 
-    def __init__(self, server: "uvicorn.Server", scorer: Any, url: str, bound: socket.socket) -> None:
-        self.url = url
+    def __init__(
+        self, server: "uvicorn.Server", scorer: Any, url: str, bound: socket.socket, shown_at: str = ""
+    ) -> None:
+        self.url, self.shown_at = url, shown_at or url
         self._server, self._scorer, self._socket = server, scorer, bound
         self._thread: threading.Thread | None = None
 
@@ -86,11 +92,11 @@ class ServedPage:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<the page of a run at {self.url}; .close() ends it>"
+        return f"<the page of a run at {self.shown_at}; .close() ends it>"
 
     def _repr_html_(self) -> str:
-        """Returns the page in a frame, for a notebook on the same machine, and a link for a window of its own."""
-        address = html.escape(self.url, quote=True)
+        """Returns the page in a frame, for a notebook whose browser reaches it, and a link for a window of its own."""
+        address = html.escape(self.shown_at, quote=True)
         return (
             f'<p><a href="{address}" target="_blank" rel="noopener">Open the page in a window of its own</a></p>'
             f'<iframe src="{address}" title="The page of a run" style="width: 100%; height: {_HEIGHT_PX}px; '
@@ -106,6 +112,7 @@ def app(
     profile: str | Profile = "clinical",
     engine: str = "keras",
     beside: Sequence[Run | str | Path] = (),
+    proxy: str | None = None,
 ) -> ServedPage:
     """Starts the page of a run on this machine, for this machine alone, and shows it in a notebook.
 
@@ -119,6 +126,9 @@ def app(
         profile: The DICOM gate's profile: "clinical", "course", or a `Profile` of your own.
         engine: What computes the scores: "keras", "openvino" or "onnx".
         beside: Other runs, tested on the same images, to be shown side by side.
+        proxy: Where a proxy in front shows the port to the notebook's browser, "{port}" standing for its number, such
+            as "/user/ada/proxy/{port}/". None takes what JupyterHub says of itself, for jupyter-server-proxy, which has
+            to be installed there; "" says that there is none.
 
     Returns:
         The page: its `url`, and `close` to end it. In a notebook it shows itself.
@@ -131,11 +141,22 @@ def app(
         ValueError: If a value is out of range, or the extra "app" (uvicorn) is not installed.
     """
     # A notebook's own page is the only other one that may frame this one, wherever on this machine it is served.
-    frames = "http://localhost:* http://127.0.0.1:*"
+    frames = "'self' http://localhost:* http://127.0.0.1:*"
     page = make_page(
-        run, port=0 if port is None else port, profile=profile, engine=engine, beside=beside, frames=frames
-    )
+        run, port=0 if port is None else port, profile=profile, engine=engine, beside=beside, frames=frames,
+        proxy=hub_proxy() if proxy is None else proxy,
+    )  # fmt: skip
     return page.start()
+
+
+def hub_proxy() -> str:
+    """Returns where jupyter-server-proxy shows a port of this server of a JupyterHub; empty where there is no hub.
+
+    Source:
+        JupyterHub's documentation of services: the variable JUPYTERHUB_SERVICE_PREFIX.
+    """
+    prefix = os.environ.get("JUPYTERHUB_SERVICE_PREFIX", "")
+    return f"{prefix.rstrip('/')}/proxy/{{port}}/" if prefix.startswith("/") else ""
 
 
 @checked
@@ -151,6 +172,8 @@ def make_page(
     password: str = "",
     is_open: bool = False,
     frames: str = "'none'",
+    names: Sequence[str] = (),
+    proxy: str = "",
 ) -> ServedPage:
     """Makes the page of a run ready to be served.
 
@@ -165,6 +188,10 @@ def make_page(
         password: What a visitor must give, at least 12 characters; empty asks for none.
         is_open: Whether it is known that anyone who reaches another host than loopback may use the page.
         frames: Origins that may show the page in a frame, as a content security policy names them.
+        names: Names under which a proxy in front may ask for a page that is served on loopback; through it others reach
+            the page, so that a password is wanted as for another host.
+        proxy: Where a proxy that knows its users, such as JupyterHub's, shows the port, see `app`; the page may then be
+            asked for under any name.
 
     Returns:
         The page, not yet served.
@@ -176,8 +203,8 @@ def make_page(
         ValueError: If other machines could reach the page without a password and nobody said so, a value is out of
             range, or the extra "app" is not installed.
     """
-    check_address(host, port, password, is_open)
-    uvicorn = _uvicorn()
+    check_address(host, port, password, is_open, names)
+    _need_uvicorn()
     loaded = run if isinstance(run, Run) else Run.load(run)
     if isinstance(beside, str):
         raise TypeError(f"beside={beside!r} is one path; a list of runs was expected: [{beside!r}].")
@@ -190,32 +217,54 @@ def make_page(
         document = PageDocument.of(loaded, others)
         loaded.check_model()
         say("drawing example films ...")
-        from chexkeras.page.examples import example_films
+        from chexkeras.page.examples import example_films, usual_side
 
-        examples = example_films()
+        examples = example_films(usual_side(loaded))
         say("loading the model ...")
         from chexkeras.page.film import FilmScorer
 
         scorer = FilmScorer(loaded, document, profile=chosen, engine=engine)
-        scorer.warm_up()
+        scorer.warm_up(examples["accepted"].content)
     except BaseException:
         bound.close()
         raise
-    local = is_loopback(host)
     server = PageServer(
         document, scorer, reports=partial(report_pages, loaded), examples=examples, limits=limits, password=password,
         # Behind another address the page is asked for under names that nobody here knows.
-        hosts=("localhost", "127.0.0.1", "[::1]") if local else (), framed_by=frames,
-    )  # fmt: skip
-    config = uvicorn.Config(
-        server, host=host, port=port, access_log=False, log_level="error", server_header=False, proxy_headers=False,
-        lifespan="off", ws="none", timeout_keep_alive=10, limit_concurrency=64, timeout_graceful_shutdown=3,
+        hosts=(*LOCAL_NAMES, *names) if is_loopback(host) and not proxy else (), framed_by=frames,
     )  # fmt: skip
     shown = "127.0.0.1" if host in ("0.0.0.0", "") else f"[{host}]" if ":" in host else host
-    return ServedPage(uvicorn.Server(config), scorer, f"http://{shown}:{bound.getsockname()[1]}/", bound)
+    taken = bound.getsockname()[1]
+    return ServedPage(
+        uvicorn_server(server, host, port),
+        scorer,
+        f"http://{shown}:{taken}/",
+        bound,
+        proxy.replace("{port}", str(taken)),
+    )
 
 
-def check_address(host: str, port: int, password: str = "", is_open: bool = False) -> None:
+def uvicorn_server(page: PageServer, host: str = LOOPBACK, port: int = PORT) -> "uvicorn.Server":
+    """Returns uvicorn's server of a page: its connections counted and timed, nothing logged, no header believed.
+
+    Args:
+        page: The page.
+        host: The address, for uvicorn's messages.
+        port: The port, likewise.
+    """
+    import uvicorn
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    connections = Connections(page, page.limits)
+    config = uvicorn.Config(
+        connections, host=host, port=port, access_log=False, log_level="error", server_header=False,
+        proxy_headers=False, lifespan="off", ws="none", timeout_keep_alive=_IDLE_SECONDS, timeout_graceful_shutdown=3,
+        http=connections.wrapped(H11Protocol),  # type: ignore[arg-type]
+    )  # fmt: skip
+    return uvicorn.Server(config)
+
+
+def check_address(host: str, port: int, password: str = "", is_open: bool = False, names: Sequence[str] = ()) -> None:
     """Checks where a page is to be served, before anything is loaded.
 
     Args:
@@ -223,6 +272,7 @@ def check_address(host: str, port: int, password: str = "", is_open: bool = Fals
         port: The port.
         password: What a visitor must give.
         is_open: Whether an open page is meant.
+        names: Names under which a proxy in front may ask.
 
     Raises:
         ValueError: If the port is none, the password is short, or other machines could reach the page without one.
@@ -231,9 +281,12 @@ def check_address(host: str, port: int, password: str = "", is_open: bool = Fals
         raise ValueError(f"port={port} must be from 1024 to 65535.")
     if password and len(password) < FEWEST_LETTERS:
         raise ValueError(f"the password has {len(password)} characters; at least {FEWEST_LETTERS} were expected.")
-    if not is_loopback(host) and not password and not is_open:
+    if isinstance(names, str):
+        raise TypeError(f"names={names!r} is one name; a list was expected: [{names!r}].")
+    if (names or not is_loopback(host)) and not password and not is_open:
+        asked = f"names={list(names)!r}" if names else f"host={host!r}"
         raise ValueError(
-            f"host={host!r} lets other machines reach the page: give a password (on the command line --password-file "
+            f"{asked} lets other machines reach the page: give a password (on the command line --password-file "
             "FILE), or say that it may be open (is_open=True, --i-know-it-is-open)."
         )
 
@@ -314,11 +367,10 @@ def _bound(host: str, port: int) -> socket.socket:
     return made
 
 
-def _uvicorn() -> Any:
+def _need_uvicorn() -> None:
     try:
-        import uvicorn
+        import uvicorn  # noqa: F401
     except ImportError:
         raise ValueError(
             "the page needs uvicorn, which is not installed; install it with: pip install 'chexkeras[app]'"
         ) from None
-    return uvicorn

@@ -5,14 +5,11 @@ of an upload once its answer is out, and knows no sessions, so nobody's upload c
 """
 
 import asyncio
-import base64
-import binascii
-import hashlib
-import hmac
 import json
 import logging
+import math
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import resources
 from typing import Any, Protocol
@@ -21,7 +18,9 @@ from urllib.parse import urlsplit
 from chexkeras.arguments import checked
 from chexkeras.checks import positive_int, probability
 from chexkeras.dicom.privacy import scrub
+from chexkeras.page.access import ComeAgain, Password
 from chexkeras.page.document import PageDocument
+from chexkeras.page.examples import ExampleFilm
 from chexkeras.parallel import WorkersUnavailable
 
 _log = logging.getLogger(__name__)
@@ -33,13 +32,14 @@ Send = Callable[[Message], Awaitable[None]]
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'; "
+    "frame-src 'self'; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'; "
     "frame-ancestors {frames}"
 )
-# A report is one file whose style and pictures are in it; nothing in it runs.
+# A report is one file whose style and pictures are in it; nothing in it runs, wherever the file came from. The page
+# shows it in a frame.
 _REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; sandbox "
-    "allow-same-origin; frame-ancestors 'none'"
+    "allow-same-origin; frame-ancestors 'self' {frames}"
 )
 _ALWAYS = {
     "x-content-type-options": "nosniff",
@@ -51,8 +51,7 @@ _ALWAYS = {
 }
 REPORTS = ("/report", "/model-card")
 """Addresses of the pages that are written when they are asked for."""
-_LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
-_SLOW_SECONDS = 120.0
+LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 _MOST_QUESTION_BYTES = 4096
 
 
@@ -72,7 +71,9 @@ class ServerLimits:
         largest_bytes: Largest upload.
         at_once: Films that are read and scored at the same time.
         waiting: Further uploads that wait for their turn; more are told to come again.
-        upload_seconds: Time an upload may take.
+        upload_seconds: Time an upload may take, and an answer to be taken.
+        asking_seconds: Time in which a connection has to say what it asks for.
+        connections: Open connections, at most; one address may have three quarters of them.
 
     Raises:
         ValueError: If a limit is below 1.
@@ -81,14 +82,17 @@ class ServerLimits:
     largest_bytes: int = 100 * 2**20
     at_once: int = 2
     waiting: int = 6
-    upload_seconds: float = _SLOW_SECONDS
+    upload_seconds: float = 120.0
+    asking_seconds: float = 15.0
+    connections: int = 64
 
     def __post_init__(self) -> None:
-        for name in ("largest_bytes", "at_once"):
+        for name in ("largest_bytes", "at_once", "connections"):
             positive_int(getattr(self, name), name)
         positive_int(self.waiting, "waiting", least=0)
-        if not self.upload_seconds > 0:
-            raise ValueError(f"upload_seconds={self.upload_seconds!r} must be above 0.")
+        for name in ("upload_seconds", "asking_seconds"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}={getattr(self, name)!r} must be above 0.")
 
 
 class _Refusal(Exception):
@@ -106,6 +110,8 @@ class _Reply:
     policy: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     status: int = 200
+    embedded: bool = False
+    words: str = ""
 
 
 @checked
@@ -117,7 +123,7 @@ class PageServer:
         scorer: What scores an upload.
         reports: Makes the pages to read besides, "report" and "model-card", whole HTML documents by name; called when
             one of them is asked for first, since drawing a report's figures takes a while. None where there are none.
-        examples: Films to try, by key: (words, content).
+        examples: Films to try, by key.
         limits: What the server takes on.
         password: What whoever asks must give (HTTP Basic, any user name); empty asks for none.
         hosts: Names under which the server may be asked; empty takes any. Loopback's by default, so that another web
@@ -135,10 +141,10 @@ class PageServer:
         scorer: Scorer,
         *,
         reports: Callable[[], dict[str, str]] | None = None,
-        examples: dict[str, tuple[str, bytes]] | None = None,
+        examples: dict[str, ExampleFilm] | None = None,
         limits: ServerLimits = ServerLimits(),
         password: str = "",
-        hosts: tuple[str, ...] = _LOCAL_NAMES,
+        hosts: tuple[str, ...] = LOCAL_NAMES,
         framed_by: str = "'none'",
     ) -> None:
         for name in (*hosts, framed_by):
@@ -146,8 +152,9 @@ class PageServer:
                 raise ValueError(f"{name!r} is no name of a host; letters, digits, dots and colons were expected.")
         self.document, self.limits = document, limits
         self._scorer, self._examples = scorer, dict(examples or {})
-        self._password = hashlib.sha256(password.encode()).digest() if password else b""
+        self._password = Password(password) if password else None
         self._hosts, self._policy = hosts, _PAGE_POLICY.format(frames=framed_by)
+        self._report_policy = _REPORT_POLICY.format(frames="" if framed_by == "'none'" else framed_by).strip()
         self._framed = framed_by != "'none'"
         self._pages, self._make_reports = self._read_static(), reports
         self._reporting: asyncio.Task[None] | None = None
@@ -175,9 +182,12 @@ class PageServer:
         if scope["type"] != "http":
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        further: dict[str, str] = {}
         try:
-            self._check_who(headers, scope)
-            reply = await self._reply(scope["method"], scope["path"], scope.get("query_string", b""), headers, receive)
+            self._check_where(headers, scope["method"])
+            if self._password is not None:
+                further = await self._check_who(self._password, headers, scope)
+            reply = await self._reply(scope["method"], scope["path"], headers, receive)
         except _Refusal as refusal:
             reply = _said(refusal.status, refusal.words, refusal.headers)
         except (WorkersUnavailable, MemoryError):
@@ -188,33 +198,41 @@ class PageServer:
             reply = _said(
                 500, "Something went wrong on the server; the film was not scored, and nothing of it was kept."
             )
-        await _send(
-            send, reply, head=scope["method"] == "HEAD", policy=reply.policy or self._policy, framed=self._framed
-        )
+        if reply.words and "text/html" in headers.get("accept", ""):
+            # Somebody who opened an address reads it, not the page's script.
+            reply = replace(reply, content=reply.words.encode(), kind="text/plain")
+        await _send(send, reply, self._headers(reply) | further, head=scope["method"] == "HEAD")
 
-    def _check_who(self, headers: dict[str, str], scope: Message) -> None:
+    def _headers(self, reply: _Reply) -> dict[str, str]:
+        kind = f"{reply.kind}; charset=utf-8" if reply.kind.startswith("text/") else reply.kind
+        headers = {**_ALWAYS, "content-type": kind, "content-length": str(len(reply.content)), **reply.headers}
+        headers["content-security-policy"] = reply.policy or self._policy
+        if not self._framed:
+            headers["x-frame-options"] = "SAMEORIGIN" if reply.embedded else "DENY"
+        return headers
+
+    def _check_where(self, headers: dict[str, str], method: str) -> None:
         host = headers.get("host", "")
         name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
         if self._hosts and name.lower() not in self._hosts:
             raise _Refusal(421, "This server is not known under that name; use the address that it printed.")
         # Other web pages, open in the same browser, must not use it.
-        if scope["method"] == "POST" and _is_foreign(headers, host):
+        if method == "POST" and _is_foreign(headers, host):
             raise _Refusal(403, "Only the page itself may ask for scores.")
-        if self._password and not self._knows(headers.get("authorization", "")):
+
+    async def _check_who(self, password: Password, headers: dict[str, str], scope: Message) -> dict[str, str]:
+        """Returns the headers that make a browser known which has just given the password."""
+        try:
+            admitted = await password.admits(headers, str((scope.get("client") or ("",))[0]))
+        except ComeAgain as again:
+            words = "Too many wrong passwords came from this address; wait a little, then try again."
+            raise _Refusal(429, words, {"retry-after": str(math.ceil(again.seconds))}) from None
+        if not admitted:
             asked = {"www-authenticate": 'Basic realm="chexkeras", charset="UTF-8"'}
             raise _Refusal(401, "A password is needed; ask whoever started this page.", asked)
+        return {} if password.knows(headers) else {"set-cookie": password.cookie}
 
-    def _knows(self, given: str) -> bool:
-        kind, _, coded = given.partition(" ")
-        try:
-            _, _, password = base64.b64decode(coded, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
-            return False
-        return kind.lower() == "basic" and hmac.compare_digest(
-            hashlib.sha256(password.encode()).digest(), self._password
-        )
-
-    async def _reply(self, method: str, path: str, query: bytes, headers: dict[str, str], receive: Receive) -> _Reply:
+    async def _reply(self, method: str, path: str, headers: dict[str, str], receive: Receive) -> _Reply:
         if path in REPORTS and self._make_reports is not None:
             await self._written(self._make_reports)
         if path in self._pages:
@@ -223,13 +241,15 @@ class PageServer:
         if path == "/api/run":
             _only(method, "GET", "HEAD")
             told = self.document.shown()
-            told["examples"] = [{"key": key, "words": words} for key, (words, _) in self._examples.items()]
+            told["examples"] = [
+                {"key": key, "words": film.words, "verdict": film.verdict} for key, film in self._examples.items()
+            ]
             told["pages"] = [] if self._make_reports is None else [path.strip("/") for path in REPORTS]
             told["largest_bytes"] = self.limits.largest_bytes
             return _json(told)
         if path.startswith("/api/examples/") and path.removeprefix("/api/examples/") in self._examples:
             _only(method, "GET", "HEAD")
-            return _Reply(self._examples[path.removeprefix("/api/examples/")][1], "application/octet-stream")
+            return _Reply(self._examples[path.removeprefix("/api/examples/")].content, "application/octet-stream")
         if path in ("/api/film", "/api/row"):
             _only(method, "POST")
             return await self._film(headers, receive, only_row=path == "/api/row")
@@ -256,7 +276,7 @@ class PageServer:
 
     async def _write(self, make: Callable[[], dict[str, str]]) -> None:
         for name, text in (await asyncio.to_thread(make)).items():
-            self._pages[f"/{name}"] = _Reply(text.encode(), "text/html", _REPORT_POLICY)
+            self._pages[f"/{name}"] = _Reply(text.encode(), "text/html", self._report_policy, embedded=True)
 
     def _meaning(self, asked: dict[str, Any]) -> dict[str, Any]:
         return self.document.meaning(_number(asked, "prevalence"))
@@ -354,15 +374,11 @@ def _json(value: dict[str, Any]) -> _Reply:
 
 
 def _said(status: int, words: str, headers: dict[str, str] | None = None) -> _Reply:
-    return _Reply(json.dumps({"error": words}).encode(), "application/json", headers=headers or {}, status=status)
+    content = json.dumps({"error": words}).encode()
+    return _Reply(content, "application/json", headers=headers or {}, status=status, words=words)
 
 
-async def _send(send: Send, reply: _Reply, *, head: bool, policy: str, framed: bool) -> None:
-    kind = f"{reply.kind}; charset=utf-8" if reply.kind.startswith("text/") else reply.kind
-    headers = {**_ALWAYS, "content-type": kind, "content-length": str(len(reply.content)), **reply.headers}
-    headers["content-security-policy"] = policy
-    if not framed:
-        headers["x-frame-options"] = "DENY"
+async def _send(send: Send, reply: _Reply, headers: dict[str, str], *, head: bool) -> None:
     pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": reply.status, "headers": pairs})
     await send({"type": "http.response.body", "body": b"" if head else reply.content})

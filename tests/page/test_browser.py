@@ -14,12 +14,37 @@ SLOW_MS = 180_000
 pytestmark = [pytest.mark.keras, pytest.mark.browser, pytest.mark.skipif(not CHROMIUM, reason="no Chromium here")]
 
 
+HOSTILE = """<!DOCTYPE html><html><head><title>card</title></head><body><h1>A card</h1>
+<script>parent.document.title = "taken over"; document.body.append("ran")</script>
+<img src="{elsewhere}spy.png" onerror="document.body.append('ran')"><link rel="stylesheet" href="{elsewhere}spy.css">
+<iframe src="{elsewhere}"></iframe><a href="{elsewhere}" target="_top">out</a></body></html>"""
+
+
 @pytest.fixture(scope="module")
-def served(toy_run, toy_document, scorer, films):
-    """The toy run's page at a free port; the scorer and the films are those of the other tests."""
-    uvicorn = pytest.importorskip("uvicorn")
-    from chexkeras.page.serve import ServedPage
+def elsewhere():
+    """Another server of this machine, which nobody should reach."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        listening.setblocking(False)
+        yield listening
+
+
+@pytest.fixture(scope="module")
+def make_server(toy_run, scorer, films, elsewhere):
+    """Makes the toy run's page, with itself as another experiment; scorer and films are those of other tests."""
+    from chexkeras.page.document import PageDocument
     from chexkeras.page.server import PageServer
+
+    document = PageDocument.of(toy_run, [toy_run])
+    hostile = HOSTILE.format(elsewhere=f"http://127.0.0.1:{elsewhere.getsockname()[1]}/")
+    reports = {"report": "<!DOCTYPE html><title>r</title><h1>A report</h1>", "model-card": hostile}
+    return lambda **further: PageServer(document, scorer, reports=lambda: reports, examples=films, **further)
+
+
+def serve(server):
+    pytest.importorskip("uvicorn")
+    from chexkeras.page.serve import ServedPage, uvicorn_server
 
     class Kept:
         """What closes with the page; the scorer itself is the session's."""
@@ -29,12 +54,14 @@ def served(toy_run, toy_document, scorer, films):
 
     bound = socket.socket()
     bound.bind(("127.0.0.1", 0))
-    server = PageServer(
-        toy_document, scorer, reports=lambda: {"report": "<p>r</p>", "model-card": "<p>c</p>"}, examples=films
-    )
-    config = uvicorn.Config(server, access_log=False, log_level="error", lifespan="off", ws="none")
-    page = ServedPage(uvicorn.Server(config), Kept(), f"http://127.0.0.1:{bound.getsockname()[1]}/", bound)
-    with page.start():
+    address = f"http://127.0.0.1:{bound.getsockname()[1]}/"
+    return ServedPage(uvicorn_server(server), Kept(), address, bound).start()
+
+
+@pytest.fixture(scope="module")
+def served(make_server):
+    """The page at a free port."""
+    with serve(make_server()) as page:
         yield page
 
 
@@ -149,7 +176,7 @@ def test_a_folder_becomes_a_worklist_that_sorts_and_downloads(page, films, tmp_p
     page.set_input_files("#folder-files", files)
     until(page, "document.getElementById('folder-status').textContent.includes('5 of 5 films read')")
     rows = [row.inner_text() for row in page.locator("#folder tbody tr").all()]
-    scores = [float(row.split("\t")[4]) for row in rows[:3]]
+    scores = [float(row.split("\t")[2]) for row in rows[:3]]
     assert scores == sorted(scores, reverse=True)
     assert all("none" in row for row in rows[3:])
     page.click("#folder th button[data-sort=name]")
@@ -182,6 +209,105 @@ def test_the_keyboard_alone_is_enough(page):
     tab_to("#view-inverted")
     page.keyboard.press("Space")
     until(page, "document.querySelector('#film-viewer .soft').textContent.includes('inverted')")
+    # The run: another measure of its groups, and its report.
+    page.click("nav a[href='#run']")
+    tab_to("nav.inside a[href='#run-groups']")
+    page.keyboard.press("Enter")
+    until(page, "document.activeElement.id === 'run-groups'")
+    tab_to("#run-groups-measure")
+    page.keyboard.press("s")
+    until(page, "document.querySelector('#run table.rates caption').textContent.startsWith('Sensitivity')")
+    tab_to("button[data-page=report]")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("iframe.reading")
+    assert "A report" in page.frame_locator("iframe.reading").locator("h1").inner_text()
+    page.keyboard.press("Enter")
+    until(page, "document.querySelectorAll('iframe').length === 0")
+
+
+def test_the_run_shows_groups_and_experiments_as_they_were_measured(page, toy_run):
+    page.click("nav a[href='#run']")
+    groups, beside = page.locator("#run table.rates").all()
+    (entry,) = toy_run.evaluation.findings
+    levels = sum(1 for analysis in entry.subgroups for group in analysis.groups if group.n_images)
+    shown = groups.inner_text()
+    assert groups.locator("th[scope=row]").count() == 1 + levels
+    assert f"{entry.n_positive} of {entry.n_images}" in shown and f"{entry.auroc.value:.3f}" in shown
+    assert "age in years" in shown and "age_years" not in shown
+    rows = [row.inner_text() for row in beside.locator("tbody tr").all()]
+    assert len(rows) == 2 and "this run" in rows[0]
+    assert "not distinguishable" in rows[1] or "not estimable" in rows[1]
+    page.select_option("#run-beside-measure", "specificity")
+    assert f"{entry.specificity.value:.3f}" in page.locator("#run table.rates").last.inner_text()
+
+
+def test_no_file_of_the_run_is_trusted(chromium, served, elsewhere):
+    """A model card with a script, an image and a frame of another server: shown; nothing of it runs or is fetched."""
+    context = chromium.new_context()
+    page = context.new_page()
+    page.set_default_timeout(SLOW_MS)
+    page.goto(f"{served.url}#run")
+    page.wait_for_selector("body[data-ready]")
+    title = page.title()
+    page.click("button[data-page=model-card]")
+    page.wait_for_selector("iframe.reading")
+    card = page.frame_locator("iframe.reading")
+    assert card.locator("h1").inner_text() == "A card" and "ran" not in card.locator("body").inner_text()
+    assert not asked_of(elsewhere)
+    # Not even by a click does it lead out of the page.
+    card.locator("a").click()
+    page.wait_for_timeout(300)
+    assert page.url.startswith(served.url) and page.title() == title
+    page.goto(f"{served.url}model-card")
+    assert "ran" not in page.inner_text("body")
+    page.wait_for_timeout(300)
+    assert not asked_of(elsewhere)
+    context.close()
+
+
+def asked_of(listening):
+    """What a server was asked; a browser may open a connection as soon as a link is pressed, and ask nothing."""
+    heard = b""
+    while True:
+        try:
+            connection, _ = listening.accept()
+        except BlockingIOError:
+            return heard
+        with connection:
+            connection.setblocking(False)
+            try:
+                heard += connection.recv(4096)
+            except BlockingIOError:
+                continue
+
+
+def test_a_proxy_may_show_the_page_below_a_path_of_its_own(chromium, make_server):
+    """As jupyter-server-proxy does: the path loses its beginning, and the host's name is that of the outside."""
+    prefix, inner, outside = "/user/ada/proxy/7860", make_server(hosts=()), []
+
+    class Proxy:
+        limits = inner.limits
+
+        async def __call__(self, scope, receive, send):
+            if not scope["path"].startswith(f"{prefix}/"):
+                outside.append(scope["path"])
+            await inner({**scope, "path": scope["path"].removeprefix(prefix)}, receive, send)
+
+    with serve(Proxy()) as proxied:
+        context = chromium.new_context()
+        page = context.new_page()
+        page.set_default_timeout(SLOW_MS)
+        page.goto(f"{proxied.url}{prefix[1:]}/")
+        page.wait_for_selector("body[data-ready]")
+        page.locator(".examples button").first.click()
+        until(page, ANSWERED)
+        assert page.locator("#film canvas").count() == 1
+        page.click("nav a[href='#run']")
+        page.click("button[data-page=report]")
+        page.wait_for_selector("iframe.reading")
+        assert page.frame_locator("iframe.reading").locator("h1").inner_text() == "A report"
+        context.close()
+    assert outside == []
 
 
 @pytest.mark.parametrize("width", [360, 1600])

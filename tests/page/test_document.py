@@ -1,14 +1,17 @@
 """What the page tells of a run: the same numbers as the library's, no identifier, and JSON both ways."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from chexkeras.evaluation.clinical_use.deployment import deployment_from_outcomes
 from chexkeras.evaluation.clinical_use.triage import triage_effect
-from chexkeras.page.document import CURVE_POINTS, PageDocument, anonymous, told
-from chexkeras.results import Estimate
+from chexkeras.page.document import CURVE_POINTS, PageDocument, anonymous
+from chexkeras.page.shown import told
+from chexkeras.report.facts.collect import collect_facts
+from chexkeras.results import Estimate, Interaction, Subgroup, SubgroupAnalysis
 from tests.page.drawn import drawn_scores
 
 
@@ -79,9 +82,34 @@ def test_test_results_do_not_depend_on_what_is_set(document):
     assert document.shown()["findings"][0]["measures"] == before
 
 
+def grouped(document):
+    """The document with two groups, one of them of a few images."""
+    entry = document.evaluation["Effusion"]
+    rates = (Estimate(0.8, 0.6, 0.9, n=12), Estimate.not_estimable("too few"), entry.specificity)
+    groups = (Subgroup("F", 12, 9, 2, 10, *rates), Subgroup("M", 4, 4, 1, 3, *rates))
+    analysis = SubgroupAnalysis("sex", groups, (Interaction("auroc", 0.04, 0.08, "Wald"),), 3)
+    made = replace(entry, subgroups=(analysis,))
+    return replace(document, evaluation=replace(document.evaluation, findings=(made,)))
+
+
+def test_groups_are_shown_with_every_number_as_text_and_to_draw(document):
+    shown = document.shown()["findings"][0]
+    entry = document.evaluation["Effusion"]
+    assert shown["all"]["auroc"] == {
+        "words": told(entry.auroc),
+        "drawn": [pytest.approx(number, abs=1e-6) for number in (entry.auroc.value, entry.auroc.low, entry.auroc.high)],
+    }
+    (analysis,) = grouped(document).shown()["findings"][0]["subgroups"]
+    assert (analysis["column"], analysis["unknown"]) == ("sex", 3)
+    assert [group["level"] for group in analysis["groups"]] == ["female", "male"]
+    assert analysis["groups"][0]["auroc"]["drawn"] == [0.8, 0.6, 0.9]
+    assert analysis["groups"][0]["sensitivity"] == {"words": "not estimable: too few", "drawn": None}
+    assert analysis["differ"] == {"auroc": "p = 0.08 after Holm's correction"}
+
+
 def test_groups_of_a_few_images_are_not_published(document):
-    for entry in anonymous(document).evaluation.findings:
-        assert all(group.n_images >= 5 for analysis in entry.subgroups for group in analysis.groups)
+    (analysis,) = anonymous(grouped(document)).evaluation["Effusion"].subgroups
+    assert [(group.level, group.n_images) for group in analysis.groups] == [("F", 12)]
 
 
 def test_what_cannot_be_estimated_says_why():
@@ -92,10 +120,17 @@ def test_what_cannot_be_estimated_says_why():
 def test_document_of_a_run_and_of_others_beside_it(toy_run, toy_document):
     assert toy_document.points == toy_run.operating_points
     assert toy_document.evaluation == toy_run.evaluation
+    # The cautions and the verdict are those of the report.
+    told = collect_facts(toy_run)
+    assert list(toy_document.cautions) == told["cautions"].value and set(toy_run.cautions) <= set(toy_document.cautions)
+    assert toy_document.facts["Performance goals"].startswith(told["verdict"].value)
     assert "never checked" in toy_document.maps.reason
+    shown = toy_document.shown()["maps"]["reason"]
+    assert shown.startswith("No heat maps") and shown.endswith("first.") and "unchecked" not in shown
     with_another = PageDocument.of(toy_run, [toy_run])
     assert [entry.finding for entry in with_another.beside] == ["Effusion", "Effusion"]
     assert [entry.name for entry in with_another.beside] == [toy_run.folder.name, f"{toy_run.folder.name} (2)"]
     # The same scores: neither better nor worse.
-    assert with_another.beside[0].verdict == ""
+    assert with_another.beside[0].verdict == "" and with_another.beside[0].difference is None
+    assert with_another.beside[1].difference.value == 0
     assert with_another.beside[1].verdict in ("not distinguishable", "not estimable")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -29,7 +30,7 @@ def space(toy_run, tmp_path_factory):
     return export_space(toy_run, tmp_path_factory.mktemp("export") / "space")
 
 
-def test_hub_metadata_has_every_metric_with_its_interval(hub, toy_run):
+def test_hub_metadata_has_every_metric_with_its_interval(hub, toy_run, toy_document):
     metadata = front_matter(hub / "README.md")
     assert metadata["library_name"] == "keras" and metadata["license"] == "other"
     (result,) = metadata["model-index"][0]["results"]
@@ -39,7 +40,8 @@ def test_hub_metadata_has_every_metric_with_its_interval(hub, toy_run):
         assert found[kind]["value"] == pytest.approx(estimate.value, abs=1e-4)
         assert found[kind]["args"]["low"] == pytest.approx(estimate.low, abs=1e-4)
         assert found[kind]["args"]["n"] == estimate.n and "CI" in found[kind]["name"]
-    assert result["dataset"]["args"]["cautions"] == list(toy_run.cautions)
+    cautions = result["dataset"]["args"]["cautions"]
+    assert cautions == list(toy_document.cautions) and set(toy_run.cautions) <= set(cautions)
 
 
 def test_hub_model_loads_in_keras_where_chexkeras_is_not(hub):
@@ -67,9 +69,13 @@ def test_nothing_that_names_an_image_or_a_patient_goes(hub, space, toy_run):
 def test_space_has_what_hugging_face_expects(space):
     metadata = front_matter(space / "README.md")
     assert (metadata["sdk"], metadata["app_port"]) == ("docker", 7860)
+    # As it is, and not in the halves that JSON makes of it, which YAML reads as two letters.
+    assert metadata["emoji"] in (space / "README.md").read_text(encoding="utf-8")
     assert {"app.py", "Dockerfile", "requirements.txt", "run", "chexkeras"} <= {path.name for path in space.iterdir()}
     needed = (space / "requirements.txt").read_text().split()
     assert any(line.startswith("uvicorn==") for line in needed) and any(line.startswith("keras==") for line in needed)
+    version = ".".join(platform.python_version_tuple()[:2])
+    assert (space / "Dockerfile").read_text().startswith(f"FROM python:{version}-slim\n")
     assert not list((space / "chexkeras").rglob("*.pyc"))
     assert "Not a medical device" in (space / "README.md").read_text()
 

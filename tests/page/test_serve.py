@@ -4,7 +4,15 @@ import pytest
 from typer.testing import CliRunner
 
 from chexkeras.cli import app as command_line
-from chexkeras.page.serve import app, check_address, is_loopback, make_page, read_password
+from chexkeras.page.serve import (
+    ServedPage,
+    app,
+    check_address,
+    hub_proxy,
+    is_loopback,
+    make_page,
+    read_password,
+)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "hospital.example", ""])
@@ -20,6 +28,30 @@ def test_other_machines_need_a_password_or_a_word(host):
 def test_this_machine_needs_none(host):
     assert is_loopback(host)
     check_address(host, 7860)
+
+
+def test_a_name_of_a_proxy_needs_a_password_too():
+    with pytest.raises(ValueError, match=r"names=\['films.example'\].*password"):
+        check_address("127.0.0.1", 7860, names=["films.example"])
+    check_address("127.0.0.1", 7860, "a long password", names=["films.example"])
+    with pytest.raises(TypeError, match="a list"):
+        check_address("127.0.0.1", 7860, "a long password", names="films.example")
+
+
+def test_jupyterhub_says_where_it_shows_a_port(monkeypatch):
+    monkeypatch.delenv("JUPYTERHUB_SERVICE_PREFIX", raising=False)
+    assert hub_proxy() == ""
+    monkeypatch.setenv("JUPYTERHUB_SERVICE_PREFIX", "/user/ada/")
+    assert hub_proxy() == "/user/ada/proxy/{port}/"
+    monkeypatch.setenv("JUPYTERHUB_SERVICE_PREFIX", "javascript:alert(1)//")
+    assert hub_proxy() == ""
+
+
+def test_notebook_shows_the_page_where_its_browser_finds_it():
+    page = ServedPage(None, None, "http://127.0.0.1:7860/", None, '/user/a"da/proxy/7860/')
+    shown = page._repr_html_()
+    assert 'src="/user/a&quot;da/proxy/7860/"' in shown and "127.0.0.1" not in shown
+    assert 'src="http://127.0.0.1:7860/"' in ServedPage(None, None, "http://127.0.0.1:7860/", None)._repr_html_()
 
 
 @pytest.mark.parametrize("port", [80, 1023, 65536, -1])
@@ -70,6 +102,7 @@ def test_missing_extra_gets_one_sentence(tmp_path, monkeypatch):
     ("options", "words"),
     [
         (["--host", "0.0.0.0"], "--password-file"),
+        (["--name", "films.example"], "--password-file"),
         (["--port", "80"], "1024 to 65535"),
         (["--largest", "0"], "--largest"),
         (["--largest", "nan"], "--largest"),

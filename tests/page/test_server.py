@@ -3,10 +3,13 @@
 import asyncio
 import base64
 import json
+import re
 import threading
 
 import pytest
 
+from chexkeras.page.access import FREE_TRIES
+from chexkeras.page.examples import ExampleFilm
 from chexkeras.page.server import PageServer, ServerLimits
 
 CANARY = "CANARY^PATIENT"
@@ -31,14 +34,18 @@ def quiet():
 @pytest.fixture
 def server(document, quiet):
     return PageServer(
-        document, quiet, reports=lambda: {"report": "<p>report</p>"}, examples={"one": ("a film", b"film")}
+        document,
+        quiet,
+        reports=lambda: {"report": "<p>report</p>"},
+        examples={"one": ExampleFilm("a film", b"film", "accept")},
     )
 
 
 def test_page_and_all_it_needs_come_from_the_server_itself(server, ask):
     page = ask(server, "/")
     assert page.status == 200 and b"Not a medical device" in page.body
-    for needed in ("page.css", "page.js", "common.js", "viewer.js", "film.js", "folder.js", "run.js", "icon.svg"):
+    for needed in ("page.css", "page.js", "common.js", "viewer.js", "film.js", "folder.js", "run.js", "groups.js",
+                   "icon.svg"):  # fmt: skip
         found = ask(server, f"/static/{needed}")
         assert found.status == 200 and found.body
         assert not [line for line in found.body.decode().splitlines() if "//" in line.replace("http://www.w3.org", "")
@@ -46,16 +53,28 @@ def test_page_and_all_it_needs_come_from_the_server_itself(server, ask):
     assert b"http" not in page.body
 
 
+def test_every_address_in_the_page_is_relative(server, ask):
+    """So that a proxy may show the page below a path of its own."""
+    for path in ("/", *(f"/static/{name}.js" for name in ("page", "common", "film", "folder", "run", "groups"))):
+        text = ask(server, path).body.decode()
+        assert not re.findall(r"""(?:src|href|fetch|ask|post)[=(: ]+["'`]/""", text), path
+        assert "/" not in re.findall(r"""(?:href|src): (?:name|"[^"]*")""", text)
+
+
 @pytest.mark.parametrize("path", ["/", "/static/page.js", "/api/run", "/api/examples/one", "/nothing", "/report"])
 def test_every_answer_carries_the_headers(server, ask, path):
     headers = ask(server, path).headers
     policy = headers["content-security-policy"]
-    assert policy.startswith("default-src 'none'") and "frame-ancestors 'none'" in policy
-    assert headers["x-frame-options"] == "DENY"
+    # The page itself shows a report in a frame; nobody else does, and nobody shows the page.
+    frames, option = ("'self'", "SAMEORIGIN") if path == "/report" else ("'none'", "DENY")
+    assert policy.startswith("default-src 'none'") and policy.endswith(f"frame-ancestors {frames}")
+    assert headers["x-frame-options"] == option
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "no-referrer"
     assert headers["cache-control"] == "no-store"
-    if path != "/report":
+    if path == "/report":
+        assert "sandbox allow-same-origin" in policy and "script" not in policy
+    else:
         assert "unsafe" not in policy and "require-trusted-types-for 'script'" in policy
 
 
@@ -108,6 +127,32 @@ def test_a_password_is_asked_for_and_compared(document, quiet, ask):
     assert given("correct horse battery").status == 200
     assert ask(server, "/", headers={"authorization": "Basic ???"}).status == 401
     assert ask(server, "/api/film", b"x").status == 401 and not quiet.seen
+    cookie = given("correct horse battery").headers["set-cookie"].partition(";")[0]
+    known = {"authorization": "Basic " + base64.b64encode(b"a:correct horse battery").decode(), "cookie": cookie}
+    assert "set-cookie" not in ask(server, "/api/run", headers=known).headers
+    assert ask(server, "/api/run", headers={"cookie": cookie}).status == 401
+
+
+def test_who_guesses_too_often_is_sent_away_in_words(document, quiet, ask):
+    server = PageServer(document, quiet, password="correct horse battery", hosts=())
+
+    async def at_once(seconds):
+        pass
+
+    # Time stands still, so the line of those who wait only grows.
+    server._password._now, server._password._sleep = (lambda: 0.0), at_once
+    wrong = {"authorization": "Basic " + base64.b64encode(b"a:wrong").decode()}
+    statuses = [ask(server, "/api/run", headers=wrong).status for _ in range(FREE_TRIES + 12)]
+    assert set(statuses[:FREE_TRIES]) == {401} and statuses[-1] == 429
+    refused = ask(server, "/api/run", headers=wrong)
+    assert int(refused.headers["retry-after"]) > 0 and "wait a little" in refused.json["error"]
+
+
+def test_whoever_opens_an_address_reads_words_and_the_page_gets_json(server, ask):
+    opened = ask(server, "/nothing", headers={"accept": "text/html,*/*"})
+    assert opened.body == b"There is nothing at this address."
+    assert opened.headers["content-type"].startswith("text/plain") and opened.status == 404
+    assert ask(server, "/nothing", headers={"accept": "*/*"}).json == {"error": "There is nothing at this address."}
 
 
 def test_uploads_have_a_largest_size_stated_or_not(document, quiet, ask):
@@ -213,6 +258,7 @@ def test_report_is_written_when_it_is_asked_for_and_once(document, quiet, ask):
 
 
 def test_limits_below_one_are_refused():
-    for wrong in ({"largest_bytes": 0}, {"at_once": 0}, {"waiting": -1}, {"upload_seconds": 0.0}):
+    for wrong in ({"largest_bytes": 0}, {"at_once": 0}, {"waiting": -1}, {"upload_seconds": 0.0},
+                  {"asking_seconds": 0.0}, {"connections": 0}):  # fmt: skip
         with pytest.raises(ValueError):
             ServerLimits(**wrong)

@@ -59,6 +59,12 @@ export function badge(decision) {
   return el("span", { class: `badge ${kind}` }, sign + decision);
 }
 
+// What "worth 2 patients" means, where an interval says so.
+export function patients(words) {
+  return words.some((each) => each.includes("; approximate")) ? el("p", { class: "help" },
+    "\u201CWorth 2 patients\u201D: images of one patient resemble each other, so such an interval rests on no more than that many independent patients.") : "";
+}
+
 export function table(caption, head, rows) {
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
     el("table", {}, el("caption", {}, caption),
@@ -68,7 +74,7 @@ export function table(caption, head, rows) {
 }
 
 // The prevalence is one for the whole page, and whoever shows what depends on it is told.
-const listeners = [];
+let listeners = [];
 let meaning = null;
 let share = 0.05;
 let asked = 0;
@@ -82,10 +88,11 @@ export function onMeaning(listener) {
 
 export async function setPrevalence(value) {
   const mine = ++asked;
-  const found = await post("/api/meaning", { prevalence: value });
+  const found = await post("api/meaning", { prevalence: value });
   if (mine !== asked) return;
   [meaning, share] = [found, value];
-  for (const listener of listeners) listener(meaning, share);
+  // One that belongs to what is no longer shown says so, and is not asked again.
+  listeners = listeners.filter((listener) => listener(meaning, share) !== false);
 }
 
 let fields = 0;

@@ -1,9 +1,10 @@
 // One film: sent, judged, scored, shown. A refused film shows its reasons and no score.
 
-import { VERDICTS, ask, badge, dropping, el, onMeaning, prevalenceField, say, show, tooLarge } from "./common.js";
+import { VERDICTS, ask, badge, dropping, el, onMeaning, patients, percent, prevalence, prevalenceField, say, show, tooLarge } from "./common.js";
 import { viewer } from "./viewer.js";
 
 const at = (id) => document.getElementById(id);
+const EXPECTED = { accept: "should be accepted", warn: "should get a warning", reject: "should be refused" };
 let latest = 0;
 let lastMeaning = null;
 
@@ -12,13 +13,18 @@ export function setUpFilm(run) {
   input.addEventListener("change", () => { if (input.files[0]) take(input.files[0], "your film", run); });
   dropping(at("film-drop"), (files) => take(files[0], "your film", run));
   const examples = document.querySelector(".examples");
-  for (const example of run.examples) {
-    examples.append(el("button", { type: "button", onclick: () => takeExample(example, run) }, example.words));
+  for (const [verdict, words] of Object.entries(EXPECTED)) {
+    const films = run.examples.filter((example) => example.verdict === verdict);
+    if (films.length) examples.append(el("div", { class: "row", role: "group", "aria-label": `Synthetic films that ${words}` }, el("span", {}, `${words}:`),
+      films.map((example) => el("button", { type: "button", onclick: () => takeExample(example, run) }, example.words))));
   }
   const shares = run.findings.map((finding) => `${finding.finding} ${finding.prevalence === undefined ? "?" : (100 * finding.prevalence).toFixed(1)} %`);
   show(at("film-prevalence"), prevalenceField(`Among the run's test images it was: ${shares.join(", ")}.`));
+  const worth = el("div");
+  at("film-prevalence").append(worth);
   onMeaning((meaning) => {
     lastMeaning = meaning;
+    show(worth, patients(Object.values(meaning).map((told) => `${told.ppv} ${told.npv}`)));
     for (const place of document.querySelectorAll("#film-findings [data-finding]")) tellMeaning(place, meaning);
   });
 }
@@ -26,7 +32,7 @@ export function setUpFilm(run) {
 async function takeExample(example, run) {
   at("film-file").value = "";
   try {
-    const answer = await fetch(`/api/examples/${example.key}`);
+    const answer = await fetch(`api/examples/${example.key}`);
     if (!answer.ok) throw new Error("The example is not there; reload the page.");
     await take(await answer.blob(), `the synthetic film (${example.words})`, run);
   } catch (error) {
@@ -49,7 +55,7 @@ async function take(file, name, run) {
   say(at("film-status"), `Reading and scoring ${name} \u2026`);
   try {
     const began = performance.now();
-    const answer = await ask("/api/film", { method: "POST", body: file, headers: { "content-type": "application/octet-stream" } });
+    const answer = await ask("api/film", { method: "POST", body: file, headers: { "content-type": "application/octet-stream" } });
     // A film that was chosen later is the one that is meant.
     if (mine !== latest) return;
     await present(answer, run);
@@ -63,9 +69,9 @@ async function take(file, name, run) {
 
 export function rules(found) {
   return el("ul", {}, found.map((rule) => el("li", {},
-    el("strong", {}, `${rule.severity === "reject" ? "Refused" : "Warning"}: `), `${rule.where}: ${rule.words}`,
-    rule.found ? `; found ${rule.found}` : "", ". ",
-    el("span", { class: "soft" }, `${rule.reason ? `Why: ${rule.reason}. ` : ""}Rule: ${rule.code}`))));
+    el("strong", {}, `${rule.severity === "reject" ? "Refused" : "Warning"}: `), rule.words,
+    rule.found ? `; found ${rule.found}` : "", `.${rule.reason ? ` Why: ${rule.reason.replace(/^PS3/, "DICOM PS3")}.` : ""} `,
+    el("span", { class: "soft" }, `Where: ${rule.where}. Rule: ${rule.code}.`))));
 }
 
 async function present(answer, run) {
@@ -75,13 +81,17 @@ async function present(answer, run) {
     refused ? el("p", { class: "soft" }, "There is no score for this film, here or in any download.") : ""));
   show(at("film-viewer"));
   show(at("film-findings"));
+  show(at("film-about"));
   at("film-prevalence").hidden = true;
   at("film-result").hidden = false;
   if (refused) return;
   at("film-prevalence").hidden = false;
-  show(at("film-findings"), answer.findings.map((finding) => card(finding, run)), novelty(answer), about(answer));
+  const called = answer.findings.filter((finding) => finding.decision === "positive").map((finding) => finding.finding);
+  show(at("film-findings"), answer.findings.length > 1 ? el("p", {}, el("strong", {}, `Called positive: ${called.join(", ") || "none"}`), ` (${called.length} of ${answer.findings.length} findings).`) : "",
+    answer.findings.map((finding) => card(finding)));
+  show(at("film-about"), novelty(answer), about(answer));
   for (const place of at("film-findings").querySelectorAll("[data-finding]")) if (lastMeaning) tellMeaning(place, lastMeaning);
-  await viewer(at("film-viewer"), answer);
+  await viewer(at("film-viewer"), answer, run.maps.reason);
 }
 
 function scale(score, threshold) {
@@ -93,14 +103,16 @@ function scale(score, threshold) {
   return el("div", { class: "scale", role: "img", "aria-label": `Score ${score.toFixed(3)} on a scale from 0 to 1, threshold ${threshold.toFixed(3)}` }, fill, mark, label);
 }
 
-function card(finding, run) {
-  const known = run.findings.find((each) => each.finding === finding.finding) || {};
+const PLACES = { positive: "at or above", negative: "below" };
+
+function card(finding) {
+  const place = PLACES[finding.decision] || "in the band that the run leaves open around";
   const probability = finding.probability === null
-    ? `The score was not recalibrated: read it as a rank, not as a probability.${known.calibration ? ` Calibration on the test images: ${known.calibration}.` : ""}`
+    ? "The score was not recalibrated: read it as a rank, not as a probability."
     : `Calibrated probability ${finding.probability.toFixed(3)} (${finding.basis}).`;
   return el("article", { class: "card", "data-finding": finding.finding, "data-decision": finding.decision },
     el("h3", {}, `${finding.finding} `, badge(finding.decision)),
-    el("p", {}, el("strong", {}, `Score ${finding.score.toFixed(3)}`), ` at the frozen threshold ${finding.threshold.toFixed(3)}. ${probability}`),
+    el("p", {}, el("strong", {}, `Score ${finding.score.toFixed(3)}`), `, ${place} the frozen threshold ${finding.threshold.toFixed(3)}. ${probability}`),
     scale(finding.score, finding.threshold),
     el("div", { class: "meaning" }));
 }
@@ -110,13 +122,15 @@ function tellMeaning(place, meaning) {
   const target = place.querySelector(".meaning");
   if (!told || !told.ppv) return show(target, el("p", { class: "soft" }, "The test images cannot tell what this call means."));
   const name = place.dataset.finding;
-  const sentence = place.dataset.decision === "positive"
-    ? [`Of films called positive, the share that shows ${name} (PPV): `, el("strong", {}, told.ppv)]
-    : place.dataset.decision === "negative" ? [`Of films called negative, the share without ${name} (NPV): `, el("strong", {}, told.npv)]
-      : ["The score lies in the band that the run leaves open, so it is called neither. At the threshold alone"];
-  show(target, el("h4", {}, "What this call meant on the test images"), el("p", {}, sentence, "."),
-    el("dl", {}, el("dt", {}, "PPV"), el("dd", {}, told.ppv), el("dt", {}, "NPV"), el("dd", {}, told.npv),
-      el("dt", {}, "In 1,000 films"), el("dd", {}, el("ul", { class: "plain" }, [["found", "true_positives"], ["missed", "false_negatives"], ["false alarms", "false_positives"]].map(([words, name]) => el("li", {}, `${words}: ${told[name]}`))))));
+  const frequent = [`Where ${percent(prevalence())} of films show ${name} (`, el("a", { href: "#film-prevalence" }, "change"), "), "];
+  const [ppv, npv] = [["If called positive (PPV)", told.ppv], ["If called negative (NPV)", told.npv]];
+  const sentence = { positive: ["of those called positive ", el("strong", {}, told.ppv), " show it (PPV)."],
+    negative: ["of those called negative ", el("strong", {}, told.npv), " do not show it (NPV)."] }[place.dataset.decision]
+    || ["a call at the threshold alone would mean this; the score is too near to it to be called."];
+  const further = { positive: [npv], negative: [ppv] }[place.dataset.decision] || [ppv, npv];
+  show(target, el("h4", {}, "What this call meant on the test images"), el("p", {}, frequent, sentence),
+    el("dl", {}, [...further, ["Of 1,000 films, found", told.true_positives], ["Missed", told.false_negatives], ["False alarms", told.false_positives]]
+      .map(([words, value]) => [el("dt", {}, words), el("dd", {}, value)])));
 }
 
 function novelty(answer) {

@@ -25,7 +25,7 @@ async function score(file, signal) {
   if (wrong) return { verdict: "reject", rules: [{ code: "not sent", where: "file", words: wrong, severity: "reject" }] };
   for (let tries = 0; ; tries++) {
     try {
-      return await ask("/api/row", { method: "POST", body: file, headers: { "content-type": "application/octet-stream" }, signal });
+      return await ask("api/row", { method: "POST", body: file, headers: { "content-type": "application/octet-stream" }, signal });
     } catch (error) {
       if (error.name === "AbortError" || error.status !== 503 || tries === BUSY_TRIES) throw error;
       await pause(1 + Math.random());
@@ -86,22 +86,24 @@ export function sorted(rows, [name, direction], value = keys[name]) {
 function render() {
   const place = at("folder-result");
   place.hidden = !state.rows.length;
-  const head = [["", ""], ["name", "File"], ["verdict", "Verdict"], ["score", "Score"], ["call", "Call"], ["novelty", "Novelty"]];
+  const head = [["name", "File"], ["score", "Score"], ["call", "Call"], ["verdict", "Verdict"], ["novelty", "Novelty"]];
   const rows = sorted(state.rows, state.sort);
-  let rank = 0;
+  // However the table is sorted, the rank is by score: which film would be read first.
+  const ranks = new Map(sorted(state.rows.filter(finding), ["score", -1]).map((row, place) => [row, place + 1]));
   const body = rows.map((row) => {
     const found = finding(row);
-    const why = row.rules.map((rule) => rule.code).join(", ") || row.error || "";
+    const why = row.rules.length ? el("details", {}, el("summary", {}, row.rules.map((rule) => rule.code.replaceAll("_", " ")).join(", ")),
+      row.rules.map((rule) => el("p", {}, `${rule.words}${rule.found ? `; found ${rule.found}` : ""}.`))) : row.error ? el("div", { class: "soft" }, row.error) : "";
     return el("tr", { class: row.verdict === "reject" ? "refused" : "" },
-      el("td", { class: "number" }, found ? String(++rank) : "\u2013"),
-      el("td", {}, row.thumbnail ? el("img", { src: row.thumbnail, alt: "" }) : ""),
-      el("th", { scope: "row" }, row.name),
-      el("td", {}, row.verdict === "error" ? "Not read" : VERDICTS[row.verdict], why ? el("div", { class: "soft" }, why) : ""),
+      el("td", { class: "number" }, found ? String(ranks.get(row)) : "\u2013"),
+      el("th", { scope: "row" }, el("div", { class: "named" }, row.thumbnail ? el("img", { src: row.thumbnail, alt: "" }) : "", row.name)),
       el("td", { class: "number" }, found ? found.score.toFixed(3) : "none"),
       el("td", {}, found ? badge(found.decision) : "none"),
+      el("td", {}, row.verdict === "error" ? "Not read" : VERDICTS[row.verdict], why),
       el("td", { class: "number" }, row.novelty === null || row.novelty === undefined ? "" : row.novelty.toFixed(2)));
   });
-  const held = document.activeElement && document.activeElement.dataset ? document.activeElement.dataset.sort : "";
+  const focused = document.activeElement;
+  const held = focused && place.contains(focused) ? (focused.id ? `#${focused.id}` : focused.dataset.sort ? `[data-sort="${focused.dataset.sort}"]` : "") : "";
   const picked = el("select", { id: "folder-finding", onchange: (event) => { state.finding = event.target.value; render(); } },
     state.run.findings.map((each) => el("option", { value: each.finding, selected: each.finding === state.finding }, each.finding)));
   show(place,
@@ -109,13 +111,13 @@ function render() {
       el("button", { type: "button", onclick: download }, "Download as CSV")),
     el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Worklist" },
       el("table", {}, el("caption", {}, `Worklist for ${state.finding}; refused films have no score`),
-        el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Place"), head.map(([key, words]) => key
-          ? el("th", { scope: "col", "aria-sort": state.sort[0] === key ? (state.sort[1] > 0 ? "ascending" : "descending") : "none" },
-            el("button", { type: "button", "data-sort": key, onclick: () => { state.sort = [key, state.sort[0] === key ? -state.sort[1] : key === "score" ? -1 : 1]; render(); } }, words))
-          : el("th", { scope: "col" }, "Film")))),
+        el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Rank"), head.map(([key, words]) =>
+          el("th", { scope: "col", "aria-sort": state.sort[0] === key ? (state.sort[1] > 0 ? "ascending" : "descending") : "none" },
+            el("button", { type: "button", "data-sort": key, onclick: () => { state.sort = [key, state.sort[0] === key ? -state.sort[1] : key === "score" ? -1 : 1]; render(); } }, words))))),
         el("tbody", {}, body))),
     waiting());
-  if (held) { const again = place.querySelector(`[data-sort="${held}"]`); if (again) again.focus(); }
+  const again = held && place.querySelector(held);
+  if (again) again.focus();
 }
 
 function cell(value) {
@@ -151,7 +153,7 @@ function waiting() {
       el("input", { type: "number", id: `queue-${name}`, min: "1", value: queue[name], oninput: (event) => { queue[name] = Number(event.target.value); estimate(); } })));
   async function estimate() {
     try {
-      const found = await post("/api/waiting", { finding: state.finding, prevalence: prevalence(), ...queue });
+      const found = await post("api/waiting", { finding: state.finding, prevalence: prevalence(), ...queue });
       say(told, found.words);
     } catch (error) {
       say(told, error.message);

@@ -8,13 +8,19 @@ import { setUpRun } from "./run.js";
 const PARTS = ["film", "folder", "run"];
 
 function part() {
-  const wanted = location.hash.slice(1);
+  const [wanted] = location.hash.slice(1).split("-");
   // The skip link leads to the part that is shown.
   if (wanted === "main") return;
   const chosen = PARTS.includes(wanted) ? wanted : "film";
   for (const name of PARTS) document.getElementById(name).hidden = name !== chosen;
-  for (const link of document.querySelectorAll("nav a")) {
+  for (const link of document.querySelectorAll("header nav a")) {
     if (link.hash === `#${chosen}`) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
+  }
+  // A heading within a part: it was hidden when the browser looked for it.
+  const heading = location.hash.includes("-") && document.getElementById(location.hash.slice(1));
+  if (heading) {
+    heading.scrollIntoView();
+    heading.focus({ preventScroll: true });
   }
 }
 
@@ -24,7 +30,7 @@ window.addEventListener("hashchange", part);
 part();
 
 try {
-  const run = await ask("/api/run");
+  const run = await ask("api/run");
   document.title = `${run.name}: try a run`;
   say(document.getElementById("name"), run.name);
   say(document.getElementById("summary"), `${run.findings.map((finding) => finding.finding).join(", ")}: a chest film in, a verdict, a score and where it comes from out.`);

@@ -1,41 +1,53 @@
-// The run: what was measured, what other thresholds would do on validation, groups, experiments, report and model card.
+// The run: what it is, what was measured, what other thresholds would do on validation, report and model card.
 
-import { el, onMeaning, prevalenceField, show, table } from "./common.js";
+import { el, onMeaning, patients, prevalenceField, say, show, table } from "./common.js";
+import { experiments, groups } from "./groups.js";
 
 const NAMES = { auroc: "AUROC", sensitivity: "Sensitivity", specificity: "Specificity", average_precision: "Average precision" };
+const PAGES = { report: "the report", "model-card": "the model card" };
 
 export function setUpRun(run) {
+  const chosen = el("div");
+  const finding = el("select", { id: "run-finding", onchange: () => tell(finding.value) },
+    run.findings.map((each) => el("option", { value: each.finding }, each.finding)));
+  function tell(name) {
+    const found = run.findings.find((each) => each.finding === name);
+    show(chosen, results(found), thresholds(found), groups(found),
+      experiments(run.beside.filter((each) => each.finding === name)));
+  }
   show(document.getElementById("run-content"),
-    el("div", { class: "card" }, el("h3", {}, "What it is"), el("dl", {}, Object.entries(run.facts).filter(([, words]) => words).map(([name, words]) => [el("dt", {}, name), el("dd", {}, words)])),
-      el("p", {}, run.pages.map((name) => [el("a", { href: `/${name}`, target: "_blank", rel: "noopener" }, name === "report" ? "The report" : "The model card"), " \u00A0 "]))),
-    el("div", { class: "card" }, el("h3", {}, "Heat maps"), el("p", {}, run.maps.drawn.length ? `Drawn of ${run.maps.drawn.join(", ")}: these maps passed the checks.` : run.maps.reason)),
-    el("div", { class: "card" }, prevalenceField()),
-    run.findings.map((finding) => section(finding)),
-    run.beside.length ? el("div", { class: "card" }, el("h3", {}, "Experiments side by side"),
-      table("On the same test images, each at its own frozen threshold", ["Run", "Finding", "AUROC", "Sensitivity", "Specificity", "AUROC against this run"],
-        run.beside.map((each) => [each.name, each.finding, each.auroc, each.sensitivity, each.specificity, each.verdict || "this run"]))) : "");
+    el("nav", { class: "inside", "aria-label": "Parts of The run" }, [["what", "What it is"], ["results", "Results"], ["thresholds", "Other thresholds"],
+      ["groups", "Groups"], ...(run.beside.length ? [["experiments", "Experiments"]] : []), ...(run.pages.length ? [["reading", "Report and model card"]] : [])]
+      .map(([name, words]) => el("a", { href: `#run-${name}` }, words))),
+    el("div", { class: "card" }, el("h3", { id: "run-what" }, "What it is"),
+      el("dl", {}, [...Object.entries(run.facts), ["Heat maps", run.maps.drawn.length ? `Drawn of ${run.maps.drawn.join(", ")}: these maps passed the checks.` : run.maps.reason]]
+        .filter(([, words]) => words).map(([name, words]) => [el("dt", {}, name), el("dd", {}, words)]))),
+    run.findings.length > 1 ? overview(run) : "",
+    el("div", { class: "card" }, run.findings.length > 1 ? el("div", { class: "row" }, el("label", { for: "run-finding" }, "Look closer at"), finding) : "", prevalenceField()),
+    chosen, run.pages.length ? reading(run.pages) : "");
+  tell(run.findings[0].finding);
 }
 
-function section(finding) {
-  const made = el("div", { class: "card" }, el("h3", {}, finding.finding));
-  if (finding.measures) {
-    made.append(el("p", {}, `${finding.images}. `), table(`Test results at the frozen threshold ${finding.threshold.toFixed(3)}`, ["Measure", "Value"],
-      [...Object.entries(finding.measures).map(([name, words]) => [NAMES[name], words]), ...(finding.calibration ? [["Calibration", finding.calibration]] : [])]));
-  }
-  if (finding.curve.length) made.append(slider(finding));
-  else made.append(el("p", { class: "soft" }, "Validation has one class only: there is no curve to choose from."));
-  for (const analysis of finding.subgroups || []) {
-    made.append(el("details", {}, el("summary", {}, `Groups by ${analysis.column}`),
-      table(`${finding.finding} by ${analysis.column}${analysis.unknown ? `; of ${analysis.unknown} images it is not known` : ""}`, ["Group", "Images", "Positive", "AUROC", "Sensitivity", "Specificity"],
-        analysis.groups.map((group) => [group.level, String(group.images), String(group.positive), group.auroc, group.sensitivity, group.specificity]))));
-  }
+function overview(run) {
+  return el("div", { class: "card" }, table("All findings, on the test images at their frozen thresholds", ["Finding", "Threshold", "AUROC", "Sensitivity", "Specificity"],
+    run.findings.map((each) => [each.finding, each.threshold.toFixed(3), ...(each.measures ? ["auroc", "sensitivity", "specificity"].map((name) => each.measures[name]) : ["", "", ""])])));
+}
+
+function results(finding) {
+  const made = el("div", { class: "card" }, el("h3", { id: "run-results", tabindex: "-1" }, `${finding.finding}: results`));
+  if (!finding.measures) return made.append(el("p", {}, "It was not measured on test images.")), made;
+  made.append(el("p", {}, `${finding.images}. Threshold of ${finding.rule}.`), finding.note ? el("p", { class: "soft" }, finding.note) : "",
+    table(`${finding.finding}: test results at the frozen threshold ${finding.threshold.toFixed(3)}`, ["Measure", "Value"],
+      [...Object.entries(finding.measures).map(([name, words]) => [NAMES[name], words]), ...(finding.calibration ? [["Calibration", finding.calibration]] : [])]),
+    patients(Object.values(finding.measures)));
   return made;
 }
 
-function slider(finding) {
+function thresholds(finding) {
+  const title = el("h3", { id: "run-thresholds", tabindex: "-1" }, "Other thresholds, on validation");
+  if (!finding.curve.length) return el("div", { class: "card" }, title, el("p", { class: "soft" }, "Validation has one class only: there is no curve to choose from."));
   const frozen = Math.max(finding.curve.findIndex((point) => point.frozen), 0);
-  const id = `point-${finding.finding}`;
-  const input = el("input", { type: "range", id, min: 0, max: finding.curve.length - 1, step: 1, value: frozen });
+  const input = el("input", { type: "range", id: "run-threshold", min: 0, max: finding.curve.length - 1, step: 1, value: frozen });
   const told = el("div", { role: "status" });
   const { plot, move } = drawing(finding, frozen);
   let calls = null;
@@ -49,15 +61,20 @@ function slider(finding) {
       el("dt", {}, "Called in 1,000"), el("dd", {}, calls ? `${calls[input.value]} at the frequency set above` : "\u2026")));
   }
   input.addEventListener("input", tell);
-  onMeaning((meaning) => { calls = (meaning[finding.finding] || {}).curve; tell(); });
+  onMeaning((meaning) => {
+    calls = (meaning[finding.finding] || {}).curve;
+    tell();
+    return input.isConnected;
+  });
   tell();
-  return el("div", {}, el("h4", {}, "Other thresholds, on validation"),
-    el("p", { class: "soft" }, "These are optimistic: validation images chose the threshold. The test results above stay those of the frozen threshold, whatever is set here."),
-    plot, el("label", { for: id }, "Threshold"), input, told);
+  return el("div", { class: "card" }, title,
+    el("p", { class: "soft" }, "Validation images chose the threshold, so these are optimistic. The test results above stay those of the frozen threshold, whatever is set here."),
+    el("div", { class: "columns" }, plot, el("div", {}, el("label", { for: "run-threshold" }, "Threshold"), input, told)));
 }
 
 function drawing(finding, frozen) {
-  const [wide, high, left, low] = [640, 280, 44, 52];
+  // On a small screen a smaller drawing, so that its numbers stay readable.
+  const [wide, high, left, low] = [window.innerWidth < 480 ? 330 : 640, 250, 40, 26];
   const x = (value) => left + value * (wide - left - 12);
   const y = (value) => high - low - value * (high - low - 14);
   const line = (at, name) => el("svg:polyline", { class: name, points: finding.curve.filter((point) => point.values[at] !== null).map((point) => `${x(point.threshold)},${y(point.values[at])}`).join(" ") });
@@ -66,7 +83,39 @@ function drawing(finding, frozen) {
   const plot = el("svg:svg", { class: "plot", viewBox: `0 0 ${wide} ${high}`, role: "img", "aria-label": `Sensitivity falls and specificity rises with the threshold, on validation; ${finding.finding}` },
     [0, 0.5, 1].map((value) => [el("svg:line", { class: "grid", x1: x(0), x2: x(1), y1: y(value), y2: y(value) }),
       el("svg:text", { x: 8, y: y(value) + 4 }, String(value)), el("svg:text", { x: x(value) - 8, y: high - low + 18 }, String(value))]),
-    line(0, "sensitivity"), line(1, "specificity"), upright(frozen, "frozen"), here,
-    el("svg:text", { x: x(0.02), y: high - 10 }, "threshold; solid: sensitivity, dashed: specificity, dotted: frozen"));
-  return { plot, move: (at) => { for (const end of ["x1", "x2"]) here.setAttribute(end, x(finding.curve[at].threshold)); } };
+    line(0, "sensitivity"), line(1, "specificity"), here, upright(frozen, "frozen"));
+  const figure = el("figure", {}, plot, el("figcaption", {}, "Across: threshold. Solid line: sensitivity; dashed: specificity; dotted upright: the frozen threshold."));
+  return { plot: figure, move: (at) => { for (const end of ["x1", "x2"]) here.setAttribute(end, x(finding.curve[at].threshold)); } };
+}
+
+// Whatever stands in these files is shown in a frame that runs nothing and reaches nothing.
+function reading(names) {
+  const place = el("div");
+  const status = el("p", { class: "status", role: "status" });
+  const buttons = names.map((name) => el("button", { type: "button", "aria-expanded": "false", "data-page": name, onclick: () => open(name) }, `Read ${PAGES[name]} here`));
+  let shown = "";
+  function mark(name) {
+    shown = name;
+    for (const button of buttons) button.setAttribute("aria-expanded", String(button.dataset.page === name));
+  }
+  async function open(name) {
+    show(place);
+    if (shown === name) return mark(""), say(status, "");
+    mark(name);
+    say(status, "Being written; its figures take some seconds \u2026");
+    try {
+      const answer = await fetch(name, { cache: "no-store" });
+      if (!answer.ok) throw new Error((await answer.json()).error);
+      if (shown !== name) return;
+      show(place, el("iframe", { class: "reading", sandbox: true, src: name, title: PAGES[name] }));
+      say(status, `${PAGES[name]} is below.`.replace("the", "The"));
+      status.scrollIntoView({ block: "start" });
+    } catch (error) {
+      if (shown === name) say(status, error.message || "The server does not answer. Is it still running?");
+    }
+  }
+  return el("div", { class: "card" }, el("h3", { id: "run-reading", tabindex: "-1" }, "Report and model card"),
+    el("p", { class: "soft" }, "Written from the run's files alone. What only an author can state is left open in them."),
+    el("div", { class: "row" }, buttons, names.map((name) => el("a", { href: name, target: "_blank", rel: "noopener" }, `${PAGES[name]} in a window of its own`.replace("the", "The")))),
+    status, place);
 }

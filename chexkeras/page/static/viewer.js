@@ -35,7 +35,7 @@ export function whereHighest(grey, width) {
   return `${up} third, ${third(column, width, ["left", "middle", "right"])} side of the picture`;
 }
 
-export async function viewer(place, answer) {
+export async function viewer(place, answer, whyNoMaps) {
   const [film, model] = await Promise.all([pixels(answer.film), pixels(answer.model_film)]);
   const maps = await Promise.all(answer.maps.map(async (map) => ({ ...map, read: await pixels(map.picture) })));
   for (const map of maps) {
@@ -167,6 +167,6 @@ export async function viewer(place, answer) {
     el("div", { class: "row" }, el("label", {}, inverted, " Invert"), chosen, reset),
     el("p", { class: "help" }, maps.length
       ? `Amber marks what the score rests on, in shares of the map's own highest place. ${answer.maps_note}`
-      : "No heat map: see The run for why.")));
+      : whyNoMaps || "No heat map.")));
   shade();
 }
