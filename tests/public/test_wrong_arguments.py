@@ -47,12 +47,13 @@ COSTLY = {
     "evaluate_external", "data.site_shortcuts", "inference.measure_novelty", "plots.file_images",
     "cross_validate", "train_seeds", "sweep", "app", "evaluation.find_suspects", "page.make_page", "page.export_space",
     "dicom.ReaderPool", "dicom.ReaderPool.read", "models.partition", "evaluation.latent_truth", "find_run",
+    "inference.write_objects",
 }  # fmt: skip
 # Classes whose objects users make themselves; the others come from functions.
 MADE_BY_USERS = {
     "Recipe", "Stage", "Run", "Predictor", "data.Augmentation", "data.Perturbation", "dicom.ReadOptions",
     "evaluation.PublishedResult", "evaluation.RatingModel", "inference.TestTimeAugmentation", "recipes.Loss",
-    "recipes.ThresholdRule", "report.PerformanceGoals",
+    "recipes.ThresholdRule", "report.PerformanceGoals", "inference.DicomOutput",
 }  # fmt: skip
 # Keras calls these itself.
 KERAS_OWN = ("models.AsymmetricLoss", "models.AucMarginLoss", "models.FocalLoss", "models.ThreeWay", "models.Weighted")

@@ -1,8 +1,10 @@
 """What all objects share: the library that builds them, their series, and files that only the owner can read."""
 
+import contextlib
 import dataclasses
 import importlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,16 +78,23 @@ class SeriesOf:
         }
 
 
-def refuse_unknown_class(film: SourceFilm) -> None:
-    """Checks that the film is of a kind that the standard knows.
+@contextlib.contextmanager
+def of_known_class(film: SourceFilm) -> Iterator[None]:
+    """Holds while an object is built that takes over what belongs to patient and study, looked up by the film's kind.
+
+    Args:
+        film: The film.
 
     Raises:
-        NotDescribable: If it is not: which values belong to patient and study is looked up by kind.
+        NotDescribable: If the film's kind is none that the library knows.
     """
-    from pydicom.uid import UID
-
-    if not (UID(film.dataset.SOPClassUID).name or "").endswith("Storage"):
-        raise NotDescribable("the film's kind (SOP class) is none that the standard names; no DICOM object is made.")
+    try:
+        yield
+    except KeyError as error:
+        if error.args != (film.dataset.SOPClassUID,):
+            raise
+        unknown = NotDescribable("the film's kind (SOP class) is none that is known; no DICOM object is made of it.")
+        raise unknown from None
 
 
 def save_object(dataset: "Dataset", folder: Path) -> Path:

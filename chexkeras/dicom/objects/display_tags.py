@@ -12,12 +12,12 @@ from chexkeras.dicom.pixels.tables import LookupTable, read_table
 from chexkeras.dicom.pixels.windows import WINDOWS
 
 DISPLAY_KEYWORDS = (
-    *("BitsStored", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "VOILUTSequence"),
+    *("BitsStored", "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "VOILUTSequence"),
     *("WindowCenter", "WindowWidth", "VOILUTFunction", "PresentationLUTShape"),
 )
 """Keywords of the tags that are looked at."""
 
-_WHITE = 2**16 - 1
+_WHITE, _HIGHEST_SIGNED = 2**16 - 1, 2**15 - 1
 
 Table = tuple[int, NDArray[np.uint16]]
 
@@ -28,16 +28,15 @@ class DisplayTags:
 
     Attributes:
         rescale: Slope and intercept, or None.
-        modality_table: First mapped value and entries, or None.
-        voi_table: First mapped value and entries over all of 16 bits, or None.
+        table: First mapped value and entries over all of 16 bits, or None: a VOI table; or, of a film with a modality
+            table, what that table and the VOI table or window behind it make of stored values together.
         window: Center and width of the first usable window, or None.
         function: What the window does, as VOI LUT Function has it.
         inverted: Whether low values are white.
     """
 
     rescale: tuple[float, float] | None = None
-    modality_table: Table | None = None
-    voi_table: Table | None = None
+    table: Table | None = None
     window: tuple[float, float] | None = None
     function: str = "LINEAR"
     inverted: bool = False
@@ -55,24 +54,48 @@ def display_tags(header: Header) -> DisplayTags:
     modality, voi = _table(header, "ModalityLUTSequence"), _table(header, "VOILUTSequence")
     function = header.word("VOILUTFunction") or "LINEAR"
     function = function if function in WINDOWS else "LINEAR"
+    window, inverted = _window(header, function), is_inverted(header, [])
+    if modality is not None:
+        return DisplayTags(table=_composed(header, modality, voi, window, function), inverted=inverted)
+    table = None if voi is None else _placed(header, voi.first, voi.entries / (2.0**voi.bits - 1))
     return DisplayTags(
-        rescale=_rescale(header) if modality is None else None,
-        modality_table=None if modality is None else (modality.first, modality.entries.astype(np.uint16)),
-        voi_table=None if voi is None else (voi.first, _over_all(voi)),
-        window=_window(header, function) if voi is None else None,
+        rescale=_rescale(header),
+        table=table,
+        window=window if table is None else None,
         function=function.replace(" ", "_"),
-        inverted=is_inverted(header, []),
+        inverted=inverted,
     )
+
+
+def _composed(
+    header: Header,
+    modality: LookupTable,
+    voi: LookupTable | None,
+    window: tuple[float, float] | None,
+    function: str,
+) -> Table | None:
+    """Returns modality table and VOI step as one table of stored values."""
+    if voi is not None:
+        shown = voi.apply(modality.entries) / (2.0**voi.bits - 1)
+    elif window is not None:
+        shown = WINDOWS[function](modality.entries, *window)
+    else:
+        shown = modality.entries / (2.0**modality.bits - 1)
+    return _placed(header, modality.first, shown)
+
+
+def _placed(header: Header, first: int, shown: NDArray[np.float64]) -> Table | None:
+    """Returns a table whose first mapped value has the sign of the stored values; None where none can be written."""
+    if first > _HIGHEST_SIGNED and header.integer("PixelRepresentation") == 1:
+        first -= 2**16
+    fits = 0 <= first <= _WHITE or (-_HIGHEST_SIGNED <= first < 0 and len(shown) <= _HIGHEST_SIGNED)
+    return (first, np.rint(shown * _WHITE).astype(np.uint16)) if fits else None
 
 
 def _table(header: Header, keyword: str) -> LookupTable | None:
     depth = header.integer("BitsStored") or 16
     read = (read_table(item, depth) for item in header.items(keyword))
     return next((table for table in read if table is not None), None)
-
-
-def _over_all(table: LookupTable) -> NDArray[np.uint16]:
-    return np.rint(table.entries * (_WHITE / (2.0**table.bits - 1))).astype(np.uint16)
 
 
 def _rescale(header: Header) -> tuple[float, float] | None:

@@ -13,6 +13,7 @@ LEVEL = 0.5
 
 _FEWEST_POINTS = 4
 _MOST_POINTS = 1000
+_BEHIND = 1e-6
 
 
 @checked
@@ -60,11 +61,9 @@ class FilmMap:
         levels = self.levels()
         if not levels.any():
             return []
-        rows, columns = levels.shape
-        # A rim of 0 closes what reaches an edge; its points are moved onto the edge.
-        rimmed = np.pad(levels, 1)
-        x = (np.arange(-1, columns + 1) + 0.5) / columns * shape[1]
-        y = (np.arange(-1, rows + 1) + 0.5) / rows * shape[0]
+        # The outer cells reach to the edge; a rim of 0 right behind it closes lines along the edge.
+        rimmed = np.pad(np.pad(levels, 1, mode="edge"), 1)
+        y, x = (_grid(cells, side) for cells, side in zip(levels.shape, shape, strict=True))
         lines = [np.asarray(line, np.float64) for line in contour_generator(x, y, rimmed).lines(LEVEL)]
         kept = (np.clip(line, 0.0, (shape[1], shape[0])) for line in lines if len(line) >= _FEWEST_POINTS)
         return [_thinned(line) for line in kept if np.ptp(line, axis=0).min() > 0]
@@ -78,6 +77,12 @@ class FilmMap:
         """
         upright = shape[::-1] if swaps_sides(turned) else shape
         return [stored_points(line, turned, upright) for line in self.contours(upright)]
+
+
+def _grid(cells: int, side: int) -> NDArray[np.float64]:
+    """Returns where the values of a row or column lie: behind the edge, on it, at each cell's centre, and so on."""
+    centres = (np.arange(cells) + 0.5) / cells * side
+    return np.concatenate([[-_BEHIND, 0.0], centres, [float(side), side + _BEHIND]])
 
 
 def _thinned(line: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from chexkeras.arguments import checked
 from chexkeras.dicom import privacy
-from chexkeras.dicom.objects.common import SeriesOf, highdicom
+from chexkeras.dicom.objects.common import SeriesOf, highdicom, of_known_class
 from chexkeras.dicom.objects.display_tags import DisplayTags
 from chexkeras.dicom.objects.film_map import LEVEL, FilmMap
 from chexkeras.dicom.objects.source import NotDescribable, SourceFilm
@@ -53,7 +56,7 @@ def presentation_state(
     pr = highdicom("pr")
     if not film.grey:
         raise NotDescribable("the film is no single grey image, which a grayscale presentation state refers to.")
-    with privacy.quiet():
+    with privacy.quiet(), of_known_class(film):
         layer = pr.GraphicLayer(layer_name=_LAYER, order=1, description=device.mark[:64], display_color=None)
         lines = [line for each in maps for line in each.stored_contours(turned, (film.rows, film.columns))][
             :_MOST_LINES
@@ -103,19 +106,13 @@ def _display(tags: DisplayTags) -> dict[str, Any]:
     """Returns how the film's values are shown; a presentation state replaces what the film itself says."""
     hd, pr = highdicom(), highdicom("pr")
     made: dict[str, Any] = {}
-    if tags.modality_table is not None:
-        first, entries = tags.modality_table
-        table = hd.ModalityLUT(lut_type="US", first_mapped_value=first, lut_data=entries)
-        made["modality_lut_transformation"] = hd.ModalityLUTTransformation(modality_lut=table)
-    elif tags.rescale is not None:
+    if tags.rescale is not None:
         slope, intercept = tags.rescale
         made["modality_lut_transformation"] = hd.ModalityLUTTransformation(
             rescale_slope=slope, rescale_intercept=intercept, rescale_type="US"
         )
-    if tags.voi_table is not None:
-        first, entries = tags.voi_table
-        table = hd.VOILUT(first_mapped_value=first, lut_data=entries)
-        made["voi_lut_transformations"] = [pr.SoftcopyVOILUTTransformation(voi_luts=[table])]
+    if tags.table is not None:
+        made["voi_lut_transformations"] = [pr.SoftcopyVOILUTTransformation(voi_luts=[_voi_table(hd, *tags.table)])]
     elif tags.window is not None:
         center, width = tags.window
         made["voi_lut_transformations"] = [
@@ -124,3 +121,13 @@ def _display(tags: DisplayTags) -> dict[str, Any]:
     shape = "INVERSE" if tags.inverted else "IDENTITY"
     made["presentation_lut_transformation"] = hd.PresentationLUTTransformation(presentation_lut_shape=shape)
     return made
+
+
+def _voi_table(hd: Any, first: int, entries: NDArray[np.uint16]) -> Any:
+    from pydicom.dataelem import DataElement
+
+    table = hd.VOILUT(first_mapped_value=max(first, 0), lut_data=entries)
+    if first < 0:
+        # The library knows no table that begins below 0, as those of signed films do (PS3.3 C.11.2.1.1).
+        table["LUTDescriptor"] = DataElement("LUTDescriptor", "SS", [len(entries), first, 16])
+    return table

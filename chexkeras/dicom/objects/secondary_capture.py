@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from chexkeras.arguments import checked
 from chexkeras.dicom import privacy
-from chexkeras.dicom.objects.common import SeriesOf, highdicom, refuse_unknown_class
+from chexkeras.dicom.objects.common import SeriesOf, highdicom
 from chexkeras.dicom.objects.film_map import LEVEL, FilmMap
 from chexkeras.dicom.objects.source import SourceFilm
 from chexkeras.dicom.objects.told import DeviceFacts, FilmResult
@@ -59,7 +59,6 @@ def secondary_capture(
         The object, of highdicom's class `SCImage`.
 
     Raises:
-        NotDescribable: If the film's kind is none that the standard names.
         ValueError: If the film was not assessed, or highdicom is not installed.
 
     Source:
@@ -68,7 +67,6 @@ def secondary_capture(
     if not result.assessed:
         raise ValueError("a film that was not assessed has no score to show; its structured report says why.")
     sc = highdicom("sc")
-    refuse_unknown_class(film)
     source = film.dataset
     with privacy.quiet():
         picture = draw(shown, device, result, maps)

@@ -118,7 +118,11 @@ def _header(file: Path) -> "Dataset":
     with file.open("rb") as handle:
         bounded = elements.BoundedFile(handle, file.stat().st_size)
         ends = (elements.PIXEL_DATA, *elements.FLOATS)
-        return elements.parse(bounded, _KEYWORDS, lambda tag: tag in ends)
+        found = elements.parse(bounded, _KEYWORDS, lambda tag: tag in ends)
+        if bounded.overran:
+            # Cut off in the middle, a number could be that of another patient.
+            raise DicomRejected.because("truncated")
+        return found
 
 
 def _source(header: Header) -> SourceFilm:

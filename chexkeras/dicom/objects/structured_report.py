@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from chexkeras.arguments import checked
 from chexkeras.dicom import privacy
 from chexkeras.dicom.objects.codes import OWN, CodeTriplet, FindingCode, finding_code
-from chexkeras.dicom.objects.common import SeriesOf, highdicom, refuse_unknown_class
+from chexkeras.dicom.objects.common import SeriesOf, highdicom, of_known_class
 from chexkeras.dicom.objects.source import SourceFilm
 from chexkeras.dicom.objects.told import NEGATIVE, POSITIVE, UNCERTAIN, DeviceFacts, FilmResult, MeasuredFinding
 from chexkeras.dicom.objects.uids import derived_uid
@@ -48,15 +48,14 @@ def structured_report(film: SourceFilm, device: DeviceFacts, result: FilmResult)
         The object, of highdicom's class `ComprehensiveSR`.
 
     Raises:
-        NotDescribable: If the film's kind is none that the standard names.
+        NotDescribable: If the film's kind is none that is known.
         ValueError: If highdicom is not installed.
 
     Source:
         PS3.16 TID 1500, TID 1501, TID 300, TID 4019; PS3.3 A.35.3.
     """
     sr = highdicom("sr")
-    refuse_unknown_class(film)
-    with privacy.quiet():
+    with privacy.quiet(), of_known_class(film):
         names = _findings(device, result)
         groups = [_group(sr, film, device, result, name) for name in names]
         observer = sr.ObserverContext(
