@@ -235,6 +235,22 @@ class Predictor:
         """
         return next(self._scored([result], 1))
 
+    def records_of(self, results: list[FileResult], batch_size: int) -> list[dict[str, Any]]:
+        """Scores some files that were read already, as `record_of` does with one.
+
+        Args:
+            results: From `read_files.read_file`, their images gone through `for_model`; at most `batch_size` of them
+                accepted.
+            batch_size: Images scored at a time; what is missing is filled up.
+
+        Returns:
+            What `records` yields for the files, in order.
+
+        Raises:
+            ValueError: If `batch_size` is below 1, or the model gives a score that is no probability, NaN included.
+        """
+        return list(self._scored(results, positive_int(batch_size, "batch_size")))
+
     def for_model(self, image: Radiograph) -> Radiograph:
         """Returns an image as the model takes it, and says where its resolution is none that the model has learnt from.
 

@@ -1,0 +1,1 @@
+"""The DICOM node: receives films from a PACS, scores each once, sends the results back."""

@@ -1,0 +1,209 @@
+"""The scorer: takes films from the spool, scores them in batches, and makes their results."""
+
+import math
+import queue
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import chexkeras
+from chexkeras.dicom.privacy import scrub
+from chexkeras.dicom.workers.pool import ReaderPool
+from chexkeras.node.audit_log import SHOWN_LETTERS, AuditLog
+from chexkeras.node.drift import DriftWatch, charts_of
+from chexkeras.node.film import SpooledFilm
+from chexkeras.node.metrics import Metrics
+from chexkeras.node.settings import NodeSettings
+from chexkeras.node.spool import Spool
+from chexkeras.parallel import WorkersUnavailable
+from chexkeras.runs.run import Run
+
+if TYPE_CHECKING:
+    from chexkeras.inference.dicom_output import DicomOutput
+    from chexkeras.inference.predictor import Predictor
+    from chexkeras.inference.read_files import FileResult
+
+# A batch that is not full is filled up, and costs as much as a full one: what waits decides which of these is taken.
+BATCHES = (1, 4, 16)
+_LOOK_SECONDS = 0.25
+_PAUSE_SECONDS = 5.0
+
+
+class SpoolScorer:
+    """Scores what the spool receives, in threads of its own.
+
+    Args:
+        run: The run.
+        settings: The node's settings.
+        spool: Where films come from and go.
+        output: What makes DICOM objects of results.
+        metrics: Where is counted what was scored.
+        log: The audit log, for films of which no result can be made.
+    """
+
+    def __init__(
+        self, run: Run, settings: NodeSettings, spool: Spool, output: "DicomOutput", metrics: Metrics, log: AuditLog
+    ) -> None:  # fmt: skip
+        self._run, self._settings, self._spool = run, settings, spool
+        self._output, self._metrics, self._log = output, metrics, log
+        self._predictor: Predictor | None = None
+        self.drift: DriftWatch | None = None
+        self.error: Exception | None = None
+        self._stop = threading.Event()
+        self._pool = ReaderPool(settings.profile, settings.read_options)
+        # As far ahead as a folder is read: the next batch is decoded while the model scores this one.
+        self._read: queue.Queue[tuple[SpooledFilm, FileResult]] = queue.Queue(2 * BATCHES[-1])
+        self._readers = [threading.Thread(target=self._read_films, daemon=True) for _ in range(self._pool.size)]
+        self._thread = threading.Thread(target=self._work, name="scorer", daemon=True)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the model is loaded."""
+        return self._predictor is not None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it works."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Begins to load the model, and then to score."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Scores what is in hand, puts back what is not, and ends."""
+        self._stop.set()
+        for thread in (*self._readers, self._thread):
+            if thread.is_alive():
+                thread.join()
+        self._pool.close()
+        while not self._read.empty():
+            self._spool.give_back(self._read.get()[0])
+
+    def _work(self) -> None:
+        try:
+            predictor = self._load()
+            while not (self._stop.is_set() and self._read.empty() and not any(t.is_alive() for t in self._readers)):
+                batch = self._batch()
+                if batch:
+                    self._score(predictor, batch)
+        # Whatever it is, the node ends with it, in order: a node that takes films and scores none must not go on.
+        except Exception as error:  # noqa: BLE001
+            self.error = error
+
+    def _load(self) -> "Predictor":
+        from chexkeras.inference.predictor import Predictor
+
+        settings = self._settings
+        predictor = Predictor.load(self._run, settings.profile, settings.engine)
+        black = np.zeros(predictor.model.input_shape[1:3], np.uint8)
+        for size in BATCHES:
+            # Compiled now, and not while the first film waits.
+            predictor.score([black], size)
+        self.drift = DriftWatch(charts_of(self._run), self._spool.folder)
+        self._predictor = predictor
+        for thread in self._readers:
+            thread.start()
+        return predictor
+
+    def _read_films(self) -> None:
+        from chexkeras.inference.read_files import read_file
+
+        read, predictor = self._pool.prepare(), self._predictor
+        while not self._stop.is_set():
+            film = self._spool.claim(_LOOK_SECONDS)
+            if film is None:
+                continue
+            try:
+                result = read_file(film.path, read, predictor.for_model)  # type: ignore[union-attr]
+            except WorkersUnavailable:
+                self._spool.give_back(film)
+                self._stop.wait(_PAUSE_SECONDS)
+                continue
+            self._hand_on(film, result)
+
+    def _hand_on(self, film: SpooledFilm, result: "FileResult") -> None:
+        while True:
+            try:
+                return self._read.put((film, result), timeout=_LOOK_SECONDS)
+            except queue.Full:
+                if not self._thread.is_alive():
+                    return self._spool.give_back(film)
+
+    def _batch(self) -> list[tuple[SpooledFilm, "FileResult"]]:
+        """Returns what has been read by now, at most a full batch; waits a moment where there is nothing."""
+        try:
+            batch = [self._read.get(timeout=_LOOK_SECONDS)]
+        except queue.Empty:
+            return []
+        while len(batch) < BATCHES[-1]:
+            try:
+                batch.append(self._read.get_nowait())
+            except queue.Empty:
+                break
+        return batch
+
+    def _score(self, predictor: "Predictor", batch: list[tuple[SpooledFilm, "FileResult"]]) -> None:
+        results = [result for _, result in batch]
+        accepted = sum(result.image is not None for result in results)
+        size = next(each for each in BATCHES if each >= min(accepted, BATCHES[-1]))
+        records = predictor.records_of(results, size)
+        for (film, _), record in zip(batch, records, strict=True):
+            self._finish(film, {**record, "file": film.name[:SHOWN_LETTERS], "key": film.name[:SHOWN_LETTERS]})
+        if self.drift is not None:
+            self.drift.add(records)
+
+    def _finish(self, film: SpooledFilm, record: dict[str, Any]) -> None:
+        is_refused = record["verdict"] == "reject"
+        is_silent = is_refused and self._settings.refused == "silent"
+        told = audit_values(film, record, self._output.device.fingerprint)
+        if not is_silent:
+            try:
+                self._output.write(film.path, record, film.results)
+            except OSError as error:
+                # The disk may have room again in a moment; a film that cannot be read stays where it is.
+                self._metrics.count("send_failures", f"result not written ({scrub(error)})")
+                self._spool.give_back(film)
+                self._stop.wait(_PAUSE_SECONDS)
+                return
+            # What the library says may quote the film.
+            except Exception as error:  # noqa: BLE001
+                self._metrics.count("dead")
+                self._log.write(film.name, {**told, "outcome": "dead", "why": f"no result ({scrub(error)})"})
+                self._spool.bury(film, {**told, "reason": f"no result could be made ({scrub(error)})"})
+                self._count(record)
+                return
+        self._spool.commit(film, told)
+        self._count(record)
+
+    def _count(self, record: dict[str, Any]) -> None:
+        self._metrics.count("scored", record["verdict"])
+        if record["verdict"] == "reject":
+            self._metrics.count("refused", str(record["code"]))
+
+
+def audit_values(film: SpooledFilm, record: dict[str, Any], fingerprint: str) -> dict[str, Any]:
+    """Returns what a line of the audit log says of a film's scoring: nothing of the film but sizes and our own words.
+
+    Args:
+        film: The film.
+        record: What `Predictor.records_of` gives.
+        fingerprint: Of the run.
+    """
+    findings = {
+        entry["finding"]: {"score": round(entry["score"], 6), "call": entry["decision"]} for entry in record["findings"]
+    }
+    return {
+        "received": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(film.received)),
+        "bytes": film.path.stat().st_size,
+        "verdict": record["verdict"],
+        "codes": [code for code in str(record["code"]).split(";") if code],
+        "findings": findings,
+        "novelty": None if math.isnan(record["novelty"]) else round(record["novelty"], 4),
+        "profile": record["profile"],
+        "engine": record["engine"],
+        "run": fingerprint,
+        "version": chexkeras.__version__,
+    }
