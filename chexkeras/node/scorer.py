@@ -162,6 +162,10 @@ class SpoolScorer:
         if not is_silent:
             try:
                 self._output.write(film.path, record, film.results)
+            except (FileExistsError, FileNotFoundError) as error:
+                # Somebody has changed the spool by hand.
+                self._give_up(film, record, told, error)
+                return
             except OSError as error:
                 # The disk may have room again in a moment; a film that cannot be read stays where it is.
                 self._metrics.count("send_failures", f"result not written ({scrub(error)})")
@@ -170,12 +174,17 @@ class SpoolScorer:
                 return
             # What the library says may quote the film.
             except Exception as error:  # noqa: BLE001
-                self._metrics.count("dead")
-                self._log.write(film.name, {**told, "outcome": "dead", "why": f"no result ({scrub(error)})"})
-                self._spool.bury(film, {**told, "reason": f"no result could be made ({scrub(error)})"})
-                self._count(record)
+                self._give_up(film, record, told, error)
                 return
         self._spool.commit(film, told)
+        self._count(record)
+
+    def _give_up(
+        self, film: SpooledFilm, record: dict[str, Any], told: dict[str, Any], error: Exception
+    ) -> None:  # fmt: skip
+        self._metrics.count("dead")
+        self._log.write(film.name, {**told, "outcome": "dead", "why": f"no result ({scrub(error)})"})
+        self._spool.bury(film, {**told, "reason": f"no result could be made ({scrub(error)})"})
         self._count(record)
 
     def _count(self, record: dict[str, Any]) -> None:

@@ -34,6 +34,7 @@ _UNFINISHED = (RECEIVED, SCORING, SCORED)
 _ATTEMPTS, _TRIES, _OFFERED, _WHY = "attempts", "tries", "offered", "why.json"
 _ID_LETTERS = 32
 _DAY_SECONDS = 86_400.0
+_SUSPECT_FROM = 2
 _LETTERS = frozenset("0123456789abcdef")
 
 
@@ -78,6 +79,8 @@ class Spool:
         self._counts = Counter[str]()
         self._waiting: deque[SpooledFilm] = deque()
         self._to_send: dict[str, SpooledFilm] = {}
+        # Films that were in hand each of the last times; one of them may be what ended the process.
+        self._suspects: set[str] = set()
         self._recover()
 
     def close(self) -> None:
@@ -162,12 +165,18 @@ class Spool:
             seconds: How long to wait for one.
         """
         with self._changed:
-            if not self._waiting:
+            if not self._may_claim():
                 self._changed.wait(seconds)
-            if not self._waiting:
+            if not self._may_claim():
                 return None
-            film = self._waiting.popleft()
-            return self._moved(film, SCORING)
+            return self._moved(self._waiting.popleft(), SCORING)
+
+    def _may_claim(self) -> bool:
+        """Returns whether there is a film to claim; one that may have ended the process is scored with no other."""
+        in_hand = [name for name in self._suspects if self._where.get(name) == SCORING]
+        if not self._waiting or in_hand:
+            return False
+        return self._waiting[0].name not in self._suspects or self._counts[SCORING] == 0
 
     def give_back(self, film: SpooledFilm) -> None:
         """Puts a film back that was claimed and not scored.
@@ -190,6 +199,7 @@ class Spool:
         Returns:
             The film in its new place.
         """
+        self._suspects.discard(film.name)
         film.results.mkdir(mode=0o700, exist_ok=True)
         for path in film.unsent:
             sync_file(path)
@@ -243,7 +253,7 @@ class Spool:
             film: Of this film.
             path: One of its `unsent`; None for: the peer has refused it, there is no doubt.
         """
-        (film.folder / _OFFERED).write_text("" if path is None else path.name, encoding="ascii")
+        write_through(film.folder / _OFFERED, ("" if path is None else path.name).encode("ascii"))
 
     def offered(self, film: SpooledFilm) -> str:
         """Returns the name of the result that was offered last, the outcome of which nobody may know; "" for none.
@@ -407,6 +417,8 @@ class Spool:
                 self.bury(film, {"reason": "the process ended each time while this film was being scored"})
             else:
                 self._waiting.append(film)
+                if film.attempts >= _SUSPECT_FROM:
+                    self._suspects.add(film.name)
 
     def _films_in(self, place: str) -> Iterator[SpooledFilm]:
         for entry in list(os.scandir(self.folder / place)):

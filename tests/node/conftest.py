@@ -1,6 +1,7 @@
 """A spool, a receiver and a peer on free ports of this machine's own address."""
 
 import contextlib
+import subprocess
 import threading
 
 import pytest
@@ -29,8 +30,9 @@ class Peer:
                          (evt.EVT_N_EVENT_REPORT, self.reported)]  # fmt: skip
         self.server = self.port = None
 
-    def start(self, port=0):
-        self.server = self.entity.start_server(("127.0.0.1", port), block=False, evt_handlers=self.handlers)
+    def start(self, port=0, tls=None):
+        self.server = self.entity.start_server(("127.0.0.1", port), block=False, evt_handlers=self.handlers,
+                                               ssl_context=tls)  # fmt: skip
         self.port = self.server.server_address[1]
         return self
 
@@ -149,3 +151,25 @@ def calling():
             return association
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tls")
+    if subprocess.run(["openssl", "version"], capture_output=True, check=False).returncode:
+        pytest.skip("openssl is not installed")
+
+    def run(*words):
+        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
+
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    for name in ("ca", "other"):
+        run("req", "-x509", *key, "-keyout", f"{name}.key", "-out", f"{name}.pem",
+            "-days", "3650", "-subj", f"/CN={name}")  # fmt: skip
+    for name, by in (("node", "ca"), ("caller", "ca"), ("stranger", "other")):
+        run("req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr",
+            "-subj", f"/CN={name}")  # fmt: skip
+        (folder / "names.txt").write_text("subjectAltName=IP:127.0.0.1")
+        run("x509", "-req", "-in", f"{name}.csr", "-CA", f"{by}.pem", "-CAkey", f"{by}.key", "-CAcreateserial",
+            "-out", f"{name}.pem", "-days", "3650", "-extfile", "names.txt")  # fmt: skip
+    return folder

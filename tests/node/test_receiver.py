@@ -2,7 +2,6 @@ import errno
 import os
 import random
 import socket
-import subprocess
 import time
 
 import pytest
@@ -248,28 +247,6 @@ def test_mutated_associations_and_objects_leave_the_node_answering(listening, to
 def test_attacks_are_the_same_for_a_seed():
     made = [hostile.attacks(random.Random(3), b"1.2.3", bytes(5_000), "A", "B") for _ in range(2)]
     assert made[0] == made[1]
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tls")
-    if subprocess.run(["openssl", "version"], capture_output=True, check=False).returncode:
-        pytest.skip("openssl is not installed")
-
-    def run(*words):
-        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
-
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    for name in ("ca", "other"):
-        run("req", "-x509", *key, "-keyout", f"{name}.key", "-out", f"{name}.pem",
-            "-days", "3650", "-subj", f"/CN={name}")  # fmt: skip
-    for name, by in (("node", "ca"), ("caller", "ca"), ("stranger", "other")):
-        run("req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr",
-            "-subj", f"/CN={name}")  # fmt: skip
-        (folder / "names.txt").write_text("subjectAltName=IP:127.0.0.1")
-        run("x509", "-req", "-in", f"{name}.csr", "-CA", f"{by}.pem", "-CAkey", f"{by}.key", "-CAcreateserial",
-            "-out", f"{name}.pem", "-days", "3650", "-extfile", "names.txt")  # fmt: skip
-    return folder
 
 
 class TestTls:

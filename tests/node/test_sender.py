@@ -38,8 +38,8 @@ def sending(told):
     """Returns a sender with a spool of scored films; started by the test."""
     made = []
 
-    def make(peer_port, films=3, results=1, limits=None, **kinds):
-        settings = told(peer_port, limits=limits)
+    def make(peer_port, films=3, results=1, limits=None, tls=None, **kinds):
+        settings = told(peer_port, limits=limits, tls=tls)
         spool = Spool(settings.spool, settings.limits)
         for number in range(films):
             if spool.receive(f"1.2.{number}", b"head", b"data"):
@@ -113,6 +113,24 @@ def test_peer_without_room_is_no_fault_of_the_film(sending, peer):
     sender.start()
     wait_for(lambda: sender.spool.counts()["done"] == 1)
     assert sender.metrics.value("send_failures", "peer has no room") == 6
+
+
+def test_results_go_encrypted_to_a_peer_whose_certificate_is_known_and_to_no_other(sending, certificates):
+    from chexkeras.node.settings import Tls
+
+    def tls(name, authority="ca.pem"):
+        return Tls(certificates / f"{name}.pem", certificates / f"{name}.key", certificates / authority, to_peer=True)
+
+    peer = Peer().start(tls=tls("stranger").server_context())
+    sender = sending(peer.port, films=1, tls=tls("node"))
+    sender.start()
+    wait_for(lambda: sender.metrics.value("send_failures", "peer cannot be reached") >= 2)
+    port = peer.port
+    peer.stop()
+    peer.start(port, tls=tls("caller").server_context())
+    wait_for(lambda: sender.spool.counts()["done"] == 1)
+    assert peer.offered == ["2.25.10"]
+    peer.stop()
 
 
 def test_warning_counts_as_taken(sending, peer):

@@ -111,6 +111,25 @@ def test_film_that_ends_the_process_each_time_is_put_aside(opened):
     assert "ended" in json.loads(next(spool.folder.glob("dead/*/why.json")).read_text())["reason"]
 
 
+def test_films_that_may_have_ended_the_process_are_scored_one_at_a_time(opened):
+    spool = opened()
+    for number in range(3):
+        spool.receive(f"1.2.{number}", b"", b"data")
+    for _ in range(2):
+        assert spool.claim(0) and spool.claim(0)
+        spool = opened()
+    # The first two were in hand twice, the third never.
+    first = spool.claim(0)
+    assert first.attempts == 2 and spool.claim(0) is None
+    spool.commit(first, {})
+    second = spool.claim(0)
+    assert second.attempts == 2 and spool.claim(0) is None
+    spool.give_back(second)
+    assert spool.claim(0).name == second.name and spool.claim(0) is None
+    spool.bury(second.__class__(second.name, spool.folder / "scoring" / second.name, 0.0), {"reason": "x"})
+    assert spool.claim(0).attempts == 0
+
+
 def test_films_that_were_put_aside_are_tried_again_when_asked(opened):
     spool = opened()
     film = scored(spool)
