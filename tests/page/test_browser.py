@@ -154,9 +154,30 @@ def test_bad_files_get_words_where_the_user_looks(page, content):
     assert "Traceback" not in shown and page.locator("#film canvas").count() == 0
 
 
+def test_a_film_that_is_slow_to_draw_does_not_appear_under_another_ones_verdict(page, films):
+    page.evaluate(HOLD_PICTURES)
+    page.set_input_files("#film-file", {"name": "f", "mimeType": "x/x", "buffer": films["accepted"][1]})
+    until(page, "document.getElementById('film-verdict').innerText.includes('Accepted')")
+    upload(page, "film", films["child"][1])
+    page.evaluate("release()")
+    page.wait_for_timeout(300)
+    assert "Refused" in page.inner_text("#film-verdict") and page.locator("#film canvas").count() == 0
+    assert page.inner_text("#film-status").endswith("refused.")
+
+
+HOLD_PICTURES = """() => {
+  const held = new Promise((go) => { window.release = go; });
+  const decode = HTMLImageElement.prototype.decode;
+  HTMLImageElement.prototype.decode = async function () { await held; return decode.call(this); };
+}"""
+
+
 def test_prevalence_changes_what_a_call_means_and_never_the_test_results(page, films):
     upload(page, "film", films["accepted"][1])
     before = page.inner_text(".meaning")
+    assert "Where 5.0 % of films show Effusion" in before
+    page.click(".meaning a")
+    assert page.evaluate("document.activeElement.matches('#film-prevalence input')")
     page.fill("#film-prevalence input", "40")
     until(page, "before => document.querySelector('.meaning').innerText !== before", before)
     page.click("nav a[href='#run']")

@@ -58,7 +58,8 @@ async function take(file, name, run) {
     const answer = await ask("api/film", { method: "POST", body: file, headers: { "content-type": "application/octet-stream" } });
     // A film that was chosen later is the one that is meant.
     if (mine !== latest) return;
-    await present(answer, run);
+    await present(answer, run, () => mine === latest);
+    if (mine !== latest) return;
     say(at("film-status"), `Answered in ${((performance.now() - began) / 1000).toFixed(1)} s: ${VERDICTS[answer.verdict].slice(2).toLowerCase()}.`);
     at("film-verdict").focus({ preventScroll: true });
     at("film-result").scrollIntoView({ block: "start" });
@@ -74,7 +75,7 @@ export function rules(found) {
     el("span", { class: "soft" }, `Where: ${rule.where}. Rule: ${rule.code}.`))));
 }
 
-async function present(answer, run) {
+async function present(answer, run, isLatest) {
   const refused = answer.verdict === "reject";
   show(at("film-verdict"), el("div", { class: `verdict ${answer.verdict}` },
     el("h3", {}, VERDICTS[answer.verdict]), el("p", {}, answer.headline), answer.rules.length ? rules(answer.rules) : "",
@@ -91,7 +92,7 @@ async function present(answer, run) {
     answer.findings.map((finding) => card(finding)));
   show(at("film-about"), novelty(answer), about(answer));
   for (const place of at("film-findings").querySelectorAll("[data-finding]")) if (lastMeaning) tellMeaning(place, lastMeaning);
-  await viewer(at("film-viewer"), answer, run.maps.reason);
+  await viewer(at("film-viewer"), answer, run.maps.reason, isLatest);
 }
 
 function scale(score, threshold) {

@@ -16,11 +16,11 @@ function part() {
   for (const link of document.querySelectorAll("header nav a")) {
     if (link.hash === `#${chosen}`) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
   }
-  // A heading within a part: it was hidden when the browser looked for it.
+  // A place within a part, a heading or a field: it was hidden when the browser looked for it.
   const heading = location.hash.includes("-") && document.getElementById(location.hash.slice(1));
   if (heading) {
     heading.scrollIntoView();
-    heading.focus({ preventScroll: true });
+    (heading.querySelector("input") || heading).focus({ preventScroll: true });
   }
 }
 

@@ -35,9 +35,11 @@ export function whereHighest(grey, width) {
   return `${up} third, ${third(column, width, ["left", "middle", "right"])} side of the picture`;
 }
 
-export async function viewer(place, answer, whyNoMaps) {
+export async function viewer(place, answer, whyNoMaps, isLatest) {
   const [film, model] = await Promise.all([pixels(answer.film), pixels(answer.model_film)]);
   const maps = await Promise.all(answer.maps.map(async (map) => ({ ...map, read: await pixels(map.picture) })));
+  // Its pictures take a while: another film may have been chosen meanwhile, and may have been refused.
+  if (!isLatest()) return;
   for (const map of maps) {
     map.where = whereHighest(map.read.grey, map.read.canvas.width);
     heat(map.read);
