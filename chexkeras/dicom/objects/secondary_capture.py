@@ -185,12 +185,7 @@ def _panel(words: Sequence[_Words], width: int, text_px: int) -> Image.Image:
     for each in words:
         px = round(text_px * _TITLE) if each.larger else text_px
         font = _font(px)
-        # So many letters of middle width fit; a line that is still too wide is wrapped earlier.
-        letters = max(int((width - 2 * margin) / font.getlength("n")), 1)
-        wrapped = textwrap.wrap(each.text, letters) or [""]
-        while letters > 1 and max(map(font.getlength, wrapped)) > width - 2 * margin:
-            letters -= 1
-            wrapped = textwrap.wrap(each.text, letters)
+        wrapped = _wrapped(each.text, font, width - 2 * margin)
         lines += [(line, each.colour, font, round(px * 1.3)) for line in wrapped]
     panel = Image.new("RGB", (width, 2 * margin + sum(height for *_, height in lines)))
     pen, top = ImageDraw.Draw(panel), margin
@@ -198,6 +193,21 @@ def _panel(words: Sequence[_Words], width: int, text_px: int) -> Image.Image:
         pen.text((margin, top), line, fill=colour, font=font)
         top += height
     return panel
+
+
+def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+    """Returns lines that are no wider than so many pixels; a word that is wider is broken."""
+    lines = [""]
+    # So many of the widest letter fit into a line.
+    longest = max(int(width / font.getlength("W")), 1)
+    words = [part for word in text.split() for part in textwrap.wrap(word, longest)]
+    for word in words:
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
 def _font(px: int) -> ImageFont.FreeTypeFont:

@@ -3,6 +3,7 @@
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 from pydicom import uid
 
 from chexkeras.dicom.objects.common import save_object
@@ -130,6 +131,37 @@ def test_objects_of_films_with_a_private_finding_and_an_authorised_device_confor
     _, said = run_tool("dciodvfy", path)
     assert "Error" not in said
     assert "肺結節" in str(hd.sr.srread(path))
+
+
+SHOWN_ALIKE = {
+    "MONOCHROME1": {"PhotometricInterpretation": "MONOCHROME1", "PresentationLUTShape": "INVERSE"},
+    "window": {"WindowCenter": 1500, "WindowWidth": 1800},
+    "window on rescaled values": {
+        "RescaleSlope": 2,
+        "RescaleIntercept": -500,
+        "WindowCenter": 3000,
+        "WindowWidth": 6000,
+    },
+    "exact window": {"VOILUTFunction": "LINEAR_EXACT", "WindowCenter": 1500, "WindowWidth": 1800},
+    "VOI table": {"VOILUTSequence": lookup_item(np.sqrt(np.arange(4096) * 4095.0).astype(int), 0, 12)},
+    "modality table": {"ModalityLUTSequence": lookup_item(np.arange(4095, -1, -1), 0, 12)},
+    "16 bits": {"values": smooth(16, shape=(400, 300)), **described(16), "WindowCenter": 32768, "WindowWidth": 65536},
+    "signed": {"values": smooth(12, 1, shape=(300, 300)), **described(12, 1), "WindowCenter": 0, "WindowWidth": 3000},
+}
+
+
+@pytest.mark.parametrize("name", SHOWN_ALIKE)
+def test_dcmtk_shows_a_film_through_its_presentation_state_as_the_model_saw_it(tmp_path, name):
+    values, tags = options(SHOWN_ALIKE[name])
+    path = film(tmp_path / "film", smooth(12, shape=(300, 400)) if values is None else values, **tags)
+    state = save_object(presentation_state(read_source(path), DEVICE, SCORED, "", [MAP]), tmp_path / "out")
+    _, said = run_tool("dcmpschk", state)
+    assert "Test passed." in said, said
+    code, said = run_tool("dcmp2pgm", "-p", state, path, tmp_path / "shown.pgm")
+    assert code == 0, said
+    with Image.open(tmp_path / "shown.pgm") as opened:
+        shown = np.asarray(opened).astype(int)
+    assert np.abs(shown - read_dicom(path).pixels).max() <= 1
 
 
 def test_objects_of_published_films_conform(real_dicom, tmp_path):
