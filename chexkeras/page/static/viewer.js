@@ -32,7 +32,7 @@ export function whereHighest(grey, width) {
   const [row, column] = [Math.floor(highest / width), highest % width];
   const third = (at, of, names) => names[Math.min(Math.floor((3 * at) / of), 2)];
   const up = third(row, grey.length / width, ["upper", "middle", "lower"]);
-  return `${up} third, ${third(column, width, ["left", "middle", "right"])} side of the picture`;
+  return `${up} third, ${third(column, width, ["left side", "middle", "right side"])} of the picture`;
 }
 
 export async function viewer(place, answer, whyNoMaps, isLatest) {
