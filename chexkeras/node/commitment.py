@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from chexkeras.node.network import settle
+
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
     from pynetdicom.association import Association
@@ -113,6 +115,7 @@ class CommitmentReporter:
             way: Any = association if other is None else other
             status = "not delivered"
             if way.is_established:
+                settle(way)
                 given, _ = way.send_n_event_report(report.content, report.event, "1.2.840.10008.1.20.1", INSTANCE_UID)
                 status = "delivered" if given and given.Status == SUCCESS else "not delivered"
             if other is not None:

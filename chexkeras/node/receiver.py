@@ -5,7 +5,6 @@ gate judges later what it holds.
 """
 
 import contextlib
-import logging
 import re
 import socket
 import socketserver
@@ -20,6 +19,7 @@ from chexkeras.dicom.privacy import quiet, scrub
 from chexkeras.node import commitment
 from chexkeras.node.guard import Budget, ConnectionGuard, GuardedTlsSocket, guarded
 from chexkeras.node.metrics import Metrics
+from chexkeras.node.network import set_up_network_library
 from chexkeras.node.settings import NodeSettings
 from chexkeras.node.spool import Spool, SpoolFull
 
@@ -66,7 +66,7 @@ class Receiver:
         self, settings: NodeSettings, spool: Spool, metrics: Metrics,
         associate: "Callable[[str], Association | None]" = lambda _: None,
     ) -> None:  # fmt: skip
-        silence_network_library()
+        set_up_network_library()
         self._settings, self._spool, self._metrics = settings, spool, metrics
         self._is_ending = False
         self._silence = contextlib.ExitStack()
@@ -237,14 +237,6 @@ def file_head(sop_class: str, uid: str, syntax: str, caller: str) -> bytes:
         length = b"\x00\x00" + struct.pack("<I", len(value)) if kind == b"OB" else struct.pack("<H", len(value))
         body += struct.pack("<HH", 2, number) + kind + length + value
     return bytes(128) + b"DICM" + struct.pack("<HH2sHI", 2, 0, b"UL", 4, len(body)) + body
-
-
-def silence_network_library() -> None:
-    """Keeps pynetdicom from logging what it sends and receives, which would hold patients' text, and from the work."""
-    from pynetdicom import _config
-
-    _config.LOG_HANDLER_LEVEL = "none"
-    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)
 
 
 def _server_class() -> type:

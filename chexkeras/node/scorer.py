@@ -1,5 +1,6 @@
 """The scorer: takes films from the spool, scores them in batches, and makes their results."""
 
+import contextlib
 import math
 import queue
 import threading
@@ -57,6 +58,9 @@ class SpoolScorer:
         self._read: queue.Queue[tuple[SpooledFilm, FileResult]] = queue.Queue(2 * BATCHES[-1])
         self._readers = [threading.Thread(target=self._read_films, daemon=True) for _ in range(self._pool.size)]
         self._thread = threading.Thread(target=self._work, name="scorer", daemon=True)
+        # Objects are made of the last batch's results while the model scores the next.
+        self._to_write: queue.Queue[tuple[SpooledFilm, dict[str, Any]]] = queue.Queue(2 * BATCHES[-1])
+        self._writer = threading.Thread(target=self._write, name="writer", daemon=True)
 
     @property
     def is_ready(self) -> bool:
@@ -66,21 +70,23 @@ class SpoolScorer:
     @property
     def is_alive(self) -> bool:
         """Whether it works."""
-        return self._thread.is_alive()
+        return self._thread.is_alive() and self._writer.is_alive()
 
     def start(self) -> None:
         """Begins to load the model, and then to score."""
         self._thread.start()
+        self._writer.start()
 
     def close(self) -> None:
         """Scores what is in hand, puts back what is not, and ends."""
         self._stop.set()
-        for thread in (*self._readers, self._thread):
+        for thread in (*self._readers, self._thread, self._writer):
             if thread.is_alive():
                 thread.join()
         self._pool.close()
-        while not self._read.empty():
-            self._spool.give_back(self._read.get()[0])
+        for left in (self._read, self._to_write):
+            while not left.empty():
+                self._spool.give_back(left.get()[0])
 
     def _work(self) -> None:
         try:
@@ -122,15 +128,25 @@ class SpoolScorer:
                 self._spool.give_back(film)
                 self._stop.wait(_PAUSE_SECONDS)
                 continue
-            self._hand_on(film, result)
+            self._hand_on(self._read, (film, result), self._thread)
 
-    def _hand_on(self, film: SpooledFilm, result: "FileResult") -> None:
+    def _hand_on(self, to: "queue.Queue[Any]", item: tuple[SpooledFilm, Any], taker: threading.Thread) -> None:
+        """Puts a film into a queue when there is room, and back into the spool when nobody takes any more."""
         while True:
             try:
-                return self._read.put((film, result), timeout=_LOOK_SECONDS)
+                return to.put(item, timeout=_LOOK_SECONDS)
             except queue.Full:
-                if not self._thread.is_alive():
-                    return self._spool.give_back(film)
+                if not taker.is_alive():
+                    return self._spool.give_back(item[0])
+
+    def _write(self) -> None:
+        try:
+            while self._thread.is_alive() or not self._to_write.empty():
+                with contextlib.suppress(queue.Empty):
+                    self._finish(*self._to_write.get(timeout=_LOOK_SECONDS))
+        # As where films are scored.
+        except Exception as error:  # noqa: BLE001
+            self.error = error
 
     def _batch(self) -> list[tuple[SpooledFilm, "FileResult"]]:
         """Returns what has been read by now, at most a full batch; waits a moment where there is nothing."""
@@ -151,7 +167,8 @@ class SpoolScorer:
         size = next(each for each in BATCHES if each >= min(accepted, BATCHES[-1]))
         records = predictor.records_of(results, size)
         for (film, _), record in zip(batch, records, strict=True):
-            self._finish(film, {**record, "file": film.name[:SHOWN_LETTERS], "key": film.name[:SHOWN_LETTERS]})
+            shown = film.name[:SHOWN_LETTERS]
+            self._hand_on(self._to_write, (film, {**record, "file": shown, "key": shown}), self._writer)
         if self.drift is not None:
             self.drift.add(records)
 

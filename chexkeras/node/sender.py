@@ -10,6 +10,7 @@ from chexkeras.node.audit_log import AuditLog
 from chexkeras.node.film import SpooledFilm
 from chexkeras.node.inquiry import has_already
 from chexkeras.node.metrics import Metrics
+from chexkeras.node.network import set_up_network_library, settle
 from chexkeras.node.settings import NodeSettings
 from chexkeras.node.spool import Spool
 
@@ -48,6 +49,7 @@ class Sender:
     """
 
     def __init__(self, settings: NodeSettings, spool: Spool, metrics: Metrics, log: AuditLog) -> None:
+        set_up_network_library()
         self._settings, self._spool, self._metrics, self._log = settings, spool, metrics, log
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="sender", daemon=True)
@@ -149,6 +151,7 @@ class Sender:
             association = self._connected(wanted)
             if association is None:
                 return None
+            settle(association)
             with quiet():
                 answer = association.send_c_store(path)
         except (ValueError, NothingTaken):

@@ -134,6 +134,16 @@ def quiet_network_threads(monkeypatch):
     return seen
 
 
+def settled(association, send):
+    from chexkeras.node.network import settle
+
+    def wrapped(*arguments, **options):
+        settle(association)
+        return send(*arguments, **options)
+
+    return wrapped
+
+
 @pytest.fixture
 def calling():
     """Returns an open association to a node, as a scanner or an archive would have it."""
@@ -148,6 +158,8 @@ def calling():
             entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 20
             association = entity.associate("127.0.0.1", port, ae_title=called, **options)
             made.callback(lambda: association.release() if association.is_established else None)
+            for name in ("send_c_store", "send_c_echo", "send_n_action"):
+                setattr(association, name, settled(association, getattr(association, name)))
             return association
 
         yield make
