@@ -1,4 +1,4 @@
-"""How pynetdicom is used: without a word in logs, sending files as they are, and with one of its faults worked around."""
+"""How pynetdicom is used: without a word in logs, sending files as they are, one of its faults worked around."""
 
 import logging
 from typing import TYPE_CHECKING
