@@ -204,6 +204,8 @@ def make_page(
             range, or the extra "app" is not installed.
     """
     check_address(host, port, password, is_open, names)
+    if proxy and not proxy.startswith(("/", "https://", "http://")):
+        raise ValueError(f"proxy={proxy!r} must be a path such as '/user/ada/proxy/{{port}}/', or an address.")
     _need_uvicorn()
     loaded = run if isinstance(run, Run) else Run.load(run)
     if isinstance(beside, str):

@@ -47,6 +47,11 @@ def test_jupyterhub_says_where_it_shows_a_port(monkeypatch):
     assert hub_proxy() == ""
 
 
+def test_what_is_no_path_of_a_proxy_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="must be a path such as '/user/ada"):
+        app(tmp_path, proxy="javascript:alert(1)")
+
+
 def test_notebook_shows_the_page_where_its_browser_finds_it():
     page = ServedPage(None, None, "http://127.0.0.1:7860/", None, '/user/a"da/proxy/7860/')
     shown = page._repr_html_()
