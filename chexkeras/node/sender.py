@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _LOOK_SECONDS = 0.25
 _FIRST_PAUSE_SECONDS = 1.0
-# An association is kept for the next film for so long.
-_LINGER_SECONDS = 5.0
+# An association is kept for the next film for so long; while it is open, the library looks a thousand times a second.
+_LINGER_SECONDS = 0.5
 _ANSWER_SECONDS = 30.0
 # Answers to C-STORE: taken, also with a warning; too little room now. Source: PS3.4 B.2.3, PS3.7 C.
 _TAKEN = (0x0000, 0xB000, 0xB006, 0xB007)
