@@ -179,8 +179,13 @@ def predict(
     if output is not None and dicom_out is not None:
         from chexkeras.inference.dicom_output import write_objects
 
-        with output:
-            count = write_objects(output, folder, dicom_out, results, names=names, resume=resume, overwrite=overwrite)
+        try:
+            with output:
+                count = write_objects(
+                    output, folder, dicom_out, results, names=names, resume=resume, overwrite=overwrite
+                )
+        except KeyboardInterrupt as interruption:
+            leave(interruption, "the results, and the objects that were written, are kept", _going_on())
         tell(f"{count} DICOM objects, with identifiers of patients: {dicom_out}")
     if keep:
         from chexkeras.explanation.of_files import note_output

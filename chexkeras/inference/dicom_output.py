@@ -15,6 +15,7 @@ import pandas as pd
 import chexkeras
 from chexkeras import checks, files
 from chexkeras.arguments import checked
+from chexkeras.dicom import privacy
 from chexkeras.dicom.objects.common import highdicom, save_object
 from chexkeras.dicom.objects.film_map import FilmMap
 from chexkeras.dicom.objects.presentation_state import presentation_state
@@ -30,6 +31,7 @@ from chexkeras.dicom.rules import RULE_BY_CODE
 from chexkeras.dicom.workers.options import ReadOptions
 from chexkeras.dicom.workers.pool import ReaderPool
 from chexkeras.inference.score_folder import files_by_name
+from chexkeras.parallel import WorkersUnavailable
 from chexkeras.progress import say, track
 from chexkeras.results import Estimate
 from chexkeras.runs.run import Run
@@ -49,6 +51,10 @@ OBJECTS = ".chexkeras-objects.jsonl"
 
 _OBJECT = re.compile(r"2\.25\.\d{1,39}\.dcm")
 _MANUFACTURER = "chexkeras"
+_NEEDED = (
+    *("file", "verdict", "code", "detail", "finding", "score", "threshold", "decision", "engine", "profile"),
+    *("synthetic", "fingerprint"),
+)
 _ONE_WORKER = ReadOptions(workers=1)
 _AS_DICOM = "files that are no DICOM files have no DICOM objects: they name no patient and no study"
 
@@ -128,13 +134,24 @@ class DicomOutput:
         if not is_dicom(source):
             self._say_once(_AS_DICOM)
             return []
+        try:
+            made = self._made(source, record)
+        except (NotDescribable, OSError, WorkersUnavailable):
+            raise
+        except privacy.decode_errors() as error:
+            # What a library says may quote the film.
+            reason = f"no DICOM object could be made of the film ({privacy.scrub(error)})."
+            raise NotDescribable(reason) from None
+        # Built first, all of them: a film has all of its objects or none.
+        return [save_object(each, folder) for each in made]
+
+    def _made(self, source: Path, record: dict[str, Any]) -> "list[Dataset]":
         profile = self._profile or _named(record)
         film, result = read_source(source), film_result(record, profile)
         made = [structured_report(film, self.device, result)] if "sr" in self.kinds else []
         if result.assessed and {"sc", "pr"} & set(self.kinds):
             made += self._pictures(source, film, result, profile)
-        # Built first, all of them: a film has all of its objects or none.
-        return [save_object(each, folder) for each in made]
+        return made
 
     def _pictures(self, source: Path, film: SourceFilm, result: FilmResult, profile: Profile) -> "list[Dataset]":
         try:
@@ -371,6 +388,7 @@ def write_objects(
     """
     folder = objects_folder(out, scored, replaces=resume or overwrite)
     found = files_by_name(checks.existing_folder(checks.typed_path(scored, "scored"), "scored"), names)
+    checks.require_columns(results, _NEEDED, "results", "Give what score_folder returned.")
     records = {record["file"]: record for record in _records(results)}
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     earlier = _listed(folder / OBJECTS)

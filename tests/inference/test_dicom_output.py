@@ -17,7 +17,9 @@ import chexkeras as cx
 from chexkeras.cli import app
 from chexkeras.dicom.objects.source import NotDescribable
 from chexkeras.dicom.workers.options import IN_PROCESS
+from chexkeras.dicom.workers.pool import ReaderPool
 from chexkeras.inference.dicom_output import KINDS, OBJECTS, DicomOutput, device_facts, film_result, write_objects
+from chexkeras.parallel import WorkersUnavailable
 from chexkeras.runs.run import HEATMAPS, Run
 from tests.dicom.dicom_images import (
     CANARY,
@@ -196,6 +198,32 @@ def test_a_film_that_cannot_be_read_again_has_no_object_at_all(run, tmp_path):
     with DicomOutput(run) as output, pytest.raises(NotDescribable, match=r"cannot be read again .*\(modality\)"):
         output.write(path, record("film"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_what_a_library_says_of_a_film_is_not_repeated(run, films, tmp_path, monkeypatch):
+    def quoting(*_):
+        raise TypeError(f"cannot encode {CANARY}")
+
+    monkeypatch.setattr(sys.modules["chexkeras.inference.dicom_output"], "structured_report", quoting)
+    with DicomOutput(run, ("sr",)) as output, pytest.raises(NotDescribable) as raised:
+        output.write(films / "one", record("one"), tmp_path / "out")
+    assert str(raised.value) == "no DICOM object could be made of the film (TypeError)."
+    assert raised.value.__suppress_context__
+
+
+def test_workers_that_do_not_start_are_no_fault_of_the_film(run, films, tmp_path, monkeypatch):
+    def none(*_):
+        raise WorkersUnavailable("no process can be started")
+
+    monkeypatch.setattr(ReaderPool, "read", none)
+    with DicomOutput(run) as output, pytest.raises(WorkersUnavailable):
+        output.write(films / "one", record("one"), tmp_path / "out")
+
+
+def test_results_that_lack_a_column_are_refused(run, films, tmp_path):
+    results = scored(run, films).drop(columns="fingerprint")
+    with DicomOutput(run, ("sr",)) as output, pytest.raises(ValueError, match=r"lacks the column.* fingerprint"):
+        write_objects(output, films, tmp_path / "out", results)
 
 
 def test_device_facts_are_those_of_the_run(run):

@@ -66,7 +66,7 @@ class SeriesOf:
             "series_instance_uid": derived_uid("series", device.fingerprint, film.study, self.kind),
             "series_number": self.number,
             "sop_instance_uid": derived_uid(
-                "instance", device.fingerprint, film.study, film.uid, self.kind, result.key(), settings
+                *("instance", device.fingerprint, film.study, film.series, film.uid, self.kind, result.key(), settings)
             ),
             "instance_number": film.number,
             "manufacturer": device.manufacturer[:_LONGEST_TEXT],

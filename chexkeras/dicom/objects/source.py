@@ -82,6 +82,11 @@ class SourceFilm:
         return str(self.dataset.StudyInstanceUID)
 
     @property
+    def series(self) -> str:
+        """Its series instance UID."""
+        return str(self.dataset.SeriesInstanceUID)
+
+    @property
     def number(self) -> int:
         """Its instance number, or 1."""
         return int(self.dataset.InstanceNumber)
