@@ -1,5 +1,6 @@
 """The audit log: one line of JSON a film, without patient text, each written once and on disk before it counts."""
 
+import errno
 import json
 import os
 import threading
@@ -41,19 +42,42 @@ class AuditLog:
             values: Plain values, "outcome" among them.
 
         Returns:
-            Whether it was written now; False where an earlier process did that and was ended before it could note it.
+            Whether it was written now; False where that was done before and the film's end could not be noted: the
+            process ended, or the disk was full.
+
+        Raises:
+            OSError: If it cannot be written; nothing of it is there then.
         """
         shown = name[:SHOWN_LETTERS]
         with self._lock:
             if (shown, values["outcome"]) in self._earlier:
-                self._earlier.discard((shown, values["outcome"]))
                 return False
             line = json.dumps({"time": _now(), "film": shown, **values}, ensure_ascii=False, allow_nan=False)
-            os.write(self._handle, f"{line}\n".encode())
-            os.fsync(self._handle)
+            self._append(f"{line}\n".encode())
+            self._earlier.add((shown, values["outcome"]))
             if os.fstat(self._handle).st_size > _MOST_BYTES:
                 self._begin_another()
         return True
+
+    def settle(self, name: str) -> None:
+        """Forgets a film whose end is noted in the spool.
+
+        Args:
+            name: The film's name in the spool.
+        """
+        with self._lock:
+            self._earlier = {entry for entry in self._earlier if entry[0] != name[:SHOWN_LETTERS]}
+
+    def _append(self, line: bytes) -> None:
+        """Writes a line, whole or not at all."""
+        size = os.fstat(self._handle).st_size
+        try:
+            if os.write(self._handle, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(self._handle)
+        except OSError:
+            os.ftruncate(self._handle, size)
+            raise
 
     def close(self) -> None:
         """Closes the file."""

@@ -21,6 +21,7 @@ from chexkeras.node.sender import Sender
 from chexkeras.node.settings import NodeSettings, check_packages
 from chexkeras.node.spool import Spool
 from chexkeras.progress import say
+from chexkeras.report.facts.software import WATCHED_IMAGES
 from chexkeras.runs.run import Run
 
 _LOOK_SECONDS = 0.5
@@ -76,6 +77,7 @@ class Node:
                 self.server = MetricsServer(settings.metrics_port, self.samples, self.health)
             made.pop_all()
         self._forgotten = time.monotonic()
+        self._alarmed: set[str] = set()
 
     def start(self) -> "Node":
         """Begins to listen, to score once the model is loaded, and to send."""
@@ -98,6 +100,7 @@ class Node:
         stop = stop or threading.Event()
         while not stop.wait(_LOOK_SECONDS):
             self._check_parts()
+            self._say_drift()
             if time.monotonic() - self._forgotten > _FORGET_SECONDS:
                 self.spool.forget_old()
                 self._forgotten = time.monotonic()
@@ -126,6 +129,17 @@ class Node:
                 if isinstance(part.error, (ValueError, OSError)):
                     raise part.error
                 raise RuntimeError(f"the {name} ended ({scrub(part.error)}); the spool has what was taken.")
+
+    def _say_drift(self) -> None:
+        points = [] if self.scorer.drift is None else self.scorer.drift.points()
+        alarmed = {chart.key: (chart, count) for chart, count, is_alarm in points if is_alarm}
+        for key in alarmed.keys() - self._alarmed:
+            chart, count = alarmed[key]
+            say(
+                f"drift: {key}: {count} of the last {WATCHED_IMAGES} films, {chart.low} to {chart.high} were expected: "
+                "films, prevalence or device have changed"
+            )
+        self._alarmed = set(alarmed)
 
     def health(self) -> tuple[bool, dict[str, Any]]:
         """Returns whether all parts work and the model is loaded, and that in words."""

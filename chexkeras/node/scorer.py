@@ -12,6 +12,7 @@ import numpy as np
 import chexkeras
 from chexkeras.dicom.privacy import scrub
 from chexkeras.dicom.workers.pool import ReaderPool
+from chexkeras.files import NO_ROOM
 from chexkeras.node.audit_log import SHOWN_LETTERS, AuditLog
 from chexkeras.node.drift import DriftWatch, charts_of
 from chexkeras.node.film import SpooledFilm
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from chexkeras.inference.predictor import Predictor
     from chexkeras.inference.read_files import FileResult
 
-# A batch that is not full is filled up, and costs as much as a full one: what waits decides which of these is taken.
+# The model is compiled for each; a batch between two of them would be filled up, and cost as much as the larger one.
 BATCHES = (1, 4, 16)
 _LOOK_SECONDS = 0.25
 _PAUSE_SECONDS = 5.0
@@ -56,6 +57,7 @@ class SpoolScorer:
         self._pool = ReaderPool(settings.profile, settings.read_options)
         # As far ahead as a folder is read: the next batch is decoded while the model scores this one.
         self._read: queue.Queue[tuple[SpooledFilm, FileResult]] = queue.Queue(2 * BATCHES[-1])
+        self._in_hand: list[tuple[SpooledFilm, FileResult]] = []
         self._readers = [threading.Thread(target=self._read_films, daemon=True) for _ in range(self._pool.size)]
         self._thread = threading.Thread(target=self._work, name="scorer", daemon=True)
         # Objects are made of the last batch's results while the model scores the next.
@@ -91,13 +93,16 @@ class SpoolScorer:
     def _work(self) -> None:
         try:
             predictor = self._load()
-            while not (self._stop.is_set() and self._read.empty() and not any(t.is_alive() for t in self._readers)):
+            while not self._stop.is_set() or any(thread.is_alive() for thread in self._readers) or self._has_more():
                 batch = self._batch()
                 if batch:
                     self._score(predictor, batch)
         # Whatever it is, the node ends with it, in order: a node that takes films and scores none must not go on.
         except Exception as error:  # noqa: BLE001
             self.error = error
+
+    def _has_more(self) -> bool:
+        return bool(self._in_hand) or not self._read.empty()
 
     def _load(self) -> "Predictor":
         from chexkeras.inference.predictor import Predictor
@@ -149,16 +154,17 @@ class SpoolScorer:
             self.error = error
 
     def _batch(self) -> list[tuple[SpooledFilm, "FileResult"]]:
-        """Returns what has been read by now, at most a full batch; waits a moment where there is nothing."""
-        try:
-            batch = [self._read.get(timeout=_LOOK_SECONDS)]
-        except queue.Empty:
-            return []
-        while len(batch) < BATCHES[-1]:
+        """Returns films that have been read by now, as many as a full batch of `BATCHES`; waits where there is none."""
+        if not self._in_hand:
+            with contextlib.suppress(queue.Empty):
+                self._in_hand.append(self._read.get(timeout=_LOOK_SECONDS))
+        while self._in_hand and len(self._in_hand) < BATCHES[-1]:
             try:
-                batch.append(self._read.get_nowait())
+                self._in_hand.append(self._read.get_nowait())
             except queue.Empty:
                 break
+        size = max((each for each in BATCHES if each <= len(self._in_hand)), default=0)
+        batch, self._in_hand = self._in_hand[:size], self._in_hand[size:]
         return batch
 
     def _score(self, predictor: "Predictor", batch: list[tuple[SpooledFilm, "FileResult"]]) -> None:
@@ -173,26 +179,28 @@ class SpoolScorer:
             self.drift.add(records)
 
     def _finish(self, film: SpooledFilm, record: dict[str, Any]) -> None:
-        is_refused = record["verdict"] == "reject"
-        is_silent = is_refused and self._settings.refused == "silent"
+        try:
+            self._make_results(film, record)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            # There may be room again in a moment; putting a film back takes none.
+            self._metrics.count("send_failures", f"result not written ({scrub(error)})")
+            self._spool.give_back(film)
+            self._stop.wait(_PAUSE_SECONDS)
+
+    def _make_results(self, film: SpooledFilm, record: dict[str, Any]) -> None:
+        is_silent = record["verdict"] == "reject" and self._settings.refused == "silent"
         told = audit_values(film, record, self._output.device.fingerprint)
-        if not is_silent:
-            try:
+        try:
+            if not is_silent:
                 self._output.write(film.path, record, film.results)
-            except (FileExistsError, FileNotFoundError) as error:
-                # Somebody has changed the spool by hand.
-                self._give_up(film, record, told, error)
-                return
-            except OSError as error:
-                # The disk may have room again in a moment; a film that cannot be read stays where it is.
-                self._metrics.count("send_failures", f"result not written ({scrub(error)})")
-                self._spool.give_back(film)
-                self._stop.wait(_PAUSE_SECONDS)
-                return
-            # What the library says may quote the film.
-            except Exception as error:  # noqa: BLE001
-                self._give_up(film, record, told, error)
-                return
+        # What the library says may quote the film.
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in NO_ROOM:
+                raise
+            self._give_up(film, record, told, error)
+            return
         self._spool.commit(film, told)
         self._count(record)
 
@@ -202,6 +210,7 @@ class SpoolScorer:
         self._metrics.count("dead")
         self._log.write(film.name, {**told, "outcome": "dead", "why": f"no result ({scrub(error)})"})
         self._spool.bury(film, {**told, "reason": f"no result could be made ({scrub(error)})"})
+        self._log.settle(film.name)
         self._count(record)
 
     def _count(self, record: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chexkeras.dicom.privacy import quiet, scrub
+from chexkeras.files import NO_ROOM
 from chexkeras.node.audit_log import AuditLog
 from chexkeras.node.film import SpooledFilm
 from chexkeras.node.inquiry import has_already
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _LOOK_SECONDS = 0.25
 _FIRST_PAUSE_SECONDS = 1.0
+_PAUSE_SECONDS = 2.0
 # An association is kept for the next film for so long; while it is open, the library looks a thousand times a second.
 _LINGER_SECONDS = 0.5
 _ANSWER_SECONDS = 30.0
@@ -112,7 +114,15 @@ class Sender:
                 self._stop.wait(_LOOK_SECONDS)
             return
         for film in ready:
-            if self._stop.is_set() or not self._send(film):
+            try:
+                if self._stop.is_set() or not self._send(film):
+                    return
+            except OSError as error:
+                if error.errno not in NO_ROOM:
+                    raise
+                # What the peer has is noted by renaming, which takes no room; the rest is done when there is some.
+                self._metrics.count("send_failures", f"not noted ({scrub(error)})")
+                self._stop.wait(_PAUSE_SECONDS)
                 return
 
     def _send(self, film: SpooledFilm) -> bool:
@@ -137,6 +147,7 @@ class Sender:
         outcome = "sent" if count else "nothing to send"
         self._log.write(film.name, {**film.record, "outcome": outcome, "results": count})
         self._spool.finish(film, {"outcome": outcome, "results": count})
+        self._log.settle(film.name)
         self._metrics.count("sent" if count else "silent")
         return True
 
@@ -193,6 +204,7 @@ class Sender:
         }
         self._log.write(film.name, told)
         self._spool.bury(film, {"reason": f"the peer refused a result {tries} times, last with {word}"})
+        self._log.settle(film.name)
 
     def _connected(self, wanted: tuple[str, str]) -> "Association | None":
         if self._association is not None and not self._association.is_established:

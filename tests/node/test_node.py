@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from chexkeras.node.metrics import as_text
 from chexkeras.node.node import Node
 from tests.node.conftest import ARCHIVE, CALLER, NODE
 from tests.node.hostile import data_set_of
@@ -126,6 +127,24 @@ def test_object_that_is_no_image_is_put_aside_or_reported_and_the_node_goes_on(t
         node._check_parts()
         counts = node.spool.counts()
     assert counts["done"] + counts["dead"] == 4 and counts["done"] >= 1
+
+
+def test_drift_is_said_once_for_as_long_as_it_lasts(toy_run, told, capsys):
+    from chexkeras.node.drift import DriftWatch, charts_of
+
+    node = Node(toy_run, told())
+    try:
+        node.scorer.drift = DriftWatch(charts_of(toy_run), node.spool.folder)
+        node._say_drift()
+        record = {"verdict": "accept", "findings": [{"finding": "Effusion", "score": 1.0}]}
+        node.scorer.drift.add([record] * 100)
+        for _ in range(3):
+            node._say_drift()
+        assert 'drift_alarm{of="positive calls",finding="Effusion"} 1' in as_text(node.samples())
+    finally:
+        node.close()
+    lines = [line for line in capsys.readouterr().err.split("drift: ") if "positive calls" in line]
+    assert len(lines) == 1 and "100 of the last 100" in " ".join(lines[0].split())
 
 
 def test_missing_run_and_unknown_kind_are_told_before_anything_listens(toy_run, told, tmp_path):

@@ -1,4 +1,5 @@
 import json
+import os
 import time
 
 import pytest
@@ -199,6 +200,49 @@ def test_line_written_before_the_end_of_the_process_is_not_written_again(sending
     sender.start()
     wait_for(lambda: sender.spool.counts()["done"] == 1)
     assert len(lines(sender)) == 1 and peer.offered == []
+
+
+def test_full_disk_delays_and_neither_sends_nor_writes_down_twice(sending, peer, monkeypatch):
+    import errno
+
+    from chexkeras.node import sender as senders
+    from chexkeras.node import spool as spools
+
+    def failing(times, real):
+        left = iter(range(times))
+
+        def work(*arguments):
+            if next(left, None) is not None:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return real(*arguments)
+
+        return work
+
+    monkeypatch.setattr(senders, "_PAUSE_SECONDS", 0.01)
+    sender = sending(peer.port, films=2)
+    monkeypatch.setattr(spools, "write_through", failing(2, spools.write_through))
+    monkeypatch.setattr(spools, "write_json", failing(2, spools.write_json))
+    sender.start()
+    wait_for(lambda: sender.spool.counts()["done"] == 2)
+    assert sorted(peer.offered) == ["2.25.10", "2.25.20"]
+    assert len(lines(sender)) == 2
+    assert sender.metrics.value("send_failures", "not noted (OSError ENOSPC)") == 4
+
+
+def test_half_a_line_is_taken_back(tmp_path, monkeypatch):
+    import errno
+
+    log, write = AuditLog(tmp_path), os.write
+    with monkeypatch.context() as patch:
+        patch.setattr("chexkeras.node.audit_log.os.write", lambda handle, content: write(handle, content[:20]))
+        with pytest.raises(OSError) as caught:
+            log.write("a" * 32, {"outcome": "sent"})
+    assert caught.value.errno == errno.ENOSPC
+    assert log.write("a" * 32, {"outcome": "sent"}) and not log.write("a" * 32, {"outcome": "sent"})
+    log.settle("a" * 32)
+    assert log.write("a" * 32, {"outcome": "sent"})
+    log.close()
+    assert [json.loads(line)["film"] for line in log.path.read_text().splitlines()] == ["a" * 16] * 2
 
 
 def test_line_that_was_cut_short_is_ended(tmp_path):
