@@ -49,7 +49,9 @@ def main() -> None:
     parser.add_argument(
         "--variant", action="append", help="'name: field=value field=value', the first is the reference"
     )
-    parser.add_argument("--keep", type=Path, help="folder in which the runs stay")
+    parser.add_argument(
+        "--keep", type=Path, help="folder in which the runs stay; those that are there are not trained again"
+    )
     parser.add_argument("--out", type=Path, help="file to write what is printed to, too")
     given = parser.parse_args()
     variants = given.variant or ["before: exposure=none", "after: exposure=standardise"]
@@ -73,8 +75,12 @@ def main() -> None:
             draws = settings.pop("draws", None)
             own = with_settings(recipe, [f"{field}={value}" for field, value in settings.items()])
             target = (given.keep or folder / "runs") / label
-            runs[label] = train(own, splits, target, draws=int(draws) if draws else None)
-            changed[label] = measure_robustness(runs[label], table)
+            if not (target / "recipe.json").is_file():
+                train(own, splits, target, draws=int(draws) if draws else None)
+            runs[label] = Run.load(target)
+            if runs[label].recipe.to_dict() != own.to_dict():
+                raise SystemExit(f"{target} is a run of another recipe; choose another folder for --keep")
+            changed[label] = runs[label].robustness or measure_robustness(runs[label], table)
             moved[label] = resolution_shifts(runs[label], large) if large else {}
         text = as_text(runs, changed, moved)
     print(text)
