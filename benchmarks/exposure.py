@@ -121,7 +121,7 @@ def as_text(runs: dict[str, Run], changed: dict[str, Robustness], moved: dict[st
         verdicts = [effect.leading for effect in effects]
         caught = {entry.name: entry.flagged.value for entry in run.novelty.changed} if run.novelty else {}
         for aim, value in (
-            ("AUROC of the unchanged test images", str(run.evaluation[finding]["AUROC"])),
+            ("AUROC of the unchanged test images", str(run.evaluation[finding].auroc)),
             (f"against {first}, paired (margin {NON_INFERIOR})", paired),
             (f"changes that cost less than {LOSS} of AUROC", f"{len(borne)} of {len(effects)}"),
             ("the worst change of exposure", f"{exposure:.3f}"),

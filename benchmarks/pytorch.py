@@ -17,11 +17,13 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+# First of all: some builds of PyTorch end the process when TensorFlow was there before.
+import torch  # isort: skip
+import torchvision  # isort: skip
+
 import keras
 import numpy as np
 import tensorflow as tf
-import torch
-import torchvision
 
 from chexkeras.data.pipeline import without_autotuning
 from chexkeras.models.classifier import build_classifier
