@@ -170,14 +170,16 @@ def fold_weights(scores: FindingFolds) -> NDArray[np.float64]:
 
 
 def average_precision_parts(scores: FindingFolds) -> Influenced:
-    """Returns the average precision from ranks within folds, with the contributions of images at a fixed prevalence.
+    """Returns the average precision over all folds, with the contributions of images at a fixed prevalence.
 
     The average precision of a fold with few positives is far too high: at three positives by 0.15, see
-    benchmarks/README.md, so that their mean would be, too. Here each positive has the false-positive rate of its place
-    among the negatives of its own fold, and the positives of all folds are put in the order of these rates, which
-    belong to no model's scale. Precision follows from both rates and the prevalence, and is averaged over positives.
-    The rate above which j of m negatives lie is taken as (j + 1/3) / (m + 2/3), its median: 0 would make the precision
-    at the highest scores 1, for certain.
+    benchmarks/README.md, so that their mean would be, too. Ranks within a fold cannot tell how small the
+    false-positive rate is where none of its few negatives lies above, and what is made of them is too low where the
+    ranking is good. So the folds are put on one scale: the logit of a score, less the mean of its fold's negatives, by
+    their standard deviation. Each positive then has the false-positive rate of its place among the negatives of all
+    folds. Precision follows from both rates and the prevalence, and is averaged over positives. The rate above which j
+    of m negatives lie is taken as (j + 1/3) / (m + 2/3), its median: 0 would make the precision at the highest scores
+    1, for certain. Whatever shifts or stretches all logits of a fold changes nothing.
 
     Args:
         scores: Of one finding that can be measured in every fold.
@@ -191,7 +193,8 @@ def average_precision_parts(scores: FindingFolds) -> Influenced:
     for repeat in range(n_repeats):
         folds = [rows for at, _, rows in _folds(scores) if at == repeat]
         for seed in range(n_seeds):
-            value, contribution = _ranked_precision(scores.positive, scores.score[repeat, seed], folds)
+            aligned = _aligned(scores.positive, scores.score[repeat, seed], folds)
+            value, contribution = _placed_precision(scores.positive, aligned)
             values.append(value)
             total += contribution / (n_repeats * n_seeds)
     # Classes have a fixed size: what all images of one contribute alike is the prevalence's, which is taken as given.
@@ -200,20 +203,27 @@ def average_precision_parts(scores: FindingFolds) -> Influenced:
     return Influenced(math.fsum(values) / len(values), total, scores.owner, np.ones(n, dtype=bool))
 
 
-def _ranked_precision(
+def _aligned(
     positive: NDArray[np.bool_], score: NDArray[np.float64], folds: list[NDArray[np.int64]]
-) -> tuple[float, NDArray[np.float64]]:
+) -> NDArray[np.float64]:
+    """Returns scores on one scale for all folds: that on which each fold's negatives have mean 0 and deviation 1."""
+    logits = log_odds(score)
+    aligned = np.empty(len(score))
+    for rows in folds:
+        low = logits[rows[~positive[rows]]]
+        spread = low.std(ddof=1) if len(low) > 1 else 0.0
+        aligned[rows] = (logits[rows] - low.mean()) / (spread if spread > 0 else 1.0)
+    # So that images which were tied in a fold, and only they, still are in spite of rounding.
+    return np.round(aligned, 9)
+
+
+def _placed_precision(positive: NDArray[np.bool_], score: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
     """Returns the average precision of one training, and what each image contributes to its error."""
     n_positive, prevalence = int(positive.sum()), float(positive.mean())
-    false = np.zeros(len(positive))
-    ranked = []
-    for rows in folds:
-        high, low = rows[positive[rows]], rows[~positive[rows]]
-        low = low[np.argsort(score[low])]
-        places = [np.searchsorted(score[low], score[high], side) for side in ("left", "right")]
-        false[high] = (len(low) - (places[0] + places[1]) / 2 + 1 / 3) / (len(low) + 2 / 3)
-        ranked.append((high, low, places))
-    rates = false[positive]
+    high, low = np.flatnonzero(positive), np.flatnonzero(~positive)
+    low = low[np.argsort(score[low], kind="stable")]
+    places = [np.searchsorted(score[low], score[high], side) for side in ("left", "right")]
+    rates = (len(low) - (places[0] + places[1]) / 2 + 1 / 3) / (len(low) + 2 / 3)
     order = np.sort(rates)
     below, reached = (np.searchsorted(order, rates, side) for side in ("left", "right"))
     true = (below + reached + 1) / (2 * n_positive)
@@ -221,21 +231,16 @@ def _ranked_precision(
     precision = prevalence * true / called
     value = float(precision.mean())
     by_true = prevalence * (1 - prevalence) * rates / called**2
-    by_false = np.zeros(len(positive))
-    by_false[positive] = -prevalence * (1 - prevalence) * true / called**2
+    by_false = -prevalence * (1 - prevalence) * true / called**2
     # A positive raises the true-positive rate at every positive of a higher false-positive rate, ties half.
     in_order = np.argsort(rates, kind="stable")
     above = np.append(np.cumsum(by_true[in_order][::-1])[::-1], 0.0)
     raised = (above[below] + above[reached]) / 2
-    contribution = np.zeros(len(positive))
-    contribution[positive] = (precision - value + (raised - float(by_true @ true)) / n_positive) / n_positive
-    for high, low, places in ranked:
-        # A negative raises the false-positive rate of the positives of its fold that it lies above.
-        gained = np.zeros(len(low) + 1)
-        for place in places:
-            gained += np.bincount(place, by_false[high], len(low) + 1) / 2
-        changed = np.cumsum(gained)[: len(low)] - float(by_false[high] @ false[high])
-        contribution[low] += changed / len(low) / n_positive
+    contribution = np.empty(len(positive))
+    contribution[high] = (precision - value + (raised - float(by_true @ true)) / n_positive) / n_positive
+    # A negative raises the false-positive rate of the positives that it lies above.
+    gained = sum(np.bincount(place, by_false, len(low) + 1) for place in places) / 2
+    contribution[low] = (np.cumsum(gained)[: len(low)] - float(by_false @ rates)) / len(low) / n_positive
     return value, contribution
 
 

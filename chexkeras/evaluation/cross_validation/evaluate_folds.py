@@ -43,7 +43,7 @@ def evaluate_folds(table: pd.DataFrame, confidence: float = 0.95, *, cautions: S
     squaring, since they ask the same patients again. It covers what the models of the folds, as they were fitted, would
     achieve on new patients; benchmarks/README.md says how often.
 
-    Average precision comes from ranks within folds, too, in a way that folds of few positives do not flatter.
+    Average precision is that over all folds, put on one scale by their negatives: the mean over folds would flatter.
     Sensitivity and specificity count every image at the threshold of its own fold. The calibration slope compares
     images within folds only, the intercept is one shift for all folds, and the Brier score the mean over images.
 
@@ -126,7 +126,7 @@ def _measure(each: FindingFolds, scores: FoldScores, confidence: float) -> _Meas
         found["average_precision"] = _bounded(
             parts["average_precision"],
             confidence,
-            f"ranks within folds at the prevalence of these images, {n_positive / n:.3g}",
+            f"folds put on one scale, at the prevalence of these images, {n_positive / n:.3g}",
             each,
         )
         found["slope"] = _unbounded(slope_parts(each), confidence, "logistic, an intercept for each fold", each)

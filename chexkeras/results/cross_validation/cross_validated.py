@@ -101,7 +101,7 @@ class CrossValidatedFinding(Record):
         n_positive: Images labelled positive.
         n_negative: Images labelled negative.
         auroc: Mean over folds of the area within the fold.
-        average_precision: From ranks within folds, at the prevalence of the images.
+        average_precision: Of all folds on one scale, at the prevalence of the images.
         sensitivity: Share of positives called positive at the thresholds of their folds.
         specificity: Share of negatives called negative at the thresholds of their folds.
         intercept: Calibration in the large: the shift of the log odds that the scores lack; 0 is perfect.

@@ -72,8 +72,30 @@ class TestAuroc:
         moved = table.assign(score=np.where(table["fold"] == 2, table["score"] / 2, table["score"]))
         one, other = (cx.evaluation.evaluate_folds(each)["Mass"] for each in (table, moved))
         assert one.auroc == other.auroc
-        assert one.average_precision == other.average_precision
         assert one.brier != other.brier
+
+    def test_a_fold_whose_logits_are_shifted_and_stretched_has_the_same_average_precision(self):
+        table = out_of_fold()
+        odds = special.logit(table["score"]) * 1.7 - 0.8
+        moved = table.assign(score=np.where(table["fold"] == 2, special.expit(odds), table["score"]))
+        one, other = (cx.evaluation.evaluate_folds(each)["Mass"] for each in (table, moved))
+        assert one.average_precision.value == pytest.approx(other.average_precision.value, abs=1e-12)
+        assert one.average_precision.low == pytest.approx(other.average_precision.low, abs=1e-12)
+
+    def test_the_average_precision_of_a_good_model_is_not_told_as_too_low(self):
+        # Ranks within folds of 13 negatives would give 0.50 here, pooled scores of other scales 0.56.
+        rng, found, truth = np.random.default_rng(0), [], 0.665
+        for _ in range(60):
+            label = np.repeat([1.0, 0.0], [15, 135])
+            fold = np.concatenate([rng.permutation(15) % 10, rng.permutation(135) % 10])
+            odds = rng.normal(2 * label) * rng.uniform(0.5, 2, 10)[fold] + rng.normal(0, 1, 10)[fold]
+            names = [f"{number:03}" for number in range(150)]
+            table = pd.DataFrame(
+                {"image_id": names, "patient_id": names, "finding": "Mass", "label": label, "repeat": 1, "seed": 0,
+                 "score": special.expit(odds), "fold": fold + 1, "threshold": 0.5}
+            )  # fmt: skip
+            found.append(average_precision_parts(finding_of(table)).value)
+        assert np.mean(found) == pytest.approx(truth, abs=0.05)
 
     def test_a_positive_in_each_fold_still_has_an_interval_of_some_length(self):
         table = out_of_fold(patients=80, folds=4, images=1)
@@ -92,13 +114,17 @@ class TestAuroc:
 
 
 class TestOthers:
-    def test_average_precision_follows_from_ranks_within_folds(self):
+    def test_average_precision_follows_from_ranks_of_folds_on_one_scale(self):
         table = out_of_fold(patients=30, folds=3)
         rows = finding_of(table)
-        prevalence, rates = table["label"].mean(), []
+        prevalence, scaled = table["label"].mean(), []
         for _, fold in table.groupby("fold"):
-            low = fold["score"][fold["label"] == 0]
-            rates += [((low > x).sum() + 1 / 3) / (len(low) + 2 / 3) for x in fold["score"][fold["label"] == 1]]
+            odds = special.logit(fold["score"])
+            low = odds[fold["label"] == 0]
+            scaled.append((odds - low.mean()) / low.std())
+        scaled = pd.concat(scaled)
+        low = scaled[table["label"] == 0]
+        rates = [((low > x).sum() + 1 / 3) / (len(low) + 2 / 3) for x in scaled[table["label"] == 1]]
         rates = np.array(rates)
         # Between the share below and the share not above: half of itself counts.
         true = np.array([((rates < x).sum() + (rates <= x).sum() + 1) / 2 / len(rates) for x in rates])
