@@ -14,6 +14,7 @@ import pytest
 
 from chexkeras.data.augmentation import Augmentation
 from chexkeras.inference.predictor import Predictor
+from chexkeras.recipes.overrides import combinations
 from chexkeras.runs.run import Run
 from chexkeras.runs.series import CrossValidation, SeedRuns, Sweep
 from chexkeras.training.experiments.cross_validation import cross_validate, train_seeds
@@ -210,13 +211,11 @@ def test_a_sweep_of_nothing_is_refused_before_anything_is_trained(
 
 
 def test_random_trials_are_the_same_for_one_seed_and_each_another_setting(recipe):
-    from chexkeras.training.experiments.sweep import _combinations
-
     settings = {"batch_size": [4, 8, 16, 32], "stage1.epochs": [1, 2, 3]}
-    drawn, again = (_combinations([recipe], settings, 5) for _ in range(2))
+    drawn, again = (combinations([recipe], settings, 5) for _ in range(2))
     assert drawn == again
     assert len({json.dumps(setting) for setting, _ in drawn}) == 5
-    assert len(_combinations([recipe], settings, None)) == 12
+    assert len(combinations([recipe], settings, None)) == 12
 
 
 def test_a_folder_that_is_taken_or_holds_work_is_not_lost(images, recipe, folds, tmp_path, monkeypatch):
