@@ -6,6 +6,7 @@ part's median, and films refused, where the run was tried on DICOM files. A coun
 changed, not what.
 """
 
+import contextlib
 import json
 import threading
 from dataclasses import dataclass
@@ -107,7 +108,9 @@ class DriftWatch:
                     counted = _counted(chart, record)
                     if counted is not None:
                         self._count(chart, counted)
-            files.write_json(self._path, self._state)
+            # On a full disk the counts go on in memory.
+            with contextlib.suppress(OSError):
+                files.write_json(self._path, self._state)
 
     def _count(self, chart: Chart, counted: bool) -> None:
         state = self._state[chart.key]

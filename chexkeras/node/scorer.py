@@ -120,6 +120,13 @@ class SpoolScorer:
         return predictor
 
     def _read_films(self) -> None:
+        try:
+            self._read_until_stopped()
+        # As where films are scored.
+        except Exception as error:  # noqa: BLE001
+            self.error = error
+
+    def _read_until_stopped(self) -> None:
         from chexkeras.inference.read_files import read_file
 
         read, predictor = self._pool.prepare(), self._predictor
@@ -175,8 +182,6 @@ class SpoolScorer:
         for (film, _), record in zip(batch, records, strict=True):
             shown = film.name[:SHOWN_LETTERS]
             self._hand_on(self._to_write, (film, {**record, "file": shown, "key": shown}), self._writer)
-        if self.drift is not None:
-            self.drift.add(records)
 
     def _finish(self, film: SpooledFilm, record: dict[str, Any]) -> None:
         try:
@@ -203,6 +208,8 @@ class SpoolScorer:
             return
         self._spool.commit(film, told)
         self._count(record)
+        if self.drift is not None:
+            self.drift.add([record])
 
     def _give_up(
         self, film: SpooledFilm, record: dict[str, Any], told: dict[str, Any], error: Exception

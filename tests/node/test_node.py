@@ -129,6 +129,41 @@ def test_object_that_is_no_image_is_put_aside_or_reported_and_the_node_goes_on(t
     assert counts["done"] + counts["dead"] == 4 and counts["done"] >= 1
 
 
+def test_part_that_fails_ends_the_node_instead_of_leaving_films_unscored(toy_run, told, calling, films, monkeypatch):
+    from chexkeras.node.spool import Spool
+
+    def broken(*_):
+        raise ZeroDivisionError("a name that nobody should read")
+
+    with Node(toy_run, told()) as node:
+        wait_for(lambda: node.scorer.is_ready)
+        monkeypatch.setattr(Spool, "claim", broken)
+        with pytest.raises(RuntimeError, match=r"scorer ended .ZeroDivisionError."):
+            node.run()
+
+
+def test_full_disk_while_results_are_made_delays_them(toy_run, told, peer, calling, films, monkeypatch):
+    import errno
+
+    from chexkeras.inference.dicom_output import DicomOutput
+
+    real, left = DicomOutput.write, iter(range(2))
+
+    def full(*arguments):
+        if next(left, None) is not None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*arguments)
+
+    monkeypatch.setattr(DicomOutput, "write", full)
+    monkeypatch.setattr("chexkeras.node.scorer._PAUSE_SECONDS", 0.05)
+    settings = told(peer.port)
+    with Node(toy_run, settings) as node:
+        assert calling(node.receiver.port, (DX, [EXPLICIT])).send_c_store(films[0]).Status == 0x0000
+        wait_for(lambda: node.spool.counts()["done"] == 1)
+        assert node.metrics.value("scored") == 1
+    assert len(peer.offered) == 1 and [line["outcome"] for line in lines(settings.spool)] == ["sent"]
+
+
 def test_drift_is_said_once_for_as_long_as_it_lasts(toy_run, told, capsys):
     from chexkeras.node.drift import DriftWatch, charts_of
 
