@@ -130,6 +130,21 @@ def test_films_that_may_have_ended_the_process_are_scored_one_at_a_time(opened):
     assert spool.claim(0).attempts == 0
 
 
+def test_film_that_may_have_ended_the_process_waits_for_those_in_hand(opened):
+    spool = opened()
+    for number in range(2):
+        spool.receive(f"1.2.{number}", b"", b"data")
+    for _ in range(2):
+        first, _ = spool.claim(0), spool.claim(0)
+        spool.give_back(first)
+        spool = opened()
+    # The older film was never in hand at an end, the younger one twice.
+    first = spool.claim(0)
+    assert first.attempts == 0 and spool.claim(0) is None
+    spool.commit(first, {})
+    assert spool.claim(0).attempts == 2
+
+
 def test_films_that_were_put_aside_are_tried_again_when_asked(opened):
     spool = opened()
     film = scored(spool)
