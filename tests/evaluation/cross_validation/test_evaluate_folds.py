@@ -121,7 +121,11 @@ class TestOthers:
         for _, fold in table.groupby("fold"):
             odds = special.logit(fold["score"])
             low = odds[fold["label"] == 0]
-            scaled.append((odds - low.mean()) / low.std())
+            placed = (odds - low.mean()) / low.std()
+            for image in low.index:
+                others = low.drop(image)
+                placed[image] = (placed[image] + (low[image] - others.mean()) / others.std()) / 2
+            scaled.append(placed)
         scaled = pd.concat(scaled)
         low = scaled[table["label"] == 0]
         rates = [((low > x).sum() + 1 / 3) / (len(low) + 2 / 3) for x in scaled[table["label"] == 1]]
@@ -143,7 +147,9 @@ class TestOthers:
         positive = finding_of(table).positive[at]
         for rows in (positive, ~positive):
             jackknife, own = (np.array(x)[rows] for x in (part.value - np.array(left), part.of_images[at]))
-            assert np.corrcoef(jackknife, own)[0, 1] > 0.98
+            # The step at a false-positive rate of next to nothing is steeper than its slope.
+            assert np.corrcoef(jackknife, own)[0, 1] > 0.97
+            assert 0.8 < own.std() / jackknife.std() < 1.05
 
     def test_rates_of_one_training_are_those_of_plain_calls(self):
         table = out_of_fold()
