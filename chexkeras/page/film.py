@@ -37,7 +37,7 @@ _QUICK = 1
 """Effort of PNG compression: a larger file sooner."""
 
 _KINDS = {
-    "accept": "The film passed every rule that was checked.",
+    "accept": "The film may be scored: it passed every rule that was checked. That says nothing of the patient.",
     "warn": "The film was scored, but what the warnings say may make the score wrong.",
     "reject": "The film was not scored, because it breaks a rule.",
 }

@@ -1,12 +1,15 @@
 """The page played through in Chromium: every verdict, bad files, a folder, the keyboard, no other host, no network."""
 
+import io
 import os
 import shutil
 import socket
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 CHROMIUM = os.environ.get("CHEXKERAS_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 SLOW_MS = 180_000
@@ -114,6 +117,23 @@ def until(page, expression, argument=None):
 def upload(page, name, content):
     page.set_input_files("#film-file", {"name": name, "mimeType": "application/octet-stream", "buffer": content})
     until(page, ANSWERED)
+
+
+def png(image):
+    held = io.BytesIO()
+    image.save(held, "PNG")
+    return held.getvalue()
+
+
+def test_a_picture_of_something_else_is_told_as_far_from_the_training_images(page, toy):
+    told = "What was measured on the test images need not hold for this film."
+    # Larger, since the gate refuses films of so few pixels.
+    upload(page, "own.png", png(Image.open(toy["path"][0]).resize((512, 512), Image.Resampling.BICUBIC)))
+    shown = page.inner_text("#film")
+    assert "Novelty" in shown and told not in shown
+    upload(page, "other.png", png(Image.fromarray(np.tile(np.linspace(0, 255, 640).astype(np.uint8), (480, 1)))))
+    shown = page.inner_text("#film")
+    assert told in shown
 
 
 def test_every_verdict_is_told_in_words_and_no_refused_film_has_a_score(page, films):

@@ -129,20 +129,26 @@ function tellMeaning(place, meaning) {
     negative: ["of those called negative ", el("strong", {}, told.npv), " do not show it (NPV)."] }[place.dataset.decision]
     || ["a call at the threshold alone would mean this; the score is too near to it to be called."];
   const further = { positive: [npv], negative: [ppv] }[place.dataset.decision] || [ppv, npv];
-  show(target, el("h4", {}, "What this call meant on the test images"), el("p", {}, frequent, sentence),
-    el("dl", {}, [...further, ["Of 1,000 films, found", told.true_positives], ["Missed", told.false_negatives], ["False alarms", told.false_positives]]
+  show(target, el("h4", {}, "What such a call is worth, by the test images"), el("p", {}, frequent, sentence),
+    el("dl", {}, [...further, ["Of 1,000 films: with it, and called", told.true_positives], ["With it, and missed", told.false_negatives], ["Without it, and called", told.false_positives]]
       .map(([words, value]) => [el("dt", {}, words), el("dd", {}, value)])));
 }
+
+// Three times what all but one in a hundred training images keep to: told where a run could freeze no limit.
+const FAR = 3;
+const NOT_FOR_IT = "What was measured on the test images need not hold for this film.";
 
 function novelty(answer) {
   const title = el("h3", {}, "How unusual this film is");
   if (answer.novelty === null) return el("article", { class: "card" }, title, el("p", {}, "The run has not learnt what its training images look like, so nothing can be said."));
   const scale = "0 is a usual training image, one in a hundred lies above 1";
   if (answer.novelty_threshold === null) {
-    return el("article", { class: "card" }, title, el("p", {}, `Novelty ${answer.novelty.toFixed(2)}: ${scale}. The run had too few validation images to freeze a limit, so it does not say from where on a film is unlike them.`));
+    const far = answer.novelty > FAR;
+    return el("article", { class: far ? "card far" : "card" }, title, el("p", {}, el("strong", {}, far ? `Far from the training images. ${NOT_FOR_IT}` : ""),
+      ` Novelty ${answer.novelty.toFixed(2)}: ${scale}. The run had too few validation images to freeze the number from which on it would warn.`));
   }
   const unlike = answer.novelty > answer.novelty_threshold;
-  return el("article", { class: "card" }, title, el("p", {}, el("strong", {}, unlike ? "Unlike the training images." : "Like the training images, as far as the run can tell."),
+  return el("article", { class: unlike ? "card far" : "card" }, title, el("p", {}, el("strong", {}, unlike ? `Unlike the training images. ${NOT_FOR_IT}` : "Like the training images, as far as the run can tell."),
     ` Novelty ${answer.novelty.toFixed(2)}: ${scale}; the limit is ${answer.novelty_threshold.toFixed(2)}.`));
 }
 
