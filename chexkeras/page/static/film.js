@@ -88,9 +88,12 @@ async function present(answer, run, isLatest) {
   if (refused) return;
   at("film-prevalence").hidden = false;
   const called = answer.findings.filter((finding) => finding.decision === "positive").map((finding) => finding.finding);
-  show(at("film-findings"), answer.findings.length > 1 ? el("p", {}, el("strong", {}, `Called positive: ${called.join(", ") || "none"}`), ` (${called.length} of ${answer.findings.length} findings).`) : "",
+  // Where the film is far from all that the model learnt, that is read before any score.
+  const unusual = novelty(answer);
+  const far = unusual.classList.contains("far");
+  show(at("film-findings"), far ? unusual : "", answer.findings.length > 1 ? el("p", {}, el("strong", {}, `Called positive: ${called.join(", ") || "none"}`), ` (${called.length} of ${answer.findings.length} findings).`) : "",
     answer.findings.map((finding) => card(finding)));
-  show(at("film-about"), novelty(answer), about(answer));
+  show(at("film-about"), far ? "" : unusual, about(answer));
   for (const place of at("film-findings").querySelectorAll("[data-finding]")) if (lastMeaning) tellMeaning(place, lastMeaning);
   await viewer(at("film-viewer"), answer, run.maps.reason, isLatest);
 }
