@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from decimal import Decimal
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -482,3 +483,15 @@ def _identifier(value: Any, name: str) -> str:
             return str(int(value))
         value = float(value)
     return (value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)).strip()
+
+
+def is_loopback(host: str) -> bool:
+    """Returns whether an address is this machine's own, which no other machine reaches.
+
+    Args:
+        host: Name or address, for example "127.0.0.1", "localhost" or "[::1]".
+    """
+    try:
+        return host == "localhost" or ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from chexkeras.checks import is_loopback
 from chexkeras.cli.app import Profile, app, errors_for_people, tell
-from chexkeras.node.settings import LOOPBACK, METRICS_PORT, PORT, NodeLimits, NodeSettings, Tls, is_loopback
+from chexkeras.node.settings import LOOPBACK, METRICS_PORT, PORT, NodeLimits, NodeSettings, Tls
 
 if TYPE_CHECKING:
     from chexkeras.node.node import Node

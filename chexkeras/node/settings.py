@@ -4,7 +4,6 @@ import re
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
 
 from chexkeras.arguments import checked
@@ -239,24 +238,6 @@ def peer_of(text: str) -> Peer:
         raise ValueError(f"--peer {text!r}: TITLE@HOST:PORT was expected, for example ORTHANC@127.0.0.1:4242.")
     _check_title(title, "--peer")
     return Peer(title.strip(), host.strip("[]"), int(port))
-
-
-def is_loopback(host: str) -> bool:
-    """Returns whether an address is this machine's own, which no other machine reaches.
-
-    Args:
-        host: Name or address.
-
-    Example:
-        >>> is_loopback("::1"), is_loopback("0.0.0.0")
-        (True, False)
-    """
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def check_packages() -> None:

@@ -8,12 +8,11 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chexkeras.arguments import checked
-from chexkeras.checks import positive_int, typed_path
+from chexkeras.checks import is_loopback, positive_int, typed_path
 from chexkeras.dicom.profiles import Profile, find_profile
 from chexkeras.inference.engines import check_engine
 from chexkeras.page.connections import Connections
@@ -291,24 +290,6 @@ def check_address(host: str, port: int, password: str = "", is_open: bool = Fals
             f"{asked} lets other machines reach the page: give a password (on the command line --password-file "
             "FILE), or say that it may be open (is_open=True, --i-know-it-is-open)."
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Returns whether an address is this machine's own, which no other machine reaches.
-
-    Args:
-        host: Name or address.
-
-    Example:
-        >>> is_loopback("127.0.0.1"), is_loopback("0.0.0.0")
-        (True, False)
-    """
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def read_password(file: str | Path) -> str:

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from chexkeras.checks import is_loopback
 from chexkeras.dicom.workers.options import ReadOptions
-from chexkeras.node.settings import NodeLimits, NodeSettings, is_loopback, peer_of
+from chexkeras.node.settings import NodeLimits, NodeSettings, peer_of
 
 
 def made(**values):

@@ -3,13 +3,13 @@
 import pytest
 from typer.testing import CliRunner
 
+from chexkeras.checks import is_loopback
 from chexkeras.cli import app as command_line
 from chexkeras.page.serve import (
     ServedPage,
     app,
     check_address,
     hub_proxy,
-    is_loopback,
     make_page,
     read_password,
 )
