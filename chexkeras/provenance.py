@@ -15,6 +15,9 @@ from packaging.utils import canonicalize_name
 _PACKAGES = (
     "chexkeras", "tensorflow", "keras", "numpy", "pandas", "scikit-learn", "scipy", "statsmodels", "pydicom", "pillow",
 )  # fmt: skip
+VERSION = re.compile(r"\d[\w.+!-]*")
+"""What the version of a package looks like."""
+UNKNOWN, NOT_INSTALLED = "unknown", "not installed"
 _RUN_TIME_EXTRAS = ("jpeg12", "openvino", "onnx", "tensorboard")
 # libjpeg-6dc8d115.so.62.4.0, libtensorflow_framework.so.2, libz.1.dylib, libscipy_openblas-6cdc3b4a.dll
 _LIBRARY = re.compile(
@@ -28,9 +31,15 @@ _LINKED_IN = {
 
 def _version(package: str) -> str:
     try:
-        return importlib.metadata.version(package)
+        return _told(importlib.metadata.distribution(package))
     except importlib.metadata.PackageNotFoundError:
-        return "not installed"
+        return NOT_INSTALLED
+
+
+def _told(package: importlib.metadata.Distribution) -> str:
+    """Returns a package's version; while it is being installed anew its metadata may have none, or half of one."""
+    version: str | None = package.version
+    return version if version and VERSION.fullmatch(version) else UNKNOWN
 
 
 @functools.cache
@@ -69,9 +78,10 @@ def installed() -> dict[str, str]:
     decoders) where they are installed.
 
     Returns:
-        Names, normalised and sorted, with their versions; a package that is needed on another system only is left out.
+        Names, normalised and sorted, with their versions, "unknown" where a package does not say it; a package that is
+        needed on another system only is left out.
     """
-    return {name: package.version for name, (package, _) in sorted(_needed().items())}
+    return {name: _told(package) for name, (package, _) in sorted(_needed().items())}
 
 
 def depends() -> dict[str, list[str]]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+from chexkeras import provenance
 from chexkeras.data.splits.splits import PARTS
 from chexkeras.findings import plain_name
 from chexkeras.models.classifier import PRECISIONS
@@ -22,7 +23,8 @@ LONGEST_TEXT = 2_000
 """The longest text in a file of a run, characters: several times what a run writes, and what a figure can hold."""
 
 _VERSION = re.compile(r"\d+(\.\d+)+[\w.+!-]*")
-_PACKAGE, _PACKAGE_VERSION = re.compile(r"[A-Za-z0-9][\w.-]*"), re.compile(r"\d[\w.+!-]*|not installed")
+_PACKAGE = re.compile(r"[A-Za-z0-9][\w.-]*")
+_PACKAGE_VERSION = re.compile(rf"{provenance.VERSION.pattern}|{provenance.UNKNOWN}|{provenance.NOT_INSTALLED}")
 _LIBRARY_VERSION = re.compile(r"[\w.]*")
 _LAYER = re.compile(r"[A-Za-z0-9][\w./:+-]*")
 _CODE = re.compile(r"\w[\w.-]*")

@@ -145,7 +145,8 @@ def _add_packages(facts: Facts, documents: Documents) -> None:
     origin = "as installed where the model was trained"
     if not recorded:
         # A run of an earlier version recorded only the packages above.
-        known = {name: version for name, version in packages.items() if version != "not installed"}
+        unsaid = (provenance.NOT_INSTALLED, provenance.UNKNOWN)
+        known = {name: version for name, version in packages.items() if version not in unsaid}
         recorded = {**provenance.installed(), **known}
         origin = "those above as recorded with the run, the others as installed where this text was made"
     for name, here in (("depends", provenance.depends), ("bundled", provenance.bundled)):
