@@ -289,7 +289,7 @@ def fit_stages(
         if stage.layer_decay is not None:
             optimizer.set_factors(model, rate_factors(model, stage.layer_decay))
             further["learning_rate_factors"] = factors_of_blocks(model, stage.layer_decay)
-        say(str(boundary), indent=2)
+        say(f"{boundary}; {_epochs_to_come(recipe.stages, stage)}", indent=2)
         if plan is not None and stage.name in plan.layers:
             data = plan.stage_data(model, recipe, stage.name)
         else:
@@ -316,7 +316,7 @@ def fit_stages(
             if best.offer(len(fitted.history), value):
                 fitted.best_stage, fitted.best_epoch, fitted.best_value = stage.name, epoch, value
             fitted.kept = best.numbers
-            _report(row, stage, _left(fitted, recipe.stages, stage, stopping.exhausted))
+            _report(row, stage, _left(fitted, stage, stopping.exhausted))
             snapshot = under_way.save()
             if given.epoch_ends(model, row):
                 fitted.stopped.append(stage.name)
@@ -378,8 +378,13 @@ def _epoch(under_way: StageFit, epoch: int, global_epoch: int, labels: np.ndarra
     }
 
 
-def _left(fitted: Fitted, stages: Sequence[Stage], stage: Stage, exhausted: bool) -> str:
-    """Returns how long the stage may still take, and which ones come after it; "" at the very end.
+def _epochs_to_come(stages: Sequence[Stage], stage: Stage) -> str:
+    later = [f"{after.name} of {after.epochs}" for after in stages[list(stages).index(stage) + 1 :]]
+    return ", then ".join([f"at most {stage.epochs} epochs", *later])
+
+
+def _left(fitted: Fitted, stage: Stage, exhausted: bool) -> str:
+    """Returns how long the stage takes where nothing stops it earlier; "" where it is over.
 
     The first epoch of a stage is compiled for and tells little: it counts only while there is no other. What an epoch
     of a later stage takes is not known before it begins: it may train ten times as many layers.
@@ -387,14 +392,13 @@ def _left(fitted: Fitted, stages: Sequence[Stage], stage: Stage, exhausted: bool
     done = fitted.rows(stage.name)
     seconds = float(np.median([row["seconds"] for row in done[1:] or done]))
     seconds *= 0 if exhausted else stage.epochs - len(done)
-    later = [f"{after.name} of {after.epochs} epochs" for after in stages[list(stages).index(stage) + 1 :]]
-    parts = [f"at most {_duration(seconds)} left of {stage.name}"] if seconds else []
-    return ", ".join([*parts, f"then {', '.join(later)}"] if later else parts)
+    return f"{_duration(seconds)} left" if seconds else ""
 
 
 def _report(row: dict[str, Any], stage: Stage, left: str) -> None:
+    """Prints an epoch on one line of 80 columns; "val" is the loss on the validation part, as Keras calls it."""
     measured = (
-        f"  {row['stage']} epoch {row['epoch']}/{stage.epochs}: loss {row['loss']:.4f}, validation "
+        f"  {row['stage']} epoch {row['epoch']}/{stage.epochs}: loss {row['loss']:.4f}, val "
         f"{row['val_loss']:.4f}, AUROC {row['val_auroc']:.3f}, {_duration(row['seconds'])}"
     )
     say(f"{measured}; {left}" if left else measured, indent=6)
@@ -404,4 +408,4 @@ def _duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"

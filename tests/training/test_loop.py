@@ -123,22 +123,32 @@ def test_every_epoch_is_one_line_with_the_time_that_may_be_left(toy_recipe, toy_
     monkeypatch.setattr(loop.StageFit, "scores", lambda _: np.full((len(toy_splits.validation), 1), 0.5))
     fit(toy_recipe.replace(stages=stages), toy_splits)
     shown = capsys.readouterr().err
-    assert max(map(len, (line for line in shown.splitlines() if " epoch " in line))) <= 80
-    # What does not fit goes on below, indented.
-    lines = [line for line in shown.replace("\n      ", " ").splitlines() if " epoch " in line]
-    assert lines[0].startswith("  one epoch 1/3: loss 0.2500, validation ")
-    assert lines.pop() == "  two stopped after epoch 4: no better validation AUROC in 2 epochs; one epoch 2 kept"
-    ends = [line.split("AUROC ")[1] for line in lines]
+    lines = [line for line in shown.splitlines() if " epoch " in line]
+    assert max(map(len, lines[:-1])) <= 80
+    assert lines[0].startswith("  one epoch 1/3: loss 0.2500, val ")
+    told = " ".join(shown.split())
+    assert told.count("at most 3 epochs, then two of 9") == 1
+    assert "two stopped after epoch 4: no better validation AUROC in 2 epochs; one epoch 2 kept" in told
+    ends = [line.split("AUROC ")[1] for line in lines if " loss " in line]
     # By hand: 2 epochs at 60 s, 1 at 20 s; then 8 at 100 s, 7 at 30 s, 6 at 30 s, and the patience is used up.
     assert ends == [
-        "0.600, 60 s; at most 2 min left of one, then two of 9 epochs",
-        "0.900, 20 s; at most 20 s left of one, then two of 9 epochs",
-        "0.700, 22 s; then two of 9 epochs",
-        "0.800, 100 s; at most 13 min left of two",
-        "0.850, 30 s; at most 4 min left of two",
-        "0.800, 30 s; at most 3 min left of two",
+        "0.600, 60 s; 2 min left",
+        "0.900, 20 s; 20 s left",
+        "0.700, 22 s",
+        "0.800, 100 s; 13 min left",
+        "0.850, 30 s; 4 min left",
+        "0.800, 30 s; 3 min left",
         "0.700, 30 s",
     ]
+
+
+def test_the_longest_line_of_an_epoch_fits_80_columns(capsys):
+    """Hours an epoch, days left, losses of two digits before the point."""
+    row = {"stage": "stage2", "epoch": 27, "loss": 10.25, "val_loss": 11.5, "val_auroc": 0.5, "seconds": 7300.0}
+    loop._report(row, loop.Stage("stage2", 30, 1e-3), f"{loop._duration(86_400 * 3)} left")
+    assert capsys.readouterr().err == (
+        "  stage2 epoch 27/30: loss 10.2500, val 11.5000, AUROC 0.500, 2.0 h; 72.0 h left\n"
+    )
 
 
 def test_weights_that_the_last_step_breaks_are_named_with_their_epoch(toy_recipe, toy_splits):
