@@ -154,3 +154,22 @@ def test_fewer_bits_saved_in_sixteen_are_named_with_what_they_reach_and_nothing_
     result = audit(table, targets=())
     assert result.issues[["code", "image_id"]].values.tolist() == [["low_contrast", "part"]]
     assert f"values reach {2**bits - 1} of 65535" in result.issues["detail"].iloc[0]
+
+
+@pytest.mark.parametrize("beyond", [0, 255])
+def test_where_a_body_stands_on_the_plate_is_no_sign_of_its_being_turned(beyond):
+    """Bodies that were shifted over black plates, by as much as a quarter, were called turned by 90 degrees."""
+    rng = np.random.default_rng(0)
+    drawn = []
+    for seed in range(60):
+        plate = np.full((2 * SIDE, 2 * SIDE), beyond, dtype=np.uint8)
+        down, right = rng.integers(SIDE // 4, SIDE * 3 // 4, 2)
+        plate[down : down + SIDE, right : right + SIDE] = chest(seed)
+        drawn.append(plate)
+
+    def turned() -> dict[str, list[str]]:
+        return {code: names for code, names in found(drawn).items() if code.startswith("looks_")}
+
+    assert turned() == {}
+    drawn[7], drawn[23] = np.rot90(drawn[7]), 255 - drawn[23]
+    assert turned() == {"looks_on_its_side": ["7.png"], "looks_inverted": ["23.png"]}
