@@ -280,8 +280,8 @@ def throughput(run, films, folder, rounds=3):
     The node's time runs from the first film's sending to the last result's taking, its model loaded before; the
     predictor's from the first file's reading to the last score, without and with the same objects.
     """
+    from chexkeras.delivery.dicom_output import DicomOutput
     from chexkeras.dicom.workers.options import ReadOptions
-    from chexkeras.inference.dicom_output import DicomOutput
     from chexkeras.inference.predictor import Predictor
     from chexkeras.runs.run import Run
 

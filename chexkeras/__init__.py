@@ -1,9 +1,9 @@
 """chexkeras: chest X-ray classifiers in Keras, from a folder of images to an honest FDA-style report.
 
-The names of the main job stand here, all others in `cx.data`, `cx.dicom`, `cx.evaluation`, `cx.inference`,
-`cx.models`, `cx.phantoms`, `cx.plots`, `cx.recipes`, `cx.report` and `cx.results`. Each is loaded when it is first
-used, so that statistics and DICOM checks start without TensorFlow. `__init__.pyi` lists them, for Python and for
-editors.
+The names of the main job stand here, all others in `cx.data`, `cx.delivery`, `cx.dicom`, `cx.evaluation`,
+`cx.inference`, `cx.models`, `cx.phantoms`, `cx.plots`, `cx.recipes`, `cx.report` and `cx.results`. Each
+is loaded when it is first used, so that statistics and DICOM checks start without TensorFlow. `__init__.pyi` lists
+them, for Python and for editors.
 """
 
 from chexkeras import _lazy, _quiet

@@ -2,6 +2,7 @@
 
 from . import (
     data as data,
+    delivery as delivery,
     dicom as dicom,
     evaluation as evaluation,
     explanation as explanation,

@@ -14,7 +14,10 @@ from typing import Any
 
 import lazy_loader
 
-ROOMS = ("data", "dicom", "evaluation", "explanation", "inference", "models", "phantoms", "plots", "recipes", "report")
+ROOMS = (
+    "data", "delivery", "dicom", "evaluation", "explanation", "inference", "models", "phantoms", "plots",
+    "recipes", "report",
+)  # fmt: skip
 """The packages below `chexkeras` whose names a stub lists."""
 
 RENAMED = {

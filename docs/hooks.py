@@ -26,6 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 TITLES = {
     "data": "Data",
+    "delivery": "Delivery",
     "dicom": "DICOM",
     "evaluation": "Evaluation",
     "inference": "Inference",

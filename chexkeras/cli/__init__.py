@@ -3,19 +3,19 @@
 # The order of the modules here is the order of the commands in --help.
 from chexkeras.cli import demo, data, presets  # noqa: I001
 from chexkeras.cli.training import train, sweep
-from chexkeras.cli import evaluate, compare, robustness, explain, predict, node, report, labels
+from chexkeras.cli import evaluate, compare, robustness, explain, predict, delivery, report, labels
 from chexkeras.cli.app import app
 
 __all__ = [
     "app",
     "compare",
     "data",
+    "delivery",
     "demo",
     "evaluate",
     "explain",
     "labels",
     "main",
-    "node",
     "predict",
     "presets",
     "report",

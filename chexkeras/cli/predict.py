@@ -1,5 +1,6 @@
 """``chexkeras predict``."""
 
+import contextlib
 import dataclasses
 import math
 from pathlib import Path
@@ -9,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chexkeras.cli.app import Profile, app, command_line, errors_for_people, fail, leave, starting_tensorflow, tell
+from chexkeras.cli.archive import archive_of, films_of, owner_s_folder, store_objects
 from chexkeras.cli.destination import check_destination
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from chexkeras.delivery.dicom_output import DicomOutput
     from chexkeras.dicom.profiles import Profile as GateProfile
-    from chexkeras.inference.dicom_output import DicomOutput
     from chexkeras.runs.run import Run
 
 _REFUSED = 3
@@ -24,8 +26,10 @@ _REFUSED = 3
 @app.command()
 @errors_for_people
 def predict(
-    folder: Annotated[Path, typer.Argument(help="Folder with DICOM, PNG or JPEG files, told apart by content.")],
     run: Annotated[Path, typer.Option(help="Run folder whose model and threshold are used.")],
+    folder: Annotated[
+        Path | None, typer.Argument(help="Folder with DICOM, PNG or JPEG files, told apart by content.")
+    ] = None,
     out: Annotated[
         Path,
         typer.Option(
@@ -100,8 +104,35 @@ def predict(
             help="DICOM objects to write: 'sr' structured report, 'sc' secondary capture, 'pr' presentation state."
         ),
     ] = "sr,sc,pr",
+    dicomweb: Annotated[
+        str | None,
+        typer.Option(
+            help="Score films of an archive instead of a folder: the address of its DICOMweb service, such as "
+            "https://pacs.example.org/dicom-web (extra dicomweb). Credentials come from CHEXKERAS_DICOMWEB_USER and "
+            "CHEXKERAS_DICOMWEB_PASSWORD, from CHEXKERAS_DICOMWEB_TOKEN or from .netrc."
+        ),
+    ] = None,
+    study: Annotated[
+        list[str] | None, typer.Option(help="With --dicomweb: a study to fetch, by its UID; again for others.")
+    ] = None,
+    date: Annotated[
+        str | None,
+        typer.Option(help="With --dicomweb: all CR and DX studies of a day, YYYYMMDD, or of days, FROM-TO."),
+    ] = None,
+    store_results: Annotated[
+        bool,
+        typer.Option("--store-results", help="With --dicomweb: store the results in the archive as DICOM objects."),
+    ] = False,
+    dicomweb_ca: Annotated[
+        Path | None,
+        typer.Option(help="With --dicomweb: certificates of who signed the server's, PEM; default: well-known ones."),
+    ] = None,
+    allow_http: Annotated[
+        bool, typer.Option("--allow-http", help="With --dicomweb: go unencrypted to another machine, too.")
+    ] = False,
+    most_films: Annotated[int, typer.Option(help="With --dicomweb: most films that are fetched.")] = 1_000,
 ) -> None:
-    """Scores a folder: a decision or a reasoned refusal for every file.
+    """Scores a folder, or films of an archive: a decision or a reasoned refusal for every file.
 
     Exit status: 0 if every file was scored, 3 if any was refused, 2 for a mistake in the call, 130 if interrupted, 143
     if the system ended it (SIGTERM).
@@ -115,6 +146,10 @@ def predict(
     from chexkeras.parallel import WorkersUnavailable
     from chexkeras.runs.run import Run
 
+    archive = archive_of(
+        dicomweb, folder, study or [], date,
+        authorities=dicomweb_ca, allow_http=allow_http, films=most_films, stores=store_results,
+    )  # fmt: skip
     own = {suffix: form.is_own for suffix, form in FORMATS.items()}
     check_destination(out, "--out", own, folders=[suffix for suffix, form in FORMATS.items() if form.is_folder])
     for limit, option in ((memory, "--memory"), (timeout, "--timeout")):
@@ -137,56 +172,67 @@ def predict(
             "--keep tells the run's report that heat maps are part of the output, and a report speaks of checked ones "
             "only: run 'chexkeras explain' first and leave out --unchecked-heatmaps, or leave out --keep."
         )
-    output = (
-        None if dicom_out is None else _object_writer(loaded, dicom_out, folder, kinds, profile, resume or overwrite)
-    )
-    starting_tensorflow()
-    start = perf_counter()
-    try:
-        results = score_folder(
-            loaded,
-            folder,
-            profile,
-            keep=keep,
-            out=out,
-            resume=resume,
-            overwrite=overwrite,
-            names=names,
-            read_options=read_options,
-            engine=engine,
-            precision=precision,
-        )
-    except KeyboardInterrupt as interruption:
-        kept = _kept(results_path(out))
-        leave(interruption, kept or "nothing done", _going_on() if kept else "")
-    except (WorkersUnavailable, OSError) as error:
-        # An error of the system, in the middle of the work; one that we found before it has no number.
-        is_late = isinstance(error, WorkersUnavailable) or error.errno is not None
-        kept = _kept(results_path(out)) if is_late else ""
-        fail(error, kept, _going_on() if kept else "")
-    for caution in loaded.cautions:
-        tell(f"Caution: {caution}")
-    refused = _show_results(results)
-    tell(f"done in {perf_counter() - start:.1f} s; written: {out}")
-    if heatmaps is not None and can_draw and (results["verdict"] != "reject").any():
-        from chexkeras.plots import save_heatmaps
+    if dicom_out is not None:
+        from chexkeras.delivery.dicom_output import objects_folder
 
-        table = save_heatmaps(
-            loaded, folder, heatmaps, results=results, names=names, profile=profile, read_options=read_options,
-            overwrite=overwrite, **asked,
-        )  # fmt: skip
-        tell(f"heat maps of {table['image'].nunique()} files: {heatmaps}")
-    if output is not None and dicom_out is not None:
-        from chexkeras.inference.dicom_output import write_objects
-
+        objects_folder(dicom_out, folder, replaces=resume or overwrite, name="--dicom-out")
+    output = _object_writer(loaded, kinds, profile) if dicom_out is not None or store_results else None
+    with contextlib.ExitStack() as open_until_done:
+        folder = open_until_done.enter_context(films_of(folder, archive, study or [], date, resume=resume))
+        starting_tensorflow()
+        start = perf_counter()
         try:
-            with output:
-                count = write_objects(
-                    output, folder, dicom_out, results, names=names, resume=resume, overwrite=overwrite
-                )
+            results = score_folder(
+                loaded,
+                folder,
+                profile,
+                keep=keep,
+                out=out,
+                resume=resume,
+                overwrite=overwrite,
+                names=names,
+                read_options=read_options,
+                engine=engine,
+                precision=precision,
+            )
         except KeyboardInterrupt as interruption:
-            leave(interruption, "the results, and the objects that were written, are kept", _going_on())
-        tell(f"{count} DICOM objects, with identifiers of patients: {dicom_out}")
+            kept = _kept(results_path(out))
+            leave(interruption, kept or "nothing done", _going_on() if kept else "")
+        except (WorkersUnavailable, OSError) as error:
+            # An error of the system, in the middle of the work; one that we found before it has no number.
+            is_late = isinstance(error, WorkersUnavailable) or error.errno is not None
+            kept = _kept(results_path(out)) if is_late else ""
+            fail(error, kept, _going_on() if kept else "")
+        for caution in loaded.cautions:
+            tell(f"Caution: {caution}")
+        refused = _show_results(results)
+        tell(f"done in {perf_counter() - start:.1f} s; written: {out}")
+        if heatmaps is not None and can_draw and (results["verdict"] != "reject").any():
+            from chexkeras.plots import save_heatmaps
+
+            table = save_heatmaps(
+                loaded, folder, heatmaps, results=results, names=names, profile=profile, read_options=read_options,
+                overwrite=overwrite, **asked,
+            )  # fmt: skip
+            tell(f"heat maps of {table['image'].nunique()} files: {heatmaps}")
+        if output is not None:
+            from chexkeras.delivery.dicom_output import write_objects
+
+            objects = dicom_out or Path(open_until_done.enter_context(owner_s_folder())) / "objects"
+            try:
+                with output:
+                    count = write_objects(
+                        output, folder, objects, results, names=names, resume=resume, overwrite=overwrite
+                    )
+            except KeyboardInterrupt as interruption:
+                kept = (
+                    "the results, and the objects that were written, are kept" if dicom_out else "the results are kept"
+                )
+                leave(interruption, kept, _going_on())
+            if dicom_out is not None:
+                tell(f"{count} DICOM objects, with identifiers of patients: {dicom_out}")
+            if archive is not None and store_results:
+                store_objects(archive, objects)
     if keep:
         from chexkeras.explanation.of_files import note_output
 
@@ -195,7 +241,7 @@ def predict(
         raise typer.Exit(_REFUSED)
 
 
-def _can_draw(run: "Run", heatmaps: Path, folder: Path, overwrite: bool, asked: dict[str, Any]) -> bool:
+def _can_draw(run: "Run", heatmaps: Path, folder: Path | None, overwrite: bool, asked: dict[str, Any]) -> bool:
     """Returns whether heat maps will be drawn, and says why if none are; before anything is scored."""
     from chexkeras.explanation.of_files import drawable_maps
     from chexkeras.plots.explanation.scored_files import heatmaps_folder
@@ -207,15 +253,11 @@ def _can_draw(run: "Run", heatmaps: Path, folder: Path, overwrite: bool, asked: 
     return not reason
 
 
-def _object_writer(
-    run: "Run", out: Path, folder: Path, kinds: str, profile: "str | GateProfile", replaces: bool
-) -> "DicomOutput":
-    """Returns what writes DICOM objects, once it is sure that they can be written; before anything is scored."""
-    from chexkeras.inference.dicom_output import DicomOutput, objects_folder
+def _object_writer(run: "Run", kinds: str, profile: "str | GateProfile") -> "DicomOutput":
+    """Returns what makes DICOM objects, once it is sure that they can be made; before anything is fetched or scored."""
+    from chexkeras.delivery.dicom_output import DicomOutput
 
-    objects_folder(out, folder, replaces=replaces, name="--dicom-out")
-    chosen = tuple(kind.strip() for kind in kinds.split(","))
-    return DicomOutput(run, chosen, profile=profile)
+    return DicomOutput(run, tuple(kind.strip() for kind in kinds.split(",")), profile=profile)
 
 
 def _show_results(results: "pd.DataFrame") -> int:

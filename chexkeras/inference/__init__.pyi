@@ -1,6 +1,5 @@
 # The public names of this package: what editors and type checkers see, and what Python loads when they are used.
 
-from .dicom_output import DicomOutput as DicomOutput, write_objects as write_objects
 from .engines import Engine as Engine, load_engine as load_engine
 from .ensemble import Ensemble as Ensemble, average_scores as average_scores
 from .external import evaluate_external as evaluate_external

@@ -1,6 +1,7 @@
 """The node as a whole: receiver, scorer and sender around one spool, with health and metrics."""
 
 import contextlib
+import importlib.metadata
 import shutil
 import threading
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import chexkeras
 from chexkeras.arguments import checked
 from chexkeras.dicom.privacy import scrub
 from chexkeras.dicom.profiles import find_profile
@@ -57,7 +59,7 @@ class Node:
         check_engine(settings.engine)
         loaded = run if isinstance(run, Run) else Run.load(run)
         loaded.check_model()
-        from chexkeras.inference.dicom_output import DicomOutput
+        from chexkeras.delivery.dicom_output import DicomOutput
 
         output = DicomOutput(loaded, settings.kinds)
         self.settings, self.metrics, self.cautions = settings, Metrics(), loaded.cautions
@@ -166,6 +168,9 @@ class Node:
             ("disk_free_bytes", "Space left on the spool's disk.", shutil.disk_usage(self.spool.folder).free),
         ):
             found.append((name, "gauge", words, {}, float(value)))
+        made_by = {name: importlib.metadata.version(name) for name in ("pynetdicom", "highdicom", "pydicom")}
+        made_by = {"version": chexkeras.__version__, "run": self.scorer.fingerprint, **made_by}
+        found.append(("info", "gauge", "What receives, scores and sends; always 1.", made_by, 1.0))
         return found + list(self._drift_samples())
 
     def _drift_samples(self) -> Iterator[Sample]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import chexkeras
+from chexkeras.dicom.objects.source import NotDescribable
 from chexkeras.dicom.privacy import scrub
 from chexkeras.dicom.workers.pool import ReaderPool
 from chexkeras.files import NO_ROOM
@@ -23,7 +24,7 @@ from chexkeras.parallel import WorkersUnavailable
 from chexkeras.runs.run import Run
 
 if TYPE_CHECKING:
-    from chexkeras.inference.dicom_output import DicomOutput
+    from chexkeras.delivery.dicom_output import DicomOutput
     from chexkeras.inference.predictor import Predictor
     from chexkeras.inference.read_files import FileResult
 
@@ -63,6 +64,11 @@ class SpoolScorer:
         # Objects are made of the last batch's results while the model scores the next.
         self._to_write: queue.Queue[tuple[SpooledFilm, dict[str, Any]]] = queue.Queue(2 * BATCHES[-1])
         self._writer = threading.Thread(target=self._write, name="writer", daemon=True)
+
+    @property
+    def fingerprint(self) -> str:
+        """The run's fingerprint, as results and the audit log name it."""
+        return self._output.device.fingerprint
 
     @property
     def is_ready(self) -> bool:
@@ -196,27 +202,29 @@ class SpoolScorer:
 
     def _make_results(self, film: SpooledFilm, record: dict[str, Any]) -> None:
         is_silent = record["verdict"] == "reject" and self._settings.refused == "silent"
-        told = audit_values(film, record, self._output.device.fingerprint)
+        told = audit_values(film, record, self.fingerprint)
         try:
             if not is_silent:
                 self._output.write(film.path, record, film.results)
-        # What the library says may quote the film.
+        except NotDescribable as error:
+            # Its message repeats nothing of the film.
+            self._give_up(film, record, told, f"no result: {error}")
+            return
+        # What a library says may quote the film.
         except Exception as error:
             if isinstance(error, OSError) and error.errno in NO_ROOM:
                 raise
-            self._give_up(film, record, told, error)
+            self._give_up(film, record, told, f"no result ({scrub(error)})")
             return
         self._spool.commit(film, told)
         self._count(record)
         if self.drift is not None:
             self.drift.add([record])
 
-    def _give_up(
-        self, film: SpooledFilm, record: dict[str, Any], told: dict[str, Any], error: Exception
-    ) -> None:  # fmt: skip
+    def _give_up(self, film: SpooledFilm, record: dict[str, Any], told: dict[str, Any], why: str) -> None:
         self._metrics.count("dead")
-        self._log.write(film.name, {**told, "outcome": "dead", "why": f"no result ({scrub(error)})"})
-        self._spool.bury(film, {**told, "reason": f"no result could be made ({scrub(error)})"})
+        self._log.write(film.name, {**told, "outcome": "dead", "why": why})
+        self._spool.bury(film, {**told, "reason": why})
         self._log.settle(film.name)
         self._count(record)
 

@@ -9,9 +9,8 @@ from chexkeras.dicom.privacy import quiet, scrub
 from chexkeras.files import NO_ROOM
 from chexkeras.node.audit_log import AuditLog
 from chexkeras.node.film import SpooledFilm
-from chexkeras.node.inquiry import has_already
 from chexkeras.node.metrics import Metrics
-from chexkeras.node.network import set_up_network_library, settle
+from chexkeras.node.network import has_already, set_up_network_library, settle
 from chexkeras.node.settings import NodeSettings
 from chexkeras.node.spool import Spool
 

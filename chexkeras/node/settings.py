@@ -161,7 +161,7 @@ class NodeSettings:
         host: Address to listen at; by default this machine alone.
         port: Port to listen at, 1 to 65535; 0 takes a free one.
         metrics_port: Port of this machine for health and metrics; 0 takes a free one, None opens none.
-        kinds: Which objects are made of a result, see `inference.dicom_output`.
+        kinds: Which objects are made of a result, see `delivery.dicom_output`.
         refused: "report" sends "not assessed" with the reason for what the gate refuses; "silent" sends nothing.
         profile: The DICOM gate's profile.
         engine: What computes the scores.

@@ -145,7 +145,7 @@ def test_part_that_fails_ends_the_node_instead_of_leaving_films_unscored(toy_run
 def test_full_disk_while_results_are_made_delays_them(toy_run, told, peer, calling, films, monkeypatch):
     import errno
 
-    from chexkeras.inference.dicom_output import DicomOutput
+    from chexkeras.delivery.dicom_output import DicomOutput
 
     real, left = DicomOutput.write, iter(range(2))
 
@@ -162,6 +162,34 @@ def test_full_disk_while_results_are_made_delays_them(toy_run, told, peer, calli
         wait_for(lambda: node.spool.counts()["done"] == 1)
         assert node.metrics.value("scored") == 1
     assert len(peer.offered) == 1 and [line["outcome"] for line in lines(settings.spool)] == ["sent"]
+
+
+def test_film_that_cannot_be_described_is_put_aside_with_the_reason_in_words(
+    toy_run, told, calling, films, monkeypatch
+):
+    from chexkeras.delivery.dicom_output import DicomOutput
+    from chexkeras.dicom.objects.source import NotDescribable
+
+    def nameless(*_):
+        raise NotDescribable("the film has no Study Instance UID.")
+
+    monkeypatch.setattr(DicomOutput, "write", nameless)
+    settings = told()
+    with Node(toy_run, settings) as node:
+        assert calling(node.receiver.port, (DX, [EXPLICIT])).send_c_store(films[0]).Status == 0x0000
+        wait_for(lambda: node.spool.counts()["dead"] == 1)
+        (why,) = (settings.spool / "dead").rglob("why.json")
+        assert json.loads(why.read_text())["reason"] == "no result: the film has no Study Instance UID."
+    assert [line["why"] for line in lines(settings.spool)] == ["no result: the film has no Study Instance UID."]
+
+
+def test_metrics_name_what_made_the_results(toy_run, told):
+    node = Node(toy_run, told())
+    try:
+        (info,) = [line for line in as_text(node.samples()).splitlines() if line.startswith("chexkeras_node_info")]
+        assert f'run="{node.scorer.fingerprint}"' in info and 'highdicom="' in info and 'pynetdicom="' in info
+    finally:
+        node.close()
 
 
 def test_drift_is_said_once_for_as_long_as_it_lasts(toy_run, told, capsys):

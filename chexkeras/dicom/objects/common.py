@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import importlib
+import importlib.metadata
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,7 +72,11 @@ class SeriesOf:
             "instance_number": film.number,
             "manufacturer": device.manufacturer[:_LONGEST_TEXT],
             "manufacturer_model_name": device.name[:_LONGEST_TEXT],
-            "software_versions": device.version[:_LONGEST_TEXT],
+            # The program, and the libraries that build and write the object.
+            "software_versions": (
+                device.version[:_LONGEST_TEXT],
+                *(f"{name} {importlib.metadata.version(name)}" for name in ("highdicom", "pydicom")),
+            ),
             "device_serial_number": device.fingerprint[:_LONGEST_TEXT],
             "series_description": f"{mark}{self.description}"[:_LONGEST_TEXT],
             "content_qualification": "PRODUCT" if device.authorisation else "RESEARCH",

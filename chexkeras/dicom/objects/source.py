@@ -93,6 +93,24 @@ class SourceFilm:
 
 
 @checked
+def film_identity(path: str | Path) -> tuple[str, str, str]:
+    """Returns the UIDs of study, series and film that a DICOM file names.
+
+    Args:
+        path: A DICOM file, whether the gate accepts it or not.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        NotDescribable: If it is no DICOM file, cannot be read, or lacks one of them.
+    """
+    header = _read_header(path)
+    named = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+    with privacy.quiet():
+        study, series, film = (_uid(header, keyword, _UIDS[keyword]) for keyword in named)
+    return study, series, film
+
+
+@checked
 def read_source(path: str | Path) -> SourceFilm:
     """Reads who and what a film is of.
 
@@ -104,19 +122,23 @@ def read_source(path: str | Path) -> SourceFilm:
         NotDescribable: If it is no DICOM file, cannot be read, or does not say which study, series and instance it is
             or whose.
     """
+    header = _read_header(path)
+    with privacy.quiet():
+        return _source(header)
+
+
+def _read_header(path: str | Path) -> Header:
     file = checks.existing_file(checks.typed_path(path, "path"), "path")
     if not is_dicom(file):
         raise NotDescribable("the file is no DICOM file; DICOM objects are made of DICOM files only.")
     with privacy.quiet():
         try:
-            found = _header(file)
+            return Header(_header(file))
         except DicomRejected as refused:
-            raise NotDescribable(f"the header cannot be read ({refused.code}); no DICOM object is made.") from None
+            reason = refused.code
         except privacy.tag_errors() as error:
-            reason = f"the header cannot be read ({privacy.scrub(error)}); no DICOM object is made."
-        else:
-            return _source(Header(found))
-    raise NotDescribable(reason)
+            reason = privacy.scrub(error)
+    raise NotDescribable(f"the header cannot be read ({reason}); no DICOM object is made.")
 
 
 def _header(file: Path) -> "Dataset":

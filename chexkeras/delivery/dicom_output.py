@@ -33,6 +33,7 @@ from chexkeras.dicom.workers.pool import ReaderPool
 from chexkeras.inference.score_folder import files_by_name
 from chexkeras.parallel import WorkersUnavailable
 from chexkeras.progress import say, track
+from chexkeras.report.answers import load_answers
 from chexkeras.results import Estimate
 from chexkeras.runs.run import Run
 
@@ -190,8 +191,10 @@ class _Maps:
     """Heat maps of a run, where they passed their checks; the model is loaded for the first film."""
 
     def __init__(self, run: Run, tell: Callable[[str], None]) -> None:
-        # Rooms of one layer do not import one another; what is public is reached from above.
-        self._drawn = chexkeras.explanation.drawable_maps(run)
+        # Keras starts here.
+        from chexkeras.explanation.of_files import drawable_maps
+
+        self._drawn = drawable_maps(run)
         self._run, self._tell = run, tell
         self._explainer: Any = None
         self._computing = threading.Lock()
@@ -204,14 +207,16 @@ class _Maps:
             self._tell(f"DICOM objects without heat maps, and no presentation states: {reason}")
             return []
         with self._computing:
+            from chexkeras.explanation.explain import WHAT_IT_IS_NOT, Explainer
+
             if self._explainer is None:
                 drawn = self._drawn
-                self._explainer = chexkeras.explanation.Explainer(
+                self._explainer = Explainer(
                     self._run, finding=drawn.findings, method=drawn.method, layer=drawn.layer, batch_size=1
                 )
             pixels = self._pixels(image)
             made = self._explainer.explain(pixels[np.newaxis].astype(np.float32), ["0"])
-        note = f"{self._drawn.note} {chexkeras.explanation.WHAT_IT_IS_NOT}"
+        note = f"{self._drawn.note} {WHAT_IT_IS_NOT}"
         return [FilmMap(finding, made.of("0", finding), made.method, note) for finding in made.findings]
 
     def _pixels(self, image: Radiograph) -> np.ndarray:
@@ -252,7 +257,7 @@ def device_facts(run: Run) -> DeviceFacts:
     """
     points = run.checked_points()
     stated = run.folder / ANSWERS
-    answers = chexkeras.report.load_answers(stated) if stated.is_file() else None
+    answers = load_answers(stated) if stated.is_file() else None
     name = answers.get("device.name") if answers else None
     authorisation = (answers.get("device.authorisation") if answers else None) or ""
     evaluated = {entry.finding: entry for entry in run.evaluation.findings}
@@ -330,12 +335,13 @@ def film_result(record: dict[str, Any], profile: Profile | None = None) -> FilmR
     return FilmResult(findings, (), tuple(warnings), str(record["engine"]), str(record["profile"]))
 
 
-def objects_folder(out: str | Path, scored: str | Path, *, replaces: bool = False, name: str = "out") -> Path:
+def objects_folder(out: str | Path, scored: str | Path | None, *, replaces: bool = False, name: str = "out") -> Path:
     """Returns the folder that objects of files go to, if nothing but earlier ones can be lost.
 
     Args:
         out: What the caller gave.
-        scored: The folder of the films; the objects must not lie in it, where they would be scored next time.
+        scored: The folder of the films, in which the objects must not lie, since they would be scored next time; None
+            where films are in none that stays.
         replaces: Whether earlier objects may be replaced or added to.
         name: What the argument is called, for messages.
 
@@ -345,7 +351,7 @@ def objects_folder(out: str | Path, scored: str | Path, *, replaces: bool = Fals
         ValueError: If it is a file, lies in a run or in the folder of the films, or holds something else.
     """
     folder = files.output_folder(checks.typed_path(out, name), name, OBJECTS, "DICOM objects", overwrite=replaces)
-    if folder.is_relative_to(Path(scored).resolve()):
+    if scored is not None and folder.is_relative_to(Path(scored).resolve()):
         raise ValueError(
             f"{name} {str(out)!r} lies in the folder that is scored, and the objects would be scored next time; choose "
             "a place outside it."
@@ -422,6 +428,15 @@ def write_objects(
     for reason, count in refused.items():
         say(f"{count} file(s) without DICOM objects: {reason}")
     return len(stay)
+
+
+def objects_by_film(folder: Path) -> dict[str, list[Path]]:
+    """Returns the objects that `write_objects` wrote into a folder, by the film's name in the results.
+
+    Args:
+        folder: The folder.
+    """
+    return {name: [folder / each for each in entry["objects"]] for name, entry in _listed(folder / OBJECTS).items()}
 
 
 def _records(results: pd.DataFrame) -> Iterator[dict[str, Any]]:

@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 import chexkeras as cx
 from chexkeras.cli import app
+from chexkeras.delivery.dicom_output import KINDS, OBJECTS, DicomOutput, device_facts, film_result, write_objects
 from chexkeras.dicom.objects.source import NotDescribable
 from chexkeras.dicom.workers.options import IN_PROCESS
 from chexkeras.dicom.workers.pool import ReaderPool
-from chexkeras.inference.dicom_output import KINDS, OBJECTS, DicomOutput, device_facts, film_result, write_objects
 from chexkeras.parallel import WorkersUnavailable
 from chexkeras.runs.run import HEATMAPS, Run
 from tests.dicom.dicom_images import (
@@ -95,6 +95,7 @@ def test_a_scored_film_has_an_object_of_every_kind_in_its_own_study(run, films, 
         found = pydicom.dcmread(path)
         assert path.name == f"{found.SOPInstanceUID}.dcm" and found.StudyInstanceUID == STUDY
         assert found.PatientName == "Doe^Jane" and found.PatientID == "A-17"
+        assert [str(each).split()[0] for each in found.SoftwareVersions] == [cx.__version__, "highdicom", "pydicom"]
         assert f"{FILM}.2".encode() in path.read_bytes() and b"NOT FOR CLINICAL USE" in path.read_bytes()
     assert len({pydicom.dcmread(path).SeriesInstanceUID for path in paths}) == 3
 
@@ -204,7 +205,7 @@ def test_what_a_library_says_of_a_film_is_not_repeated(run, films, tmp_path, mon
     def quoting(*_):
         raise TypeError(f"cannot encode {CANARY}")
 
-    monkeypatch.setattr(sys.modules["chexkeras.inference.dicom_output"], "structured_report", quoting)
+    monkeypatch.setattr(sys.modules["chexkeras.delivery.dicom_output"], "structured_report", quoting)
     with DicomOutput(run, ("sr",)) as output, pytest.raises(NotDescribable) as raised:
         output.write(films / "one", record("one"), tmp_path / "out")
     assert str(raised.value) == "no DICOM object could be made of the film (TypeError)."

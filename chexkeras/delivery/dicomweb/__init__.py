@@ -1,0 +1,1 @@
+"""An archive's DICOMweb service: films are fetched from it, results are stored there."""
