@@ -86,14 +86,13 @@ class ImageTable(pd.DataFrame):
             raise TypeError(f"{what} is a {type(table).__name__}; give a pandas DataFrame with one row per image.")
         checks.require_columns(table, _REQUIRED, what, fix)
         checks.refuse_repeated_columns(table.columns, what)
-        checked = (checks.identifiers, checks.patient_identifiers)
-        written = {
-            name: pd.Series(check(table[name], f"{name} of {what}"), index=table.index, dtype=object)
-            for name, check in zip(_REQUIRED, checked, strict=True)
-        }
-        made = cls(
-            table.assign(**{name: ids for name, ids in written.items() if not ids.equals(table[name].astype(object))})
-        )
+        rewritten = {}
+        for name, check in zip(_REQUIRED, (checks.identifiers, checks.patient_identifiers), strict=True):
+            ids = pd.Series(check(table[name], f"{name} of {what}"), index=table.index, dtype=object)
+            # One column after the other, and only what is new: of millions of rows, each copy is gigabytes.
+            if not ids.equals(table[name].astype(object)):
+                rewritten[name] = ids
+        made = cls(table.assign(**rewritten))
         made.attrs = dict(table.attrs)
         return made
 

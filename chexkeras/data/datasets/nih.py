@@ -77,13 +77,16 @@ def load_nih(
         "height_px": _whole_numbers(text, "height_px", label_file.name),
         "pixel_spacing_mm": pd.to_numeric(text["pixel_spacing_mm"], errors="coerce").astype(float),
     }
+    release = _label_release(image_ids, text["labels"], follow_up)
+    # Of millions of rows, what was read is as large as what is made of it.
+    del text
     paths = paths_of(folder, image_ids, images, missing)
     table, left_out = assemble(image_ids, paths, described, labels, missing, official=official)
     table.attrs["source"] = source_of_folder(
         folder,
         [label_file, *list_files],
         NIH.source_name,
-        _label_release(image_ids, text["labels"].tolist(), follow_up.tolist()),
+        release,
         "chexkeras phantoms",
         left_out=left_out,
         implausible_ages=implausible,
@@ -229,7 +232,7 @@ _NAME = re.compile(r"\d{8}_(\d{3})\.")
 _ENOUGH_IMAGES = 30
 
 
-def _label_release(image_ids: Sequence[str], labels: Sequence[str], follow_up: Sequence[int]) -> str:
+def _label_release(image_ids: Sequence[str], labels: Iterable[str], follow_up: Iterable[int]) -> str:
     """Names the release.
 
     Two things tell the releases apart. The first labels lack findings that the corrected ones have (the twelve images
@@ -245,9 +248,12 @@ def _label_release(image_ids: Sequence[str], labels: Sequence[str], follow_up: S
         "2020 revision", "2017 release, corrected labels", "2017 release, first labels", "2017 release" when no image
         tells which labels, or "unknown" when the evidence is missing or speaks both ways.
     """
-    numbers = [int(match[1]) if (match := _NAME.match(image)) else None for image in image_ids]
-    renumbered = any(number is not None and number != given for number, given in zip(numbers, follow_up, strict=True))
-    later = sum(number is not None and number > 0 for number in numbers)
+    renumbered, later = False, 0
+    for image, given in zip(image_ids, follow_up, strict=True):
+        match = _NAME.match(image)
+        if match:
+            number = int(match[1])
+            renumbered, later = renumbered or number != given, later + (number > 0)
     has_gained = [
         _GAINED[image] in text.split("|") for image, text in zip(image_ids, labels, strict=True) if image in _GAINED
     ]
