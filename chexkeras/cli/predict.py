@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import math
+from collections import Counter
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
@@ -104,6 +105,13 @@ def predict(
             help="DICOM objects to write: 'sr' structured report, 'sc' secondary capture, 'pr' presentation state."
         ),
     ] = "sr,sc,pr",
+    worklist: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="File for the order in which films are worth reading, again for others: .csv names nobody; .hl7 and "
+            ".json (FHIR) name patients and are readable by you alone. See 'chexkeras worklist'."
+        ),
+    ] = None,
     dicomweb: Annotated[
         str | None,
         typer.Option(
@@ -152,6 +160,10 @@ def predict(
     )  # fmt: skip
     own = {suffix: form.is_own for suffix, form in FORMATS.items()}
     check_destination(out, "--out", own, folders=[suffix for suffix, form in FORMATS.items() if form.is_folder])
+    if worklist:
+        from chexkeras.cli.delivery.worklist import check_outputs, tell_worklist
+
+        check_outputs(worklist, folder or Path(), "--worklist")
     for limit, option in ((memory, "--memory"), (timeout, "--timeout")):
         if not 0.0 < limit < math.inf:
             raise ValueError(f"{option} {limit:g} must be a number above 0.")
@@ -207,6 +219,13 @@ def predict(
             tell(f"Caution: {caution}")
         refused = _show_results(results)
         tell(f"done in {perf_counter() - start:.1f} s; written: {out}")
+        if worklist:
+            from chexkeras.delivery.worklist.write import write_worklist
+            from chexkeras.inference.results_file import records_of
+
+            for path in worklist:
+                entries = write_worklist(loaded, records_of(results), path, films=folder, names=names)
+            tell_worklist(Counter(entry.group for entry in entries), worklist)
         if heatmaps is not None and can_draw and (results["verdict"] != "reject").any():
             from chexkeras.plots import save_heatmaps
 

@@ -5,7 +5,7 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ from chexkeras.dicom.rejection import DicomRejected
 from chexkeras.dicom.rules import RULE_BY_CODE
 from chexkeras.dicom.workers.options import ReadOptions
 from chexkeras.dicom.workers.pool import ReaderPool
+from chexkeras.inference.results_file import records_of
 from chexkeras.inference.score_folder import files_by_name
 from chexkeras.parallel import WorkersUnavailable
 from chexkeras.progress import say, track
@@ -395,7 +396,7 @@ def write_objects(
     folder = objects_folder(out, scored, replaces=resume or overwrite)
     found = files_by_name(checks.existing_folder(checks.typed_path(scored, "scored"), "scored"), names)
     checks.require_columns(results, _NEEDED, "results", "Give what score_folder returned.")
-    records = {record["file"]: record for record in _records(results)}
+    records = {record["file"]: record for record in records_of(results)}
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     earlier = _listed(folder / OBJECTS)
     settings = f"{output.device!r}{output.kinds}"
@@ -437,15 +438,6 @@ def objects_by_film(folder: Path) -> dict[str, list[Path]]:
         folder: The folder.
     """
     return {name: [folder / each for each in entry["objects"]] for name, entry in _listed(folder / OBJECTS).items()}
-
-
-def _records(results: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Yields a record for each file of a table of results."""
-    own = ("finding", "score", "threshold", "decision")
-    for _, rows in results.groupby("file", sort=False):
-        record = {column: rows[column].iloc[0] for column in rows.columns if column not in own}
-        scored = record["verdict"] != "reject"
-        yield {**record, "findings": rows[list(own)].to_dict("records") if scored else []}
 
 
 def _listed(path: Path) -> dict[str, dict[str, Any]]:

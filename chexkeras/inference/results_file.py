@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from chexkeras import files
 from chexkeras.arguments import checked
 from chexkeras.checks import typed_path
 from chexkeras.progress import say
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Record = dict[str, Any]
 """One file's result: `FILE_COLUMNS` without `FINDING_COLUMNS`, and "findings", a list of dictionaries with these."""
@@ -119,6 +122,18 @@ def rows_of(record: Record) -> Iterator[dict[str, Any]]:
     common = {name: value for name, value in record.items() if name != "findings"}
     for finding in record["findings"] or (_NOTHING,):
         yield {**common, **finding}
+
+
+def records_of(results: "pd.DataFrame") -> Iterator[Record]:
+    """Yields a record for each file of a table of results, in the order of the table.
+
+    Args:
+        results: What `score_folder` returned.
+    """
+    for _, rows in results.groupby("file", sort=False):
+        record = {column: rows[column].iloc[0] for column in rows.columns if column not in FINDING_COLUMNS}
+        scored = record["verdict"] != "reject"
+        yield {**record, "findings": rows[list(FINDING_COLUMNS)].to_dict("records") if scored else []}
 
 
 def write_lines(path: Path, records: Iterable[Record], sources: Mapping[str, Path]) -> None:

@@ -77,8 +77,8 @@ def test_python_blocks_run_from_top_to_bottom(page, workplace, monkeypatch):
         exec(compile(block, str(page), "exec"), names)
 
 
-# Of the archive that the page on the node connects.
-OTHER_PROGRAMS = {"Orthanc", "curl", "echoscu", "storescu"}
+# Of the archive that pages connect, and the shell's own.
+OTHER_PROGRAMS = {"Orthanc", "curl", "echoscu", "export", "storescu"}
 
 
 def commands():

@@ -22,7 +22,7 @@ ASSESSMENT = CodeTriplet("ASSESSMENT", OWN, "Whether the film was assessed")
 LABEL = CodeTriplet("LABEL", OWN, "Label as the model was trained on it")
 
 # PS3.16 Annex D; a score inside the band that the run leaves open is "undetermined".
-_CALLS = {
+CALL_CODES = {
     POSITIVE: CodeTriplet("121053", "DCM", "Present"),
     NEGATIVE: CodeTriplet("121054", "DCM", "Absent"),
     UNCERTAIN: CodeTriplet("121059", "DCM", "Presence Undetermined"),
@@ -30,7 +30,7 @@ _CALLS = {
 ASSESSED = CodeTriplet("ASSESSED", OWN, "Assessed")
 NOT_ASSESSED = CodeTriplet("NOT_ASSESSED", OWN, "Not assessed")
 
-_CHEST_XRAY = CodeTriplet("399208008", "SCT", "Plain X-ray of chest")
+CHEST_XRAY = CodeTriplet("399208008", "SCT", "Plain X-ray of chest")
 _DIGITS = 6
 """Digits of a score behind the point."""
 
@@ -70,7 +70,7 @@ def structured_report(film: SourceFilm, device: DeviceFacts, result: FilmResult)
         )
         content = sr.MeasurementReport(
             observation_context=sr.ObservationContext(observer_device_context=observer),
-            procedure_reported=_code(sr, _CHEST_XRAY),
+            procedure_reported=_code(sr, CHEST_XRAY),
             imaging_measurements=groups,
         )
         return sr.ComprehensiveSR(
@@ -98,7 +98,7 @@ def _group(sr: Any, film: SourceFilm, device: DeviceFacts, result: FilmResult, f
     answers = [(ASSESSMENT, ASSESSED if scored else NOT_ASSESSED)]
     measurements = []
     if scored is not None:
-        answers.append((CALL, _CALLS[scored.call]))
+        answers.append((CALL, CALL_CODES[scored.call]))
         unit = _code(sr, CodeTriplet("1", "UCUM", "no units"))
         for name, value in ((SCORE, scored.score), (THRESHOLD, scored.threshold)):
             measurements.append(sr.Measurement(name=_code(sr, name), value=round(value, _DIGITS), unit=unit))

@@ -1,0 +1,1 @@
+"""The order in which unread films are worth reading, as a table and as messages for other systems."""
