@@ -95,7 +95,8 @@ def test_no_package_with_a_vulnerability_that_reaches_us_may_be_installed(row):
 
 def test_what_is_imported_is_asked_for():
     """A package that the library imports is one that it names, not one that others happen to bring."""
-    distributions = {"sklearn": "scikit-learn", "PIL": "pillow", "lazy_loader": "lazy-loader", "gdcm": "python-gdcm",
+    distributions = {"sklearn": "scikit-learn", "dicomweb_client": "dicomweb-client",
+                     "PIL": "pillow", "lazy_loader": "lazy-loader", "gdcm": "python-gdcm",
                      "markdown_it": "markdown-it-py",
                      "pypandoc": "pypandoc-binary", "openjpeg": "pylibjpeg-openjpeg"}  # fmt: skip
     found = set()
