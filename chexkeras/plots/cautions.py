@@ -17,6 +17,7 @@ _KINDS = tuple(
         (r"chosen controls|negatives? .*without any", "chosen controls"),
         (r"untrained|random weights", "untrained base"),
         (r"were trained on (is not|them)|trained on is not known", "weights of unknown training"),
+        (r"not shown to depend on the model", "maps that failed a check"),
         (r"tells? (the )?classes apart|shortcut|thumbnail", "shortcuts in the data"),
         (r"patients are not known|patients not known", "patients not known"),
         (r"another version", "limits of another version"),

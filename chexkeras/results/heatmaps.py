@@ -66,9 +66,8 @@ class MapChecks(Record):
 
     def __str__(self) -> str:
         """Returns a few lines to read."""
-        lines = [
-            f"Heat maps of {self.finding} by {self.method}, {self.n_images} images: {self.verdict} ({self.reason})"
-        ]
+        told = f"not shown to {DEPENDS.replace('depends', 'depend')}" if self.verdict == NOT_SHOWN else self.verdict
+        lines = [f"Heat maps of {self.finding} by {self.method}, {self.n_images} images: {told} ({self.reason})"]
         lines += [f"  {level.name}: rank correlation {level.rank_correlation}" for level in self.levels]
         return "\n".join([*lines, f"  deletion less random order: {self.deletion}", f"  insertion: {self.insertion}"])
 

@@ -6,6 +6,7 @@ import pytest
 from chexkeras.explanation import MapMethod, check_maps
 from chexkeras.explanation.methods import METHODS
 from chexkeras.explanation.sanity_checks import rank_correlation, structural_similarity
+from chexkeras.plots.cautions import kinds
 from chexkeras.results import MapChecks
 
 
@@ -55,6 +56,8 @@ def test_maps_at_random_are_not_shown_to_depend(toy_run, toy_splits, monkeypatch
     found = check_maps(toy_run, toy_splits.test, images=12)
     assert found.verdict == "not shown"
     assert "does not lower the score more than random places do" in found.reason
+    assert "12 images: not shown to depend on the model (" in str(found)
+    assert kinds(["These maps were not shown to depend on the model."]) == (("maps that failed a check",), 0)
 
 
 def test_one_seed_gives_one_result_and_it_is_read_again(checked, toy_run, toy_splits, tmp_path):
