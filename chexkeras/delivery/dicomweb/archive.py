@@ -184,9 +184,12 @@ class WebArchive:
         return StoredResults(stored, dict(sorted(failed.items())))
 
     def _listed(self, what: str, page: Callable[..., Any]) -> Iterator[dict[str, Any]]:
-        """Yields what the service lists, page after page; ends where it repeats itself."""
-        most, seen = 50 * self._limits.films, set[str]()
-        for offset in itertools.count(0, _PAGE):
+        """Yields what the service lists, page after page; ends where nothing new comes.
+
+        A short page is no end: a service may give fewer at a time than it is asked for.
+        """
+        most, seen, offset = 50 * self._limits.films, set[str](), 0
+        while True:
             question = functools.partial(page, offset=offset)
             found = self._connection.ask(what, question, JSON, self._limits.list_bytes)
             if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
@@ -196,8 +199,9 @@ class WebArchive:
             if len(seen) > most:
                 raise DicomWebError(f"the DICOMweb server {self.address.shown} lists more than {most:,} entries.")
             yield from fresh.values()
-            if len(found) < _PAGE or not fresh:
+            if not fresh:
                 return
+            offset += len(found)
 
     def _films_of(self, study: str, shown: str) -> list[_Film]:
         found = {}

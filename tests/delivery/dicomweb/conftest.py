@@ -31,6 +31,7 @@ class Archive:
         self.films, self.asked, self.stored = {}, [], []
         self.handle, self.answer = None, stored_all
         self.modality = "DX"
+        self.most = 1_000_000
         archive = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -76,11 +77,11 @@ class Archive:
             send(handler, multipart(self.films[film.groups()][1]))
         elif listed:
             found = [entry(*place, kind) for place, (kind, _) in self.films.items() if place[0] == listed[1]]
-            send_json(handler, page(found, query))
+            send_json(handler, page(found, query, self.most))
         elif parts.path == "/web/studies":
             studies = sorted({study for study, _, _ in self.films})
             found = [{"0020000D": {"vr": "UI", "Value": [study]}} for study in studies]
-            send_json(handler, page(found, query) if query.get("ModalitiesInStudy") == self.modality else [])
+            send_json(handler, page(found, query, self.most) if query.get("ModalitiesInStudy") == self.modality else [])
         else:
             send(handler, b"<html>nothing here</html>", "text/html", 404)
 
@@ -96,9 +97,9 @@ class Archive:
         send(handler, told if isinstance(told, bytes) else json.dumps(told).encode(), media, status)
 
 
-def page(found, query):
+def page(found, query, most):
     offset = int(query.get("offset", 0))
-    return found[offset : offset + int(query.get("limit", len(found) or 1))]
+    return found[offset : offset + min(int(query.get("limit", len(found) or 1)), most)]
 
 
 def entry(study, series, uid, kind):

@@ -77,7 +77,19 @@ def test_long_lists_are_asked_for_page_by_page(archive, one, into, monkeypatch):
         archive.films[STUDY, SERIES, f"{FILM}.{at}"] = ("1.2.840.10008.5.1.4.1.1.2", content)
     with opened(archive) as web:
         assert web.fetch([STUDY], into) == 1
-    assert [query["offset"] for _, path, query, _ in archive.asked if path.endswith("instances")] == ["0", "2", "4"]
+    offsets = [query["offset"] for _, path, query, _ in archive.asked if path.endswith("instances")]
+    assert offsets == ["0", "2", "4", "5"]
+
+
+def test_an_archive_that_gives_fewer_at_a_time_than_asked_is_asked_for_the_rest(archive, one, into):
+    """Archives have limits of their own; a list that ended at the first short page left films out."""
+    _, content = archive.films[STUDY, SERIES, FILM]
+    for at in range(4):
+        archive.films[STUDY, SERIES, f"{FILM}.{at}"] = ("1.2.840.10008.5.1.4.1.1.2", content)
+    archive.films = dict(reversed(archive.films.items()))
+    archive.most = 2
+    with opened(archive) as web:
+        assert web.fetch([STUDY], into) == 1
 
 
 def test_a_study_without_films_is_told_and_others_are_fetched(archive, one, into, capsys):
