@@ -1,6 +1,8 @@
 """Films from an archive and results to it: what is fetched, what is said when the archive misbehaves."""
 
+import json
 import logging
+import random
 import stat
 import time
 
@@ -8,8 +10,9 @@ import pytest
 
 from chexkeras.delivery import DicomWebError, WebArchive, WebLimits
 from chexkeras.delivery.dicomweb.archive import fetched
+from chexkeras.dicom.objects.source import film_identity
 from chexkeras.dicom.privacy import keyed_hash
-from tests.delivery.dicomweb.conftest import BOUNDARY, entry, multipart, send, send_json, told_of
+from tests.delivery.dicomweb.conftest import BOUNDARY, CR, entry, multipart, send, send_json, told_of
 from tests.dicom.dicom_images import CANARY, CANARY_UID, canary_image, leaks, write
 from tests.dicom.objects.made import FILM, SERIES, STUDY, film
 
@@ -287,6 +290,55 @@ def test_the_folder_of_films_is_gone_after_the_block_however_it_ends(archive, on
         except KeyboardInterrupt:
             assert end
         assert not folder.exists()
+
+
+def mutated(answer, draw):
+    """An answer, head and all, with bytes changed, lost, repeated or put in."""
+    content, head = bytearray(answer), answer.index(b"\r\n\r\n") + 200
+    for _ in range(draw.choice((1, 2, 5))):
+        at = min(draw.randrange(head if draw.random() < 0.7 else len(content)), len(content) - 1)
+        length = draw.randrange(1, 40)
+        kind = draw.randrange(5)
+        if kind == 0:
+            content[at] = draw.randrange(256)
+        elif kind == 1:
+            del content[at : at + length]
+        elif kind == 2:
+            content[at:at] = draw.randbytes(length)
+        elif kind == 3:
+            content[at:at] = content[at : at + 5 * length]
+        else:
+            del content[at:]
+        content = content or bytearray(b"x")
+    return bytes(content)
+
+
+@pytest.mark.parametrize("which", ["list", "film"])
+def test_mutated_answers_end_in_a_sentence_or_in_the_film(archive, one, into, which):
+    draw, told = random.Random(which), 0
+    body = json.dumps([entry(STUDY, SERIES, FILM, CR)]).encode() if which == "list" else multipart(one.read_bytes())
+    media = "application/dicom+json" if which == "list" else f'multipart/related; boundary="{BOUNDARY}"'
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: {media}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+
+    def handle(handler, path):
+        if path.endswith("instances") != (which == "list"):
+            return False
+        handler.close_connection = True
+        handler.wfile.write(mutated(head.encode() + body, draw))
+        return True
+
+    archive.handle = handle
+    for _ in range(60):
+        with opened(archive, tries=1, silent_seconds=0.3, film_bytes=2_000_000, list_bytes=10_000) as web:
+            try:
+                assert web.fetch([STUDY], into) == 1
+            except DicomWebError as error:
+                told += 1
+                assert STUDY not in str(error) and "\n" not in str(error)
+        for path in into.rglob("*.dcm"):
+            assert film_identity(path) == (STUDY, SERIES, FILM)
+            path.unlink()
+    assert 10 < told <= 60
 
 
 # ---- results
