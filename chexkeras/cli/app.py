@@ -177,7 +177,10 @@ def command_line(*without: str, adding: tuple[str, ...] = ()) -> str:
         if name in without or value == parameter.default:
             continue
         kind, info = get_args(parameter.annotation)[:2]
-        flag = next(iter(getattr(info, "param_decls", None) or ()), f"--{name.replace('_', '-')}")
+        # With Annotated, Typer holds the first name that it is given for the default.
+        names = (getattr(info, "default", None), *(getattr(info, "param_decls", None) or ()))
+        named = (each for each in names if isinstance(each, str) and each.startswith("-"))
+        flag = next(named, f"--{name.replace('_', '-')}")
         on, _, off = flag.partition("/")
         if isinstance(info, ArgumentInfo):
             words += map(str, value) if isinstance(value, list) else [str(value)]

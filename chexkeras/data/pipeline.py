@@ -13,7 +13,7 @@ from chexkeras.checks import positive_int, require_columns
 from chexkeras.data.augmentation import Augmentation, augment, image_seed
 from chexkeras.data.image_table import refuse_dicom, resolve_targets
 from chexkeras.data.pixels import read_image
-from chexkeras.data.sampling import EpochRows, balance_groups, balanced, in_order, shuffled
+from chexkeras.data.sampling import EpochRows, Share, balance_groups, balanced, in_order, shuffled
 from chexkeras.data.store.store import Store
 
 # Two keep the cores busy while one waits for the disk; more would only hold more batches in memory.
@@ -52,6 +52,7 @@ def make_dataset(
     epoch: int = 0,
     counting: bool = True,
     store: Store | None = None,
+    share: Share | None = None,
 ) -> tf.data.Dataset:
     """Builds batches of (pixels, labels) from an image table.
 
@@ -75,6 +76,9 @@ def make_dataset(
             begins a pass only to look at its first batch, after which a count would be ahead of the epochs.
         store: Images decoded before (`cx.prepare`), found by `image_id`; None reads the files. The batches are
             the same, bit for bit.
+        share: The rows of every batch that this process reads of those that train together on it; None reads all.
+            The batches are then of ((pixels, marks), labels): `marks` is float32 (rows read, n), n the number of rows
+            at the end of the whole batch that only fill it up.
 
     Returns:
         A `tf.data.Dataset` of float32 pixels (batch, image_size, image_size, 1), 0-255, and float32 labels
@@ -101,7 +105,13 @@ def make_dataset(
             return balanced(groups, len(table), seed, number)
         return shuffled(len(table), seed, number) if shuffle else in_order(len(table))
 
-    order = _orders(len(table), rows_of_epoch, itertools.count(epoch) if counting else itertools.repeat(epoch))
+    def rows_read(number: int) -> EpochRows:
+        return rows_of_epoch(number) if share is None else share.of(rows_of_epoch(number), whole_batch)
+
+    rows, whole_batch = len(table), batch_size
+    if share is not None:
+        rows, batch_size = len(share.of(in_order(rows), whole_batch).rows), share.read_of(whole_batch)
+    order = _orders(rows, rows_read, itertools.count(epoch) if counting else itertools.repeat(epoch))
 
     def unchanged(pixels: tf.Tensor, position: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.cast(pixels, tf.float32), tf.gather(labels, position)
@@ -114,7 +124,22 @@ def make_dataset(
         dataset = images.batches(order, batch_size).map(unchanged, num_parallel_calls=_STORE_READERS)
     else:
         dataset = images.singly(order, batch_size).map(changed, num_parallel_calls=_CORES).batch(batch_size)
+    if share is not None:
+        dataset = _marked(dataset, len(table), whole_batch, share)
     return without_autotuning(dataset.prefetch(_BATCHES_AHEAD))
+
+
+def _marked(dataset: tf.data.Dataset, n: int, batch_size: int, share: Share) -> tf.data.Dataset:
+    """Returns batches that say, by the width of a tensor, how many rows at the end of the whole batch fill it up."""
+    last = (n - 1) // batch_size
+    of_whole, of_last = (share.filled(size) - size for size in (batch_size, n - last * batch_size))
+
+    def marked(number: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tuple[tf.Tensor, tf.Tensor], tf.Tensor]:
+        pixels, labels = batch
+        width = tf.where(number < last, of_whole, of_last)
+        return (pixels, tf.zeros((tf.shape(pixels)[0], width))), labels
+
+    return dataset.enumerate().map(marked)
 
 
 def images_with_ids(

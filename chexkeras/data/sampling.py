@@ -35,6 +35,63 @@ class EpochRows:
     draws: np.ndarray
 
 
+@dataclass(frozen=True)
+class Share:
+    """The rows of every batch that one of several processes reads, where they train together on each batch.
+
+    Every device gets as many rows as any other. What a batch lacks for that is filled up at its end with its own rows,
+    which whoever computes with them leaves out again.
+
+    Attributes:
+        processes: How many processes there are.
+        process: The number of this one, from 0.
+        devices: How many devices all of them have together, equally many each.
+    """
+
+    processes: int
+    process: int
+    devices: int
+
+    def filled(self, rows: int) -> int:
+        """Returns how many rows a batch has once it is filled up.
+
+        Args:
+            rows: Rows of the batch.
+
+        Example:
+            >>> Share(processes=2, process=0, devices=4).filled(10)
+            12
+        """
+        return -(-rows // self.devices) * self.devices
+
+    def read_of(self, rows: int) -> int:
+        """Returns how many rows of a batch this process reads.
+
+        Args:
+            rows: Rows of the batch.
+        """
+        return self.filled(rows) // self.processes
+
+    def of(self, epoch: EpochRows, batch_size: int) -> EpochRows:
+        """Returns the rows of an epoch that this process reads, batch by batch.
+
+        Args:
+            epoch: The rows of the whole epoch.
+            batch_size: Rows a batch; the last may have fewer.
+
+        Example:
+            >>> Share(processes=2, process=1, devices=2).of(in_order(7), batch_size=4).rows.tolist()
+            [2, 3, 6, 4]
+        """
+        n, chosen = len(epoch.rows), []
+        for start in range(0, n, batch_size):
+            batch = np.arange(start, min(start + batch_size, n))
+            mine = self.read_of(len(batch))
+            chosen.append(np.resize(batch, self.filled(len(batch)))[self.process * mine :][:mine])
+        places = np.concatenate(chosen)
+        return EpochRows(epoch.rows[places], epoch.draws[places])
+
+
 def balance_groups(table: pd.DataFrame, findings: str | tuple[str, ...]) -> dict[str, np.ndarray]:
     """Returns the groups that balanced batches show in equal shares: the images of each finding, and those of none.
 

@@ -18,9 +18,10 @@ from chexkeras.models.stages import apply_stage, factors_of_blocks, freeze, rate
 from chexkeras.progress import say
 from chexkeras.recipes.recipe import MONITORS, Recipe, Stage
 from chexkeras.training.callbacks import EarlyStopping, EpochProgress, FiniteLoss, mean_auc, one_class_targets
+from chexkeras.training.distributed.sharing import Sharing
 from chexkeras.training.frozen.plan import FeaturePlan
 from chexkeras.training.given_callbacks import GivenCallbacks
-from chexkeras.training.memory import GatheredGradients, halving, in_pieces
+from chexkeras.training.memory import GatheredGradients, halving, in_pieces, once
 from chexkeras.training.optimizers import AveragedWeights, LearningRate, make_optimizer
 from chexkeras.training.resume.checkpoints import BestEpochs, Checkpoints, Snapshot, TrainedVariables, assign_all, value
 from chexkeras.training.stage_data import StageData, image_data
@@ -58,6 +59,7 @@ class StageFit:
     ) -> None:
         self._further = further
         self.classifier, self.data, self.loss, self.stage, self.steps = classifier, data, loss, stage, steps
+        self._can_halve = data.sharing is None or not data.sharing.several_processes
         self.batch_size = self.images_at_a_time = self._images_scored_at_a_time = batch_size
         self._trained, self._seed = trained, seed
         # Built here as `fit` would build it, so that there is a state before the first step.
@@ -70,7 +72,7 @@ class StageFit:
 
     def _hold(self) -> None:
         """Copies all variables on JAX, where Keras hands their memory on: what breaks off leaves none of them."""
-        if keras.backend.backend() == "jax":
+        if keras.backend.backend() == "jax" and self._can_halve:
             self._held = [value(variable) for variable in self.classifier.variables]
 
     def _give_back(self) -> None:
@@ -133,6 +135,8 @@ class StageFit:
             return self._fit(epoch, global_epoch)
 
         where = f"{self.stage.name} epoch {epoch}"
+        if not self._can_halve:
+            return once(attempt, self.images_at_a_time, where)[0]
         loss, _ = halving(attempt, self.images_at_a_time, where, ", or unfreeze fewer layers")
         return loss
 
@@ -146,7 +150,8 @@ class StageFit:
         # The epoch's number fixes order and augmentation, so that a run can be resumed at any epoch.
         batches = self.data.train(global_epoch)
         if self._pieces > 1:
-            batches = in_pieces(batches, self.images_at_a_time, self._pieces)
+            share = None if self.data.sharing is None else self.data.sharing.share
+            batches = in_pieces(batches, self.images_at_a_time, self._pieces, share)
         try:
             result = self.data.model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=callbacks)
         finally:
@@ -154,14 +159,15 @@ class StageFit:
         return float(result.history["loss"][-1])
 
     def scores(self) -> np.ndarray:
-        """Returns the probabilities of the validation images, in table order."""
+        """Returns the probabilities of the validation images, in table order; what fills up a batch behind them."""
         self._hold()
 
         def attempt(images: int) -> np.ndarray:
             self._give_back()
             return np.asarray(self.data.model.predict(self.data.validation(images), verbose=0))
 
-        found, self._images_scored_at_a_time = halving(attempt, self._images_scored_at_a_time, "scoring the validation")
+        attempts, images = halving if self._can_halve else once, self._images_scored_at_a_time
+        found, self._images_scored_at_a_time = attempts(attempt, images, "scoring the validation")
         return found
 
     def finish(self) -> None:
@@ -231,6 +237,7 @@ def fit_stages(
     checkpoints: Checkpoints | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     callbacks: GivenCallbacks | None = None,
+    sharing: Sharing | None = None,
 ) -> Fitted:
     """Runs a recipe's stages; the model ends with the weights of the epoch that the recipe's monitor finds best.
 
@@ -245,6 +252,7 @@ def fit_stages(
         checkpoints: Where every epoch's state is kept, and resumed if there is one; None keeps none.
         on_epoch: Is given the history's row after each epoch.
         callbacks: Callbacks that the user gave; None for none.
+        sharing: The devices that share each batch; None where one has it all.
 
     Returns:
         History and boundaries.
@@ -293,7 +301,7 @@ def fit_stages(
         if plan is not None and stage.name in plan.layers:
             data = plan.stage_data(model, recipe, stage.name)
         else:
-            data = image_data(model, recipe, train, validation, store)
+            data = image_data(model, recipe, train, validation, store, sharing)
         under_way = StageFit(model, data, loss, stage, steps, recipe.batch_size, trained, recipe.seed, given.of_steps())
         rate, stopping = LearningRate(stage, optimizer, mode), EarlyStopping(stage.patience, mode)
         earlier = fitted.rows(stage.name)
@@ -357,8 +365,11 @@ def _check_unchanged(trained: TrainedVariables, snapshot: Snapshot, given: Given
 
 def _epoch(under_way: StageFit, epoch: int, global_epoch: int, labels: np.ndarray) -> dict[str, Any]:
     start = time.perf_counter()
+    sharing = under_way.data.sharing
+    if sharing is not None:
+        sharing.wait_for_all()
     loss = under_way.epoch(epoch, global_epoch)
-    scores = under_way.scores()
+    scores = under_way.scores()[: len(labels)]
     if not np.isfinite(scores).all():
         # The loss of a step is that before its change of the weights: what the last one broke shows here first.
         raise ValueError(

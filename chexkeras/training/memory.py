@@ -17,6 +17,7 @@ import tensorflow as tf
 from keras import ops
 
 from chexkeras.data.pipeline import without_autotuning
+from chexkeras.data.sampling import Share
 from chexkeras.progress import say
 
 Result = TypeVar("Result")
@@ -54,6 +55,33 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error).lower()
     return any(words in text for words in _WORDS)
+
+
+def once(work: Callable[[int], Result], batch_size: int, what: str) -> tuple[Result, int]:
+    """Does some work where others wait for it, so that it cannot be done again with smaller batches.
+
+    Args:
+        work: Takes the number of images in a batch.
+        batch_size: The number.
+        what: What is being done, for the message.
+
+    Returns:
+        As `halving`.
+
+    Raises:
+        OutOfMemory: If memory does not suffice.
+    """
+    try:
+        return work(batch_size), batch_size
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemory(
+            f"memory of one of several processes does not suffice for {what} ({type(error).__name__}), and the others "
+            "wait for it, so that it cannot go on with smaller batches: resume with more workers, or in one process "
+            "(leave --workers out, or give it the devices of one machine), which halves the batch by itself; or begin "
+            "again with gradient_checkpointing=true or a smaller batch_size."
+        ) from error
 
 
 def halving(work: Callable[[int], Result], batch_size: int, what: str, remedy: str = "") -> tuple[Result, int]:
@@ -119,17 +147,56 @@ def pieces(batches: Iterable[tuple[Any, Any]], size: int, count: int) -> Iterato
             yield images[rows], known[rows], weights[piece]
 
 
-def in_pieces(batches: tf.data.Dataset, size: int, count: int) -> tf.data.Dataset:
+def pieces_of_share(
+    batches: Iterable[tuple[tuple[Any, Any], Any]], size: int, count: int, share: Share
+) -> Iterator[tuple[tuple[Any, Any], Any, Any]]:
+    """Does the same where a process has some rows of every batch: all processes cut theirs alike.
+
+    Args:
+        batches: ((inputs, marks), labels), as `data.pipeline.make_dataset` gives them with a share.
+        size: Images of a piece, those of all processes together.
+        count: Pieces of a batch.
+        share: What of every batch this process has.
+
+    Yields:
+        ((inputs, marks), labels, weights) of this process' rows of one piece; the marks of a piece say that nothing
+        fills it up, since that has the weight 0.
+    """
+    own = share.read_of(size)
+    places = np.arange(own * count)
+    for (inputs, marks), labels in batches:
+        rows, known = np.asarray(inputs), np.asarray(labels)
+        # What fills the batch up stands at its end: the processes behind have it.
+        images = len(rows) * share.processes - marks.shape[1]
+        real = (places < len(rows)) & (share.process * len(rows) + places < images)
+        weights = np.where(real, own * share.processes * count / images, 0.0).astype(np.float32)
+        for start in range(0, len(places), own):
+            piece = places[start : start + own]
+            taken = piece % len(rows)
+            yield (rows[taken], np.zeros((own, 0), np.float32)), known[taken], weights[piece]
+
+
+def in_pieces(batches: tf.data.Dataset, size: int, count: int, share: Share | None = None) -> tf.data.Dataset:
     """Returns `pieces` as a data set that can be begun more than once, as Keras does on some backends.
 
     Args:
         batches: Batches (inputs, labels); their number is known.
         size: Images of a piece.
         count: Pieces of a batch.
+        share: What of every batch this process has; None has all of it.
     """
-    weights = tf.TensorSpec((size,), tf.float32)
-    signature = (*(tf.TensorSpec((size, *spec.shape[1:]), spec.dtype) for spec in batches.element_spec), weights)
-    whole = tf.data.Dataset.from_generator(lambda: pieces(batches, size, count), output_signature=signature)
+    inputs, labels = batches.element_spec
+    own = size if share is None else share.read_of(size)
+
+    def cut() -> Iterator[Any]:
+        return pieces(batches, size, count) if share is None else pieces_of_share(batches, size, count, share)
+
+    def of_piece(spec: tf.TensorSpec) -> tf.TensorSpec:
+        return tf.TensorSpec((own, *spec.shape[1:]), spec.dtype)
+
+    read = of_piece(inputs) if share is None else (of_piece(inputs[0]), tf.TensorSpec((own, 0), tf.float32))
+    signature = (read, of_piece(labels), tf.TensorSpec((own,), tf.float32))
+    whole = tf.data.Dataset.from_generator(cut, output_signature=signature)
     steps = int(batches.cardinality()) * count
     return without_autotuning(whole.apply(tf.data.experimental.assert_cardinality(steps)))
 

@@ -5,46 +5,43 @@ import hashlib
 import itertools
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import pandas as pd
 
 from chexkeras.arguments import checked
 from chexkeras.data.audit.audit import Audit
 from chexkeras.data.audit.audit import audit as audit_images
 from chexkeras.data.image_table import refuse_dicom, resolve_targets
-from chexkeras.data.pipeline import images_with_ids
 from chexkeras.data.sampling import balance_groups
 from chexkeras.data.splits.splits import Splits
 from chexkeras.data.splits.splitters import check_classes
 from chexkeras.data.store.store import Store
 from chexkeras.inference.engines import check_frozen_engine
-from chexkeras.models.classifier import build_classifier, resolve_precision
-from chexkeras.models.given import check_loadable
-from chexkeras.models.partition import checkpointed
-from chexkeras.models.stages import adapt_batchnorm, backbone_layers, trainable_start
-from chexkeras.progress import say, track
+from chexkeras.models.classifier import resolve_precision
+from chexkeras.progress import say
 from chexkeras.recipes.presets import recipe_of
 from chexkeras.recipes.recipe import Recipe, Stage
 from chexkeras.runs import writer
 from chexkeras.runs.run import Run
 from chexkeras.training import finish
 from chexkeras.training.callbacks import EpochLog
+from chexkeras.training.distributed.follow import share_work
+from chexkeras.training.distributed.sharing import Sharing
+from chexkeras.training.distributed.team import Team, check_batch
 from chexkeras.training.frozen.plan import FeaturePlan, check_draws, plan_features
 from chexkeras.training.frozen.shelves import Shelves
-from chexkeras.training.loop import fit_stages
+from chexkeras.training.loop import Fitted, fit_stages
 from chexkeras.training.memory import halving
 from chexkeras.training.objective import build_loss, training_labels
 from chexkeras.training.own_objects import OwnObjects, loss_for_labels
-from chexkeras.training.resume.checkpoints import Checkpoints, assign_all, value
+from chexkeras.training.resume.checkpoints import Checkpoints, value
 from chexkeras.training.resume.interrupted import InterruptedTraining, TrainingRequest
 from chexkeras.training.shared import SharedWork, shared_shelves
-
-_IMAGES_AT_A_TIME = 32
+from chexkeras.training.start import IMAGES_AT_A_TIME, built, starting_classifier
 
 
 @checked
@@ -70,6 +67,7 @@ def train(
     loss: keras.losses.Loss | None = None,
     augment: keras.layers.Layer | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    workers: int | Team | None = None,
 ) -> Run:
     """Trains, chooses the operating points on validation, evaluates on test and writes the run folder.
 
@@ -127,6 +125,11 @@ def train(
             They are recorded by the names of their classes, and may not change weights between epochs. Of a resumed
             training they see the rest alone, and a caution says so. Those that do what the recipe decides
             (EarlyStopping, ModelCheckpoint, schedules of the learning rate) are refused.
+        workers: How many devices of this machine share each batch, such as its GPUs, with Keras' JAX backend
+            (KERAS_BACKEND=jax): the batch stays the recipe's and the run is the same but for rounding, as it is resumed
+            with any number of them. What is frozen is then not stored, but computed in every epoch. Several processes
+            and machines are started on the command line (chexkeras train --workers), which gives their team here.
+            None takes one device.
 
     Returns:
         The run.
@@ -147,7 +150,12 @@ def train(
         EpochLog.check(tensorboard)
     shelves = shared_shelves(features_store, features_limit)
     check_frozen_engine(frozen_engine)
-    asked = Asked(audit, cautions, overwrite, features, draws, store, resume, tensorboard, own, frozen_engine)
+    sharing = None
+    if workers is not None:
+        _check_shareable(features, draws, features_store, own, workers)
+        sharing = Sharing(team=workers) if isinstance(workers, Team) else Sharing(workers)
+        check_batch(recipe.batch_size, sharing.share.devices)
+    asked = Asked(audit, cautions, overwrite, features, draws, store, resume, tensorboard, own, frozen_engine, sharing)
     with shelves or contextlib.nullcontext():
         return train_one(recipe, splits, run_dir, asked, SharedWork(shelves))
 
@@ -166,6 +174,7 @@ class Asked:
     tensorboard: str | Path | None = None
     own: OwnObjects = field(default_factory=OwnObjects)
     frozen_engine: str = "keras"
+    sharing: Sharing | None = None
 
 
 def train_one(recipe: Recipe, splits: Splits, run_dir: str | Path, asked: Asked, shared: SharedWork) -> Run:
@@ -197,6 +206,9 @@ def train_one(recipe: Recipe, splits: Splits, run_dir: str | Path, asked: Asked,
     overwrite = asked.overwrite or (asked.resume and unfinished.options["overwrite"])
     folder = writer.check_free(run_dir, overwrite)
     store, features, draws = asked.store, asked.features, asked.draws
+    if asked.sharing is not None and not asked.resume:
+        # Whoever takes it up with one device reads the images in every epoch, too.
+        features = "off"
     if store is None:
         refuse_dicom(splits.table)
     if asked.resume:
@@ -232,7 +244,7 @@ def train_one(recipe: Recipe, splits: Splits, run_dir: str | Path, asked: Asked,
         if "backbone" in given:
             inputs["given"]["input_range"] = given["backbone"]["input_range"]
         # Built before anything is kept or computed: what does not fit is refused here.
-        _built(recipe, own)
+        built(recipe, own)
     own_loss = None
     if own.loss is not None:
         own_loss, given["loss"]["unknown_labels"] = _own_loss(own, recipe, splits)
@@ -248,15 +260,15 @@ def train_one(recipe: Recipe, splits: Splits, run_dir: str | Path, asked: Asked,
                 say(line)
         if store is not None and not shared.lean and (dim := store.told_of_contrast(splits.table["image_id"])):
             say(dim)
-        model = _classifier(recipe, splits, store, checkpoints, own, shared)
+        model = starting_classifier(recipe, splits, store, checkpoints, own, shared)
         rows = training_labels(recipe, splits.training_rows)
         fitted_loss = build_loss(recipe, rows) if own_loss is None else own_loss
         with contextlib.ExitStack() as stored:
             shelves = stored.enter_context(_shelves(shared, folder, unfinished))
             on_epoch = stored.enter_context(_epoch_log(asked.tensorboard))
             plan = _features(model, recipe, splits, rows, shelves, unfinished, asked, shared)
-            fitted = fit_stages(
-                model, recipe, fitted_loss, rows, splits.validation, plan, store, checkpoints, on_epoch, own.callbacks
+            fitted = _fitted(
+                model, recipe, fitted_loss, rows, splits, plan, checkpoints, on_epoch, replace(asked, own=own)
             )
             if not shared.lean:
                 # No longer needed: it goes whether the run can be written or not.
@@ -269,6 +281,7 @@ def train_one(recipe: Recipe, splits: Splits, run_dir: str | Path, asked: Asked,
                 "store": store.fingerprint if store is not None else None,
                 "features": plan.to_dict() if plan else None,
                 **({"given": given} if given else {}),
+                **({"workers": asked.sharing.record()} if asked.sharing is not None else {}),
             }
             shown = finish.all_cautions(recipe, splits, [*asked.cautions, *_begun_anew(own, checkpoints.resumed_after)])
             ended = finish.FinishedTraining(recipe, splits, audit, fitted_loss, fitted, tuple(shown), store, further)
@@ -280,6 +293,50 @@ def train_one(recipe: Recipe, splits: Splits, run_dir: str | Path, asked: Asked,
                     "continue with resume=True (on the command line train --resume)."
                 ) from error
     return Run.load(run_dir)
+
+
+def _fitted(
+    model: keras.Model,
+    recipe: Recipe,
+    loss: keras.losses.Loss,
+    rows: pd.DataFrame,
+    splits: Splits,
+    plan: FeaturePlan | None,
+    checkpoints: Checkpoints,
+    on_epoch: EpochLog | None,
+    asked: Asked,
+) -> Fitted:
+    """Fits all stages, on one device or on those that share each batch; the classifier then has the best weights."""
+    sharing, own, store, validation = asked.sharing, asked.own, asked.store, splits.validation
+    if sharing is None:
+        return fit_stages(model, recipe, loss, rows, validation, plan, store, checkpoints, on_epoch, own.callbacks)
+    if sharing.team is not None:
+        share_work(sharing.team, recipe, rows, validation, store, checkpoints.folder)
+    start = [value(variable) for variable in model.variables]
+    with sharing.fitting(start, lambda: built(recipe, own)) as copy:
+        fitted = fit_stages(
+            copy, recipe, loss, rows, validation, None, store, checkpoints, on_epoch, own.callbacks, sharing
+        )
+        if sharing.team is not None:
+            sharing.team.part()
+    sharing.bring_back(copy, model, fitted.best_epochs)
+    return fitted
+
+
+def _check_shareable(
+    features: str, draws: int | None, features_store: str | Path | None, own: OwnObjects, workers: int | Team
+) -> None:
+    """Refuses what several devices cannot have."""
+    stored = {"features": features if features in ("float16", "float32") else None, "draws": draws,
+              "features_store": features_store}  # fmt: skip
+    named = [f"{name}={value}" for name, value in stored.items() if value is not None]
+    if named:
+        raise ValueError(
+            f"{' and '.join(named)} with several workers: training on stored features takes one process and one "
+            "device. Leave workers out (it needs no more), or leave them out, and every epoch reads the images."
+        )
+    if isinstance(workers, Team) and own.any_given:
+        raise ValueError("Keras objects of one's own are for one process; leave them or the team out.")
 
 
 def _write(
@@ -350,84 +407,6 @@ def _begun_anew(own: OwnObjects, resumed_after: Sequence[int]) -> list[str]:
     ]
 
 
-def _built(recipe: Recipe, own: OwnObjects) -> keras.Model:
-    """Returns the classifier as it is built, with what does not depend on images checked."""
-    keras.utils.set_random_seed(recipe.seed)
-    model = build_classifier(
-        recipe.targets,
-        backbone=own.backbone or recipe.backbone,
-        weights=recipe.weights,
-        weights_file=recipe.weights_file,
-        image_size=recipe.image_size,
-        head=own.head or recipe.head,
-        clahe=recipe.clahe,
-        exposure=recipe.exposure,
-        smoothing=recipe.smoothing,
-        precision=recipe.precision,
-        input_range=own.input_range,
-    )
-    for stage in recipe.stages:
-        trainable_start(backbone_layers(model), stage.trainable)
-    if own.any_given:
-        check_loadable(model, "classifier")
-    if recipe.gradient_checkpointing:
-        checkpointed(model)
-    return model
-
-
-def _classifier(
-    recipe: Recipe,
-    splits: Splits,
-    store: Store | None,
-    checkpoints: Checkpoints,
-    own: OwnObjects,
-    shared: SharedWork,
-) -> keras.Model:
-    """Returns the classifier with the weights that training starts from, now or when it was begun."""
-    model = shared.classifier(recipe, lambda: _built(recipe, own))
-    try:
-        start = checkpoints.load_start()
-    except ValueError as error:
-        say(f"what training started from is made again from the seed: {error}", indent=2)
-        start = None
-    if start is not None:
-        assign_all(model.variables, start)
-        return model
-    if own.weightless:
-        raise ValueError(
-            "the weights that the given backbone had are not among the checkpoints, and its configuration does not "
-            "hold them; give it again, train(..., backbone=model, resume=True), or begin anew with overwrite=True."
-        )
-    if recipe.weights is None and not shared.untrained_base(
-        model,
-        recipe,
-        lambda of_base: _built(of_base, own),
-        lambda base, images: _adapt(
-            base, images, recipe.replace(seed=shared.base_seed, batch_size=_IMAGES_AT_A_TIME), store
-        ),
-    ):
-        _adapt(model, splits.train, recipe, store)
-    checkpoints.save_start([value(variable) for variable in model.variables])
-    return model
-
-
-def _adapt(model: keras.Model, table: pd.DataFrame, recipe: Recipe, store: Store | None) -> None:
-    # Shuffled once: NIH lists a patient's images together, and a batch should look like the whole.
-    order = np.random.default_rng(recipe.seed).permutation(len(table))
-    before = [value(variable) for variable in model.variables]
-
-    def attempt(size: int) -> tuple[int, int]:
-        assign_all(model.variables, before)
-        used = order[: len(order) // size * size]
-        batches = images_with_ids(table.iloc[used], image_size=recipe.image_size, batch_size=size, store=store)
-        steps = len(used) // size
-        pixels = (pixels for pixels, _ in track(batches, "BatchNorm statistics", steps))
-        return adapt_batchnorm(model, pixels), len(used)
-
-    (count, images), _ = halving(attempt, min(recipe.batch_size, len(table)), "taking BatchNorm statistics")
-    say(f"untrained base: {count} BatchNorm layers took their statistics from {images:,} images", indent=2)
-
-
 @contextlib.contextmanager
 def _shelves(shared: SharedWork, run_dir: Path, unfinished: InterruptedTraining) -> Iterator[Shelves]:
     """Yields where features are stored: shared, or beside the run until it is complete or cannot be resumed."""
@@ -469,6 +448,9 @@ def _features(
 ) -> FeaturePlan | None:
     """Returns the plan for stored features, filled: the one that the training began with, if it was begun before."""
     before, features, engine = unfinished.plan, asked.features, asked.frozen_engine
+    if asked.sharing is not None:
+        _keep_no_features(before, unfinished)
+        return None
     if before is not None:
         features = before["features"]["dtype"] if before["features"] else "off"
         # That which was chosen then, not the one that is fastest today.
@@ -490,7 +472,18 @@ def _features(
         )
     if plan is not None:
         # Not the recipe's batch size: recipes that differ in it find the same features, to the last bit.
-        halving(plan.fill, _IMAGES_AT_A_TIME, "computing what is frozen")
+        halving(plan.fill, IMAGES_AT_A_TIME, "computing what is frozen")
     if before is None:
         unfinished.save_plan(plan.to_dict() if plan is not None else None)
     return plan
+
+
+def _keep_no_features(before: dict[str, Any] | None, unfinished: InterruptedTraining) -> None:
+    """Keeps that every epoch reads the images: whoever resumes this does so too, with one device as with several."""
+    if before is not None and before["features"]:
+        raise ValueError(
+            f"the training of {unfinished.run_dir.name} began with stored features, on which one process trains: "
+            "resume it without workers (on the command line without --workers)."
+        )
+    if before is None:
+        unfinished.save_plan(None)

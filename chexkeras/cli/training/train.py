@@ -13,7 +13,9 @@ from chexkeras.cli.app import app, command_line, errors_for_people, starting_ten
 from chexkeras.cli.image_options import ROOT, Load, Missing, with_image_options
 from chexkeras.cli.output import show_evaluation, show_shortcuts
 from chexkeras.cli.training.inputs import FeaturesLimit, FeaturesStore, bytes_of, load_images
+from chexkeras.cli.training.workers import announce, follow_first, shared_by
 from chexkeras.progress import say
+from chexkeras.training.distributed.team import Team
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -149,6 +151,14 @@ def train(
         int | None, typer.Option(help="Seed of split, weights, order and augmentation, by default the preset's.")
     ] = None,
     tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard's logs, a point an epoch.")] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(
+            help="Share each batch, with KERAS_BACKEND=jax: among so many GPUs of this machine, or processes where it "
+            "has none; or 'slurm' or 'torchrun' where one of these starts this command once for each worker, on one "
+            "machine or several. The run is the same but for rounding."
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a run of the same name, or an interrupted training of it.")
     ] = False,
@@ -167,97 +177,115 @@ def train(
     folder = cast(Path, resume or run)
     # What is kept with an interrupted training cannot be given again.
     going_on = command_line("run", "resume", *_KEPT, adding=("--resume", str(folder)))
-    interrupted: InterruptedTraining | InterruptedSeries | None = None
-    many = folds is not None or seeds is not None
-    if resume is not None:
-        given = (
-            finding,
-            preset,
-            weights,
-            weights_file,
-            settings,
-            split,
-            as_run,
-            validation,
-            test,
-            features,
-            frozen_engine,
-            caution,
-            draws,
-            seed,
-            overwrite,
-            folds,
-            repeats,
-            seeds,
-            final,
-            features_store,
-            features_limit,
-        )
-        interrupted = _interrupted(folder, dict(zip(_KEPT.values(), given, strict=True)))
-        recipe, named = interrupted.recipe, interrupted.recipe.name
-        many = isinstance(interrupted, InterruptedSeries)
-    else:
-        _check_series(folds, repeats, seeds, final, {"--split": split, "--as-run": as_run or None, "--test": test,
-                      "--first-run": first_pass, "--tensorboard": tensorboard})  # fmt: skip
-        named = preset or "two-stage"
-        recipe = recipe_with(named, finding, (weights, weights_file), settings, seed)
-        if many:
-            check_free_for_series(folder, overwrite)
+    _check_shared(workers, {"--folds": folds, "--seeds": seeds, "--draws": draws, "--features-store": features_store,
+                            "--features": None if features in ("auto", "off") else features})  # fmt: skip
+    with shared_by(workers, folder, going_on) as crew:
+        if isinstance(crew, Team) and not crew.leads:
+            follow_first(crew, load, data, missing, store, corrections)
+            return
+        interrupted: InterruptedTraining | InterruptedSeries | None = None
+        many = folds is not None or seeds is not None
+        if resume is not None:
+            given = (
+                finding,
+                preset,
+                weights,
+                weights_file,
+                settings,
+                split,
+                as_run,
+                validation,
+                test,
+                features,
+                frozen_engine,
+                caution,
+                draws,
+                seed,
+                overwrite,
+                folds,
+                repeats,
+                seeds,
+                final,
+                features_store,
+                features_limit,
+            )
+            interrupted = _interrupted(folder, dict(zip(_KEPT.values(), given, strict=True)))
+            recipe, named = interrupted.recipe, interrupted.recipe.name
+            many = isinstance(interrupted, InterruptedSeries)
         else:
-            writer.check_free(folder, overwrite)
-        with resumed_by(going_on):
-            InterruptedTraining(folder).check_free(overwrite)
-    with _option_names():
-        plan = _split_plan(preset, as_run, split, validation, test)
-    features = one_of("auto" if features is None else features, ("auto", "float16", "float32", "off"), "--features")
-    if frozen_engine is not None:
+            _check_series(folds, repeats, seeds, final, {"--split": split, "--as-run": as_run or None, "--test": test,
+                          "--first-run": first_pass, "--tensorboard": tensorboard})  # fmt: skip
+            named = preset or "two-stage"
+            recipe = recipe_with(named, finding, (weights, weights_file), settings, seed)
+            if many:
+                check_free_for_series(folder, overwrite)
+            else:
+                writer.check_free(folder, overwrite)
+            with resumed_by(going_on):
+                InterruptedTraining(folder).check_free(overwrite)
+        announce(crew, recipe, named, interrupted)
         with _option_names():
-            check_frozen_engine(frozen_engine)
-    limit = bytes_of(features_limit)
-    images = load_images(load, data, missing, store, named, recipe, corrections)
-    # A training that is resumed kept them.
-    cautions = images.cautions if interrupted is None else ()
-    if first_pass is not None:
-        with _option_names():
-            second_pass.check_first_run(first_pass, images.table, recipe, images.store)
-    checked = images.audited()
-    kept: dict[str, Any] = {"audit": checked, "store": images.store, "resume": interrupted is not None}
-    options = {"cautions": (*cautions, *(caution or ())), "overwrite": overwrite, "features": features, "draws": draws,
-               "features_store": features_store, "features_limit": limit,
-               "frozen_engine": frozen_engine or "keras"}  # fmt: skip
-    if many:
-        how = {"folds": folds, "repeats": repeats, "seeds": seeds, "final": final, "validation": validation}
-        how = {name: value for name, value in how.items() if value is not None}
-        with resumed_by(going_on):
-            _train_many(folder, recipe, checked.table, interrupted, {**options, **how}, kept, plan, corrections)
-        return
-    if first_pass is not None:
-        unused = {"--split": split, "--as-run": as_run or None, "--validation": validation, "--test": test}
-        named_too = [name for name, value in unused.items() if value is not None]
-        if named_too:
-            say(f"--first-run keeps that run's split: {', '.join(named_too)} not used")
-        splits = second_pass.fill_uncertain_from(first_pass, checked.table, recipe, images.store)
-    elif isinstance(interrupted, InterruptedTraining):
-        splits = interrupted.splits(checked.table)
-    else:
-        splits = protocol.split_for(checked.table, recipe, plan)
-    say(str(splits))
-    _refuse_unread(corrections, splits.test)
-    starting_tensorflow()
-    from chexkeras.training.trainer import train as train_recipe
+            plan = _split_plan(preset, as_run, split, validation, test)
+        features = one_of("auto" if features is None else features, ("auto", "float16", "float32", "off"), "--features")
+        if frozen_engine is not None:
+            with _option_names():
+                check_frozen_engine(frozen_engine)
+        limit = bytes_of(features_limit)
+        images = load_images(load, data, missing, store, named, recipe, corrections)
+        # A training that is resumed kept them.
+        cautions = images.cautions if interrupted is None else ()
+        if first_pass is not None:
+            with _option_names():
+                second_pass.check_first_run(first_pass, images.table, recipe, images.store)
+        checked = images.audited()
+        kept: dict[str, Any] = {"audit": checked, "store": images.store, "resume": interrupted is not None}
+        options = {"cautions": (*cautions, *(caution or ())), "overwrite": overwrite, "features": features,
+                   "draws": draws, "features_store": features_store, "features_limit": limit,
+                   "frozen_engine": frozen_engine or "keras"}  # fmt: skip
+        if many:
+            how = {"folds": folds, "repeats": repeats, "seeds": seeds, "final": final, "validation": validation}
+            how = {name: value for name, value in how.items() if value is not None}
+            with resumed_by(going_on):
+                _train_many(folder, recipe, checked.table, interrupted, {**options, **how}, kept, plan, corrections)
+            return
+        if first_pass is not None:
+            unused = {"--split": split, "--as-run": as_run or None, "--validation": validation, "--test": test}
+            named_too = [name for name, value in unused.items() if value is not None]
+            if named_too:
+                say(f"--first-run keeps that run's split: {', '.join(named_too)} not used")
+            splits = second_pass.fill_uncertain_from(first_pass, checked.table, recipe, images.store)
+        elif isinstance(interrupted, InterruptedTraining):
+            splits = interrupted.splits(checked.table)
+        else:
+            splits = protocol.split_for(checked.table, recipe, plan)
+        say(str(splits))
+        _refuse_unread(corrections, splits.test)
+        starting_tensorflow()
+        from chexkeras.training.trainer import train as train_recipe
 
-    with resumed_by(going_on):
-        finished = train_recipe(
-            recipe,
-            splits,
-            folder,
-            tensorboard=tensorboard,
-            **kept,
-            **(options if interrupted is None else interrupted.options),
+        with resumed_by(going_on):
+            finished = train_recipe(
+                recipe,
+                splits,
+                folder,
+                tensorboard=tensorboard,
+                workers=crew,
+                **kept,
+                **(options if interrupted is None else interrupted.options),
+            )
+        show_evaluation(finished.evaluation)
+        show_shortcuts(finished)
+        tell(f"run folder: {finished.folder}")
+
+
+def _check_shared(workers: str | None, others: Mapping[str, Any]) -> None:
+    """Refuses what several workers cannot have."""
+    given = [f"{name} {value}" for name, value in others.items() if value is not None]
+    if workers is not None and given:
+        raise ValueError(
+            f"--workers cannot be had with {', '.join(given)}: stored features and several trainings that share them "
+            "take one process and one device; leave --workers out, they need no more."
         )
-    show_evaluation(finished.evaluation)
-    show_shortcuts(finished)
-    tell(f"run folder: {finished.folder}")
 
 
 def _refuse_unread(corrections: Path | None, tested: "pd.DataFrame") -> None:

@@ -102,6 +102,12 @@ class Checkpoints:
             return 0
         return len(self._read(_LAST, record_only=True)[1]["history"])
 
+    @property
+    def names(self) -> list[str]:
+        """The files there are, of what `load_start` and `load` read."""
+        found = [_START, _LAST, *sorted(path.name for path in self.folder.glob(_best("*")))]
+        return [name for name in found if (self.folder / name).is_file()]
+
     def save_start(self, values: Sequence[np.ndarray]) -> None:
         """Writes what training starts from.
 
@@ -220,6 +226,15 @@ class TrainedVariables:
         self._position = {id(variable): position for position, variable in enumerate(self._variables)}
         self._weights = {self._position[id(weight)] for weight in model.weights}
         self._start: dict[int, np.ndarray] = {}
+
+    def move_to(self, model: "keras.Model") -> None:
+        """Goes on with another classifier that was built alike.
+
+        Args:
+            model: The classifier, with the values that this one has.
+        """
+        self._model, self._variables = model, model.variables
+        self._position = {id(variable): position for position, variable in enumerate(self._variables)}
 
     def extend(self) -> None:
         """Takes in what the stage that was just applied can change."""
@@ -343,6 +358,14 @@ class BestEpochs:
             values: The monitor's values of the same epochs.
         """
         self.weights, self._values = dict(weights), {number: values[number] for number in weights}
+
+    def move_to(self, model: "keras.Model") -> None:
+        """Gives the weights of epochs to another classifier from now on.
+
+        Args:
+            model: One that was built alike, with the values that this one has.
+        """
+        self._trained.move_to(model)
 
     def assign(self, number: int | None = None) -> None:
         """Brings the classifier back to the weights of an epoch.

@@ -250,7 +250,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_ends_like_one_that_was_not(
     interrupted_training(recipe, toy_splits, interrupted, monkeypatch, 2)
     said = capsys.readouterr().err
     assert "stopped after 2 epochs, which are kept: continue with resume=True" in said
-    monkeypatch.setattr("chexkeras.training.trainer._adapt", lambda *_: pytest.fail("took the statistics again"))
+    monkeypatch.setattr("chexkeras.training.start._adapt", lambda *_: pytest.fail("took the statistics again"))
     left = InterruptedTraining.load(interrupted)
     assert len(pd.read_csv(left.folder / "history.csv")) == left.epochs_done == 2
     options = left.options
