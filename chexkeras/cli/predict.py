@@ -163,7 +163,7 @@ def predict(
     if worklist:
         from chexkeras.cli.delivery.worklist import check_outputs, tell_worklist
 
-        check_outputs(worklist, folder or Path(), "--worklist")
+        check_outputs(worklist, folder, "--worklist", (out,), fetched=archive is not None)
     for limit, option in ((memory, "--memory"), (timeout, "--timeout")):
         if not 0.0 < limit < math.inf:
             raise ValueError(f"{option} {limit:g} must be a number above 0.")

@@ -38,28 +38,40 @@ def worklist(
     from chexkeras.runs.run import Run
 
     chosen = out or [Path("worklist.csv")]
-    check_outputs(chosen, films, "--out")
+    check_outputs(chosen, films, "--out", (results,))
     loaded, records = Run.load(run), read_results(existing_file(results, "RESULTS"))
     for path in chosen:
         entries = write_worklist(loaded, records, path, films=films, names=names)
     tell_worklist(collections.Counter(entry.group for entry in entries), chosen)
 
 
-def check_outputs(paths: list[Path], films: Path | None, option: str) -> None:
+def check_outputs(
+    paths: list[Path], films: Path | None, option: str, others: tuple[Path, ...], *, fetched: bool = False
+) -> None:
     """Checks where worklists go, before anything is scored.
 
     Args:
         paths: What the user gave.
         films: The folder of the films, for messages.
         option: The option's name.
+        others: Files that the command reads or writes besides.
+        fetched: Whether the films come from an archive, into a folder that is not there yet.
 
     Raises:
-        ValueError: If one cannot be written.
+        ValueError: If one cannot be written, two are the same file, or one lies among the films.
     """
+    places = [path.resolve() for path in (*paths, *others)]
     from chexkeras.delivery.worklist.write import FORMATS, check_worklist
 
-    for path in paths:
-        check_worklist(path, films, option)
+    for path, place in zip(paths, places, strict=False):
+        if places.count(place) > 1:
+            raise ValueError(f"{option} {str(path)!r} is named twice in this call; name another file.")
+        if films is not None and place.is_relative_to(films.resolve()):
+            raise ValueError(
+                f"{option} {str(path)!r} lies in the folder of the films, and would be taken for one next time; choose "
+                "a place outside it."
+            )
+        check_worklist(path, films, option, needs_films=not fetched)
         check_destination(path, option, {ending: form.is_own for ending, form in FORMATS.items()})
 
 

@@ -10,6 +10,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -140,14 +141,15 @@ class WebArchive:
         Source:
             PS3.18 10.4 (WADO-RS), 10.6 (QIDO-RS).
         """
-        for at, study in enumerate(studies):
-            check_uid(study, f"study {at + 1}")
+        wanted = list(dict.fromkeys(studies))
+        for number, study in enumerate(wanted, start=1):
+            check_uid(study, f"study {number}")
         films: list[_Film] = []
         empty = []
-        for at, study in enumerate(dict.fromkeys(studies)):
-            found = self._films_of(study, f"study {at + 1} of {len(studies)}")
+        for number, study in enumerate(wanted, start=1):
+            found = self._films_of(study, f"study {number} of {len(wanted)}")
             films += found
-            empty += [] if found else [str(at + 1)]
+            empty += [] if found else [str(number)]
             if len(films) > self._limits.films:
                 raise DicomWebError(
                     f"these studies hold more than {self._limits.films:,} films; name fewer, or allow more with "
@@ -159,7 +161,7 @@ class WebArchive:
                 f"asked for, {len(empty)} stud{'y' if len(empty) == 1 else 'ies'}; is the UID right?"
             )
         if empty:
-            say(f"without a computed or digital radiograph (CR, DX), of {len(studies)} studies: {', '.join(empty)}")
+            say(f"without a computed or digital radiograph (CR, DX), of {len(wanted)} studies: {', '.join(empty)}")
         for film in track(films, "fetching films", len(films), lines=True):
             self._save(film, folder)
         return len(films)
@@ -333,6 +335,13 @@ def check_uid(text: str, name: str) -> str:
     return text
 
 
+def _is_day(text: str) -> bool:
+    try:
+        return not text or bool(datetime.strptime(text, "%Y%m%d"))
+    except ValueError:
+        return False
+
+
 def check_date(text: str) -> str:
     """Returns a day or a range of days, if it is one.
 
@@ -346,7 +355,7 @@ def check_date(text: str) -> str:
         >>> check_date("20261201-20261202")
         '20261201-20261202'
     """
-    if not _DATE.fullmatch(text):
+    if not _DATE.fullmatch(text) or not all(map(_is_day, text.split("-"))):
         raise ValueError(f"date {text!r}: YYYYMMDD or YYYYMMDD-YYYYMMDD was expected, for example 20261201.")
     return text
 

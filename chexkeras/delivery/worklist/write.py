@@ -66,13 +66,14 @@ FORMATS: dict[str, WorklistFormat] = {
 """The formats by the ending of the path, in lower case. Those with messages name patients and studies."""
 
 
-def check_worklist(path: Path, films: Path | None, name: str = "out") -> WorklistFormat:
+def check_worklist(path: Path, films: Path | None, name: str = "out", *, needs_films: bool = True) -> WorklistFormat:
     """Returns the format of a path, if it can be written with what is there.
 
     Args:
         path: Where to write.
         films: The folder of the films; None where it is not known.
         name: What the argument is called, for messages.
+        needs_films: Whether messages need the folder by now.
 
     Raises:
         ValueError: If the path has another ending, or a message is wanted without films.
@@ -81,7 +82,7 @@ def check_worklist(path: Path, films: Path | None, name: str = "out") -> Worklis
     if form is None:
         endings = ", ".join(f"{ending} ({each.content})" for ending, each in FORMATS.items())
         raise ValueError(f"{name} {str(path)!r} ends in {path.suffix!r}; a worklist is written as {endings}.")
-    if form.messages and films is None:
+    if form.messages and films is None and needs_films:
         raise ValueError(
             f"{name} {str(path)!r}: messages name patient and study, which only the films say; give the folder of the "
             "films, with films=FOLDER (on the command line --films FOLDER)."

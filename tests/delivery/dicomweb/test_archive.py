@@ -66,8 +66,9 @@ def test_studies_of_a_date_are_those_with_radiographs(archive, one, tmp_path):
     archive.add(film(tmp_path / "two", StudyInstanceUID=f"{STUDY}.2", SOPInstanceUID=f"{FILM}.2"))
     with opened(archive) as web:
         assert web.studies_of("20250102-20250103") == [STUDY, f"{STUDY}.2"]
-        with pytest.raises(ValueError, match="YYYYMMDD"):
-            web.studies_of("yesterday")
+        for date in ("yesterday", "20250230", "20250101-20251301", "20250101,20250102"):
+            with pytest.raises(ValueError, match="YYYYMMDD"):
+                web.studies_of(date)
     queries = [query for _, path, query, _ in archive.asked if path.endswith("studies")]
     assert {query["ModalitiesInStudy"] for query in queries} == {"CR", "DX"}
     assert {query["StudyDate"] for query in queries} == {"20250102-20250103"}

@@ -84,6 +84,15 @@ def test_what_was_scored_is_kept_when_films_are_fetched_again(archive, call, tmp
     assert done.exit_code == 2 and "--resume needs CHEXKERAS_HASH_KEY" in said(done)
 
 
+def test_a_reading_order_names_patients_in_messages_though_the_films_are_gone(archive, call, tmp_path):
+    archive.add(film(tmp_path / "one"))
+    names = ("w.csv", "w.hl7", "w.json")
+    done = call("--study", STUDY, *(word for name in names for word in ("--worklist", str(tmp_path / name))))
+    assert done.exit_code == 0, done.output
+    assert [row["file"] for row in rows(tmp_path / "w.csv")] == [f"{keyed_hash(STUDY)}/{keyed_hash(FILM)}.dcm"]
+    assert all("Doe" in (tmp_path / name).read_text() for name in names[1:])
+
+
 def test_films_of_a_date(archive, call, tmp_path):
     archive.add(film(tmp_path / "one"))
     assert call("--date", "20250102").exit_code == 0 and len(rows(tmp_path / "r.csv")) == 1

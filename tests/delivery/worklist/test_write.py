@@ -98,7 +98,7 @@ def test_messages_are_their_owner_s_alone_and_say_which_films_have_none(results,
         ("w.hl7", None, "give the folder of the films"),
         ("w.json", None, "give the folder of the films"),
         ("w.csv", "a,b\n", "is not an output of this command"),
-        ("r.csv", None, "is not an output of this command"),
+        ("r.csv", None, "named twice"),
     ],
 )
 def test_what_cannot_be_written_is_told_and_nothing_is(results, call, tmp_path, name, content, message):
@@ -166,7 +166,11 @@ def test_identifiers_are_in_the_messages_and_in_nothing_else(toy_run, tmp_path, 
     assert leaks((tmp_path / "w.csv").read_text()) == [] and len(rows(tmp_path / "w.csv")) == 2
 
 
-def test_predict_checks_worklists_before_anything_is_scored(toy_run, films, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("w.txt", "a worklist is written as"), ("r.csv", "named twice"), ("films/w.csv", "in the folder of the films")],
+)
+def test_predict_checks_worklists_before_anything_is_scored(toy_run, films, tmp_path, name, message):
     done = CliRunner().invoke(app, ["predict", str(films), "--run", str(toy_run.folder), "--out",
-                                    str(tmp_path / "r.csv"), "--worklist", str(tmp_path / "w.txt")])  # fmt: skip
-    assert done.exit_code == 2 and "a worklist is written as" in said(done) and not (tmp_path / "r.csv").exists()
+                                    str(tmp_path / "r.csv"), "--worklist", str(tmp_path / name)])  # fmt: skip
+    assert done.exit_code == 2 and message in said(done) and not (tmp_path / "r.csv").exists()
