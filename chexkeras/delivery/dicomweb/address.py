@@ -39,7 +39,7 @@ class WebLimits:
     """
 
     films: int = 1_000
-    film_bytes: int = 256 * 2**20
+    film_bytes: int = 128 * 2**20
     list_bytes: int = 32 * 2**20
     connect_seconds: float = 10.0
     silent_seconds: float = 30.0

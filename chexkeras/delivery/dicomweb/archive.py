@@ -219,17 +219,15 @@ class WebArchive:
         connection = self._connection
         place = f"studies/{film.study}/series/{film.series}/instances/{film.uid}"
 
-        def question() -> list[bytes]:
-            parts = connection.client.iter_bulkdata(f"{self.address.base}/{place}")
-            found = list(itertools.islice(parts, 2))
+        def question() -> bytes:
             # To its end: a part that was cut off is known by what is missing behind it.
-            collections.deque(parts, maxlen=0)
-            return found
+            parts = list(itertools.islice(connection.client.iter_bulkdata(f"{self.address.base}/{place}"), 2))
+            if len(parts) != 1:
+                many = "no film" if not parts else "more than one film"
+                raise DicomWebError(f"the DICOMweb server {self.address.shown} sent {many} where one was asked for.")
+            return parts[0]
 
-        parts = connection.ask("a film", question, MULTIPART, self._limits.film_bytes)
-        if len(parts) != 1:
-            raise DicomWebError(f"the DICOMweb server {self.address.shown} sent {len(parts)} films instead of one.")
-        (content,) = parts
+        content = connection.ask("a film", question, MULTIPART, self._limits.film_bytes)
         path = folder / privacy.keyed_hash(film.study) / f"{privacy.keyed_hash(film.uid)}.dcm"
         path.parent.mkdir(mode=0o700, exist_ok=True)
         path.unlink(missing_ok=True)
