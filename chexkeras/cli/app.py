@@ -13,13 +13,16 @@ import threading
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, get_args
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, get_args
 
 import typer
 from typer.models import ArgumentInfo
 
 import chexkeras
 from chexkeras.progress import printable, say
+
+if TYPE_CHECKING:
+    from chexkeras.parallel import Workplace
 
 # Warnings on how a graph was traced do not belong between the lines of the epochs. By name, for neither is loaded yet.
 for _logger in ("tensorflow", "absl"):
@@ -52,6 +55,39 @@ Profile = Annotated[
     str,
     typer.Option(help="DICOM rules: 'clinical', or 'course' for the literal checks of Udacity's pneumonia project."),
 ]
+Executor = Annotated[
+    str,
+    typer.Option(
+        help="Where images are worked on: 'processes' here, 'serial' one after the other, 'ray' on a cluster (extra "
+        "ray). The result is the same."
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="Ray cluster, host:port of its head; default: RAY_ADDRESS, or else Ray is started on this machine."
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(help="Images worked on at once. Default: one a core, or one a processor of the cluster."),
+]
+
+
+def place_at(executor: str, address: str | None) -> "Workplace":
+    """Returns where work on images is done, sure that it can be done there.
+
+    Args:
+        executor: What --executor says.
+        address: What --address says.
+
+    Raises:
+        ValueError: If there is no such place, or Ray is wanted and not installed.
+        WorkersUnavailable: If nothing answers at the cluster's address.
+    """
+    from chexkeras.parallel import Workplace, place_of
+
+    return place_of(Workplace(executor, address))
 
 
 def tell(text: object) -> None:

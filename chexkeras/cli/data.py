@@ -6,7 +6,18 @@ from typing import Annotated
 import typer
 
 from chexkeras.checks import one_of, typed_path
-from chexkeras.cli.app import Profile, app, command_line, errors_for_people, leave, tell
+from chexkeras.cli.app import (
+    Address,
+    Executor,
+    Profile,
+    Workers,
+    app,
+    command_line,
+    errors_for_people,
+    leave,
+    place_at,
+    tell,
+)
 from chexkeras.cli.destination import check_destination, object_with
 from chexkeras.cli.image_options import Load, Missing, Root, with_image_options
 
@@ -58,6 +69,9 @@ def audit(
         Path | None, typer.Option(help="CSV of labels corrected by hand, which are applied before labels are audited.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="JSON file to write the full audit to.")] = None,
+    workers: Workers = None,
+    executor: Executor = "processes",
+    address: Address = None,
 ) -> None:
     """Looks images over: unusable, equal and odd ones, labels, patients, and shortcuts that a model may learn."""
     from chexkeras import files
@@ -66,6 +80,7 @@ def audit(
 
     if out is not None:
         check_destination(out, "--out", {".json": object_with("issues", "decoded")})
+    place = place_at(executor, address)
     # A split belongs to the images that were there when it was made.
     table = load(root, missing="skip" if split else "keep")
     if corrections is not None:
@@ -75,7 +90,9 @@ def audit(
         tell(f"Caution: {corrected.source.cautions[-1]}")
         table = corrected
     splits = Splits.load(split, table) if split else None
-    checked = audit_images(table, splits, targets=finding, decode=pixels, missing="skip")
+    checked = audit_images(
+        table, splits, targets=finding, decode=pixels, missing="skip", processes=workers, executor=place
+    )
     tell(checked.summary)
     if out is not None:
         tell(f"written: {files.write_json(out, checked.to_dict())}")
@@ -91,15 +108,27 @@ def prepare(
     size: Annotated[int, typer.Option(help="Height and width to store, pixels: the recipe's image_size.")] = 224,
     missing: Missing = "error",
     profile: Profile = "clinical",
+    workers: Workers = None,
+    executor: Executor = "processes",
+    address: Address = None,
 ) -> None:
     """Decodes every image once, for 'chexkeras train --store'; started again, it goes on where it stopped."""
     from chexkeras.data.image_table import source_of
     from chexkeras.data.store.prepare import prepare as prepare_store
 
     one_of(missing, ("error", "skip"), "--missing")
+    place = place_at(executor, address)
     table = load(root, missing=missing)
     try:
-        made = prepare_store(table, store, size=size, missing=missing, profile=profile)  # type: ignore[arg-type]
+        made = prepare_store(
+            table,
+            store,
+            size=size,
+            missing=missing,  # type: ignore[arg-type]
+            profile=profile,
+            workers=workers,
+            executor=place,
+        )
     except KeyboardInterrupt as interruption:
         is_there = typed_path(store, "--store").is_dir()
         kept = "what was decoded is kept" if is_there else "nothing done"

@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chexkeras.cli.app import Profile, app, command_line, errors_for_people, fail, leave, starting_tensorflow, tell
+from chexkeras.cli.app import (
+    Address,
+    Executor,
+    Profile,
+    app,
+    command_line,
+    errors_for_people,
+    fail,
+    leave,
+    place_at,
+    starting_tensorflow,
+    tell,
+)
 from chexkeras.cli.archive import archive_of, films_of, owner_s_folder, store_objects
 from chexkeras.cli.destination import check_destination
 
@@ -69,7 +81,8 @@ def predict(
     workers: Annotated[
         int | None,
         typer.Option(
-            help="Processes that read files; 0 reads in this one, unprotected. Default: half the cores, 2 to 8."
+            help="Processes that read files; 0 reads in this one, unprotected. Default: half the cores, 2 to 8. With "
+            "--executor ray: processors of the cluster that read and score; default: all."
         ),
     ] = None,
     memory: Annotated[float, typer.Option(help="Memory that a file may take in a worker, GiB (Linux).")] = 2.0,
@@ -139,6 +152,8 @@ def predict(
         bool, typer.Option("--allow-http", help="With --dicomweb: go unencrypted to another machine, too.")
     ] = False,
     most_films: Annotated[int, typer.Option(help="With --dicomweb: most films that are fetched.")] = 1_000,
+    executor: Executor = "processes",
+    address: Address = None,
 ) -> None:
     """Scores a folder, or films of an archive: a decision or a reasoned refusal for every file.
 
@@ -173,6 +188,7 @@ def predict(
         profile = dataclasses.replace(
             chosen, name=f"{chosen.name}, {UNLIKE} {unlike}", overrides=(*others, (UNLIKE, unlike))
         )
+    place = place_at(executor, address)
     loaded, read_options = Run.load(run), ReadOptions(workers, int(memory * 2**30), timeout)
     loaded.check_model()
     asked: dict[str, Any] = {
@@ -206,6 +222,7 @@ def predict(
                 read_options=read_options,
                 engine=engine,
                 precision=precision,
+                executor=place,
             )
         except KeyboardInterrupt as interruption:
             kept = _kept(results_path(out))

@@ -2,6 +2,7 @@
 
 import builtins
 import contextlib
+import dataclasses
 import hashlib
 import os
 import re
@@ -20,8 +21,10 @@ from chexkeras.dicom.privacy import HASH_KEY_VARIABLE, keyed_hash
 from chexkeras.dicom.profiles import Profile, find_profile
 from chexkeras.dicom.workers.options import ISOLATED, ReadOptions
 from chexkeras.inference.engines import check_engine
+from chexkeras.inference.on_cluster import Scoring, records_on
 from chexkeras.inference.read_files import find_files
 from chexkeras.inference.results_file import FILE_COLUMNS, Journal, read_results, results_path, rows_of, write_results
+from chexkeras.parallel import HERE, Workplace, place_of
 from chexkeras.plain import PlainTable
 from chexkeras.progress import printable, say, track
 from chexkeras.runs.run import Run
@@ -60,6 +63,7 @@ def score_folder(
     read_options: ReadOptions = ISOLATED,
     engine: str = "keras",
     precision: str = "float32",
+    executor: str | Workplace = HERE,
 ) -> pd.DataFrame:
     r"""Scores every file below a folder with a run's model and frozen thresholds.
 
@@ -90,6 +94,9 @@ def score_folder(
         engine: What computes the scores: "keras", "openvino" or "onnx"; the last two need the extra of the same name
             and are compared with Keras first.
         precision: "float32", or "bf16" with OpenVINO.
+        executor: Where files are read and scored: "processes" (on this machine), "serial" (read one after the other),
+            "ray" (a cluster, see `Workplace`, whose hosts find the files and the run under the same paths); or a
+            `Workplace`. The results are the same, but for the seconds that each file took.
 
     Returns:
         What `Predictor.predict` returns, with `file` relative to the folder and the `fingerprint` by which a later run
@@ -101,8 +108,10 @@ def score_folder(
         OSError: If results cannot be written there, or the folder cannot be read.
         ValueError: If the folder holds no file, `out` is no name for results, an interrupted run or results of files
             that are not in the folder would be lost, a key for names is missing, or the engine cannot be used.
-        WorkersUnavailable: If the processes that read cannot be started; what is done is kept for `resume`.
+        WorkersUnavailable: If the processes that read cannot be started, there is no cluster, or its workers cannot be
+            used; what is done is kept for `resume`.
     """
+    place = place_of(executor)
     root = existing_folder(typed_path(folder, "folder"), "folder")
     loaded, chosen = run if isinstance(run, Run) else Run.load(run), find_profile(profile)
     _check_names(names)
@@ -140,7 +149,14 @@ def score_folder(
         }
         _say_what_is_kept(earlier, records, found)
         missing = [name for name in found if name not in records]
-        fresh = predictor.records([found[name] for name in missing], read_options=read_options)
+        asked = [found[name] for name in missing]
+        if place.on_cluster:
+            scoring = Scoring(loaded.folder.absolute(), chosen, engine, precision, predictor.fingerprint)
+            fresh = records_on(place, scoring, asked, read_options)
+        else:
+            one = place.executor == "serial" and read_options.processes > 1
+            options = dataclasses.replace(read_options, workers=1) if one else read_options
+            fresh = predictor.records(asked, read_options=options)
         # An interrupted run ends its workers at once.
         stack.enter_context(contextlib.closing(fresh))
         for name, record in zip(missing, track(fresh, "scoring files", len(missing), lines=True), strict=True):

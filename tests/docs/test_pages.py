@@ -50,9 +50,12 @@ def test_the_variables_of_the_notebooks_are_all_described():
 def test_every_block_is_of_a_kind_that_is_tested():
     assert PAGES
     for page in PAGES:
-        assert {kind for _, kind, _ in BLOCK.findall(page.read_text(encoding="utf-8"))} <= {"python", "bash", "json"}, (
-            page
-        )
+        assert {kind for _, kind, _ in BLOCK.findall(page.read_text(encoding="utf-8"))} <= {
+            "python",
+            "bash",
+            "json",
+            "yaml",
+        }, page
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "json")], ids=name_of)
@@ -63,6 +66,17 @@ def test_json_blocks_describe_weights_that_can_be_read(page, tmp_path):
         file = tmp_path / "description.json"
         file.write_text(block, encoding="utf-8")
         assert read_source(file).name == json.loads(block)["name"]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "yaml")], ids=name_of)
+def test_yaml_blocks_describe_clusters_of_ray(page):
+    yaml = pytest.importorskip("yaml", reason="comes with Ray, the extra 'ray'")
+    for block in blocks(page, "yaml"):
+        described = yaml.safe_load(block)
+        assert (described["apiVersion"], described["kind"]) == ("ray.io/v1", "RayCluster")
+        groups = [described["spec"]["headGroupSpec"], *described["spec"]["workerGroupSpecs"]]
+        images = {pod["image"] for group in groups for pod in group["template"]["spec"]["containers"]}
+        assert len(images) == 1 and images.pop().endswith(cx.__version__)
 
 
 @pytest.mark.keras
@@ -78,7 +92,7 @@ def test_python_blocks_run_from_top_to_bottom(page, workplace, monkeypatch):
 
 
 # Of the archive that pages connect, and the shell's own.
-OTHER_PROGRAMS = {"Orthanc", "curl", "echoscu", "export", "storescu"}
+OTHER_PROGRAMS = {"Orthanc", "curl", "echoscu", "export", "kubectl", "storescu"}
 
 
 def commands():
@@ -93,7 +107,13 @@ def test_shell_lines_are_commands_with_options_that_exist(words):
     if words[0] == "pip":
         assert words[1] in ("install", "wheel", "download")
         return
+    if words[0] == "kubectl" and "--" in words:
+        words = words[words.index("--") + 1 :]
     if words[0] in OTHER_PROGRAMS:
+        return
+    if words[0] == "ray":
+        scripts = pytest.importorskip("ray.scripts.scripts", reason="the extra 'ray' is not installed")
+        scripts.cli.commands[words[1]].make_context(words[1], words[2:])
         return
     assert words[0] == "chexkeras"
     command = typer.main.get_command(app).commands[words[1]]

@@ -324,7 +324,7 @@ def test_threads_that_cannot_be_started_are_told_and_blame_no_file(folder, monke
     def full(*_):
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr("chexkeras.parallel.ThreadPoolExecutor.submit", full)
+    monkeypatch.setattr("chexkeras.parallel.local.ThreadPoolExecutor.submit", full)
     with pytest.raises(WorkersUnavailable, match="a thread that works on images did not start"):
         list(read_files([folder / "a_good.dcm"], read_options=IN_PROCESS))
 

@@ -23,6 +23,7 @@ from chexkeras.data.audit.sites import site_shortcuts
 from chexkeras.data.audit.table_checks import selection, split_issues, table_issues
 from chexkeras.data.image_table import ImageTable, TableSource
 from chexkeras.data.splits.splits import Splits
+from chexkeras.parallel import HERE, Workplace, place_of
 
 __all__ = ["CODES", "Audit", "audit"]
 
@@ -38,6 +39,7 @@ def audit(
     decode: bool = True,
     missing: Literal["error", "skip"] = "error",
     processes: int | None = None,
+    executor: str | Workplace = HERE,
 ) -> Audit:
     """Audits an image table and its images.
 
@@ -50,7 +52,10 @@ def audit(
         missing: What to do when images are missing, unreadable or constant: "error" raises, "skip" leaves them out of
             the audit's table and adds them to its source's ``left_out``.
         processes: Decode in this many processes instead of in threads, one per core. Threads are nearly as fast, since
-            decoding leaves the interpreter free; processes need a script guarded by ``if __name__ == "__main__"``.
+            decoding leaves the interpreter free; processes need a script guarded by ``if __name__ == "__main__"``. On a
+            cluster: how many of its processors take part; None takes all.
+        executor: Where images are opened: "processes" (on this machine), "serial" (one after the other), "ray" (on a
+            cluster, see `Workplace`); or a `Workplace`. The audit is the same.
 
     Returns:
         The audit. Where the images were chosen by their findings, its table's source carries a caution that says so.
@@ -58,8 +63,10 @@ def audit(
     Raises:
         ValueError: If images cannot be used and `missing` is "error" (the message lists the first few), or a target is
             no label of the table.
-        WorkersUnavailable: If the processes that read DICOM files cannot be started.
+        WorkersUnavailable: If the processes that read DICOM files cannot be started, there is no cluster, or its
+            workers cannot be used.
     """
+    place = place_of(executor)
     checks.one_of(missing, ("error", "skip"), "missing")
     fix = "Load it with open_data, or rename your columns."
     table = ImageTable.of(table, fix=fix)
@@ -76,7 +83,7 @@ def audit(
     thumbnails = np.zeros((0, 0, 0))
     unusable: dict[str, AuditIssue] = {}
     if decode:
-        facts, thumbnails = open_images([str(path) for path in table["path"].fillna("")], processes)
+        facts, thumbnails = open_images([str(path) for path in table["path"].fillna("")], processes, place)
         found = list(image_issues(table, facts))
         unusable = {issue.image_id: issue for issue in found if CODES[issue.code][0] == ERROR}
         if unusable and missing == "error":

@@ -24,9 +24,9 @@ from chexkeras.dicom.pixels import image_file
 from chexkeras.dicom.pixels.contrast import contrast_of_counts, value_counts
 from chexkeras.dicom.read import Radiograph, is_dicom
 from chexkeras.dicom.rejection import DicomRejected
-from chexkeras.dicom.workers.options import ISOLATED
+from chexkeras.dicom.workers.options import ISOLATED, ReadOptions
 from chexkeras.dicom.workers.pool import ReaderPool
-from chexkeras.parallel import map_ordered
+from chexkeras.parallel import HERE, SharedFiles, Workplace, map_ordered
 
 THUMBNAIL_PX = 16
 """Width and height of a thumbnail, whatever the shape of the image."""
@@ -190,24 +190,34 @@ def _gray(image: Image.Image) -> tuple[np.ndarray, bool]:
 
 # Images handed to a worker at once: handing over costs more time than a small image.
 _CHUNK = 32
+# On a cluster: so many that what travels costs little, and so few that a DICOM folder is shared out evenly.
+_CHUNK_ELSEWHERE = 8
 
 
-def open_images(paths: Sequence[str], processes: int | None = None) -> tuple[list[ImageFacts], np.ndarray]:
+def open_images(
+    paths: Sequence[str], processes: int | None = None, place: Workplace = HERE
+) -> tuple[list[ImageFacts], np.ndarray]:
     """Decodes every image once.
 
     Args:
         paths: Their files.
-        processes: How many processes; None takes threads, one per core.
+        processes: How many processes; None takes threads, one per core, or all processors of a cluster.
+        place: Where they are decoded.
 
     Returns:
         The facts, without thumbnails, and the thumbnails: uint16 array (images, 16, 16), see `thumbnail`; zero where
         there is none.
 
     Raises:
-        WorkersUnavailable: If the processes that read DICOM files cannot be started.
+        WorkersUnavailable: If the processes that read DICOM files cannot be started, or there is no cluster.
     """
     facts: list[ImageFacts] = []
     thumbnails = np.zeros((len(paths), THUMBNAIL_PX, THUMBNAIL_PX), dtype="<u2")
+    if place != HERE:
+        for fact in progress.track(_opened_elsewhere(paths, processes, place), "opening images", total=len(paths)):
+            _keep(fact, len(facts), thumbnails)
+            facts.append(replace(fact, thumbnail=b""))
+        return facts, thumbnails
     executor = "threads" if processes is None else "processes"
     opened = map_ordered(image_facts, paths, executor=executor, workers=processes, chunk=_CHUNK)
     for fact in progress.track(opened, "opening images", total=len(paths)):
@@ -226,6 +236,30 @@ def open_images(paths: Sequence[str], processes: int | None = None) -> tuple[lis
                 _keep(fact, row, thumbnails)
                 facts[row] = replace(fact, thumbnail=b"")
     return facts, thumbnails
+
+
+def _opened_elsewhere(paths: Sequence[str], workers: int | None, place: Workplace) -> Iterator[ImageFacts]:
+    """Yields the facts of files, DICOM or not, from workers that each have a process of their own to read DICOM."""
+    if not place.on_cluster:
+        readers = ReaderPool(options=ReadOptions(workers=1))
+        work = functools.partial(image_facts, read_dicom=readers.read)
+        yield from map_ordered(work, paths, executor="serial", on_end=readers.close)
+        return
+    given = [os.path.abspath(path) if path else "" for path in paths]
+    setup = functools.partial(_reader, SharedFiles.some_of(given))
+    waiting = map_ordered(_facts_read, given, setup=setup, executor=place, workers=workers, chunk=_CHUNK_ELSEWHERE)
+    with contextlib.closing(waiting):
+        yield from waiting
+
+
+def _reader(shared: SharedFiles) -> ReaderPool:
+    """Returns what reads DICOM files for one worker, whose end ends it."""
+    shared.check()
+    return ReaderPool(options=ReadOptions(workers=1))
+
+
+def _facts_read(path: str, readers: ReaderPool) -> ImageFacts:
+    return image_facts(path, readers.read)
 
 
 def _keep(fact: ImageFacts, row: int, thumbnails: np.ndarray) -> None:

@@ -14,7 +14,7 @@ from chexkeras.dicom.read import Radiograph, is_dicom
 from chexkeras.dicom.rejection import DicomRejected
 from chexkeras.dicom.workers.options import ReadOptions
 from chexkeras.dicom.workers.pool import ReaderPool
-from chexkeras.parallel import map_ordered
+from chexkeras.parallel import HERE, SharedFiles, Workplace, available_cores, map_ordered
 
 GROUP = 8
 """Images that one call decodes: enough that Python's share of the time vanishes."""
@@ -44,7 +44,13 @@ class Decoded(NamedTuple):
 
 
 def decode_images(
-    paths: Sequence[str], spans: Iterable[range], *, size: int, profile: Profile, threads: int
+    paths: Sequence[str],
+    spans: Iterable[range],
+    *,
+    size: int,
+    profile: Profile,
+    workers: int | None = None,
+    place: Workplace = HERE,
 ) -> Generator[Decoded, None, None]:
     """Decodes images ahead of their use, in order.
 
@@ -53,8 +59,10 @@ def decode_images(
         spans: Rows to decode. A result never reaches from one span into the next.
         size: Height and width wanted, pixels.
         profile: The DICOM gate's profile.
-        threads: How many decode at once; decoding leaves the interpreter free. DICOM files are read in as many worker
-            processes, started at the first of them, which a hostile file may take down without harm.
+        workers: How many decode at once; decoding leaves the interpreter free. DICOM files are read in as many worker
+            processes, started at the first of them, which a hostile file may take down without harm. None takes one
+            for each core that this process may use, or all processors of a cluster.
+        place: Where they are decoded.
 
     Yields:
         At most `GROUP` images at a time.
@@ -62,14 +70,36 @@ def decode_images(
     groups = (
         range(start, min(start + GROUP, span.stop)) for span in spans for start in range(span.start, span.stop, GROUP)
     )
-
+    if place.on_cluster:
+        shared = SharedFiles.some_of(paths)
+        given = ((rows, [os.path.abspath(paths[row]) if paths[row] else "" for row in rows]) for rows in groups)
+        yield from map_ordered(
+            functools.partial(_decode_group, size=size),
+            given,
+            setup=functools.partial(_reader_of, profile, shared),
+            executor=place,
+            workers=workers,
+        )
+        return
+    threads = 1 if place.executor == "serial" else workers or available_cores()
     readers = ReaderPool(profile, ReadOptions(workers=threads))
 
     def work(rows: range) -> Decoded:
         return _decode(rows, [paths[row] for row in rows], size, readers.read)
 
     # The readers are closed before the threads are waited for, which may be busy with a file that hangs.
-    yield from map_ordered(work, groups, executor="threads", workers=threads, ahead=8 * threads, on_end=readers.close)
+    executor = "serial" if place.executor == "serial" else "threads"
+    yield from map_ordered(work, groups, executor=executor, workers=threads, ahead=8 * threads, on_end=readers.close)
+
+
+def _reader_of(profile: Profile, shared: SharedFiles) -> ReaderPool:
+    """Returns what reads DICOM files for one worker, whose end ends it."""
+    shared.check()
+    return ReaderPool(profile, ReadOptions(workers=1))
+
+
+def _decode_group(group: tuple[range, list[str]], readers: ReaderPool, *, size: int) -> Decoded:
+    return _decode(*group, size, readers.read)
 
 
 def read_images(paths: Sequence[str], image_size: int) -> np.ndarray:

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+from collections.abc import Generator
 from pathlib import Path
 from typing import Literal
 
@@ -18,10 +19,10 @@ import chexkeras
 from chexkeras import checks, files, progress
 from chexkeras.arguments import checked
 from chexkeras.data import image_table
-from chexkeras.data.store.decoder import GROUP, Problem, decode_images
+from chexkeras.data.store.decoder import GROUP, Decoded, Problem, decode_images
 from chexkeras.data.store.store import INDEX, MANIFEST, Manifest, Store, listed
 from chexkeras.dicom.profiles import Profile, find_profile
-from chexkeras.parallel import available_cores
+from chexkeras.parallel import HERE, WorkersUnavailable, Workplace, place_of
 
 _CHUNK_BYTES = 16_000_000
 _SOURCE = ["image_id", "file", "bytes"]
@@ -36,6 +37,7 @@ def prepare(
     missing: Literal["error", "skip"] = "error",
     profile: str | Profile = "clinical",
     workers: int | None = None,
+    executor: str | Workplace = HERE,
 ) -> Store:
     """Decodes every image of a table once into a store.
 
@@ -51,7 +53,9 @@ def prepare(
             gate: "error" raises, "skip" leaves them out and lists them with the reason in the store's `left_out`.
         profile: The DICOM gate's profile; image files have no header to be judged by.
         workers: Threads that decode, and processes that read where there are DICOM files; None takes one for each core
-            that this process may use.
+            that this process may use. On a cluster: how many of its processors take part; None takes all.
+        executor: Where images are decoded: "processes" (on this machine), "serial" (one after the other), "ray" (on a
+            cluster, see `Workplace`); or a `Workplace`. The store has the same bytes.
 
     Returns:
         The store.
@@ -61,11 +65,14 @@ def prepare(
             is of other images.
         FileExistsError: If the folder holds something else.
         OSError: If the disk has too little space; said before anything is decoded.
-        WorkersUnavailable: If the processes that read DICOM files cannot be started.
+        WorkersUnavailable: If the processes that read DICOM files cannot be started, there is no cluster, or its
+            workers cannot be used; what was stored before is kept.
     """
+    place = place_of(executor)
     checks.one_of(missing, ("error", "skip"), "missing")
     checks.positive_int(size, "size")
-    threads = available_cores() if workers is None else checks.positive_int(workers, "workers")
+    if workers is not None:
+        checks.positive_int(workers, "workers")
     chosen = find_profile(profile)
     images = _images(table, missing)
     root = checks.typed_path(folder, "folder")
@@ -77,8 +84,16 @@ def prepare(
     todo = _begin(root, manifest, images, missing)
     if todo:
         try:
-            _decode(root, manifest, images, todo, missing, chosen, threads)
-        except (KeyboardInterrupt, OSError) as stopped:
+            decoding = decode_images(
+                images["path"].tolist(),
+                [manifest.rows(chunk) for chunk in todo],
+                size=size,
+                profile=chosen,
+                workers=workers,
+                place=place,
+            )
+            _decode(root, manifest, images, decoding, missing)
+        except (KeyboardInterrupt, OSError, WorkersUnavailable) as stopped:
             why = "interrupted" if isinstance(stopped, KeyboardInterrupt) else "stopped"
             progress.say(
                 f"{why}: {_done(manifest):,} of {len(images):,} images are stored; the same call goes on there"
@@ -257,7 +272,7 @@ def _check_disk(root: Path, needed: int) -> None:
 
 
 def _decode(
-    root: Path, manifest: Manifest, images: pd.DataFrame, todo: list[int], missing: str, profile: Profile, threads: int
+    root: Path, manifest: Manifest, images: pd.DataFrame, decoding: Generator[Decoded, None, None], missing: str
 ) -> None:
     """Decodes chunks, and records each in the manifest as soon as it is on the disk."""
     size, image_ids = manifest.size, images["image_id"].tolist()
@@ -266,8 +281,6 @@ def _decode(
     problems: dict[str, Problem] = {}
     low_contrast: dict[str, str] = {}
     told = False
-    spans = [manifest.rows(chunk) for chunk in todo]
-    decoding = decode_images(images["path"].tolist(), spans, size=size, profile=profile, threads=threads)
     # Closed here: an error that is caught somewhere would keep threads and processes alive.
     with contextlib.closing(decoding), progress.bar() as shown:
         task = shown.add_task("decoding images", total=manifest.images, completed=_done(manifest))

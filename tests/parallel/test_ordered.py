@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from chexkeras import parallel
-from chexkeras.parallel import EXECUTORS, WorkersUnavailable, map_ordered
+import chexkeras
+from chexkeras.parallel import EXECUTORS, WorkersUnavailable, cores, map_ordered
+from chexkeras.parallel.task import Task
 
 LOCAL = ["serial", "threads"]
-ROOT = Path(parallel.__file__).parent.parent
+ROOT = Path(chexkeras.__file__).parent.parent
 V1 = "cpu/cpu.cfs_"
 
 
@@ -244,7 +245,7 @@ def test_a_new_place_to_work_is_one_entry(monkeypatch):
         closed = 0
 
         def __init__(self, work, setup, workers):
-            self.task, self.waiting, self.done = parallel._Task(work, setup), {}, {}
+            self.task, self.waiting, self.done, self.workers = Task(work, setup), {}, {}, workers
 
         def submit(self, items):
             key = len(self.waiting) + len(self.done)
@@ -312,7 +313,9 @@ def test_a_script_without_a_guard_is_told_what_to_write(tmp_path, lines, guarded
     assert done.returncode == 1 and not done.stdout
     # One traceback, of the script itself, which ends with one sentence.
     assert done.stderr.count("Traceback") == 1 and "multiprocessing" not in done.stderr
-    (told,) = [line for line in done.stderr.splitlines() if line.startswith("chexkeras.parallel.WorkersUnavailable")]
+    (told,) = [
+        line for line in done.stderr.splitlines() if line.startswith("chexkeras.parallel.task.WorkersUnavailable")
+    ]
     assert f"script.py, line {len(lines) + 1}, starts processes" in told and 'if __name__ == "__main__":' in told
 
 
@@ -320,7 +323,7 @@ def test_a_script_without_a_guard_is_told_what_to_write(tmp_path, lines, guarded
 def test_processes_end_with_the_one_that_started_them(tmp_path):
     script, mark = tmp_path / "script.py", tmp_path / "pid"
     script.write_text(
-        "from chexkeras.parallel import map_ordered\nfrom tests.test_parallel import sleep_in_process\n"
+        "from chexkeras.parallel import map_ordered\nfrom tests.parallel.test_ordered import sleep_in_process\n"
         "if __name__ == '__main__':\n"
         f"    list(map_ordered(sleep_in_process, [{str(mark)!r}], executor='processes', workers=1))\n"
     )
@@ -346,7 +349,7 @@ def test_processes_end_with_the_command_when_a_batch_system_ends_all_of_them(tmp
     script, mark = tmp_path / "script.py", tmp_path / "pid"
     script.write_text(
         "import sys\nimport typer\nfrom chexkeras.cli.app import errors_for_people\n"
-        "from chexkeras.parallel import map_ordered\nfrom tests.test_parallel import sleep_in_process\n"
+        "from chexkeras.parallel import map_ordered\nfrom tests.parallel.test_ordered import sleep_in_process\n"
         "@errors_for_people\ndef command():\n"
         f"    list(map_ordered(sleep_in_process, [{str(mark)!r}], executor='processes', workers=1))\n"
         "if __name__ == '__main__':\n"
@@ -373,9 +376,9 @@ def wait_until(condition):
 
 def test_cores_are_those_that_this_process_may_use(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3, 4, 5}, raising=False)
-    for granted, cores in [([], 6), ([2.0], 2), ([1.5, 8.0], 2), ([0.1], 1), ([64.0], 6)]:
-        monkeypatch.setattr(parallel, "_granted_cores", partial(iter, granted))
-        assert parallel.available_cores() == cores
+    for granted, expected in [([], 6), ([2.0], 2), ([1.5, 8.0], 2), ([0.1], 1), ([64.0], 6)]:
+        monkeypatch.setattr(cores, "_granted_cores", partial(iter, granted))
+        assert cores.available_cores() == expected
 
 
 @pytest.mark.parametrize(("group", "limits", "granted"), [
@@ -393,5 +396,5 @@ def test_control_groups_grant_processor_time(tmp_path, group, limits, granted):
         path = tmp_path / "root" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text + "\n")
-    assert list(parallel._granted_cores(tmp_path / "groups", tmp_path / "root")) == granted
-    assert list(parallel._granted_cores(tmp_path / "absent", tmp_path / "root")) == []
+    assert list(cores._granted_cores(tmp_path / "groups", tmp_path / "root")) == granted
+    assert list(cores._granted_cores(tmp_path / "absent", tmp_path / "root")) == []

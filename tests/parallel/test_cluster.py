@@ -1,0 +1,163 @@
+"""Work on a Ray cluster of two nodes on this machine: what comes out is what comes out without it."""
+
+import importlib.util
+import os
+import shutil
+import sys
+from functools import partial
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import chexkeras as cx
+from chexkeras.data import prepare
+from chexkeras.parallel import WorkersUnavailable, Workplace, map_ordered, place_of
+from tests.parallel.ray_cluster import ENVIRONMENT, TwoNodes
+
+# Not imported here: Ray reads the variables below when it is.
+pytestmark = [
+    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra 'ray' is not installed"),
+    pytest.mark.skipif(sys.platform == "win32", reason="Ray has no clusters on Windows"),
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def surroundings():
+    """What this program and the cluster must agree on."""
+    before = dict(os.environ)
+    os.environ.update(ENVIRONMENT)
+    os.environ.pop("RAY_ADDRESS", None)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(scope="module")
+def cluster(surroundings):
+    nodes = TwoNodes()
+    yield Workplace("ray", nodes.address)
+    nodes.close()
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """A table of PNG and DICOM files with some that cannot be read."""
+    folder = tmp_path_factory.mktemp("images")
+    phantoms = cx.make_phantoms(folder / "phantoms", images=24, size=256, processes=1)
+    paths = sorted((phantoms / "images").glob("*.png")) + sorted((phantoms / "dicom").glob("*.dcm"))
+    shutil.copy(paths[0], folder / "same.png")
+    (folder / "cut.png").write_bytes(paths[1].read_bytes()[:2000])
+    Image.fromarray(np.full((64, 64), 7, np.uint8)).save(folder / "black.png")
+    paths += [folder / name for name in ("same.png", "cut.png", "black.png", "absent.png")]
+    table = folder / "labels.csv"
+    table.write_text("file,edema\n" + "".join(f"{path},{row % 2}\n" for row, path in enumerate(paths)))
+    return cx.data.load_table(table, image_column="file", label_columns="edema", missing="keep")
+
+
+def where_it_is_done(number, state):
+    if number == 7:
+        raise ValueError("seven is not wanted")
+    return number * number, state, os.getpid()
+
+
+def ready(word):
+    return f"{word} {os.getpid()}"
+
+
+def test_results_come_in_order_from_workers_that_were_set_up_once(cluster, capfd):
+    found = []
+    results = map_ordered(where_it_is_done, range(20), setup=partial(ready, "set up"), executor=cluster)
+    with pytest.raises(ValueError, match="seven is not wanted") as raised:
+        found.extend(results)
+    assert [square for square, _, _ in found] == [0, 1, 4, 9, 16, 25, 36]
+    assert all(state == f"set up {process}" and process != os.getpid() for _, state, process in found)
+    assert "in where_it_is_done" in "".join(raised.value.__notes__)
+    # One line of ours, and none of Ray's.
+    out, err = capfd.readouterr()
+    assert (out, err.count("\n")) == ("", 1) and "has 2 processors on 2 nodes" in err
+
+
+@pytest.mark.keras
+def test_images_are_looked_over_and_stored_as_without_a_cluster(cluster, images, tmp_path):
+    own, other = (cx.data.audit(images, missing="skip", executor=place) for place in ("processes", cluster))
+    assert own.to_dict() == other.to_dict() and {"unreadable", "duplicate_pixels"} <= set(own.issues["code"])
+    stores = [
+        prepare(images, tmp_path / name, size=64, missing="skip", executor=place)
+        for name, place in (("own", "processes"), ("other", cluster), ("serial", "serial"))
+    ]
+    bytes_of = [{path.name: path.read_bytes() for path in store.folder.iterdir()} for store in stores]
+    assert bytes_of[0] == bytes_of[1] == bytes_of[2] and len(bytes_of[0]) == 3
+
+
+def slowly(number):
+    import time
+
+    # Long enough that both nodes have something in hand when one of them is killed.
+    time.sleep(0.2)
+    return number, os.getpid()
+
+
+@pytest.mark.release
+def test_a_node_that_is_killed_costs_no_result():
+    nodes = TwoNodes()
+    try:
+        found = []
+        for result in map_ordered(slowly, range(60), executor=Workplace("ray", nodes.address)):
+            found.append(result)
+            if len(found) == 10:
+                nodes.kill_one()
+    finally:
+        nodes.close()
+    assert [number for number, _ in found] == list(range(60))
+    assert len({process for _, process in found}) == 2
+
+
+@pytest.mark.release
+def test_ray_that_was_started_for_the_work_ends_with_it(monkeypatch):
+    import ray
+
+    def interrupt(done):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    assert list(map_ordered(abs, range(-5, 0), executor="ray", workers=1)) == [5, 4, 3, 2, 1]
+    assert not ray.is_initialized()
+    with pytest.raises(KeyboardInterrupt):
+        list(map_ordered(abs, range(100), executor="ray", workers=1, progress=interrupt))
+    assert not ray.is_initialized()
+    # One that the program has is used, and stays.
+    ray.init(address="local", num_cpus=1, include_dashboard=False, object_store_memory=200_000_000)
+    try:
+        assert list(map_ordered(abs, [-1], executor="ray")) == [1]
+        assert ray.is_initialized()
+    finally:
+        ray.shutdown()
+
+
+@pytest.mark.keras
+@pytest.mark.slow
+def test_files_are_scored_as_without_a_cluster(cluster, images, tmp_path, monkeypatch):
+    from chexkeras.inference import score_folder
+
+    monkeypatch.setenv("CHEXKERAS_HASH_KEY", "a key of the tests")
+    phantoms = cx.make_phantoms(tmp_path / "training", images=120, size=64, processes=1, dicom=False,
+                                prevalence={"Cardiomegaly": 0.3})  # fmt: skip
+    recipe = cx.preset("quick")
+    stages = tuple(cx.Stage(stage.name, epochs=1, learning_rate=1e-3, trainable=stage.trainable)
+                   for stage in recipe.stages)  # fmt: skip
+    splits = cx.split_by_patient(cx.load_nih(phantoms), "Cardiomegaly", seed=0)
+    run = cx.train(recipe.replace(image_size=32, stages=stages), splits, tmp_path / "run")
+    folder = os.path.dirname(images["path"].iloc[-1])
+    own, other = (
+        score_folder(run, folder, keep=False, executor=place).drop(columns="seconds")
+        for place in ("processes", cluster)
+    )
+    assert own.equals(other) and {"accept", "reject"} <= set(own["verdict"])
+    with pytest.raises(WorkersUnavailable, match="would score with another model"):
+        from chexkeras.dicom.profiles import find_profile
+        from chexkeras.dicom.workers.options import ReadOptions
+        from chexkeras.inference.on_cluster import Scoring, records_on
+
+        scoring = Scoring(run.folder, find_profile("clinical"), "keras", "float32", "another")
+        list(records_on(place_of(cluster), scoring, [images["path"].iloc[0]], ReadOptions()))
