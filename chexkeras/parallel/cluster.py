@@ -19,7 +19,7 @@ from typing import IO, Any, cast
 import chexkeras
 from chexkeras import progress
 from chexkeras.parallel.cores import available_cores
-from chexkeras.parallel.crew import Crew, WorkerGone
+from chexkeras.parallel.crew import Crew, MemberGone
 from chexkeras.parallel.task import Chunk, Task, WorkersUnavailable, with_traceback
 
 # What decides about the bytes of a result, besides the package itself.
@@ -359,7 +359,7 @@ class _Actors:
                     f"a host of the Ray cluster has no module {lacking[1]!r}; install the version "
                     f"{chexkeras.__version__} of chexkeras, with the same extras, on every host."
                 ) from None
-            raise WorkerGone(_first_line(error)) from None
+            raise MemberGone(_first_line(error)) from None
         if is_greeting:
             check_worker(*answer)
             self._any_ready = True

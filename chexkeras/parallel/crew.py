@@ -21,7 +21,7 @@ _MOST_LOSSES = 3
 _PATIENCE_SECONDS = 30.0
 
 
-class WorkerGone(Exception):
+class MemberGone(Exception):
     """A worker ended, or its host did, before it answered."""
 
 
@@ -67,13 +67,13 @@ class Hands(Protocol):
             come: From `wait`.
 
         Raises:
-            WorkerGone: If the worker is gone.
+            MemberGone: If the worker is gone.
             WorkersUnavailable: If the worker must not be used.
         """
         ...
 
     def end(self, worker: Any) -> None:
-        """Ends a worker; what it has in hand comes back as `WorkerGone`.
+        """Ends a worker; what it has in hand comes back as `MemberGone`.
 
         Args:
             worker: From `start`.
@@ -180,7 +180,7 @@ class Crew:
         member = self._greetings.pop(greeting)
         try:
             self._hands.answer(greeting)
-        except WorkerGone as gone:
+        except MemberGone as gone:
             self._lost(member, gone)
         else:
             member.ready = True
@@ -190,7 +190,7 @@ class Crew:
         member.in_hand -= 1
         try:
             piece.chunk = self._hands.answer(answer)
-        except WorkerGone as gone:
+        except MemberGone as gone:
             piece.tries += 1
             if piece.tries == _MOST_TRIES:
                 piece.failure = WorkersUnavailable(
@@ -203,7 +203,7 @@ class Crew:
         else:
             self._losses = 0
 
-    def _lost(self, member: _Member, gone: WorkerGone) -> None:
+    def _lost(self, member: _Member, gone: MemberGone) -> None:
         """Replaces a worker by a new one, which starts where there is room for it."""
         if member not in self._members:
             return

@@ -5,7 +5,7 @@ from collections import deque
 
 import pytest
 
-from chexkeras.parallel.crew import Crew, WorkerGone
+from chexkeras.parallel.crew import Crew, MemberGone
 from chexkeras.parallel.task import Chunk, Task, WorkersUnavailable
 
 
@@ -47,12 +47,12 @@ class Machines:
     def answer(self, come):
         worker, items = self.answers.pop(come)
         if worker not in self.alive:
-            raise WorkerGone("its host is gone")
+            raise MemberGone("its host is gone")
         if items is None:
             return None
         if self.fatal(worker, items):
             self.alive.remove(worker)
-            raise WorkerGone("its host is gone")
+            raise MemberGone("its host is gone")
         self.done += items
         return self.task(items)
 
