@@ -449,7 +449,7 @@ def _features(
     """Returns the plan for stored features, filled: the one that the training began with, if it was begun before."""
     before, features, engine = unfinished.plan, asked.features, asked.frozen_engine
     if asked.sharing is not None:
-        _keep_no_features(before, unfinished)
+        _keep_no_features(recipe, before, unfinished)
         return None
     if before is not None:
         features = before["features"]["dtype"] if before["features"] else "off"
@@ -478,7 +478,7 @@ def _features(
     return plan
 
 
-def _keep_no_features(before: dict[str, Any] | None, unfinished: InterruptedTraining) -> None:
+def _keep_no_features(recipe: Recipe, before: dict[str, Any] | None, unfinished: InterruptedTraining) -> None:
     """Keeps that every epoch reads the images: whoever resumes this does so too, with one device as with several."""
     if before is not None and before["features"]:
         raise ValueError(
@@ -487,3 +487,9 @@ def _keep_no_features(before: dict[str, Any] | None, unfinished: InterruptedTrai
         )
     if before is None:
         unfinished.save_plan(None)
+    if any(stage.trainable not in (1.0, "all") for stage in recipe.stages):
+        say(
+            "what is frozen is computed in every epoch, since workers share it; without workers it is computed once "
+            "and stored, which may be faster.",
+            indent=2,
+        )

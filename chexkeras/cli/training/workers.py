@@ -18,7 +18,8 @@ from chexkeras.cli.image_options import Load
 from chexkeras.cli.training.inputs import load_images
 from chexkeras.progress import say
 from chexkeras.training.distributed import launch, membership
-from chexkeras.training.distributed.team import Dismissed, Team, WorkerGone, check_batch
+from chexkeras.training.distributed.connection import Dismissed, WorkerGone
+from chexkeras.training.distributed.team import Team, check_batch
 
 if TYPE_CHECKING:
     from chexkeras.recipes.recipe import Recipe

@@ -11,8 +11,8 @@ import time
 from collections.abc import Sequence
 from typing import IO
 
+from chexkeras.training.distributed.connection import WorkerGone
 from chexkeras.training.distributed.membership import of_launched
-from chexkeras.training.distributed.team import WorkerGone
 
 # Worker 0 learns of a loss at once, and says so when what it is doing has ended, or after ten seconds.
 _SAYING_SECONDS, _ENDING_SECONDS, _LOOKING_SECONDS = 25.0, 15.0, 0.2

@@ -7,34 +7,32 @@ a step, would not. What is sent is JSON and arrays of bytes; nothing that is rec
 
 import atexit
 import contextlib
-import json
 import os
 import queue
+import re
 import socket
-import struct
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from chexkeras.progress import printable, say
+from chexkeras.training.distributed.connection import (
+    MOST_BYTES_OF_STRANGERS,
+    Dismissed,
+    Line,
+    WorkerGone,
+    receive,
+    send,
+)
 from chexkeras.training.distributed.membership import LAUNCHER, Membership
 
 JOINING_SECONDS = 300.0
 """How long processes wait for one another at the beginning."""
-_PING_SECONDS, _SILENCE_SECONDS, _GRACE_SECONDS = 5.0, 35.0, 10.0
-_MOST_BYTES = 1 << 36
-_MOST_BYTES_OF_STRANGERS = 1 << 16
-_HEADER = struct.Struct("!II")
-
-
-class WorkerGone(ConnectionError):
-    """One of several processes that train together has ended or does not answer: none of them can go on."""
-
-
-class Dismissed(Exception):
-    """The first process has ended the training and says why."""
+_GRACE_SECONDS = 10.0
+# Such as "UNKNOWN: Gloo AllGather failed: ...", of whatever class.
+_OF_XLA = re.compile(r"[A-Z][A-Z_]+: ")
 
 
 def check_batch(batch_size: int, devices: int) -> None:
@@ -52,102 +50,6 @@ def check_batch(batch_size: int, devices: int) -> None:
             f"{devices} workers cannot share batches of {batch_size} image(s): take fewer, or a larger batch_size "
             "(on the command line --set batch_size=...), which changes the training."
         )
-
-
-class _Line:
-    """A connection to another process, read by a thread of its own.
-
-    Args:
-        connection: The connected socket.
-        name: Whom it leads to, for messages.
-        on_gone: Called once when nothing more will come, with the exception that says why.
-    """
-
-    def __init__(self, connection: socket.socket, name: str, on_gone: Callable[[WorkerGone | Dismissed], None]) -> None:
-        self._name, self._connection, self._on_gone = name, connection, on_gone
-        self._sending = threading.Lock()
-        self._closed = False
-        self.received: queue.Queue[tuple[dict[str, Any], list[bytes]]] = queue.Queue()
-
-    def listen(self) -> None:
-        """Starts to read, and to say now and then that this process is there."""
-        self._connection.settimeout(_SILENCE_SECONDS)
-        for work in (self._read, self._ping):
-            threading.Thread(target=work, daemon=True).start()
-
-    def send(self, message: dict[str, Any], arrays: Sequence[bytes] = ()) -> None:
-        """Sends a message.
-
-        Args:
-            message: Plain values.
-            arrays: Bytes behind it.
-        """
-        # Who does not take it in is noticed by the reader.
-        with contextlib.suppress(OSError), self._sending:
-            _send(self._connection, message, arrays)
-
-    def close(self) -> None:
-        """Ends the connection without a word."""
-        self._closed = True
-        with contextlib.suppress(OSError):
-            self._connection.shutdown(socket.SHUT_RDWR)
-        self._connection.close()
-
-    def _ping(self) -> None:
-        while not self._closed:
-            time.sleep(_PING_SECONDS)
-            self.send({"kind": "ping"})
-
-    def _read(self) -> None:
-        try:
-            while True:
-                message, arrays = _receive(self._connection, _MOST_BYTES)
-                if message["kind"] == "failed":
-                    raise ConnectionError(str(message["why"]))
-                if message["kind"] == "end":
-                    self._on_gone(Dismissed(message["why"]))
-                    return
-                if message["kind"] != "ping":
-                    self.received.put((message, arrays))
-        except TimeoutError:
-            why = f"it has not answered for {_SILENCE_SECONDS:.0f} s"
-        except (OSError, ValueError, KeyError) as error:
-            why = str(error)
-        if not self._closed:
-            self._on_gone(
-                WorkerGone(
-                    f"{self._name} is lost ({why}): none can go on without it; every epoch that was finished is kept."
-                )
-            )
-
-
-def _send(connection: socket.socket, message: dict[str, Any], arrays: Sequence[bytes] = ()) -> None:
-    head = json.dumps({**message, "sizes": [len(each) for each in arrays]}).encode()
-    connection.sendall(_HEADER.pack(len(head), len(arrays)) + head)
-    for each in arrays:
-        connection.sendall(each)
-
-
-def _receive(connection: socket.socket, most: int) -> tuple[dict[str, Any], list[bytes]]:
-    size, count = _HEADER.unpack(_exactly(connection, _HEADER.size))
-    if size > min(most, 1 << 30):
-        raise ValueError("it sent something else than a worker sends")
-    message = json.loads(_exactly(connection, size))
-    sizes = message.pop("sizes")
-    if len(sizes) != count or sum(sizes) > most or any(each < 0 for each in sizes):
-        raise ValueError("it sent something else than a worker sends")
-    return message, [_exactly(connection, each) for each in sizes]
-
-
-def _exactly(connection: socket.socket, size: int) -> bytes:
-    found = bytearray(size)
-    view, done = memoryview(found), 0
-    while done < size:
-        got = connection.recv_into(view[done:])
-        if not got:
-            raise ConnectionError("its process has ended")
-        done += got
-    return bytes(found)
 
 
 class Team:
@@ -168,7 +70,7 @@ class Team:
         self.count, self.number, self._member = member.count, member.number, member
         self.devices = 0
         self.resume_command = ""
-        self._lines = [_Line(each, name, self._end_with) for each, name in zip(lines, names, strict=True)]
+        self._lines = [Line(each, name, self._end_with) for each, name in zip(lines, names, strict=True)]
         self._gone: WorkerGone | Dismissed | None = None
         self._ended = False
         self._status: int | None = None
@@ -296,8 +198,10 @@ class Team:
         """
         try:
             yield
-        except RuntimeError:
-            # Of JAX; what this process itself has found to be wrong is told as it is.
+        except Exception as error:
+            # What this process itself has found to be wrong is told as it is.
+            if self._ended or not (isinstance(error, RuntimeError) or _OF_XLA.match(str(error))):
+                raise
             until = time.monotonic() + _GRACE_SECONDS / 2
             while self._gone is None and time.monotonic() < until:
                 time.sleep(0.05)
@@ -341,7 +245,7 @@ class Team:
         for line in self._lines:
             line.close()
 
-    def _next(self, line: _Line) -> tuple[dict[str, Any], list[bytes]]:
+    def _next(self, line: Line) -> tuple[dict[str, Any], list[bytes]]:
         while True:
             # What was said before a line broke off counts.
             with contextlib.suppress(queue.Empty):
@@ -355,12 +259,14 @@ class Team:
 
     def _end_with(self, gone: WorkerGone | Dismissed) -> None:
         """Takes in that another process is gone, and ends this one if it still waits for that some time later."""
-        if self._ended or self._gone is not None:
+        if self._gone is not None:
             return
         self._gone = gone
-        time.sleep(_GRACE_SECONDS)
-        if self._ended:
-            return
+        until = time.monotonic() + _GRACE_SECONDS
+        while time.monotonic() < until:
+            if self._ended:
+                return
+            time.sleep(0.1)
         # It is inside of a step that waits for the other, where no exception reaches it.
         if isinstance(gone, WorkerGone) and self.number <= 1:
             command = f" Go on with:\n{self.resume_command}" if self.resume_command else ""
@@ -385,11 +291,12 @@ class Team:
 def _gather(member: Membership, hello: dict[str, Any], until: float) -> tuple[list[socket.socket], list[str]]:
     """Waits for all others; those that do not belong to this training are turned away."""
     try:
-        listening = socket.create_server((member.host, member.port), reuse_port=False)
+        # At all addresses where there are other machines: many know their own name as an address that no other reaches.
+        listening = socket.create_server((member.host if member.one_machine else "", member.port))
     except OSError as error:
         raise WorkerGone(
-            f"worker 0 cannot be reached at {member.host}:{member.port}, which is no address of this machine or is "
-            f"taken ({error}); name another (MASTER_ADDR and MASTER_PORT)."
+            f"worker 0 cannot wait for the others at port {member.port} ({error}); name another port (MASTER_PORT), or "
+            "end what uses it."
         ) from None
     found: dict[int, tuple[socket.socket, str]] = {}
     said = time.monotonic()
@@ -411,7 +318,7 @@ def _gather(member: Membership, hello: dict[str, Any], until: float) -> tuple[li
     connections = [found[number] for number in range(1, member.count)]
     for connection, _ in connections:
         connection.settimeout(30)
-        _send(connection, {"kind": "welcome"})
+        send(connection, {"kind": "welcome"})
     return [each for each, _ in connections], [name for _, name in connections]
 
 
@@ -420,7 +327,7 @@ def _welcome(
 ) -> None:
     connection.settimeout(10)
     try:
-        said, _ = _receive(connection, _MOST_BYTES_OF_STRANGERS)
+        said, _ = receive(connection, MOST_BYTES_OF_STRANGERS)
         number, name = (
             int(said["number"]),
             f"worker {said['number']} of {member.count} (process {said['process']} on {said['host']})",
@@ -445,7 +352,7 @@ def _welcome(
         return
     for each in (connection, *(other for other, _ in found.values())):
         with contextlib.suppress(OSError):
-            _send(each, {"kind": "end", "why": why})
+            send(each, {"kind": "end", "why": why})
         each.close()
     if key != member.key:
         # Anybody can call: who does not know the word ends nobody's training.
@@ -467,9 +374,9 @@ def _call(member: Membership, hello: dict[str, Any], until: float) -> socket.soc
                 ) from None
             time.sleep(0.5)
     try:
-        _send(connection, hello)
+        send(connection, hello)
         connection.settimeout(max(until - time.monotonic(), 10) + 30)
-        said, _ = _receive(connection, _MOST_BYTES_OF_STRANGERS)
+        said, _ = receive(connection, MOST_BYTES_OF_STRANGERS)
     except (OSError, ValueError, KeyError) as error:
         raise WorkerGone(f"worker 0 at {member.host}:{member.port} does not answer ({error}).") from None
     if said.get("kind") != "welcome":

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
+from chexkeras.training.distributed.connection import WorkerGone
 from chexkeras.training.distributed.launch import command_of, launch
-from chexkeras.training.distributed.team import WorkerGone
 
 
 def run(code, count=2):

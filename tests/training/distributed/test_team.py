@@ -2,12 +2,15 @@
 
 import contextlib
 import socket
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
+from chexkeras.training.distributed.connection import Dismissed, WorkerGone
 from chexkeras.training.distributed.membership import Membership
-from chexkeras.training.distributed.team import Dismissed, Team, WorkerGone, check_batch
+from chexkeras.training.distributed.team import Team, check_batch
 
 VERSIONS = {"keras": "3.0", "jax": "0.5"}
 
@@ -84,10 +87,22 @@ def test_the_end_of_the_first_dismisses_the_others_and_its_loss_is_told(teams):
             each.hear()
 
 
-def test_what_the_loss_of_a_worker_leads_to_is_told_as_its_loss(teams):
+@pytest.mark.parametrize("kind", [RuntimeError, ValueError])
+def test_what_the_loss_of_a_worker_leads_to_is_told_as_its_loss(teams, kind):
     teams[1].close()
     with pytest.raises(WorkerGone, match="worker 1 of 3"), teams[0].watching():
-        raise RuntimeError("Gloo all-reduce failed: connection closed by peer")
+        raise kind("UNKNOWN: Gloo AllGather failed: connection closed by peer")
+
+
+def test_the_others_stay_until_the_first_is_done(teams, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jax", SimpleNamespace(distributed=SimpleNamespace(shutdown=lambda: None)))
+    with ThreadPoolExecutor(3) as pool:
+        parted = [pool.submit(each.part) for each in teams]
+        parted[0].result()
+        assert not any(each.done() for each in parted[1:])
+        teams[0].close()
+        for each in parted:
+            each.result()
 
 
 def test_an_error_of_this_process_itself_is_told_as_it_is(teams):

@@ -1,0 +1,142 @@
+"""A training that several workers share against the same training by one: weights, losses, and the loss of a worker.
+
+    .venv/bin/python benchmarks/scale/devices.py --work build/devices
+    .venv/bin/python benchmarks/scale/devices.py --work build/devices --parts one,processes
+
+DenseNet121 from random weights by the preset chexnet (all layers and BatchNorm trained, Adam), 64 pixels, 200 phantoms,
+3 epochs, as the command line does it on Keras' JAX backend: by one process, by two processes, by four devices that XLA
+makes of one processor, and by two processes of which one is killed in epoch 2, resumed by one. Each part is done once
+and kept in the folder; what is there is compared with the run of one process. On two cores about ten minutes a part.
+"""
+
+import argparse
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from chexkeras.phantoms import make_phantoms
+
+PARTS = {"one": [], "processes": ["--workers", "2"], "devices": ["--workers", "4"], "resumed": ["--workers", "2"]}
+
+
+def main() -> None:
+    """Trains and compares."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, required=True, help="folder for images and runs")
+    parser.add_argument("--parts", default=",".join(PARTS), help="which parts, with commas between")
+    parser.add_argument("--images", type=int, default=200, help="phantoms")
+    given = parser.parse_args()
+    root = make_phantoms(given.work / "phantoms", images=given.images, prevalence={"Effusion": 0.4})
+    for part in given.parts.split(","):
+        if not (given.work / part).is_dir():
+            train(given.work, root, part)
+    for part in list(PARTS)[1:]:
+        if (given.work / part).is_dir() and (given.work / "one").is_dir():
+            tell(given.work, part)
+
+
+def train(work: Path, root: Path, part: str) -> None:
+    """Does one part.
+
+    Args:
+        work: Folder for the runs.
+        root: The images.
+        part: Its name.
+    """
+    settings = ("image_size=64", "stage1.epochs=3", "stage1.patience=null")
+    command = [sys.executable, "-m", "chexkeras", "train", "--data", str(root), "--run", str(work / part), "--preset",
+               "chexnet", "--finding", "Effusion", "--weights", "none", "--features", "off", *PARTS[part]]  # fmt: skip
+    command += [word for setting in settings for word in ("--set", setting)]
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    if part == "devices":
+        environment["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
+    start = time.perf_counter()
+    with (work / f"{part}.log").open("w") as log:
+        running = subprocess.Popen(command, env=environment, stderr=log, stdout=log)
+        if part == "resumed":
+            lose_a_worker(running, work / f"{part}.log")
+            again = [*command[:4], "--data", str(root), "--resume", str(work / part)]
+            running = subprocess.Popen(again, env=environment, stderr=log, stdout=log)
+        if running.wait():
+            raise SystemExit(f"{part}: {(work / f'{part}.log').read_text()[-2000:]}")
+    print(f"{part}: {time.perf_counter() - start:.0f} s")
+
+
+def lose_a_worker(running: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Kills the second process once the first epoch was told, and waits for the end of the others.
+
+    Args:
+        running: The command that started them.
+        log: What it prints.
+    """
+    while "epoch 1/3" not in log.read_text():
+        time.sleep(0.2)
+        if running.poll() is not None:
+            raise SystemExit(log.read_text()[-2000:])
+    (child,) = (
+        pid for pid in children(running.pid) if "RANK=1" in Path(f"/proc/{pid}/environ").read_text().split("\0")
+    )
+    start = time.perf_counter()
+    os.kill(child, signal.SIGKILL)
+    running.wait()
+    print(f"a worker killed in epoch 2: status {running.returncode} after {time.perf_counter() - start:.1f} s")
+
+
+def children(pid: int) -> list[int]:
+    """Returns the processes that a process has started (Linux).
+
+    Args:
+        pid: Its number.
+    """
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def tell(work: Path, part: str) -> None:
+    """Prints how far a part is from the run of one process.
+
+    Args:
+        work: Folder of the runs.
+        part: Its name.
+    """
+    one, other = (pd.read_csv(work / name / "history.csv") for name in ("one", part))
+    losses = ((one[["loss", "val_loss"]] - other[["loss", "val_loss"]]).abs() / one[["loss", "val_loss"]].abs()).max()
+    before, after = weights(work / "one"), weights(work / part)
+    apart = {
+        name: np.linalg.norm(before[name] - after[name]) / max(np.linalg.norm(before[name]), 1e-12) for name in before
+    }
+    total = np.sqrt(sum(np.sum((before[name] - after[name]) ** 2.0) for name in before))
+    norm = np.sqrt(sum(np.sum(before[name] ** 2.0) for name in before))
+    print(
+        f"{part}: weights apart {total / norm:.1e} together, {max(apart.values()):.1e} in the worst of {len(apart)}; "
+        f"loss {losses['loss']:.1e}, validation loss {losses['val_loss']:.1e}"
+    )
+
+
+def weights(run: Path) -> dict[str, np.ndarray]:
+    """Returns a run's weights by name.
+
+    Args:
+        run: Its folder.
+    """
+    found: dict[str, np.ndarray] = {}
+
+    def take(name: str, value: object) -> None:
+        if isinstance(value, h5py.Dataset) and value.dtype.kind == "f":
+            found[name] = value[()].astype(np.float64)
+
+    with zipfile.ZipFile(run / "model.keras") as stored, h5py.File(io.BytesIO(stored.read("model.weights.h5"))) as file:
+        file.visititems(take)
+    return found
+
+
+if __name__ == "__main__":
+    main()
