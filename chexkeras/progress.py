@@ -83,9 +83,28 @@ def _told(items: Iterable[Item], description: str, total: int | None, *, tenths:
         at_tenth = tenths and total is not None and done % apart == 0
         # The end is told by whoever asked for the work.
         if done != total and (at_tenth or now - last_line >= _SILENCE_SECONDS):
+            rate = done / max(now - start, 1e-9)
             share = f" of {total:,} ({done / total:.0%})" if total else ""
-            say(f"{description}: {done:,}{share}, {done / max(now - start, 1e-9):.1f} a second")
+            # The first results tell of the start of the work, not of its rate.
+            left = f", {duration((total - done) / rate)} left" if total and done >= _FEWEST_APART else ""
+            say(f"{description}: {done:,}{share}, {rate:.1f} a second{left}")
             last_line = now
+
+
+def duration(seconds: float) -> str:
+    """Returns a time in words.
+
+    Args:
+        seconds: The time, at least 0.
+
+    Example:
+        >>> duration(7.25), duration(600), duration(9000)
+        ('7.2 s', '10 min', '2.5 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
 def printable(text: str, keep: str = "") -> str:

@@ -14,10 +14,10 @@ def told(capsys):
 def test_lines_are_told_at_every_tenth_but_not_at_the_end(capsys):
     assert list(progress.track(range(200), "working", lines=True)) == list(range(200))
     lines = told(capsys)
-    assert [line.rsplit(", ", 1)[0] for line in lines] == [
+    assert [line.rsplit(", ", 2)[0] for line in lines] == [
         f"working: {done} of 200 ({done // 2}%)" for done in range(20, 200, 20)
     ]
-    assert all(re.search(r", \d+\.\d a second$", line) for line in lines)
+    assert all(re.search(r", \d+\.\d a second, \d\.\d s left$", line) for line in lines)
 
 
 @pytest.mark.parametrize(("count", "lines"), [(3, 0), (10, 0), (11, 1), (95, 9), (1234, 10)])
@@ -33,6 +33,16 @@ def test_a_line_is_told_after_ten_seconds_without_one(capsys, monkeypatch, lines
     assert len(list(progress.track(iter("abcdefg"), "working", lines=lines))) == 7
     # 4 s an item, and how many there are is not known: after 12 and 24 s.
     assert told(capsys) == ["working: 3, 0.2 a second", "working: 6, 0.2 a second"]
+
+
+def test_a_line_tells_what_is_left_where_that_is_known(capsys, monkeypatch):
+    clock = iter(range(0, 4000, 10))
+    monkeypatch.setattr(progress, "perf_counter", lambda: next(clock))
+    list(progress.track(range(30), "working"))
+    lines = told(capsys)
+    assert lines[0] == "working: 1 of 30 (3%), 0.1 a second"
+    assert lines[9] == "working: 10 of 30 (33%), 0.1 a second, 3 min left"
+    assert lines[-1] == "working: 29 of 30 (97%), 0.1 a second, 10 s left"
 
 
 def test_short_work_is_done_in_silence(capsys, monkeypatch):

@@ -33,7 +33,7 @@ def check_cluster(address: str | None) -> None:
     """Looks whether Ray is installed, and whether anything answers at an address, which Ray itself takes minutes for.
 
     Args:
-        address: Of a cluster, "host:port" or "ray://host:port"; "auto" and None are not looked at.
+        address: Of a cluster, "host:port"; "auto" and None are not looked at.
 
     Raises:
         ValueError: If Ray is not installed.
@@ -47,7 +47,7 @@ def check_cluster(address: str | None) -> None:
         )
     if address is None or address == "auto":
         return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:

@@ -15,7 +15,7 @@ PLACES = {
 """What a person chooses from, and what it means."""
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
-_ADDRESS = re.compile(r"auto|(ray://)?[^\s/:]+:\d{1,5}|(ray://)?\[[0-9a-fA-F:]+\]:\d{1,5}")
+_ADDRESS = re.compile(r"auto|[^\s/:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 
 
 @checked(fields=True)
@@ -25,9 +25,8 @@ class Workplace:
 
     Attributes:
         executor: "processes" (on this machine, several images at once), "serial" (one after the other) or "ray".
-        address: A Ray cluster that is running: "host:port" of its head, "auto" for the one that this machine is part
-            of, or "ray://host:port" of its client server. None takes the variable RAY_ADDRESS; without it, Ray is
-            started on this machine and ended with the work.
+        address: A Ray cluster that is running and that this machine is part of: "host:port" of its head, or "auto".
+            None takes the variable RAY_ADDRESS; without it, Ray is started on this machine and ended with the work.
 
     Raises:
         ValueError: If there is no such executor, the address is none, or it stands beside another executor than "ray".
@@ -50,8 +49,8 @@ class Workplace:
         if self.cluster is not None and not _ADDRESS.fullmatch(self.cluster):
             source = "address" if self.address is not None else ADDRESS_VARIABLE
             raise ValueError(
-                f"{source}={self.cluster!r} is no address of a Ray cluster; 'host:port' was expected, 'auto' or "
-                "'ray://host:port'."
+                f"{source}={self.cluster!r} is no address of a Ray cluster; 'host:port' of its head was expected, "
+                "or 'auto' on one of its hosts."
             )
 
     @property

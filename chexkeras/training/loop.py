@@ -15,7 +15,7 @@ import pandas as pd
 
 from chexkeras.data.store.store import Store
 from chexkeras.models.stages import apply_stage, factors_of_blocks, freeze, rate_factors
-from chexkeras.progress import say
+from chexkeras.progress import duration, say
 from chexkeras.recipes.recipe import MONITORS, Recipe, Stage
 from chexkeras.training.callbacks import EarlyStopping, EpochProgress, FiniteLoss, mean_auc, one_class_targets
 from chexkeras.training.distributed.sharing import Sharing
@@ -403,20 +403,13 @@ def _left(fitted: Fitted, stage: Stage, exhausted: bool) -> str:
     done = fitted.rows(stage.name)
     seconds = float(np.median([row["seconds"] for row in done[1:] or done]))
     seconds *= 0 if exhausted else stage.epochs - len(done)
-    return f"{_duration(seconds)} left" if seconds else ""
+    return f"{duration(seconds)} left" if seconds else ""
 
 
 def _report(row: dict[str, Any], stage: Stage, left: str) -> None:
     """Prints an epoch on one line of 80 columns; "val" is the loss on the validation part, as Keras calls it."""
     measured = (
         f"  {row['stage']} epoch {row['epoch']}/{stage.epochs}: loss {row['loss']:.4f}, val "
-        f"{row['val_loss']:.4f}, AUROC {row['val_auroc']:.3f}, {_duration(row['seconds'])}"
+        f"{row['val_loss']:.4f}, AUROC {row['val_auroc']:.3f}, {duration(row['seconds'])}"
     )
     say(f"{measured}; {left}" if left else measured, indent=6)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"

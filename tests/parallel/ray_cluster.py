@@ -20,7 +20,7 @@ ENVIRONMENT = {
     "RAY_AUTH_TOKEN": "t" * 64,
 }
 _MEMORY = 200_000_000
-_TRIES = 4
+_TRIES = 5
 
 
 def main():

@@ -19,7 +19,8 @@ def test_work_is_done_here_unless_asked_otherwise(monkeypatch):
 def test_an_address_given_comes_before_the_variable(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     assert Workplace("ray").cluster == "10.0.0.1:6379"
-    assert Workplace("ray", "ray://head:10001").cluster == "ray://head:10001"
+    assert Workplace("ray", "auto").cluster == "auto"
+    assert Workplace("ray", "[fd00::1]:6379").cluster == "[fd00::1]:6379"
     monkeypatch.delenv("RAY_ADDRESS")
     assert Workplace("ray").cluster is None
 
@@ -27,9 +28,10 @@ def test_an_address_given_comes_before_the_variable(monkeypatch):
 @pytest.mark.parametrize(("given", "message"), [
     (("rays",), "did you mean 'ray'"),
     (("serial", "10.0.0.1:6379"), r"is 'serial'; choose executor='ray'"),
-    (("ray", "head"), "address='head' is no address of a Ray cluster; 'host:port' was expected"),
-    (("ray", "http://head:1"), "'host:port' was expected"),
-    (("ray", ""), "'host:port' was expected"),
+    (("ray", "head"), "address='head' is no address of a Ray cluster; 'host:port' of its head"),
+    (("ray", "http://head:1"), "'host:port' of its head was expected"),
+    (("ray", "ray://head:10001"), "'host:port' of its head was expected"),
+    (("ray", ""), "'host:port' of its head was expected"),
 ])  # fmt: skip
 def test_a_place_that_there_is_not_is_told_at_once(given, message):
     with pytest.raises(ValueError, match=message):

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from chexkeras import progress
 from chexkeras.models.classifier import build_classifier
 from chexkeras.recipes.recipe import Loss, Stage
 from chexkeras.training import loop
@@ -145,7 +146,7 @@ def test_every_epoch_is_one_line_with_the_time_that_may_be_left(toy_recipe, toy_
 def test_the_longest_line_of_an_epoch_fits_80_columns(capsys):
     """Hours an epoch, days left, losses of two digits before the point."""
     row = {"stage": "stage2", "epoch": 27, "loss": 10.25, "val_loss": 11.5, "val_auroc": 0.5, "seconds": 7300.0}
-    loop._report(row, loop.Stage("stage2", 30, 1e-3), f"{loop._duration(86_400 * 3)} left")
+    loop._report(row, loop.Stage("stage2", 30, 1e-3), f"{progress.duration(86_400 * 3)} left")
     assert capsys.readouterr().err == (
         "  stage2 epoch 27/30: loss 10.2500, val 11.5000, AUROC 0.500, 2.0 h; 72.0 h left\n"
     )
