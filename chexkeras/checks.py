@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from chexkeras import storage
 from chexkeras.progress import printable
 
 if TYPE_CHECKING:
@@ -304,13 +305,14 @@ def typed_path(path: str | Path, name: str) -> Path:
         name: The argument's name, for the message.
 
     Raises:
-        ValueError: If something is there under the very name, and something else in the home folder.
+        ValueError: If something is there under the very name, and something else in the home folder; or if it is the
+            address of something in an object store.
 
     Example:
         >>> typed_path("runs/~first", "run") == Path("runs/~first")
         True
     """
-    literal = Path(path)
+    literal = storage.own_path(path, name)
     if not str(literal).startswith("~"):
         return literal
     # Not Path.expanduser, which fails where there is no such user, and which "./~user" reaches as "~user".

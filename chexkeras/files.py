@@ -19,6 +19,9 @@ from typing import IO, Any, NoReturn
 
 import pandas as pd
 
+from chexkeras import checks, storage
+from chexkeras.storage import Place, Remote
+
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """The numbers of errors that mean: the disk is full, or a quota or a limit of size is reached."""
 
@@ -293,7 +296,7 @@ def readable(path: str | Path, most_bytes: int, *, within: str | Path | None = N
     return file
 
 
-def read_json(path: str | Path) -> Any:
+def read_json(path: str | Place) -> Any:
     """Reads a JSON file, as strictly as `write_json` writes it.
 
     Args:
@@ -304,10 +307,14 @@ def read_json(path: str | Path) -> Any:
         ValueError: If it is not JSON, or is JSON that readers take in different ways or choke on: a key twice, NaN, a
             number without end, half a character, lists in lists in lists; the message names the file.
     """
-    file = readable(path, MOST_JSON_BYTES)
+    if isinstance(path, Remote):
+        name, written = path.name, storage.content(path.url, MOST_JSON_BYTES)
+    else:
+        file = readable(path, MOST_JSON_BYTES)
+        name, written = file.name, file.read_bytes()
     try:
         found = json.loads(
-            file.read_bytes().decode(),
+            written.decode(),
             object_pairs_hook=_each_key_once,
             parse_constant=_refuse_constant,
             parse_float=_finite,
@@ -318,7 +325,7 @@ def read_json(path: str | Path) -> Any:
         json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         deep = "lists in lists without end" if isinstance(error, RecursionError) else error
-        raise ValueError(f"{file.name} is not valid JSON ({deep}); it may be cut short: write it again.") from error
+        raise ValueError(f"{name} is not valid JSON ({deep}); it may be cut short: write it again.") from error
     return found
 
 
@@ -357,12 +364,51 @@ def _refuse_deep(value: Any) -> None:
     raise RecursionError
 
 
-def sha256_file(path: str | Path) -> str:
+def typed_place(path: str | Path, name: str) -> Place:
+    """Returns the path, see `checks.typed_path`, or the address in an object store that a person gave.
+
+    Args:
+        path: What the caller gave.
+        name: The argument's name, for the message.
+
+    Raises:
+        ValueError: As `checks.typed_path` and `storage.place` do.
+    """
+    found = storage.place(path, name)
+    return found if isinstance(found, Remote) else checks.typed_path(path, name)
+
+
+def existing_place(found: Place, name: str, *, is_folder: bool) -> Place:
+    """Returns a place where there is a file, or a folder.
+
+    Args:
+        found: The place.
+        name: The argument's name, for the message.
+        is_folder: Whether a folder is expected; else a file is.
+
+    Raises:
+        FileNotFoundError: If nothing is there.
+        NotADirectoryError: If it is a file, and a folder was expected.
+        OSError: If an object store cannot be asked.
+    """
+    if isinstance(found, Path):
+        return checks.existing_folder(found, name) if is_folder else checks.existing_file(found, name)
+    if found.is_dir() if is_folder else found.is_file():
+        return found
+    if is_folder and found.is_file():
+        raise NotADirectoryError(f"{name}: {found.url!r} is a file, a folder was expected.")
+    kind = "folder" if is_folder else "file"
+    raise FileNotFoundError(f"{name}: no {kind} at {found.url!r}; check bucket and name.")
+
+
+def sha256_file(path: str | Place) -> str:
     """Returns the SHA-256 of a file's bytes, in hexadecimal.
 
     Args:
         path: The file.
     """
+    if isinstance(path, Remote):
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     with Path(path).open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 

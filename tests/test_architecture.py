@@ -21,7 +21,7 @@ PROJECT = ROOT.parent
 PAGE = PROJECT / "ARCHITECTURE.md"
 LAYERS = {
     "_lazy": 0, "_quiet": 0, "findings": 0, "arguments": 0, "checks": 0, "plain": 0, "files": 0, "progress": 0,
-    "provenance": 0, "parallel": 0, "results": 0,
+    "provenance": 0, "parallel": 0, "storage": 0, "results": 0,
     "data": 1, "dicom": 1, "evaluation": 1,
     "phantoms": 2, "models": 2,
     "recipes": 3,
@@ -44,7 +44,8 @@ TENSORFLOW = {
 # Whole rooms that must start without TensorFlow and Keras, and single modules of rooms that need them elsewhere.
 LIGHT_ROOMS = ("results", "dicom", "evaluation", "phantoms", "recipes", "runs", "plots", "report", "cli", "delivery")
 LIGHT = (
-    "findings", "arguments", "checks", "plain", "files", "parallel", "progress", "provenance", "data.image_table",
+    "findings", "arguments", "checks", "plain", "files", "parallel", "progress", "provenance", "storage",
+    "data.image_table",
     "data.sampling",
     "data.datasets.registry", "data.splits.splitters", "data.audit.audit", "data.store.store", "data.store.prepare",
     "inference.ensemble",

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chexkeras.checks import typed_path
 from chexkeras.data.datasets.registry import DATA_SETS, Option, open_data, recognise
+from chexkeras.files import typed_place
 from chexkeras.progress import say
 
 if TYPE_CHECKING:
@@ -21,7 +21,10 @@ else:
     Load = Callable
 
 
-ROOT = "Folder of a data set that 'chexkeras datasets' lists, or a CSV of your own with --image-column."
+ROOT = (
+    "Folder of a data set that 'chexkeras datasets' lists, or a CSV of your own with --image-column; NIH's layout and "
+    "a CSV also by an address such as s3://bucket/nih (extra remote)."
+)
 Root = Annotated[Path, typer.Argument(help=ROOT)]
 Missing = Annotated[
     str, typer.Option(help="Images absent or unusable: 'error' stops, 'skip' leaves them out and lists them.")
@@ -80,7 +83,7 @@ def _load(
         because: Why, a few words to show when they are taken.
     """
     given = {name: _READ[_OPTIONS[name].values](value) for name, value in options.items()}
-    if usual and typed_path(root, "root").is_dir() and set(usual) <= set(recognise(root).option_names):
+    if usual and typed_place(root, "root").is_dir() and set(usual) <= set(recognise(root).option_names):
         taken = {name: value for name, value in usual.items() if given[name] is None}
         if taken:
             say(f"{because}: {written(taken)}")

@@ -41,7 +41,11 @@ _REFUSED = 3
 def predict(
     run: Annotated[Path, typer.Option(help="Run folder whose model and threshold are used.")],
     folder: Annotated[
-        Path | None, typer.Argument(help="Folder with DICOM, PNG or JPEG files, told apart by content.")
+        Path | None,
+        typer.Argument(
+            help="Folder with DICOM, PNG or JPEG files, told apart by content; also an address such as "
+            "s3://bucket/films (extra remote)."
+        ),
     ] = None,
     out: Annotated[
         Path,
@@ -164,15 +168,23 @@ def predict(
     from chexkeras.dicom.profiles import find_profile
     from chexkeras.dicom.rules import OFF, REJECT, UNLIKE, WARN
     from chexkeras.dicom.workers.options import ReadOptions
+    from chexkeras.files import typed_place
     from chexkeras.inference.results_file import FORMATS, results_path
     from chexkeras.inference.score_folder import score_folder
     from chexkeras.parallel import WorkersUnavailable
     from chexkeras.runs.run import Run
+    from chexkeras.storage import Remote
 
     archive = archive_of(
         dicomweb, folder, study or [], date,
         authorities=dicomweb_ca, allow_http=allow_http, films=most_films, stores=store_results,
     )  # fmt: skip
+    drawn = {"--heatmaps": heatmaps, "--dicom-out": dicom_out}
+    unread = [option for option, place in drawn.items() if place is not None]
+    if folder is not None and unread and isinstance(typed_place(folder, "FOLDER"), Remote):
+        raise ValueError(
+            f"{unread[0]} is made of files of this machine; copy the folder here, or leave {unread[0]} out."
+        )
     own = {suffix: form.is_own for suffix, form in FORMATS.items()}
     check_destination(out, "--out", own, folders=[suffix for suffix, form in FORMATS.items() if form.is_folder])
     if worklist:

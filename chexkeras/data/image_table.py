@@ -8,7 +8,6 @@
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -16,6 +15,7 @@ import pandas as pd
 from chexkeras import checks, files, findings
 from chexkeras.arguments import checked
 from chexkeras.plain import Described
+from chexkeras.storage import Place, is_remote
 
 METADATA: tuple[str, ...] = (
     "image_id", "path", "patient_id", "follow_up", "age_years", "sex", "view", "width_px", "height_px",
@@ -325,7 +325,7 @@ def source_of(table: pd.DataFrame) -> TableSource:
     return source if isinstance(source, TableSource) else TableSource(dataset="own table")
 
 
-def phantom_cautions(marker: Path) -> tuple[str, ...]:
+def phantom_cautions(marker: Place) -> tuple[str, ...]:
     """Returns what must be said of phantoms, given the file that marks their folder.
 
     Args:
@@ -344,7 +344,7 @@ def phantom_cautions(marker: Path) -> tuple[str, ...]:
     return tuple(found)
 
 
-def phantom_site(marker: Path) -> str:
+def phantom_site(marker: Place) -> str:
     """Returns the made-up hospital that phantoms come from, given the file that marks their folder; "" for the usual.
 
     Args:
@@ -361,16 +361,27 @@ _IMAGE_NAMES = (".png", ".jpg", ".jpeg")
 
 
 def refuse_dicom(table: pd.DataFrame, *, by_content: bool = False) -> None:
-    """Checks that images are image files, which training can read one by one; DICOM files go through the gate first.
+    """Checks that images are image files of this machine, which training can read one by one.
+
+    DICOM files go through the gate first; files in an object store would be fetched in every epoch.
 
     Args:
         table: Image table with `image_id` and `path`.
         by_content: Whether files that are named as image files are opened too, once before a training.
 
     Raises:
-        ValueError: If images are DICOM files.
+        ValueError: If images are DICOM files, or lie in an object store.
     """
     paths = table["path"].fillna("").astype(str)
+    elsewhere = [row for row, path in enumerate(paths) if is_remote(path)]
+    if elsewhere:
+        raise ValueError(
+            f"{len(elsewhere)} of {len(table)} images lie in an object store (first "
+            f"{str(table['image_id'].iloc[elsewhere[0]])!r}), from which training does not read: decode them once to "
+            "this machine, with 'chexkeras prepare' (the same address, and --store images.store) or store = "
+            "cx.prepare(table, 'images.store', size=recipe.image_size), and train from that store (--store "
+            "images.store, store=store)."
+        )
     other = [row for row, path in enumerate(paths) if path and (by_content or not path.lower().endswith(_IMAGE_NAMES))]
     from chexkeras.dicom.read import is_dicom
 

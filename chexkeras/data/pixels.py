@@ -44,7 +44,19 @@ def read_image(path: tf.Tensor, image_size: int) -> tf.Tensor:
     Returns:
         uint8 tensor (image_size, image_size, 1).
     """
-    content = tf.io.read_file(path)
+    return decode_image(tf.io.read_file(path), image_size)
+
+
+def decode_image(content: tf.Tensor, image_size: int) -> tf.Tensor:
+    """Makes the classifier's pixels of the content of a PNG or JPEG file, see `read_image`.
+
+    Args:
+        content: Scalar string tensor.
+        image_size: Height and width wanted, pixels.
+
+    Returns:
+        uint8 tensor (image_size, image_size, 1).
+    """
     is_plain = _in_python(image_file.is_plain_grey, content, tf.bool)
     is_plain.set_shape(())
     image = tf.cond(is_plain, lambda: _decode_plain_grey(content), lambda: _decode_other(content))

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from chexkeras import storage
 from chexkeras.dicom.facts import header_facts
 from chexkeras.dicom.pixels import image_file
 from chexkeras.dicom.read import is_dicom
@@ -55,7 +56,7 @@ def _size_of(path: str) -> tuple[int, float]:
         if is_dicom(path):
             facts = header_facts(path)
             return min(facts.width_px, facts.height_px), facts.pixel_spacing_mm
-        with Image.open(path, formats=image_file.FORMATS) as image:
+        with storage.opened(path) as file, Image.open(file, formats=image_file.FORMATS) as image:
             return min(image.size), math.nan
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
         # Whoever decodes it says what is wrong with it.

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from chexkeras import storage
 from chexkeras.arguments import checked
 from chexkeras.dicom import elements, privacy
 from chexkeras.dicom.attributes import ages, views
@@ -40,7 +41,7 @@ def header_facts(path: str | Path) -> HeaderFacts:
     """Reads what a table of images needs from a DICOM header; pixels are left alone.
 
     Args:
-        path: A file.
+        path: A file, or its address in an object store, of which the header alone is fetched.
 
     Returns:
         The facts; neutral ones where the file is no DICOM file or cannot be read, which the gate tells when its pixels
@@ -49,11 +50,12 @@ def header_facts(path: str | Path) -> HeaderFacts:
     Raises:
         FileNotFoundError: If there is no such file.
     """
-    file = Path(path)
-    with file.open("rb") as handle:
+    with storage.opened(path) as handle:
+        size = handle.seek(0, 2)
+        handle.seek(0)
         try:
             with privacy.quiet():
-                dataset, _ = elements.header(elements.BoundedFile(handle, file.stat().st_size))
+                dataset, _ = elements.header(elements.BoundedFile(handle, size))
                 header = Header(dataset)
                 years, _ = ages.find_age(header, from_dates=True)
                 view = views.find_view(header, find_profile("clinical").view_sources).value

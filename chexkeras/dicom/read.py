@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from chexkeras import checks
+from chexkeras import checks, files, storage
 from chexkeras.arguments import checked
 from chexkeras.dicom import elements, gate, privacy
 from chexkeras.dicom.attributes import ages, orientation, views
@@ -22,6 +22,7 @@ from chexkeras.dicom.pixels.contrast import FEWEST_GREY_LEVELS, contrast_of_coun
 from chexkeras.dicom.profiles import Profile, find_profile
 from chexkeras.dicom.rejection import DicomRejected, Violation
 from chexkeras.dicom.rules import OFF, REJECT
+from chexkeras.storage import Remote
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -81,12 +82,14 @@ def is_dicom(path: str | Path | bytes) -> bool:
     """Returns whether a file is DICOM by its content, whatever its name.
 
     Args:
-        path: A file, or its content.
+        path: A file, its address in an object store, or its content.
 
     Source:
         PS3.10 7.1.
     """
     try:
+        if not isinstance(path, bytes) and isinstance(place := storage.place(path), Remote):
+            return storage.head(place.url, _MAGIC_AT + len(_MAGIC))[_MAGIC_AT:] == _MAGIC
         with _opened(path if isinstance(path, bytes) else Path(path)) as handle:
             return handle.read(_MAGIC_AT + len(_MAGIC))[_MAGIC_AT:] == _MAGIC
     except OSError:
@@ -110,7 +113,7 @@ def read_dicom(path: str | Path | bytes, *, profile: str | Profile = "clinical")
     "course" does neither.
 
     Args:
-        path: A DICOM file, or its content as bytes.
+        path: A DICOM file, its address in an object store, or its content as bytes.
         profile: "clinical", "course", or a `Profile` of your own.
 
     Returns:
@@ -120,12 +123,34 @@ def read_dicom(path: str | Path | bytes, *, profile: str | Profile = "clinical")
         DicomRejected: If it must not be scored; says why, and repeats no free text of the file.
         FileNotFoundError: If there is no such file.
     """
-    file, chosen = _checked_source(path), find_profile(profile)
-    return _raise_or_return(_read_file(file, chosen))
+    chosen = find_profile(profile)
+    return _raise_or_return(_read_file(_checked_source(path, chosen), chosen))
 
 
-def _checked_source(path: str | Path | bytes) -> Path | bytes:
-    return path if isinstance(path, bytes) else checks.existing_file(checks.typed_path(path, "path"), "path")
+def _checked_source(path: str | Path | bytes, profile: Profile) -> Path | bytes:
+    if isinstance(path, bytes):
+        return path
+    place = files.typed_place(path, "path")
+    return fetched(place, profile) if isinstance(place, Remote) else checks.existing_file(place, "path")
+
+
+def fetched(file: Remote, profile: Profile) -> bytes:
+    """Returns the content of a file in an object store, of no more bytes than a file of this machine may have.
+
+    Args:
+        file: Where it is.
+        profile: The gate's profile.
+
+    Raises:
+        DicomRejected: "too_large", of which nothing is read, or "unreadable" with the kind of the error.
+    """
+    try:
+        return storage.content(file.url, profile.maximum_file_bytes)
+    except storage.TooLarge as error:
+        rejected = DicomRejected.because("too_large", str(error.size), profile=profile)
+    except OSError as error:
+        rejected = DicomRejected.because("unreadable", "", f"a file that can be read ({privacy.scrub(error)})")
+    raise rejected
 
 
 def _raise_or_return(result: Radiograph | DicomRejected) -> Radiograph:
@@ -298,7 +323,7 @@ def read_image(path: str | Path | bytes | GreyArray, profile: str | Profile = "c
     that holds its values would be.
 
     Args:
-        path: A file, its content as bytes, or an array from `array_image.grey_array`.
+        path: A file, its address in an object store, its content as bytes, or an array from `array_image.grey_array`.
         profile: "clinical", "course", or a `Profile` of your own; of an image file or an array only the size and the
             grey values are checked.
 
@@ -312,7 +337,7 @@ def read_image(path: str | Path | bytes | GreyArray, profile: str | Profile = "c
     chosen = find_profile(profile)
     if isinstance(path, GreyArray):
         return _raise_or_return(_read_plain(path, chosen))
-    file = _checked_source(path)
+    file = _checked_source(path, chosen)
     return read_dicom(file, profile=chosen) if is_dicom(file) else _raise_or_return(_read_plain(file, chosen))
 
 

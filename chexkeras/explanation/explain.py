@@ -24,7 +24,8 @@ from chexkeras.explanation.network import MapNetwork
 from chexkeras.explanation.occlusion import occlusion_maps
 from chexkeras.findings import label_names
 from chexkeras.inference.ensemble import Ensemble
-from chexkeras.inference.read_files import as_path, read_files
+from chexkeras.inference.given_images import as_path
+from chexkeras.inference.read_files import read_files
 from chexkeras.inference.test_time_augmentation import TestTimeAugmentation, normalized_weights
 from chexkeras.models.scoring import predict_padded
 from chexkeras.progress import track

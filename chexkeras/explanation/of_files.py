@@ -17,7 +17,7 @@ from chexkeras.explanation.explain import AcceptedFile, Explainer, accepted, fin
 from chexkeras.explanation.heatmaps import Heatmaps
 from chexkeras.explanation.methods import METHODS
 from chexkeras.inference.ensemble import Ensemble
-from chexkeras.inference.read_files import as_path
+from chexkeras.inference.given_images import as_path
 from chexkeras.results import HeatmapStudy
 from chexkeras.results.heatmaps import DEPENDS
 from chexkeras.runs.run import HEATMAPS, Run

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from chexkeras import storage
 from chexkeras.dicom.pixels.array_image import GreyArray, checked_range, grey_array, split_images
+from chexkeras.storage import Place, Remote
 
 _LISTED = "a list of paths, of the bytes of files, or of arrays"
 
@@ -29,12 +31,12 @@ class GivenImage:
         return self.name
 
 
-def given_images(images: Any, value_range: Any = None) -> list[Path | GivenImage]:
+def given_images(images: Any, value_range: Any = None) -> list[Place | GivenImage]:
     """Returns the images that were given, one by one; what is none is refused before anything is read.
 
     Args:
-        images: Paths, bytes of DICOM, PNG or JPEG files, or arrays of one image each, in a list; the bytes of one
-            file; or an array of one image or several, see `array_image.split_images`.
+        images: Paths, addresses in an object store, bytes of DICOM, PNG or JPEG files, or arrays of one image each, in
+            a list; the bytes of one file; or an array of one image or several, see `array_image.split_images`.
         value_range: What is black and what is white in arrays, two numbers; None where there are no arrays but uint8,
             0 to 255.
 
@@ -57,7 +59,7 @@ def given_images(images: Any, value_range: Any = None) -> list[Path | GivenImage
             "chexkeras.models.predict_scores(run.load_model(), table, run.recipe.targets)."
         )
     if isinstance(images, (bytes, bytearray, memoryview)):
-        found: list[Path | GivenImage] = [GivenImage("bytes 0", bytes(images))]
+        found: list[Place | GivenImage] = [GivenImage("bytes 0", bytes(images))]
     elif (array := _as_array(images)) is not None:
         parts = split_images(array, "the array")
         found = [
@@ -80,13 +82,13 @@ def _called(at: int, count: int) -> str:
     return "the array" if count == 1 else f"image {at} of the array"
 
 
-def _is_array(image: Path | GivenImage) -> bool:
+def _is_array(image: Place | GivenImage) -> bool:
     return isinstance(image, GivenImage) and isinstance(image.content, GreyArray)
 
 
-def _given(image: Any, at: int, value_range: tuple[float, float] | None) -> Path | GivenImage:
-    if isinstance(image, (str, os.PathLike)):
-        return as_path(image if isinstance(image, str) else Path(image))
+def _given(image: Any, at: int, value_range: tuple[float, float] | None) -> Place | GivenImage:
+    if isinstance(image, (str, os.PathLike, Remote)):
+        return as_place(image if isinstance(image, (str, Remote)) else Path(image))
     if isinstance(image, (bytes, bytearray, memoryview)):
         return GivenImage(f"bytes {at}", bytes(image))
     array = _as_array(image)
@@ -110,6 +112,19 @@ def _as_array(value: Any) -> np.ndarray | None:
     return None if array.dtype.kind in "OSU" else array
 
 
+def as_place(file: str | Place) -> Place:
+    """Returns a file's path, or its address.
+
+    Args:
+        file: What the caller gave.
+
+    Raises:
+        TypeError: If it is neither text nor a path.
+        ValueError: If it is an address from which nothing is read.
+    """
+    return storage.place(file if isinstance(file, (str, Remote)) else as_path(file))
+
+
 def as_path(file: str | Path) -> Path:
     """Returns a file's path.
 
@@ -119,6 +134,11 @@ def as_path(file: str | Path) -> Path:
     Raises:
         TypeError: If it is neither text nor a path.
     """
+    if storage.is_remote(file):
+        raise ValueError(
+            f"{str(storage.place(file))!r} is in an object store, of whose files no heat maps are drawn; copy it to "
+            "this machine."
+        )
     if not isinstance(file, (str, os.PathLike)):
         raise TypeError(
             f"a file was given as {file!r:.40} ({type(file).__name__}); paths are text or pathlib.Path. An image in "

@@ -18,6 +18,7 @@ from chexkeras.dicom.workers.options import ReadOptions
 from chexkeras.dicom.workers.pool import ReaderPool
 from chexkeras.inference.read_files import read_file
 from chexkeras.parallel import SharedFiles, WorkersUnavailable, Workplace, map_ordered
+from chexkeras.storage import Place
 
 _BATCH = 16
 
@@ -42,14 +43,14 @@ class Scoring:
 
 
 def records_on(
-    place: Workplace, scoring: Scoring, paths: Sequence[Path], read_options: ReadOptions
+    place: Workplace, scoring: Scoring, paths: Sequence[Place], read_options: ReadOptions
 ) -> Generator[dict[str, Any], None, None]:
     """Yields what became of each file, in the order given, as `Predictor.records` does on one machine.
 
     Args:
         place: The cluster.
         scoring: What to score with.
-        paths: Files, under the same paths on every host.
+        paths: Files, under the same paths on every host, or in an object store that every host reaches.
         read_options: The limits of a file. Its `workers` is how many processors of the cluster take part, None for
             all; with 0 all take part, and workers read in their own process, without protection.
 
@@ -59,8 +60,8 @@ def records_on(
     Raises:
         WorkersUnavailable: If there is no cluster, or its workers cannot be used; what was done before comes first.
     """
-    given = [path.absolute() for path in paths]
-    shared = SharedFiles.some_of([*scoring.run.glob("*.keras"), *given])
+    given = [path.absolute() if isinstance(path, Path) else path for path in paths]
+    shared = SharedFiles.some_of([*scoring.run.glob("*.keras"), *(path for path in given if isinstance(path, Path))])
     batches = [given[start : start + _BATCH] for start in range(0, len(given), _BATCH)]
     scored = map_ordered(
         _scored,
@@ -102,6 +103,7 @@ class _Worker:
         )
 
 
-def _scored(paths: list[Path], worker: _Worker) -> list[dict[str, Any]]:
-    results = [read_file(path, worker.read, worker.predictor.for_model) for path in paths]
+def _scored(paths: list[Place], worker: _Worker) -> list[dict[str, Any]]:
+    predictor = worker.predictor
+    results = [read_file(path, worker.read, predictor.for_model, predictor.profile) for path in paths]
     return worker.predictor.records_of(results, _BATCH)

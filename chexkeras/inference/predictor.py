@@ -33,6 +33,7 @@ from chexkeras.plain import PlainTable
 from chexkeras.progress import track
 from chexkeras.results import Novelty, OperatingPoint, SourceResolution
 from chexkeras.runs.run import Run
+from chexkeras.storage import Place
 
 # Files that wait for a batch to fill up, in batches: where most are refused, results must still come out.
 _MOST_WAITING = 4
@@ -185,12 +186,12 @@ class Predictor:
         return scores
 
     def records(
-        self, paths: Iterable[str | Path | GivenImage], batch_size: int = 16, read_options: ReadOptions = ISOLATED
+        self, paths: Iterable[str | Place | GivenImage], batch_size: int = 16, read_options: ReadOptions = ISOLATED
     ) -> Generator[dict[str, Any], None, None]:
         """Yields what became of each file, as soon as it is known, in the order given.
 
         Args:
-            paths: Files, or images that are in memory (`given_images`).
+            paths: Files, also in an object store, or images that are in memory (`given_images`).
             batch_size: Images scored at a time.
             read_options: How many worker processes read, and their limits.
 
@@ -310,7 +311,8 @@ class Predictor:
         model, and so the same score as that of a PNG file with its values, bit for bit.
 
         Args:
-            paths: DICOM, PNG or JPEG files, told apart by content, as paths or as the bytes of each; or arrays in
+            paths: DICOM, PNG or JPEG files, told apart by content, as paths, addresses in an object store, or the bytes
+                of each; or arrays in
                 MONOCHROME2's sense, one (rows, columns) or (rows, columns, 1) for each image. Instead of a list: the
                 bytes of one file, or one array of shape (rows, columns), (rows, columns, 1), (n, rows, columns) or
                 (n, rows, columns, 1). Colours are refused. The column "file" of the results calls what has no path

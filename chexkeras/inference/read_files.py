@@ -8,20 +8,21 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, overload
 
-from chexkeras import files, progress
+from chexkeras import files, progress, storage
 from chexkeras.checks import existing_folder, typed_path
 from chexkeras.dicom.origin import synthetic
 from chexkeras.dicom.pixels.array_image import GreyArray
 from chexkeras.dicom.privacy import scrub
-from chexkeras.dicom.profiles import Profile
-from chexkeras.dicom.read import Radiograph, read_image
+from chexkeras.dicom.profiles import Profile, find_profile
+from chexkeras.dicom.read import Radiograph, fetched, read_image
 from chexkeras.dicom.rejection import DicomRejected
 from chexkeras.dicom.workers.options import ISOLATED, ReadOptions
 from chexkeras.dicom.workers.pool import ReaderPool
-from chexkeras.inference.given_images import GivenImage, as_path
+from chexkeras.inference.given_images import GivenImage, as_place
 from chexkeras.parallel import WorkersUnavailable, map_ordered
+from chexkeras.storage import Place, Remote
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class FileResult:
         synthetic: Whether the file says that a program made its image, see `dicom.origin`; "" where nothing was read.
     """
 
-    path: Path | GivenImage
+    path: Place | GivenImage
     image: Radiograph | None
     code: str
     detail: str
@@ -57,7 +58,15 @@ class FileResult:
         return "warn" if self.image.warnings else "accept"
 
 
-def find_files(folder: str | Path) -> list[Path]:
+@overload
+def find_files(folder: Remote) -> list[Remote]: ...
+
+
+@overload
+def find_files(folder: str | Path) -> list[Path]: ...
+
+
+def find_files(folder: str | Place) -> list[Any]:
     """Returns every file below a folder, sorted, whatever its name ends in.
 
     Hidden files and folders are left out, and so is what is no file: links are not followed, since a folder must not
@@ -66,13 +75,15 @@ def find_files(folder: str | Path) -> list[Path]:
     of passed over.
 
     Args:
-        folder: Where to look.
+        folder: Where to look; of an object store a `Remote`, of which one list is asked for.
 
     Raises:
         FileNotFoundError: If the folder is not there.
         OSError: If it may not be read.
         ValueError: If it holds no file.
     """
+    if isinstance(folder, Remote):
+        return _find_elsewhere(folder)
     root = existing_folder(typed_path(folder, "folder"), "folder")
     found: list[Path] = []
     hidden = no_files = 0
@@ -93,6 +104,25 @@ def find_files(folder: str | Path) -> list[Path]:
     if not found:
         raise ValueError(f"no file in {str(folder)!r}; give a folder with DICOM, PNG or JPEG files.")
     return sorted(found)
+
+
+def _find_elsewhere(folder: Remote) -> list[Remote]:
+    """Returns every file below a folder of an object store, as `find_files` does."""
+    start = len(folder.url) + 1
+    found: list[Remote] = []
+    hidden: set[str] = set()
+    for url in storage.files_below(folder):
+        parts = url[start:].split("/")
+        first = next((at for at, part in enumerate(parts) if part.startswith(".")), None)
+        if first is None:
+            found.append(Remote(url))
+        else:
+            # A hidden folder counts once, whatever it holds.
+            hidden.add("/".join(parts[: first + 1]))
+    _say_what_is_left_out(0, len(hidden))
+    if not found:
+        raise ValueError(f"no file in {str(folder)!r}; give a folder with DICOM, PNG or JPEG files.")
+    return sorted(found, key=lambda file: file.url.split("/"))
 
 
 def _say_what_is_left_out(no_files: int, hidden: int) -> None:
@@ -119,16 +149,18 @@ def _is_file(entry: "os.DirEntry[str]") -> bool:
 
 
 def read_file(
-    path: Path | GivenImage,
+    path: Place | GivenImage,
     read: Callable[[Path | bytes | GreyArray], Radiograph] = read_image,
     convert: Callable[[Radiograph], Radiograph] | None = None,
+    profile: str | Profile = "clinical",
 ) -> FileResult:
     """Reads one file, and turns whatever goes wrong into a refusal.
 
     Args:
-        path: A file, or an image that is in memory.
+        path: A file, also one in an object store, or an image that is in memory.
         read: What reads it: `read_image`, or the `read` of a `ReaderPool`.
         convert: What becomes of the image that was read; None leaves it as it is.
+        profile: The gate's profile, which says how large a file in an object store may be.
 
     Returns:
         The image, or why there is none.
@@ -136,8 +168,19 @@ def read_file(
     Raises:
         WorkersUnavailable: If the processes that read cannot be started.
     """
-    result = _read_one(path, read, convert)
-    content = path.content if isinstance(path, GivenImage) else path
+    content: Path | bytes | GreyArray
+    if isinstance(path, Remote):
+        # Fetched by this process, once for all that looks at it: workers need neither network nor credentials.
+        start = perf_counter()
+        try:
+            content = fetched(path, find_profile(profile))
+        except DicomRejected as rejection:
+            return FileResult(path, None, rejection.code, str(rejection), perf_counter() - start)
+        result = replace(_read_one(GivenImage(path.url, content), read, convert), path=path)
+        result = replace(result, seconds=perf_counter() - start)
+    else:
+        result = _read_one(path, read, convert)
+        content = path.content if isinstance(path, GivenImage) else path
     # What hung once is not opened again.
     if result.code == "decoder_limit" or not isinstance(content, (bytes, Path)):
         return result
@@ -192,7 +235,7 @@ def _refuse_what_is_no_file(path: Path) -> None:
 
 
 def read_files(
-    paths: Iterable[str | Path | GivenImage],
+    paths: Iterable[str | Place | GivenImage],
     profile: str | Profile = "clinical",
     read_options: ReadOptions = ISOLATED,
     *,
@@ -202,7 +245,7 @@ def read_files(
     """Reads files ahead of their use, in order.
 
     Args:
-        paths: Files, or images that are in memory (`given_images`).
+        paths: Files, also in an object store, or images that are in memory (`given_images`).
         profile: The gate's profile.
         read_options: How many processes read, and their limits.
         convert: What becomes of an image as soon as it is read, by the thread that waited for it; for example a smaller
@@ -217,14 +260,17 @@ def read_files(
         TypeError: If something among them is no path.
         WorkersUnavailable: If the threads or processes that read cannot be started; what was read before comes first.
     """
-    wanted = (path if isinstance(path, GivenImage) else as_path(path) for path in paths)
+    wanted = (path if isinstance(path, GivenImage) else as_place(path) for path in paths)
     threads = read_options.processes or _IN_PROCESS_THREADS
     options: dict[str, Any] = {"executor": "threads", "workers": threads, "ahead": max(ahead, 2 * threads)}
     if read_options.processes:
         # Each worker process is talked to by a thread of its own. The processes are ended before the threads are waited
         # for, so that an interrupted run does not wait for a file that hangs.
         pool = ReaderPool(profile, read_options)
-        work, options = partial(read_file, convert=convert), {**options, "setup": pool.prepare, "on_end": pool.close}
+        work, options = (
+            partial(read_file, convert=convert, profile=profile),
+            {**options, "setup": pool.prepare, "on_end": pool.close},
+        )
     else:
-        work = partial(read_file, read=partial(read_image, profile=profile), convert=convert)
+        work = partial(read_file, read=partial(read_image, profile=profile), convert=convert, profile=profile)
     yield from map_ordered(work, wanted, **options)

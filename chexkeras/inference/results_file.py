@@ -18,6 +18,7 @@ from chexkeras import files
 from chexkeras.arguments import checked
 from chexkeras.checks import typed_path
 from chexkeras.progress import say
+from chexkeras.storage import Place
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,13 +66,13 @@ class ResultsFormat:
     """
 
     content: str
-    write: Callable[[Path, Iterable[Record], Mapping[str, Path]], None]
+    write: Callable[[Path, Iterable[Record], Mapping[str, Place]], None]
     read: Callable[[Path], list[Record]]
     is_own: Callable[[str], bool]
     is_folder: bool = False
 
 
-def write_table(path: Path, records: Iterable[Record], sources: Mapping[str, Path]) -> None:
+def write_table(path: Path, records: Iterable[Record], sources: Mapping[str, Place]) -> None:
     """Writes results as CSV, one row a file and finding.
 
     Args:
@@ -136,7 +137,7 @@ def records_of(results: "pd.DataFrame") -> Iterator[Record]:
         yield {**record, "findings": rows[list(FINDING_COLUMNS)].to_dict("records") if scored else []}
 
 
-def write_lines(path: Path, records: Iterable[Record], sources: Mapping[str, Path]) -> None:
+def write_lines(path: Path, records: Iterable[Record], sources: Mapping[str, Place]) -> None:
     """Writes results as lines of JSON, one a file.
 
     Args:
@@ -225,7 +226,7 @@ def results_path(path: str | Path) -> Path:
 
 
 @checked
-def write_results(path: Path, records: Iterable[Record], sources: Mapping[str, Path] | None = None) -> None:
+def write_results(path: Path, records: Iterable[Record], sources: Mapping[str, Place] | None = None) -> None:
     """Writes results, all or nothing; the ending of the path says how.
 
     Args:

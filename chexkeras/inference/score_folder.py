@@ -8,15 +8,15 @@ import os
 import re
 import signal
 import tempfile
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import pandas as pd
 
 from chexkeras import files
 from chexkeras.arguments import checked
-from chexkeras.checks import existing_folder, one_of, typed_path
+from chexkeras.checks import one_of
 from chexkeras.dicom.privacy import HASH_KEY_VARIABLE, keyed_hash
 from chexkeras.dicom.profiles import Profile, find_profile
 from chexkeras.dicom.workers.options import ISOLATED, ReadOptions
@@ -28,6 +28,7 @@ from chexkeras.parallel import HERE, Workplace, place_of
 from chexkeras.plain import PlainTable
 from chexkeras.progress import printable, say, track
 from chexkeras.runs.run import Run
+from chexkeras.storage import Place, Remote, status
 
 # Refusals that another try may not repeat: a machine under load, a network disk that was away. A file without an image
 # in it stays without one for as long as it is unchanged, and one that makes a decoder fail does so again; but a worker
@@ -78,7 +79,7 @@ def score_folder(
 
     Args:
         run: The run or its folder.
-        folder: Where the files are.
+        folder: Where the files are: a folder, or its address in an object store, such as ``s3://bucket/films``.
         profile: The DICOM gate's profile, "clinical", "course", or a `Profile` of your own.
         keep: Whether the results become the run's ``dicom_results.csv``, from which its report tells; False leaves
             the run folder as it is, for example where it cannot be written.
@@ -112,7 +113,7 @@ def score_folder(
             used; what is done is kept for `resume`.
     """
     place = place_of(executor)
-    root = existing_folder(typed_path(folder, "folder"), "folder")
+    root = files.existing_place(files.typed_place(folder, "folder"), "folder", is_folder=True)
     loaded, chosen = run if isinstance(run, Run) else Run.load(run), find_profile(profile)
     _check_names(names)
     check_engine(engine, precision)
@@ -124,7 +125,7 @@ def score_folder(
     # The table of an earlier run may lie among the images.
     found = files_by_name(root, names, leave_out=own)
     if not found:
-        raise ValueError(f"no file in {str(folder)!r} but the results; give a folder with DICOM, PNG or JPEG files.")
+        raise ValueError(f"no file in {str(root)!r} but the results; give a folder with DICOM, PNG or JPEG files.")
     if keep:
         _check_writable(loaded.folder)
     with contextlib.ExitStack() as stack:
@@ -190,7 +191,15 @@ def _check_writable(folder: Path) -> None:
         ) from None
 
 
-def files_by_name(folder: Path, names: str = "path", *, leave_out: Container[Path] = ()) -> dict[str, Path]:
+@overload
+def files_by_name(folder: Remote, names: str = ..., *, leave_out: Container[Path] = ...) -> dict[str, Remote]: ...
+
+
+@overload
+def files_by_name(folder: Path, names: str = ..., *, leave_out: Container[Path] = ...) -> dict[str, Path]: ...
+
+
+def files_by_name(folder: Place, names: str = "path", *, leave_out: Container[Path] = ()) -> dict[str, Any]:
     """Returns the files of a folder by their names in its results.
 
     Args:
@@ -201,34 +210,43 @@ def files_by_name(folder: Path, names: str = "path", *, leave_out: Container[Pat
     Raises:
         ValueError: If the folder holds no file, or two would share a name, since one of the two would have no row.
     """
-    found: dict[str, Path] = {}
+    found: dict[str, Place] = {}
     for path in find_files(folder):
-        if path.resolve() in leave_out:
+        if isinstance(path, Path) and path.resolve() in leave_out:
             continue
-        name = _shown(path.relative_to(folder), names)
+        name = _shown(_below(path, folder), names)
         if name in found:
             raise ValueError(f"two files have the name {name!r} in the results; rename one of them.")
         found[name] = path
     return found
 
 
-def _shown(path: Path, names: str) -> str:
+def _below(path: Place, folder: Place) -> str:
+    if isinstance(path, Path):
+        return path.relative_to(Path(str(folder))).as_posix()
+    return path.url.removeprefix(f"{folder}/")
+
+
+def _shown(path: str, names: str) -> str:
     """Returns the name of a file in the results, another one for every file."""
     # Doubled, so that no name looks like one in which a character is written by its number.
-    name = printable(path.as_posix().replace("\\", 2 * "\\"))
+    name = printable(path.replace("\\", 2 * "\\"))
     if names == "hashed":
         return keyed_hash(name)
     name = _FORMULA_BEHIND_SEMICOLON.sub(r"\\x3b", name)
     return f"./{name}" if files.FORMULA.match(name) else name
 
 
-def _fingerprint(path: Path, settings: str) -> str:
+def _fingerprint(path: Place, settings: str) -> str:
     """Returns what changes with the file or with what is done with it; empty where the file cannot be looked at."""
     try:
-        status = path.stat()
+        if isinstance(path, Remote):
+            size, _, version = status(path.url)
+        else:
+            size, version = path.stat().st_size, str(path.stat().st_mtime_ns)
     except OSError:
         return ""
-    return hashlib.sha256(f"{status.st_size}:{status.st_mtime_ns}:{settings}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{size}:{version}:{settings}".encode()).hexdigest()[:16]
 
 
 def _may_go_better(record: dict[str, Any]) -> bool:
@@ -237,7 +255,7 @@ def _may_go_better(record: dict[str, Any]) -> bool:
     return (record["code"] in _TRY_AGAIN and not record["detail"].endswith(_OWN_FAULTS)) or out_of_reach
 
 
-def _say_what_is_kept(earlier: dict[str, Any], records: dict[str, Any], found: dict[str, Path]) -> None:
+def _say_what_is_kept(earlier: dict[str, Any], records: dict[str, Any], found: Mapping[str, Place]) -> None:
     """Says how many earlier results are scored again, and how many are left out."""
     here = len(earlier.keys() & found.keys())
     if len(records) < here:

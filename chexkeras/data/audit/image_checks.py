@@ -7,6 +7,7 @@ worker processes, which a damaged one may take down without harm.
 import contextlib
 import functools
 import hashlib
+import io
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps
 
-from chexkeras import checks, progress
+from chexkeras import checks, progress, storage
 from chexkeras.data.audit.duplicates import TooAlike, near_duplicates
 from chexkeras.data.audit.result import AuditIssue
 from chexkeras.data.image_table import ImageTable
@@ -74,12 +75,17 @@ class ImageFacts:
 # What Pillow raises on damaged files: most are OSError, a broken PNG chunk is SyntaxError, a broken header ValueError.
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError)
 
+MOST_REMOTE_BYTES = 256 * 2**20
+"""The largest image that is read from an object store, which takes memory for all of it; as the DICOM gate takes."""
+
+_IMAGE_ENDINGS = (".png", ".jpg", ".jpeg")
+
 
 def image_facts(path: str, read_dicom: Callable[[str], Radiograph] | None = None) -> ImageFacts:
     """Decodes one image.
 
     Args:
-        path: A PNG, JPEG or DICOM file, told apart by content; "" counts as missing.
+        path: A PNG, JPEG or DICOM file, told apart by content, or its address in an object store; "" counts as missing.
         read_dicom: What reads a DICOM file, `ReaderPool.read`; None leaves it alone, and tells its mode only.
 
     Returns:
@@ -87,13 +93,26 @@ def image_facts(path: str, read_dicom: Callable[[str], Radiograph] | None = None
         (``PIL.Image.MAX_IMAGE_PIXELS``, against decompression bombs) is kept: a larger image counts as unreadable.
     """
     name = os.path.basename(path)
-    if not path or not os.path.exists(path):
+    source: str | bytes = path
+    is_remote = storage.is_remote(path)
+    if not path or (not is_remote and not os.path.exists(path)):
         return ImageFacts("missing_file", "there is no such file")
-    # Before Pillow looks at it, as scoring does: a DICOM file may begin as an image file does.
-    if is_dicom(path):
+    # Before Pillow looks at it, as scoring does: a DICOM file may begin as an image file does. Of one elsewhere that is
+    # named as an image file, all of it is fetched at once.
+    found = not (is_remote and path.lower().endswith(_IMAGE_ENDINGS)) and is_dicom(path)
+    try:
+        if is_remote and not found:
+            source = storage.content(path, MOST_REMOTE_BYTES)
+            found = is_dicom(source)
+    except FileNotFoundError:
+        return ImageFacts("missing_file", "there is no such file")
+    except (OSError, storage.TooLarge) as error:
+        return ImageFacts("unreadable", str(error).replace(path, name))
+    if found:
         return ImageFacts(mode=DICOM) if read_dicom is None else _dicom_facts(path, read_dicom)
     try:
-        with Image.open(path, formats=image_file.FORMATS) as image:
+        opened = io.BytesIO(source) if isinstance(source, bytes) else source
+        with Image.open(opened, formats=image_file.FORMATS) as image:
             limit = Image.MAX_IMAGE_PIXELS
             if limit is not None and image.width * image.height > limit:
                 return ImageFacts(
@@ -245,7 +264,7 @@ def _opened_elsewhere(paths: Sequence[str], workers: int | None, place: Workplac
         work = functools.partial(image_facts, read_dicom=readers.read)
         yield from map_ordered(work, paths, executor="serial", on_end=readers.close)
         return
-    given = [os.path.abspath(path) if path else "" for path in paths]
+    given = [storage.absolute(path) for path in paths]
     setup = functools.partial(_reader, SharedFiles.some_of(given))
     waiting = map_ordered(_facts_read, given, setup=setup, executor=place, workers=workers, chunk=_CHUNK_ELSEWHERE)
     with contextlib.closing(waiting):

@@ -9,20 +9,20 @@ import io
 import re
 import zlib
 from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from chexkeras import checks
+from chexkeras.storage import Place, Remote
 
 _ENCODING = "utf-8-sig"
 _LONGEST_HEADER = 2**20
 _MOST_UNPACKED_BYTES = 2**30
 
 
-def header(path: Path) -> list[str]:
+def header(path: Place) -> list[str]:
     """Returns the cells of the first line.
 
     Args:
@@ -37,8 +37,9 @@ def header(path: Path) -> list[str]:
 class _Unpacked(io.RawIOBase):
     """What a compressed file holds, up to a size that no label file has: a small file may unpack to fill a disk."""
 
-    def __init__(self, path: Path):
-        self._file = gzip.open(path, "rb")  # noqa: SIM115
+    def __init__(self, path: Place):
+        packed = io.BytesIO(path.read_bytes()) if isinstance(path, Remote) else path
+        self._file = gzip.open(packed, "rb")  # noqa: SIM115
         self._path = path
         self._left = _MOST_UNPACKED_BYTES
 
@@ -60,10 +61,12 @@ class _Unpacked(io.RawIOBase):
         super().close()
 
 
-def _opened(path: Path) -> io.TextIOWrapper:
+def _opened(path: Place) -> io.TextIOWrapper:
     """Returns a label file opened as text; one that ends in .gz is unpacked as it is read."""
     if path.suffix.lower() == ".gz":
         return io.TextIOWrapper(io.BufferedReader(_Unpacked(path), 2**20), encoding=_ENCODING, newline="")
+    if isinstance(path, Remote):
+        return io.TextIOWrapper(io.BytesIO(path.read_bytes()), encoding=_ENCODING, newline="")
     return path.open(encoding=_ENCODING, newline="")
 
 
@@ -71,7 +74,7 @@ _UNREADABLE = (UnicodeDecodeError, EOFError, zlib.error, gzip.BadGzipFile)
 _DELIMITERS = (",", ";", "\t")
 
 
-def _header(path: Path) -> tuple[list[str], str]:
+def _header(path: Place) -> tuple[list[str], str]:
     """Returns the cells of the first line, and what separates them: where a comma is the decimal sign, a semicolon."""
     try:
         with _opened(path) as handle:
@@ -84,7 +87,7 @@ def _header(path: Path) -> tuple[list[str], str]:
     return rows[mark], mark
 
 
-def read_columns(path: Path, names: Sequence[str | None], numbers: Collection[str] = ()) -> pd.DataFrame:
+def read_columns(path: Place, names: Sequence[str | None], numbers: Collection[str] = ()) -> pd.DataFrame:
     """Reads some columns of a CSV under new names.
 
     By position and without the header: rows that end in a comma under a header that does not, or the other way round,
@@ -176,7 +179,7 @@ def refuse_repeated(image_ids: pd.Series, what: str) -> None:
         )
 
 
-def _unreadable(path: Path, error: Exception) -> ValueError:
+def _unreadable(path: Place, error: Exception) -> ValueError:
     return ValueError(f"{path.name} cannot be read as a CSV ({error}); download it again or save it as UTF-8.")
 
 

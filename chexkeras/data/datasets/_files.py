@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from chexkeras import checks, files
+from chexkeras import files, storage
 from chexkeras.data import image_table
 from chexkeras.data.image_table import PHANTOM_FILE, ImageTable, TableSource, phantom_cautions, phantom_site
 from chexkeras.progress import say
+from chexkeras.storage import Place, Remote
 
 MISSING = ("error", "skip", "keep")
 """What a loader may do about rows without an image: raise, leave them out, or keep them with an empty path."""
@@ -27,11 +28,14 @@ _log = logging.getLogger(__name__)
 _KAGGLE = tuple(f"images_{number:03d}" for number in range(1, 13))
 
 
-def _files_below(folder: str | Path) -> Iterator[os.DirEntry[str]]:
-    """Yields every file below a folder; a folder that links lead to twice is entered once.
+def _files_below(folder: Place) -> Iterator[tuple[str, str]]:
+    """Yields name and path of every file below a folder; a folder that links lead to twice is entered once.
 
     Folders below that cannot be searched are told in one line: their images will be missing.
     """
+    if isinstance(folder, Remote):
+        yield from ((url.rpartition("/")[2], url) for url in storage.files_below(folder))
+        return
     closed: list[str] = []
 
     def refused(path: str, error: OSError) -> None:
@@ -43,7 +47,7 @@ def _files_below(folder: str | Path) -> Iterator[os.DirEntry[str]]:
         # A link that leads to itself is none, as a link to nothing is not.
         with contextlib.suppress(OSError):
             if entry.is_file():
-                yield entry
+                yield entry.name, entry.path
     if closed:
         count = "1 folder" if len(closed) == 1 else f"{len(closed):,} folders"
         say(f"{count} below {str(folder)!r} cannot be searched for images, first {closed[0]}")
@@ -60,24 +64,23 @@ def _stem(name: str) -> str:
     return stem if ending in ENDINGS else plain
 
 
-def _search(folders: Collection[Path], names: Collection[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
+def _search(folders: Collection[Place], names: Collection[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Returns the path of each image found by file name, and for each name the files that are called nearly so."""
     found: dict[str, str] = {}
     alike: dict[str, list[str]] = {}
     named = {_stem(name): name for name in names}
     for folder in folders:
-        for entry in _files_below(folder):
-            if entry.name not in names:
-                name = named.get(_stem(entry.name))
+        for file, path in _files_below(folder):
+            if file not in names:
+                name = named.get(_stem(file))
                 if name is not None:
-                    alike.setdefault(name, []).append(entry.path)
+                    alike.setdefault(name, []).append(path)
                 continue
-            earlier = found.setdefault(entry.name, entry.path)
-            if earlier != entry.path:
+            earlier = found.setdefault(file, path)
+            if earlier != path:
                 raise ValueError(
-                    f"the image {entry.name} lies both in {os.path.dirname(earlier)} and in "
-                    f"{os.path.dirname(entry.path)}; name the one folder to use with images= (on the command line "
-                    "--images)."
+                    f"the image {file} lies both in {os.path.dirname(earlier)} and in {os.path.dirname(path)}; name "
+                    "the one folder to use with images= (on the command line --images)."
                 )
     return found, {name: paths for name, paths in alike.items() if name not in found}
 
@@ -125,14 +128,21 @@ def in_their_folders(paths: Sequence[str], *, other_endings: bool) -> tuple[list
     """
     listed: dict[str, dict[str, list[str]]] = {}
     found, taken, hint = [], {}, ""
+    elsewhere = _list_elsewhere([path for path in paths if storage.is_remote(path)])
     for path in paths:
-        if os.path.isfile(path):
+        folder, name = os.path.split(path)
+        if storage.is_remote(path):
+            alike = elsewhere.get(folder, {}).get(_stem(name), [])
+            if name in alike:
+                found.append(path)
+                continue
+        elif os.path.isfile(path):
             found.append(path)
             continue
-        folder, name = os.path.split(path)
-        if folder not in listed:
-            listed[folder] = _names_by_stem(folder)
-        alike = listed[folder].get(_stem(name), [])
+        else:
+            if folder not in listed:
+                listed[folder] = _names_by_stem(folder)
+            alike = listed[folder].get(_stem(name), [])
         same = [other for other in alike if other.casefold() == name.casefold()]
         chosen = same or (alike if other_endings else [])
         if len(chosen) > 1:
@@ -146,6 +156,25 @@ def in_their_folders(paths: Sequence[str], *, other_endings: bool) -> tuple[list
     return found, hint
 
 
+# Up to so many folders each is listed alone; more are found in one list of what lies below all of them.
+_MOST_LISTS = 50
+
+
+def _list_elsewhere(paths: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+    """Returns the names of files in the folders of some addresses, by folder and stem."""
+    folders = dict.fromkeys(os.path.dirname(path) for path in paths)
+    together = storage.shared_folder(folders) if len(folders) > _MOST_LISTS else ""
+    listed: dict[str, dict[str, list[str]]] = {}
+    if together:
+        below = storage.files_below(Remote(together))
+        names = ((folder, name) for folder, name in map(os.path.split, below) if folder in folders)
+    else:
+        names = ((folder, name) for folder in folders for name in storage.names_in(folder))
+    for folder, name in names:
+        listed.setdefault(folder, {}).setdefault(_stem(name), []).append(name)
+    return listed
+
+
 def _names_by_stem(folder: str) -> dict[str, list[str]]:
     names: dict[str, list[str]] = {}
     with contextlib.suppress(OSError), os.scandir(folder or ".") as entries:
@@ -156,8 +185,8 @@ def _names_by_stem(folder: str) -> dict[str, list[str]]:
 
 
 def locate_images(
-    root: Path, names: Collection[str], images: str | Path | None = None
-) -> tuple[dict[str, str], tuple[Path, ...]]:
+    root: Place, names: Collection[str], images: str | Path | None = None
+) -> tuple[dict[str, str], tuple[Place, ...]]:
     """Finds images by file name.
 
     Without `images`, the first of these that holds a wanted image is used: ``root/images``; Kaggle's
@@ -165,9 +194,9 @@ def locate_images(
     another ending (``.jpg`` for ``.png``) or in other capitals is taken where no file has the very name.
 
     Args:
-        root: The data set's folder.
+        root: The data set's folder, on this machine or in an object store.
         names: Wanted file names; a set or a dict, since each file found is looked up in it.
-        images: A folder, absolute or relative to `root`, searched with everything below it.
+        images: A folder, absolute, an address or relative to `root`, searched with everything below it.
 
     Returns:
         The path of each image found by file name, and the folders searched.
@@ -178,13 +207,15 @@ def locate_images(
         ValueError: If a wanted name lies in two folders, or two files are called nearly so.
     """
     if images is not None:
-        chosen = checks.typed_path(images, "images")
-        folder = checks.existing_folder(chosen if chosen.is_absolute() else root / chosen, "images")
+        folder = files.existing_place(below(root, images), "images", is_folder=True)
         return _with_alike(*_search((folder,), names)), (folder,)
-    kaggle = tuple(folder for folder in (root / name / "images" for name in _KAGGLE) if folder.is_dir())
-    flat = (root / "images",) if (root / "images").is_dir() else ()
-    searched = []
-    for folders in (flat, kaggle, (root,)):
+    # Of an object store a folder that is not listed is asked for.
+    parts = tuple(root / name for name in _KAGGLE)
+    kaggle: tuple[Place, ...] = tuple(part / "images" for part in parts if part.is_dir() and (part / "images").is_dir())
+    flat: tuple[Place, ...] = (root / "images",) if (root / "images").is_dir() else ()
+    searched: list[tuple[dict[str, list[str]], tuple[Place, ...]]] = []
+    places: tuple[tuple[Place, ...], ...] = (flat, kaggle, (root,))
+    for folders in places:
         found, alike = _search(folders, names)
         if found:
             return _with_alike(found, alike), folders
@@ -193,8 +224,21 @@ def locate_images(
     return _with_alike({}, alike), folders
 
 
+def below(root: Place, folder: str | Path) -> Place:
+    """Returns a folder that was named: an absolute one or an address as it is, another one below `root`.
+
+    Args:
+        root: Where relative paths begin.
+        folder: What somebody typed.
+    """
+    chosen = files.typed_place(folder, "images")
+    if isinstance(chosen, Remote) or chosen.is_absolute():
+        return chosen
+    return root / chosen.as_posix() if isinstance(root, Remote) else root / chosen
+
+
 def paths_of(
-    folder: Path, image_ids: Sequence[str], images: str | Path | None, missing: str, names: Sequence[str] | None = None
+    folder: Place, image_ids: Sequence[str], images: str | Path | None, missing: str, names: Sequence[str] | None = None
 ) -> list[str]:
     """Returns the file of each image, found by its name, see `locate_images`; "" where there is none.
 
@@ -302,8 +346,8 @@ def fingerprint_of_folder(folder: Path, pattern: str) -> tuple[str, str]:
 
 
 def source_of_folder(
-    folder: Path,
-    read: Sequence[Path],
+    folder: Place,
+    read: Sequence[Place],
     dataset: str,
     label_release: str,
     phantoms: str,
@@ -322,7 +366,8 @@ def source_of_folder(
         **facts: Further fields of `TableSource`.
     """
     # Label files may lie in a folder of the download, as those of CheXpert's batches do.
-    marker = next((path for path in (folder / PHANTOM_FILE, folder.parent / PHANTOM_FILE) if path.is_file()), None)
+    places: tuple[Place, ...] = (folder / PHANTOM_FILE, folder.parent / PHANTOM_FILE)
+    marker = next((path for path in places if path.is_file()), None)
     synthetic = marker is not None
     if marker is not None:
         site = phantom_site(marker)

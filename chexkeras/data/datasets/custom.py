@@ -1,5 +1,6 @@
 """Any table of images: one's own CSV or data frame, one row per image, to an image table."""
 
+import itertools
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -9,13 +10,14 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from chexkeras import checks, files
+from chexkeras import checks, files, storage
 from chexkeras import findings as vocabulary
 from chexkeras.arguments import checked
 from chexkeras.data import image_table
 from chexkeras.data.datasets import _csv
-from chexkeras.data.datasets._files import MISSING, assemble, in_their_folders, refuse_missing
+from chexkeras.data.datasets._files import MISSING, assemble, below, in_their_folders, refuse_missing
 from chexkeras.data.image_table import ImageTable, TableSource
+from chexkeras.storage import Place, Remote
 
 NO_PATIENTS_CAUTION = (
     "Patients are not known: every image counts as a patient of its own, so images of one person may lie in several "
@@ -46,14 +48,17 @@ def load_table(
     """Loads one's own table of images as an image table.
 
     Args:
-        table: A CSV with a header, or a data frame; one row per image.
-        image_column: The column with each image's file: PNG, JPEG or DICOM, relative to `root` or absolute.
+        table: A CSV with a header, or a data frame; one row per image. The CSV may lie in an object store: an address
+            such as ``s3://bucket/table.csv``.
+        image_column: The column with each image's file: PNG, JPEG or DICOM, relative to `root` or absolute, or the
+            address of one in an object store.
         label_columns: The columns with labels, 1 present, 0 absent, blank unknown (True and False do too): one name,
             several, or a dictionary from column to the name of the finding. With `separator`, the one column that
             lists an image's findings in words.
         patient_column: The column that says whose image it is. Without it no split can keep a patient's images
             together; the table then carries a caution that says so.
-        root: The folder that relative paths begin at; None takes the CSV's, or for a data frame the current one.
+        root: The folder that relative paths begin at, also an address; None takes the CSV's, or for a data frame the
+            current one.
         view_column: The column with the view, for example PA or AP.
         sex_column: The column with the sex, M or F, Male or Female.
         age_column: The column with the age, in years (``58``) or with its unit (``060Y``, ``006M``).
@@ -133,7 +138,7 @@ def load_table(
     return loaded
 
 
-def open_table(path: Path, *, images: str | Path | None = None, **options: Any) -> ImageTable:
+def open_table(path: str | Path, *, images: str | Path | None = None, **options: Any) -> ImageTable:
     """Loads a CSV of one's own as `open_data` does, which calls the folder of the images `images`.
 
     Args:
@@ -144,25 +149,29 @@ def open_table(path: Path, *, images: str | Path | None = None, **options: Any) 
     Returns:
         The image table.
     """
-    # An absolute folder replaces the one that it is joined to.
-    return load_table(
-        path, root=(path.parent / checks.typed_path(images, "images")).absolute() if images else None, **options
-    )
+    if not images:
+        return load_table(path, **options)
+    folder = below(files.typed_place(path, "table").parent, images)
+    return load_table(path, root=str(folder) if isinstance(folder, Remote) else folder.absolute(), **options)
 
 
 def _read(
     table: str | Path | pd.DataFrame, root: str | Path | None
-) -> tuple[pd.DataFrame, str, Path, tuple[tuple[str, str], ...]]:
+) -> tuple[pd.DataFrame, str, Place, tuple[tuple[str, str], ...]]:
     """Returns the table, its name, the folder that paths begin at, and the fingerprint of the file."""
     if isinstance(table, pd.DataFrame):
-        folder = checks.existing_folder(checks.typed_path(root, "root") if root is not None else Path.cwd(), "root")
+        folder = files.existing_place(
+            files.typed_place(root, "root") if root is not None else Path.cwd(), "root", is_folder=True
+        )
         given = table.rename(columns=lambda name: name.strip() if isinstance(name, str) else name)
         checks.refuse_repeated_columns(given.columns, "own table")
         return given.reset_index(drop=True), "own table", folder, ()
     if not isinstance(table, (str, Path)):
         raise TypeError(f"table is a {type(table).__name__}; give the path of a CSV or a pandas DataFrame.")
-    file = checks.existing_file(checks.typed_path(table, "table"), "table")
-    folder = checks.existing_folder(checks.typed_path(root, "root") if root is not None else file.parent, "root")
+    file = files.existing_place(files.typed_place(table, "table"), "table", is_folder=False)
+    folder = files.existing_place(
+        files.typed_place(root, "root") if root is not None else file.parent, "root", is_folder=True
+    )
     # A cell without a name heads the row numbers that pandas writes.
     given = _csv.read_columns(file, [cell.strip() or None for cell in _csv.header(file)])
     return given, file.name, folder, ((file.name, files.sha256_file(file)),)
@@ -214,7 +223,7 @@ def _optional(given: pd.DataFrame, column: str | None) -> pd.Series:
     return _text(given[column]) if column else pd.Series([""] * len(given), dtype=object)
 
 
-def _images(written: pd.Series, folder: Path, name: str) -> tuple[list[str], list[str]]:
+def _images(written: pd.Series, folder: Place, name: str) -> tuple[list[str], list[str]]:
     """Returns each image's identifier and its full path."""
     texts = [_with_slashes(text, folder) for text in written]
     if "" in texts:
@@ -225,6 +234,8 @@ def _images(written: pd.Series, folder: Path, name: str) -> tuple[list[str], lis
             f"{name}: {outside[0]!r} (and {len(outside) - 1} more) leads out of {str(folder)!r}; give the folder that "
             f"holds all images with {_ROOT}, and paths below it."
         )
+    if isinstance(folder, Remote) or any(map(storage.is_remote, texts)):
+        return _images_elsewhere(texts, folder, name)
     base = str(folder.resolve())
     absolute = [text for text in texts if os.path.isabs(text)]
     if any(not text.startswith(base + os.sep) for text in absolute):
@@ -234,9 +245,37 @@ def _images(written: pd.Series, folder: Path, name: str) -> tuple[list[str], lis
     return [str(PurePosixPath(*Path(text).parts)) for text in identifiers], full
 
 
-def _with_slashes(text: str, folder: Path) -> str:
+def _images_elsewhere(texts: list[str], folder: Place, name: str) -> tuple[list[str], list[str]]:
+    """Returns each image's identifier and its full path or address, where some lie in an object store.
+
+    Raises:
+        ValueError: If an address cannot be read, or a table elsewhere names a file of this machine by its full path.
+    """
+    own = [text for text in texts if os.path.isabs(text)]
+    if own and isinstance(folder, Remote):
+        raise ValueError(
+            f"{name}: {own[0]!r} (and {len(own) - 1} more) is a path of this machine, and the images lie below "
+            f"{str(folder)!r}; write paths below it, or addresses."
+        )
+    # What stands alone, and not below the folder.
+    alone = [storage.is_remote(text) or os.path.isabs(text) for text in texts]
+    full = [
+        str(storage.place(text, name)) if is_alone else f"{folder}/{text}"
+        for text, is_alone in zip(texts, alone, strict=True)
+    ]
+    base, whole = f"{folder}/", list(itertools.compress(full, alone))
+    if any(not path.startswith(base) for path in whole):
+        shared = storage.shared_folder(map(os.path.dirname, whole))
+        base = f"{shared}/" if shared else ""
+    identifiers = [
+        path.removeprefix(base) if is_alone else text for text, path, is_alone in zip(texts, full, alone, strict=True)
+    ]
+    return [str(PurePosixPath(*Path(text).parts)) for text in identifiers], full
+
+
+def _with_slashes(text: str, folder: Place) -> str:
     """Returns a path that Windows wrote as every system reads it; elsewhere a backslash may be part of a name."""
-    if "\\" not in text or os.sep == "\\" or os.path.isfile(folder / text):
+    if "\\" not in text or os.sep == "\\" or (isinstance(folder, Path) and os.path.isfile(folder / text)):
         return text
     return text.replace("\\", "/")
 

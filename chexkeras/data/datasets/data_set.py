@@ -4,7 +4,9 @@ import importlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from chexkeras.storage import Place, Remote
 
 if TYPE_CHECKING:
     from chexkeras.data.image_table import ImageTable
@@ -99,7 +101,7 @@ class DataSet:
         names = f"{self.owner}'s {' or '.join(self.label_files)}"
         return f"{names}, there or in {' or '.join(self.folders)}" if self.folders else names
 
-    def load(self, root: Path, **options: Any) -> "ImageTable":
+    def load(self, root: Place, **options: Any) -> "ImageTable":
         """Loads images of this data set.
 
         Args:
@@ -110,9 +112,12 @@ class DataSet:
             The image table.
         """
         module, function = self.loader.split(":")
-        return getattr(importlib.import_module(module), function)(root, **options)
+        # Loaders take a path or, where they read from an object store, an address as text.
+        return getattr(importlib.import_module(module), function)(
+            root if isinstance(root, Path) else str(root), **options
+        )
 
-    def is_label_file(self, file: Path) -> bool:
+    def is_label_file(self, file: Place) -> bool:
         """Returns whether a CSV begins as the data set's label file does.
 
         Args:
@@ -124,19 +129,26 @@ class DataSet:
             re.sub(r"[^a-z]", "", cell.casefold()) for cell in _csv.header(file)
         }
 
-    def label_file_in(self, folder: Path) -> Path | None:
+    @overload
+    def label_file_in(self, folder: Remote) -> Remote | None: ...
+
+    @overload
+    def label_file_in(self, folder: Path) -> Path | None: ...
+
+    def label_file_in(self, folder: Place) -> Place | None:
         """Returns the data set's label file in a folder, or None.
 
         Args:
             folder: A folder that exists.
         """
-        places = (folder, *(folder / name for name in self.folders))
+        places: tuple[Place, ...] = (folder, *(folder / name for name in self.folders))
         there = (place / name for place in places for name in self.label_files if (place / name).exists())
         file = next((file for file in there if not self.by_header or self.is_label_file(file)), None)
         if file is not None or self.by_header:
             return file
         # Copies are called Data_Entry_2017 (1).csv, or in small letters.
         begins = tuple(Path(name).stem.casefold() for name in self.label_files)
-        named = (path for path in sorted(folder.glob("*.[cC][sS][vV]")) if path.name.casefold().startswith(begins))
+        csvs: list[Place] = sorted(path for path in folder.iterdir() if path.suffix.casefold() == ".csv")
+        named = (path for path in csvs if path.name.casefold().startswith(begins))
         alike = [path for path in named if self.is_label_file(path)]
         return alike[0] if len(alike) == 1 else None

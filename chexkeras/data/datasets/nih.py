@@ -14,13 +14,14 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from chexkeras import checks
+from chexkeras import checks, files
 from chexkeras import findings as vocabulary
 from chexkeras.arguments import checked
 from chexkeras.data.datasets import _csv
 from chexkeras.data.datasets._files import MISSING, assemble, paths_of, source_of_folder
 from chexkeras.data.datasets.registry import NIH
 from chexkeras.data.image_table import ImageTable
+from chexkeras.storage import Place, Remote
 
 LABEL_FILES = NIH.label_files
 BOX_FILE = "BBox_List_2017.csv"
@@ -40,7 +41,8 @@ def load_nih(
 
     Args:
         root: The folder that holds the label file (``Data_Entry_2017_v2020.csv``, ``Data_Entry_2017.csv`` or
-            ``sample_labels.csv``, the first that exists), or that file itself. The official lists are read beside it.
+            ``sample_labels.csv``, the first that exists), or that file itself; also its address in an object store,
+            such as ``s3://bucket/nih``. The official lists are read beside it.
         images: The folder of the images, absolute or relative to `root`; None looks for ``images``, then for Kaggle's
             ``images_001/images`` to ``images_012/images``, then everywhere below `root`.
         missing: What to do with rows whose image is not there: "error"; "skip" drops them and lists them in the
@@ -144,21 +146,22 @@ def box_file(folder: Path) -> Path:
         FileNotFoundError: If it is missing.
         ValueError: If there are two.
     """
-    return checks.existing_file(
-        _called(folder, BOX_FILE) or folder / BOX_FILE, "boxes", "download NIH's box list into that folder."
-    )
+    found = Path(str(_called(folder, BOX_FILE) or folder / BOX_FILE))
+    return checks.existing_file(found, "boxes", "download NIH's box list into that folder.")
 
 
-def _label_file(root: str | Path) -> Path:
-    path = checks.typed_path(root, "root")
+def _label_file(root: str | Path) -> Place:
+    path = files.typed_place(root, "root")
     if path.is_file():
         return path
-    folder = checks.existing_folder(path, "root")
+    folder = files.existing_place(path, "root", is_folder=True)
     label_file = NIH.label_file_in(folder)
     if label_file is not None:
         return label_file
     if not any(folder.iterdir()):
         raise FileNotFoundError(f"root: the folder {str(folder)!r} is empty; expected {' or '.join(LABEL_FILES)}.")
+    if isinstance(folder, Remote):
+        raise FileNotFoundError(f"root: no label file in {str(folder)!r}; expected {', '.join(LABEL_FILES)}.")
     elsewhere = sorted(path for name in LABEL_FILES for path in (*folder.glob(f"*/{name}"), folder.parent / name))
     hint = next((f" There is one at {str(path)!r}: give its folder." for path in elsewhere if path.is_file()), "")
     raise FileNotFoundError(
@@ -167,7 +170,7 @@ def _label_file(root: str | Path) -> Path:
     )
 
 
-def _called(folder: Path, name: str) -> Path | None:
+def _called(folder: Place, name: str) -> Place | None:
     """Returns the file of this name in a folder, or the one whose name begins as it does and ends alike.
 
     Copies of the data set call them train_val_list_NIH.txt, or test_list (1).txt.
@@ -178,7 +181,7 @@ def _called(folder: Path, name: str) -> Path | None:
     if (folder / name).is_file():
         return folder / name
     stem, ending = name.casefold().rsplit(".", 1)
-    found = sorted(
+    found: list[Place] = sorted(
         path
         for path in folder.iterdir()
         if path.name.casefold().startswith(stem) and path.name.casefold().endswith(f".{ending}") and path.is_file()
@@ -190,10 +193,10 @@ def _called(folder: Path, name: str) -> Path | None:
     return found[0] if found else None
 
 
-def _official_split(folder: Path, image_ids: list[str]) -> tuple[np.ndarray, list[Path]]:
+def _official_split(folder: Place, image_ids: list[str]) -> tuple[np.ndarray, list[Place]]:
     """Returns each image's official part, and which lists were read."""
     part_of: dict[str, str] = {}
-    read = []
+    read: list[Place] = []
     for part, name in OFFICIAL_LISTS.items():
         path = _called(folder, name)
         if path is None:
@@ -298,7 +301,7 @@ _WRITTEN = {
 }
 
 
-def _read_text(path: Path) -> pd.DataFrame:
+def _read_text(path: Place) -> pd.DataFrame:
     """Reads the label file as text, one column per known header cell.
 
     Args:

@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from chexkeras import checks
+from chexkeras import files
 from chexkeras.arguments import checked
 from chexkeras.data.datasets.data_set import DataSet, Option
 from chexkeras.data.datasets.entries import CHEXPERT, DATA_SETS, NIH, OWN_TABLE
+from chexkeras.storage import Remote
 
 if TYPE_CHECKING:
     from chexkeras.data.image_table import ImageTable
@@ -29,7 +30,8 @@ def open_data(root: str | Path, *, missing: Literal["error", "skip", "keep"] = "
 
     Args:
         root: A folder in the layout of a data set of `DATA_SETS` (or, for CheXpert, the folder that holds its folder),
-            NIH's label file itself, or a CSV of one's own, which needs `image_column` and `label_columns`.
+            NIH's label file itself, or a CSV of one's own, which needs `image_column` and `label_columns`. NIH's layout
+            and a CSV may also lie in an object store: an address such as ``s3://bucket/nih``.
         missing: What to do with rows whose image is not there: "error" raises; "skip" drops them and lists them in the
             source's ``left_out``; "keep" leaves them with an empty path.
         **options: What the loader of that data set takes besides; None stands for an option that was not given.
@@ -54,8 +56,8 @@ def open_data(root: str | Path, *, missing: Literal["error", "skip", "keep"] = "
     if unknown:
         raise TypeError(f"unknown option {unknown[0]!r}; there are: {', '.join(known)}.")
     given = {name: value for name, value in options.items() if value is not None}
-    path = checks.typed_path(root, "root")
-    entry = OWN_TABLE if path.is_file() and _NEEDED[0] in given else recognise(path)
+    path = files.typed_place(root, "root")
+    entry = OWN_TABLE if path.is_file() and _NEEDED[0] in given else recognise(str(path))
     foreign = [name for name in given if name not in entry.option_names]
     if foreign:
         owners = _listed([other.name for other in DATA_SETS if foreign[0] in other.option_names])
@@ -72,6 +74,11 @@ def open_data(root: str | Path, *, missing: Literal["error", "skip", "keep"] = "
             f"root: {path.name} is a table of your own: name {' and '.join(absent)}{_on_command_line(absent)}. It has "
             f"the columns: {header[:300] or 'none'}."
         )
+    if isinstance(path, Remote) and entry not in (NIH, OWN_TABLE):
+        raise ValueError(
+            f"root: {str(path)!r} is {entry.name}, which is not read from an object store: {NIH.name} and tables of "
+            "your own are. Copy the data set to this machine, or write a table of its images with --image-column."
+        )
     return entry.load(path, missing=missing, **given)
 
 
@@ -87,7 +94,7 @@ def recognise(root: str | Path) -> DataSet:
         ValueError: If a folder holds label files of two data sets, or a label file is given that is opened by its
             folder only.
     """
-    path = checks.typed_path(root, "root")
+    path = files.typed_place(root, "root")
     if not path.exists():
         raise FileNotFoundError(f"root: no file or folder at {str(root)!r}; check the spelling, or give its full path.")
     if path.is_file():
@@ -97,9 +104,17 @@ def recognise(root: str | Path) -> DataSet:
                 f"root: {str(root)!r} is {entry.owner}'s label file; give its folder, {str(path.parent)!r}."
             )
         return entry
+    if isinstance(path, Remote):
+        # Listed once: what is looked for in it then costs no request.
+        _ = list(path.iterdir())
     found = [(entry, file) for entry in _IN_FOLDERS if (file := entry.label_file_in(path)) is not None]
+    if not found and isinstance(path, Remote):
+        raise FileNotFoundError(
+            f"root: no label file in {str(path)!r}; looked for {'; '.join(entry.looked_for for entry in _IN_FOLDERS)}. "
+            "Give the folder that holds it, or the address of a CSV of your own."
+        )
     if not found:
-        raise FileNotFoundError(_nothing_known(path))
+        raise FileNotFoundError(_nothing_known(Path(str(path))))
     if len(found) > 1:
         holds = " and ".join(f"of {entry.owner} ({file.name})" for entry, file in found)
         raise ValueError(

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from chexkeras import storage
 from chexkeras.data.audit.image_checks import image_facts
 from chexkeras.dicom.pixels.contrast import contrast
 from chexkeras.dicom.profiles import Profile
@@ -66,15 +67,18 @@ def decode_images(
 
     Yields:
         At most `GROUP` images at a time.
+
+    Raises:
+        OSError: If an object store cannot be reached, or stops to answer: what is there does not depend on that.
     """
     groups = (
         range(start, min(start + GROUP, span.stop)) for span in spans for start in range(span.start, span.stop, GROUP)
     )
     if place.on_cluster:
         shared = SharedFiles.some_of(paths)
-        given = ((rows, [os.path.abspath(paths[row]) if paths[row] else "" for row in rows]) for rows in groups)
+        given = ((rows, [storage.absolute(paths[row]) for row in rows]) for rows in groups)
         yield from map_ordered(
-            functools.partial(_decode_group, size=size),
+            functools.partial(_decode_group, size=size, most_bytes=profile.maximum_file_bytes),
             given,
             setup=functools.partial(_reader_of, profile, shared),
             executor=place,
@@ -85,7 +89,7 @@ def decode_images(
     readers = ReaderPool(profile, ReadOptions(workers=threads))
 
     def work(rows: range) -> Decoded:
-        return _decode(rows, [paths[row] for row in rows], size, readers.read)
+        return _decode(rows, [paths[row] for row in rows], size, readers.read, profile.maximum_file_bytes)
 
     # The readers are closed before the threads are waited for, which may be busy with a file that hangs.
     executor = "serial" if place.executor == "serial" else "threads"
@@ -98,15 +102,15 @@ def _reader_of(profile: Profile, shared: SharedFiles) -> ReaderPool:
     return ReaderPool(profile, ReadOptions(workers=1))
 
 
-def _decode_group(group: tuple[range, list[str]], readers: ReaderPool, *, size: int) -> Decoded:
-    return _decode(*group, size, readers.read)
+def _decode_group(group: tuple[range, list[str]], readers: ReaderPool, *, size: int, most_bytes: int) -> Decoded:
+    return _decode(*group, size, readers.read, most_bytes)
 
 
-def read_images(paths: Sequence[str], image_size: int) -> np.ndarray:
+def read_images(paths: Sequence[str] | Sequence[bytes], image_size: int) -> np.ndarray:
     """Reads a few PNG or JPEG files at once as the classifier's pixels; may be called from several threads.
 
     Args:
-        paths: Files.
+        paths: Files, or the content of each.
         image_size: Height and width wanted, pixels.
 
     Returns:
@@ -120,7 +124,8 @@ def read_images(paths: Sequence[str], image_size: int) -> np.ndarray:
     try:
         # Where there is a GPU, TensorFlow would send every image there and back.
         with tf.device("CPU"):
-            return _reader(len(paths), image_size)(tf.constant(paths)).numpy()[..., 0]
+            is_content = isinstance(paths[0], bytes)
+            return _reader(len(paths), image_size, is_content)(tf.constant(paths)).numpy()[..., 0]
     except tf.errors.OpError as error:
         raise ValueError(f"an image cannot be decoded: {_reason(error.message)}") from error
 
@@ -132,32 +137,45 @@ def _reason(message: str) -> str:
 
 
 @functools.cache
-def _reader(count: int, image_size: int) -> Callable[[Any], Any]:
+def _reader(count: int, image_size: int, is_content: bool) -> Callable[[Any], Any]:
     import tensorflow as tf
 
-    from chexkeras.data.pixels import read_image
+    from chexkeras.data.pixels import decode_image, read_image
+
+    one = decode_image if is_content else read_image
 
     def read(paths: tf.Tensor) -> tf.Tensor:
-        return tf.stack([read_image(paths[index], image_size) for index in range(count)])
+        return tf.stack([one(paths[index], image_size) for index in range(count)])
 
     return tf.function(read, input_signature=[tf.TensorSpec((count,), tf.string)])
 
 
-def _decode(rows: range, paths: list[str], size: int, read_dicom: Callable[[str], Radiograph]) -> Decoded:
+def _decode(
+    rows: range, paths: list[str], size: int, read_dicom: Callable[[str | bytes], Radiograph], most_bytes: int
+) -> Decoded:
     radiographs = np.zeros((len(paths), size, size), np.uint8)
-    problems = {row: Problem("missing_file", "no file") for row, path in zip(rows, paths, strict=True) if not path}
-    dicom = [place for place, path in enumerate(paths) if path and is_dicom(path)]
-    images = [place for place, path in enumerate(paths) if path and place not in dicom]
-    try:
-        if images:
-            radiographs[images] = read_images([paths[place] for place in images], size)
-    except ValueError:
-        # One of them cannot be decoded; alone, each tells for itself.
-        for place in images:
-            try:
-                radiographs[place] = read_images([paths[place]], size)[0]
-            except ValueError:
-                problems[rows[place]] = _unreadable(paths[place])
+    problems: dict[int, Problem] = {}
+    sources: dict[int, Any] = {}
+    for place, path in enumerate(paths):
+        found = _fetched(path, most_bytes) if storage.is_remote(path) else path or Problem("missing_file", "no file")
+        if isinstance(found, Problem):
+            problems[rows[place]] = found
+        else:
+            sources[place] = found
+    dicom = [place for place in sorted(sources) if is_dicom(sources[place])]
+    images = [place for place in sorted(sources) if place not in dicom]
+    for kind in (str, bytes):
+        alike: list[Any] = [place for place in images if isinstance(sources[place], kind)]
+        try:
+            if alike:
+                radiographs[alike] = read_images([sources[place] for place in alike], size)
+        except ValueError:
+            # One of them cannot be decoded; alone, each tells for itself.
+            for place in alike:
+                try:
+                    radiographs[place] = read_images([sources[place]], size)[0]
+                except ValueError:
+                    problems[rows[place]] = _unreadable(paths[place])
     for place in images:
         # Even at this size: the audit, which looks at the image's own, decides.
         if rows[place] not in problems and radiographs[place].min() == radiographs[place].max():
@@ -166,16 +184,33 @@ def _decode(rows: range, paths: list[str], size: int, read_dicom: Callable[[str]
                 problems[rows[place]] = Problem(facts.problem, facts.detail)
     for place in dicom:
         try:
-            radiographs[place] = _resized(read_dicom(paths[place]).pixels, size)
+            radiographs[place] = _resized(read_dicom(sources[place]).pixels, size)
         except DicomRejected as rejected:
             problems[rows[place]] = Problem(rejected.code, str(rejected))
     radiographs[[row - rows.start for row in problems]] = 0
-    found = {row: contrast(radiographs[row - rows.start]).problem for row in rows if row not in problems}
-    return Decoded(rows, radiographs, problems, {row: problem for row, problem in found.items() if problem})
+    low = {row: contrast(radiographs[row - rows.start]).problem for row in rows if row not in problems}
+    return Decoded(rows, radiographs, problems, {row: problem for row, problem in low.items() if problem})
+
+
+def _fetched(path: str, most_bytes: int) -> bytes | Problem:
+    """Returns the content of a file in an object store.
+
+    Raises:
+        ConnectionError: If the store cannot be reached: that is no fault of the image, which must not be left out.
+        TimeoutError: If it does not answer in time.
+    """
+    try:
+        return storage.content(path, most_bytes)
+    except FileNotFoundError:
+        return Problem("missing_file", "no file")
+    except (ConnectionError, TimeoutError):
+        raise
+    except (OSError, storage.TooLarge) as error:
+        return Problem("unreadable", str(error).replace(path, os.path.basename(path)))
 
 
 def _unreadable(path: str) -> Problem:
-    if not os.path.exists(path):
+    if not storage.is_remote(path) and not os.path.exists(path):
         return Problem("missing_file", "no file")
     facts = image_facts(path)
     return Problem(

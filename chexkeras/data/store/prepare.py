@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 import chexkeras
-from chexkeras import checks, files, progress
+from chexkeras import checks, files, progress, storage
 from chexkeras.arguments import checked
 from chexkeras.data import image_table
 from chexkeras.data.store.decoder import GROUP, Decoded, Problem, decode_images
@@ -45,8 +45,8 @@ def prepare(
     So is the complete store of a larger table that holds them all.
 
     Args:
-        table: Image table with `image_id` and `path`: PNG, JPEG or DICOM files, told apart by content. An image that
-            occurs several times is stored once.
+        table: Image table with `image_id` and `path`: PNG, JPEG or DICOM files, told apart by content, or their
+            addresses in an object store. An image that occurs several times is stored once.
         folder: Where the store goes: a new or empty folder, or one with a store.
         size: Height and width to store, pixels; the `image_size` of the models to be trained.
         missing: What to do about images that are missing, cannot be decoded, are constant or are refused by the DICOM
@@ -64,7 +64,8 @@ def prepare(
         ValueError: If images cannot be used and `missing` is "error", an id stands for two files, or the folder's store
             is of other images.
         FileExistsError: If the folder holds something else.
-        OSError: If the disk has too little space; said before anything is decoded.
+        OSError: If the disk has too little space, said before anything is decoded; or if an object store cannot be
+            reached, or stops to answer: the same call goes on there.
         WorkersUnavailable: If the processes that read DICOM files cannot be started, there is no cluster, or its
             workers cannot be used; what was stored before is kept.
     """
@@ -131,7 +132,7 @@ def _images(table: pd.DataFrame, missing: str) -> pd.DataFrame:
         raise ValueError(
             f"{len(repeated)} image ids stand for two files (first {listed(repeated)}); give every image its own id."
         )
-    images["bytes"] = [_bytes(path) for path in images["path"]]
+    images["bytes"] = [storage.size_of(path) for path in images["path"]]
     absent = images["bytes"] < 0
     if absent.any() and missing == "error":
         raise ValueError(
@@ -143,14 +144,6 @@ def _images(table: pd.DataFrame, missing: str) -> pd.DataFrame:
     images.loc[absent, "path"] = ""
     images["file"] = [os.path.basename(path) for path in images["path"]]
     return images
-
-
-def _bytes(path: str) -> int:
-    """Returns the size of a file, -1 where there is none."""
-    try:
-        return os.stat(path).st_size if path and not os.path.isdir(path) else -1
-    except OSError:
-        return -1
 
 
 def _sha256(frame: pd.DataFrame) -> str:

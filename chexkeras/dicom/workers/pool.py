@@ -14,14 +14,16 @@ from typing import Any
 
 import numpy as np
 
+from chexkeras import storage
 from chexkeras.arguments import checked
 from chexkeras.dicom.pixels.array_image import GreyArray
 from chexkeras.dicom.profiles import Profile, find_profile
-from chexkeras.dicom.read import Radiograph, read_image
+from chexkeras.dicom.read import Radiograph, fetched, read_image
 from chexkeras.dicom.rejection import DicomRejected, Violation
 from chexkeras.dicom.workers.options import ISOLATED, ReadOptions
 from chexkeras.dicom.workers.process import Worker, WorkerLost
 from chexkeras.parallel import WorkersUnavailable
+from chexkeras.storage import Remote
 
 
 @checked
@@ -92,8 +94,9 @@ class ReaderPool:
         """Reads an image in a worker; as `read.read_image`, and no file can do harm.
 
         Args:
-            path: A DICOM, PNG or JPEG file, told apart by content; its content as bytes, which is not written to disk;
-                or an array, in which nothing needs decoding, and no worker takes part.
+            path: A DICOM, PNG or JPEG file, told apart by content; its address in an object store, from which this
+                process fetches it, so that a worker needs neither network nor credentials; its content as bytes, which
+                is not written to disk; or an array, in which nothing needs decoding, and no worker takes part.
 
         Returns:
             The image.
@@ -105,6 +108,9 @@ class ReaderPool:
         self._check_open()
         if isinstance(path, GreyArray):
             return read_image(path, self._profile)
+        if not isinstance(path, bytes) and isinstance(place := storage.place(path), Remote):
+            # Before a worker is taken: while this thread waits for the store, another one's file is decoded.
+            path = fetched(place, self._profile)
         if isinstance(path, bytes) and len(path) > self._profile.maximum_file_bytes:
             raise DicomRejected.because("too_large", str(len(path)), profile=self._profile)
         borrowed = self._free.get()

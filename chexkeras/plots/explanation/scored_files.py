@@ -174,7 +174,7 @@ def _scored_files(
     scored: str | Path | Sequence[str | Path], names: str, results: pd.DataFrame | None
 ) -> dict[str, Path]:
     """Returns the files to draw by their names in the results."""
-    from chexkeras.inference.read_files import as_path
+    from chexkeras.inference.given_images import as_path
     from chexkeras.inference.score_folder import files_by_name
 
     if isinstance(scored, (str, Path)):
