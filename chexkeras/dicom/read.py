@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from chexkeras import checks, files, storage
+from chexkeras import checks, storage
 from chexkeras.arguments import checked
 from chexkeras.dicom import elements, gate, privacy
 from chexkeras.dicom.attributes import ages, orientation, views
@@ -130,8 +130,10 @@ def read_dicom(path: str | Path | bytes, *, profile: str | Profile = "clinical")
 def _checked_source(path: str | Path | bytes, profile: Profile) -> Path | bytes:
     if isinstance(path, bytes):
         return path
-    place = files.typed_place(path, "path")
-    return fetched(place, profile) if isinstance(place, Remote) else checks.existing_file(place, "path")
+    place = storage.place(path)
+    if isinstance(place, Remote):
+        return fetched(place, profile)
+    return checks.existing_file(checks.typed_path(path, "path"), "path")
 
 
 def fetched(file: Remote, profile: Profile) -> bytes:
