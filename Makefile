@@ -39,7 +39,7 @@ unit: $(VENV)/.installed-dev
 
 # One after the other and in order: the later ones read the run that the earlier ones trained.
 notebooks: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest --nbmake --nbmake-timeout=600 notebooks -p no:randomly
+	CHEXKERAS_DATA=phantoms $(BIN)/python -m pytest --nbmake --nbmake-timeout=600 notebooks -p no:randomly
 
 # Known vulnerabilities of what is installed, by pip-audit in an environment of its own. It takes a package that its
 # service does not know for one without any, so the service is asked for a vulnerable one first; where it cannot answer,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chexkeras.data.datasets.registry import DATA_SETS, Option, open_data, recognise
-from chexkeras.files import typed_place
 from chexkeras.progress import say
 
 if TYPE_CHECKING:
@@ -83,6 +82,9 @@ def _load(
         because: Why, a few words to show when they are taken.
     """
     given = {name: _READ[_OPTIONS[name].values](value) for name, value in options.items()}
+    # The list of commands starts without pandas.
+    from chexkeras.files import typed_place
+
     if usual and typed_place(root, "root").is_dir() and set(usual) <= set(recognise(root).option_names):
         taken = {name: value for name, value in usual.items() if given[name] is None}
         if taken:

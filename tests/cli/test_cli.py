@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 import chexkeras
 from chexkeras.cli import app
 from chexkeras.data.datasets.registry import DATA_SETS
+from chexkeras.parallel import Workplace
 
 runner = CliRunner()
 
@@ -151,7 +152,7 @@ def test_predict_hands_its_options_on(toy_run, tmp_path, monkeypatch):
     assert called == {
         "folder": tmp_path, "profile": "course", "keep": True, "out": Path("a.jsonl"), "resume": True,
         "overwrite": True, "names": "hashed", "read_options": ReadOptions(3, 2**29, 7.0), "engine": "openvino",
-        "precision": "bf16",
+        "precision": "bf16", "executor": Workplace(),
     }  # fmt: skip
 
 

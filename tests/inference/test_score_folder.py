@@ -417,5 +417,5 @@ def test_progress_is_told_where_nobody_watches(run, tmp_path, capsys):
     for number in range(25):
         (folder / f"{number:02}").write_text("<html>")
     score(run, folder)
-    told = [line.rsplit(",", 1)[0] for line in capsys.readouterr().err.splitlines() if "scoring files" in line]
+    told = [line.split(",", 1)[0] for line in capsys.readouterr().err.splitlines() if "scoring files" in line]
     assert told == ["scoring files: 10 of 25 (40%)", "scoring files: 20 of 25 (80%)"]

@@ -231,12 +231,12 @@ def test_stored_features_are_filled_and_trained_on_in_smaller_batches(toy_recipe
 
 
 def test_a_run_in_smaller_batches_says_so_and_is_taken_up_in_them(toy_recipe, toy_splits, tmp_path, monkeypatch):
-    from chexkeras.training import loop, trainer
+    from chexkeras.training import loop, start
     from chexkeras.training.resume.interrupted import InterruptedTraining
 
     recipe = toy_recipe.replace(stages=(Stage("only", 2, 1e-3, "block3_conv"),), head="linear", monitor="val_loss")
-    real = trainer.build_classifier
-    monkeypatch.setattr(trainer, "build_classifier", lambda *a, **k: small_memory(real(*a, **k), 8))
+    real = start.build_classifier
+    monkeypatch.setattr(start, "build_classifier", lambda *a, **k: small_memory(real(*a, **k), 8))
     whole = train(recipe, toy_splits, tmp_path / "whole", features="off")
     assert whole.provenance["batch_size"] == {"asked": 16, "used": {"only": "8 x 2"}}
     epoch = loop._epoch

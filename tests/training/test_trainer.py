@@ -145,7 +145,7 @@ def test_what_cannot_work_is_refused_before_training(tmp_path, toy, toy_recipe, 
     def too_late(*_, **__):
         raise AssertionError("training started")
 
-    monkeypatch.setattr("chexkeras.training.trainer.build_classifier", too_late)
+    monkeypatch.setattr("chexkeras.training.start.build_classifier", too_late)
     guarded = toy_recipe.replace(operating_point=type(toy_recipe.operating_point)("guarded_sensitivity", 0.97))
     with pytest.raises(ValueError, match="positives"):
         train(guarded, toy_splits, tmp_path / "run")

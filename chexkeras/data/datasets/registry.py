@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from chexkeras import files
 from chexkeras.arguments import checked
 from chexkeras.data.datasets.data_set import DataSet, Option
 from chexkeras.data.datasets.entries import CHEXPERT, DATA_SETS, NIH, OWN_TABLE
@@ -56,6 +55,9 @@ def open_data(root: str | Path, *, missing: Literal["error", "skip", "keep"] = "
     if unknown:
         raise TypeError(f"unknown option {unknown[0]!r}; there are: {', '.join(known)}.")
     given = {name: value for name, value in options.items() if value is not None}
+    # The list of commands needs the names of data sets alone, and starts without pandas.
+    from chexkeras import files
+
     path = files.typed_place(root, "root")
     entry = OWN_TABLE if path.is_file() and _NEEDED[0] in given else recognise(str(path))
     foreign = [name for name in given if name not in entry.option_names]
@@ -94,6 +96,8 @@ def recognise(root: str | Path) -> DataSet:
         ValueError: If a folder holds label files of two data sets, or a label file is given that is opened by its
             folder only.
     """
+    from chexkeras import files
+
     path = files.typed_place(root, "root")
     if not path.exists():
         raise FileNotFoundError(f"root: no file or folder at {str(root)!r}; check the spelling, or give its full path.")
