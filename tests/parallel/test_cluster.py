@@ -99,7 +99,7 @@ def slowly(number):
 
 
 @pytest.mark.release
-def test_a_node_that_is_killed_costs_no_result():
+def test_a_node_that_is_killed_costs_no_result(capfd):
     nodes = TwoNodes()
     try:
         found = []
@@ -111,6 +111,8 @@ def test_a_node_that_is_killed_costs_no_result():
         nodes.close()
     assert [number for number, _ in found] == list(range(60))
     assert len({process for _, process in found}) == 2
+    # What Ray's threads print of a lost node would stand among the results of a command.
+    assert capfd.readouterr().out == ""
 
 
 @pytest.mark.release
