@@ -240,6 +240,7 @@ def errors_for_people(command: Callable[..., None]) -> Callable[..., None]:
 
     A command that is interrupted, or that the system ends (SIGTERM), ends its workers and says so; see `leave`.
     """
+    given_names = inspect.signature(command).parameters
 
     @functools.wraps(command)
     def wrapped(*arguments: Any, **options: Any) -> None:
@@ -248,7 +249,8 @@ def errors_for_people(command: Callable[..., None]) -> Callable[..., None]:
             with _ended_in_order():
                 command(*arguments, **options)
         except KeyboardInterrupt as interruption:
-            leave(interruption)
+            # A command that can be resumed has said itself what is kept.
+            leave(interruption, "" if "resume" in given_names else "what was under way is not kept")
         except BrokenPipeError:
             # Whoever reads what is printed has read enough, as "head" has: Click ends without a word.
             raise

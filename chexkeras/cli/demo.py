@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from chexkeras.cli.app import Profile, RunFolder, app, errors_for_people, starting_tensorflow, tell
+from chexkeras.cli.app import Profile, RunFolder, app, errors_for_people, leave, starting_tensorflow, tell
 from chexkeras.cli.output import show_dicom, show_evaluation, show_shortcuts
 
 
@@ -97,7 +97,10 @@ def page(
     tell(f"the page is at {made.url} (Ctrl-C ends it)")
     if password:
         tell("visitors give any user name and the password of --password-file; over a network, put TLS in front of it")
-    made.run()
+    try:
+        made.run()
+    except KeyboardInterrupt as interruption:
+        leave(interruption, "the page is closed")
 
 
 @app.command()

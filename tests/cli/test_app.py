@@ -117,7 +117,7 @@ def test_a_command_that_the_system_ends_clears_away_and_says_so(name, capsys):
     finally:
         signal.signal(number, before)
     assert (ended.value.exit_code, done) == (128 + number, [True])
-    assert capsys.readouterr().err == f"ended by {name}.\n"
+    assert capsys.readouterr().err == f"ended by {name}: what was under way is not kept.\n"
 
 
 def test_a_command_that_is_interrupted_says_so(capsys):
@@ -125,9 +125,14 @@ def test_a_command_that_is_interrupted_says_so(capsys):
     def interrupted():
         raise KeyboardInterrupt
 
-    with pytest.raises(typer.Exit) as ended:
-        interrupted()
-    assert (ended.value.exit_code, capsys.readouterr().err) == (130, "interrupted.\n")
+    @errors_for_people
+    def kept(resume=False):
+        raise KeyboardInterrupt
+
+    for command, told in ((interrupted, "interrupted: what was under way is not kept.\n"), (kept, "interrupted.\n")):
+        with pytest.raises(typer.Exit) as ended:
+            command()
+        assert (ended.value.exit_code, capsys.readouterr().err) == (130, told)
 
 
 def test_a_signal_that_is_ignored_or_taken_stays_so():
