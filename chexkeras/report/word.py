@@ -15,14 +15,24 @@ from chexkeras import files
 from chexkeras.arguments import checked
 from chexkeras.checks import existing_file, typed_path
 from chexkeras.report import word_style
-from chexkeras.report.html import CAUTION, GAP_END, GAP_START, MANY_COLUMNS, checked_figure, printed_width, shortened
+from chexkeras.report.html import (
+    CAUTION,
+    GAP_END,
+    GAP_START,
+    MANY_COLUMNS,
+    MOST_COLUMNS,
+    checked_figure,
+    printed_width,
+    shortened,
+)
 
 READER = "commonmark+pipe_tables"
 """How pandoc reads a report: as the HTML page is read, so that what is text there is text here."""
 
 _SECONDS = 120
-_NARROWEST_SHARE = 0.05
-_LONGEST_WORD, _CODE_WIDTH = 24, 1.2
+# The breadth of a letter by the size of the type, with room for bold ones, and what a cell has beside its text.
+_LETTER_EM, _CODE_EM, _BESIDE_TEXT_INCHES = 0.58, 0.6, 0.12
+_LONGEST_WORD = 24
 """Characters of a word that a column is made broad enough for; how much broader the type of code is."""
 
 _TABLE, _FIGURE = re.compile(r"Table \d+\. "), re.compile(r"Figure \d+\. ")
@@ -262,19 +272,25 @@ def _table(table: Node) -> Node:
     """Returns a table whose columns are as broad as what they hold asks for, in the type of tables."""
     _, _, columns, head, bodies, foot = table["c"]
     rows = [*head[1], *(row for body in bodies for row in (*body[2], *body[3])), *foot[1]]
-    longest = [1.0] * len(columns)
+    style, em = word_style.TABLE_TEXT, word_style.TABLE_POINTS / 72
+    if len(columns) >= MOST_COLUMNS:
+        style, em = word_style.SMALL_TABLE_TEXT, word_style.SMALL_TABLE_POINTS / 72
+    needs, wishes = [_BESIDE_TEXT_INCHES] * len(columns), [1.0] * len(columns)
     for row in rows:
         for at, cell in enumerate(row[1]):
             words = _words(cell[4])
-            # A column needs its longest word, and of the rest of the room the square root of what it has to say.
-            word = max(map(len, words.split()), default=1) * (_CODE_WIDTH if any(_each(cell[4], "Code")) else 1.0)
-            longest[at] = max(longest[at], 1.3 * min(word, _LONGEST_WORD) + 1.6 * len(words) ** 0.5)
+            letter = em * (_CODE_EM if any(_each(cell[4], "Code")) else _LETTER_EM)
+            word = min(max(map(len, words.split()), default=1), _LONGEST_WORD) * letter
+            needs[at] = max(needs[at], word + _BESIDE_TEXT_INCHES)
+            wishes[at] = max(wishes[at], len(words) ** 0.5)
             # Pandoc gives a style to paragraphs, not to plain words.
             inside = [{"t": "Para", "c": _marked(part["c"])} for part in cell[4]]
-            cell[4] = [_styled("Div", word_style.TABLE_TEXT, inside)] if inside else []
-    shares = [max(room / sum(longest), _NARROWEST_SHARE) for room in longest]
-    for at, column in enumerate(columns):
-        column[1] = {"t": "ColWidth", "c": shares[at] / sum(shares)}
+            cell[4] = [_styled("Div", style, inside)] if inside else []
+    # A column needs its longest word, and of the rest of the room the square root of what it has to say.
+    rest = max(word_style.TEXT_WIDTH_INCHES - sum(needs), 0.0)
+    widths = [need + rest * wish / sum(wishes) for need, wish in zip(needs, wishes, strict=True)]
+    for column, width in zip(columns, widths, strict=True):
+        column[1] = {"t": "ColWidth", "c": width / sum(widths)}
     return table
 
 

@@ -13,9 +13,13 @@ TEXT_HEIGHT_INCHES = PAGE_INCHES[1] - 2 * MARGIN_INCHES
 
 CAUTION, GAP = "Caution", "Open Field"
 TABLE_TITLE, TABLE_TEXT, CONTENTS, CONTENTS_TITLE = "Table Caption", "Table Text", "Contents", "Contents Title"
+SMALL_TABLE_TEXT = "Small Table Text"
 PART = "Part of a Section"
 FIGURE, FIGURE_CAPTION = "Captioned Figure", "Image Caption"
 """Names of the styles that `write_docx` gives to what it recognises."""
+
+TABLE_POINTS, SMALL_TABLE_POINTS = 8, 6.5
+"""Size of the type of tables, and of those with so many columns that words would break in it."""
 
 _TWIPS = 1440
 _FIRST_BOOKMARK = 100_000
@@ -88,11 +92,14 @@ def _styles() -> Mapping[str, str]:
         _id(CAUTION): _paragraph(CAUTION, 8.5, after=3).replace("<w:pPr>", f"<w:pPr>{_box(_ORANGE, 'FFF4EC')}"),
         _id(TABLE_TITLE): _paragraph(TABLE_TITLE, 9, before=8, after=3).replace("<w:pPr>", "<w:pPr><w:keepNext/>"),
         _id(PART): _paragraph(PART, 9.5, before=8, after=3, colour=_BLUE).replace("<w:pPr>", "<w:pPr><w:keepNext/>"),
-        _id(TABLE_TEXT): _paragraph(TABLE_TEXT, 8, before=1, after=1),
+        _id(TABLE_TEXT): _paragraph(TABLE_TEXT, TABLE_POINTS, before=1, after=1),
+        _id(SMALL_TABLE_TEXT): _paragraph(SMALL_TABLE_TEXT, SMALL_TABLE_POINTS, before=1, after=1),
         _id(FIGURE): _paragraph(FIGURE, 9.5, before=8, after=2, further=centred).replace(
             "<w:pPr>", "<w:pPr><w:keepNext/>"
         ),
-        _id(FIGURE_CAPTION): _paragraph(FIGURE_CAPTION, 8.5, after=9, colour=_GREY, further=centred),
+        _id(FIGURE_CAPTION): _paragraph(FIGURE_CAPTION, 8.5, after=9, colour=_GREY, further=centred).replace(
+            "<w:pPr>", "<w:pPr><w:keepLines/>"
+        ),
         _id(CONTENTS_TITLE): _paragraph(CONTENTS_TITLE, 11.5, after=4, marks="<w:b/>").replace(
             "<w:pPr>", "<w:pPr><w:keepNext/><w:pageBreakBefore/>"
         ),

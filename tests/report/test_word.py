@@ -164,6 +164,30 @@ def test_columns_are_as_broad_as_what_they_hold_asks_for(inside):
     assert all(min(grid) > 0.04 * sum(grid) for grid in grids)
 
 
+def test_no_word_breaks_in_a_table_of_many_columns(document):
+    """Words of Arial are about 0.55 of their type's size broad a letter, bold ones too."""
+    heads = ["Kind", "Change", "Verdict", "Discrimination", "Operating point"]
+    heads += [f"Difference of {each}" for each in ("AUROC", "sensitivity", "specificity")]
+    heads += ["Calls changed", "Called unlike training"]
+    cells = ["sharpness", "blurred by 0.5 % of the height", "worse", "not shown", "worse"]
+    cells += ["-0.053 (95 % CI -0.104 to +0.001)"] * 3 + ["0.064 (95 % CI 0.037-0.102)"] * 2
+    rows = (heads, ["---"] * len(heads), cells)
+    path = document("# T\n\n" + "".join("| " + " | ".join(row) + " |\n" for row in rows))
+    made = parts(write_docx(path))["word/document.xml"]
+    grid = [int(width) for width in re.findall(r'<w:gridCol w:w="(\d+)"', made)]
+    assert len(grid) == len(heads) and re.search(r'<w:tblW [^>]*w:w="5000"', made), "it takes the breadth of the text"
+    assert made.count('<w:pStyle w:val="SmallTableText"') == 2 * len(heads)
+    for width, *texts in zip(grid, heads, cells, strict=True):
+        longest = max(len(word) for text in texts for word in text.split())
+        inches = width / sum(grid) * word_style.TEXT_WIDTH_INCHES
+        assert inches >= longest * 0.55 * word_style.SMALL_TABLE_POINTS / 72 + 140 / 1440, texts
+
+
+def test_captions_stay_on_one_page(inside):
+    caption = re.search(r'<w:style [^>]*w:styleId="ImageCaption".*?</w:style>', inside["word/styles.xml"], re.DOTALL)
+    assert caption is not None and "<w:keepLines" in caption[0]
+
+
 def test_figures_fit_on_the_page(inside):
     sizes = re.findall(r'<wp:extent cx="(\d+)" cy="(\d+)"', inside["word/document.xml"])
     assert len(sizes) > 10
