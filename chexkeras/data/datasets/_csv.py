@@ -121,7 +121,7 @@ def read_columns(path: Place, names: Sequence[str | None], numbers: Collection[s
     finally:
         handle.close()
     if table.empty:
-        raise ValueError(f"{path.name} has a header and no rows; download it again.")
+        raise ValueError(f"{path.name} has a header and no rows; give one row per image, or get the file again.")
     text = [name for name in table.columns if name not in blank]
     table[text] = table[text].fillna("")
     return table
@@ -155,8 +155,9 @@ def label_values(
     if wrong.any():
         first = int(np.argmax(wrong))
         raise ValueError(
-            f"{what} is {column.iloc[first]!r} for {image_ids[first]} (and wrong in {int(wrong.sum()) - 1} other "
-            f"rows). {fix}"
+            f"{what} is {column.iloc[first]!r} for {image_ids[first]}"
+            + (f" (and wrong in {int(wrong.sum()) - 1:,} other rows)" if wrong.sum() > 1 else "")
+            + f". {fix}"
         )
     return values
 
@@ -180,7 +181,12 @@ def refuse_repeated(image_ids: pd.Series, what: str) -> None:
 
 
 def _unreadable(path: Place, error: Exception) -> ValueError:
-    return ValueError(f"{path.name} cannot be read as a CSV ({error}); download it again or save it as UTF-8.")
+    if isinstance(error, UnicodeDecodeError):
+        return ValueError(
+            f"{path.name} is not UTF-8 text: byte {error.start:,} is 0x{error.object[error.start]:02x}. Save it as "
+            "UTF-8 (in a spreadsheet: CSV UTF-8), or get the file again."
+        )
+    return ValueError(f"{path.name} cannot be read as a CSV ({error}); save it as one anew, or get the file again.")
 
 
 MAX_AGE_YEARS = 120.0

@@ -84,7 +84,8 @@ def load_table(
         TypeError: If `table` is neither a path nor a data frame.
         FileNotFoundError: If the CSV, the folder, all images, or (with missing="error") any image is missing.
         ValueError: If a column is missing, an image is named twice or lies outside `root`, a patient is blank, a
-            label is not 1, 0 or blank, or a name in `group_columns` is taken or its column has too many values.
+            label is not 1, 0 or blank, nothing in the column of ages or sexes is understood as one, or a name in
+            `group_columns` is taken or its column has too many values.
 
     Example:
         >>> frame = pd.DataFrame({"file": ["a.png", "b.png"], "who": [1, 2], "covid": [1, None]})
@@ -115,6 +116,11 @@ def load_table(
     labels = _labels(given, name_of, separator, image_ids, name)
     patients = _patients(given, patient_column, image_ids, name)
     ages, implausible = _csv.ages_in_years(_optional(given, age_column))
+    sexes = _csv.sexes(_optional(given, sex_column))
+    _refuse_foreign(given, age_column, ~np.isnan(ages), name, "an age", "years (58), or with a unit (060Y, 006M)")
+    _refuse_foreign(
+        given, sex_column, np.isin(sexes, ("M", "F")), name, "a sex", "M or F, Male or Female, blank if unknown"
+    )
     paths, hint = in_their_folders(full_paths, other_endings=False)
     fix = f"Give the folder that the paths begin at with {_ROOT}"
     refuse_missing(image_ids, paths, missing, str(folder), f"{hint[:1].upper()}{hint[1:]}. {fix}" if hint else fix)
@@ -122,7 +128,7 @@ def load_table(
         "patient_id": patients,
         "follow_up": pd.Series(patients).groupby(patients).cumcount().to_numpy(dtype=np.int64),
         "age_years": ages,
-        "sex": _csv.sexes(_optional(given, sex_column)),
+        "sex": sexes,
         "view": _csv.capitals(_optional(given, view_column)),
     }
     groups = _groups(given, further, labels, name)
@@ -221,6 +227,21 @@ def _or_blank(identifiers: np.ndarray) -> pd.Series:
 
 def _optional(given: pd.DataFrame, column: str | None) -> pd.Series:
     return _text(given[column]) if column else pd.Series([""] * len(given), dtype=object)
+
+
+def _refuse_foreign(
+    given: pd.DataFrame, column: str | None, understood: np.ndarray, name: str, what: str, wanted: str
+) -> None:
+    """Checks that a column which was named is not written in a way that loses all of it."""
+    if column is None or understood.any():
+        return
+    known = _text(given[column]).str.strip()
+    known = known[~known.str.upper().isin(["", "NAN", "NA", "UNKNOWN"])]
+    if len(known):
+        raise ValueError(
+            f"{name}: none of the {len(known):,} values of {column!r} is understood as {what}, the first is "
+            f"{known.iloc[0]!r:.40}; write {wanted}, or leave the column out."
+        )
 
 
 def _images(written: pd.Series, folder: Place, name: str) -> tuple[list[str], list[str]]:

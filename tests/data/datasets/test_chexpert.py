@@ -267,7 +267,7 @@ def test_a_missing_column_is_named(chexpert):
     [
         (b"", r"train.csv lacks the column\(s\) Path"),
         (HEADER.encode() + b"\n", "train.csv has a header and no rows"),
-        (HEADER.encode() + b"\n\xff\xfe", "train.csv cannot be read as a CSV"),
+        (HEADER.encode() + b"\n\xff\xfe", "train.csv is not UTF-8 text"),
     ],
     ids=["empty", "header only", "not text"],
 )

@@ -239,13 +239,25 @@ def test_a_image_without_its_patient_is_refused(csv):
         ("file:pneumonia\na.png:1\n", r"images.csv lacks the column\(s\) file, pneumonia"),
         ("file;pneumonia\na.png;1\n", r"images.csv lacks the column\(s\) Tuberculosis; it has: file, pneumonia"),
         ("file,file,pneumonia,Tuberculosis\na,b,1,1\n", "images.csv has more than one column for file"),
-        (b"file\n\xff\xfe\n", "cannot be read as a CSV"),
+        (b"file\n\xff\xfe\n", r"images.csv is not UTF-8 text: byte \d is 0xff. Save it as UTF-8"),
     ],
 )
 def test_a_file_that_is_no_such_table_is_refused(csv, content, message):
     csv.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ValueError, match=message):
         load_table(csv, **ASK)
+
+
+def test_a_column_of_which_nothing_is_understood_is_refused(frame):
+    """Otherwise a report would say of every image that its age or sex was not recorded."""
+    with pytest.raises(ValueError, match=r"table: none of the 2 values of 'who' is understood as a sex.*'weiblich'"):
+        load_frame(frame.assign(who=["weiblich", "männlich"]), sex_column="who")
+    with pytest.raises(ValueError, match=r"none of the 1 values of 'born' is understood as an age.*060Y"):
+        load_frame(frame.assign(born=["1961-04-12", ""]), age_column="born")
+    some = frame.assign(who=["female", "männlich"], born=["58", "unknown"])
+    assert load_frame(some, sex_column="who", age_column="born")["sex"].tolist() == ["F", "MÄNNLICH"]
+    nothing = frame.assign(who=["", "Unknown"], born=[None, "NaN"])
+    assert load_frame(nothing, sex_column="who", age_column="born")["age_years"].isna().all()
 
 
 def test_the_row_numbers_that_pandas_writes_are_ignored(csv):

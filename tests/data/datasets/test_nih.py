@@ -101,7 +101,7 @@ def test_a_missing_column_is_named(nih):
     [
         ("", "lacks the column"),
         (HEADER_SAMPLE + "\n", "has a header and no rows"),
-        (HEADER_SAMPLE.encode() + b"\n\xff\xfe", "cannot be read as a CSV"),
+        (HEADER_SAMPLE.encode() + b"\n\xff\xfe", "is not UTF-8 text"),
     ],
     ids=["empty", "header only", "not text"],
 )
