@@ -160,11 +160,13 @@ def _connected(address: str | None, wanted: int | None) -> Iterator[int]:
     if address is not None:
         found = f"{_counted(count, 'processor')} on {_counted(nodes, 'node')}"
         progress.say(f"the Ray cluster at {address} has {found}")
-    with contextlib.redirect_stdout(cast("IO[str]", _WithoutRay(sys.stdout))):
+    output = _WithoutRay(sys.stdout)
+    with output.connected():
         try:
             yield count
         finally:
-            ray.shutdown()
+            with output.disconnecting():
+                ray.shutdown()
 
 
 def _counted(count: int, noun: str) -> str:
@@ -172,22 +174,46 @@ def _counted(count: int, noun: str) -> str:
 
 
 class _WithoutRay:
-    """Standard output without the pages that Ray's own threads print there when a node is lost.
+    """Standard output without what Ray prints there of a node that is lost: pages, among the results of a command.
+
+    A thread of Ray prints them, and whoever disconnects prints what that thread has kept to say once.
 
     Args:
         stream: Standard output.
     """
 
     def __init__(self, stream: Any) -> None:
-        self._stream = stream
+        self._stream, self._disconnecting = stream, 0
+
+    @contextlib.contextmanager
+    def connected(self) -> Iterator[None]:
+        """Stands for standard output as long as the connection lasts."""
+        sys.stdout = cast("IO[str]", self)
+        try:
+            yield
+        finally:
+            # Whoever has put something else in place meanwhile keeps it.
+            if sys.stdout is self:
+                sys.stdout = self._stream
+
+    @contextlib.contextmanager
+    def disconnecting(self) -> Iterator[None]:
+        """Holds back what this thread writes."""
+        self._disconnecting = threading.get_ident()
+        try:
+            yield
+        finally:
+            self._disconnecting = 0
 
     def write(self, text: str) -> int:
-        """Writes text, unless a thread of Ray does.
+        """Writes text, unless it is Ray's.
 
         Args:
             text: What to write.
         """
-        return len(text) if threading.current_thread().name.startswith("ray_") else self._stream.write(text)
+        thread = threading.current_thread()
+        is_ray = thread.name.startswith("ray_") or thread.ident == self._disconnecting
+        return len(text) if is_ray else self._stream.write(text)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -363,6 +389,7 @@ class _Actors:
         if is_greeting:
             check_worker(*answer)
             self._any_ready = True
+            return answer[0]
         return answer
 
     def end(self, worker: Any) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from chexkeras.parallel.task import Chunk, WorkersUnavailable
+from chexkeras.progress import say
 
 # One in work and one that waits, so that no worker waits for what travels.
 _IN_HAND = 2
@@ -61,7 +62,7 @@ class Hands(Protocol):
         ...
 
     def answer(self, come: Hashable) -> Any:
-        """Returns what came: a `Chunk` for something to do.
+        """Returns what came: a `Chunk` for something to do, the name of the worker's host as its greeting.
 
         Args:
             come: From `wait`.
@@ -99,6 +100,7 @@ class _Piece:
 @dataclass(eq=False)
 class _Member:
     worker: Any
+    host: str = ""
     ready: bool = False
     in_hand: int = 0
 
@@ -179,7 +181,7 @@ class Crew:
     def _greeted(self, greeting: Hashable) -> None:
         member = self._greetings.pop(greeting)
         try:
-            self._hands.answer(greeting)
+            member.host = self._hands.answer(greeting)
         except MemberGone as gone:
             self._lost(member, gone)
         else:
@@ -213,4 +215,6 @@ class Crew:
         self._losses += 1
         if self._losses > _MOST_LOSSES * self._most:
             raise WorkersUnavailable(f"{self._losses} workers ended one after the other with nothing done ({gone}).")
+        on = f" on the host {member.host!r}" if member.host else ""
+        say(f"a worker{on} was lost; another one does what it had in hand")
         self._start()

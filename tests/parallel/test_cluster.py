@@ -1,6 +1,8 @@
 """Work on a Ray cluster of two nodes on this machine: what comes out is what comes out without it."""
 
+import contextlib
 import importlib.util
+import itertools
 import os
 import shutil
 import sys
@@ -100,19 +102,25 @@ def slowly(number):
 
 @pytest.mark.release
 def test_a_node_that_is_killed_costs_no_result(capfd):
-    nodes = TwoNodes()
+    nodes, found, killed_after = TwoNodes(), [], 0
+    results = map_ordered(slowly, itertools.count(), executor=Workplace("ray", nodes.address))
     try:
-        found = []
-        for result in map_ordered(slowly, range(60), executor=Workplace("ray", nodes.address)):
-            found.append(result)
-            if len(found) == 10:
-                nodes.kill_one()
+        with contextlib.closing(results):
+            for result in results:
+                found.append(result)
+                # However long the second worker takes to start, it has something in hand.
+                if not killed_after and len({process for _, process in found}) == 2:
+                    nodes.kill_one()
+                    killed_after = len(found)
+                elif killed_after and len(found) == killed_after + 30:
+                    break
     finally:
         nodes.close()
-    assert [number for number, _ in found] == list(range(60))
+    assert [number for number, _ in found] == list(range(killed_after + 30))
     assert len({process for _, process in found}) == 2
-    # What Ray's threads print of a lost node would stand among the results of a command.
-    assert capfd.readouterr().out == ""
+    # A line of ours, and nothing of Ray's among the results.
+    out, err = capfd.readouterr()
+    assert (out, err.count("\n")) == ("", 2) and "was lost; another one does what it had in hand" in err
 
 
 @pytest.mark.release
@@ -150,7 +158,7 @@ def test_files_are_scored_as_without_a_cluster(cluster, images, tmp_path, monkey
                    for stage in recipe.stages)  # fmt: skip
     splits = cx.split_by_patient(cx.load_nih(phantoms), "Cardiomegaly", seed=0)
     run = cx.train(recipe.replace(image_size=32, stages=stages), splits, tmp_path / "run")
-    folder = os.path.dirname(images["path"].iloc[-1])
+    folder = os.path.dirname(images["path"][images["image_id"] == "black.png"].item())
     own, other = (
         score_folder(run, folder, keep=False, executor=place).drop(columns="seconds")
         for place in ("processes", cluster)

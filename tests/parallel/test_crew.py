@@ -49,7 +49,7 @@ class Machines:
         if worker not in self.alive:
             raise MemberGone("its host is gone")
         if items is None:
-            return None
+            return f"host {worker}"
         if self.fatal(worker, items):
             self.alive.remove(worker)
             raise MemberGone("its host is gone")
