@@ -1,7 +1,7 @@
 """Writing so that a reader never sees half a file, fingerprints that say which file it was, and what a folder holds.
 
 Everything is written beside its destination under a temporary name and renamed: an interrupted run leaves the
-previous output as it was.
+previous output as it was. What goes to an object store is written on this machine and copied there when it is whole.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any, NoReturn, overload
 
 import pandas as pd
 
@@ -36,16 +36,23 @@ _MOST_DIGITS = 18
 
 
 @contextlib.contextmanager
-def replacing(path: str | Path, *, owner_only: bool = False) -> Iterator[Path]:
+def replacing(path: str | Place, *, owner_only: bool = False) -> Iterator[Path]:
     """Yields a temporary path that replaces `path` when the block ends without an error.
 
     Args:
-        path: The destination; its folder is made if needed.
-        owner_only: Whether nobody but the owner may read the file, whatever other new files are.
+        path: The destination; its folder is made if needed. What is in an object store is written there.
+        owner_only: Whether nobody but the owner may read the file, whatever other new files are. On this machine only.
 
     Yields:
         A path in the same folder, with the same suffix, to be written by the caller.
+
+    Raises:
+        NotUploaded: If it did not get to an object store; it is kept on this machine.
     """
+    if isinstance(path, Remote):
+        with storage.uploading(path) as temporary:
+            yield temporary
+        return
     destination = Path(path)
     if destination.is_dir():
         raise IsADirectoryError(f"{str(path)!r} is a folder, where a file was to be written; name a file.")
@@ -156,16 +163,22 @@ def lock(handle: IO[Any], taken: str) -> bool:
     return True
 
 
-def write_text(path: str | Path, text: str) -> Path:
+@overload
+def write_text(path: str | Path, text: str) -> Path: ...
+@overload
+def write_text(path: Remote, text: str) -> Remote: ...
+
+
+def write_text(path: str | Place, text: str) -> Place:
     """Writes UTF-8 text atomically and returns the path.
 
     Args:
-        path: The file; its folder is made if needed.
+        path: The file, see `replacing`.
         text: Its content.
     """
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    return Path(path)
+    return path if isinstance(path, Remote) else Path(path)
 
 
 FORMULA = re.compile(r"[\t\r]|[\s\"']*[" + re.escape("=+-@＝＋－＠﹦﹢﹣﹫") + "]")
@@ -261,11 +274,17 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def write_json(path: str | Path, value: Any) -> Path:
+@overload
+def write_json(path: str | Path, value: Any) -> Path: ...
+@overload
+def write_json(path: Remote, value: Any) -> Remote: ...
+
+
+def write_json(path: str | Place, value: Any) -> Place:
     """Writes strict JSON atomically (NaN and infinity become null) and returns the path.
 
     Args:
-        path: The file; its folder is made if needed.
+        path: The file, see `replacing`.
         value: Plain values: dictionaries, lists, texts, numbers, paths, and arrays of one number.
     """
     return write_text(path, json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -19,6 +19,7 @@ import typer
 from typer.models import ArgumentInfo
 
 import chexkeras
+from chexkeras import storage
 from chexkeras.progress import printable, say
 
 if TYPE_CHECKING:
@@ -235,6 +236,15 @@ def starting_tensorflow() -> None:
         say("starting TensorFlow ...")
 
 
+def _of_this_machine(value: Any, name: str) -> Any:
+    """Returns a path that was given as file:///folder as that folder; all else stays."""
+    if isinstance(value, list):
+        return [_of_this_machine(each, name) for each in value]
+    if isinstance(value, Path) and value.parts[:1] == ("file:",):
+        return storage.place(value, f"--{name.replace('_', '-')}")
+    return value
+
+
 def errors_for_people(command: Callable[..., None]) -> Callable[..., None]:
     """Shows what the user can fix as one message instead of a traceback; exit status 2.
 
@@ -246,6 +256,7 @@ def errors_for_people(command: Callable[..., None]) -> Callable[..., None]:
     def wrapped(*arguments: Any, **options: Any) -> None:
         token = _CALL.set((command, options))
         try:
+            options |= {name: _of_this_machine(value, name) for name, value in options.items()}
             with _ended_in_order():
                 command(*arguments, **options)
         except KeyboardInterrupt as interruption:

@@ -18,7 +18,7 @@ from chexkeras.cli.app import (
     place_at,
     tell,
 )
-from chexkeras.cli.destination import check_destination, object_with
+from chexkeras.cli.destination import check_place, object_with
 from chexkeras.cli.image_options import Load, Missing, Root, with_image_options
 
 
@@ -68,7 +68,9 @@ def audit(
     corrections: Annotated[
         Path | None, typer.Option(help="CSV of labels corrected by hand, which are applied before labels are audited.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="JSON file to write the full audit to.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="JSON file to write the full audit to; also s3://bucket/audit.json.")
+    ] = None,
     workers: Workers = None,
     executor: Executor = "processes",
     address: Address = None,
@@ -78,8 +80,7 @@ def audit(
     from chexkeras.data.audit.audit import audit as audit_images
     from chexkeras.data.splits.splits import Splits
 
-    if out is not None:
-        check_destination(out, "--out", {".json": object_with("issues", "decoded")})
+    written = None if out is None else check_place(out, "--out", {".json": object_with("issues", "decoded")})
     place = place_at(executor, address)
     # A split belongs to the images that were there when it was made.
     table = load(root, missing="skip" if split else "keep")
@@ -94,8 +95,8 @@ def audit(
         table, splits, targets=finding, decode=pixels, missing="skip", processes=workers, executor=place
     )
     tell(checked.summary)
-    if out is not None:
-        tell(f"written: {files.write_json(out, checked.to_dict())}")
+    if written is not None:
+        tell(f"written: {files.write_json(written, checked.to_dict())}")
 
 
 @app.command()

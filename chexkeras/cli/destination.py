@@ -4,11 +4,46 @@ import json
 from collections.abc import Callable, Container
 from pathlib import Path
 
+from chexkeras import storage
 from chexkeras.checks import typed_path
+from chexkeras.storage import Place, Remote
 
 Own = Callable[[str], bool]
 
+# A line of results names a file and holds its findings.
+_LONGEST_LINE = 2**20
 _OF_A_RUN = ("recipe.json", "provenance.json")
+
+
+def check_place(out: Path, option: str, kinds: dict[str, Own], folders: Container[str] = ()) -> Place:
+    """Returns where a file is to be written, on this machine or in an object store, see `check_destination`.
+
+    Args:
+        out: What the user gave: a path or an address.
+        option: The option's name, for messages.
+        kinds: As `check_destination` takes them.
+        folders: As `check_destination` takes them.
+
+    Raises:
+        OSError: If an object store cannot be asked, or gives no leave to write there.
+        ValueError: As `check_destination` says.
+    """
+    from chexkeras.files import typed_place
+
+    found = typed_place(out, option)
+    if isinstance(found, Path):
+        return check_destination(found, option, kinds, folders)
+    suffix = found.suffix.lower()
+    if suffix not in kinds:
+        raise ValueError(f"{option} {found.url!r} must end in {' or '.join(kinds)}, to say what is written.")
+    storage.check_writable(found, option)
+    if found.is_dir():
+        raise ValueError(f"{option} {found.url!r} is a folder; name a file.")
+    if found.exists() and not _is_own_there(found, kinds[suffix]):
+        raise ValueError(
+            f"{option} {found.url!r} is there already and is not an output of this command; choose another name."
+        )
+    return found
 
 
 def check_destination(out: Path, option: str, kinds: dict[str, Own], folders: Container[str] = ()) -> Path:
@@ -52,6 +87,20 @@ def _is_own(path: Path, own: Own) -> bool:
             return not first or own(first if path.suffix.lower() != ".json" else first + file.read())
     except UnicodeDecodeError:
         return False
+
+
+def _is_own_there(file: Remote, own: Own) -> bool:
+    from chexkeras.files import MOST_TABLE_BYTES
+
+    read = storage.content(file.url, MOST_TABLE_BYTES) if file.suffix.lower() == ".json" else _first_line(file)
+    try:
+        return not read or own(read.decode())
+    except UnicodeDecodeError:
+        return False
+
+
+def _first_line(file: Remote) -> bytes:
+    return storage.head(file.url, _LONGEST_LINE).partition(b"\n")[0]
 
 
 def table_of(*columns: str) -> Own:

@@ -24,7 +24,7 @@ from chexkeras.cli.app import (
     tell,
 )
 from chexkeras.cli.archive import archive_of, films_of, owner_s_folder, store_objects
-from chexkeras.cli.destination import check_destination
+from chexkeras.cli.destination import check_place
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from chexkeras.delivery.dicom_output import DicomOutput
     from chexkeras.dicom.profiles import Profile as GateProfile
     from chexkeras.runs.run import Run
+    from chexkeras.storage import Place
 
 _REFUSED = 3
 
@@ -50,7 +51,8 @@ def predict(
     out: Annotated[
         Path,
         typer.Option(
-            help="Where to write; the ending says how: .csv has one row a file and finding, .jsonl one line a file."
+            help="Where to write; the ending says how: .csv has one row a file and finding, .jsonl one line a file. "
+            "Also an address such as s3://bucket/results.csv (extra remote)."
         ),
     ] = Path("results.csv"),
     resume: Annotated[
@@ -169,11 +171,11 @@ def predict(
     from chexkeras.dicom.rules import OFF, REJECT, UNLIKE, WARN
     from chexkeras.dicom.workers.options import ReadOptions
     from chexkeras.files import typed_place
-    from chexkeras.inference.results_file import FORMATS, results_path
+    from chexkeras.inference.results_file import FORMATS
     from chexkeras.inference.score_folder import score_folder
     from chexkeras.parallel import WorkersUnavailable
     from chexkeras.runs.run import Run
-    from chexkeras.storage import Remote
+    from chexkeras.storage import NotUploaded, Remote
 
     archive = archive_of(
         dicomweb, folder, study or [], date,
@@ -186,11 +188,12 @@ def predict(
             f"{unread[0]} is made of files of this machine; copy the folder here, or leave {unread[0]} out."
         )
     own = {suffix: form.is_own for suffix, form in FORMATS.items()}
-    check_destination(out, "--out", own, folders=[suffix for suffix, form in FORMATS.items() if form.is_folder])
+    written = check_place(out, "--out", own, [suffix for suffix, form in FORMATS.items() if form.is_folder])
+    lists: list[Place] = []
     if worklist:
         from chexkeras.cli.delivery.worklist import check_outputs, tell_worklist
 
-        check_outputs(worklist, folder, "--worklist", (out,), fetched=archive is not None)
+        lists = check_outputs(worklist, folder, "--worklist", (out,), fetched=archive is not None)
     for limit, option in ((memory, "--memory"), (timeout, "--timeout")):
         if not 0.0 < limit < math.inf:
             raise ValueError(f"{option} {limit:g} must be a number above 0.")
@@ -227,7 +230,7 @@ def predict(
                 folder,
                 profile,
                 keep=keep,
-                out=out,
+                out=str(written),
                 resume=resume,
                 overwrite=overwrite,
                 names=names,
@@ -237,24 +240,24 @@ def predict(
                 executor=place,
             )
         except KeyboardInterrupt as interruption:
-            kept = _kept(results_path(out))
+            kept = _kept(written)
             leave(interruption, kept or "nothing done", _going_on() if kept else "")
         except (WorkersUnavailable, OSError) as error:
             # An error of the system, in the middle of the work; one that we found before it has no number.
-            is_late = isinstance(error, WorkersUnavailable) or error.errno is not None
-            kept = _kept(results_path(out)) if is_late else ""
+            is_late = isinstance(error, (WorkersUnavailable, NotUploaded)) or error.errno is not None
+            kept = _kept(written) if is_late else ""
             fail(error, kept, _going_on() if kept else "")
         for caution in loaded.cautions:
             tell(f"Caution: {caution}")
         refused = _show_results(results)
-        tell(f"done in {perf_counter() - start:.1f} s; written: {out}")
-        if worklist:
+        tell(f"done in {perf_counter() - start:.1f} s; written: {written}")
+        if lists:
             from chexkeras.delivery.worklist.write import write_worklist
             from chexkeras.inference.results_file import records_of
 
-            for path in worklist:
-                entries = write_worklist(loaded, records_of(results), path, films=folder, names=names)
-            tell_worklist(Counter(entry.group for entry in entries), worklist)
+            for path in lists:
+                entries = write_worklist(loaded, records_of(results), str(path), films=folder, names=names)
+            tell_worklist(Counter(entry.group for entry in entries), lists)
         if heatmaps is not None and can_draw and (results["verdict"] != "reject").any():
             from chexkeras.plots import save_heatmaps
 
@@ -332,7 +335,7 @@ def _show_results(results: "pd.DataFrame") -> int:
     return len(refused)
 
 
-def _kept(out: Path) -> str:
+def _kept(out: "Place") -> str:
     """Returns what an unfinished run into a file has left; empty if it left nothing."""
     from chexkeras.inference.results_file import Journal
 

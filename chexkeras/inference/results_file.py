@@ -8,17 +8,17 @@ import csv
 import json
 import math
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from chexkeras import files
+from chexkeras import files, storage
 from chexkeras.arguments import checked
-from chexkeras.checks import typed_path
 from chexkeras.progress import say
-from chexkeras.storage import Place
+from chexkeras.storage import Place, Remote
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -201,18 +201,23 @@ FORMATS: dict[str, ResultsFormat] = {
 """The formats by the ending of the path, in lower case."""
 
 
-def results_path(path: str | Path) -> Path:
-    """Returns a path under which results can be written.
+def results_path(path: str | Path) -> Place:
+    """Returns where results can be written: on this machine, or in an object store.
 
     Args:
-        path: What the caller gave; its ending names one of `FORMATS`.
+        path: What the caller gave, a path or an address; its ending names one of `FORMATS`.
 
     Raises:
         ValueError: If it has another ending, is a folder where a file is to be written or the other way round, or is a
             folder that holds something else than results.
     """
-    chosen = typed_path(path, "out")
+    chosen = files.typed_place(path, "out")
     form = FORMATS.get(chosen.suffix.lower())
+    if isinstance(chosen, Remote):
+        if form is None or form.is_folder:
+            endings = " or ".join(ending for ending, each in FORMATS.items() if not each.is_folder)
+            raise ValueError(f"{chosen.url!r} ends in {chosen.suffix!r}; results there are written as {endings}.")
+        return chosen
     if chosen.is_dir() and not (form and form.is_folder):
         raise ValueError(f"{str(path)!r} is a folder; name the file to write, such as {str(chosen / 'results.csv')!r}.")
     if form is None:
@@ -226,16 +231,19 @@ def results_path(path: str | Path) -> Path:
 
 
 @checked
-def write_results(path: Path, records: Iterable[Record], sources: Mapping[str, Place] | None = None) -> None:
+def write_results(path: Place, records: Iterable[Record], sources: Mapping[str, Place] | None = None) -> None:
     """Writes results, all or nothing; the ending of the path says how.
 
     Args:
-        path: A path of `results_path`.
+        path: A place of `results_path`.
         records: What `Predictor.records` yields, each with a "fingerprint".
         sources: The image file of each record, by the record's "file"; None where the format needs none.
+
+    Raises:
+        NotUploaded: If they did not get to an object store; they are kept on this machine.
     """
     form, sources = FORMATS[path.suffix.lower()], sources or {}
-    if not form.is_folder:
+    if isinstance(path, Remote) or not form.is_folder:
         with files.replacing(path) as temporary:
             form.write(temporary, records, sources)
         return
@@ -244,25 +252,36 @@ def write_results(path: Path, records: Iterable[Record], sources: Mapping[str, P
 
 
 @checked
-def read_results(path: Path) -> list[Record]:
+def read_results(path: Place) -> list[Record]:
     """Reads results back.
 
     Args:
-        path: A file, or a folder, of `write_results`.
+        path: A file, or a folder, of `write_results`, on this machine or in an object store.
 
     Returns:
         The records; empty where there is nothing.
 
     Raises:
-        ValueError: If it holds something else.
+        OSError: If an object store cannot be asked.
+        ValueError: If it holds something else, or what an object store has is larger than `files.MOST_TABLE_BYTES`.
     """
     if not path.exists():
         return []
+    if isinstance(path, Remote):
+        # The formats read files.
+        with tempfile.TemporaryDirectory() as folder:
+            copied = Path(folder, f"results{path.suffix}")
+            copied.write_bytes(storage.content(path.url, files.MOST_TABLE_BYTES))
+            return _read(copied, path)
+    return _read(path, path)
+
+
+def _read(path: Path, meant: Place) -> list[Record]:
     try:
         return FORMATS[path.suffix.lower()].read(path)
     except (FileNotFoundError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise ValueError(
-            f"{str(path)!r} is no file of results of this version ({type(error).__name__}); name another file, or "
+            f"{str(meant)!r} is no file of results of this version ({type(error).__name__}); name another file, or "
             "score the folder without resume and with overwrite=True (--overwrite) to replace it."
         ) from None
 
@@ -273,14 +292,18 @@ _SYNC_EVERY = 64
 class Journal:
     """Finished records in a hidden file beside the results, one line each; a crash costs the last few at most.
 
-    While it is open no other process can open it: two runs into one file would lose the results of the first.
+    While it is open no other process can open it: two runs into one file would lose the results of the first. Of
+    results that go to an object store it lies on this machine (`storage.folder_of_output`), and no other finds it.
 
     Args:
         destination: Where the results will be written.
     """
 
-    def __init__(self, destination: Path):
-        self.path = destination.with_name(f".{destination.name}.journal")
+    def __init__(self, destination: Place):
+        if isinstance(destination, Remote):
+            self.path = storage.folder_of_output(destination) / "journal"
+        else:
+            self.path = destination.with_name(f".{destination.name}.journal")
         self._destination = destination
         self._handle: BinaryIO | None = None
         self._begun = False
@@ -311,7 +334,7 @@ class Journal:
             while self._handle is None:
                 self._handle = self._held()
         except OSError as error:
-            if error.errno is None:
+            if error.errno is None or isinstance(self._destination, Remote):
                 raise
             raise type(error)(
                 f"no results can be written into {str(self.path.parent)!r} ({error.strerror}); choose a folder where "
@@ -386,9 +409,12 @@ class Journal:
         self.path.unlink(missing_ok=True)
         if handle is not None:
             handle.close()
+        if isinstance(self._destination, Remote):
+            with contextlib.suppress(OSError):
+                self.path.parent.rmdir()
 
 
-def _lock(handle: BinaryIO, destination: Path) -> None:
+def _lock(handle: BinaryIO, destination: Place) -> None:
     taken = f"another process is writing results to {str(destination)!r} at this moment; wait for it"
     if not files.lock(handle, f"{taken}, or name another file."):
         say(f"{destination.parent} knows no locks; take care that no other process writes to {destination.name}")

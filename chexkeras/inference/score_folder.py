@@ -14,7 +14,7 @@ from typing import Any, overload
 
 import pandas as pd
 
-from chexkeras import files
+from chexkeras import files, storage
 from chexkeras.arguments import checked
 from chexkeras.checks import one_of
 from chexkeras.dicom.privacy import HASH_KEY_VARIABLE, keyed_hash
@@ -69,7 +69,8 @@ def score_folder(
     r"""Scores every file below a folder with a run's model and frozen thresholds.
 
     Every file is written down as it is done, in a hidden journal beside the results, which appear when all are there.
-    One run at a time can write to a file of results. Results in `out` of files that are not in the folder, because they
+    Of results that go to an object store the journal lies on this machine: only from here `resume` goes on with it. One
+    run at a time can write to a file of results. Results in `out` of files that are not in the folder, because they
     were removed since or because the results are those of another folder, are not lost unless `overwrite` allows it.
 
     A file is named by its path below the folder, so written that no two files share a name and that a spreadsheet
@@ -84,7 +85,7 @@ def score_folder(
         keep: Whether the results become the run's ``dicom_results.csv``, from which its report tells; False leaves
             the run folder as it is, for example where it cannot be written.
         out: Where to write the results as well; the ending names one of `results_file.FORMATS`, such as ``.csv`` (one
-            row a file and finding) or ``.jsonl`` (one line a file).
+            row a file and finding) or ``.jsonl`` (one line a file). A path, or an address in an object store.
         resume: Whether results of an interrupted or an earlier run into the same file are kept, for files of the same
             size and time of change, the same model, threshold and rules.
         overwrite: Whether results of files that are not in the folder may be left out of `out`, and, without `resume`,
@@ -106,6 +107,7 @@ def score_folder(
     Raises:
         FileNotFoundError: If the folder, or a file of the run, is not there.
         FileExistsError: If another process writes to the same file of results.
+        NotUploaded: If, after all, the results did not get to an object store; they are kept on this machine.
         OSError: If results cannot be written there, or the folder cannot be read.
         ValueError: If the folder holds no file, `out` is no name for results, an interrupted run or results of files
             that are not in the folder would be lost, a key for names is missing, or the engine cannot be used.
@@ -118,10 +120,13 @@ def score_folder(
     _check_names(names)
     check_engine(engine, precision)
     kept_with_run = loaded.folder / "dicom_results.csv"
-    destinations = [*([results_path(out)] if out is not None else []), *([kept_with_run] if keep else [])]
+    destinations: list[Place] = [*([results_path(out)] if out is not None else []), *([kept_with_run] if keep else [])]
     if resume and not destinations:
         raise ValueError("resume=True needs a file of results to resume; give out='results.csv', or keep=True.")
-    own = {path.resolve() for path in destinations}
+    for destination in destinations:
+        if isinstance(destination, Remote):
+            storage.check_writable(destination, "out")
+    own = {path.resolve() if isinstance(path, Path) else path for path in destinations}
     # The table of an earlier run may lie among the images.
     found = files_by_name(root, names, leave_out=own)
     if not found:
@@ -192,27 +197,27 @@ def _check_writable(folder: Path) -> None:
 
 
 @overload
-def files_by_name(folder: Remote, names: str = ..., *, leave_out: Container[Path] = ...) -> dict[str, Remote]: ...
+def files_by_name(folder: Remote, names: str = ..., *, leave_out: Container[Place] = ...) -> dict[str, Remote]: ...
 
 
 @overload
-def files_by_name(folder: Path, names: str = ..., *, leave_out: Container[Path] = ...) -> dict[str, Path]: ...
+def files_by_name(folder: Path, names: str = ..., *, leave_out: Container[Place] = ...) -> dict[str, Path]: ...
 
 
-def files_by_name(folder: Place, names: str = "path", *, leave_out: Container[Path] = ()) -> dict[str, Any]:
+def files_by_name(folder: Place, names: str = "path", *, leave_out: Container[Place] = ()) -> dict[str, Any]:
     """Returns the files of a folder by their names in its results.
 
     Args:
         folder: The folder.
         names: "path" or "hashed", see `score_folder`.
-        leave_out: Resolved paths that are not meant.
+        leave_out: Resolved paths, and places in an object store, that are not meant.
 
     Raises:
         ValueError: If the folder holds no file, or two would share a name, since one of the two would have no row.
     """
     found: dict[str, Place] = {}
     for path in find_files(folder):
-        if isinstance(path, Path) and path.resolve() in leave_out:
+        if (path.resolve() if isinstance(path, Path) else path) in leave_out:
             continue
         name = _shown(_below(path, folder), names)
         if name in found:

@@ -1,4 +1,4 @@
-"""Files in an object store, read through fsspec: addresses told from paths, errors told without a word of a driver."""
+"""Files in an object store, read and written through fsspec: addresses told from paths, errors in our own words."""
 
 from chexkeras.storage.drivers import DriverMissing, forget
 from chexkeras.storage.remote import (
@@ -19,8 +19,18 @@ from chexkeras.storage.remote import (
     size_of,
     status,
 )
+from chexkeras.storage.writing import (
+    CACHE_VARIABLE,
+    NotUploaded,
+    cache_folder,
+    check_writable,
+    folder_of_output,
+    put,
+    uploading,
+)
 
 __all__ = [
-    "DriverMissing", "Place", "Remote", "Status", "TooLarge", "absolute", "content", "files_below", "forget", "head",
-    "is_remote", "names_in", "opened", "own_path", "place", "shared_folder", "size_of", "status",
+    "CACHE_VARIABLE", "DriverMissing", "NotUploaded", "Place", "Remote", "Status", "TooLarge", "absolute",
+    "cache_folder", "check_writable", "content", "files_below", "folder_of_output", "forget", "head", "is_remote",
+    "names_in", "opened", "own_path", "place", "put", "shared_folder", "size_of", "status", "uploading",
 ]  # fmt: skip

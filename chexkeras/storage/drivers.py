@@ -76,13 +76,16 @@ def _driver(scheme: str) -> Any:
     return _OPEN.setdefault((scheme, os.getpid()), made)
 
 
-def asked(path: str, ask: Callable[[Any, dict[str, Any]], Answer], *, is_list: bool = False) -> Answer:
+def asked(
+    path: str, ask: Callable[[Any, dict[str, Any]], Answer], *, is_list: bool = False, more_seconds: float = 0.0
+) -> Answer:
     """Asks a store, again where that may help.
 
     Args:
         path: An address.
         ask: What is asked of the driver; the keyword arguments that it is given bound the time of one request.
         is_list: Whether a list is asked for, whose time grows with its length; all else is bounded by `MOST_SECONDS`.
+        more_seconds: Time that it may take besides.
 
     Raises:
         DriverMissing: If nothing can talk to the store.
@@ -94,7 +97,7 @@ def asked(path: str, ask: Callable[[Any, dict[str, Any]], Answer], *, is_list: b
     if scheme not in SCHEMES or not bucket.strip("/") or {"@", ":"} & set(bucket):
         # It may hold a secret.
         raise OSError("an address that is not read; s3://BUCKET/NAME was expected.")
-    end = None if is_list else time.monotonic() + MOST_SECONDS
+    end = None if is_list else time.monotonic() + MOST_SECONDS + more_seconds
     for pause in (*PAUSES_SECONDS, None):
         left = None if end is None else max(1.0, end - time.monotonic())
         try:

@@ -218,8 +218,8 @@ def own_path(path: str | Path, name: str) -> Path:
     if isinstance(found, Remote):
         raise ValueError(
             f"{name}: {found.url!r} is in an object store, from which images in NIH's layout, tables of your own "
-            "('chexkeras audit', 'prepare', 'train') and folders to score ('chexkeras predict') are read; give a path "
-            "of this machine here."
+            "('chexkeras audit', 'prepare', 'train'), stores and folders to score ('chexkeras predict') are read, and "
+            "where stores, results, audits and worklists are written; give a path of this machine here."
         )
     return found
 
@@ -308,7 +308,7 @@ def status(path: str) -> Status:
     """
 
     def ask(driver: Any, limits: dict[str, Any]) -> dict[str, Any]:
-        return dict(driver.info(_key(path), **limits))
+        return dict(driver.info(key_of(path), **limits))
 
     return _status(asked(path, ask))
 
@@ -326,7 +326,7 @@ def files_below(folder: Remote) -> list[str]:
         FileNotFoundError: If nothing is there.
         OSError: If the store cannot be asked.
     """
-    start = _key(folder.url)
+    start = key_of(folder.url)
 
     def ask(driver: Any, _: dict[str, Any]) -> list[str]:
         driver.invalidate_cache()
@@ -413,7 +413,7 @@ def _part(path: str, start: int, stop: int) -> bytes:
         return b""
 
     def ask(driver: Any, limits: dict[str, Any]) -> bytes:
-        part = bytes(driver.cat_file(_key(path), start=start, end=stop, **limits))
+        part = bytes(driver.cat_file(key_of(path), start=start, end=stop, **limits))
         if len(part) != stop - start:
             raise ConnectionError("another number of bytes than was asked for")
         return part
@@ -423,7 +423,7 @@ def _part(path: str, start: int, stop: int) -> bytes:
 
 def _listed(folder: str) -> list[tuple[str, Status]]:
     """Returns address and status of what lies in a folder."""
-    key, scheme = _key(folder), folder.partition("://")[0]
+    key, scheme = key_of(folder), folder.partition("://")[0]
 
     def ask(driver: Any, _: dict[str, Any]) -> list[dict[str, Any]]:
         return list(driver.ls(key, detail=True))
@@ -444,8 +444,12 @@ def _status(said: dict[str, Any]) -> Status:
     return Status(int(said.get("size") or 0), said.get("type") == "directory", str(version).strip('"'))
 
 
-def _key(path: str) -> str:
-    """Returns an address as the driver writes it."""
+def key_of(path: str) -> str:
+    """Returns an address as the driver writes it.
+
+    Args:
+        path: The address.
+    """
     scheme, _, rest = path.partition("://")
     return f"/{rest}" if scheme == "memory" else rest
 

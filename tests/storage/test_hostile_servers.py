@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from typer.testing import CliRunner
 
-from chexkeras import storage
+from chexkeras import files, storage
 from chexkeras.data.audit.image_checks import image_facts
 from chexkeras.data.store.decoder import Problem, _fetched
 from chexkeras.dicom.rejection import DicomRejected
@@ -36,7 +36,7 @@ def answering(monkeypatch, no_pauses):
                 came.append((self.command, self.path))
                 answer(self)
 
-            do_HEAD = do_GET
+            do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
 
             def log_message(self, *_):
                 pass
@@ -111,6 +111,43 @@ def test_what_a_server_refuses_is_said_in_a_sentence(answering, answer, kind, wo
     assert refused.value.__cause__ is None
     # Where a region is looked for, the driver itself asks a hundred times.
     assert 1 <= len(came) <= (20 if words != "sends on" else 150)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "words"),
+    [
+        (refusing(403, "AccessDenied"), PermissionError, "no access to"),
+        (refusing(403, "SignatureDoesNotMatch"), OSError, "'s3://bucket/a.csv'"),
+        (refusing(404, "NoSuchBucket"), FileNotFoundError, "check bucket and name"),
+        (refusing(503, "SlowDown"), ConnectionError, "cannot be reached"),
+        (refusing(507, "InsufficientStorage"), OSError, "'s3://bucket/a.csv'"),
+    ],
+)
+def test_a_server_that_takes_nothing_is_said_to_in_a_sentence(answering, answer, kind, words, tmp_path, monkeypatch):
+    monkeypatch.setenv(storage.CACHE_VARIABLE, str(tmp_path))
+    answering(answer)
+    file = Remote("s3://bucket/a.csv")
+    with pytest.raises(kind, match=f"^--out: nothing can be written to 's3://bucket/a.csv': .*{words}") as checked:
+        storage.check_writable(file, "--out")
+    with pytest.raises(kind, match=words) as put:
+        storage.put(file, b"result")
+    with pytest.raises(storage.NotUploaded, match=r"kept, whole, in '.*output\.csv'\.$") as kept:
+        files.write_text(file, "result")
+    assert kept.value.kept.read_text() == "result"
+    for error in (checked, put, kept):
+        assert not any(secret in str(error.value) for secret in SECRETS)
+        assert "\n" not in str(error.value)
+        assert error.value.__cause__ is None
+
+
+def test_a_command_that_may_not_write_says_so_before_it_reads(answering):
+    from chexkeras.cli import app
+
+    came = answering(refusing(403, "AccessDenied"))
+    result = CliRunner().invoke(app, ["audit", "s3://bucket/nih", "--out", "s3://bucket/audit.json"])
+    assert result.exit_code == 2
+    assert "error: --out: nothing can be written to 's3://bucket/audit.json'" in result.output
+    assert not any("nih" in path for _, path in came)
 
 
 def test_a_server_that_sends_on_without_end_is_given_up(answering):

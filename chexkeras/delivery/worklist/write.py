@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from chexkeras import checks, files
+from chexkeras import checks, files, storage
 from chexkeras.arguments import checked
 from chexkeras.delivery.dicom_output import device_facts
 from chexkeras.delivery.worklist.fhir import WORKLIST, fhir_bundle
@@ -20,6 +20,7 @@ from chexkeras.dicom.objects.told import DeviceFacts
 from chexkeras.inference.score_folder import files_by_name
 from chexkeras.progress import say
 from chexkeras.runs.run import Run
+from chexkeras.storage import Place, Remote
 
 COLUMNS = (
     "rank", "file", "group", "why", "finding", "score", "threshold", "call", "margin", "other_findings",
@@ -66,7 +67,7 @@ FORMATS: dict[str, WorklistFormat] = {
 """The formats by the ending of the path, in lower case. Those with messages name patients and studies."""
 
 
-def check_worklist(path: Path, films: Path | None, name: str = "out", *, needs_films: bool = True) -> WorklistFormat:
+def check_worklist(path: Place, films: Path | None, name: str = "out", *, needs_films: bool = True) -> WorklistFormat:
     """Returns the format of a path, if it can be written with what is there.
 
     Args:
@@ -76,12 +77,17 @@ def check_worklist(path: Path, films: Path | None, name: str = "out", *, needs_f
         needs_films: Whether messages need the folder by now.
 
     Raises:
-        ValueError: If the path has another ending, or a message is wanted without films.
+        ValueError: If the path has another ending, or a message is wanted without films, or in an object store.
     """
     form = FORMATS.get(path.suffix.lower())
     if form is None:
         endings = ", ".join(f"{ending} ({each.content})" for ending, each in FORMATS.items())
         raise ValueError(f"{name} {str(path)!r} ends in {path.suffix!r}; a worklist is written as {endings}.")
+    if form.messages and isinstance(path, Remote):
+        raise ValueError(
+            f"{name} {path.url!r}: messages name patient and study, and who reads them in an object store is decided "
+            "by its owner; give a path of this machine, or write the table (.csv), which names nobody."
+        )
     if form.messages and films is None and needs_films:
         raise ValueError(
             f"{name} {str(path)!r}: messages name patient and study, which only the films say; give the folder of the "
@@ -108,7 +114,8 @@ def write_worklist(
     Args:
         run: The run that scored the films.
         records: What became of each film, as `read_results` and `Predictor.records` give it.
-        out: Where to write; the ending names one of `FORMATS`: ".csv", ".hl7" or ".json".
+        out: Where to write; the ending names one of `FORMATS`: ".csv", ".hl7" or ".json". The table may go to an
+            address in an object store.
         films: The folder of the films, for messages.
         names: How the results name files, see `score_folder`.
         made: When messages say that they were made, with its time zone; by default now.
@@ -122,7 +129,9 @@ def write_worklist(
         ValueError: If the results are those of another run, there are none, the path has another ending, or films are
             missing for messages.
     """
-    path = checks.typed_path(out, "out")
+    path = files.typed_place(out, "out")
+    if isinstance(path, Remote):
+        storage.check_writable(path, "out")
     folder = None if films is None else checks.existing_folder(checks.typed_path(films, "films"), "films")
     form = check_worklist(path, folder)
     known = list(records)
