@@ -36,23 +36,24 @@ def given_images(images: Any, value_range: Any = None) -> list[Place | GivenImag
 
     Args:
         images: Paths, addresses in an object store, bytes of DICOM, PNG or JPEG files, or arrays of one image each, in
-            a list; the bytes of one file; or an array of one image or several, see `array_image.split_images`.
+            a list; one path, or the bytes of one file; or an array of one image or several, see
+            `array_image.split_images`.
         value_range: What is black and what is white in arrays, two numbers; None where there are no arrays but uint8,
             0 to 255.
 
     Raises:
-        TypeError: If `images` is a single path, whose characters would otherwise count as files, or something in it is
-            neither a path, bytes nor an array of real numbers.
-        ValueError: If an array has colours or another shape, its range is not stated, a value lies outside, or a range
-            is stated and there is no array.
+        TypeError: If something in `images` is neither a path, bytes nor an array of real numbers.
+        ValueError: If it is a folder, an array has colours or another shape, its range is not stated, a value lies
+            outside, or a range is stated and there is no array.
     """
     stated = checked_range(value_range)
     if isinstance(images, (str, os.PathLike)):
-        path = os.fspath(images)
-        raise TypeError(
-            f"paths={path!r} is one path; give a list, [{path!r}], or score a whole folder with "
-            "cx.score_folder(run, folder)."
-        )
+        if os.path.isdir(images):
+            raise ValueError(
+                f"paths={os.fspath(images)!r} is a folder; give its files, or score the whole of it with "
+                "cx.score_folder(run, folder)."
+            )
+        images = [images]
     if type(images).__module__.split(".")[0] == "pandas" and hasattr(images, "columns"):
         raise TypeError(
             f"a table of {len(images)} rows was given; {_LISTED} was expected. Images of a table are scored by "

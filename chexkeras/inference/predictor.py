@@ -299,7 +299,7 @@ class Predictor:
 
     def predict(
         self,
-        paths: Iterable[str | Path | bytes | np.ndarray] | bytes | np.ndarray,
+        paths: Iterable[str | Path | bytes | np.ndarray] | str | Path | bytes | np.ndarray,
         batch_size: int = 16,
         read_options: ReadOptions = ISOLATED,
         *,
@@ -312,11 +312,10 @@ class Predictor:
 
         Args:
             paths: DICOM, PNG or JPEG files, told apart by content, as paths, addresses in an object store, or the bytes
-                of each; or arrays in
-                MONOCHROME2's sense, one (rows, columns) or (rows, columns, 1) for each image. Instead of a list: the
-                bytes of one file, or one array of shape (rows, columns), (rows, columns, 1), (n, rows, columns) or
-                (n, rows, columns, 1). Colours are refused. The column "file" of the results calls what has no path
-                "bytes 0" or "array 0", by its place.
+                of each; or arrays in MONOCHROME2's sense, one (rows, columns) or (rows, columns, 1) for each image.
+                Instead of a list: one path, the bytes of one file, or one array of shape (rows, columns),
+                (rows, columns, 1), (n, rows, columns) or (n, rows, columns, 1). Colours are refused. The column "file"
+                of the results calls what has no path "bytes 0" or "array 0", by its place.
             batch_size: Images scored at a time.
             read_options: How many worker processes read, and their limits; `ReadOptions(workers=0)` reads in this
                 process, without protection from a harmful file.
@@ -330,10 +329,9 @@ class Predictor:
             "negative"; "uncertain" within the band of scores that the run leaves open, where it has one.
 
         Raises:
-            TypeError: If `paths` is a single path, whose characters would otherwise count as files, or holds what is
-                neither a path, bytes nor an array of real numbers.
-            ValueError: If `batch_size` is below 1; an array has colours or another shape, does not tell its range, or
-                has values outside; or the model gives a score that is no probability, NaN included.
+            TypeError: If `paths` holds what is neither a path, bytes nor an array of real numbers.
+            ValueError: If `batch_size` is below 1; `paths` is a folder; an array has colours or another shape, does not
+                tell its range, or has values outside; or the model gives a score that is no probability, NaN included.
         """
         files = given_images(paths, value_range)
         with contextlib.closing(self.records(files, batch_size, read_options)) as records:

@@ -173,7 +173,7 @@ def test_an_array_is_judged_as_the_file_with_its_values_is(tmp_path):
         (gray()[None, None], None, ValueError, "was expected"),
         (np.zeros((2, 0, 5), np.uint8), None, ValueError, "was expected"),
         ([gray(), np.stack([gray()] * 2)], None, ValueError, "array 1 of the list holds 2 images"),
-        ("image.png", None, TypeError, "is one path"),
+        (".", None, ValueError, "'.' is a folder; give its files, or score the whole of it with cx.score_folder"),
         (["image.png"], (0, 1), ValueError, "none was given"),
         ([b""], (0, 1), ValueError, "none was given"),
         ([3], None, TypeError, "(int)"),
@@ -192,6 +192,8 @@ def test_columns_and_arrays_of_paths_are_paths(tmp_path):
     paths = [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
     for given in (pd.Series(paths), np.array(paths), np.array(paths, dtype=object), iter(paths), tuple(paths)):
         assert [str(path) for path in given_images(given)] == paths
+    for one in (paths[0], tmp_path / "a.png"):
+        assert [str(path) for path in given_images(one)] == paths[:1]
 
 
 def test_a_stack_of_as_many_columns_as_colours_is_not_taken_apart():

@@ -154,8 +154,10 @@ def _check_entry(entry: dict[str, Any], registered: Mapping[str, Any]) -> None:
         if known_as not in (None, "function", inner):
             raise Refused(f"names the function {_shown(module, inner)} as another one")
     elif isinstance(known_as, str) and known_as in registered:
-        # Keras takes the registered class whatever the module is; a missing one makes it look the name up elsewhere.
-        if not isinstance(module, str) or name != getattr(registered[known_as], "__name__", None):
+        # Keras takes the registered class whatever the module is, null for one of a script or notebook ("__main__");
+        # where it is left out, Keras looks the name up elsewhere.
+        stated = isinstance(module, str) or ("module" in entry and module is None)
+        if not stated or name != getattr(registered[known_as], "__name__", None):
             raise Refused(f"names the registered class {_shown(None, known_as)} as another one")
     elif not isinstance(module, str) or not _among(name, CLASSES.get(module, frozenset())):
         raise Refused(

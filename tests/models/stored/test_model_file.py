@@ -72,7 +72,10 @@ def test_layers_and_operators_of_a_network_of_ones_own_are_listed(tmp_path):
     model_file._check_model(tmp_path / "model.keras", {})
 
 
-def test_a_layer_of_ones_own_is_loaded_once_it_is_registered(tmp_path, unreached, monkeypatch):
+@pytest.mark.parametrize("module", [__name__, "__main__"])
+def test_a_layer_of_ones_own_is_loaded_once_it_is_registered(tmp_path, unreached, monkeypatch, module):
+    """Keras writes no module for what a script or a notebook defines."""
+
     class Doubled(keras.layers.Layer):
         def call(self, values):
             return values * 2
@@ -80,6 +83,7 @@ def test_a_layer_of_ones_own_is_loaded_once_it_is_registered(tmp_path, unreached
     def half(values):
         return values / 2
 
+    Doubled.__module__ = half.__module__ = module
     pixels = keras.Input((4,))
     keras.Model(pixels, keras.layers.Dense(1, activation=half)(Doubled()(pixels))).save(tmp_path / "model.keras")
     with pytest.raises(ValueError, match=r"names the (function|class) \S*(half|Doubled), which .* of your own before"):
