@@ -22,6 +22,9 @@ from chexkeras.results import OperatingPoint
 COLUMNS = ("image_id", "patient_id", "finding", "label", "score")
 """Columns of a table of scores: `label` is 1, 0 or NaN (unknown), `score` a probability in [0, 1]."""
 
+PART = "part"
+"""Where a table of scores says in its ``attrs`` of which part of a run it is."""
+
 Points = OperatingPoint | Iterable[OperatingPoint]
 """Frozen operating points, at most one for each finding."""
 
@@ -117,11 +120,28 @@ class Scores(pd.DataFrame):
             known_labels(part["label"].to_numpy(), f"{finding}: ")
             check_values(part["score"].to_numpy(), f"{finding}: ", probabilities=True)
         clean["score"] = clean["score"].clip(0.0, 1.0)
+        clean.attrs = {PART: scores.attrs[PART]} if isinstance(scores.attrs.get(PART), str) else {}
         return cls._from(clean, checked=True)
+
+    @property
+    def part(self) -> str:
+        """The part of a run that these scores, or those that they were chosen from, are of; empty where unknown."""
+        return str(self.attrs.get(PART, ""))
+
+    def as_part(self, part: str) -> "Scores":
+        """Returns these scores as those of a part, which goes with whatever rows of them are chosen.
+
+        Args:
+            part: "validation" or "test".
+        """
+        named = self._from(self.copy(), checked=self._checked)
+        named.attrs[PART] = part
+        return named
 
     @classmethod
     def _from(cls, rows: pd.DataFrame, *, checked: bool) -> "Scores":
         made = cls(rows)
+        made.attrs = dict(rows.attrs)
         made._checked = checked
         return made
 
@@ -304,11 +324,11 @@ def scores_fingerprint(scores: pd.DataFrame) -> str:
 def points_by_finding(
     points: Points, scores: Scores, doing: str, instead: str, *, model: str = ""
 ) -> dict[str, OperatingPoint]:
-    """Returns frozen operating points by their finding, and refuses those that these very scores chose.
+    """Returns frozen operating points by their finding, and refuses those that these very scores chose, or their part.
 
     Args:
         points: At most one for each finding.
-        scores: What they are to be applied to.
+        scores: What they are to be applied to; where they say of which part they are, rows left out change nothing.
         doing: What would be flattered, to complete the message.
         instead: What to do instead, to complete the message.
         model: Whose points they are, to begin the message; empty where there is one model only.
@@ -321,10 +341,13 @@ def points_by_finding(
         if point.finding in frozen:
             whose = f"{model}: " if model else ""
             raise ValueError(f"{whose}{point.finding} has more than one operating point; give one for each finding.")
-        if point.scores_fingerprint and point.scores_fingerprint == scores.of_finding(point.finding).fingerprint:
+        rows = scores.of_finding(point.finding)
+        same = bool(point.scores_fingerprint) and point.scores_fingerprint == rows.fingerprint
+        if same or point.chosen_on == scores.part != "":
             whose = f"{model}, " if model else ""
+            those = "these very scores" if same else "the part that these scores are of"
             raise ValueError(
-                f"{whose}{point.finding}: the threshold was chosen on these very scores ({point.chosen_on}), so "
+                f"{whose}{point.finding}: the threshold was chosen on {those} ({point.chosen_on}), so "
                 f"{doing} would flatter it; {instead}."
             )
         frozen[point.finding] = point

@@ -38,7 +38,7 @@ def choose_threshold(
     target: float | EllipsisType | None = ...,
     prevalence: float | None = None,
     finding: str | None = None,
-    chosen_on: str = "validation",
+    chosen_on: str | None = None,
     confidence: float = 0.95,
 ) -> OperatingPoint:
     """Chooses a threshold by a stated rule and freezes it with what chose it.
@@ -52,7 +52,8 @@ def choose_threshold(
         prevalence: For a rule that weighs errors: how frequent the finding is where they are to be weighed, strictly
             between 0 and 1; None for the share of positives among these images.
         finding: Which finding; may be left out when the table has one only.
-        chosen_on: The part the scores come from, for the record.
+        chosen_on: The part the scores come from, for the record; None takes what the table of a run's scores says of
+            itself, "validation" where it says nothing.
         confidence: Of the guard (one-sided) and of the intervals recorded, in (0, 1).
 
     Returns:
@@ -77,6 +78,7 @@ def choose_threshold(
     if scores is None:
         raise ValueError(f"rule={rule!r} needs scores to choose from; only rule='fixed' does without.")
     table = Scores.of(scores)
+    chosen_on = chosen_on or table.part or "validation"
     name = table.only_finding(finding, "threshold")
     rows = table.of_finding(name)
     positive, score, patients = rows.arrays()
@@ -137,7 +139,7 @@ def choose_thresholds(
     *,
     rule: str = "sensitivity",
     target: float | EllipsisType | None = ...,
-    chosen_on: str = "validation",
+    chosen_on: str | None = None,
 ) -> tuple[OperatingPoint, ...]:
     """Chooses a threshold for each of several findings by one rule.
 
@@ -149,7 +151,8 @@ def choose_thresholds(
         findings: The findings, in the order wanted; at least one has both classes.
         rule: One of `RULES`.
         target: What the rule aims at, the same for all findings; left out, 0.8 for rules that reach for a rate.
-        chosen_on: The part the scores come from, for the record.
+        chosen_on: The part the scores come from, for the record; None takes what the table of a run's scores says of
+            itself, "validation" where it says nothing.
 
     Returns:
         One frozen operating point for each finding.
@@ -159,6 +162,7 @@ def choose_thresholds(
             has both classes, or the scores are not a clean table of probabilities.
     """
     names, table = tuple(findings), Scores.of(scores)
+    chosen_on = chosen_on or table.part or "validation"
     classes = {name: set(rows["label"].dropna()) for name, rows in table.by_finding().items()}
     several = any(len(classes.get(name, ())) == 2 for name in names)
     points = []

@@ -381,7 +381,7 @@ class Run:
         name = f"scores_{one_of(part, PARTS[1:], 'part')}.csv"
         path = self._files.file(name, files.MOST_TABLE_BYTES)
         try:
-            return read_scores(path)
+            return read_scores(path).as_part(part)
         except (ValueError, TypeError, OverflowError) as error:
             # A row that was cut off has no score, which looks like a network that diverged.
             columns = ("image_id", "patient_id", "finding", "label", "score")

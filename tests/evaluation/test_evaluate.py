@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from chexkeras.evaluation.evaluate import evaluate
-from chexkeras.evaluation.scores import read_scores, scores_fingerprint, write_scores
-from chexkeras.evaluation.thresholds import choose_threshold
+from chexkeras.evaluation.scores import Scores, read_scores, scores_fingerprint, write_scores
+from chexkeras.evaluation.thresholds import choose_threshold, choose_thresholds
 from chexkeras.evaluation.uncertainty.intervals import (
     auc_interval,
     average_precision_interval,
@@ -83,6 +83,20 @@ def test_a_threshold_is_not_measured_on_the_scores_that_chose_it(tmp_path):
         ):
             evaluate(same, [point])
     assert evaluate(scores.assign(image_id=lambda t: "new " + t["image_id"]), [point]).findings
+
+
+def test_a_threshold_is_not_measured_on_other_rows_of_the_part_that_chose_it():
+    """A row left out, or scores that moved by a rounding, are another table; the part is the same."""
+    scores = Scores.of(table(LABELS, SCORES)).as_part("test")
+    point = choose_threshold(scores)
+    assert (point.chosen_on, choose_thresholds(scores, ["Pneumonia"])[0].chosen_on) == ("test", "test")
+    moved = scores.copy()
+    moved["score"] += 1e-9
+    for rows in (scores.iloc[1:], scores[scores["image_id"] != scores["image_id"].iloc[0]], moved):
+        with pytest.raises(ValueError, match=r"chosen on the part that these scores are of \(test\)"):
+            evaluate(rows, [point])
+    assert evaluate(scores.iloc[1:], [choose_threshold(scores.as_part("validation"))]).findings
+    assert choose_threshold(table(LABELS, SCORES)).chosen_on == "validation"
 
 
 def test_a_stated_threshold_may_be_measured_anywhere():
