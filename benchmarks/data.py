@@ -26,8 +26,9 @@ import tensorflow as tf
 
 from chexkeras.data.pipeline import make_dataset
 from chexkeras.data.pixels import PIXELS_VERSION
+from chexkeras.data.store.manifest import INDEX, Manifest
 from chexkeras.data.store.prepare import prepare
-from chexkeras.data.store.store import INDEX, Manifest, Store, images_file
+from chexkeras.data.store.store import Store
 
 CORES = len(os.sched_getaffinity(0))
 NIH_IMAGES = 112_120
@@ -75,10 +76,11 @@ def generated(folder: Path, images: int, size: int, *, random: bool) -> Store:
     folder.mkdir(parents=True)
     (folder / INDEX).write_text(index)
     index_sha256 = hashlib.sha256(index.encode()).hexdigest()
-    manifest = Manifest(images, size, 1_000, PIXELS_VERSION, "clinical", "benchmark", "", "", index_sha256)
-    manifest.chunks = [{"pixels": "", "sources": ""} for _ in manifest.chunks]
+    none = "0" * 64
+    manifest = Manifest(images, size, 1_000, PIXELS_VERSION, "clinical", "benchmark", none, none, index_sha256)
+    manifest.chunks = [{"pixels": none, "sources": none} for _ in manifest.chunks]
     manifest.save(folder)
-    file = images_file(folder, manifest)
+    file = manifest.images_file(folder)
     file.create()
     if random:
         rng = np.random.default_rng(0)

@@ -1,11 +1,12 @@
 """``chexkeras datasets``, ``audit`` and ``prepare``: what can be read, looking images over, decoding them once."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from chexkeras.checks import one_of, typed_path
+from chexkeras import storage
+from chexkeras.checks import one_of
 from chexkeras.cli.app import (
     Address,
     Executor,
@@ -20,6 +21,7 @@ from chexkeras.cli.app import (
 )
 from chexkeras.cli.destination import check_place, object_with
 from chexkeras.cli.image_options import Load, Missing, Root, with_image_options
+from chexkeras.storage import Remote
 
 
 @app.command()
@@ -105,10 +107,23 @@ def audit(
 def prepare(
     load: Load,
     root: Root,
-    store: Annotated[Path, typer.Option(help="Folder of the store: a new one, or one to go on with.")],
+    store: Annotated[
+        Path,
+        typer.Option(
+            help="Folder of the store: a new one, or one to go on with; also an address such as "
+            "s3://bucket/images.store (extra remote)."
+        ),
+    ],
     size: Annotated[int, typer.Option(help="Height and width to store, pixels: the recipe's image_size.")] = 224,
     missing: Missing = "error",
     profile: Profile = "clinical",
+    part: Annotated[
+        str | None,
+        typer.Option(
+            help="With a store in an object store: decode this part of the images, such as 1/4, beside other machines "
+            "that do the rest; the last one to be ready makes the store whole."
+        ),
+    ] = None,
     workers: Workers = None,
     executor: Executor = "processes",
     address: Address = None,
@@ -116,26 +131,41 @@ def prepare(
     """Decodes every image once, for 'chexkeras train --store'; started again, it goes on where it stopped."""
     from chexkeras.data.image_table import source_of
     from chexkeras.data.store.prepare import prepare as prepare_store
+    from chexkeras.data.store.prepare import prepare_part
+    from chexkeras.files import typed_place
 
     one_of(missing, ("error", "skip"), "--missing")
-    place = place_at(executor, address)
+    place, to = place_at(executor, address), typed_place(store, "--store")
+    numbers = None if part is None else _part(part)
+    if isinstance(to, Remote):
+        # The list of images takes its time.
+        storage.check_writable(to / "manifest.json", "--store")
     table = load(root, missing=missing)
+    options: dict[str, Any] = {
+        "size": size, "missing": missing, "profile": profile, "workers": workers, "executor": place,
+    }  # fmt: skip
     try:
-        made = prepare_store(
-            table,
-            store,
-            size=size,
-            missing=missing,  # type: ignore[arg-type]
-            profile=profile,
-            workers=workers,
-            executor=place,
-        )
+        if numbers is not None:
+            is_whole = prepare_part(table, str(to), numbers, **options)
+            tell(f"store: {to}" if is_whole else f"part {part} is in {to}; other parts are to come")
+            return
+        made = prepare_store(table, str(to), **options)
     except KeyboardInterrupt as interruption:
-        is_there = typed_path(store, "--store").is_dir()
+        is_there = isinstance(to, Remote) or to.is_dir()
         kept = "what was decoded is kept" if is_there else "nothing done"
         leave(interruption, kept, command_line() if is_there else "")
     if source_of(table).left_out:
         tell(f"{len(source_of(table).left_out):,} rows of the table have no image and are not in the store")
     for image_id, code in made.left_out.items():
         tell(f"left out: {image_id} ({code})")
-    tell(f"store: {made.folder}")
+    tell(f"store: {to}")
+    if isinstance(to, Remote):
+        tell(f"copy on this machine, from which it is read here: {made.folder}")
+
+
+def _part(text: str) -> tuple[int, int]:
+    """Returns the numbers in a text such as "1/4"."""
+    number, _, parts = text.partition("/")
+    if not (number.isascii() and number.isdigit() and parts.isascii() and parts.isdigit() and len(text) < 20):
+        raise ValueError(f"--part {text!r} is no part; write which one and of how many, such as 1/4.")
+    return int(number), int(parts)

@@ -40,7 +40,8 @@ def explain(
         ),
     ] = None,
     store: Annotated[
-        Path | None, typer.Option(help="Store made by 'chexkeras prepare'; the images themselves are then not opened.")
+        Path | None,
+        typer.Option(help="Store of 'chexkeras prepare', or its address; the images are then not opened."),
     ] = None,
     sample: Annotated[int, typer.Option(min=10, help="About how many test images without a box to look at.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all draws.")] = 0,

@@ -20,7 +20,8 @@ def robustness(
     run: RunFolder,
     data: Annotated[Path, typer.Option("--data", help=ROOT)],
     store: Annotated[
-        Path | None, typer.Option(help="Store made by 'chexkeras prepare'; the images themselves are then not opened.")
+        Path | None,
+        typer.Option(help="Store of 'chexkeras prepare', or its address; the images are then not opened."),
     ] = None,
     sample: Annotated[
         int, typer.Option(help="About how many test images to change, whole patients drawn at random; 0 takes all.")
@@ -94,7 +95,8 @@ def novelty(
     run: RunFolder,
     data: Annotated[Path, typer.Option("--data", help=ROOT)],
     store: Annotated[
-        Path | None, typer.Option(help="Store made by 'chexkeras prepare'; the images themselves are then not opened.")
+        Path | None,
+        typer.Option(help="Store of 'chexkeras prepare', or its address; the images are then not opened."),
     ] = None,
     rate: Annotated[
         float, typer.Option(help="Share of images like the training images that may be flagged, frozen on validation.")

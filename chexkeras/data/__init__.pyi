@@ -47,5 +47,5 @@ from .splits.splitters import (
     split_by_image as split_by_image,
     split_by_patient as split_by_patient,
 )
-from .store.prepare import prepare as prepare
+from .store.prepare import prepare as prepare, prepare_part as prepare_part
 from .store.store import Store as Store

@@ -50,7 +50,7 @@ def sweep(
     validation: Annotated[float | None, typer.Option(help="Share of images for validation; 0.15 by default.")] = None,
     test: Annotated[float | None, typer.Option(help="Share of images for test; 0.15 by default.")] = None,
     missing: Missing = "error",
-    store: Annotated[Path | None, typer.Option(help="Store made by 'chexkeras prepare'.")] = None,
+    store: Annotated[Path | None, typer.Option(help="Store made by 'chexkeras prepare', or its address.")] = None,
     features: Annotated[
         str | None,
         typer.Option(help="Compute what is frozen once: 'auto' (the default), 'float16', 'float32' or 'off'."),
