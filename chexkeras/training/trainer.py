@@ -17,7 +17,7 @@ from chexkeras.data.audit.audit import Audit
 from chexkeras.data.audit.audit import audit as audit_images
 from chexkeras.data.image_table import refuse_dicom, resolve_targets
 from chexkeras.data.sampling import balance_groups
-from chexkeras.data.splits.splits import Splits
+from chexkeras.data.splits.splits import Splits, listed
 from chexkeras.data.splits.splitters import check_classes
 from chexkeras.data.store.store import Store
 from chexkeras.inference.engines import check_frozen_engine
@@ -218,6 +218,11 @@ def train_one(recipe: Recipe, splits: Splits, run_dir: str | Path, asked: Asked,
     if not (splits.has_test or shared.lean):
         raise ValueError("the split has no test part, so that the run could not be measured; split with a test share.")
     check_classes(splits, recipe.targets)
+    if splits.targets and not set(splits.targets) & set(recipe.targets):
+        say(
+            f"trains {listed(recipe.targets)}, as the recipe says, on a split that is stratified over "
+            f"{listed(splits.targets)}; recipe.replace(targets=...) trains another finding"
+        )
     as_split = splits
     if recipe.up_sample:
         splits = splits.up_sampled(dict(recipe.up_sample))
@@ -357,7 +362,13 @@ def _write(
 
 def _for_table(recipe: Recipe, table: pd.DataFrame) -> Recipe:
     """Returns the recipe with its findings as the table spells them: NIH's Effusion is CheXpert's Pleural Effusion."""
-    spelt = dict(zip(recipe.targets, resolve_targets(table, recipe.targets), strict=True))
+    try:
+        spelt = dict(zip(recipe.targets, resolve_targets(table, recipe.targets), strict=True))
+    except ValueError as error:
+        raise ValueError(
+            f"the recipe trains {listed(recipe.targets)}: {error} Name what this table has with "
+            "recipe.replace(targets=...), on the command line --finding."
+        ) from None
     weights = tuple((spelt[name], weight) for name, weight in recipe.loss.target_weights)
     return recipe.replace(targets=tuple(spelt.values()), loss=recipe.loss.replace(target_weights=weights))
 

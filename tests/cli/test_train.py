@@ -202,23 +202,24 @@ def test_help_tells_the_shares_and_features_that_are_taken_by_default():
 
 @pytest.mark.keras
 @pytest.mark.parametrize(
-    ("setting", "message"),
+    ("options", "message"),
     [
-        ('up_sample=[["Cardiomegly", 2]]', "unknown finding 'Cardiomegly'; did you mean 'Cardiomegaly'"),
-        ('up_sample=[["Hernia", 2]]', "shows Hernia; there is nothing to repeat"),
-        ('balanced_batches=["Cardiomegly"]', "unknown finding 'Cardiomegly'; did you mean 'Cardiomegaly'"),
-        ('balanced_batches=["Hernia"]', "shows Hernia; balanced batches need images of every group"),
+        (("--set", 'up_sample=[["Cardiomegly", 2]]'), "unknown finding 'Cardiomegly'; did you mean 'Cardiomegaly'"),
+        (("--set", 'up_sample=[["Hernia", 2]]'), "shows Hernia; there is nothing to repeat"),
+        (("--set", 'balanced_batches=["Cardiomegly"]'), "unknown finding 'Cardiomegly'; did you mean 'Cardiomegaly'"),
+        (("--set", 'balanced_batches=["Hernia"]'), "shows Hernia; balanced batches need images of every group"),
+        (("--test", "0.9"), "leave nothing for training"),
     ],
 )
-def test_what_no_image_can_be_repeated_or_balanced_by_is_refused_before_an_image_is_opened(
-    images, tmp_path, monkeypatch, setting, message
+def test_what_the_table_alone_rules_out_is_refused_before_an_image_is_opened(
+    images, tmp_path, monkeypatch, options, message
 ):
     from chexkeras.data.audit import audit
 
     opened = []
     monkeypatch.setattr(audit, "audit", lambda *_, **__: opened.append("audit"))
     assert not load_nih(images)["Hernia"].any()
-    result = run("train", "--data", images, "--run", tmp_path / "run", *SMALL, "--set", setting)
+    result = run("train", "--data", images, "--run", tmp_path / "run", *SMALL, *options)
     assert result.exit_code == 2
     assert message in result.output
     assert opened == []

@@ -31,6 +31,15 @@ def test_run_folder_holds_what_the_contract_names_and_nothing_else_is_left(toy_r
     assert [path.name for path in toy_run.folder.parent.iterdir()] == ["toy"]
 
 
+def test_a_recipe_for_another_finding_than_the_split_is_for_says_so(toy, toy_recipe, toy_splits, tmp_path, capsys):
+    with pytest.raises(ValueError, match=r"the recipe trains Silicosis: unknown finding.*replace\(targets=...\)"):
+        train(toy_recipe.replace(targets=("Silicosis",)), toy_splits, tmp_path / "absent")
+    other = split_by_patient(toy, "Mass", validation=0.25, test=0.25)
+    with pytest.raises(ValueError, match="draws"):
+        train(toy_recipe, other, tmp_path / "absent", draws=-1)
+    assert "trains Effusion, as the recipe says, on a split that is stratified over Mass" in capsys.readouterr().err
+
+
 def test_the_toy_task_is_learned(toy_run):
     assert toy_run.evaluation["Effusion"].auroc.low > 0.7
 

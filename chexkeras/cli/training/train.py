@@ -237,6 +237,9 @@ def train(
         if first_pass is not None:
             with _option_names():
                 second_pass.check_first_run(first_pass, images.table, recipe, images.store)
+        if interrupted is None and first_pass is None and folds is None:
+            # What the table alone rules out is said before its images are looked at.
+            protocol.split_for(images.table, recipe, plan)
         checked = images.audited()
         kept: dict[str, Any] = {"audit": checked, "store": images.store, "resume": interrupted is not None}
         options = {"cautions": (*cautions, *(caution or ())), "overwrite": overwrite, "features": features,

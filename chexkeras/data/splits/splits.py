@@ -133,7 +133,15 @@ class Splits:
             )
         if self.kind == "official":
             return f"official test list; validation split by patient from the official training list, {over}"
-        return f"split by patient, {f'cross-validation, {self.fold}, ' if self.fold else ''}{over}"
+        by = "split by patient"
+        if not self.patients_known:
+            by = "split by image (patients are not known)"
+        return f"{by}, {f'cross-validation, {self.fold}, ' if self.fold else ''}{over}"
+
+    @property
+    def patients_known(self) -> bool:
+        """Whether it is known which images are of one patient; where it is not, each counts as a patient of its own."""
+        return not (self.assignment["patient_id"] == self.assignment["image_id"]).all()
 
     @property
     def train(self) -> ImageTable:
@@ -192,9 +200,11 @@ class Splits:
 
         Returns:
             A table indexed by part with images, patients, share, and ``<finding>_positives`` and
-            ``<finding>_prevalence`` (among images whose label is known) per target.
+            ``<finding>_prevalence`` (among images whose label is known) per target; where labels are unknown,
+            ``<finding>_labelled`` before them, the number of images whose label is known.
         """
         rows = []
+        unlabelled = {target for target in self.targets if self.table[target].isna().any()}
         for name in PARTS:
             part = self.part(name)
             row: dict[str, Any] = {
@@ -204,6 +214,8 @@ class Splits:
                 "share": len(part) / len(self.table),
             }
             for target in self.targets:
+                if target in unlabelled:
+                    row[f"{target}_labelled"] = int(part[target].notna().sum())
                 row[f"{target}_positives"] = int((part[target] == 1).sum())
                 row[f"{target}_prevalence"] = float(part[target].mean())
             rows.append(row)
@@ -300,7 +312,8 @@ class Splits:
         sizes = ", ".join(f"{name} {counts.get(name, 0)}" for name in PARTS)
         shown = f" (an epoch shows {len(self.training_rows)})" if self.factors else ""
         fold = f", {self.fold}" if self.fold else ""
-        return f"<{'LEAKY ' if self.leaky else ''}Splits by {self.kind}, seed {self.seed}{fold}: {sizes} images{shown}>"
+        by = self.kind if self.patients_known or self.kind != "patient" else "image, patients not known"
+        return f"<{'LEAKY ' if self.leaky else ''}Splits by {by}, seed {self.seed}{fold}: {sizes} images{shown}>"
 
     def _repr_html_(self) -> str:
         return f"<p>{html.escape(self.description)}</p>{self.summary().to_html(float_format='{:.4g}'.format)}"

@@ -26,7 +26,7 @@ from chexkeras.recipes.recipe import Recipe
 from chexkeras.runs.run import Run
 from chexkeras.runs.series import RUNS, check_free_for_series
 from chexkeras.training.frozen.shelves import Shelves
-from chexkeras.training.resume.interrupted import InterruptedTraining
+from chexkeras.training.resume.interrupted import InterruptedTraining, say_how_to_go_on
 from chexkeras.training.resume.interrupted_series import ASKED, DISCARD, InterruptedSeries
 from chexkeras.training.shared import SharedWork
 from chexkeras.training.trainer import Asked, train_one
@@ -141,6 +141,12 @@ def under_way(
         try:
             audit = asked.audit or _audited(table, asked.store, splits)
             yield Series(folder, replace(asked, audit=audit, resume=False, overwrite=False), shared)
+        except BaseException as error:
+            # A training that was stopped after an epoch has said it.
+            stored = isinstance(error, KeyboardInterrupt) and (folder / _FEATURES).exists()
+            if not begun.in_a_training and (begun.done or stored):
+                say_how_to_go_on(f"after {begun.done} complete trainings, which are kept with what was stored")
+            raise
         finally:
             if own is not None:
                 own.close()

@@ -259,11 +259,20 @@ class InterruptedTraining:
             shutil.rmtree(self.folder, ignore_errors=True)
             return
         done = f"after {self._done()}, which are kept" if epochs else "before the first epoch; what was stored is kept"
-        command = _COMMAND.get()
-        if command:
-            say(f"stopped {done}; go on with:\n{command}")
-        else:
-            say(f"stopped {done}: continue with resume=True and the same splits, or {_DISCARD}")
+        say_how_to_go_on(done)
+
+
+def say_how_to_go_on(done: str) -> None:
+    """Says that a training stopped, and how it is continued.
+
+    Args:
+        done: After what it stopped, and what of it is kept.
+    """
+    command = _COMMAND.get()
+    if command:
+        say(f"stopped {done}; go on with:\n{command}")
+    else:
+        say(f"stopped {done}: continue with resume=True and the same splits, or {_DISCARD}")
 
 
 @contextlib.contextmanager

@@ -68,11 +68,16 @@ class InterruptedSeries:
     @property
     def begun(self) -> bool:
         """Whether there is work to lose: a complete training, or one with epochs."""
+        return bool(self.done) or self.in_a_training
+
+    @property
+    def in_a_training(self) -> bool:
+        """Whether one of its trainings was stopped after an epoch."""
         unfinished = (
             InterruptedTraining(path.with_name(path.name[1:].removesuffix(".unfinished")))
             for path in (self.folder / RUNS).glob(".*.unfinished")
         )
-        return bool(self.done) or any(each.holds_epochs for each in unfinished)
+        return any(each.holds_epochs for each in unfinished)
 
     def require(self, inputs: dict[str, Any]) -> None:
         """Checks that a series would be resumed with what it began with.

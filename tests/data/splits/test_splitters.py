@@ -111,7 +111,16 @@ def test_unknown_labels_count_neither_way():
     table.loc[table.index % 4 == 0, "Edema"] = np.nan
     summary = split_by_patient(table, "Edema").summary()
     assert summary["Edema_positives"].sum() == (table["Edema"] == 1).sum()
+    assert summary["Edema_labelled"].sum() == table["Edema"].notna().sum() < len(table)
     assert summary.loc["train", "Edema_prevalence"] == pytest.approx(table["Edema"].mean(), abs=0.03)
+
+
+def test_a_split_of_images_without_patients_is_not_called_one_by_patient():
+    table = table_of()
+    alone = split_by_patient(table.assign(patient_id=table["image_id"]), "Edema")
+    assert not alone.patients_known and split_by_patient(table, "Edema").patients_known
+    assert alone.description.startswith("split by image (patients are not known), stratified over Edema")
+    assert repr(alone).startswith("<Splits by image, patients not known, seed 0: train")
 
 
 def test_a_split_by_image_calls_itself_leaky_everywhere():

@@ -19,6 +19,7 @@ from chexkeras.runs.run import Run
 from chexkeras.runs.series import CrossValidation, SeedRuns, Sweep
 from chexkeras.training.experiments.cross_validation import cross_validate, train_seeds
 from chexkeras.training.experiments.sweep import sweep
+from chexkeras.training.resume.interrupted import resumed_by
 from chexkeras.training.resume.interrupted_series import InterruptedSeries
 from chexkeras.training.trainer import train
 
@@ -276,13 +277,17 @@ def _stopped_after(trainings, monkeypatch):
 
 
 def test_an_interrupted_series_goes_on_with_what_it_began_with_and_with_nothing_else(
-    images, recipe, folds, tmp_path, monkeypatch
+    images, recipe, folds, tmp_path, monkeypatch, capsys
 ):
     options = {"folds": 3, "validation": 0.3, "seeds": 2}
     with monkeypatch.context() as patched:
         _stopped_after(2, patched)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt), resumed_by("chexkeras train --resume cv"):
             cross_validate(recipe, images, tmp_path / "cv", **options)
+    told = (
+        "stopped after 2 complete trainings, which are kept with what was stored; go on with:\nchexkeras train --resume"
+    )
+    assert told in capsys.readouterr().err
     begun = InterruptedSeries(tmp_path / "cv")
     assert (begun.exists(), begun.done, begun.kind) == (True, 2, "cross_validation.json")
     with pytest.raises(FileExistsError, match="was interrupted after 2 complete ones: continue it with resume=True"):
