@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from chexkeras.checks import positive_int, probability
-from chexkeras.cli.app import RunFolder, app, errors_for_people, starting_tensorflow, tell
+from chexkeras.cli.app import Address, Executor, RunFolder, app, errors_for_people, place_at, starting_tensorflow, tell
 from chexkeras.cli.image_options import ROOT, Load, with_image_options
 from chexkeras.data.perturbations import GROUPS, PERTURBATIONS, perturbations_of
 
@@ -36,6 +36,8 @@ def robustness(
     ] = 0.1,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draw of patients and of the noise.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier measurement of the run.")] = False,
+    executor: Executor = "processes",
+    address: Address = None,
 ) -> None:
     """Changes a run's test images (exposure, noise, position, compression, misuse) and scores them again.
 
@@ -46,6 +48,7 @@ def robustness(
     from chexkeras.runs.run import ROBUSTNESS, Run
     from chexkeras.runs.writer import refuse_second
 
+    place = place_at(executor, address)
     chosen = perturbations_of(only) if only else PERTURBATIONS
     probability(margin, "--margin", open_interval=True)
     probability(operating_margin, "--operating-margin", open_interval=True)
@@ -67,6 +70,7 @@ def robustness(
         operating_margin=operating_margin,
         seed=seed,
         overwrite=overwrite,
+        executor=place,
     )
     for caution in measured.cautions:
         tell(f"Caution: {caution}")

@@ -4,9 +4,10 @@ The change is made to the image as the model gets it. It shows what the model be
 equipment are other data.
 """
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import numpy as np
@@ -17,12 +18,13 @@ from chexkeras.arguments import checked
 from chexkeras.checks import positive_int, probability
 from chexkeras.data.image_layout import layouts_of
 from chexkeras.data.perturbations import PERTURBATIONS, Perturbation
-from chexkeras.data.pipeline import images_with_ids
 from chexkeras.data.store.store import Store
 from chexkeras.evaluation.robustness import MARGIN, OPERATING_MARGIN, perturbation_effects
 from chexkeras.evaluation.scores import scores_fingerprint
 from chexkeras.inference.test_images import draw_patients, require_on_disk, rows_of
+from chexkeras.models.by_batch import computed_by_batch
 from chexkeras.models.scoring import predict_padded
+from chexkeras.parallel import HERE, Workplace, place_of
 from chexkeras.progress import track
 from chexkeras.results import Novelty, Robustness
 from chexkeras.runs.run import ROBUSTNESS, Run
@@ -54,6 +56,7 @@ def measure_robustness(
     seed: int = 0,
     keep: bool = True,
     overwrite: bool = False,
+    executor: str | Workplace = HERE,
 ) -> Robustness:
     """Scores a run's test images as they are and changed, and compares image by image.
 
@@ -78,6 +81,7 @@ def measure_robustness(
         seed: Of the draw of patients and of the noise; a whole number from 0.
         keep: Whether the result becomes the run's ``robustness.json``, from which its report tells.
         overwrite: Whether an earlier measurement of the run may be replaced.
+        executor: Where images are changed and scored: "ray" (a cluster, see `parallel.Workplace`), or here.
 
     Returns:
         The measurement.
@@ -89,6 +93,7 @@ def measure_robustness(
         ValueError: If a margin or the seed is out of range, no change or a change twice is given, test images are not
             in the table or twice, or the images as they are do not give the scores that the run has saved.
     """
+    place = place_of(executor)
     run = run if isinstance(run, Run) else Run.load(run)
     changes = _changes(perturbations)
     names = [entry.name for entry in changes]
@@ -110,7 +115,7 @@ def measure_robustness(
         store.require_size(model.input_shape[1])
     size = run.recipe.batch_size if batch_size is None else positive_int(batch_size, "batch_size")
     novelty = run.novelty
-    ids, scores, single, unlike = _scored(model, rows, changes, store, size, seed, novelty)
+    ids, scores, single, unlike = _scored(_Model(model, changes, size, seed, novelty), rows, store, place)
     tables = [_with_scores(saved_here, targets, ids, found) for found in scores]
     as_is, changed = tables[0], dict(zip(names, tables[1:], strict=True))
     total = saved["image_id"].nunique()
@@ -153,32 +158,55 @@ def _changes(perturbations: Perturbation | Iterable[Perturbation]) -> tuple[Pert
     return changes
 
 
+class _Model(NamedTuple):
+    """What scores the images, and how."""
+
+    model: keras.Model
+    changes: tuple[Perturbation, ...]
+    batch_size: int
+    seed: int
+    novelty: Novelty | None
+
+
 def _scored(
-    model: keras.Model, rows: pd.DataFrame, perturbations: Sequence[Perturbation], store: Store | None,
-    batch_size: int, seed: int, novelty: Novelty | None,
-) -> tuple[list[str], "list[NDArray[np.float64]]", "NDArray[np.float64]", list[list[bool]]]:  # fmt: skip
+    by: _Model, rows: pd.DataFrame, store: Store | None, place: Workplace
+) -> tuple[list[str], "list[NDArray[np.float64]]", "NDArray[np.float64]", list[list[bool]]]:
     """Returns image ids, the scores of the images as they are and after each change, and of some images one by one.
 
     And, where the run can tell, which images are unlike the training images, as they are and after each change.
     """
-    batches = images_with_ids(rows, image_size=model.input_shape[1], batch_size=batch_size, store=store)
-    ids: list[str] = []
-    scores: list[list[Any]] = [[] for _ in range(len(perturbations) + 1)]
+    scores: list[list[Any]] = [[] for _ in range(len(by.changes) + 1)]
     single: list[Any] = []
     unlike: list[list[bool]] = [[] for _ in scores]
-    steps = -(-len(rows) // batch_size)
-    for pixels, named in track(batches, f"scoring images in {len(perturbations)} changes", total=steps):
-        images, here = np.asarray(pixels), [value.decode() for value in named.numpy()]
-        for number, variant in enumerate(_variants(images, here, perturbations, seed)):
-            scores[number].append(predict_padded(model, variant, batch_size)[0])
-            if novelty is not None:
-                unlike[number] += novelty.unlike(novelty.of(layouts_of(variant))).tolist()
-        single += [
-            predict_padded(model, images[n : n + 1], 1)[0] for n in range(min(len(images), _SINGLE - len(single)))
-        ]
-        ids += here
+    # How many images of each batch are scored one by one, too.
+    steps = range(0, len(rows), by.batch_size)
+    alone = [max(0, min(by.batch_size, _SINGLE - start, len(rows) - start)) for start in steps]
+    computed = computed_by_batch(
+        _scored_in_changes, by, rows, alone,
+        image_size=by.model.input_shape[1], batch_size=by.batch_size, store=store, place=place,
+    )  # fmt: skip
+    with contextlib.closing(computed):
+        for found in track(computed, f"scoring images in {len(by.changes)} changes", total=len(alone)):
+            for number, (of_batch, flagged, alone_too) in enumerate(found):
+                scores[number].append(of_batch)
+                unlike[number] += flagged
+                single += alone_too
     every = [np.concatenate(found).astype(np.float64) for found in scores]
-    return ids, every, np.concatenate(single).astype(float), unlike
+    return rows["image_id"].astype(str).tolist(), every, np.concatenate(single).astype(float), unlike
+
+
+def _scored_in_changes(
+    by: _Model, pixels: Any, ids: list[str], alone: int
+) -> Iterator[tuple[np.ndarray, list[bool], list[np.ndarray]]]:
+    """Yields scores of a batch, what is unlike the training images, and scores of single images: as is, then changed.
+
+    Images are scored one by one as they are only.
+    """
+    images = np.asarray(pixels)
+    for number, variant in enumerate(_variants(images, ids, by.changes, by.seed)):
+        flagged = by.novelty.unlike(by.novelty.of(layouts_of(variant))).tolist() if by.novelty is not None else []
+        single = [predict_padded(by.model, images[n : n + 1], 1)[0] for n in range(0 if number else alone)]
+        yield predict_padded(by.model, variant, by.batch_size)[0], flagged, single
 
 
 def _unlike(

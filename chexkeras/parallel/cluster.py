@@ -268,6 +268,9 @@ class Actor:
 
     def __init__(self) -> None:
         self._task: Task | None = None
+        # One processor is this worker's; TensorFlow, which is not imported yet, would take all of the host's.
+        for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+            os.environ.setdefault(name, "1")
         # Ray writes what a worker prints to files that stay; a library's message may name an image.
         nothing = os.open(os.devnull, os.O_WRONLY)
         for stream in (1, 2):
@@ -350,7 +353,8 @@ class _Actors:
         from ray import cloudpickle
 
         self._ray: Any = ray
-        self._packed = cloudpickle.dumps((work, setup))
+        # A model may be among it: stored once, not sent along with every start.
+        self._packed = ray.put(cloudpickle.dumps((work, setup)))
         # No worker is started again by Ray itself: what it had in hand goes to another one, which may be elsewhere.
         self._kind = self._ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD")(
             Actor

@@ -6,6 +6,7 @@ import itertools
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from chexkeras.data.splits.splitters import check_classes
 from chexkeras.data.store.store import Store
 from chexkeras.inference.engines import check_frozen_engine
 from chexkeras.models.classifier import resolve_precision
+from chexkeras.parallel import HERE, Workplace
 from chexkeras.progress import say
 from chexkeras.recipes.presets import recipe_of
 from chexkeras.recipes.recipe import Recipe, Stage
@@ -32,6 +34,7 @@ from chexkeras.training.callbacks import EpochLog
 from chexkeras.training.distributed.follow import share_work
 from chexkeras.training.distributed.sharing import Sharing
 from chexkeras.training.distributed.team import Team, check_batch
+from chexkeras.training.frozen.place import place_of_features
 from chexkeras.training.frozen.plan import FeaturePlan, check_draws, plan_features
 from chexkeras.training.frozen.shelves import Shelves
 from chexkeras.training.loop import Fitted, fit_stages
@@ -68,6 +71,7 @@ def train(
     augment: keras.layers.Layer | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     workers: int | Team | None = None,
+    executor: str | Workplace = HERE,
 ) -> Run:
     """Trains, chooses the operating points on validation, evaluates on test and writes the run folder.
 
@@ -102,13 +106,12 @@ def train(
             the same, bit for bit. Without an `audit`, labels and patients are audited but no pixels.
         resume: Whether to continue the interrupted training of this run. Everything else has to be as it was; what it
             was is kept with it, see `resume.interrupted.InterruptedTraining`.
-        tensorboard: Folder for TensorBoard's logs, a point for each epoch; None writes none. Needs the package
-            tensorboard.
+        tensorboard: Folder for TensorBoard's logs, a point an epoch (needs the package tensorboard); None writes none.
         backbone: A Keras model or layer from images (batch, side, side, 1 or 3) to a feature map (batch, rows, columns,
             channels), with its weights; one that goes by a name is set in the recipe, recipe.replace(backbone=name).
             Where `recipe.weights` is None it counts as untrained, and its BatchNorm statistics are taken from the
-            training images. Stages freeze and unfreeze its layers, models
-            inside of it layer by layer, but code of its own (a subclassed model) as one layer.
+            training images. Stages freeze and unfreeze its layers, models inside of it layer by layer, but code of its
+            own (a subclassed model) as one layer.
         input_range: With `backbone`, what it expects: its values of black and white, such as (0, 1), (-1, 1), or (0,
             255) where it scales them itself; or "imagenet" or "caffe", see `run_from_model`. Never guessed.
         head: A Keras model or layer from the feature map, or from its average over rows and columns, to one probability
@@ -121,15 +124,15 @@ def train(
             recipe.replace(augment=cx.data.Augmentation(...)). It takes their place. What it draws follows from the
             recipe's seed, the epoch and the image; its own seed has no effect.
         callbacks: Objects of keras.callbacks.Callback, called in this order after chexkeras' own, with epochs counted
-            over the whole run.
-            They are recorded by the names of their classes, and may not change weights between epochs. Of a resumed
-            training they see the rest alone, and a caution says so. Those that do what the recipe decides
-            (EarlyStopping, ModelCheckpoint, schedules of the learning rate) are refused.
+            over the whole run. They are recorded by the names of their classes, and may not change weights between
+            epochs. Of a resumed training they see the rest alone, and a caution says so. Those that do what the recipe
+            decides (EarlyStopping, ModelCheckpoint, schedules of the learning rate) are refused.
         workers: How many devices of this machine share each batch, such as its GPUs, with Keras' JAX backend
             (KERAS_BACKEND=jax): the batch stays the recipe's and the run is the same but for rounding, as it is resumed
             with any number of them. What is frozen is then not stored, but computed in every epoch. Several processes
             and machines are started on the command line (chexkeras train --workers), which gives their team here.
             None takes one device.
+        executor: Where features that are stored are computed: "ray" (a cluster, see `parallel.Workplace`), or here.
 
     Returns:
         The run.
@@ -150,12 +153,13 @@ def train(
         EpochLog.check(tensorboard)
     shelves = shared_shelves(features_store, features_limit)
     check_frozen_engine(frozen_engine)
-    sharing = None
+    place, sharing = place_of_features(executor, features, frozen_engine, shared=workers is not None), None
     if workers is not None:
         _check_shareable(features, draws, features_store, own, workers)
         sharing = Sharing(team=workers) if isinstance(workers, Team) else Sharing(workers)
         check_batch(recipe.batch_size, sharing.share.devices)
-    asked = Asked(audit, cautions, overwrite, features, draws, store, resume, tensorboard, own, frozen_engine, sharing)
+    computed = (frozen_engine, sharing, place)
+    asked = Asked(audit, cautions, overwrite, features, draws, store, resume, tensorboard, own, *computed)
     with shelves or contextlib.nullcontext():
         return train_one(recipe, splits, run_dir, asked, SharedWork(shelves))
 
@@ -175,6 +179,7 @@ class Asked:
     own: OwnObjects = field(default_factory=OwnObjects)
     frozen_engine: str = "keras"
     sharing: Sharing | None = None
+    place: Workplace = HERE
 
 
 def train_one(recipe: Recipe, splits: Splits, run_dir: str | Path, asked: Asked, shared: SharedWork) -> Run:
@@ -483,7 +488,7 @@ def _features(
         )
     if plan is not None:
         # Not the recipe's batch size: recipes that differ in it find the same features, to the last bit.
-        halving(plan.fill, IMAGES_AT_A_TIME, "computing what is frozen")
+        halving(partial(plan.fill, place=asked.place), IMAGES_AT_A_TIME, "computing what is frozen")
     if before is None:
         unfinished.save_plan(plan.to_dict() if plan is not None else None)
     return plan

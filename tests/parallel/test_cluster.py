@@ -14,7 +14,7 @@ from PIL import Image
 
 import chexkeras as cx
 from chexkeras.data import prepare
-from chexkeras.parallel import WorkersUnavailable, Workplace, map_ordered, place_of
+from chexkeras.parallel import HERE, WorkersUnavailable, Workplace, map_ordered, place_of
 from tests.parallel.ray_cluster import ENVIRONMENT, TwoNodes
 
 # Not imported here: Ray reads the variables below when it is.
@@ -92,6 +92,39 @@ def test_images_are_looked_over_and_stored_as_without_a_cluster(cluster, images,
     assert bytes_of[0] == bytes_of[1] == bytes_of[2] and len(bytes_of[0]) == 3
 
 
+@pytest.mark.keras
+@pytest.mark.release
+def test_what_is_frozen_is_stored_as_without_a_cluster(cluster, tmp_path):
+    from chexkeras.models.classifier import build_classifier
+    from chexkeras.training.frozen.plan import plan_features
+    from chexkeras.training.frozen.shelves import Shelves
+
+    phantoms = cx.make_phantoms(tmp_path / "phantoms", images=30, size=64, processes=1, dicom=False)
+    table = cx.load_nih(phantoms)
+    store = prepare(table, tmp_path / "store", size=32)
+    model = build_classifier("Cardiomegaly", weights=None, image_size=32)
+    recipe = cx.preset("quick").replace(image_size=32, augment=cx.data.Augmentation(flip=True))
+    found = []
+    for name, place, images in (("own", HERE, None), ("files", cluster, None), ("store", cluster, store)):
+        with Shelves(tmp_path / name) as shelves:
+            # 22 images in batches of 8: the last one is smaller.
+            plan = plan_features(model, recipe, table[:22], table[22:], shelves, store=images)
+            plan.fill(8, place)
+        values = [path for path in sorted((tmp_path / name).rglob("*")) if path.name == "values.bin"]
+        found.append({path.relative_to(tmp_path / name): path.read_bytes() for path in values})
+    assert found[0] == found[1] == found[2] and all(map(len, found[0].values()))
+
+
+def test_what_a_cluster_cannot_compute_is_refused_before_anything_else():
+    from chexkeras.training.frozen.place import place_of_features
+
+    given = {"features": "auto", "engine": "keras", "shared": False}
+    for change in ({"features": "off"}, {"engine": "openvino"}, {"shared": True}):
+        with pytest.raises(ValueError, match="computes what is frozen, once and with Keras"):
+            place_of_features("ray", **{**given, **change})
+    assert place_of_features("ray", **given).on_cluster and not place_of_features("serial", **given).on_cluster
+
+
 def slowly(number):
     import time
 
@@ -148,7 +181,7 @@ def test_ray_that_was_started_for_the_work_ends_with_it(monkeypatch):
 @pytest.mark.keras
 @pytest.mark.slow
 def test_files_are_scored_as_without_a_cluster(cluster, images, tmp_path, monkeypatch):
-    from chexkeras.inference import score_folder
+    from chexkeras.inference import measure_robustness, score_folder
 
     monkeypatch.setenv("CHEXKERAS_HASH_KEY", "a key of the tests")
     phantoms = cx.make_phantoms(tmp_path / "training", images=120, size=64, processes=1, dicom=False,
@@ -163,7 +196,13 @@ def test_files_are_scored_as_without_a_cluster(cluster, images, tmp_path, monkey
         score_folder(run, folder, keep=False, executor=place).drop(columns="seconds")
         for place in ("processes", cluster)
     )
-    assert own.equals(other) and {"accept", "reject"} <= set(own["verdict"])
+    assert own.equals(other) and {"warn", "reject"} <= set(own["verdict"]) and own["score"].notna().any()
+    changes = cx.data.perturbations_of("exposure")
+    own, other = (
+        measure_robustness(run, splits.table, perturbations=changes, batch_size=16, keep=False, executor=place)
+        for place in ("processes", cluster)
+    )
+    assert own.to_dict() == other.to_dict()
     with pytest.raises(WorkersUnavailable, match="would score with another model"):
         from chexkeras.dicom.profiles import find_profile
         from chexkeras.dicom.workers.options import ReadOptions

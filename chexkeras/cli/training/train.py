@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from chexkeras.checks import one_of, positive_int
-from chexkeras.cli.app import app, command_line, errors_for_people, starting_tensorflow, tell
+from chexkeras.cli.app import Address, app, command_line, errors_for_people, starting_tensorflow, tell
 from chexkeras.cli.image_options import ROOT, Load, Missing, with_image_options
 from chexkeras.cli.output import show_evaluation, show_shortcuts
 from chexkeras.cli.training.inputs import FeaturesLimit, FeaturesStore, bytes_of, load_images
@@ -162,13 +162,20 @@ def train(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a run of the same name, or an interrupted training of it.")
     ] = False,
+    executor: Annotated[
+        str,
+        typer.Option(help="Where what is frozen is computed once: 'processes' here, 'ray' on a cluster (extra ray)."),
+    ] = "processes",
+    address: Address = None,
 ) -> None:
     """Trains in two stages, chooses the threshold on validation, evaluates on test, and writes a run folder."""
     from chexkeras.inference.engines import check_frozen_engine
+    from chexkeras.parallel import Workplace
     from chexkeras.recipes import protocol
     from chexkeras.runs import writer
     from chexkeras.runs.series import check_free_for_series
     from chexkeras.training import second_pass
+    from chexkeras.training.frozen.place import place_of_features
     from chexkeras.training.resume.interrupted import InterruptedTraining, resumed_by
     from chexkeras.training.resume.interrupted_series import InterruptedSeries
 
@@ -179,6 +186,9 @@ def train(
     going_on = command_line("run", "resume", *_KEPT, adding=("--resume", str(folder)))
     _check_shared(workers, {"--folds": folds, "--seeds": seeds, "--draws": draws, "--features-store": features_store,
                             "--features": None if features in ("auto", "off") else features})  # fmt: skip
+    place = place_of_features(
+        Workplace(executor, address), features or "auto", frozen_engine or "keras", shared=workers is not None
+    )
     with shared_by(workers, folder, going_on) as crew:
         if isinstance(crew, Team) and not crew.leads:
             follow_first(crew, load, data, missing, store, corrections)
@@ -241,7 +251,8 @@ def train(
             # What the table alone rules out is said before its images are looked at.
             protocol.split_for(images.table, recipe, plan)
         checked = images.audited()
-        kept: dict[str, Any] = {"audit": checked, "store": images.store, "resume": interrupted is not None}
+        kept: dict[str, Any] = {"audit": checked, "store": images.store, "resume": interrupted is not None,
+                                "executor": place}  # fmt: skip
         options = {"cautions": (*cautions, *(caution or ())), "overwrite": overwrite, "features": features,
                    "draws": draws, "features_store": features_store, "features_limit": limit,
                    "frozen_engine": frozen_engine or "keras"}  # fmt: skip

@@ -20,11 +20,13 @@ from chexkeras.evaluation.cross_validation.evaluate_folds import evaluate_folds
 from chexkeras.evaluation.scores import write_scores
 from chexkeras.inference.engines import check_frozen_engine
 from chexkeras.inference.ensemble import Ensemble
+from chexkeras.parallel import HERE, Workplace
 from chexkeras.recipes.presets import recipe_of
 from chexkeras.recipes.recipe import Recipe
 from chexkeras.runs.run import Run
 from chexkeras.runs.series import CROSS_VALIDATION, FINAL, OUT_OF_FOLD, RUNS, SEEDS, CrossValidation, SeedRuns
 from chexkeras.training.experiments.series import Series, under_way
+from chexkeras.training.frozen.place import place_of_features
 from chexkeras.training.shared import SharedWork, shared_shelves
 from chexkeras.training.trainer import Asked
 
@@ -59,6 +61,7 @@ def cross_validate(
     frozen_engine: str = "keras",
     store: Store | None = None,
     resume: bool = False,
+    executor: str | Workplace = HERE,
 ) -> CrossValidation:
     """Trains a recipe on folds of a table, so that every image is scored by models that have not seen its patient.
 
@@ -90,6 +93,7 @@ def cross_validate(
         frozen_engine: What computes features that are stored; see `train`.
         store: Images decoded before (`cx.prepare`); None reads the files.
         resume: Whether to continue the interrupted series of this name.
+        executor: Where features that are stored are computed; see `train`.
 
     Returns:
         The finished cross-validation.
@@ -103,6 +107,7 @@ def cross_validate(
     """
     checks.positive_int(seeds, "seeds")
     check_frozen_engine(frozen_engine)
+    place = place_of_features(executor, features, frozen_engine, shared=False)
     checks.one_of(final, FINAL, "final")
     checks.one_of(base_statistics, BASE_STATISTICS, "base_statistics")
     table = ImageTable.of(table)
@@ -125,7 +130,7 @@ def cross_validate(
     said = [*cautions]
     if recipe.weights is None and base_statistics == "all":
         said.append(OF_ALL_IMAGES)
-    asked = Asked(audit, said, overwrite, features, draws, store, resume, frozen_engine=frozen_engine)
+    asked = Asked(audit, said, overwrite, features, draws, store, resume, frozen_engine=frozen_engine, place=place)
     how = {
         "folds": folds,
         "repeats": repeats,
@@ -180,6 +185,7 @@ def train_seeds(
     frozen_engine: str = "keras",
     store: Store | None = None,
     resume: bool = False,
+    executor: str | Workplace = HERE,
 ) -> SeedRuns:
     """Trains a recipe several times on one split, with nothing different but the seed, and measures their mean.
 
@@ -201,6 +207,7 @@ def train_seeds(
         frozen_engine: What computes features that are stored; see `train`.
         store: Images decoded before (`cx.prepare`); None reads the files.
         resume: Whether to continue the interrupted series of this name.
+        executor: Where features that are stored are computed; see `train`.
 
     Returns:
         The finished series.
@@ -214,10 +221,11 @@ def train_seeds(
     """
     checks.positive_int(seeds, "seeds", least=2)
     check_frozen_engine(frozen_engine)
+    place = place_of_features(executor, features, frozen_engine, shared=False)
     recipe = recipe_of(recipe)
     recipe = recipe.replace(targets=resolve_targets(splits.table, recipe.targets))
     shared = SharedWork(shared_shelves(features_store, features_limit), seeds, recipe.seed, splits.train, lean=True)
-    asked = Asked(audit, cautions, overwrite, features, draws, store, resume, frozen_engine=frozen_engine)
+    asked = Asked(audit, cautions, overwrite, features, draws, store, resume, frozen_engine=frozen_engine, place=place)
     inputs = {"recipe": recipe.to_dict(), "split": splits.fingerprint, "table": splits.table_sha256, "seeds": seeds}
     started = time.perf_counter()
     with under_way(run_dir, SEEDS, inputs, {"seeds": seeds}, asked, shared, splits.table, splits) as series:

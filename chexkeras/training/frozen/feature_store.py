@@ -5,11 +5,13 @@ trained one, and are found there by image: whichever training, fold or recipe th
 does not grow with the data set.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,10 +21,12 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from chexkeras.data.pipeline import checked_paths, images_with_ids, without_autotuning
+from chexkeras.data.pipeline import checked_paths, without_autotuning
 from chexkeras.data.pixels import PIXELS_VERSION
 from chexkeras.data.store.store import Store
+from chexkeras.models.by_batch import computed_by_batch
 from chexkeras.models.scoring import predict_padded
+from chexkeras.parallel import HERE, Workplace
 from chexkeras.progress import say, track
 from chexkeras.training.frozen.augmented_copies import AugmentedCopies
 from chexkeras.training.frozen.engine import FrozenEngine
@@ -202,13 +206,14 @@ class FeatureStore:
         for shelf in self.on:
             shelf.drop_damaged(self._entries(shelf).ravel())
 
-    def fill(self, batch_size: int) -> None:
+    def fill(self, batch_size: int, place: Workplace = HERE) -> None:
         """Computes what is missing; a filling that was killed goes on where it was.
 
         The caller holds the shelves (`Shelves.filling`) and has taken the disk space.
 
         Args:
             batch_size: Images a step.
+            place: Where to compute.
 
         Raises:
             FeatureOverflow: If a feature does not fit the number type; nothing rounded to infinity is trained on.
@@ -224,27 +229,26 @@ class FeatureStore:
             of = "" if known == len(self.table) else f" of {len(self.table):,}"
             say(f"features of {known:,}{of} images taken from an earlier pass")
         if len(rest):
-            self._compute(rest, missing, batch_size)
+            self._compute(rest, missing, batch_size, place)
 
-    def _compute(self, rest: np.ndarray, missing: dict[Shelf, set[bytes]], batch_size: int) -> None:
-        table, size = self.table.iloc[rest], self.spec.model.input_shape[1]
-        numbers = self.spec.copies.numbers(table["image_id"].astype(str))
-        batches = images_with_ids(table, image_size=size, batch_size=batch_size, store=self.images)
-        total, start = -(-len(rest) // batch_size), 0
-        for step, (pixels, _) in enumerate(track(batches, "computing what is frozen", total), start=1):
-            here = slice(start, start + len(pixels))
-            start = here.stop
-            for copy, of_copy in enumerate(self._keys):
-                keys = [of_copy[row] for row in rest[here]]
-                if not any(key in lacking for lacking in missing.values() for key in keys):
-                    continue
-                seen = self.spec.copies.pixels(pixels, numbers[here], copy)
-                outputs = self.spec.computed(seen, batch_size)
-                for shelf, output in zip(self.on, outputs, strict=True):
-                    _append(shelf, keys, output, missing[shelf])
-            if step % _SYNC_EVERY == 0 or step == total:
-                for shelf in self.on:
-                    shelf.sync()
+    def _compute(self, rest: np.ndarray, missing: dict[Shelf, set[bytes]], batch_size: int, place: Workplace) -> None:
+        batches = [rest[start : start + batch_size] for start in range(0, len(rest), batch_size)]
+        keys = [[[of_copy[row] for row in batch] for of_copy in self._keys] for batch in batches]
+        wanted = set().union(*missing.values())
+        copies = [[copy for copy, named in enumerate(each) if not wanted.isdisjoint(named)] for each in keys]
+        computed = computed_by_batch(
+            _copies_computed, (self.spec, batch_size), self.table.iloc[rest], copies,
+            image_size=self.spec.model.input_shape[1], batch_size=batch_size, store=self.images, place=place,
+        )  # fmt: skip
+        with contextlib.closing(computed):
+            steps = track(zip(keys, copies, computed, strict=True), "computing what is frozen", len(batches))
+            for step, (named, chosen, found) in enumerate(steps, start=1):
+                for copy, outputs in zip(chosen, found, strict=True):
+                    for shelf, output in zip(self.on, outputs, strict=True):
+                        _append(shelf, named[copy], output, missing[shelf])
+                if step % _SYNC_EVERY == 0 or step == len(batches):
+                    for shelf in self.on:
+                        shelf.sync()
 
     def features(self, layer: str) -> StoredFeatures:
         """Returns one crossing tensor of the table's images.
@@ -262,13 +266,25 @@ class FeatureStore:
         return StoredFeatures(shelf.values, entries)
 
 
+def _copies_computed(
+    state: tuple[FeatureSpec, int], pixels: tf.Tensor, image_ids: list[str], copies: list[int]
+) -> Iterator[list[np.ndarray]]:
+    """Yields the features of some copies of a batch's images, in the number type they are stored in."""
+    spec, batch_size = state
+    numbers = spec.copies.numbers(image_ids)
+    for copy in copies:
+        found = spec.computed(spec.copies.pixels(pixels, numbers, copy), batch_size)
+        # What becomes infinite is refused where it is stored.
+        with np.errstate(over="ignore"):
+            yield [features.astype(spec.dtype) for features in found]
+
+
 def _append(shelf: Shelf, keys: list[bytes], output: np.ndarray, missing: set[bytes]) -> None:
     """Adds what a shelf lacks."""
     places = [place for place, key in enumerate(keys) if key in missing]
     if not places:
         return
-    with np.errstate(over="ignore"):
-        values = output[places].astype(shelf.dtype)
+    values = output[places]
     if not np.isfinite(values).all():
         raise FeatureOverflow(
             f"a feature is too large for {shelf.dtype}; train with features='float32' or 'off' (on the command line "

@@ -12,6 +12,7 @@ from chexkeras.data.sampling import balance_groups, balanced, shuffled
 from chexkeras.data.store.store import Store
 from chexkeras.models.partition import Partition, first_changing, frozen_share, partition
 from chexkeras.models.stages import freeze
+from chexkeras.parallel import HERE, Workplace
 from chexkeras.progress import say
 from chexkeras.recipes.recipe import Recipe
 from chexkeras.training.frozen.augmented_copies import AugmentedCopies
@@ -48,11 +49,12 @@ class FeaturePlan:
         """All stores."""
         return tuple(store for store in (self.validation, self.test, self.train) if store is not None)
 
-    def fill(self, batch_size: int) -> None:
+    def fill(self, batch_size: int, place: Workplace = HERE) -> None:
         """Computes all stores; in float32 where the number type was left to us and float16 cannot hold a feature.
 
         Args:
             batch_size: Images a step.
+            place: Where to compute.
 
         Raises:
             FeatureOverflow: If a feature does not fit the number type that was asked for.
@@ -61,7 +63,7 @@ class FeaturePlan:
         shelves = [shelf for store in self.stores for shelf in store.on]
         try:
             with self.train.shelves.filling(list(dict.fromkeys(shelves))):
-                self._fill(batch_size)
+                self._fill(batch_size, place)
         except FeatureOverflow:
             if not self.automatic or self.train.spec.dtype == "float32":
                 raise
@@ -71,9 +73,9 @@ class FeaturePlan:
                 if store is not None:
                     spec = replace(store.spec, dtype="float32")
                     setattr(self, name, FeatureStore(store.shelves, spec, store.table, store.images))
-            self.fill(batch_size)
+            self.fill(batch_size, place)
 
-    def _fill(self, batch_size: int) -> None:
+    def _fill(self, batch_size: int, place: Workplace) -> None:
         for store in self.stores:
             store.check()
         missing: dict[Shelf, set[bytes]] = {}
@@ -86,7 +88,7 @@ class FeaturePlan:
             for shelf, keys in missing.items():
                 shelf.reserve(len(keys))
             for store in self.stores:
-                store.fill(batch_size)
+                store.fill(batch_size, place)
         finally:
             for shelf in missing:
                 shelf.give_back()

@@ -50,9 +50,9 @@ def copies_computed(monkeypatch):
 
     counted, real = [], module.FeatureStore._compute
 
-    def compute(self, rest, missing, batch_size):
+    def compute(self, rest, missing, batch_size, place):
         before = sum(len(shelf.values) for shelf in self.on)
-        real(self, rest, missing, batch_size)
+        real(self, rest, missing, batch_size, place)
         counted.append((sum(len(shelf.values) for shelf in self.on) - before) // len(self.on))
 
     monkeypatch.setattr(module.FeatureStore, "_compute", compute)

@@ -22,7 +22,7 @@ from chexkeras.training.frozen.shelves import Shelves
 from chexkeras.training.loop import fit_stages
 from chexkeras.training.trainer import build_loss
 
-FEATURE_STORE = "chexkeras.training.frozen.feature_store"
+READING = "chexkeras.models.by_batch"
 
 pytestmark = pytest.mark.keras
 
@@ -125,9 +125,7 @@ def every(stored):
 @pytest.fixture
 def unread(monkeypatch):
     """Nothing reads an image from now on."""
-    return lambda: monkeypatch.setattr(
-        f"{FEATURE_STORE}.images_with_ids", lambda *_, **__: pytest.fail("read the images")
-    )
+    return lambda: monkeypatch.setattr(f"{READING}.images_with_ids", lambda *_, **__: pytest.fail("read the images"))
 
 
 def test_one_pass_fills_both_crossing_tensors(plan, toy_splits):
@@ -164,7 +162,7 @@ def test_a_store_is_taken_up_again_by_a_model_built_anew_in_the_same_session(
 def test_another_split_and_another_recipe_on_the_same_frozen_part_compute_what_is_new_alone(
     tmp_path, toy, toy_recipe, toy_splits, monkeypatch
 ):
-    import chexkeras.training.frozen.feature_store as module
+    import chexkeras.models.by_batch as module
 
     shelves = Shelves(tmp_path / "shared")
     planned(toy_recipe, toy_splits, tmp_path, shelves=shelves).fill(16)
@@ -254,7 +252,7 @@ def test_a_filling_that_was_interrupted_goes_on_to_the_same_bytes(plan, tmp_path
 def test_what_is_damaged_is_computed_anew_and_nothing_else(
     plan, tmp_path, toy_recipe, toy_splits, damage, capsys, monkeypatch
 ):
-    import chexkeras.training.frozen.feature_store as module
+    import chexkeras.models.by_batch as module
 
     plan.fill(16)
     good, shelf = every(plan.train.features("head_pool")), plan.train.on[plan.train.spec.layers.index("head_pool")]
@@ -379,7 +377,7 @@ def test_the_disk_space_of_both_stores_is_taken_before_a_image_is_read(plan, toy
     if not hasattr(os, "posix_fallocate"):
         pytest.skip(f"{sys.platform} cannot take disk space")
     taken = []
-    monkeypatch.setattr(f"{FEATURE_STORE}.images_with_ids", look)
+    monkeypatch.setattr(f"{READING}.images_with_ids", look)
     with pytest.raises(KeyboardInterrupt):
         plan.fill(16)
     assert taken == [True] * 2
