@@ -16,13 +16,13 @@ import pandas as pd
 from chexkeras import provenance
 from chexkeras.arguments import checked
 from chexkeras.checks import positive_int, probability
+from chexkeras.data.by_batch import computed_by_batch
 from chexkeras.data.image_layout import layouts_of
 from chexkeras.data.perturbations import PERTURBATIONS, Perturbation
 from chexkeras.data.store.store import Store
 from chexkeras.evaluation.robustness import MARGIN, OPERATING_MARGIN, perturbation_effects
 from chexkeras.evaluation.scores import scores_fingerprint
 from chexkeras.inference.test_images import draw_patients, require_on_disk, rows_of
-from chexkeras.models.by_batch import computed_by_batch
 from chexkeras.models.scoring import predict_padded
 from chexkeras.parallel import HERE, Workplace, place_of
 from chexkeras.progress import track

@@ -21,10 +21,10 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from chexkeras.data.by_batch import computed_by_batch
 from chexkeras.data.pipeline import checked_paths, without_autotuning
 from chexkeras.data.pixels import PIXELS_VERSION
 from chexkeras.data.store.store import Store
-from chexkeras.models.by_batch import computed_by_batch
 from chexkeras.models.scoring import predict_padded
 from chexkeras.parallel import HERE, Workplace
 from chexkeras.progress import say, track

@@ -22,7 +22,7 @@ from chexkeras.training.frozen.shelves import Shelves
 from chexkeras.training.loop import fit_stages
 from chexkeras.training.trainer import build_loss
 
-READING = "chexkeras.models.by_batch"
+READING = "chexkeras.data.by_batch"
 
 pytestmark = pytest.mark.keras
 
@@ -162,7 +162,7 @@ def test_a_store_is_taken_up_again_by_a_model_built_anew_in_the_same_session(
 def test_another_split_and_another_recipe_on_the_same_frozen_part_compute_what_is_new_alone(
     tmp_path, toy, toy_recipe, toy_splits, monkeypatch
 ):
-    import chexkeras.models.by_batch as module
+    import chexkeras.data.by_batch as module
 
     shelves = Shelves(tmp_path / "shared")
     planned(toy_recipe, toy_splits, tmp_path, shelves=shelves).fill(16)
@@ -252,7 +252,7 @@ def test_a_filling_that_was_interrupted_goes_on_to_the_same_bytes(plan, tmp_path
 def test_what_is_damaged_is_computed_anew_and_nothing_else(
     plan, tmp_path, toy_recipe, toy_splits, damage, capsys, monkeypatch
 ):
-    import chexkeras.models.by_batch as module
+    import chexkeras.data.by_batch as module
 
     plan.fill(16)
     good, shelf = every(plan.train.features("head_pool")), plan.train.on[plan.train.spec.layers.index("head_pool")]

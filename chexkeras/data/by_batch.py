@@ -1,4 +1,4 @@
-"""What a model makes of a table's images, batch by batch: in this process or on a cluster, with the same bytes.
+"""What is computed of a table's images, batch by batch: in this process or on a cluster, with the same bytes.
 
 On a cluster the batch is the unit of work, the same images wherever it is computed, since a model rounds otherwise in
 another company. Each worker loads the model once, and reads the images of its batches itself.
