@@ -34,7 +34,7 @@ from chexkeras.training.callbacks import EpochLog
 from chexkeras.training.distributed.follow import share_work
 from chexkeras.training.distributed.sharing import Sharing
 from chexkeras.training.distributed.team import Team, check_batch
-from chexkeras.training.frozen.place import place_of_features
+from chexkeras.training.frozen.place import check_shareable, place_of_features
 from chexkeras.training.frozen.plan import FeaturePlan, check_draws, plan_features
 from chexkeras.training.frozen.shelves import Shelves
 from chexkeras.training.loop import Fitted, fit_stages
@@ -155,7 +155,7 @@ def train(
     check_frozen_engine(frozen_engine)
     place, sharing = place_of_features(executor, features, frozen_engine, shared=workers is not None), None
     if workers is not None:
-        _check_shareable(features, draws, features_store, own, workers)
+        check_shareable(features, draws, features_store, own, workers)
         sharing = Sharing(team=workers) if isinstance(workers, Team) else Sharing(workers)
         check_batch(recipe.batch_size, sharing.share.devices)
     computed = (frozen_engine, sharing, place)
@@ -331,22 +331,6 @@ def _fitted(
             sharing.team.part()
     sharing.bring_back(copy, model, fitted.best_epochs)
     return fitted
-
-
-def _check_shareable(
-    features: str, draws: int | None, features_store: str | Path | None, own: OwnObjects, workers: int | Team
-) -> None:
-    """Refuses what several devices cannot have."""
-    stored = {"features": features if features in ("float16", "float32") else None, "draws": draws,
-              "features_store": features_store}  # fmt: skip
-    named = [f"{name}={value}" for name, value in stored.items() if value is not None]
-    if named:
-        raise ValueError(
-            f"{' and '.join(named)} with several workers: training on stored features takes one process and one "
-            "device. Leave workers out (it needs no more), or leave them out, and every epoch reads the images."
-        )
-    if isinstance(workers, Team) and own.any_given:
-        raise ValueError("Keras objects of one's own are for one process; leave them or the team out.")
 
 
 def _write(
