@@ -69,14 +69,14 @@ def computed_by_batch(
     computed = map_ordered(
         _computed,
         zip(parts, asked, strict=True),
-        setup=partial(_Worker, compute, state, partial(read, store=store), shared, _arithmetic()),
+        setup=partial(_BatchWorker, compute, state, partial(read, store=store), shared, _arithmetic()),
         executor=place,
     )
     with contextlib.closing(computed):
         yield from computed
 
 
-class _Worker:
+class _BatchWorker:
     """What a worker has for as long as it works.
 
     Args:
@@ -98,7 +98,7 @@ class _Worker:
         self.compute, self.state, self.read = compute, state, read
 
 
-def _computed(batch: tuple[pd.DataFrame, Any], worker: _Worker) -> list[Any]:
+def _computed(batch: tuple[pd.DataFrame, Any], worker: _BatchWorker) -> list[Any]:
     rows, wanted = batch
     ((pixels, ids),) = worker.read(rows)
     return list(worker.compute(worker.state, pixels, _text(ids), wanted))

@@ -115,7 +115,7 @@ def measure_robustness(
         store.require_size(model.input_shape[1])
     size = run.recipe.batch_size if batch_size is None else positive_int(batch_size, "batch_size")
     novelty = run.novelty
-    ids, scores, single, unlike = _scored(_Model(model, changes, size, seed, novelty), rows, store, place)
+    ids, scores, single, unlike = _scored(_ScoredBy(model, changes, size, seed, novelty), rows, store, place)
     tables = [_with_scores(saved_here, targets, ids, found) for found in scores]
     as_is, changed = tables[0], dict(zip(names, tables[1:], strict=True))
     total = saved["image_id"].nunique()
@@ -158,7 +158,7 @@ def _changes(perturbations: Perturbation | Iterable[Perturbation]) -> tuple[Pert
     return changes
 
 
-class _Model(NamedTuple):
+class _ScoredBy(NamedTuple):
     """What scores the images, and how."""
 
     model: keras.Model
@@ -169,7 +169,7 @@ class _Model(NamedTuple):
 
 
 def _scored(
-    by: _Model, rows: pd.DataFrame, store: Store | None, place: Workplace
+    by: _ScoredBy, rows: pd.DataFrame, store: Store | None, place: Workplace
 ) -> tuple[list[str], "list[NDArray[np.float64]]", "NDArray[np.float64]", list[list[bool]]]:
     """Returns image ids, the scores of the images as they are and after each change, and of some images one by one.
 
@@ -196,7 +196,7 @@ def _scored(
 
 
 def _scored_in_changes(
-    by: _Model, pixels: Any, ids: list[str], alone: int
+    by: _ScoredBy, pixels: Any, ids: list[str], alone: int
 ) -> Iterator[tuple[np.ndarray, list[bool], list[np.ndarray]]]:
     """Yields scores of a batch, what is unlike the training images, and scores of single images: as is, then changed.
 
