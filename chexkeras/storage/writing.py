@@ -73,6 +73,8 @@ def folder_of_output(place: Remote) -> Path:
 def check_writable(place: Remote, name: str) -> None:
     """Checks that a file can be written, by beginning to write it and giving up: nothing is there afterwards.
 
+    Also that there is a folder on this machine for what is on its way.
+
     Args:
         place: The file.
         name: What it is called, for messages.
@@ -80,6 +82,11 @@ def check_writable(place: Remote, name: str) -> None:
     Raises:
         OSError: If it cannot, or the store cannot be asked; in one sentence.
     """
+    # That there is no place on this machine would otherwise be found out after hours of work.
+    here = folder_of_output(place)
+    tempfile.TemporaryFile(dir=here).close()
+    with contextlib.suppress(OSError):
+        here.rmdir()
     # fsspec's memory takes everything, and would show what was begun.
     if place.url.startswith("memory:"):
         return

@@ -154,6 +154,13 @@ def test_the_check_leaves_nothing_there(bucket):
         assert drivers._driver("s3").call_s3("list_multipart_uploads", Bucket="bucket").get("Uploads", []) == []
 
 
+def test_a_machine_that_has_no_place_for_what_is_on_its_way_is_told_before_work(bucket, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv(storage.CACHE_VARIABLE, str(tmp_path / "file"))
+    with pytest.raises(OSError, match=r"nothing can be kept in '.*file' on this machine .* in CHEXKERAS_CACHE\."):
+        storage.check_writable(Remote(f"{bucket}/audit.json"), "--out")
+
+
 def test_a_bucket_that_is_not_there_is_said_to_be_so(s3, server):
     with pytest.raises(FileNotFoundError, match=r"^out: nothing can be written to 's3://other-bucket/a.csv': nothing"):
         storage.check_writable(Remote("s3://other-bucket/a.csv"), "out")
