@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pandas as pd
 
+from chexkeras.data.image_table import resolve_targets
 from chexkeras.data.pipeline import images_with_ids
-from chexkeras.data.splits.splits import Splits
+from chexkeras.data.splits.splits import Splits, listed
 from chexkeras.data.store.store import Store
 from chexkeras.models.classifier import build_classifier
 from chexkeras.models.given import check_loadable
@@ -20,6 +21,27 @@ from chexkeras.training.shared import SharedWork
 
 IMAGES_AT_A_TIME = 32
 """Images of a batch where the recipe's batch size shall not matter: recipes that differ in it find the same."""
+
+
+def spelt_as_in(table: pd.DataFrame, recipe: Recipe) -> Recipe:
+    """Returns the recipe with its findings as the table spells them: NIH's Effusion is CheXpert's Pleural Effusion.
+
+    Args:
+        table: The image table.
+        recipe: The recipe.
+
+    Raises:
+        ValueError: If the table lacks one of them.
+    """
+    try:
+        spelt = dict(zip(recipe.targets, resolve_targets(table, recipe.targets), strict=True))
+    except ValueError as error:
+        raise ValueError(
+            f"the recipe trains {listed(recipe.targets)}: {error} Name what this table has with "
+            "recipe.replace(targets=...), on the command line --finding."
+        ) from None
+    weights = tuple((spelt[name], weight) for name, weight in recipe.loss.target_weights)
+    return recipe.replace(targets=tuple(spelt.values()), loss=recipe.loss.replace(target_weights=weights))
 
 
 def built(recipe: Recipe, own: OwnObjects) -> keras.Model:

@@ -16,7 +16,7 @@ import pandas as pd
 from chexkeras.arguments import checked
 from chexkeras.data.audit.audit import Audit
 from chexkeras.data.audit.audit import audit as audit_images
-from chexkeras.data.image_table import refuse_dicom, resolve_targets
+from chexkeras.data.image_table import refuse_dicom
 from chexkeras.data.sampling import balance_groups
 from chexkeras.data.splits.splits import Splits, listed
 from chexkeras.data.splits.splitters import check_classes
@@ -44,7 +44,7 @@ from chexkeras.training.own_objects import OwnObjects, loss_for_labels
 from chexkeras.training.resume.checkpoints import Checkpoints, value
 from chexkeras.training.resume.interrupted import InterruptedTraining, TrainingRequest
 from chexkeras.training.shared import SharedWork, shared_shelves
-from chexkeras.training.start import IMAGES_AT_A_TIME, built, starting_classifier
+from chexkeras.training.start import IMAGES_AT_A_TIME, built, spelt_as_in, starting_classifier
 
 
 @checked
@@ -219,7 +219,7 @@ def train_one(recipe: Recipe, splits: Splits, run_dir: str | Path, asked: Asked,
     if asked.resume:
         own = own.completed(unfinished.options.get("given", {}))
     given = own.record()
-    recipe = own.named_in(_for_table(recipe, splits.table))
+    recipe = own.named_in(spelt_as_in(splits.table, recipe))
     if not (splits.has_test or shared.lean):
         raise ValueError("the split has no test part, so that the run could not be measured; split with a test share.")
     check_classes(splits, recipe.targets)
@@ -347,19 +347,6 @@ def _write(
             if best is not None:
                 best.assign(number)
             finish.write_run(model, ended, writer.epoch_folder(working, number), number)
-
-
-def _for_table(recipe: Recipe, table: pd.DataFrame) -> Recipe:
-    """Returns the recipe with its findings as the table spells them: NIH's Effusion is CheXpert's Pleural Effusion."""
-    try:
-        spelt = dict(zip(recipe.targets, resolve_targets(table, recipe.targets), strict=True))
-    except ValueError as error:
-        raise ValueError(
-            f"the recipe trains {listed(recipe.targets)}: {error} Name what this table has with "
-            "recipe.replace(targets=...), on the command line --finding."
-        ) from None
-    weights = tuple((spelt[name], weight) for name, weight in recipe.loss.target_weights)
-    return recipe.replace(targets=tuple(spelt.values()), loss=recipe.loss.replace(target_weights=weights))
 
 
 def _inputs(recipe: Recipe, splits: Splits, features: str, draws: int | None, store: Store | None) -> dict[str, Any]:
