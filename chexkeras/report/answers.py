@@ -42,8 +42,8 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         "device.intended_use",
         1,
-        "confirm or replace this intended use and the device type, and say why the findings are time-sensitive enough "
-        "for it",
+        "confirm this intended use and the device type or state another, which then stands before this draft of the "
+        "software, and say why the findings are time-sensitive enough for it",
     ),
     Question(
         "device.use_conditions",
@@ -278,10 +278,12 @@ class Answers:
     Attributes:
         values: By key, "device.name" for the name in the table [device]; only what was answered.
         folder: Where the file lies; paths in it are relative to this.
+        name: The file's name.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     folder: Path = Path()
+    name: str = FILE
 
     def get(self, key: str) -> Any:
         """Returns an answer, or None."""
@@ -325,7 +327,9 @@ def load_answers(path: str | Path) -> Answers:
     )
     try:
         document = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file.name} is not UTF-8 text (byte {error.start:,}); save it as UTF-8.") from error
+    except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{file.name} is no TOML file: {error}. Texts need quotes, tables brackets.") from error
     known = [*_PROSE, *_VALUES]
     tables = sorted({key.split(".")[0] for key in known} | {"prevalence"})
@@ -344,7 +348,7 @@ def load_answers(path: str | Path) -> Answers:
             answer = check(value, f"{file.name}: {key}")
             if answer != "":
                 values[key] = answer
-    answers = Answers(values, file.parent)
+    answers = Answers(values, file.parent, file.name)
     _check_together(answers, file.name)
     return answers
 

@@ -47,9 +47,10 @@ def _paragraph(
     further: str = "",
 ) -> str:
     """Returns a paragraph style; sizes and spaces in points."""
+    inherits = f'<w:basedOn w:val="{based}"/>' if based else ""
     return (
         f'<w:style w:type="paragraph" w:styleId="{_id(name)}"><w:name w:val="{name}"/>'
-        f'<w:basedOn w:val="{based}"/><w:qFormat/>'
+        f"{inherits}<w:qFormat/>"
         f'<w:pPr><w:spacing w:before="{round(before * 20)}" w:after="{round(after * 20)}"/>{further}</w:pPr>'
         f'<w:rPr>{_FONT}{marks}<w:color w:val="{colour}"/><w:sz w:val="{round(points * 2)}"/>'
         f'<w:szCs w:val="{round(points * 2)}"/></w:rPr></w:style>'
@@ -85,6 +86,10 @@ def _styles() -> Mapping[str, str]:
     centred = '<w:jc w:val="center"/>'
     made = {
         **_headings(),
+        # A list of several paragraphs, as an author's answer may hold, gets no other style from pandoc.
+        "Normal": _paragraph("Normal", 9.5, based="", before=2, after=2).replace(
+            'w:type="paragraph"', 'w:type="paragraph" w:default="1"'
+        ),
         "BodyText": _paragraph("Body Text", 9.5, before=4, after=4),
         "FirstParagraph": _paragraph("First Paragraph", 9.5, based="BodyText"),
         "Compact": _paragraph("Compact", 9.5, based="BodyText", before=1, after=1),

@@ -221,7 +221,8 @@ def write_run_folder(folder: Path, design: Design | None = None) -> Path:
         "fingerprint": files.sha256_table(table[["image_id", "patient_id", "part"]]),
         "table_fingerprint": "ef" * 32,
     }  # fmt: skip
-    files.write_json(folder / "splits.json", split)
+    # As of versions that did not record it here: tests change the table to see what the report makes of another.
+    files.write_json(folder / "splits.json", {key: value for key, value in split.items() if key != "table_fingerprint"})
     files.write_json(
         folder / "provenance.json",
         {

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 from chexkeras.arguments import checked
 from chexkeras.checks import one_of
-from chexkeras.report.answers import FILE as ANSWERS_FILE
 from chexkeras.report.answers import Answers
 from chexkeras.report.facts import (
     calibration,
@@ -61,13 +60,13 @@ def collect_facts(
     facts = Facts()
     stated = Answers() if answers is None else answers
     if goals is not None and stated.goals() is not None:
-        raise ValueError(f"performance goals are given twice, by goals=... and in {ANSWERS_FILE}; give them once.")
+        raise ValueError(f"performance goals are given twice, by goals=... and in {stated.name}; give them once.")
     wanted = goals or stated.goals() or PerformanceGoals()
     evaluated = [entry.finding for entry in run.evaluation.findings]
     for finding in stated.prevalences:
-        one_of(finding, evaluated, f"finding of [prevalence] in {ANSWERS_FILE}")
+        one_of(finding, evaluated, f"finding of [prevalence] in {stated.name}")
     for key, value in stated.values.items():
-        facts.add(f"answer.{key}", value, file=ANSWERS_FILE, field=key)
+        facts.add(f"answer.{key}", value, file=stated.name, field=key)
     data.add_provenance(facts, documents)
     data.add_file_checks(facts, folder)
     integrity.add_split_check(facts, run, splits)

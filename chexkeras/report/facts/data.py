@@ -269,6 +269,10 @@ def add_cautions(facts: Facts, run: Any) -> None:
         found.append("The scores on file are not the scores that were measured; see the provenance table.")
     if not facts["check.split"].value:
         found.append("The split in the run folder is not the one that was trained on; see the provenance table.")
+    if not facts["check.table"].value:
+        found.append("The image table in the run folder is not the one that was split; see the provenance table.")
+    if not facts["check.history"].value:
+        found.append("The epochs in history.csv are not those that stages.json tells of; see the provenance table.")
     if facts["check.limits"].value:
         found.append(
             "The limits in evaluation.json were computed by another version of chexkeras, which may have taken few "

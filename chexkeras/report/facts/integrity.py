@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from chexkeras import files
+from chexkeras.data import image_table
 from chexkeras.data.datasets.custom import NO_PATIENTS_CAUTION
 from chexkeras.report.facts.facts import Facts
 from chexkeras.results import Estimate, FindingEvaluation
@@ -16,6 +17,9 @@ TOLERANCE = 1e-9
 
 ANOTHER_VERSION = "limits by another version's method"
 """What is said of a rate whose value is that of its rows, but whose limits were computed otherwise."""
+
+_RATES = ("ppv", "npv", "likelihood_ratio_positive", "likelihood_ratio_negative", "accuracy", "f1", "mcc")
+"""Of a finding at its threshold, besides the sensitivity and the specificity, which the verdict rests on."""
 
 _CELLS = ("true_positives", "false_negatives", "false_positives", "true_negatives")
 _KEYS = ["image_id", "patient_id", "part"]
@@ -32,8 +36,9 @@ def _differ(stated: Estimate, again: Estimate) -> bool:
 
 def _wrong_of(entry: FindingEvaluation, rows: pd.DataFrame, threshold: float | None) -> list[str]:
     """Returns the names of a finding's numbers that are not those of its rows."""
-    from chexkeras.evaluation.metrics import auc
+    from chexkeras.evaluation.metrics import auc, average_precision
     from chexkeras.evaluation.rates import rates
+    from chexkeras.evaluation.uncertainty.intervals import auc_interval
 
     rows = rows[rows["label"].notna()]
     positive = int((rows["label"] == 1).sum())
@@ -43,8 +48,18 @@ def _wrong_of(entry: FindingEvaluation, rows: pd.DataFrame, threshold: float | N
     }  # fmt: skip
     wrong = [name for name, count in counts.items() if getattr(entry, name) != count]
     area = auc(rows["label"], rows["score"]) if len(rows) else math.nan
-    if _differ(Estimate(entry.auroc.value, 0.0, 0.0), Estimate(area, 0.0, 0.0)):
+    if not _same_value(entry.auroc, area):
         wrong.append("auroc")
+    elif entry.auroc.estimable:
+        whole = auc_interval(
+            rows["label"], rows["score"], clusters=rows["patient_id"], confidence=entry.auroc.confidence
+        )
+        wrong += _wrong_limits("auroc", entry.auroc, whole)
+    if 0 < positive < len(rows):
+        precision = average_precision(rows["label"], rows["score"])
+        wrong += [] if _same_value(entry.average_precision, precision) else ["average_precision"]
+    if len(rows):
+        wrong += [] if _same_value(entry.prevalence, positive / len(rows)) else ["prevalence"]
     if threshold is None:
         return wrong + [name for name in _CELLS if getattr(entry, name) is not None]
     if not len(rows):
@@ -54,18 +69,60 @@ def _wrong_of(entry: FindingEvaluation, rows: pd.DataFrame, threshold: float | N
     wrong += [name for name in _CELLS if getattr(entry, name) != getattr(again, name)]
     # The verdict rests on the limits, so they are compared as well as the value.
     for name in ("sensitivity", "specificity"):
-        stated, measured = getattr(entry, name), getattr(again, name)
-        if _differ(stated, measured):
-            of_value = _differ(Estimate(stated.value, 0.0, 0.0), Estimate(measured.value, 0.0, 0.0))
-            same_method = of_value or stated.method == measured.method
-            wrong.append(name if same_method else f"{name}, {ANOTHER_VERSION}")
+        wrong += _wrong_limits(name, getattr(entry, name), getattr(again, name))
+    # Versions before these were measured have none of them.
+    others = [name for name in _RATES if getattr(entry, name).estimable]
+    wrong += [name for name in others if not _same_value(getattr(entry, name), getattr(again, name).value)]
+    return wrong
+
+
+def _wrong_limits(name: str, stated: Estimate, measured: Estimate) -> list[str]:
+    """Returns the name of a number whose value or limits differ; whose limits are by another method, with that said."""
+    if not _differ(stated, measured):
+        return []
+    same_method = not _same_value(stated, measured.value) or stated.method == measured.method
+    return [name if same_method else f"{name}, {ANOTHER_VERSION}"]
+
+
+def _same_value(stated: Estimate, value: float) -> bool:
+    """Returns whether a stated number is the one counted again, whatever its limits."""
+    return not _differ(Estimate(stated.value, 0.0, 0.0), Estimate(value, 0.0, 0.0))
+
+
+def _wrong_groups(entry: FindingEvaluation, rows: pd.DataFrame, table: pd.DataFrame) -> list[str]:
+    """Returns the columns of a finding whose groups are not those of its rows, where the table still tells them."""
+    from chexkeras.evaluation.group_columns import any_known
+    from chexkeras.evaluation.subgroups import subgroup_analysis
+
+    rows = rows[rows["label"].notna()]
+    wrong = []
+    for stated in entry.subgroups:
+        if stated.column not in table.columns or not rows["image_id"].isin(table["image_id"]).all():
+            continue
+        if not any_known(table.loc[table["image_id"].isin(rows["image_id"]), stated.column]):
+            continue
+        again = subgroup_analysis(rows, table, column=stated.column, point=entry.operating_point)
+        sizes = [
+            [(group.level, group.n_images, group.n_patients, group.n_positive, group.n_negative) for group in groups]
+            for groups in (stated.groups, again.groups)
+        ]
+        values = [
+            (getattr(group, name), getattr(same, name))
+            for group, same in zip(stated.groups, again.groups, strict=False)
+            for name in ("auroc", "sensitivity", "specificity")
+        ]
+        if sizes[0] != sizes[1] or any(
+            one.estimable and other.estimable and not _same_value(one, other.value) for one, other in values
+        ):
+            wrong.append(f"groups by {stated.column}")
     return wrong
 
 
 def wrong_numbers(run: Any) -> list[str]:
     """Returns what evaluation.json states otherwise than the test scores and the frozen thresholds give.
 
-    Counts must agree exactly, AUROC, sensitivity and specificity (with their limits) within `TOLERANCE`.
+    Counts must agree exactly, numbers within `TOLERANCE`, the AUROC, sensitivity and specificity with their limits;
+    of groups their sizes and values.
 
     Args:
         run: A `Run`.
@@ -79,7 +136,10 @@ def wrong_numbers(run: Any) -> list[str]:
     wrong = [f"{name}: not evaluated" for name in scores["finding"].unique() if name not in stated]
     for entry in run.evaluation.findings:
         rows = scores[scores["finding"] == entry.finding]
-        wrong += [f"{entry.finding}: {name}" for name in _wrong_of(entry, rows, thresholds.get(entry.finding))]
+        found = _wrong_of(entry, rows, thresholds.get(entry.finding))
+        # Groups of other rows, or by another threshold, are not measured again.
+        found = found or _wrong_groups(entry, rows, run.table)
+        wrong += [f"{entry.finding}: {name}" for name in found]
     return wrong
 
 
@@ -109,7 +169,7 @@ def patients_known(run: Any) -> bool:
 
 
 def add_split_check(facts: Facts, run: Any, splits: pd.DataFrame) -> None:
-    """Records whether splits.csv holds the split that was trained on, and whether patients are known."""
+    """Records whether split, image table and epochs are those of the training, and whether patients are known."""
     recorded = run.split_record["fingerprint"]
     trained = facts["hash.split"].value
     trouble = split_trouble(splits, run.table, (recorded, trained))
@@ -121,6 +181,17 @@ def add_split_check(facts: Facts, run: Any, splits: pd.DataFrame) -> None:
         file="splits.csv",
         field="fingerprint and rows, against splits.json, provenance.json and table.csv",
     )
+    stated = run.split_record.get("table_fingerprint", "")
+    same = not stated or image_table.fingerprint(run.table.drop(columns="part")) == stated
+    text = "yes" if stated else "not known: no fingerprint was recorded"
+    facts.add("check.table", same, text if same else "NO: table.csv was changed, its rows have another fingerprint",
+              file="table.csv", field="fingerprint of the rows, against splits.json")  # fmt: skip
+    run_epochs = [stage.get("epochs_run") for stage in run.stages]
+    told, epochs = None if None in run_epochs else sum(run_epochs), len(run.history)
+    text = "yes" if told is not None else "not known: no numbers of epochs were recorded"
+    same = told in (None, epochs)
+    facts.add("check.history", same, text if same else f"NO: {epochs} rows for {told} epochs",
+              file="history.csv", field="epochs, against stages.json")  # fmt: skip
     facts.add("patients.known", patients_known(run), file="provenance.json", field="source.cautions: patients known")
 
 
@@ -135,7 +206,7 @@ def add_number_check(facts: Facts, run: Any) -> None:
         not wrong,
         f"NO: {shown}" if wrong else "yes",
         file="evaluation.json",
-        field="counts, AUROC, sensitivity and specificity, against scores_test.csv and operating_points.json",
+        field="counts, rates, areas and groups, against scores_test.csv, operating_points.json and table.csv",
     )
 
 
@@ -156,6 +227,7 @@ def no_verdict(facts: Facts) -> str:
             "LEAKY weights: those that training started from have seen the images on which the thresholds were chosen",
         ),
         (not facts["check.split"].value, "the split in the run folder is not the one that was trained on"),
+        (not facts["check.table"].value, "the image table in the run folder is not the one that was split"),
         (not facts["check.test_scores"].value, "the test scores on file are not the scores that were measured"),
         (not facts["check.thresholds"].value, "the thresholds on file are not the thresholds that were measured"),
         (not facts["check.model"].value, "the model in the run folder is not the one that was measured"),

@@ -115,7 +115,7 @@ TOPICS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
     ("DECIDE-AI", "human factors evaluation, how users follow the output", (14,)),
     ("DECIDE-AI", "safety and errors: malfunctions, patient harm", (16,)),
     ("DECIDE-AI", "modifications of the system during evaluation", (18,)),
-    ("METRICS", "test on data of another institution", (13,)),
+    ("METRICS", "test on data of another institution", (8,)),
     ("METRICS", "handling of confounders", (1, 9)),
     ("METRICS", "public availability of code and model", (21,)),
 )

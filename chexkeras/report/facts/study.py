@@ -126,7 +126,6 @@ EXAMPLE_RATES = (0.82, 0.85, 0.87, 0.90)
 """The reference project's plan: 1,000 images, half of them with the finding, and rates it might have in truth."""
 
 _EXAMPLE = "validation plan of the reference project"
-_STUDY_ITEMS = ("Kind of image", "Body part", "View", "Age", "Image description", "Pixel data")
 
 
 def _expected(facts: Facts, finding: str, measure: str, answers: Any) -> tuple[float, str, str]:
@@ -158,7 +157,7 @@ def _add_size(facts: Facts, finding: str, measure: str, answers: Any) -> None:
     if rate != rate:
         reason = "not known, since no rate to plan with is estimable"
     elif rate <= goal:
-        reason = f"none is enough, since the expected {rate:.3f} does not lie above the goal"
+        reason = f"no number is enough, since the expected {rate:.3f} does not lie above the goal"
     elif rate >= 1:
         reason = "not known, since no study can be planned with a rate that is never wrong; state one below it"
     elif rate - goal < CLOSEST:
@@ -184,7 +183,7 @@ def _add_example(facts: Facts) -> None:
     for rate in EXAMPLE_RATES:
         width = half_width_proportion(EXAMPLE_CASES, rate, confidence=confidence)
         power = power_lower_bound(EXAMPLE_CASES, rate, goal, confidence=confidence)
-        needed = "none is enough"
+        needed = "no number is enough"
         if rate - goal >= CLOSEST:
             needed = f"{sample_size_lower_bound(rate, goal, POWER, confidence=confidence).lasting:,}"
         rows.append([f"{rate:.2f}", f"{width * 100:.1f}", f"{power:.3f}", needed])
@@ -199,7 +198,7 @@ def _add_criteria(facts: Facts) -> None:
     rows = [
         [row[at["item"]], row[at["expected"]], row[at["code"]]]
         for row in rules["rows"]
-        if row[at["severity"]] == "reject" and row[at["item"]] in _STUDY_ITEMS
+        if row[at["severity"]] == "reject"
     ]
     facts.add("plan.criteria", rows, str(len(rows)), file=_CONVENTION,
               field=f"rules of severity reject in the profile {facts['dicom.profile'].value}")  # fmt: skip

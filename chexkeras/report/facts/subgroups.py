@@ -22,7 +22,7 @@ OTHERS = "other findings"
 
 def _kept(group: Subgroup, fewest: int) -> Subgroup:
     short = {
-        "auroc": (min(group.n_positive, group.n_negative), "positive" if group.n_positive < fewest else "negative"),
+        "auroc": min((group.n_positive, "positive"), (group.n_negative, "negative")),
         "sensitivity": (group.n_positive, "positive"),
         "specificity": (group.n_negative, "negative"),
     }

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from chexkeras import files
+from chexkeras.data import image_table
 from chexkeras.data.datasets.custom import NO_PATIENTS_CAUTION
 from chexkeras.report import submission
 from chexkeras.report.facts import integrity
@@ -41,6 +42,11 @@ def test_an_untouched_run_belongs_together(finished_run):
         (lambda d: d["specificity"].update(low=0.81, value=0.9, high=0.95), "Effusion: specificity"),
         (lambda d: d["sensitivity"].update(low=d["sensitivity"]["low"] + 1e-6), "Effusion: sensitivity"),
         (lambda d: d["auroc"].update(value=d["auroc"]["value"] + 1e-6), "Effusion: auroc"),
+        (lambda d: d["auroc"].update(low=d["auroc"]["low"] + 1e-6), "Effusion: auroc"),
+        (lambda d: d["ppv"].update(value=0.5, low=0.4, high=0.6), "Effusion: ppv"),
+        (lambda d: d["mcc"].update(value=0.5, low=0.4, high=0.6), "Effusion: mcc"),
+        (lambda d: d["average_precision"].update(value=0.5, low=0.4, high=0.6), "Effusion: average_precision"),
+        (lambda d: d["subgroups"][0]["groups"][0].update(n_positive=3), "Effusion: groups by sex"),
         (lambda d: d.update(true_positives=d["true_positives"] + 1), "Effusion: true_positives"),
         (lambda d: d.update(n_positive=d["n_positive"] + 1), "Effusion: n_positive"),
     ],
@@ -62,6 +68,23 @@ def test_other_scores_get_no_verdict(run_folder):
 def _to_test(table):
     patient = table.loc[table["part"] == "train", "patient_id"].iloc[0]
     table.loc[table["patient_id"] == patient, "part"] = "test"
+
+
+def test_a_changed_image_table_and_a_history_cut_short_are_noticed(run_folder):
+    whole = image_table.fingerprint(Run.load(run_folder).table.drop(columns="part"))
+    _json(run_folder / "splits.json", lambda record: record.update(table_fingerprint=whole))
+    epochs = len(Run.load(run_folder).history)
+    _json(run_folder / "stages.json", lambda stages: [stage.update(epochs_run=epochs // 2) for stage in stages])
+    facts = _facts(run_folder)
+    assert (facts["check.table"].text, facts["check.history"].text) == ("yes", "yes")
+    _csv(run_folder / "table.csv", lambda table: table.__setitem__("sex", "F"))
+    lines = (run_folder / "history.csv").read_text().splitlines(keepends=True)
+    (run_folder / "history.csv").write_text("".join(lines[:-1]))
+    facts = _facts(run_folder)
+    assert facts["check.table"].text == "NO: table.csv was changed, its rows have another fingerprint"
+    assert facts["check.history"].text.startswith("NO: ")
+    assert "not the one that was split" in facts["verdict.Effusion.sensitivity.reason"].text
+    assert sum("provenance table" in caution for caution in facts["cautions"].value) >= 2
 
 
 def test_a_patient_in_two_parts_makes_a_split_leaky_whatever_is_stated(run_folder):
