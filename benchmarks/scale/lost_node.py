@@ -28,7 +28,7 @@ from tests.parallel.ray_cluster import ENVIRONMENT, TwoNodes
 REFUSED = 3
 _PROGRESS = re.compile(r": ([\d,]+) of ([\d,]+) \(")
 # What differs between two runs of the same command on the same machine.
-_OF_THE_CLOCK = re.compile(rb'"(created|started|finished|seconds|run_id)": [^,\n}]*|-(own|ray)\b|\d+\.\d s')
+_OF_THE_CLOCK = re.compile(rb'"(created_utc|started|finished|seconds|run_id)": [^,\n}]*|-(own|ray)\b|\d+\.\d s')
 
 
 def run_command(arguments: list[str], nodes: TwoNodes | None) -> tuple[float, bytes, bool]:
