@@ -57,6 +57,7 @@ RUN_FILES = {
     "operating_points.json": "the frozen thresholds, their rule, and the fingerprint of the scores that chose them",
     "evaluation.json": "every figure with its interval",
     "shortcuts.json": "the model beside view, age and sex, image size and a thumbnail, on the test part",
+    "image_fingerprints.csv": "hashes by which its images are known again under other names; no picture, no name",
     "thumbnail_shortcut.json": "what a thumbnail tells, as fitted to training images, to be asked elsewhere",
     "shortcut_scores.csv": "their scores of the test images, from which that comparison can be made again",
 }

@@ -41,7 +41,7 @@ def made_external(scores, internal, points, name, *, seen_by_weights=False, **fu
     )
     given = {
         "dataset": "Another hospital's images", "label_release": "2024", "files": (("labels.csv", "ab" * 32),),
-        "synthetic": False, "same_source": False, "n_overlap": 0, "copies_searched": False,
+        "synthetic": False, "same_source": False, "n_overlap": 0, "copies_searched": True,
         "refused_reasons": (), "left_out": (), "margin": 0.05, "operating_margin": 0.1, "model_sha256": "",
         "cautions": (),
     } | further  # fmt: skip

@@ -123,7 +123,9 @@ def evaluate(
     With --abstain-share or --abstain-accuracy images near the threshold are left open, and the rest is measured.
 
     With --data the frozen model and thresholds are measured on images of another hospital, each scored once; the result
-    is kept with the run, for its report. Otherwise the run folder stays as it is, unless --keep is given.
+    is kept with the run, for its report. Images of the run itself are known by their pixels, whatever they are called:
+    they are left out and counted, and refused where they are more than half. Otherwise the run folder stays as it is,
+    unless --keep is given.
     """
     from chexkeras.evaluation.thresholds import RULES
     from chexkeras.runs.analysis import evaluate_at

@@ -1,11 +1,8 @@
 """A run at another hospital: its frozen model and thresholds on images of another data set, and nothing chosen anew."""
 
-import contextlib
-import math
 import re
-import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,35 +13,32 @@ from chexkeras import files, provenance
 from chexkeras.arguments import checked
 from chexkeras.checks import identifiers, one_of, positive_int, probability
 from chexkeras.data.audit.against_model import KEYS, NAMES, compare_with_shortcuts, shortcut_scores
+from chexkeras.data.audit.fingerprints import Fingerprints, FingerprintsTaken
 from chexkeras.data.audit.shared_images import SharedImages, identities, shared_images
 from chexkeras.data.audit.shortcuts import known_labels, shortcuts
 from chexkeras.data.audit.table_checks import selection
 from chexkeras.data.datasets.custom import NO_PATIENTS_CAUTION
 from chexkeras.data.datasets.registry import data_set_of, open_data
-from chexkeras.data.image_layout import layouts_of
 from chexkeras.data.image_table import PHANTOM_FILE, ImageTable
 from chexkeras.data.splits.splitters import assign_parts, checked_for_split
-from chexkeras.data.store.prepare import prepare
 from chexkeras.data.store.store import Store
 from chexkeras.evaluation.evaluate import evaluate
 from chexkeras.evaluation.external import against_internal, forecast_adjustment
 from chexkeras.evaluation.group_columns import columns_to_measure
 from chexkeras.evaluation.scores import Scores, write_scores
 from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval
-from chexkeras.inference.shortcuts import thumbnails_of
+from chexkeras.inference.site_images import decoded_images, look_at, share_unlike
 from chexkeras.inference.test_images import require_on_disk, rows_of
 from chexkeras.models.scoring import predict_scores, require_image_table
 from chexkeras.models.weights.seen import Overlap, overlap_of_record
 from chexkeras.results import (
-    Estimate,
     ExternalTest,
     LocalAdjustment,
-    Novelty,
     OperatingPoint,
     ShortcutStudy,
     SiteShortcut,
 )
-from chexkeras.results.external import site_name
+from chexkeras.results.external import copies_sentence, site_name
 from chexkeras.results.shortcuts import TOGETHER
 from chexkeras.runs.external import (
     EXTERNAL,
@@ -63,6 +57,13 @@ MARGIN, OPERATING_MARGIN = 0.05, 0.1
 """Losses of AUROC, and of sensitivity and specificity, from which on they matter where nothing else is stated."""
 
 _FEWEST_PATIENTS = 10
+# Of images that are nearly the same as one of the run: fewer may be chance among many, more are the run's own source.
+_MOST_BY_CHANCE = 0.01
+_NO_FINGERPRINTS = (
+    "Only names and patient ids were compared with those of the run, not pixels: the run keeps no fingerprints of its "
+    "images, so copies of them under other names would not be noticed, and that this is another source is not shown. "
+    "chexkeras.inference.measure_shortcuts(run, table, overwrite=True) makes them."
+)
 _KEPT_NONE = "the run keeps no thumbnail of its training images: measure_shortcuts(run, table, overwrite=True) makes it"
 
 
@@ -86,7 +87,9 @@ def evaluate_external(
     """Measures a finished run on the images of another hospital, as it would be used there.
 
     The model, its thresholds, the shortcuts that were fitted to its training images, and from where on an image is
-    unlike these, are frozen; each image is scored once. Beside the external test itself, and apart from it, stands what
+    unlike these, are frozen; each image is scored once. Images whose pixels are those of images of the run, or nearly
+    so, are left out and counted whatever they are called, with the other images of their patients; see
+    `ExternalTest.n_copies`. Beside the external test itself, and apart from it, stands what
     a threshold and a recalibration chosen on half of the patients there give on the other half.
 
     Args:
@@ -100,8 +103,9 @@ def evaluate_external(
             them out and counts them. Images of published data sets are known by their names wherever they lie;
             otherwise identifiers are compared within one source, since between sources the same number is another
             person.
-        home: Image table that says where the run's own images are: copies of them are then searched for by their
-            pixels too, whatever they are called. None compares names and patients alone.
+        home: Image table that says where the run's own images are, for a run that keeps no fingerprints of them:
+            copies are then searched for by the pixels of both, and treated as `overlap` says. None compares names,
+            patients, and the fingerprints that the run keeps; without these a caution says what was not compared.
         store: Images of the other data set decoded before, in the model's size; None decodes each file once, into a
             temporary folder of as many bytes as the images have pixels in that size.
         margin: Loss of AUROC from which on a loss matters, in (0, 1); state it before looking.
@@ -120,7 +124,8 @@ def evaluate_external(
         FileNotFoundError: If images are not on disk, and no store is given.
         OSError: If nothing can be written into the run.
         ValueError: If the data set has none of the run's findings, only one class of them, no patients, or images or
-            patients of the run; if a name, margin or seed is out of range.
+            patients of the run; if more than half of the images are copies of the run's own; if a file of the run is
+            damaged; if a name, margin or seed is out of range.
 
     Source:
         Collins et al., TRIPOD+AI, BMJ 385, 2024 (external evaluation of a frozen model); Newcombe, Statistics in
@@ -143,18 +148,20 @@ def evaluate_external(
         refuse_taken(run, called, overwrite)
     site = _site(run, table, called, dict(findings or {}), overlap, home)
     points = [point for point in run.checked_points() if point.finding in site.labels]
-    internal, novelty = run.scores("test"), run.novelty
+    internal, novelty, fingerprints = run.scores("test"), run.novelty, run.fingerprints
     if store is None:
         require_on_disk(site.table)
     model = run.load_model()
     targets = run.recipe.targets
-    with _decoded(site.table, model.input_shape[1], store) as decoded:
+    with decoded_images(site.table, model.input_shape[1], store) as decoded:
         refused = site.table["image_id"].map(decoded.left_out)
         kept = ImageTable(site.table[refused.isna()].reset_index(drop=True))
         kept.attrs = dict(site.table.attrs)
         _refuse_one_class(kept, site, "that could be decoded")
+        seen = look_at(kept, model.input_shape[1], decoded, novelty)
+        site, kept = _without_copies(site, kept, called, fingerprints, seen.fingerprints)
         every = predict_scores(model, kept, targets, batch_size=size, store=decoded)
-        found, unlike = _looked_at(kept, model.input_shape[1], decoded, novelty)
+    found, unlike = seen.thumbnails, share_unlike(kept, seen.unlike, novelty)
     thumbnails = np.stack([found[image_id] for image_id in kept["image_id"]])
     scores = Scores.of(every[every["finding"].isin(list(site.labels))])
     compared, scored = _against_home(run, kept, scores, site, thumbnails)
@@ -172,12 +179,14 @@ def evaluate_external(
         label_release=kept.source.label_release,
         files=kept.source.files,
         synthetic=kept.source.synthetic,
-        same_source=site.same_source,
+        same_source=site.same_source or site.holds_own,
         n_listed=len(site.table) + site.n_overlap,
         n_images=len(kept),
         n_patients=int(kept["patient_id"].nunique()),
         n_overlap=site.n_overlap,
         copies_searched=site.copies_searched,
+        n_copies=site.n_copies,
+        n_beside_copies=site.n_beside_copies,
         refused=clustered_proportion_interval(refused.notna().to_numpy(), site.table["patient_id"].to_numpy()),
         refused_reasons=tuple((str(code), int(count)) for code, count in refused.dropna().value_counts().items()),
         unlike_training=unlike,
@@ -226,7 +235,7 @@ def default_name(table: pd.DataFrame) -> str:
 
 @dataclass(frozen=True)
 class _Site:
-    """The images of another hospital, before one of them was opened.
+    """The images of another hospital, before one of them was opened, and which were then found to be the run's own.
 
     Attributes:
         table: Those to score, their labels under the run's own names.
@@ -237,6 +246,9 @@ class _Site:
         n_overlap: Images left out because of patients of the run.
         copies_searched: Whether copies of the run's images were searched for by their pixels.
         cautions: Sentences to show beside every number.
+        n_copies: Images whose pixels are those of images of the run, or nearly so.
+        n_beside_copies: Other images of the patients of those.
+        holds_own: Whether these say that the images are of the run's own source, whatever they are called.
     """
 
     table: ImageTable
@@ -247,6 +259,9 @@ class _Site:
     n_overlap: int
     copies_searched: bool
     cautions: tuple[str, ...]
+    n_copies: int = 0
+    n_beside_copies: int = 0
+    holds_own: bool = False
 
 
 def _site(
@@ -301,13 +316,15 @@ def _site(
     cautions += [f"{name}: {caution}" for caution in table.source.cautions]
     _, selected = selection(kept, table)
     cautions += [f"{name}: {selected}"] if selected else []
+    compared = told.pixels_compared or run.fingerprints is not None
+    cautions += [] if compared else [f"{name}: {_NO_FINGERPRINTS}"]
     if told.undecided:
         cautions.append(f"{name}: patients of the run may be among these. {told.undecided}")
     if unlabelled:
         cautions.append(f"{name}: {unlabelled:,} images without a known label of {', '.join(labels)} were not scored.")
     overlapping, told_of = int((shared & known).sum()), tuple(dict.fromkeys(cautions))
     leaky = seen is not None and seen.part == "test"
-    site = _Site(kept, labels, tuple(lacking), same, leaky, overlapping, told.pixels_compared, told_of)
+    site = _Site(kept, labels, tuple(lacking), same, leaky, overlapping, compared, told_of)
     _refuse_one_class(kept, site, "that are left" if shared.any() else "with a known label")
     return site
 
@@ -393,38 +410,39 @@ def _refuse_one_class(table: ImageTable, site: _Site, which: str) -> None:
         )
 
 
-@contextlib.contextmanager
-def _decoded(table: ImageTable, image_size: int, store: Store | None) -> Iterator[Store]:
-    """Yields the images decoded once, those that were refused listed with their reasons."""
-    if store is not None:
-        store.require_size(image_size)
-        store.rows(table.loc[~table["image_id"].isin(list(store.left_out)), "image_id"])
-        yield store
-        return
-    with tempfile.TemporaryDirectory(prefix="chexkeras-external-") as folder:
-        yield prepare(table, Path(folder) / "store", size=image_size, missing="skip")
-
-
-def _looked_at(
-    kept: ImageTable, image_size: int, store: Store, novelty: Novelty | None
-) -> tuple[dict[str, np.ndarray], Estimate]:
-    """Returns the images' thumbnails, and from the same pass which share of them is unlike the training images."""
-    if novelty is None or math.isnan(novelty.threshold):
-        why = (
-            "the run keeps no measure of what its images look like"
-            if novelty is None
-            else (f"the run has no threshold, {novelty.false_alarms.reason}")
+def _without_copies(
+    site: _Site, kept: ImageTable, name: str, own: Fingerprints | None, taken: FingerprintsTaken
+) -> tuple[_Site, ImageTable]:
+    """Returns what is left without the run's own images, known by their pixels, and without their patients' others."""
+    if own is None:
+        return site, kept
+    same, near = own.known_in(taken.of(kept["image_id"].astype(str).tolist()))
+    copies = same | near
+    if not copies.any():
+        return site, kept
+    if copies.mean() > 0.5:
+        raise ValueError(
+            f"{int(copies.sum()):,} of the {len(kept):,} images of {name!r} are images of this run: their pixels are "
+            "the same, or nearly so, whatever they are called, and that is no test at another hospital; give images "
+            "that the run has not seen."
         )
-        found = thumbnails_of(kept, image_size, store)
-        return found, Estimate.not_estimable(f"not measured: {why}", n=len(kept))
-    by_image: dict[str, bool] = {}
-
-    def beside(ids: list[str], pixels: np.ndarray) -> None:
-        by_image.update(zip(ids, novelty.unlike(novelty.of(layouts_of(pixels))).tolist(), strict=True))
-
-    found = thumbnails_of(kept, image_size, store, beside=beside)
-    flagged = np.array([by_image[name] for name in kept["image_id"].astype(str)])
-    return found, clustered_proportion_interval(flagged, kept["patient_id"].to_numpy())
+    # Under whatever number: the patients of these images are patients of the run.
+    gone = kept["patient_id"].isin(set(kept.loc[copies, "patient_id"])).to_numpy() | copies
+    beside = int(gone.sum() - copies.sum())
+    holds_own = bool(same.any() or copies.mean() > _MOST_BY_CHANCE)
+    cautions = [*site.cautions, f"{name}: {copies_sentence(int(copies.sum()), beside)}"]
+    if holds_own and not site.same_source:
+        cautions.append(
+            f"Not external: images of this run were among those of {name!r}, so the others are likely of the source "
+            "that the run was trained on."
+        )
+    left = ImageTable(kept[~gone].reset_index(drop=True))
+    left.attrs = dict(kept.attrs)
+    found = replace(
+        site, cautions=tuple(cautions), n_copies=int(copies.sum()), n_beside_copies=beside, holds_own=holds_own
+    )
+    _refuse_one_class(left, found, "that are no copies of images of the run")
+    return found, left
 
 
 def _against_home(

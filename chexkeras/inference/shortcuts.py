@@ -19,6 +19,7 @@ from chexkeras.data.audit.against_model import (
     fit_thumbnails,
     shortcut_scores,
 )
+from chexkeras.data.audit.fingerprints import FingerprintsTaken
 from chexkeras.data.audit.image_checks import blurred, thumbnail
 from chexkeras.data.audit.shortcuts import known_labels
 from chexkeras.data.pipeline import images_with_ids
@@ -28,6 +29,7 @@ from chexkeras.progress import track
 from chexkeras.results import ShortcutStudy
 from chexkeras.runs.external import THUMBNAIL_SHORTCUT
 from chexkeras.runs.run import SHORTCUT_SCORES, SHORTCUTS, Run
+from chexkeras.runs.writer import keep_fingerprints
 
 _BATCH = 64
 _NO_IMAGES = "The images were not at hand, so the model was not compared with a thumbnail of them."
@@ -50,7 +52,9 @@ def measure_shortcuts(
     Args:
         run: The run or its folder.
         table: Image table that says where the run's training and test images are; it may hold others. None compares
-            with what the run itself keeps of them, which is everything but thumbnails.
+            with what the run itself keeps of them, which is everything but thumbnails. Where it holds the validation
+            images too, an older run that keeps no fingerprints of its images gets them, by which an external test finds
+            copies.
         store: Images decoded before; None reads the files at `path`.
         keep: Whether the result becomes the run's ``shortcuts.json`` and ``shortcut_scores.csv``, from which its report
             tells.
@@ -72,13 +76,16 @@ def measure_shortcuts(
             "replaces that comparison."
         )
     parts = [run.table[run.table["part"] == name] for name in ("train", "test")]
-    thumbnails = None
+    thumbnails, taken = None, FingerprintsTaken()
+    every = run.table["image_id"].astype(str)
+    lacking = keep and table is not None and run.fingerprints is None
+    lacking = lacking and bool(every.isin(set(table["image_id"].astype(str))).all())
     if table is not None:
-        wanted = pd.concat(parts)
+        wanted = run.table if lacking else pd.concat(parts)
         rows = rows_of(wanted["image_id"], table)
         if store is None:
             require_on_disk(rows)
-        seen = thumbnails_of(rows, run.recipe.image_size, store)
+        seen = thumbnails_of(rows, run.recipe.image_size, store, beside=taken if lacking else None)
         thumbnails = tuple(np.stack([seen[image_id] for image_id in part["image_id"]]) for part in parts)
     study, scored = against_shortcuts(
         parts[0], parts[1], run.scores("test"), run.recipe.targets, run.cautions, thumbnails
@@ -87,6 +94,8 @@ def measure_shortcuts(
         write_study(run.folder, study, scored)
         if thumbnails is not None:
             write_thumbnails(run.folder, parts[0], run.recipe.targets, thumbnails[0])
+        if lacking:
+            keep_fingerprints(run, taken.of(every.tolist()))
     return study
 
 

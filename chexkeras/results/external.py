@@ -31,6 +31,15 @@ SAME_SOURCE = "not external: same source as the training images"
 SEEN = "not external: the weights have seen these images"
 """What a test is called on images of a data set that the weights were trained on before the run's own training."""
 
+ELSEWHERE = "another source than the training images"
+"""What a test is called whose images were compared with the run's own, pixels included, and are none of them."""
+
+WITH_COPIES = "copies of this run's images were among them, and left out"
+"""What a test is called where some of the images were nearly the same as images of the run."""
+
+NOT_COMPARED = "other names than the training images; pixels were not compared"
+"""What a test is called where copies of the run's images under other names would not have been noticed."""
+
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,38}[A-Za-z0-9])?")
 
 
@@ -224,12 +233,15 @@ class ExternalTest(Record):
         label_release: Which release of its labels.
         files: Name and SHA-256 of each file that its table was read from.
         synthetic: Whether its images are phantoms.
-        same_source: Whether the images are of the data set that the run learnt from: no external test then.
+        same_source: Whether the images are of the data set that the run learnt from, as their names say or since images
+            of the run were among them: no external test then.
         n_listed: Images that were listed.
         n_images: Images that were scored.
         n_patients: Patients of them.
         n_overlap: Images left out since their patients, or they themselves, are among the run's own.
         copies_searched: Whether copies of the run's images were searched for by their pixels, not by names alone.
+        n_copies: Images left out since their pixels are those of images of the run, or nearly so.
+        n_beside_copies: Other images of the patients of those, left out for that reason.
         refused: Share of the images that the gate refused, or that could not be decoded: they have no score.
         refused_reasons: Code of each reason, and how many images.
         unlike_training: Share of the scored images that are unlike the training images.
@@ -275,6 +287,8 @@ class ExternalTest(Record):
     model_sha256: str
     cautions: tuple[str, ...] = ()
     provenance: dict[str, Any] | None = None
+    n_copies: int = 0
+    n_beside_copies: int = 0
 
     def refuse_impossible(self) -> None:
         """Checks what was read: a name that is a path, findings that stand twice, counts that do not fit.
@@ -295,6 +309,9 @@ class ExternalTest(Record):
                     raise ValueError(f"the {each.statistic} of {entry.finding} was compared with another margin")
         if not 0 < self.n_images <= self.n_listed or not 0 < self.n_patients <= self.n_images or self.n_overlap < 0:
             raise ValueError(f"{self.n_images} images of {self.n_patients} patients among {self.n_listed} listed")
+        gone = (self.n_copies, self.n_beside_copies)
+        if min(gone) < 0 or self.n_images + sum(gone) > self.n_listed or (gone[0] and not self.copies_searched):
+            raise ValueError(f"{gone[0]} copies and {gone[1]} images beside them among {self.n_listed} listed")
         for margin in (self.margin, self.operating_margin):
             if isinstance(margin, bool) or not isinstance(margin, Real) or not 0 < margin < 1:
                 raise ValueError(f"a margin is {margin!r}, a number between 0 and 1 was expected")
@@ -317,7 +334,16 @@ class ExternalTest(Record):
             return SAME_SOURCE
         if self.seen_by_weights:
             return SEEN
-        return "synthetic images" if self.synthetic else "another source than the training images"
+        if self.n_copies:
+            return WITH_COPIES
+        if self.synthetic:
+            return "synthetic images"
+        return ELSEWHERE if self.copies_searched else NOT_COMPARED
+
+    @property
+    def copies_sentence(self) -> str:
+        """How many images were left out as copies of the run's own; "" where none was."""
+        return copies_sentence(self.n_copies, self.n_beside_copies)
 
     @property
     def seen_by_weights(self) -> bool:
@@ -364,6 +390,8 @@ class ExternalTest(Record):
         ]
         if self.n_overlap:
             lines.append(plain.wrapped(f"{self.n_overlap:,} images left out: of patients of the run", "  ", "    "))
+        if self.n_copies:
+            lines.append(plain.wrapped(self.copies_sentence, "  ", "    "))
         lines.append(plain.wrapped(f"refused by the gate: {self.refused}", "  ", "    "))
         lines.append(plain.wrapped(f"unlike the training images: {self.unlike_training}", "  ", "    "))
         for entry in self.findings:
@@ -383,6 +411,19 @@ class ExternalTest(Record):
         for adjusted in self.adjustments:
             lines.append(plain.wrapped(_forecast(adjusted), later="    "))
         return "\n".join(lines)
+
+
+def copies_sentence(copies: int, beside: int) -> str:
+    """Returns a sentence on images that were left out as copies of a run's own; "" where none was.
+
+    Args:
+        copies: Images whose pixels are those of images of the run.
+        beside: Other images of the same patients.
+    """
+    if not copies:
+        return ""
+    of = f"; so were {beside:,} other images of the same patients" if beside else ""
+    return f"{copies:,} images were left out: their pixels are those of images of this run, or nearly so{of}."
 
 
 def _forecast(entry: LocalAdjustment) -> str:

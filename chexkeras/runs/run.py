@@ -12,6 +12,7 @@ import pandas as pd
 from chexkeras import files
 from chexkeras.arguments import checked
 from chexkeras.checks import existing_folder, one_of, typed_path
+from chexkeras.data.audit.fingerprints import COLUMNS, Fingerprints
 from chexkeras.data.image_table import TableSource
 from chexkeras.data.splits.splits import PARTS
 from chexkeras.evaluation.scores import Scores, read_scores, scores_fingerprint
@@ -59,6 +60,8 @@ SHORTCUT_SCORES = "shortcut_scores.csv"
 """Where a run keeps the shortcuts' scores of its test images, from which the comparison can be made again."""
 NOVELTY = "novelty.json"
 """Where a run keeps what its training images look like, and from where on an image is unlike them."""
+FINGERPRINTS = "image_fingerprints.csv"
+"""Where a run keeps hashes by which its images are known again under other names; no picture and no name of them."""
 READERS = "readers.json"
 """Where a run keeps how its test scores fare against readers."""
 _HISTORY = ("stage", "epoch", "global_epoch", "loss", "val_loss", "val_auroc", "learning_rate")
@@ -364,6 +367,20 @@ class Run:
                 raise ValueError("it is another file than the one that training wrote")
 
         return self._files.record(NOVELTY, Novelty.from_dict, FIX, check)
+
+    @cached_property
+    def fingerprints(self) -> Fingerprints | None:
+        """Hashes by which the images of all its parts are known again; None in runs of before."""
+        if not self._files.has(FINGERPRINTS):
+            return None
+        table = self._files.table(FINGERPRINTS, COLUMNS, COLUMNS[:1], dtype=str, keep_default_na=False)
+        stated = (self.provenance.get("fingerprints") or {}).get("sha256")
+        with fields_of(FINGERPRINTS):
+            if len(table) != len(self.splits):
+                raise ValueError(f"{len(table):,} fingerprints of {len(self.splits):,} images")
+            if stated and files.sha256_file(self.folder / FINGERPRINTS) != stated:
+                raise ValueError("it is another file than the one that training wrote")
+            return Fingerprints.from_frame(table)
 
     @cached_property
     def resolution(self) -> SourceResolution | None:

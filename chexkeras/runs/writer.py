@@ -11,9 +11,10 @@ from pathlib import Path
 from chexkeras import files
 from chexkeras.arguments import checked
 from chexkeras.checks import typed_path
+from chexkeras.data.audit.fingerprints import Fingerprints
 from chexkeras.progress import say
 from chexkeras.results import Novelty, SourceResolution
-from chexkeras.runs.run import ACCEPTED, EPOCHS, MODEL, NOVELTY, Run
+from chexkeras.runs.run import ACCEPTED, EPOCHS, FINGERPRINTS, MODEL, NOVELTY, Run
 
 
 def check_free(run_dir: str | Path, overwrite: bool) -> Path:
@@ -109,6 +110,20 @@ def keep_novelty(run: Run, learnt: Novelty, resolution: SourceResolution | None)
     record["novelty"] = {"sha256": files.sha256_file(learnt.save(run.folder / NOVELTY))}
     files.write_json(run.folder / "provenance.json", record)
     for read_before in ("provenance", "novelty", "resolution"):
+        run.__dict__.pop(read_before, None)
+
+
+def keep_fingerprints(run: Run, found: Fingerprints) -> None:
+    """Keeps in a finished run the fingerprints of its images, and its provenance says which file that is.
+
+    Args:
+        run: The run.
+        found: Of the images of all its parts.
+    """
+    files.write_csv(run.folder / FINGERPRINTS, found.to_frame())
+    record = dict(run.provenance) | {"fingerprints": {"sha256": files.sha256_file(run.folder / FINGERPRINTS)}}
+    files.write_json(run.folder / "provenance.json", record)
+    for read_before in ("provenance", "fingerprints"):
         run.__dict__.pop(read_before, None)
 
 

@@ -149,6 +149,7 @@ def run_from_model(
         finish.write_results(classifier, recipe, splits, working, shown, store)
         finish.write_data(splits, audit, working)
         novelty = finish.write_novelty(learn_novelty(splits, recipe.image_size, store, seed=recipe.seed), working)
+        fingerprints = finish.write_fingerprints(finish.look_at(splits, recipe.image_size, store)[1], working)
         files.write_csv(working / "history.csv", pd.DataFrame(columns=list(_HISTORY)))
         files.write_json(working / "stages.json", [])
         recipe.save(working / "recipe.json")
@@ -169,6 +170,7 @@ def run_from_model(
             "store": store.fingerprint if store is not None else None,
             "cautions": list(shown),
             **novelty,
+            **fingerprints,
         }
         files.write_json(working / "provenance.json", record)
     return Run.load(run_dir)

@@ -15,10 +15,11 @@ import pandas as pd
 
 from chexkeras import files, provenance
 from chexkeras.data.audit.audit import Audit
+from chexkeras.data.audit.fingerprints import Fingerprints, FingerprintsTaken
 from chexkeras.data.image_table import source_of
 from chexkeras.data.pipeline import images_with_ids
 from chexkeras.data.resolution import source_resolution
-from chexkeras.data.splits.splits import Splits
+from chexkeras.data.splits.splits import PARTS, Splits
 from chexkeras.data.splits.splitters import lacking_classes
 from chexkeras.data.store.store import Store
 from chexkeras.evaluation.clinical_use.abstention import with_bands
@@ -39,7 +40,7 @@ from chexkeras.models.weights.seen import Overlap, overlap_of_record
 from chexkeras.models.weights.sources import WEIGHTS
 from chexkeras.recipes.recipe import Recipe
 from chexkeras.results import Novelty, OperatingPoint
-from chexkeras.runs.run import NOVELTY
+from chexkeras.runs.run import FINGERPRINTS, NOVELTY
 from chexkeras.training.frozen.plan import FeaturePlan
 from chexkeras.training.loop import Fitted
 from chexkeras.training.memory import halving
@@ -197,10 +198,14 @@ class FinishedTraining:
         return learn_novelty(self.splits, self.recipe.image_size, self.store, seed=self.recipe.seed)
 
     @functools.cached_property
+    def looked_at(self) -> tuple[dict[str, np.ndarray], Fingerprints]:
+        """Thumbnails by image id, and the fingerprints of all images, read once however many epochs are kept."""
+        return look_at(self.splits, self.recipe.image_size, self.store)
+
+    @property
     def thumbnails(self) -> tuple[np.ndarray, ...]:
-        """Thumbnails of the training and of the test images, read once however many epochs are kept."""
-        parts = (self.splits.train, self.splits.test)
-        seen = thumbnails_of(pd.concat(parts), self.recipe.image_size, self.store)
+        """Thumbnails of the training and of the test images."""
+        parts, seen = (self.splits.train, self.splits.test), self.looked_at[0]
         return tuple(np.stack([seen[name] for name in part["image_id"].astype(str)]) for part in parts)
 
 
@@ -228,7 +233,7 @@ def write_run(model: keras.Model, ended: FinishedTraining, folder: Path, number:
     files.write_json(folder / "stages.json", fitted.stages)
     recipe.save(folder / "recipe.json")
     record = provenance_record(model, recipe, ended.splits, ended.loss, fitted, ended.cautions)
-    record |= novelty
+    record |= novelty | write_fingerprints(ended.looked_at[1], folder)
     record["model"]["sha256"] = files.sha256_file(folder / "model.keras")
     if number is not None:
         row = fitted.history[number - 1]
@@ -349,6 +354,31 @@ def write_novelty(novelty: Novelty | None, working: Path) -> dict[str, Any]:
     if novelty is None:
         return {}
     return {"novelty": {"sha256": files.sha256_file(novelty.save(working / NOVELTY))}}
+
+
+def look_at(splits: Splits, image_size: int, store: Store | None) -> tuple[dict[str, np.ndarray], Fingerprints]:
+    """Returns thumbnails by image id, and fingerprints, of the images of all parts, each of them read once.
+
+    Args:
+        splits: The split.
+        image_size: Height and width of the model's images, pixels.
+        store: Images decoded before; None reads the files at `path`.
+    """
+    every = pd.concat([splits.part(name) for name in PARTS])
+    taken = FingerprintsTaken()
+    seen = thumbnails_of(every, image_size, store, beside=taken)
+    return seen, taken.of(every["image_id"].astype(str).tolist())
+
+
+def write_fingerprints(found: Fingerprints, working: Path) -> dict[str, Any]:
+    """Writes the fingerprints of a run's images, and returns what the provenance says of the file.
+
+    Args:
+        found: Of the images of all parts.
+        working: Folder to write to.
+    """
+    files.write_csv(working / FINGERPRINTS, found.to_frame())
+    return {"fingerprints": {"sha256": files.sha256_file(working / FINGERPRINTS)}}
 
 
 def write_data(splits: Splits, audit: Audit, working: Path) -> None:

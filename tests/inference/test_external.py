@@ -19,13 +19,16 @@ from chexkeras.data.store.prepare import prepare
 from chexkeras.data.store.store import Store
 from chexkeras.evaluation.metrics import auc
 from chexkeras.evaluation.uncertainty.intervals import clustered_proportion_interval
+from chexkeras.inference import shortcuts
 from chexkeras.inference.external import default_name, evaluate_external
 from chexkeras.inference.novelty import find_unlike, learn_novelty
-from chexkeras.inference.shortcuts import thumbnails_of
+from chexkeras.inference.shortcuts import measure_shortcuts, thumbnails_of
 from chexkeras.models.scoring import predict_scores
 from chexkeras.models.weights.seen import Seen
+from chexkeras.report import submission
+from chexkeras.report.facts.collect import collect_facts
 from chexkeras.runs.external import external_scores, external_tests, pool_external, read_external, thumbnail_shortcut
-from chexkeras.runs.run import NOVELTY, Run
+from chexkeras.runs.run import FINGERPRINTS, NOVELTY, Run
 
 pytestmark = pytest.mark.keras
 
@@ -245,9 +248,97 @@ def test_copies_of_the_run_s_images_under_other_names_are_found_by_their_pixels(
     copied["path"] = [shutil.copy(path, tmp_path / name) for path, name in zip(copied["path"], copied["image_id"],
                                                                                strict=True)]  # fmt: skip
     copied = of_source(copied, "Copies")
-    assert not evaluate_external(run, copied, name="copies", keep=False).copies_searched
+    with pytest.raises(ValueError, match=r"40 of the 40 images of 'copies' are images of this run"):
+        evaluate_external(run, copied, name="copies")
+    assert not (run.folder / "external").exists()
     with pytest.raises(ValueError, match="of the run itself"):
         evaluate_external(run, copied, name="copies", home=toy)
+    # A run of an earlier version keeps nothing to compare pixels with, and must not say that it did.
+    (run.folder / FINGERPRINTS).unlink()
+    test = evaluate_external(Run.load(run.folder), copied, name="copies")
+    assert not test.copies_searched and "another source" not in test.kind
+    assert any("Only names and patient ids were compared" in caution for caution in test.cautions)
+    # Measured again with its images at hand, it keeps them.
+    measure_shortcuts(run.folder, toy, overwrite=True)
+    with pytest.raises(ValueError, match="are images of this run"):
+        evaluate_external(Run.load(run.folder), copied, name="again")
+
+
+def among_others(elsewhere, toy, splits, folder, save):
+    """Another hospital's images, among them those of the run, two of each part and one patient's, under other names."""
+    own = toy[toy["image_id"].isin([name for part in (splits.train, splits.validation, splits.test)
+                                    for name in part["image_id"][:2]])]  # fmt: skip
+    rows = []
+    for number, row in enumerate(own.to_dict("records")):
+        path = folder / f"export{number}.png"
+        save(Image.open(row["path"]), path)
+        rows.append({**row, "image_id": path.name, "patient_id": f"pseudonym {number}", "path": str(path)})
+    # Another image of a patient whose first one is the run's own.
+    there = elsewhere.copy()
+    there.loc[there.index[0], "patient_id"] = "pseudonym 0"
+    return of_source(pd.concat([there, pd.DataFrame(rows)], ignore_index=True), "Mixed"), len(rows)
+
+
+def as_it_is(image, path):
+    image.save(path)
+
+
+def doubled(image, path):
+    image.resize((96, 96), Image.Resampling.NEAREST).save(path)
+
+
+def brighter(image, path):
+    image.point(lambda value: min(value + 10, 255)).save(path)
+
+
+@pytest.mark.parametrize("save", [as_it_is, doubled, brighter])
+def test_images_of_any_part_of_the_run_are_left_out_and_counted_whatever_they_are_called(
+    run, toy, toy_splits, elsewhere, tmp_path, save, monkeypatch
+):
+    table, copies = among_others(elsewhere, toy, toy_splits, tmp_path, save)
+    looked, before = [], shortcuts.images_with_ids
+    monkeypatch.setattr(shortcuts, "images_with_ids", lambda *given, **how: looked.append(1) or before(*given, **how))
+    test = evaluate_external(run, table, name="mixed")
+    assert looked == [1]
+    assert (copies, test.n_copies, test.n_beside_copies) == (6, 6, 1)
+    assert (test.n_images, test.n_listed, test.copies_searched) == (79, 86, True)
+    assert set(external_scores(run, "mixed")["image_id"]) == set(elsewhere["image_id"][1:])
+    sentence = "6 images were left out: their pixels are those of images of this run"
+    assert sentence in " ".join(str(test).split()) and any(sentence in caution for caution in test.cautions)
+    # Six of 86 are more than chance: what lies beside images of the run is no other hospital.
+    assert test.same_source and not test.outside
+    found = read_external(run, "mixed")
+    assert (found.n_copies, found.n_beside_copies, found.kind, str(found)) == (6, 1, test.kind, str(test))
+    facts = collect_facts(run)
+    assert facts["external.mixed.copies"].value == 6 and sentence in submission.preview(facts).text
+
+
+def test_images_of_another_hospital_are_told_as_such_only_where_pixels_were_compared(tested, elsewhere, run):
+    _, test, _ = tested
+    assert (test.copies_searched, test.n_copies) == (True, 0)
+    real = of_source(elsewhere, "Elsewhere")
+    assert evaluate_external(run, real, keep=False).kind == "another source than the training images"
+    (run.folder / FINGERPRINTS).unlink()
+    found = evaluate_external(Run.load(run.folder), real, keep=False)
+    assert found.kind == "other names than the training images; pixels were not compared"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda table: table.iloc[1:],
+        lambda table: table.assign(marks="zz" * 64),
+        lambda table: table.assign(pixels="../secret"),
+        lambda table: table.drop(columns="marks"),
+        lambda table: table.assign(marks=""),
+    ],
+)
+def test_fingerprints_that_no_run_writes_are_refused(run, elsewhere, change):
+    file = run.folder / FINGERPRINTS
+    change(pd.read_csv(file, dtype=str)).to_csv(file, index=False)
+    with pytest.raises(ValueError, match=r"image_fingerprints\.csv of the run"):
+        evaluate_external(Run.load(run.folder), elsewhere, name="there")
+    assert not (run.folder / "external").exists()
 
 
 def test_a_list_of_one_s_own_of_the_same_data_set_is_the_same_source(run, elsewhere):

@@ -19,10 +19,10 @@ from chexkeras.training.trainer import train
 pytestmark = pytest.mark.keras
 
 FILES = [
-    "audit.json", "evaluation.json", "history.csv", "intensities.json", "left_out.csv", "model.keras", "novelty.json",
-    "operating_points.json", "provenance.json", "recipe.json", "scores_test.csv", "scores_validation.csv",
-    "shortcut_scores.csv", "shortcuts.json", "splits.csv", "splits.json", "stages.json", "table.csv",
-    "thumbnail_shortcut.json",
+    "audit.json", "evaluation.json", "history.csv", "image_fingerprints.csv", "intensities.json", "left_out.csv",
+    "model.keras", "novelty.json", "operating_points.json", "provenance.json", "recipe.json", "scores_test.csv",
+    "scores_validation.csv", "shortcut_scores.csv", "shortcuts.json", "splits.csv", "splits.json", "stages.json",
+    "table.csv", "thumbnail_shortcut.json",
 ]  # fmt: skip
 
 

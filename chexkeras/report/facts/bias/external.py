@@ -72,6 +72,7 @@ def _add_site(facts: Facts, test: ExternalTest) -> None:
     for name in ("dataset", "label_release", "kind", "n_images", "n_patients", "n_listed", "n_overlap", "margin",
                  "operating_margin"):  # fmt: skip
         facts.add(f"{key}.{name}", getattr(test, name), file=file, field=name)
+    facts.add(f"{key}.copies", test.n_copies, test.copies_sentence, file=file, field="n_copies, n_beside_copies")
     for name in ("refused", "unlike_training"):
         facts.add(f"{key}.{name}", getattr(test, name), file=file, field=name)
     reasons = [f"{code} ({count:,})" for code, count in test.refused_reasons]
