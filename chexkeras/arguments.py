@@ -271,6 +271,7 @@ _PLAIN: dict[Any, _Accepted] = {
     float: _Accepted(_is_number, "a number"),
     type(...): _Accepted(lambda value: value is ..., "..."),
     np.ndarray: _Accepted(lambda value: hasattr(value, "__array__"), "an array"),
+    bytes: _Accepted(lambda value: isinstance(value, bytes), "bytes"),
     dict: _Accepted(lambda value: isinstance(value, Mapping), "a dict"),
     list: _Accepted(_is_list, "a list"),
     tuple: _Accepted(_is_list, "a list"),
@@ -331,6 +332,8 @@ def _either(of: tuple[Any, ...], names: "_Names") -> _Accepted:
     # A path may be given as text, and nobody wants to read of both.
     if "a path" in words and "text" in words:
         words.remove("text")
+    # What holds others is named last, so that what it holds is not taken for what else there may be.
+    words.sort(key=lambda each: ", each" in each)
 
     # A value that begins to fit one of them is told what is wrong inside it.
     def inner(value: Any) -> str:

@@ -10,7 +10,7 @@ and kept in the folder; what is there is compared with the run of one process. O
 
 Adam makes much of little: where BatchNorm follows BatchNorm the gradient of a scale is nothing but rounding, and Adam
 steps by the learning rate along it all the same. One device that gets the rows of a batch in another order has other
-gradients by as much as four devices have (`--optimizer sgd` shows what is left without Adam).
+gradients by as much as four devices have: `--parts gradients` shows it on the first batch.
 """
 
 import argparse
@@ -43,6 +43,45 @@ if os.environ.get("KERAS_BACKEND") == "jax":
     chexkeras.models.classifier.resolve_precision = lambda precision: "float64"
 """
 
+GRADIENTS = """
+import jax, jax.numpy as jnp, numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from chexkeras.models.classifier import build_classifier
+import keras
+
+keras.utils.set_random_seed(0)
+model = build_classifier("Effusion", backbone="DenseNet121", weights=None, image_size=64, head="linear",
+                         precision="float32")
+model.trainable = True
+weights, others = ([jnp.asarray(each.value) for each in kind] for kind in
+                   (model.trainable_variables, model.non_trainable_variables))
+rng = np.random.default_rng(0)
+pixels = rng.uniform(0, 255, (16, 64, 64, 1)).astype(np.float32)
+labels = (rng.uniform(size=(16, 1)) < 0.4).astype(np.float32)
+
+def loss(weights, others, pixels, labels):
+    scores, _ = model.stateless_call(weights, others, pixels, training=True)
+    scores = jnp.clip(scores, 1e-7, 1 - 1e-7)
+    return -jnp.mean(labels * jnp.log(scores) + (1 - labels) * jnp.log(1 - scores))
+
+of_batch = jax.jit(jax.value_and_grad(loss))
+mesh = Mesh(np.array(jax.devices()), ("batch",))
+every, shared = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("batch"))
+here = of_batch(weights, others, pixels, labels)
+found = {
+    "rows in another order": of_batch(weights, others, pixels[::-1].copy(), labels[::-1].copy()),
+    f"{len(jax.devices())} devices": of_batch(*jax.device_put((weights, others), every),
+                                              *jax.device_put((pixels, labels), shared)),
+}
+for name, (value, gradients) in found.items():
+    apart = np.array([np.linalg.norm(a - b) / max(np.linalg.norm(a), 1e-30)
+                      for a, b in zip(map(np.asarray, here[1]), map(np.asarray, gradients))])
+    signs = sum(int(np.sum(np.sign(np.asarray(a)) != np.sign(np.asarray(b)))) for a, b in zip(here[1], gradients))
+    print(f"{name}: loss {float(here[0]):.6f}, apart {abs(float(value - here[0])):.1e}; gradients apart "
+          f"{np.median(apart):.1e} in the median of {len(apart)} weights, {apart.max():.1e} in the worst; "
+          f"{signs:,} of {sum(a.size for a in here[1]):,} point the other way", flush=True)
+"""
+
 
 def main() -> None:
     """Trains and compares."""
@@ -59,7 +98,10 @@ def main() -> None:
         calculate_in_double_precision(given.work.resolve() / "double")
     root = make_phantoms(given.work / "phantoms", images=given.images, prevalence={"Effusion": 0.4})
     for part in given.parts.split(","):
-        if not (given.work / part).is_dir():
+        if part == "gradients":
+            environment = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+            subprocess.run([sys.executable, "-c", GRADIENTS], env={**os.environ, **environment}, check=True)
+        elif not (given.work / part).is_dir():
             train(given.work, root, part, {"optimizer": given.optimizer, "learning_rate": given.rate})
     for part in list(PARTS)[1:]:
         if (given.work / part).is_dir() and (given.work / "one").is_dir():

@@ -1,7 +1,7 @@
 """``chexkeras explain``: heat maps of a run's test images, checked, and compared with boxes."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -137,6 +137,6 @@ def _write(made: "StudiedMaps", boxes: "pd.DataFrame | None", folder: Path) -> N
     files.write_json(folder / _STUDY, study.to_dict())
 
 
-def _title(entry: "dict[str, object]") -> str:
-    hit = {True: ", box hit", False: ", box missed"}.get(entry["hit"], "")  # type: ignore[arg-type]
+def _title(entry: dict[str, Any]) -> str:
+    hit = {True: ", box hit", False: ", box missed"}.get(entry["hit"], "")
     return f"{entry['outcome']}{hit}"

@@ -197,10 +197,11 @@ def predict(
     for limit, option in ((memory, "--memory"), (timeout, "--timeout")):
         if not 0.0 < limit < math.inf:
             raise ValueError(f"{option} {limit:g} must be a number above 0.")
+    judged_by: str | GateProfile = profile
     if one_of(unlike, ("profile", REJECT, WARN, OFF), "--unlike") != "profile":
         chosen = find_profile(profile)
         others = tuple(entry for entry in chosen.overrides if entry[0] != UNLIKE)
-        profile = dataclasses.replace(
+        judged_by = dataclasses.replace(
             chosen, name=f"{chosen.name}, {UNLIKE} {unlike}", overrides=(*others, (UNLIKE, unlike))
         )
     place = place_at(executor, address)
@@ -219,7 +220,7 @@ def predict(
         from chexkeras.delivery.dicom_output import objects_folder
 
         objects_folder(dicom_out, folder, replaces=resume or overwrite, name="--dicom-out")
-    output = _object_writer(loaded, kinds, profile) if dicom_out is not None or store_results else None
+    output = _object_writer(loaded, kinds, judged_by) if dicom_out is not None or store_results else None
     with contextlib.ExitStack() as open_until_done:
         folder = open_until_done.enter_context(films_of(folder, archive, study or [], date, resume=resume))
         starting_tensorflow()
@@ -228,7 +229,7 @@ def predict(
             results = score_folder(
                 loaded,
                 folder,
-                profile,
+                judged_by,
                 keep=keep,
                 out=str(written),
                 resume=resume,
@@ -262,7 +263,7 @@ def predict(
             from chexkeras.plots import save_heatmaps
 
             table = save_heatmaps(
-                loaded, folder, heatmaps, results=results, names=names, profile=profile, read_options=read_options,
+                loaded, folder, heatmaps, results=results, names=names, profile=judged_by, read_options=read_options,
                 overwrite=overwrite, **asked,
             )  # fmt: skip
             tell(f"heat maps of {table['image'].nunique()} files: {heatmaps}")

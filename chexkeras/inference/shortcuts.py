@@ -79,7 +79,8 @@ def measure_shortcuts(
     thumbnails, taken = None, FingerprintsTaken()
     every = run.table["image_id"].astype(str)
     lacking = keep and table is not None and run.fingerprints is None
-    lacking = lacking and bool(every.isin(set(table["image_id"].astype(str))).all())
+    if lacking and table is not None:
+        lacking = bool(every.isin(set(table["image_id"].astype(str))).all())
     if table is not None:
         wanted = run.table if lacking else pd.concat(parts)
         rows = rows_of(wanted["image_id"], table)

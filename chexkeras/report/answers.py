@@ -326,7 +326,8 @@ def load_answers(path: str | Path) -> Answers:
         checks.typed_path(path, "answers"), "answers", "write one to start from with: chexkeras report-init."
     )
     try:
-        document = tomllib.loads(file.read_text(encoding="utf-8"))
+        # Some editors begin a text with a mark of its encoding.
+        document = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
         raise ValueError(f"{file.name} is not UTF-8 text (byte {error.start:,}); save it as UTF-8.") from error
     except tomllib.TOMLDecodeError as error:

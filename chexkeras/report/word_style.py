@@ -238,6 +238,8 @@ def _finished(text: str, broad_at_end: bool) -> str:
     before = before.replace("<w:sectPr>", f"<w:sectPr>{references}")
     # A row that breaks at the foot of a page is read as two.
     before = re.sub(r"<w:tr>(?:<w:trPr>)?", lambda found: _ROW if found[0] == "<w:tr>" else _ROW[: -len(_END)], before)
+    # Pandoc writes where on this machine a picture was read: its name is enough.
+    before = re.sub(r'(<pic:cNvPr [^>]*descr=")[^"]*[/\\]', r"\1", before)
     return f"{before}{opening}{last}"
 
 

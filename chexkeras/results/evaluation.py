@@ -343,7 +343,9 @@ class Evaluation(Record):
             )
             lines += ["", self._as_tables()]
         if len(self.findings) > 1:
-            lines.append(plain.wrapped(f"Mean AUROC of the findings: {self.macro_auroc}"))
+            _, _, left_out = self.macro_auroc.method.partition("; left out: ")
+            without = f"; without {left_out}" if left_out else ""
+            lines.append(plain.wrapped(f"Mean AUROC of the findings: {self.macro_auroc}{without}"))
         return "\n".join(lines)
 
     def _as_tables(self) -> str:

@@ -54,6 +54,15 @@ def test_a_file_with_answers_is_not_overwritten_unless_asked(write):
     assert load_answers(write_answers_template(path, overwrite=True)).values == {}
 
 
+def test_a_mark_of_the_encoding_is_read_over_and_another_encoding_is_named(write):
+    path = write("")
+    path.write_bytes(b"\xef\xbb\xbf[device]\nname = 'A'\n")
+    assert load_answers(path).get("device.name") == "A"
+    path.write_bytes("[device]\nname = 'Gerät'\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"is not UTF-8 text \(byte \d+\); save it as UTF-8"):
+        load_answers(path)
+
+
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [

@@ -188,6 +188,13 @@ def test_captions_stay_on_one_page(inside):
     assert caption is not None and "<w:keepLines" in caption[0]
 
 
+def test_no_path_of_this_machine_is_in_the_document(inside, report):
+    folder = str(report.parent.resolve())
+    assert not [name for name, text in inside.items() if isinstance(text, str) and folder in text]
+    assert re.findall(r'<pic:cNvPr [^>]*descr="([^"]*)"', inside["word/document.xml"])[0].endswith(".png")
+    assert "/" not in "".join(re.findall(r'<pic:cNvPr [^>]*descr="([^"]*)"', inside["word/document.xml"]))
+
+
 def test_figures_fit_on_the_page(inside):
     sizes = re.findall(r'<wp:extent cx="(\d+)" cy="(\d+)"', inside["word/document.xml"])
     assert len(sizes) > 10

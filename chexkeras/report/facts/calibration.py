@@ -1,5 +1,6 @@
 """Facts on scores as probabilities: calibration, net benefit, and what another prevalence would make of them."""
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -162,6 +163,10 @@ def _add_net_benefit(
         word = (
             "above" if row["difference_low"] > 0 else "below" if row["difference_high"] < 0 else "not distinguishable"
         )
+        if math.isnan(row["difference_low"] + row["difference_high"] + row["low"] + row["high"]):
+            without = "without an interval: too few patients"
+            net, gain = f"{shown['net_benefit']} ({without})", f"{shown['difference']} ({without})"
+            word = "not estimable"
         table.append([f"{row['threshold_probability']:g}", net, shown["treat_all"], gain, word])
     stated = "stated in submission.toml" if share is not None else "observed"
     facts.add(f"{key}.table", table, "", file=_SCORES, field=f"{finding}: net benefit at the {stated} prevalence")

@@ -301,8 +301,9 @@ def add_cautions(facts: Facts, run: Any) -> None:
             )
         positives = facts[f"test.{finding}.n_positive"]
         if positives.value < few:
+            images = "image" if positives.value == 1 else "images"
             found.append(
-                f"{finding.replace('_', ' ')}: only {positives.text} positive test images, too few to judge (fewer "
+                f"{finding.replace('_', ' ')}: only {positives.text} positive test {images}, too few to judge (fewer "
                 f"than {few})."
             )
     found += [

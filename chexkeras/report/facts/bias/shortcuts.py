@@ -36,6 +36,10 @@ def add_shortcuts(facts: Facts, run: Any) -> None:
         return
     compared = sum(entry.difference.estimable for entry in entries)
     facts.add("shortcuts.compared", compared, file=_FILE, field="entries with an interval")
+    measured = {entry.finding for entry in entries if entry.difference.estimable}
+    unmeasured = [finding for finding in facts["evaluated"].value if finding not in measured]
+    facts.add("shortcuts.unmeasured", unmeasured, ", ".join(unmeasured).replace("_", " "), file=_FILE,
+              field="findings without an interval")  # fmt: skip
     for finding in facts["evaluated"].value:
         rows = [
             [
