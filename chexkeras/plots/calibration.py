@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ LOOKS = (
 """Colour and marker of the first run, the second, and so on."""
 
 _HISTOGRAM_BINS = 40
-_ROOMY_INCHES = 4.0
+_ROOMY_INCHES = 4.5
 
 
 class _RunOnAxes(NamedTuple):
@@ -89,6 +89,7 @@ def reliability(
     runs = by_name(scores, evaluation)
     ax = style.axes(ax, 5.6, 6.0 + 0.7 * len(runs))
     notes = style.cautions(note, *[entry for _, table, measured in runs for entry in (measured, table)])
+    roomy = style.room(ax).height > _ROOMY_INCHES
     drawn = []
     for name, table, measured in runs:
         found = finding_scores(table, finding, measured)
@@ -100,13 +101,13 @@ def reliability(
     top = _top(drawn)
     ax.plot([0, top], [0, top], color=style.GREY, linewidth=1.2, linestyle=":", label="perfect calibration")
     for run, (colour, marker) in zip(drawn, LOOKS, strict=False):
-        _draw_bins(ax, run, colour, marker)
+        _draw_bins(ax, run, colour, marker, roomy=roomy)
     ax.set_xlim(-0.01 * top, 1.01 * top)
     ax.set_ylim(-0.01 * top, 1.03 * top)
     ax.set_aspect("equal")
     ax.set_ylabel(f"observed share of positives (bars: {_confidence(drawn) * 100:g} % CI)")
     ax.tick_params(labelbottom=False)
-    _histogram(ax, drawn, top)
+    _histogram(ax, drawn, top, roomy=roomy)
     # Below the drawing: slopes, intervals and counts need more room than any corner has.
     style.legend_below(ax)
     style.title(ax, f"Calibration: {style.words(finding or '')}", notes)
@@ -129,18 +130,20 @@ def _confidence(drawn: list[_RunOnAxes]) -> float:
     return drawn[0].calibration.bins[0].observed.confidence
 
 
-def _draw_bins(ax: "Axes", run: _RunOnAxes, colour: str, marker: str) -> None:
+def _draw_bins(ax: "Axes", run: _RunOnAxes, colour: str, marker: str, *, roomy: bool) -> None:
     measured = run.calibration
     means = np.array([entry.mean_score for entry in measured.bins])
     observed, low, high = (
         np.array([getattr(entry.observed, name) for entry in measured.bins]) for name in ("value", "low", "high")
     )
-    lines = [
-        f"{run.name}: {run.found.counts}" if run.name else run.found.counts,
-        f"slope {_signed(measured.slope)}, intercept {_signed(measured.intercept)}",
-        f"Brier score {style.interval_text(measured.brier)}",
-        f"calibration error (ECE) {style.interval_text(measured.expected_calibration_error)}",
-    ]
+    slope, intercept = f"slope {_signed(measured.slope)}", f"intercept {_signed(measured.intercept)}"
+    brier, error = (style.interval_text(found) for found in (measured.brier, measured.expected_calibration_error))
+    # In a low panel short lines, or the legend would leave the drawing no room.
+    numbers = [f"{slope}, {intercept}", f"Brier score {brier}", f"calibration error (ECE) {error}"]
+    level = f"{measured.brier.confidence * 100:g} % CI "
+    short = [slope, intercept, f"Brier {brier.replace(level, '')}", f"ECE {error.replace(level, '')}"]
+    counts = f"{run.name}: {run.found.counts}" if run.name else run.found.counts
+    lines = [counts, *(numbers if roomy else short)]
     if measured.scores != Calibration.scores:
         lines.insert(1, measured.scores)
     ax.errorbar(
@@ -157,20 +160,20 @@ def _signed(estimate: Estimate) -> str:
     return f"{value} ({low} to {high})"
 
 
-def _histogram(ax: "Axes", drawn: list[_RunOnAxes], top: float) -> None:
+def _histogram(ax: "Axes", drawn: list[_RunOnAxes], top: float, *, roomy: bool) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     panel = ax.inset_axes((0, -0.3, 1, 0.25), sharex=ax)
-    roomy = style.room(ax).height > _ROOMY_INCHES
     edges = np.linspace(0, top, _HISTOGRAM_BINS + 1)
     centres, width = (edges[:-1] + edges[1:]) / 2, top / _HISTOGRAM_BINS
     if len(drawn) == 1:
         (only,) = drawn
+        named: dict[int, Any] = {}
         for label, word, colour, sign in ((1, "positive", style.ORANGE, 1), (0, "negative", style.SKY, -1)):
             chosen = only.found.scores[only.found.labels == label]
             heights = np.histogram(chosen, edges)[0] * 100 / len(chosen)
             panel.bar(centres, sign * heights, width * 0.9, color=colour)
-            panel.annotate(
+            named[sign] = panel.annotate(
                 f"{word} images",
                 xy=(0.995, 0.5 + sign * 0.48),
                 xycoords="axes fraction",
@@ -182,6 +185,8 @@ def _histogram(ax: "Axes", drawn: list[_RunOnAxes], top: float) -> None:
         # Room for the words above and below the bars.
         low, high = panel.get_ylim()
         panel.set_ylim(low - 0.3 * (high - low), high + 0.3 * (high - low))
+        for text in named.values():
+            style.keep_inside(text, (text.get_text(), text.get_text().split()[0]), 0.9 * top, 0.4 * (high - low))
         panel.axhline(0, color=style.INK, linewidth=0.8)
         panel.set_ylabel("% of class" if roomy else "%")
     else:

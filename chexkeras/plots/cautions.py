@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from chexkeras.plots.fitting import text_inches
+from chexkeras.plots.layout.measures import text_inches
 
 SEE = "see cautions"
 _KINDS = tuple(

@@ -151,6 +151,7 @@ def triage_waiting(
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
     ax.set_xlim(0, max(ends) * 1.18)
+    style.keep_beside(ax)
     saved = f"Diseased images: {_saved(effect.saving_hours, effect.saving)}."
     # Text that belongs to the axis label has its room whatever the layout makes of the drawing.
     ax.set_xlabel(f"mean minutes from arrival to the end of reading\n{saved}\n{_assumed(effect)}", linespacing=1.35)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 _FEW_IMAGES = 0.01
 _LEAST_POINTS = 4.0
-_SEXES = {"F": ("female", style.ORANGE, "//"), "M": ("male", style.BLUE, "")}
+_UNKNOWN = "sex not known"
+_SEXES = {"F": ("female", style.ORANGE, "//"), "M": ("male", style.BLUE, ""), "": (_UNKNOWN, style.GREY, "..")}
 
 
 @checked
@@ -54,6 +55,7 @@ def prevalence(
     ]
     ax.bar_label(bars, share, fontsize=style.points(8.5))
     ax.margins(x=0.22)
+    style.keep_beside(ax)
     ax.set_xlabel("images labelled positive")
     ax.grid(axis="y", visible=False)
     style.title(ax, f"Findings in {table_counts(table)}", style.cautions(note, table))
@@ -108,6 +110,7 @@ def views(
             fontsize=style.points(8.5),
         )
     ax.margins(x=0.4 if finding else 0.2)
+    style.keep_beside(ax)
     ax.set_xlabel("images")
     ax.grid(axis="y", visible=False)
     if finding is not None:
@@ -206,7 +209,7 @@ def age_sex(
     ax: "Axes | None" = None,
     note: str | Sequence[str] | None = None,
 ) -> "Axes":
-    """Draws the images by age band and sex.
+    """Draws the images by age band and sex, those whose sex is not known apart; without any age it says so.
 
     Args:
         table: Image table.
@@ -221,10 +224,18 @@ def age_sex(
 
     require_columns(table, ["age_years", "sex", "patient_id"], "the image table", FIX)
     edges = _bands(table["age_years"], positive_int(bin_years, "bin_years"))
-    shown = table.loc[table["sex"].isin(list(_SEXES)), ["age_years", "sex"]].dropna()
+    # Whose sex is unknown is drawn too: left out, a table without sexes would look like one without images.
+    told = table["sex"].where(table["sex"].isin(("F", "M")), "").astype(str)
+    shown = pd.DataFrame({"age_years": table["age_years"].astype(float), "sex": told}).dropna()
     sexes = [sex for sex in _SEXES if (shown["sex"] == sex).any()]
     ax = style.axes(ax)
-    if sexes:
+    about = "Age" if sexes == [""] else "Age and sex"
+    if not sexes:
+        ax.set_axis_off()
+        ax.text(
+            0.5, 0.5, "no age to draw:\nno image has a plausible age", transform=ax.transAxes, ha="center", va="center"
+        )
+    else:
         seaborn.histplot(
             shown, x="age_years", hue="sex", hue_order=sexes, palette=[_SEXES[sex][1] for sex in sexes], bins=edges,
             multiple="dodge", shrink=0.85, alpha=1, edgecolor="white", legend=False, ax=ax,
@@ -234,7 +245,7 @@ def age_sex(
         word, _, hatch = _SEXES[sex]
         for bar in bars:
             bar.set_hatch(hatch)
-        bars.set_label(f"{word}, n = {int((table['sex'] == sex).sum()):,}")
+        bars.set_label(f"{word}, n = {int((told == sex).sum()):,}")
     ax.set_xlabel("age, years" + _without_age(table["age_years"]))
     ax.set_ylabel("images")
     ax.set_xticks(edges)
@@ -242,7 +253,7 @@ def age_sex(
     if sexes:
         # Below the drawing: bars may stand in every corner of it.
         style.legend_below(ax, columns=2, handles=ax.get_legend_handles_labels()[0][::-1])
-    style.title(ax, f"Age and sex: {table_counts(table)}", style.cautions(note, table))
+    style.title(ax, f"{about}: {table_counts(table)}", style.cautions(note, table))
     return ax
 
 
@@ -399,6 +410,7 @@ def findings_with(
         ax.bar_label(bars, [f" {share:.1f} %" for share in shares[kind]], fontsize=style.points(7.5))
     ax.set_yticks(places, [style.words(str(other)) for other in shares.index])
     ax.margins(x=0.12)
+    style.keep_beside(ax)
     ax.set_xlabel("% of images that also show")
     ax.grid(axis="y", visible=False)
     style.legend_below(ax, columns=2)

@@ -34,6 +34,11 @@ _LEAST_DRAWING, _LEAST_DRAWING_INCHES = 0.16, 0.8
 """What a forest keeps for the intervals themselves, of its width; texts that find no room beside that are left off."""
 
 _HEAD_INCHES, _GAPS_INCHES = 1.1, 0.45
+_READABLE_POINTS, _SMALLER, _EASY_DRAWING = 6.0, (0.9, 0.8, 0.7, 0.6), 0.35
+"""In type of these sizes, none below so many points, numbers are kept; best where intervals have this share of all."""
+
+_CELL, _CELL_GAP = 5.2, 1.2
+"""A column of cells is at least so wide, and so much wider than the longest of them, in sizes of type."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ def height_of(rows: int) -> float:
 
 def draw_rows(
     ax: "Axes", rows: Sequence[Row], *, columns: Sequence[str] = (), right_heading: str = "", digits: int = 3
-) -> None:
+) -> bool:
     """Draws rows from the top down: labels and columns on the left, estimates in the middle, texts on the right.
 
     Args:
@@ -73,6 +78,10 @@ def draw_rows(
         columns: Headings of the cells.
         right_heading: Heading of the texts on the right.
         digits: Decimals of these texts.
+
+    Returns:
+        Whether there was room for the texts on the right; in a narrow panel they are left off, but for the reasons why
+        there is no estimate, which then stand in the drawing.
     """
     ax.grid(axis="y", visible=False)
     ax.spines["left"].set_visible(False)
@@ -86,27 +95,34 @@ def draw_rows(
     beside = ax.get_yaxis_transform()
 
     def text(x: float, y: float, content: str, offset: float, align: str, **looks: Any) -> None:
-        ax.annotate(
+        drawn = ax.annotate(
             content, (x, y), xycoords=beside, xytext=(offset, 0), textcoords="offset points", ha=align, va="center",
             fontsize=table.points, annotation_clip=False, **looks,
         )  # fmt: skip
+        # What stands above and below may leave a row less height than was expected here.
+        style.keep_inside(drawn, (content,), math.inf, 1)
 
     # Offsets in points, so that columns keep their distance whatever the size of the drawing.
-    width, cells = table.cell_points, len(columns) if table.with_cells else 0
-    label_at = -(width * cells + 8)
-    for number, heading in enumerate(columns[:cells]):
-        text(0, -0.8, heading, -(width * (cells - number - 1) + 10), "right", color=style.GREY)
+    widths = table.cell_points if table.with_cells else ()
+    cells = len(widths)
+    # A column ends where those to its right begin.
+    ends = [-(sum(widths[number + 1 :]) + 10) for number in range(cells)]
+    label_at = -(sum(widths) + 8)
+    for end, heading in zip(ends, columns, strict=False):
+        text(0, -0.8, heading, end, "right", color=style.GREY)
     if table.with_right:
         text(1, -0.8, right_heading, 8, "left", color=style.GREY)
     for y, row, right in zip(positions, rows, rights[1:], strict=True):
         weight = "bold" if row.bold or row.summary else "normal"
         label = style.shortened(row.label, table.label_inches, table.points, weight=weight)
         text(0, y, label, label_at, "right", fontweight=weight)
-        for number, cell in enumerate(row.cells[:cells]):
-            text(0, y, cell, -(width * (cells - number - 1) + 10), "right")
+        for end, cell in zip(ends, row.cells, strict=False):
+            text(0, y, cell, end, "right")
         if row.estimate is not None and row.estimate.estimable:
             _draw(ax, y, row.estimate, summary=row.summary)
         if not table.with_right:
+            if row.estimate is not None and not row.estimate.estimable:
+                text(0, y, right, 4, "left", color=style.GREY, fontstyle="italic")
             continue
         if row.estimate is None:
             text(1, y, right, 8, "left", fontstyle="italic")
@@ -114,6 +130,7 @@ def draw_rows(
             text(1, y, right, 8, "left", color=style.GREY, fontstyle="italic")
         else:
             text(1, y, right, 8, "left")
+    return table.with_right
 
 
 class _Columns(NamedTuple):
@@ -121,14 +138,14 @@ class _Columns(NamedTuple):
 
     Attributes:
         points: Size of the type.
-        cell_points: Width of a column of cells.
+        cell_points: Width of each column of cells.
         label_inches: Room for a label.
         with_cells: Whether there is room for the cells.
         with_right: Whether there is room for the texts on the right.
     """
 
     points: float
-    cell_points: float
+    cell_points: tuple[float, ...]
     label_inches: float
     with_cells: bool
     with_right: bool
@@ -140,15 +157,36 @@ def _columns(ax: "Axes", rows: Sequence[Row], columns: Sequence[str], rights: Se
     # No larger than its row, title and axis labels taken off.
     row_inches = max(place.height - _HEAD_INCHES, 0.5 * place.height) / (len(rows) + 1.6)
     points = max(_LEAST_POINTS, min(points, 0.85 * row_inches * 72))
-    cell = 5.2 * points
-    label = max((style.text_inches(row.label, points, weight="bold") for row in rows), default=0.0)
-    right = max(style.text_inches(text, points) for text in rights)
-    cells = len(columns) * cell / 72
-    room = place.width - max(_LEAST_DRAWING_INCHES, _LEAST_DRAWING * place.width) - _GAPS_INCHES
-    with_cells = label + cells + right <= room
-    with_right = label + right + (cells if with_cells else 0.0) <= room
+    room, roomy = (
+        place.width - max(_LEAST_DRAWING_INCHES, share * place.width) - _GAPS_INCHES
+        for share in (_LEAST_DRAWING, _EASY_DRAWING)
+    )
+    # Smaller type before any numbers are left off.
+    smaller = [share * points for share in _SMALLER if share * points >= _READABLE_POINTS]
+    for size, limit in [(points, room), *((size, limit) for limit in (roomy, room) for size in smaller)]:
+        label, widths, right = _widths(rows, columns, rights, size)
+        cells = sum(widths) / 72
+        if label + cells + right <= limit:
+            return _Columns(size, widths, max(room - cells - right, 0.3), True, True)
+    label, widths, right = _widths(rows, columns, rights, points)
+    with_right = label + right <= room
+    cells = sum(widths) / 72
+    with_cells = not with_right and label + cells <= room
     taken = (cells if with_cells else 0.0) + (right if with_right else 0.0)
-    return _Columns(points, cell, max(room - taken, 0.3), with_cells, with_right)
+    return _Columns(points, widths, max(room - taken, 0.3), with_cells, with_right)
+
+
+def _widths(
+    rows: Sequence[Row], columns: Sequence[str], rights: Sequence[str], points: float
+) -> tuple[float, tuple[float, ...], float]:
+    """Returns what labels take (inches), each column of cells (points), and the texts on the right (inches)."""
+    label = max((style.text_inches(row.label, points, weight="bold") for row in rows), default=0.0)
+    cells = [
+        max(style.text_inches(text, points) for text in (heading, *(row.cells[at] for row in rows if row.cells[at:])))
+        for at, heading in enumerate(columns)
+    ]
+    widths = tuple(max(_CELL * points, 72 * inches + _CELL_GAP * points) for inches in cells)
+    return label, widths, max(style.text_inches(text, points) for text in rights)
 
 
 def _right_text(row: Row, digits: int) -> str:
@@ -249,15 +287,14 @@ def subgroup_forest(
             rows.append(Row("not known", None, (f"{analysis.n_unknown:,}", ""), right="in no group"))
     ax = style.axes(ax, 8.2, height_of(len(rows)))
     counted = "negative" if statistic == "specificity" else "positive"
-    draw_rows(ax, rows, columns=("images", counted), right_heading=f"{name} (95 % CI)")
+    told = draw_rows(ax, rows, columns=("images", counted), right_heading=f"{name} (95 % CI)")
     if overall is not None and overall.estimable:
         ax.axvline(overall.value, color=style.INK, linewidth=1, linestyle="--", zorder=1)
     estimates = [row.estimate for row in rows if row.estimate is not None and row.estimate.estimable]
     low = min((estimate.low for estimate in estimates), default=0.0)
     ax.set_xlim(max(0.0, low - 0.05), 1.0)
-    ax.set_xlabel(
-        f"{name}\np: for a difference between the groups of a column, after Holm over all tests made together"
-    )
+    tests = "\np: for a difference between the groups of a column, after Holm over all tests made together"
+    ax.set_xlabel(name + (tests if told else ""))
     style.title(ax, f"{name[0].upper()}{name[1:]} in groups{title}", style.cautions(note, analyses))
     return ax
 

@@ -391,6 +391,7 @@ def dicom_verdicts(
     )
     ax.bar_label(bars, [f" {count:,}" for _, _, count in rows], fontsize=style.points(8.5))
     ax.margins(x=0.1)
+    style.keep_beside(ax)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("files")
     ax.grid(axis="y", visible=False)

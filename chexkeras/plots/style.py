@@ -8,28 +8,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 from chexkeras.plots.cautions import cautions as cautions
 from chexkeras.plots.cautions import short_line
-from chexkeras.plots.fitting import (
-    EDGE_INCHES,
-    fit,
-)
-from chexkeras.plots.fitting import (
-    legend_below as legend_below,
-)
-from chexkeras.plots.fitting import (
-    legend_inside as legend_inside,
-)
-from chexkeras.plots.fitting import (
-    room as room,
-)
-from chexkeras.plots.fitting import (
-    shortened as shortened,
-)
-from chexkeras.plots.fitting import (
-    text_inches as text_inches,
-)
-from chexkeras.plots.fitting import (
-    wrapped as wrapped,
-)
+from chexkeras.plots.fitting import fit
+from chexkeras.plots.fitting import legend_below as legend_below
+from chexkeras.plots.fitting import legend_inside as legend_inside
+from chexkeras.plots.layout.cell import EDGE_INCHES, begins_at_cell
+from chexkeras.plots.layout.cell import room as room
+from chexkeras.plots.layout.measures import shortened as shortened
+from chexkeras.plots.layout.measures import text_inches as text_inches
+from chexkeras.plots.layout.measures import wrapped as wrapped
+from chexkeras.plots.layout.names import keep_beside as keep_beside
+from chexkeras.plots.layout.names import keep_inside as keep_inside
 from chexkeras.results import Estimate
 
 if TYPE_CHECKING:
@@ -224,6 +212,7 @@ def title(ax: "Axes", text: str, notes: tuple[str, ...] = ()) -> None:
         offset = above.transAxes + above.titleOffsetTrans
         heading.set_transform(blended_transform_factory(above.figure.transSubfigure, offset))
         heading.set_x(place.x)
+        begins_at_cell(ax, heading)
     if line:
         note = ax.annotate(
             line,

@@ -131,15 +131,18 @@ def confusion_matrix(
     names = (("true positive", "false negative"), ("false positive", "true negative"))
     for row in range(2):
         for column in range(2):
-            ax.text(
-                column,
-                row,
-                f"{int(counts[row, column]):,}\n{names[row][column]}\n{share[row, column] * 100:.1f} % of the row",
-                ha="center",
-                va="center",
-                fontsize=style.points(10),
-                color="white" if share[row, column] > 0.55 else style.INK,
+            count, percent = f"{int(counts[row, column]):,}", f"{share[row, column] * 100:.1f} %"
+            name = names[row][column]
+            wordings = (
+                f"{count}\n{name}\n{percent} of the row",
+                "\n".join([count, *name.split(), percent, "of the row"]),
+                f"{count}\n{percent}",
             )
+            called = ax.text(
+                column, row, wordings[0], ha="center", va="center", fontsize=style.points(10),
+                color="white" if share[row, column] > 0.55 else style.INK,
+            )  # fmt: skip
+            style.keep_inside(called, wordings, 1, 1)
     ax.set_xticks([0, 1], ["called positive", "called negative"])
     ax.set_yticks([0, 1], [f"positive\nn = {entry.n_positive:,}", f"negative\nn = {entry.n_negative:,}"])
     ax.set_xlabel(f"score at least {entry.operating_point.threshold:.4g}" + (f"; {split} part" if split else ""))

@@ -390,7 +390,7 @@ class Run:
             return None if stated is None else SourceResolution.from_dict(stated)
 
     def scores(self, part: str) -> Scores:
-        """Returns the scores of a part.
+        """Returns the scores of a part; the run's cautions are their ``attrs["cautions"]``.
 
         Args:
             part: "validation" or "test".
@@ -398,7 +398,7 @@ class Run:
         name = f"scores_{one_of(part, PARTS[1:], 'part')}.csv"
         path = self._files.file(name, files.MOST_TABLE_BYTES)
         try:
-            return read_scores(path).as_part(part)
+            found = read_scores(path).as_part(part)
         except (ValueError, TypeError, OverflowError) as error:
             # A row that was cut off has no score, which looks like a network that diverged.
             columns = ("image_id", "patient_id", "finding", "label", "score")
@@ -406,6 +406,9 @@ class Run:
                 name, columns, ("image_id", "patient_id", "finding", "score"), dtype=str, keep_default_na=False
             )
             raise ValueError(f"{name} of the run: {brief(error)}") from error
+        # A figure of scores alone names the cautions, too.
+        found.attrs["cautions"] = tuple(self.cautions)
+        return found
 
     @property
     def epochs(self) -> "tuple[Run, ...]":

@@ -112,10 +112,19 @@ def test_bars_of_age_and_sex_belong_to_their_sex(table):
 
 
 def test_a_table_without_ages_and_one_of_another_sex_are_drawn(table):
+    known = table["age_years"].copy()
     table["age_years"] = np.nan
-    assert "10 images without a plausible age" in plots.age_sex(table).get_xlabel()
-    table["sex"] = "O"
-    plots.age_sex(table)
+    ax = plots.age_sex(table)
+    # No empty axis, which would look like a measurement of nothing.
+    assert not ax.axison and any("no image has a plausible age" in text for text in _texts(ax))
+    table["sex"], table["age_years"] = "O", known
+    ax = plots.age_sex(table)
+    assert sum(bar.get_height() for bar in ax.patches) == 9
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["sex not known, n = 10"]
+    assert ax.get_title(loc="left").startswith("Age: ")
+    table.loc[:4, "sex"] = "F"
+    words = [text.get_text() for text in plots.age_sex(table).get_legend().get_texts()]
+    assert words == ["female, n = 5", "sex not known, n = 5"]
 
 
 def test_prevalence_by_age_counts_known_labels_and_lets_a_patients_images_agree(table):

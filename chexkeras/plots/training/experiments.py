@@ -77,7 +77,7 @@ def sweep_plot(sweep: Sweep, *, ax: "Axes | None" = None, note: str | Sequence[s
     ax.set_yticks(places, labels)
     ax.set_ylim(len(table) - 0.4, -0.9)
     ax.set_xlabel("AUROC, mean over findings" if len(sweep.recipe.targets) > 1 else "AUROC")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16 - 0.3 / len(table)), ncol=2, frameon=False)
+    style.legend_below(ax, columns=2)
     of = f"the best {len(table)} of " if len(sweep.table) > len(table) else ""
     style.title(ax, f"{of}{len(sweep.table)} settings", cautions(note, sweep))
     return ax

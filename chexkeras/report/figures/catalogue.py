@@ -105,9 +105,13 @@ def prevalence(inputs: FigureInputs) -> PlannedFigure:
 
 
 @figure
-def age_sex(inputs: FigureInputs) -> PlannedFigure:
-    """Who is on the images."""
-    return _of_table(inputs, "Age and sex of {images}", plots.age_sex, (6.6, 4.2))
+def age_sex(inputs: FigureInputs) -> PlannedFigure | None:
+    """Who is on the images; None where no age is known."""
+    known = inputs.run.table.loc[inputs.run.table["age_years"].notna(), "sex"]
+    if known.empty:
+        return None
+    about = "Age and sex" if known.isin(("F", "M")).any() else "Age"
+    return _of_table(inputs, f"{about} of {{images}}", plots.age_sex, (6.6, 4.2))
 
 
 @figure

@@ -11,7 +11,7 @@ from matplotlib.text import Text
 from chexkeras import plots
 from chexkeras.plots import style
 from chexkeras.plots.cautions import kinds, short_line
-from chexkeras.plots.fitting import shortened, text_inches, wrapped
+from chexkeras.plots.layout.measures import shortened, text_inches, wrapped
 from tests.plots.legible import every_plot
 from tests.plots.legible.legibility import faults
 
