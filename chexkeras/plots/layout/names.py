@@ -26,7 +26,7 @@ _MOST_LINES = 3
 _COUNT = re.compile(r" \([\d,.]+\)$")
 """How many there are of a thing stands after its name, also where that is shortened."""
 
-_LEAST_POINTS, _STEP = 4.5, 0.9
+_LEAST_POINTS, _READABLE_POINTS, _STEP = 4.5, 6.0, 0.9
 _FILLED = 0.94
 _LINE = 1.25
 """A line is so much higher than its type."""
@@ -56,13 +56,16 @@ def fit_names(ax: "Axes", cell: "Bbox") -> bool:
         upright = axis is ax.yaxis
         if not named or (not upright and not all(label.get_rotation() % 180 for label in named)):
             continue
+        # Lines of a label's own stay as they are.
+        if any("\n" in label.get_text() for label in named):
+            continue
         widest = max(box.width if upright else box.height for box in (label.get_window_extent() for label in named))
         if widest <= _TOLERANCE * share:
             continue
         points = float(named[0].get_fontsize())
         along = 1.0 if upright else max(abs(np.sin(np.deg2rad(named[0].get_rotation()))), 0.3)
         inches = share / along / root(ax).dpi
-        texts = [_name(label.get_text(), inches, points, lines=_MOST_LINES if upright else 1) for label in labels]
+        texts = [_name(label.get_text(), inches, points, lines=_lines(ax) if upright else 1) for label in labels]
         if texts == [label.get_text() for label in labels]:
             continue
         axis.set_ticks(axis.get_majorticklocs())
@@ -70,6 +73,15 @@ def fit_names(ax: "Axes", cell: "Bbox") -> bool:
         axis.set_ticklabels(texts, fontsize=points, **({} if upright else looks))
         changed = True
     return changed
+
+
+def _lines(ax: "Axes") -> int:
+    """Returns how many lines of type that can be read the rows of a drawing have room for."""
+    places = [[0.0, float(at)] for at in ax.get_yticks()]
+    if len(places) < 2:
+        return _MOST_LINES
+    pitch = np.abs(np.diff(np.sort(ax.transData.transform(places)[:, 1]))).min() / root(ax).dpi * POINTS_AN_INCH
+    return int(np.clip(pitch / (_LINE * _READABLE_POINTS), 1, _MOST_LINES))
 
 
 def _name(text: str, inches: float, points: float, *, lines: int) -> str:
