@@ -165,14 +165,13 @@ def _columns(ax: "Axes", rows: Sequence[Row], columns: Sequence[str], rights: Se
     smaller = [share * points for share in _SMALLER if share * points >= _READABLE_POINTS]
     for size, limit in [(points, room), *((size, limit) for limit in (roomy, room) for size in smaller)]:
         label, widths, right = _widths(rows, columns, rights, size)
-        cells = sum(widths) / 72
-        if label + cells + right <= limit:
-            return _Columns(size, widths, max(room - cells - right, 0.3), True, True)
+        taken = sum(widths) / 72 + right
+        if label + taken <= limit:
+            return _Columns(size, widths, max(room - taken, 0.3), True, True)
     label, widths, right = _widths(rows, columns, rights, points)
-    with_right = label + right <= room
-    cells = sum(widths) / 72
+    with_right, cells = label + right <= room, sum(widths) / 72
     with_cells = not with_right and label + cells <= room
-    taken = (cells if with_cells else 0.0) + (right if with_right else 0.0)
+    taken = right if with_right else cells * with_cells
     return _Columns(points, widths, max(room - taken, 0.3), with_cells, with_right)
 
 
@@ -293,8 +292,10 @@ def subgroup_forest(
     estimates = [row.estimate for row in rows if row.estimate is not None and row.estimate.estimable]
     low = min((estimate.low for estimate in estimates), default=0.0)
     ax.set_xlim(max(0.0, low - 0.05), 1.0)
-    tests = "\np: for a difference between the groups of a column, after Holm over all tests made together"
-    ax.set_xlabel(name + (tests if told else ""))
+    tests = (
+        "\np: for a difference between the groups of a column, after Holm over all tests made together" if told else ""
+    )
+    ax.set_xlabel(name + tests)
     style.title(ax, f"{name[0].upper()}{name[1:]} in groups{title}", style.cautions(note, analyses))
     return ax
 
