@@ -157,10 +157,8 @@ def _columns(ax: "Axes", rows: Sequence[Row], columns: Sequence[str], rights: Se
     # No larger than its row, title and axis labels taken off.
     row_inches = max(place.height - _HEAD_INCHES, 0.5 * place.height) / (len(rows) + 1.6)
     points = max(_LEAST_POINTS, min(points, 0.85 * row_inches * 72))
-    room, roomy = (
-        place.width - max(_LEAST_DRAWING_INCHES, share * place.width) - _GAPS_INCHES
-        for share in (_LEAST_DRAWING, _EASY_DRAWING)
-    )
+    kept = [max(_LEAST_DRAWING_INCHES, share * place.width) for share in (_LEAST_DRAWING, _EASY_DRAWING)]
+    room, roomy = (place.width - inches - _GAPS_INCHES for inches in kept)
     # Smaller type before any numbers are left off.
     smaller = [share * points for share in _SMALLER if share * points >= _READABLE_POINTS]
     for size, limit in [(points, room), *((size, limit) for limit in (roomy, room) for size in smaller)]:
@@ -292,10 +290,8 @@ def subgroup_forest(
     estimates = [row.estimate for row in rows if row.estimate is not None and row.estimate.estimable]
     low = min((estimate.low for estimate in estimates), default=0.0)
     ax.set_xlim(max(0.0, low - 0.05), 1.0)
-    tests = (
-        "\np: for a difference between the groups of a column, after Holm over all tests made together" if told else ""
-    )
-    ax.set_xlabel(name + tests)
+    tests = "p: for a difference between the groups of a column, after Holm over all tests made together"
+    ax.set_xlabel(f"{name}\n{tests}" if told else name)
     style.title(ax, f"{name[0].upper()}{name[1:]} in groups{title}", style.cautions(note, analyses))
     return ax
 
