@@ -54,7 +54,7 @@ MOST_FILES, MOST_LINES = 15, 500
 # A room that grows beyond its subject shows here: the statistics, heat maps, the page, and all others together.
 MOST_LINES_OF = {
     "evaluation": 21_300, "explanation": 2_300, "page": 2_300, "node": 2_900, "delivery": 2_300, "parallel": 1_400,
-    "storage": 1_000, "all others": 69_000,
+    "storage": 1_000, "all others": 69_500,
 }  # fmt: skip
 
 
