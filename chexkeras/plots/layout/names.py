@@ -113,7 +113,7 @@ def keep_inside(text: "Text", choices: Sequence[str], width: float, height: floa
         text: The text.
         choices: Wordings, the fullest first; the last one is taken whatever its room.
         width: Of the part, in units of the data; infinite where only the height counts.
-        height: Likewise.
+        height: Of the part, in units of the data.
     """
     setattr(text, _CHOICES, (tuple(choices), width, height, float(text.get_fontsize())))
 
