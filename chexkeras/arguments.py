@@ -332,8 +332,8 @@ def _either(of: tuple[Any, ...], names: "_Names") -> _Accepted:
     # A path may be given as text, and nobody wants to read of both.
     if "a path" in words and "text" in words:
         words.remove("text")
-    # What holds others is named last, so that what it holds is not taken for what else there may be.
-    words.sort(key=lambda each: ", each" in each)
+    # What holds others is named after the rest, so that what it holds is not taken for what else there may be.
+    words.sort(key=lambda each: (each == "None", ", each" in each))
 
     # A value that begins to fit one of them is told what is wrong inside it.
     def inner(value: Any) -> str:

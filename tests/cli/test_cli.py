@@ -150,7 +150,7 @@ def test_predict_hands_its_options_on(toy_run, tmp_path, monkeypatch):
     result = run("predict", tmp_path, "--run", toy_run.folder, *options, *limits)
     assert result.exit_code == 2 and "no process can be started" in result.output
     assert called == {
-        "folder": tmp_path, "profile": "course", "keep": True, "out": Path("a.jsonl"), "resume": True,
+        "folder": tmp_path, "profile": "course", "keep": True, "out": "a.jsonl", "resume": True,
         "overwrite": True, "names": "hashed", "read_options": ReadOptions(3, 2**29, 7.0), "engine": "openvino",
         "precision": "bf16", "executor": Workplace(),
     }  # fmt: skip

@@ -339,8 +339,10 @@ def test_empty_and_missing_folders_are_errors(tmp_path):
 def test_what_would_refuse_every_file_or_none_is_an_error_at_once(predictor, folder, toy_run):
     with pytest.raises(ValueError, match="did you mean 'course'"):
         Predictor.load(toy_run, "corse")
-    with pytest.raises(TypeError, match=r"paths=.* must be a list"):
-        predictor.predict(str(folder / "a_good.dcm"))
+    with pytest.raises(ValueError, match=r"is a folder; give its files"):
+        predictor.predict(folder)
+    with pytest.raises(TypeError, match=r"paths=3 must be a path or bytes or an array or a list, each a path"):
+        predictor.predict(3)
     with pytest.raises(ValueError, match="batch_size=0"):
         predictor.predict(find_files(folder), batch_size=0)
     with pytest.raises(TypeError, match="but holds None"):
@@ -348,6 +350,12 @@ def test_what_would_refuse_every_file_or_none_is_an_error_at_once(predictor, fol
     with pytest.raises(TypeError, match="but holds 3, an int"):
         next(predictor.records([3], read_options=IN_PROCESS))
     assert list(predictor.predict([]).columns) == list(COLUMNS)
+
+
+def test_one_path_is_a_list_of_it(predictor, folder):
+    one, listed = (predictor.predict(given) for given in (str(folder / "a_good.dcm"), [folder / "a_good.dcm"]))
+    columns = [column for column in COLUMNS if column != "seconds"]
+    assert len(one) == 1 and one[columns].equals(listed[columns])
 
 
 def test_images_are_scored_in_batches_of_the_size_given(predictor, image):

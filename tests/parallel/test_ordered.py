@@ -362,7 +362,7 @@ def test_processes_end_with_the_command_when_a_batch_system_ends_all_of_them(tmp
     os.killpg(parent.pid, signal.SIGTERM)
     said = parent.communicate(timeout=300)[1]
     # Not the end of a worker, which would be told as an error, whoever hears of it first.
-    assert (parent.returncode, said) == (143, "ended by SIGTERM.\n")
+    assert (parent.returncode, said) == (143, "ended by SIGTERM: what was under way is not kept.\n")
     assert not Path("/proc", mark.read_text()).exists()
 
 

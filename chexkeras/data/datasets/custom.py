@@ -233,7 +233,7 @@ def _refuse_foreign(
     given: pd.DataFrame, column: str | None, understood: np.ndarray, name: str, what: str, wanted: str
 ) -> None:
     """Checks that a column which was named is not written in a way that loses all of it."""
-    if column is None or understood.any():
+    if not column or understood.any():
         return
     known = _text(given[column]).str.strip()
     known = known[~known.str.upper().isin(["", "NAN", "NA", "UNKNOWN"])]
