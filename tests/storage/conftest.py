@@ -69,6 +69,19 @@ def memory():
     drivers._driver("memory").store.clear()
 
 
+@pytest.fixture(params=["s3", "memory"])
+def bucket(request, tmp_path):
+    """The address of an empty bucket, on the server or in memory."""
+    (tmp_path / "empty").mkdir()
+    scheme = request.param
+    request.getfixturevalue(scheme)(tmp_path / "empty", f"{scheme}://bucket/place")
+    driver = drivers._driver(scheme)
+    for found in driver.find("bucket") if driver.exists("bucket") else []:
+        driver.rm_file(found)
+    storage.forget()
+    return f"{scheme}://bucket"
+
+
 def _put(folder, url):
     scheme, _, place = url.partition("://")
     driver = drivers._driver(scheme)

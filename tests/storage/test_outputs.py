@@ -40,20 +40,6 @@ def films(tmp_path):
     return folder
 
 
-@pytest.fixture(params=["s3", "memory"])
-def bucket(request, tmp_path):
-    """The address of an empty bucket."""
-    (tmp_path / "empty").mkdir()
-    scheme = request.param
-    request.getfixturevalue(scheme)(tmp_path / "empty", f"{scheme}://bucket/place")
-    driver = drivers._driver(scheme)
-    if driver.exists("bucket"):
-        for found in driver.find("bucket"):
-            driver.rm_file(found)
-    storage.forget()
-    return f"{scheme}://bucket"
-
-
 def score(run, folder, **options):
     return score_folder(run, folder, keep=False, read_options=IN_PROCESS, **options)
 

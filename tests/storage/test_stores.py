@@ -44,17 +44,10 @@ def images(tmp_path):
     return pd.DataFrame(rows)
 
 
-@pytest.fixture(params=["s3", "memory"])
-def url(request, tmp_path):
+@pytest.fixture
+def url(bucket):
     """The address of a folder where nothing is."""
-    (tmp_path / "empty").mkdir()
-    scheme = request.param
-    request.getfixturevalue(scheme)(tmp_path / "empty", f"{scheme}://bucket/place")
-    driver = drivers._driver(scheme)
-    for found in driver.find("bucket") if driver.exists("bucket") else []:
-        driver.rm_file(found)
-    storage.forget()
-    return f"{scheme}://bucket/place/images.store"
+    return f"{bucket}/place/images.store"
 
 
 OPTIONS = {"size": 16, "missing": "skip"}

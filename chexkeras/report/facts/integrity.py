@@ -55,10 +55,11 @@ def _wrong_of(entry: FindingEvaluation, rows: pd.DataFrame, threshold: float | N
             rows["label"], rows["score"], clusters=rows["patient_id"], confidence=entry.auroc.confidence
         )
         wrong += _wrong_limits("auroc", entry.auroc, whole)
-    if 0 < positive < len(rows):
+    # What too few patients leave without a number is stated as such, whatever its rows give.
+    if 0 < positive < len(rows) and entry.average_precision.estimable:
         precision = average_precision(rows["label"], rows["score"])
         wrong += [] if _same_value(entry.average_precision, precision) else ["average_precision"]
-    if len(rows):
+    if len(rows) and entry.prevalence.estimable:
         wrong += [] if _same_value(entry.prevalence, positive / len(rows)) else ["prevalence"]
     if threshold is None:
         return wrong + [name for name in _CELLS if getattr(entry, name) is not None]

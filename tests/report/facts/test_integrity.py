@@ -60,6 +60,13 @@ def test_an_edited_evaluation_gets_no_verdict(change, named, run_folder):
     assert any("no verdict is given" in caution for caution in facts["cautions"].value)
 
 
+@pytest.mark.parametrize("name", ["average_precision", "ppv", "mcc"])
+def test_what_too_few_patients_leave_without_a_number_contradicts_nothing(name, run_folder):
+    nothing = {"value": None, "low": None, "high": None, "method": "", "reason": "images of 1 patient only"}
+    _json(run_folder / "evaluation.json", lambda document: document["findings"][0][name].update(nothing))
+    assert _facts(run_folder)["check.numbers"].text == "yes"
+
+
 def test_other_scores_get_no_verdict(run_folder):
     _csv(run_folder / "scores_test.csv", lambda table: table.__setitem__("score", table["score"].str[:5]))
     assert _facts(run_folder)["verdict.invalid"].text == "the test scores on file are not the scores that were measured"
